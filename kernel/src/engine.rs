@@ -1,0 +1,37 @@
+//! The engine: a plugin's only way to the rest of the system.
+
+mod datastore;
+mod llm;
+
+pub use datastore::{Datastore, Error as DatastoreError, History, KeyValue, PersistenceProvider, ReadError};
+pub use llm::{
+    Error as LlmError, Llm, LlmProvider, Message as LlmMessage, Model, Request as LlmRequest,
+    Response as LlmResponse, Role, SharedLlm, Usage,
+};
+
+/// What a hook reaches the world through.
+///
+/// One engine belongs to one instance in one meeting. Cloning is cheap; a clone that outlives its hook still reads,
+/// but what it writes belongs to no hook and is dropped.
+#[derive(Debug, Clone)]
+pub struct MeetingEngine {
+    llm: Llm,
+    datastore: Datastore,
+}
+
+impl MeetingEngine {
+    /// An engine from its parts; the runtime and the test kit build these.
+    pub fn new(llm: Llm, datastore: Datastore) -> Self {
+        Self { llm, datastore }
+    }
+
+    /// The language models.
+    pub fn llm(&self) -> &Llm {
+        &self.llm
+    }
+
+    /// The instance's keys and values, and the meeting's history.
+    pub fn datastore(&self) -> &Datastore {
+        &self.datastore
+    }
+}

@@ -1,0 +1,312 @@
+//! The datastore: an instance's keys and values in a meeting, and the meeting's history.
+//!
+//! Writes are buffered while a hook runs and become part of its commit, with the cursor, the state and the output: a
+//! hook that fails has written nothing. Reads see the hook's own writes first, then those of earlier hooks, committed
+//! or not.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use futures::future::BoxFuture;
+use jiff::Timestamp;
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{DataPacket, Name, Seq};
+
+/// A failed read, from behind the provider.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{0}")]
+pub struct ReadError(pub String);
+
+/// Why a read or a write failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The key is empty or too long.
+    #[error("key {key:?} is {bytes} bytes long; keys are 1 to {} bytes", Datastore::MAX_KEY_BYTES)]
+    Key {
+        /// The key, cut after 80 characters.
+        key: String,
+        /// Its whole length in bytes.
+        bytes: usize,
+    },
+    /// The value is too large.
+    #[error("the value of {key:?} is {bytes} bytes of JSON; the limit is {}", Datastore::MAX_VALUE_BYTES)]
+    Value {
+        /// The key.
+        key: String,
+        /// The value's size in bytes of JSON.
+        bytes: usize,
+    },
+    /// The value has no JSON form.
+    #[error("the value of {key:?} cannot be written as JSON")]
+    Encode {
+        /// The key.
+        key: String,
+        /// What serialisation said.
+        #[source]
+        error: serde_json::Error,
+    },
+    /// What is stored is not of the type asked for.
+    #[error("the value of {key:?} is not of the type asked for")]
+    Decode {
+        /// The key.
+        key: String,
+        /// What deserialisation said.
+        #[source]
+        error: serde_json::Error,
+    },
+    /// The store could not be read.
+    #[error("reading the datastore")]
+    Read(#[source] ReadError),
+}
+
+/// A key and what it is to hold: JSON text, or nothing any more.
+pub type KeyValue = (String, Option<Arc<str>>);
+
+/// Which packets of the meeting's history to read. Without more it asks for all durable packets so far.
+///
+/// # Examples
+/// ```
+/// use teammy_kernel::History;
+/// let last_ten = History::of("transcription")?.last(10);
+/// # Ok::<(), teammy_kernel::name::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct History {
+    /// Only this source.
+    pub source: Option<Name>,
+    /// Only the newest so many; they still come oldest first.
+    pub last: Option<usize>,
+    /// Only packets that tell of this moment or a later one.
+    pub not_before: Option<Timestamp>,
+    /// Only packets that tell of the last so long before the packet that the hook runs on.
+    pub within: Option<Duration>,
+    /// Only this place and later ones.
+    pub from: Seq,
+    /// Only this place and earlier ones.
+    pub to: Seq,
+}
+
+impl Default for History {
+    fn default() -> Self {
+        Self::all()
+    }
+}
+
+impl History {
+    /// Every durable packet so far.
+    pub fn all() -> Self {
+        Self { source: None, last: None, not_before: None, within: None, from: Seq(1), to: Seq::MAX }
+    }
+
+    /// Every durable packet of one source so far; an instance's outputs are the source of its name.
+    ///
+    /// # Errors
+    /// If the name is malformed.
+    pub fn of(source: impl AsRef<str>) -> Result<Self, crate::name::Error> {
+        Ok(Self { source: Some(Name::new(source)?), ..Self::all() })
+    }
+
+    /// Only the newest `count`.
+    #[must_use]
+    pub fn last(mut self, count: usize) -> Self {
+        self.last = Some(count);
+        self
+    }
+
+    /// Only what tells of `at` or later.
+    #[must_use]
+    pub fn not_before(mut self, at: Timestamp) -> Self {
+        self.not_before = Some(at);
+        self
+    }
+
+    /// Only what tells of the last `duration` before the packet that the hook runs on.
+    #[must_use]
+    pub fn within(mut self, duration: Duration) -> Self {
+        self.within = Some(duration);
+        self
+    }
+
+    /// Only places `from` to `to`, both included.
+    #[must_use]
+    pub fn seqs(mut self, from: Seq, to: Seq) -> Self {
+        self.from = from;
+        self.to = to;
+        self
+    }
+
+    /// Whether a packet is one of those asked for, as far as one packet can tell (all but `last` and `within`).
+    pub fn matches(&self, packet: &DataPacket) -> bool {
+        packet.seq >= self.from
+            && packet.seq <= self.to
+            && self.source.as_ref().is_none_or(|source| *source == packet.source)
+            && self.not_before.is_none_or(|at| packet.timestamp >= at)
+    }
+}
+
+/// What stands behind a [`Datastore`]: the persistence actor and the meeting's log, or a map in a test.
+///
+/// A provider belongs to one instance in one meeting. It answers with what earlier hooks of that instance handed on,
+/// committed or not; the running hook's own writes are the datastore's business.
+pub trait PersistenceProvider: Send + Sync + 'static {
+    /// A key's value as JSON text.
+    fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Arc<str>>, ReadError>>;
+
+    /// The keys that start with a prefix, with their values, in key order.
+    fn list<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<Vec<(String, Arc<str>)>, ReadError>>;
+
+    /// Packets of the meeting, oldest first: of other sources those before `before`, of the instance itself all that
+    /// its earlier hooks put out.
+    fn history(
+        &self,
+        history: History,
+        before: Seq,
+    ) -> BoxFuture<'_, Result<Vec<Arc<DataPacket>>, ReadError>>;
+}
+
+#[derive(Default)]
+struct Buffer {
+    writes: BTreeMap<String, Option<Arc<str>>>,
+    /// The packet the hook runs on: what history is counted back from.
+    at: Option<(Seq, Timestamp)>,
+}
+
+/// An instance's keys and values in one meeting, and the meeting's history.
+#[derive(Clone)]
+pub struct Datastore {
+    provider: Arc<dyn PersistenceProvider>,
+    buffer: Arc<Mutex<Buffer>>,
+}
+
+impl fmt::Debug for Datastore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Datastore").finish_non_exhaustive()
+    }
+}
+
+impl Datastore {
+    /// The longest key in bytes.
+    pub const MAX_KEY_BYTES: usize = 512;
+    /// The largest value in bytes of JSON.
+    pub const MAX_VALUE_BYTES: usize = 1024 * 1024;
+
+    /// A datastore over a provider.
+    pub fn new(provider: Arc<dyn PersistenceProvider>) -> Self {
+        Self { provider, buffer: Arc::default() }
+    }
+
+    fn buffer(&self) -> MutexGuard<'_, Buffer> {
+        self.buffer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads a key; `None` where it was never set or is deleted.
+    ///
+    /// # Errors
+    /// [`Error::Decode`] if the value is of another type, [`Error::Read`] if the store cannot be read.
+    pub async fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Error> {
+        check_key(key)?;
+        let buffered = self.buffer().writes.get(key).cloned();
+        let value = match buffered {
+            Some(written) => written,
+            None => self.provider.get(key).await.map_err(Error::Read)?,
+        };
+        value
+            .map(|json| serde_json::from_str(&json))
+            .transpose()
+            .map_err(|error| Error::Decode { key: key.to_owned(), error })
+    }
+
+    /// Sets a key, as part of the running hook's commit.
+    ///
+    /// # Errors
+    /// [`Error::Key`], [`Error::Value`] and [`Error::Encode`] as they say.
+    pub fn set<T: Serialize + ?Sized>(&self, key: &str, value: &T) -> Result<(), Error> {
+        check_key(key)?;
+        let json =
+            serde_json::to_string(value).map_err(|error| Error::Encode { key: key.to_owned(), error })?;
+        if json.len() > Self::MAX_VALUE_BYTES {
+            return Err(Error::Value { key: key.to_owned(), bytes: json.len() });
+        }
+        self.buffer().writes.insert(key.to_owned(), Some(json.into()));
+        Ok(())
+    }
+
+    /// Deletes a key, as part of the running hook's commit; one that isn't there is no error.
+    ///
+    /// # Errors
+    /// [`Error::Key`].
+    pub fn delete(&self, key: &str) -> Result<(), Error> {
+        check_key(key)?;
+        self.buffer().writes.insert(key.to_owned(), None);
+        Ok(())
+    }
+
+    /// The keys that start with a prefix (an empty one: all), in order.
+    ///
+    /// # Errors
+    /// [`Error::Read`] if the store cannot be read.
+    pub async fn list(&self, prefix: &str) -> Result<Vec<String>, Error> {
+        let stored = self.provider.list(prefix).await.map_err(Error::Read)?;
+        let mut keys: std::collections::BTreeSet<String> = stored.into_iter().map(|(key, _)| key).collect();
+        for (key, value) in &self.buffer().writes {
+            if key.starts_with(prefix) {
+                match value {
+                    Some(_) => keys.insert(key.clone()),
+                    None => keys.remove(key),
+                };
+            }
+        }
+        Ok(keys.into_iter().collect())
+    }
+
+    /// Packets of the meeting, oldest first.
+    ///
+    /// Of other sources it reads those before the packet that the hook runs on; of the instance's own outputs all that
+    /// earlier hooks made. The answer doesn't depend on what was committed when.
+    ///
+    /// # Errors
+    /// [`Error::Read`] if the store cannot be read.
+    pub async fn stream_history(&self, history: History) -> Result<Vec<Arc<DataPacket>>, Error> {
+        let at = self.buffer().at;
+        let mut history = history;
+        if let (Some(within), Some((_, now))) = (history.within, at) {
+            let since = jiff::SignedDuration::try_from(within)
+                .ok()
+                .and_then(|within| now.checked_sub(within).ok())
+                .unwrap_or(Timestamp::MIN);
+            history.not_before = Some(history.not_before.map_or(since, |at| at.max(since)));
+        }
+        let before = at.map_or(Seq::MAX, |(seq, _)| seq);
+        self.provider.history(history, before).await.map_err(Error::Read)
+    }
+
+    /// Forgets what was written and says on which packet the next hook runs; the runtime's.
+    pub fn begin(&self, seq: Seq, timestamp: Timestamp) {
+        let mut buffer = self.buffer();
+        buffer.writes.clear();
+        buffer.at = Some((seq, timestamp));
+    }
+
+    /// Takes what the hook wrote; the runtime's.
+    pub fn take_writes(&self) -> Vec<KeyValue> {
+        let mut buffer = self.buffer();
+        if buffer.writes.is_empty() {
+            return Vec::new();
+        }
+        std::mem::take(&mut buffer.writes).into_iter().collect()
+    }
+}
+
+fn check_key(key: &str) -> Result<(), Error> {
+    if key.is_empty() || key.len() > Datastore::MAX_KEY_BYTES {
+        return Err(Error::Key { key: key.chars().take(80).collect(), bytes: key.len() });
+    }
+    Ok(())
+}

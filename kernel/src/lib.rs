@@ -1,0 +1,29 @@
+//! The contract and the rules of Teammy, without I/O.
+//!
+//! A plugin's author needs this crate alone: [`InCallPlugin`], [`Receive`], [`Cx`], the well-known [`data`] types, and
+//! the test kit behind feature `testing`.
+
+pub mod data;
+mod engine;
+mod error;
+mod meeting;
+pub mod name;
+pub mod packet;
+pub mod plugin;
+pub mod store;
+pub mod wire;
+
+pub use bytes::Bytes;
+pub use engine::{
+    Datastore, DatastoreError, History, KeyValue, Llm, LlmError, LlmMessage, LlmProvider, LlmRequest,
+    LlmResponse, MeetingEngine, Model, PersistenceProvider, ReadError, Role, SharedLlm, Usage,
+};
+pub use error::{Error, chain};
+pub use jiff::Timestamp;
+pub use meeting::{Lifecycle, MeetingMetadata};
+pub use name::{MeetingId, Name};
+pub use packet::{DataPacket, FromPacket, IntoPayload, Json, Payload, Producer, Publish, Seq};
+pub use plugin::{
+    Batch, Cx, Durability, Factory, Hooks, InCallPlugin, InCallPluginMetadata, Receive, ShutdownCx, Tick,
+};
+pub use store::Store;

@@ -1,0 +1,408 @@
+//! The erasure line: typed plugins on one side, what the runtime handles on the other.
+//!
+//! [`Factory`] makes a [`StartedPlugin`] from a configuration; a meeting opens that into a [`Hosted`] plugin, which
+//! runs hooks over a [`StateRef`]. `Any` stays in this file.
+
+use std::{any::Any, fmt, sync::Arc, time::Duration};
+
+use futures::{FutureExt, future::BoxFuture};
+
+use super::{Cx, Hook, HookId, Hooks, InCallPlugin, InCallPluginMetadata, ShutdownCx, hooks::Called};
+use crate::{DataPacket, Error, IntoPayload, MeetingEngine, MeetingMetadata, Name, Payload};
+
+/// Why a state could not be turned into text or back.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StateError {
+    /// The state has no JSON form, such as a map whose keys are not strings.
+    #[error("the state cannot be written as JSON")]
+    Encode(#[source] serde_json::Error),
+    /// What is stored is not of this build's state type.
+    #[error("the stored state is not of the plugin's state type")]
+    Decode(#[source] serde_json::Error),
+}
+
+trait DynState: Send + Sync {
+    fn to_json(&self) -> Result<String, StateError>;
+    fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
+}
+
+impl<S: serde::Serialize + Send + Sync + 'static> DynState for S {
+    fn to_json(&self) -> Result<String, StateError> {
+        serde_json::to_string(self).map_err(StateError::Encode)
+    }
+
+    fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
+        self
+    }
+}
+
+/// A state whose type is forgotten: shared, immutable, and written as text only when it is committed.
+#[derive(Clone)]
+pub struct StateRef(Arc<dyn DynState>);
+
+impl StateRef {
+    /// A state of any type that serialises.
+    pub fn new<S: serde::Serialize + Send + Sync + 'static>(state: S) -> Self {
+        Self(Arc::new(state))
+    }
+
+    /// It as JSON text.
+    ///
+    /// # Errors
+    /// [`StateError::Encode`].
+    pub fn to_json(&self) -> Result<String, StateError> {
+        self.0.to_json()
+    }
+
+    /// Whether both are the same value in memory: a hook that changed nothing gives back the state it got.
+    pub fn ptr_eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl fmt::Debug for StateRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("StateRef")
+    }
+}
+
+/// Which of a plugin's handlers to run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Invocation {
+    /// A hook of its table.
+    Hook(HookId),
+    /// `on_meeting_start`.
+    MeetingStart,
+    /// `on_meeting_end`.
+    MeetingEnd,
+}
+
+/// A packet of a batch that did not decode.
+#[derive(Debug)]
+pub struct Rejected {
+    /// Its index in the packets that were handed over.
+    pub index: usize,
+    /// What is wrong with it.
+    pub error: Error,
+}
+
+/// What a handler that ended well has made.
+#[derive(Debug)]
+pub struct Ran {
+    /// The state after it; the same pointer where it changed nothing.
+    pub state: StateRef,
+    /// Its output.
+    pub output: Option<Payload>,
+    /// Packets of a batch that did not decode and were left out.
+    pub rejected: Vec<Rejected>,
+}
+
+/// What a call needs beside the plugin: the packets, what was lost before them, the state, the surroundings.
+#[derive(Debug, Clone)]
+pub struct Call<'a> {
+    /// The packets; one, or as many as the hook's bound allows.
+    pub packets: &'a [Arc<DataPacket>],
+    /// How many packets were lost before these.
+    pub gap: u64,
+    /// The state to start from.
+    pub state: StateRef,
+    /// The meeting.
+    pub meeting: &'a MeetingMetadata,
+    /// The instance's name.
+    pub instance: &'a Name,
+    /// The engine.
+    pub engine: &'a MeetingEngine,
+}
+
+trait DynPlugin: Send + Sync {
+    fn open(self: Arc<Self>) -> Arc<dyn DynHosted>;
+    fn shutdown<'a>(&'a self, cx: &'a ShutdownCx) -> BoxFuture<'a, Result<(), Error>>;
+}
+
+trait DynHosted: Send + Sync {
+    fn hooks(&self) -> Vec<(HookId, Hook)>;
+    fn initial_state(&self) -> StateRef;
+    fn decode_state(&self, json: &str) -> Result<StateRef, StateError>;
+    fn run<'a>(&'a self, what: Invocation, call: Call<'a>) -> BoxFuture<'a, Result<Ran, Error>>;
+}
+
+struct Started<P>(P);
+
+struct Open<P: InCallPlugin> {
+    plugin: Arc<Started<P>>,
+    hooks: Hooks<P>,
+}
+
+impl<P: InCallPlugin> DynPlugin for Started<P> {
+    fn open(self: Arc<Self>) -> Arc<dyn DynHosted> {
+        Arc::new(Open { plugin: self, hooks: Hooks::read() })
+    }
+
+    fn shutdown<'a>(&'a self, cx: &'a ShutdownCx) -> BoxFuture<'a, Result<(), Error>> {
+        self.0.on_shutdown(cx).boxed()
+    }
+}
+
+impl<P: InCallPlugin> DynHosted for Open<P> {
+    fn hooks(&self) -> Vec<(HookId, Hook)> {
+        let table = self.hooks.hooks.iter().enumerate();
+        table.map(|(index, (hook, _))| (HookId(index), hook.clone())).collect()
+    }
+
+    fn initial_state(&self) -> StateRef {
+        StateRef::new(P::State::default())
+    }
+
+    fn decode_state(&self, json: &str) -> Result<StateRef, StateError> {
+        let state: P::State = serde_json::from_str(json).map_err(StateError::Decode)?;
+        Ok(StateRef::new(state))
+    }
+
+    fn run<'a>(&'a self, what: Invocation, call: Call<'a>) -> BoxFuture<'a, Result<Ran, Error>> {
+        let state = call
+            .state
+            .0
+            .into_any()
+            .downcast::<P::State>()
+            .expect("invariant: a plugin's state is of its own type");
+        let mut cx = Cx {
+            packets: call.packets,
+            gap: call.gap,
+            state,
+            meeting: call.meeting,
+            instance: call.instance,
+            engine: call.engine,
+        };
+        let plugin = &self.plugin.0;
+        async move {
+            let mut kept = Vec::new();
+            let (called, state) = match what {
+                Invocation::Hook(id) => {
+                    let (_, hook) = &self.hooks.hooks[id.0];
+                    let mut cx = Cx { ..cx };
+                    let called = hook.call(plugin, &mut cx, &mut kept).await?;
+                    (called, cx.state)
+                }
+                Invocation::MeetingStart => {
+                    let output = plugin.on_meeting_start(&mut cx).await?;
+                    (whole(output), cx.state)
+                }
+                Invocation::MeetingEnd => {
+                    let output = plugin.on_meeting_end(&mut cx).await?;
+                    (whole(output), cx.state)
+                }
+            };
+            Ok(Ran {
+                state: StateRef(state),
+                output: called.output.map(IntoPayload::into_payload).transpose()?,
+                rejected: called
+                    .rejected
+                    .into_iter()
+                    .map(|(index, error)| Rejected { index, error })
+                    .collect(),
+            })
+        }
+        .boxed()
+    }
+}
+
+fn whole<O>(output: Option<O>) -> Called<O> {
+    Called { output, rejected: Vec::new() }
+}
+
+/// A plugin that a node has started: what its instance in every meeting shares.
+#[derive(Clone)]
+pub struct StartedPlugin(Arc<dyn DynPlugin>);
+
+impl StartedPlugin {
+    /// Opens it for a meeting: its hooks are read.
+    pub fn open(&self) -> Hosted {
+        let plugin = self.0.clone().open();
+        Hosted { hooks: plugin.hooks().into(), plugin }
+    }
+
+    /// Runs `on_shutdown`.
+    ///
+    /// # Errors
+    /// What the plugin returned.
+    pub async fn shutdown(&self, cx: &ShutdownCx) -> Result<(), Error> {
+        self.0.shutdown(cx).await
+    }
+}
+
+impl fmt::Debug for StartedPlugin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("StartedPlugin")
+    }
+}
+
+/// A plugin as one meeting hosts it: with the hooks it declared for that meeting.
+#[derive(Clone)]
+pub struct Hosted {
+    plugin: Arc<dyn DynHosted>,
+    hooks: Arc<[(HookId, Hook)]>,
+}
+
+impl Hosted {
+    /// Its hooks.
+    pub fn hooks(&self) -> &[(HookId, Hook)] {
+        &self.hooks
+    }
+
+    /// How often it wants a tick, if at all.
+    pub fn every(&self) -> Option<Duration> {
+        self.hooks.iter().find_map(|(_, hook)| match hook {
+            Hook::Every(period) => Some(*period),
+            Hook::Source { .. } => None,
+        })
+    }
+
+    /// The state that a meeting starts with.
+    pub fn initial_state(&self) -> StateRef {
+        self.plugin.initial_state()
+    }
+
+    /// A state read back from text.
+    ///
+    /// # Errors
+    /// [`StateError::Decode`] if the text is of another type.
+    pub fn decode_state(&self, json: &str) -> Result<StateRef, StateError> {
+        self.plugin.decode_state(json)
+    }
+
+    /// Runs a handler.
+    ///
+    /// # Errors
+    /// What the handler returned, or [`Error::reject`] for a packet that does not decode.
+    ///
+    /// # Panics
+    /// If the plugin does, or if the state came from another plugin.
+    pub async fn run(&self, what: Invocation, call: Call<'_>) -> Result<Ran, Error> {
+        self.plugin.run(what, call).await
+    }
+}
+
+impl fmt::Debug for Hosted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hosted").field("hooks", &self.hooks).finish_non_exhaustive()
+    }
+}
+
+/// How to make one plugin: a few function pointers, so that tables of them are constants.
+#[derive(Clone, Copy)]
+pub struct Factory {
+    name: &'static str,
+    kind: &'static str,
+    version: &'static str,
+    metadata: fn() -> Result<InCallPluginMetadata, String>,
+    check: fn(&serde_json::Value) -> Result<(), serde_json::Error>,
+    install: fn() -> BoxFuture<'static, Result<(), Error>>,
+    start: fn(serde_json::Value) -> BoxFuture<'static, Result<StartedPlugin, Error>>,
+}
+
+fn config<P: InCallPlugin>(table: serde_json::Value) -> Result<P::Config, serde_json::Error> {
+    match table {
+        serde_json::Value::Null => Ok(P::Config::default()),
+        table => serde_json::from_value(table),
+    }
+}
+
+impl Factory {
+    /// The factory of a plugin type. `name` is what its instance is called where the configuration names none.
+    pub const fn of<P: InCallPlugin>(name: &'static str) -> Self {
+        Self {
+            name,
+            kind: P::KIND,
+            version: P::VERSION,
+            metadata: metadata::<P>,
+            check: |table| config::<P>(table.clone()).map(drop),
+            install: || P::on_install().boxed(),
+            start: |table| {
+                async move {
+                    let config = config::<P>(table).map_err(Error::reject)?;
+                    let plugin = P::on_startup(config).await?;
+                    Ok(StartedPlugin(Arc::new(Started(plugin))))
+                }
+                .boxed()
+            },
+        }
+    }
+
+    /// What its instance is called where the configuration names none.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// The plugin's kind.
+    pub fn kind(&self) -> &'static str {
+        self.kind
+    }
+
+    /// The plugin's version.
+    pub fn version(&self) -> &'static str {
+        self.version
+    }
+
+    /// Reads the plugin's metadata off its type and hooks.
+    ///
+    /// # Errors
+    /// What is wrong with its hooks: a malformed or reserved source, or one named twice.
+    pub fn metadata(&self) -> Result<InCallPluginMetadata, String> {
+        (self.metadata)()
+    }
+
+    /// Whether a table is one that the plugin's configuration can be read from; null stands for the default.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn check_config(&self, table: &serde_json::Value) -> Result<(), serde_json::Error> {
+        (self.check)(table)
+    }
+
+    /// Runs `on_install`.
+    ///
+    /// # Errors
+    /// What the plugin returned.
+    pub async fn install(&self) -> Result<(), Error> {
+        (self.install)().await
+    }
+
+    /// Starts an instance with its table of the configuration; null stands for the default.
+    ///
+    /// # Errors
+    /// If the table does not fit, or what `on_startup` returned.
+    pub async fn start(&self, table: serde_json::Value) -> Result<StartedPlugin, Error> {
+        (self.start)(table).await
+    }
+}
+
+impl fmt::Debug for Factory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Factory")
+            .field("name", &self.name)
+            .field("kind", &self.kind)
+            .field("version", &self.version)
+            .finish_non_exhaustive()
+    }
+}
+
+fn metadata<P: InCallPlugin>() -> Result<InCallPluginMetadata, String> {
+    let hooks = Hooks::<P>::read();
+    if let Some(problem) = hooks.problem {
+        return Err(problem);
+    }
+    let every = hooks.hooks.iter().find_map(|(hook, _)| match hook {
+        Hook::Every(period) => Some(*period),
+        Hook::Source { .. } => None,
+    });
+    Ok(InCallPluginMetadata {
+        name: P::KIND,
+        version: P::VERSION,
+        sources: hooks.sources().cloned().collect(),
+        every,
+        output: P::OUTPUT,
+        config: schemars::schema_for!(P::Config),
+        output_schema: P::Output::schema(),
+    })
+}

@@ -1,0 +1,140 @@
+//! The wire format: a version byte, then bincode. The one place that names bincode.
+//!
+//! Every type that crosses a process states the version of its own layout. A reader knows the layouts it was built
+//! with and refuses others by name, so that two builds never misread each other. Decoding is bounded: what a length
+//! field claims is checked against [`LIMIT`] before anything is allocated.
+
+use std::sync::Arc;
+
+use bincode::config::{self, Configuration, Fixint, Limit, LittleEndian};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::{DataPacket, MeetingId, Name, Payload, Producer, Seq};
+
+/// The largest message in bytes, its version byte included.
+pub const LIMIT: usize = 8 * 1024 * 1024;
+
+const CONFIG: Configuration<LittleEndian, Fixint, Limit<LIMIT>> =
+    config::standard().with_fixed_int_encoding().with_limit::<LIMIT>();
+
+/// A type with a layout on the wire.
+pub trait Wire: Serialize + DeserializeOwned {
+    /// The layout's version; raise it with every change and keep golden bytes of the old ones.
+    const VERSION: u8;
+}
+
+/// Why bytes could not be written or read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// There is nothing to read.
+    #[error("empty message")]
+    Empty,
+    /// Another build wrote it.
+    #[error("message is of layout {got}, this build reads layout {expected}")]
+    Version {
+        /// The version that this build reads.
+        expected: u8,
+        /// The version that the message states.
+        got: u8,
+    },
+    /// Bytes are left over behind the value.
+    #[error("{0} bytes follow the message")]
+    Trailing(usize),
+    /// It is too large, or not of a form that bincode writes.
+    #[error("cannot encode")]
+    Encode(#[source] bincode::error::EncodeError),
+    /// It is cut off, too large, or not of the stated layout.
+    #[error("cannot decode")]
+    Decode(#[source] bincode::error::DecodeError),
+}
+
+/// Writes a value.
+///
+/// # Errors
+/// [`Error::Encode`] if a part of it has no form in bincode.
+pub fn encode<T: Wire>(value: &T) -> Result<Vec<u8>, Error> {
+    let mut bytes = vec![T::VERSION];
+    bincode::serde::encode_into_std_write(value, &mut bytes, CONFIG).map_err(Error::Encode)?;
+    Ok(bytes)
+}
+
+/// Reads a value.
+///
+/// # Errors
+/// Every variant of [`Error`]; never panics, whatever the bytes.
+pub fn decode<T: Wire>(bytes: &[u8]) -> Result<T, Error> {
+    let (&version, body) = bytes.split_first().ok_or(Error::Empty)?;
+    if version != T::VERSION {
+        return Err(Error::Version { expected: T::VERSION, got: version });
+    }
+    let (value, read) = bincode::serde::decode_from_slice(body, CONFIG).map_err(Error::Decode)?;
+    match body.len() - read {
+        0 => Ok(value),
+        left => Err(Error::Trailing(left)),
+    }
+}
+
+/// A packet as it crosses the wire: times as seconds and nanoseconds, which are half the size of their text.
+#[derive(Serialize, Deserialize)]
+struct PacketV1 {
+    meeting: MeetingId,
+    seq: Seq,
+    source: Name,
+    timestamp: (i64, i32),
+    received_at: (i64, i32),
+    participant: Option<Arc<str>>,
+    payload: Payload,
+    producer: Option<Producer>,
+    causes: Vec<Seq>,
+}
+
+fn split(time: Timestamp) -> (i64, i32) {
+    (time.as_second(), time.subsec_nanosecond())
+}
+
+fn join<E: serde::de::Error>((seconds, nanos): (i64, i32)) -> Result<Timestamp, E> {
+    Timestamp::new(seconds, nanos).map_err(E::custom)
+}
+
+impl Serialize for DataPacket {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        PacketV1 {
+            meeting: self.meeting.clone(),
+            seq: self.seq,
+            source: self.source.clone(),
+            timestamp: split(self.timestamp),
+            received_at: split(self.received_at),
+            participant: self.participant.clone(),
+            payload: self.payload.clone(),
+            producer: self.producer.clone(),
+            causes: self.causes.clone(),
+        }
+        .serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for DataPacket {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let packet = PacketV1::deserialize(deserializer)?;
+        Ok(Self {
+            meeting: packet.meeting,
+            seq: packet.seq,
+            source: packet.source,
+            timestamp: join(packet.timestamp)?,
+            received_at: join(packet.received_at)?,
+            participant: packet.participant,
+            payload: packet.payload,
+            producer: packet.producer,
+            causes: packet.causes,
+        })
+    }
+}
+
+impl Wire for DataPacket {
+    const VERSION: u8 = 1;
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,116 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::data::AudioFrame;
+
+fn packet() -> DataPacket {
+    DataPacket {
+        meeting: MeetingId::new("m").unwrap(),
+        seq: Seq(7),
+        source: Name::new("chat").unwrap(),
+        timestamp: Timestamp::new(1, 500).unwrap(),
+        received_at: Timestamp::new(2, 0).unwrap(),
+        participant: Some("Ada".into()),
+        payload: Payload::Json("{}".into()),
+        producer: Some(Producer { id: "p".into(), number: 3 }),
+        causes: vec![Seq(5)],
+    }
+}
+
+/// These bytes are a promise to every build that ever read them: a change here is a new version.
+#[test]
+fn golden_bytes_of_a_packet_in_layout_1() {
+    let hex: String = encode(&packet()).unwrap().iter().map(|b| format!("{b:02x}")).collect();
+    let golden = concat!(
+        "01",
+        "0100000000000000",
+        "6d",
+        "0700000000000000",
+        "0400000000000000",
+        "63686174",
+        "0100000000000000",
+        "f4010000",
+        "0200000000000000",
+        "00000000",
+        "01",
+        "0300000000000000",
+        "416461",
+        "02000000",
+        "0200000000000000",
+        "7b7d",
+        "01",
+        "0100000000000000",
+        "70",
+        "0300000000000000",
+        "0100000000000000",
+        "0500000000000000",
+    );
+    assert_eq!(hex, golden);
+}
+
+#[test]
+fn golden_bytes_of_an_audio_frame_in_layout_1() {
+    let frame = AudioFrame { sample_rate: 16_000, channels: 1, samples: vec![1, 2].into() };
+    let bytes = encode(&frame).unwrap();
+    assert_eq!(bytes, [1, 0x80, 0x3e, 0, 0, 1, 0, 2, 0, 0, 0, 0, 0, 0, 0, 1, 2]);
+    assert_eq!(decode::<AudioFrame>(&bytes).unwrap(), frame);
+}
+
+#[test]
+fn another_version_is_named() {
+    let mut bytes = encode(&packet()).unwrap();
+    bytes[0] = 9;
+    let error = decode::<DataPacket>(&bytes).unwrap_err().to_string();
+    assert_eq!(error, "message is of layout 9, this build reads layout 1");
+}
+
+#[test]
+fn leftovers_and_cuts_are_errors() {
+    let mut bytes = encode(&packet()).unwrap();
+    bytes.push(0);
+    assert!(matches!(decode::<DataPacket>(&bytes), Err(Error::Trailing(1))));
+    bytes.truncate(bytes.len() - 2);
+    assert!(matches!(decode::<DataPacket>(&bytes), Err(Error::Decode(_))));
+    assert!(matches!(decode::<DataPacket>(&[]), Err(Error::Empty)));
+}
+
+#[test]
+fn a_length_beyond_the_limit_allocates_nothing() {
+    let mut bytes = vec![1];
+    bytes.extend(u64::MAX.to_le_bytes());
+    assert!(matches!(decode::<DataPacket>(&bytes), Err(Error::Decode(_))));
+}
+
+proptest! {
+    #[test]
+    fn any_packet_comes_back(
+        seq: u64,
+        second in -1_000_000_000_000_i64..1_000_000_000_000,
+        nanos in 0..1_000_000_000_i32,
+        participant: Option<String>,
+        data: Vec<u8>,
+        text: String,
+        form in 0..3,
+        causes: Vec<u64>,
+    ) {
+        let second = second.rem_euclid(200_000_000_000);
+        let packet = DataPacket {
+            seq: Seq(seq),
+            timestamp: Timestamp::new(second, nanos).unwrap(),
+            participant: participant.map(Into::into),
+            payload: match form {
+                0 => Payload::Bytes(data.into()),
+                1 => Payload::Text(text.into()),
+                _ => Payload::Json(text.into()),
+            },
+            causes: causes.into_iter().map(Seq).collect(),
+            ..packet()
+        };
+        prop_assert_eq!(decode::<DataPacket>(&encode(&packet).unwrap()).unwrap(), packet);
+    }
+
+    #[test]
+    fn no_bytes_panic(bytes: Vec<u8>) {
+        let _ = decode::<DataPacket>(&bytes);
+    }
+}

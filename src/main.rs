@@ -1,0 +1,2 @@
+//! teammy
+fn main() {}
