@@ -6,17 +6,21 @@
 pub mod data;
 mod engine;
 mod error;
+pub mod graph;
+pub mod log;
 mod meeting;
 pub mod name;
 pub mod packet;
 pub mod plugin;
 pub mod store;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod wire;
 
 pub use bytes::Bytes;
 pub use engine::{
     Datastore, DatastoreError, History, KeyValue, Llm, LlmError, LlmMessage, LlmProvider, LlmRequest,
-    LlmResponse, MeetingEngine, Model, PersistenceProvider, ReadError, Role, SharedLlm, Usage,
+    LlmResponse, MeetingEngine, Model, PersistenceProvider, ReadError, ReadFuture, Role, SharedLlm, Usage,
 };
 pub use error::{Error, chain};
 pub use jiff::Timestamp;

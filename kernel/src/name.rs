@@ -188,11 +188,6 @@ impl Name {
         };
         Err(Error::Name { shown: shown(name), problem })
     }
-
-    /// Whether both are the same allocation, which is a fast way to a likely yes.
-    pub(crate) fn ptr_eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
-    }
 }
 
 string_type!(Name);

@@ -120,8 +120,13 @@ pub struct DataPacket {
 impl DataPacket {
     /// What it counts against limits in bytes: its payload and a flat rate for the rest.
     pub fn cost(&self) -> usize {
+        Self::max_cost(self.payload.len()) + 8 * self.causes.len()
+    }
+
+    /// What a packet from outside counts at most, if its payload is at most so large.
+    pub const fn max_cost(payload: usize) -> usize {
         const ENVELOPE: usize = 160;
-        ENVELOPE + self.payload.len() + 8 * self.causes.len()
+        ENVELOPE + payload
     }
 }
 

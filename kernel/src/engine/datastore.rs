@@ -68,6 +68,9 @@ pub enum Error {
 /// A key and what it is to hold: JSON text, or nothing any more.
 pub type KeyValue = (String, Option<Arc<str>>);
 
+/// The future that a provider's methods return.
+pub type ReadFuture<'a, T> = BoxFuture<'a, Result<T, ReadError>>;
+
 /// Which packets of the meeting's history to read. Without more it asks for all durable packets so far.
 ///
 /// # Examples
@@ -157,18 +160,14 @@ impl History {
 /// committed or not; the running hook's own writes are the datastore's business.
 pub trait PersistenceProvider: Send + Sync + 'static {
     /// A key's value as JSON text.
-    fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Arc<str>>, ReadError>>;
+    fn get<'a>(&'a self, key: &'a str) -> ReadFuture<'a, Option<Arc<str>>>;
 
     /// The keys that start with a prefix, with their values, in key order.
-    fn list<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<Vec<(String, Arc<str>)>, ReadError>>;
+    fn list<'a>(&'a self, prefix: &'a str) -> ReadFuture<'a, Vec<(String, Arc<str>)>>;
 
     /// Packets of the meeting, oldest first: of other sources those before `before`, of the instance itself all that
     /// its earlier hooks put out.
-    fn history(
-        &self,
-        history: History,
-        before: Seq,
-    ) -> BoxFuture<'_, Result<Vec<Arc<DataPacket>>, ReadError>>;
+    fn history(&self, history: History, before: Seq) -> ReadFuture<'_, Vec<Arc<DataPacket>>>;
 }
 
 #[derive(Default)]

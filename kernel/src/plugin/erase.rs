@@ -304,6 +304,7 @@ pub struct Factory {
 fn config<P: InCallPlugin>(table: serde_json::Value) -> Result<P::Config, serde_json::Error> {
     match table {
         serde_json::Value::Null => Ok(P::Config::default()),
+        serde_json::Value::Object(table) if table.is_empty() => Ok(P::Config::default()),
         table => serde_json::from_value(table),
     }
 }

@@ -1,1 +1,214 @@
-//! x
+//! What every store must do, as tests that any store can run.
+//!
+//! A store's author writes a function that makes a [`Fixture`], and lets
+//! [`store_conformance!`](crate::store_conformance) write one test for each case:
+//! ```
+//! use teammy_kernel::store::{MemoryStore, conformance::Fixture};
+//!
+//! async fn memory() -> Fixture {
+//!     Fixture::new(MemoryStore::default())
+//! }
+//!
+//! teammy_kernel::store_conformance!(memory());
+//! # fn main() {}
+//! ```
+//! The cases say what they expect by panicking, so each runs alone and on a store of its own.
+
+mod interleave;
+mod keys;
+mod packets;
+mod rows;
+
+use std::{any::Any, fmt, sync::Arc};
+
+use futures::future::BoxFuture;
+
+use super::{Commit, Epoch, MeetingRecord, Outcome, Store};
+use crate::{DataPacket, MeetingId, MeetingMetadata, Name, Payload, Seq, Timestamp};
+
+pub use interleave::{claims_and_commits_in_every_order, claims_and_commits_race};
+pub use keys::{keys_are_listed_by_prefix, keys_are_set_and_deleted, keys_do_not_collide};
+pub use packets::{packets_come_back_equal, queries_answer_as_the_model_does};
+pub use rows::{
+    a_batch_leaves_fenced_meetings_out, a_big_batch_is_applied, a_claim_raises_epoch_and_reservation,
+    a_commit_for_a_missing_meeting_is_fenced, a_commit_of_a_lower_epoch_is_fenced,
+    a_commit_out_of_order_is_refused, a_lasting_store_keeps_everything, a_meeting_is_created_once,
+    a_repeated_commit_is_applied_once, a_reservation_never_shrinks, commits_apply_in_order,
+    dead_letters_are_kept, instances_keep_their_state, meetings_are_listed,
+    nothing_is_known_of_a_missing_meeting,
+};
+
+type Reopen = Box<dyn Fn() -> BoxFuture<'static, Arc<dyn Store>> + Send + Sync>;
+
+/// An empty store to run a case on, and how to open it again if it outlives being closed.
+pub struct Fixture {
+    store: Arc<dyn Store>,
+    reopen: Option<Reopen>,
+    // Dropped last: what the store lives in.
+    kept: Option<Box<dyn Any + Send + Sync>>,
+}
+
+impl Fixture {
+    /// A store that is gone once it is closed.
+    pub fn new(store: impl Store) -> Self {
+        Self { store: Arc::new(store), reopen: None, kept: None }
+    }
+
+    /// Says how to open the store again after it was closed; it then holds what it held.
+    #[must_use]
+    pub fn reopen<F, Fut>(mut self, reopen: F) -> Self
+    where
+        F: Fn() -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Arc<dyn Store>> + Send + 'static,
+    {
+        self.reopen = Some(Box::new(move || Box::pin(reopen())));
+        self
+    }
+
+    /// Keeps something for as long as the case runs, such as a directory.
+    #[must_use]
+    pub fn keep(mut self, kept: impl Any + Send + Sync) -> Self {
+        self.kept = Some(Box::new(kept));
+        self
+    }
+}
+
+impl fmt::Debug for Fixture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fixture")
+            .field("store", &self.store)
+            .field("kept", &self.kept)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Writes one `#[tokio::test]` for each case of the suite. The argument is an expression that is a future of a
+/// [`Fixture`](crate::store::conformance::Fixture); it is evaluated once for each case. Use it once in a module.
+#[macro_export]
+macro_rules! store_conformance {
+    ($make:expr) => {
+        $crate::store_conformance! { @cases $make;
+            a_batch_leaves_fenced_meetings_out,
+            a_big_batch_is_applied,
+            a_claim_raises_epoch_and_reservation,
+            a_commit_for_a_missing_meeting_is_fenced,
+            a_commit_of_a_lower_epoch_is_fenced,
+            a_commit_out_of_order_is_refused,
+            a_lasting_store_keeps_everything,
+            a_meeting_is_created_once,
+            a_repeated_commit_is_applied_once,
+            a_reservation_never_shrinks,
+            claims_and_commits_in_every_order,
+            claims_and_commits_race,
+            commits_apply_in_order,
+            dead_letters_are_kept,
+            instances_keep_their_state,
+            keys_are_listed_by_prefix,
+            keys_are_set_and_deleted,
+            keys_do_not_collide,
+            meetings_are_listed,
+            nothing_is_known_of_a_missing_meeting,
+            packets_come_back_equal,
+            queries_answer_as_the_model_does,
+        }
+    };
+    (@cases $make:expr; $($case:ident,)+) => {
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $case() {
+                $crate::store::conformance::$case($make.await).await;
+            }
+        )+
+    };
+}
+
+// What the cases share.
+
+/// Ids that a store must not take apart, join or quote wrongly.
+const ODD_IDS: [&str; 12] = [
+    "plain",
+    "with space",
+    "it's \"quoted\"",
+    "back`tick",
+    "⟨angle⟩",
+    "a:b",
+    "a/b\\c",
+    "a,b]",
+    "$meeting; DELETE packet",
+    "%_*?",
+    "日本語 🚀 é e\u{301}",
+    "None",
+];
+
+fn meeting(id: &str) -> MeetingId {
+    MeetingId::new(id).expect("invariant: the suite's ids are valid")
+}
+
+fn name(text: &str) -> Name {
+    Name::new(text).expect("invariant: the suite's names are valid")
+}
+
+/// A moment that needs all its digits.
+fn at(second: i64) -> Timestamp {
+    Timestamp::new(1_700_000_000 + second, 123_456_789).expect("invariant: a moment of this century")
+}
+
+fn packet(of: &MeetingId, seq: u64) -> Arc<DataPacket> {
+    Arc::new(DataPacket {
+        meeting: of.clone(),
+        seq: Seq(seq),
+        source: name("chat"),
+        timestamp: at(i64::try_from(seq).expect("invariant: the suite's seqs are small")),
+        received_at: at(1_000_000),
+        participant: Some("Ada".into()),
+        payload: Payload::Json(format!(r#"{{"text":"packet {seq}"}}"#).into()),
+        producer: None,
+        causes: Vec::new(),
+    })
+}
+
+/// A commit with one packet, whose seq is the commit's number.
+fn commit(of: &MeetingId, epoch: u64, number: u64) -> Commit {
+    let mut commit = Commit::new(of.clone(), Epoch(epoch), number, Seq(100));
+    commit.packets.push(packet(of, number));
+    commit
+}
+
+/// Makes a meeting with seqs up to 100.
+async fn create(store: &dyn Store, id: &str) -> MeetingRecord {
+    store.create(MeetingMetadata::new(meeting(id)), Seq(100)).await.expect("a new meeting is created")
+}
+
+async fn commit_one(store: &dyn Store, commit: Commit) -> Outcome {
+    let outcomes = store.commit(&[commit]).await.expect("a store that is there commits");
+    assert_eq!(outcomes.len(), 1, "one outcome a commit");
+    outcomes[0]
+}
+
+async fn row(store: &dyn Store, of: &MeetingId) -> MeetingRecord {
+    store.meeting(of.clone()).await.expect("a row is read").expect("the meeting is there")
+}
+
+async fn seqs(store: &dyn Store, of: &MeetingId) -> Vec<u64> {
+    let packets = store.packets(of.clone(), super::PacketQuery::default()).await.expect("packets are read");
+    packets.iter().map(|packet| packet.seq.0).collect()
+}
+
+/// Pseudo-random numbers that are the same each time, so that a failure repeats (`SplitMix64`).
+struct Numbers(u64);
+
+impl Numbers {
+    fn new(seed: u64) -> Self {
+        // Shown by a failing test only, which is when it is wanted.
+        println!("seed {seed}");
+        Self(seed)
+    }
+
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % bound
+    }
+}

@@ -1,4 +1,222 @@
-//! The store in memory.
-/// A store that lives as long as the process.
-#[derive(Debug, Default)]
-pub struct MemoryStore;
+//! The store in memory: one map of meetings under one lock.
+//!
+//! It is the model that the conformance suite holds other stores to, so it is written to be read: a commit takes the
+//! lock once, decides for each meeting whether it applies, and only then changes anything.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use futures::FutureExt;
+
+use super::{
+    Commit, DeadLetter, Error, InstanceRecord, MeetingRecord, Outcome, PacketQuery, Store, StoreFuture, Take,
+};
+use crate::{DataPacket, MeetingId, MeetingMetadata, Name, Seq};
+
+/// A store that lives as long as the process. A clone is the same store.
+#[derive(Clone, Default)]
+pub struct MemoryStore {
+    meetings: Arc<Mutex<BTreeMap<MeetingId, Stored>>>,
+}
+
+/// All that is kept of one meeting.
+struct Stored {
+    row: MeetingRecord,
+    packets: BTreeMap<Seq, Arc<DataPacket>>,
+    instances: BTreeMap<Name, InstanceRecord>,
+    keys: BTreeMap<(Name, String), Arc<str>>,
+    dead_letters: BTreeMap<(Seq, Name), DeadLetter>,
+}
+
+/// A meeting's seqs are used up, which no meeting lives to see.
+#[derive(Debug, thiserror::Error)]
+#[error("no seqs are left")]
+struct SeqsUsedUp;
+
+impl Stored {
+    fn new(row: MeetingRecord) -> Self {
+        Self {
+            row,
+            packets: BTreeMap::new(),
+            instances: BTreeMap::new(),
+            keys: BTreeMap::new(),
+            dead_letters: BTreeMap::new(),
+        }
+    }
+
+    /// What becomes of a commit, and whether it is still to be written.
+    fn judge(&self, commit: &Commit) -> (Outcome, bool) {
+        if self.row.epoch != commit.epoch {
+            (Outcome::Fenced, false)
+        } else if self.row.commit == commit.number {
+            (Outcome::Applied, false)
+        } else if self.row.commit + 1 == commit.number {
+            (Outcome::Applied, true)
+        } else {
+            (Outcome::OutOfOrder { stored: self.row.commit }, false)
+        }
+    }
+
+    fn write(&mut self, commit: &Commit) {
+        self.row.commit = commit.number;
+        self.row.reserved = self.row.reserved.max(commit.reserved);
+        self.row.status = commit.status;
+        self.packets.extend(commit.packets.iter().map(|packet| (packet.seq, packet.clone())));
+        for instance in &commit.instances {
+            let mut record = instance.clone();
+            if record.state.is_none() {
+                record.state = self.instances.get(&record.instance).and_then(|stored| stored.state.clone());
+            }
+            self.instances.insert(record.instance.clone(), record);
+        }
+        for write in &commit.keys {
+            let key = (write.instance.clone(), write.key.clone());
+            match &write.value {
+                Some(value) => self.keys.insert(key, value.clone()),
+                None => self.keys.remove(&key),
+            };
+        }
+        for letter in &commit.dead_letters {
+            self.dead_letters.insert((letter.seq, letter.instance.clone()), letter.clone());
+        }
+    }
+
+    fn read(&self, query: &PacketQuery) -> Vec<Arc<DataPacket>> {
+        if query.from > query.to {
+            return Vec::new();
+        }
+        let matching = self.packets.range(query.from..=query.to).map(|(_, packet)| packet);
+        let matching = matching.filter(|packet| query.matches(packet)).cloned();
+        match query.take {
+            Take::All => matching.collect(),
+            Take::First(count) => matching.take(count).collect(),
+            Take::Last(count) => {
+                let mut newest: Vec<_> = matching.rev().take(count).collect();
+                newest.reverse();
+                newest
+            }
+        }
+    }
+}
+
+impl MemoryStore {
+    /// Nothing under the lock can leave the map half changed, so a panic elsewhere is no reason to stop.
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<MeetingId, Stored>> {
+        self.meetings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads one meeting, as if it were empty where there is none.
+    fn read<'a, T: Default + Send + 'a>(
+        &'a self,
+        meeting: &MeetingId,
+        read: impl FnOnce(&Stored) -> T,
+    ) -> StoreFuture<'a, T> {
+        answer(Ok(self.lock().get(meeting).map(read).unwrap_or_default()))
+    }
+}
+
+fn answer<'a, T: Send + 'a>(result: Result<T, Error>) -> StoreFuture<'a, T> {
+    std::future::ready(result).boxed()
+}
+
+impl fmt::Debug for MemoryStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryStore").field("meetings", &self.lock().len()).finish()
+    }
+}
+
+// Each method does its work when it is called and not when its future is polled; a caller that awaits at once, as all
+// do, cannot tell.
+impl Store for MemoryStore {
+    fn create(&self, metadata: MeetingMetadata, reserve: Seq) -> StoreFuture<'_, MeetingRecord> {
+        let mut meetings = self.lock();
+        if meetings.contains_key(&metadata.id) {
+            return answer(Err(Error::Exists(metadata.id)));
+        }
+        let row = MeetingRecord::first(metadata, reserve);
+        meetings.insert(row.metadata.id.clone(), Stored::new(row.clone()));
+        answer(Ok(row))
+    }
+
+    fn claim(&self, meeting: MeetingId, reserve: u64) -> StoreFuture<'_, MeetingRecord> {
+        let mut meetings = self.lock();
+        let Some(stored) = meetings.get_mut(&meeting) else {
+            return answer(Err(Error::NotFound(meeting)));
+        };
+        let Some(reserved) = stored.row.reserved.0.checked_add(reserve) else {
+            let doing = format!("claiming meeting {meeting}");
+            return answer(Err(Error::Failed { doing, cause: Box::new(SeqsUsedUp) }));
+        };
+        stored.row.epoch.0 += 1;
+        stored.row.reserved = Seq(reserved);
+        answer(Ok(stored.row.clone()))
+    }
+
+    fn commit<'a>(&'a self, batch: &'a [Commit]) -> StoreFuture<'a, Vec<Outcome>> {
+        let mut meetings = self.lock();
+        let outcomes = batch.iter().map(|commit| {
+            let Some(stored) = meetings.get_mut(&commit.meeting) else {
+                return Outcome::Fenced;
+            };
+            let (outcome, to_write) = stored.judge(commit);
+            if to_write {
+                stored.write(commit);
+            }
+            outcome
+        });
+        answer(Ok(outcomes.collect()))
+    }
+
+    fn meeting(&self, meeting: MeetingId) -> StoreFuture<'_, Option<MeetingRecord>> {
+        self.read(&meeting, |stored| Some(stored.row.clone()))
+    }
+
+    fn meetings(&self) -> StoreFuture<'_, Vec<MeetingId>> {
+        answer(Ok(self.lock().keys().cloned().collect()))
+    }
+
+    fn instances(&self, meeting: MeetingId) -> StoreFuture<'_, Vec<InstanceRecord>> {
+        self.read(&meeting, |stored| stored.instances.values().cloned().collect())
+    }
+
+    fn packets(&self, meeting: MeetingId, query: PacketQuery) -> StoreFuture<'_, Vec<Arc<DataPacket>>> {
+        self.read(&meeting, |stored| stored.read(&query))
+    }
+
+    fn get(&self, meeting: MeetingId, instance: Name, key: String) -> StoreFuture<'_, Option<Arc<str>>> {
+        self.read(&meeting, |stored| stored.keys.get(&(instance, key)).cloned())
+    }
+
+    fn list(
+        &self,
+        meeting: MeetingId,
+        instance: Name,
+        prefix: String,
+    ) -> StoreFuture<'_, Vec<(String, Arc<str>)>> {
+        self.read(&meeting, |stored| {
+            let from = stored.keys.range((instance.clone(), prefix.clone())..);
+            from.take_while(|((of, key), _)| *of == instance && key.starts_with(&prefix))
+                .map(|((_, key), value)| (key.clone(), value.clone()))
+                .collect()
+        })
+    }
+
+    fn dead_letters(&self, meeting: MeetingId) -> StoreFuture<'_, Vec<DeadLetter>> {
+        self.read(&meeting, |stored| stored.dead_letters.values().cloned().collect())
+    }
+
+    fn close(&self) -> StoreFuture<'_, ()> {
+        answer(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::MemoryStore;
+    use crate::store::conformance::Fixture;
+
+    crate::store_conformance!(std::future::ready(Fixture::new(MemoryStore::default())));
+}

@@ -1,0 +1,425 @@
+//! The plugin graph: which instance takes what from whom, checked before anything starts.
+//!
+//! An instance's output is a source that anyone may take, so instances form a graph. It must have no cycle: a packet
+//! that leads back to its own producer would never come to rest, and a meeting could not end its instances upstream
+//! first. Every mistake that the configuration can hold is found here, once, with a message that says what to change;
+//! behind this line sources exist, kinds are in the build and tables fit their plugins.
+
+mod error;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
+
+pub use error::{Claim, Error};
+
+use crate::{Durability, Factory, InCallPluginMetadata, Lifecycle, Name, Tick};
+
+/// The source on which the runtime tells of instances that it suspends; anyone may take it, nobody publishes on it.
+pub const PLUGIN_STATUS: &str = "plugin-status";
+
+/// The sources that exist without being declared.
+const WELL_KNOWN: [(&str, Durability, Origin); 5] = [
+    ("audio", Durability::Volatile, Origin::External),
+    ("transcription", Durability::Durable, Origin::External),
+    ("chat", Durability::Durable, Origin::External),
+    ("participant", Durability::Durable, Origin::External),
+    (PLUGIN_STATUS, Durability::Durable, Origin::Runtime),
+];
+
+/// The sources that a meeting uses for itself: they exist in its log, and no plugin takes them by name.
+const RESERVED: [(&str, Durability); 2] =
+    [(Lifecycle::SOURCE, Durability::Durable), (Tick::SOURCE, Durability::Volatile)];
+
+/// An instance as the configuration asks for it; nothing about it has been checked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Declared {
+    /// Its name, which will be the source of its outputs.
+    pub name: String,
+    /// The kind of its plugin.
+    pub kind: String,
+    /// Where the plugin's sources come from: the source as the plugin calls it, and the one to take instead.
+    pub sources: BTreeMap<String, String>,
+    /// Whether its outputs are kept; `None` leaves that to the plugin.
+    pub output: Option<Durability>,
+    /// Its table; null stands for the plugin's default.
+    pub config: serde_json::Value,
+}
+
+impl Declared {
+    /// An instance with no table and nothing mapped.
+    pub fn new(name: impl Into<String>, kind: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            kind: kind.into(),
+            sources: BTreeMap::new(),
+            output: None,
+            config: serde_json::Value::Null,
+        }
+    }
+}
+
+/// A kind of plugin that some build has, so that a message can tell a typing error from a missing feature.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KnownKind {
+    /// The kind.
+    pub kind: &'static str,
+    /// The Cargo feature that brings it into a build.
+    pub feature: &'static str,
+}
+
+/// An instance that has been checked.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Instance {
+    /// Its name, and the source of its outputs.
+    pub name: Name,
+    /// How to make its plugin.
+    pub factory: Factory,
+    /// What the plugin says of itself.
+    pub metadata: InCallPluginMetadata,
+    /// What it takes: the actual source, and what the plugin calls it.
+    pub subscriptions: BTreeMap<Name, Name>,
+    /// Whether its outputs are kept.
+    pub output: Durability,
+    /// Its table; null stands for the plugin's default.
+    pub config: serde_json::Value,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    /// Published from outside.
+    External,
+    /// Written by the runtime, taken by anyone.
+    Runtime,
+    /// An instance's output.
+    Output,
+    /// A meeting's own; taken by nobody.
+    Reserved,
+}
+
+/// Instances and sources that fit together.
+#[derive(Clone)]
+pub struct Graph {
+    instances: Vec<Instance>,
+    index: BTreeMap<Name, usize>,
+    sources: BTreeMap<Name, (Durability, Origin)>,
+}
+
+impl Graph {
+    /// Checks instances against the plugins of this build (`factories`), the kinds that any build may have (`known`)
+    /// and the user's own `sources`.
+    ///
+    /// Where two factories are of one kind the later one is used, so that an embedder can replace a bundled plugin.
+    ///
+    /// # Errors
+    /// The first thing that is wrong; see [`Error`]. Names are checked first, then each instance, then the whole.
+    pub fn build(
+        declared: Vec<Declared>,
+        factories: &[Factory],
+        known: &[KnownKind],
+        sources: &[(String, Durability)],
+    ) -> Result<Self, Error> {
+        let mut sources = own_sources(sources)?;
+        let names = instance_names(&declared, &sources)?;
+
+        let mut instances = Vec::with_capacity(declared.len());
+        for (name, declared) in names.into_iter().zip(declared) {
+            let instance = check(name, declared, factories, known)?;
+            sources.insert(instance.name.clone(), (instance.output, Origin::Output));
+            instances.push(instance);
+        }
+        for instance in &instances {
+            for (actual, declared) in &instance.subscriptions {
+                if !sources.contains_key(actual) {
+                    return Err(Error::UnknownSource {
+                        instance: instance.name.clone(),
+                        source_name: actual.clone(),
+                        declared: declared.clone(),
+                        meant: closest_of(actual.as_str(), takeable(&sources)).cloned(),
+                    });
+                }
+            }
+        }
+
+        let instances = in_order(instances)?;
+        let index = instances.iter().enumerate().map(|(at, instance)| (instance.name.clone(), at)).collect();
+        Ok(Self { instances, index, sources })
+    }
+
+    /// The instances: each after all whose output it takes, and otherwise as they were declared.
+    pub fn instances(&self) -> impl Iterator<Item = &Instance> {
+        self.instances.iter()
+    }
+
+    /// The instance of a name.
+    pub fn instance(&self, name: &str) -> Option<&Instance> {
+        self.index.get(name).map(|at| &self.instances[*at])
+    }
+
+    /// Whether packets of a source are kept, if it exists: well-known, declared, an instance's output, or one that
+    /// a meeting uses for itself.
+    pub fn durability(&self, source: &str) -> Option<Durability> {
+        self.sources.get(source).map(|(durability, _)| *durability)
+    }
+
+    /// Whether a source may be published on from outside: a well-known one, or one of the user's own.
+    pub fn is_external(&self, source: &str) -> bool {
+        self.sources.get(source).is_some_and(|(_, origin)| *origin == Origin::External)
+    }
+
+    /// The instances whose output an instance takes directly.
+    pub fn upstream(&self, instance: &str) -> impl Iterator<Item = &Name> {
+        let taken = self.instance(instance).map(|instance| instance.subscriptions.keys());
+        taken.into_iter().flatten().filter(|source| self.index.contains_key(*source))
+    }
+
+    /// The instance whose name is most like one that isn't there.
+    pub fn closest_instance(&self, name: &str) -> Option<&Name> {
+        closest_of(name, self.index.keys())
+    }
+
+    /// The source whose name is most like one that isn't there; never one of a meeting's own.
+    pub fn closest_source(&self, name: &str) -> Option<&Name> {
+        closest_of(name, takeable(&self.sources))
+    }
+}
+
+impl fmt::Debug for Graph {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let takes = |instance: &Instance| -> Vec<Name> { instance.subscriptions.keys().cloned().collect() };
+        let instances = self.instances.iter().map(|instance| (&instance.name, takes(instance)));
+        f.debug_map().entries(instances).finish()
+    }
+}
+
+/// The candidate most like a text, if any is like enough to be what was meant.
+pub fn closest<'a>(text: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    closest_of(text, candidates)
+}
+
+fn closest_of<T: AsRef<str>>(text: &str, candidates: impl IntoIterator<Item = T>) -> Option<T> {
+    // One slip in three characters; more alike than that, and any two short words would be.
+    let most = text.chars().count().div_ceil(3);
+    let text = text.to_lowercase();
+    let distances = candidates.into_iter().map(|candidate| {
+        let distance = strsim::damerau_levenshtein(&text, &candidate.as_ref().to_lowercase());
+        (distance, candidate)
+    });
+    distances
+        .filter(|(distance, _)| *distance <= most)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, it)| it)
+}
+
+fn takeable(sources: &BTreeMap<Name, (Durability, Origin)>) -> impl Iterator<Item = &Name> {
+    sources.iter().filter(|(_, (_, origin))| *origin != Origin::Reserved).map(|(name, _)| name)
+}
+
+fn constant(name: &str) -> Name {
+    Name::new(name).expect("invariant: the names of built-in sources are well-formed")
+}
+
+fn named(place: impl FnOnce() -> String, name: &str) -> Result<Name, Error> {
+    Name::new(name).map_err(|error| Error::Name { place: place(), error })
+}
+
+fn claim(name: &Name) -> Option<Claim> {
+    if RESERVED.iter().any(|(reserved, _)| name == reserved) {
+        Some(Claim::Reserved)
+    } else if WELL_KNOWN.iter().any(|(known, ..)| name == known) {
+        Some(Claim::WellKnown)
+    } else {
+        None
+    }
+}
+
+/// All sources but the instances' outputs.
+fn own_sources(declared: &[(String, Durability)]) -> Result<BTreeMap<Name, (Durability, Origin)>, Error> {
+    let well_known =
+        WELL_KNOWN.iter().map(|(name, durability, origin)| (constant(name), (*durability, *origin)));
+    let reserved =
+        RESERVED.iter().map(|(name, durability)| (constant(name), (*durability, Origin::Reserved)));
+    let mut sources: BTreeMap<_, _> = well_known.chain(reserved).collect();
+    for (name, durability) in declared {
+        let name = named(|| "the name of a [[source]]".to_owned(), name)?;
+        if let Some(claim) = claim(&name) {
+            return Err(Error::SourceTaken { source_name: name, claim });
+        }
+        if sources.insert(name.clone(), (*durability, Origin::External)).is_some() {
+            return Err(Error::SourceTaken { source_name: name, claim: Claim::Declared });
+        }
+    }
+    Ok(sources)
+}
+
+fn instance_names(
+    declared: &[Declared],
+    sources: &BTreeMap<Name, (Durability, Origin)>,
+) -> Result<Vec<Name>, Error> {
+    let mut seen = BTreeSet::new();
+    let mut names = Vec::with_capacity(declared.len());
+    for instance in declared {
+        let name = named(|| "the name of a [[plugin]]".to_owned(), &instance.name)?;
+        if sources.contains_key(&name) {
+            let claim = claim(&name).unwrap_or(Claim::Declared);
+            return Err(Error::InstanceTaken { instance: name, claim });
+        }
+        if !seen.insert(name.clone()) {
+            return Err(Error::DuplicateInstance { instance: name });
+        }
+        names.push(name);
+    }
+    Ok(names)
+}
+
+/// Checks what can be said of an instance without the others.
+fn check(
+    name: Name,
+    declared: Declared,
+    factories: &[Factory],
+    known: &[KnownKind],
+) -> Result<Instance, Error> {
+    let factory = find(&name, &declared.kind, factories, known)?;
+    let kind = factory.kind();
+    let metadata = match factory.metadata() {
+        Ok(metadata) => metadata,
+        Err(problem) => return Err(Error::Hooks { instance: name, kind, problem }),
+    };
+    let subscriptions = subscriptions(&name, kind, &metadata.sources, &declared.sources)?;
+    if let Err(error) = factory.check_config(&declared.config) {
+        return Err(Error::Config { instance: name, kind, error });
+    }
+    let output = declared.output.unwrap_or(metadata.output);
+    Ok(Instance { name, factory, metadata, subscriptions, output, config: declared.config })
+}
+
+fn find(instance: &Name, kind: &str, factories: &[Factory], known: &[KnownKind]) -> Result<Factory, Error> {
+    if let Some(factory) = factories.iter().rev().find(|factory| factory.kind() == kind) {
+        return Ok(*factory);
+    }
+    if let Some(known) = known.iter().find(|known| known.kind == kind) {
+        return Err(Error::NotInBuild {
+            instance: instance.clone(),
+            kind: known.kind,
+            feature: known.feature,
+        });
+    }
+    let built = factories.iter().map(Factory::kind);
+    let all: BTreeSet<&str> = built.chain(known.iter().map(|known| known.kind)).collect();
+    Err(Error::UnknownKind {
+        instance: instance.clone(),
+        kind: kind.to_owned(),
+        meant: closest_of(kind, all.iter().copied()).map(str::to_owned),
+        known: all.into_iter().map(str::to_owned).collect(),
+    })
+}
+
+/// From the actual source to what the plugin calls it, for each that the plugin takes.
+fn subscriptions(
+    instance: &Name,
+    kind: &'static str,
+    takes: &[Name],
+    mapping: &BTreeMap<String, String>,
+) -> Result<BTreeMap<Name, Name>, Error> {
+    if let Some(declared) =
+        mapping.keys().find(|declared| !takes.iter().any(|name| name == declared.as_str()))
+    {
+        return Err(Error::NoHook {
+            instance: instance.clone(),
+            kind,
+            declared: declared.clone(),
+            meant: closest_of(declared, takes).cloned(),
+            takes: takes.to_vec(),
+        });
+    }
+    let mut subscriptions = BTreeMap::new();
+    for declared in takes {
+        let actual = match mapping.get(declared.as_str()) {
+            Some(to) => named(|| format!("the source to which instance {instance} maps {declared}"), to)?,
+            None => declared.clone(),
+        };
+        if claim(&actual) == Some(Claim::Reserved) {
+            return Err(Error::ReservedSource {
+                instance: instance.clone(),
+                declared: declared.clone(),
+                source_name: actual,
+            });
+        }
+        if let Some(first) = subscriptions.insert(actual.clone(), declared.clone()) {
+            return Err(Error::MappedTwice {
+                instance: instance.clone(),
+                source_name: actual,
+                first,
+                second: declared.clone(),
+            });
+        }
+    }
+    Ok(subscriptions)
+}
+
+/// Upstream before downstream; of those that could come next, the one that was declared first.
+fn in_order(instances: Vec<Instance>) -> Result<Vec<Instance>, Error> {
+    let index: BTreeMap<&Name, usize> =
+        instances.iter().enumerate().map(|(at, instance)| (&instance.name, at)).collect();
+    let upstream: Vec<Vec<usize>> = instances
+        .iter()
+        .map(|instance| {
+            instance.subscriptions.keys().filter_map(|source| index.get(source).copied()).collect()
+        })
+        .collect();
+    let mut downstream = vec![Vec::new(); instances.len()];
+    for (to, from) in
+        upstream.iter().enumerate().flat_map(|(to, from)| from.iter().map(move |from| (to, *from)))
+    {
+        downstream[from].push(to);
+    }
+
+    let mut waiting_for: Vec<usize> = upstream.iter().map(Vec::len).collect();
+    let mut ready: BTreeSet<usize> = (0..instances.len()).filter(|at| waiting_for[*at] == 0).collect();
+    let mut order = Vec::with_capacity(instances.len());
+    while let Some(next) = ready.pop_first() {
+        order.push(next);
+        for to in &downstream[next] {
+            waiting_for[*to] -= 1;
+            if waiting_for[*to] == 0 {
+                ready.insert(*to);
+            }
+        }
+    }
+    if let Some(stuck) = waiting_for.iter().position(|count| *count > 0) {
+        let path = cycle(stuck, &upstream, &waiting_for);
+        return Err(Error::Cycle { path: path.into_iter().map(|at| instances[at].name.clone()).collect() });
+    }
+
+    let mut slots: Vec<Option<Instance>> = instances.into_iter().map(Some).collect();
+    let taken =
+        order.into_iter().map(|at| slots[at].take().expect("invariant: an order names each instance once"));
+    Ok(taken.collect())
+}
+
+/// A cycle that leads to an instance that can never run, from producer to consumer, its first member repeated at the
+/// end. Whoever waits for ever waits for another that does, so going upstream must come round.
+fn cycle(stuck: usize, upstream: &[Vec<usize>], waiting_for: &[usize]) -> Vec<usize> {
+    let mut walked = vec![stuck];
+    loop {
+        let at = walked[walked.len() - 1];
+        let next = *upstream[at]
+            .iter()
+            .find(|from| waiting_for[**from] > 0)
+            .expect("invariant: what never becomes ready waits for something that never does");
+        if let Some(start) = walked.iter().position(|seen| *seen == next) {
+            let mut path = walked.split_off(start);
+            path.reverse();
+            let first =
+                path.iter().enumerate().min_by_key(|(_, member)| **member).map_or(0, |(place, _)| place);
+            path.rotate_left(first);
+            path.push(path[0]);
+            return path;
+        }
+        walked.push(next);
+    }
+}

@@ -1,0 +1,627 @@
+//! A meeting's log: what is in it, who has seen how much of it, and what is to be committed next.
+//!
+//! [`MeetingLog`] is a pure state machine. It does no I/O, knows no clock and no actor: its owner tells it what happened
+//! and asks it what to do. One log serves routing, backpressure, late join, recovery and the end of a meeting:
+//!
+//! * [`append`](MeetingLog::append) puts packets at the end, in the order of their seqs;
+//! * [`deliver`](MeetingLog::deliver) gives an instance that has credit its next batch, from the tail in memory or, past
+//!   that, by way of a [`Delivery::Fetch`] from the store;
+//! * [`hand_on`](MeetingLog::hand_on) takes what its hooks made of it;
+//! * [`next_commit`](MeetingLog::next_commit) gives what is to be stored, and [`committed`](MeetingLog::committed) says
+//!   that it is.
+//!
+//! # Invariants
+//! * Everything that is to be stored goes through one queue, first in first out, and a commit takes a prefix of it. So
+//!   an instance may work on a packet that is not stored yet: if the packet is lost, so is all that came of it.
+//! * A hand-on is one unit in that queue: cursor, state, keys, outputs and dead letters are stored together or not at all.
+//! * A durable packet leaves the tail only when it is stored; a volatile one that leaves before an instance saw it is
+//!   counted in that instance's gap.
+//! * An instance has at most one batch in flight: its credit. It comes back with [`HandOn::done`].
+
+mod commit;
+mod instance;
+mod sequencer;
+mod tail;
+
+use std::{collections::HashMap, sync::Arc};
+
+pub use commit::{Committed, Due};
+pub use instance::{InstanceView, Slot};
+pub use sequencer::Sequencer;
+
+use crate::{
+    DataPacket, KeyValue, MeetingId, Name, Seq,
+    meeting::Lifecycle,
+    plugin::{Durability, StateRef, Tick},
+    store::{Commit, DeadLetter, Epoch, InstanceStatus, MeetingRecord, MeetingStatus},
+};
+use commit::{CommitQueue, Item, Unit};
+use instance::Instance;
+use tail::{Entry, SourceId, Tail};
+
+/// Bounds of a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// The most packets in one batch.
+    pub batch_packets: usize,
+    /// The most bytes in one batch; a single packet may be larger.
+    pub batch_bytes: usize,
+    /// The most bytes of packets that the tail keeps for instances that are behind. Durable packets that are not
+    /// stored yet come on top; the door bounds those.
+    pub tail_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { batch_packets: 256, batch_bytes: 1 << 20, tail_bytes: 16 << 20 }
+    }
+}
+
+/// What an instance takes and gives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subscription {
+    /// The instance.
+    pub instance: Name,
+    /// The sources it takes, as they are called in this meeting.
+    pub sources: Vec<Name>,
+}
+
+/// A packet on its way into the log, with what the log must know beside it.
+#[derive(Debug, Clone)]
+pub struct Append {
+    /// The packet.
+    pub packet: Arc<DataPacket>,
+    /// Whether it is to be stored.
+    pub durability: Durability,
+    /// Whether it came through the door, whose bound it counts against until it is stored.
+    pub external: bool,
+}
+
+/// What to do for an instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Delivery {
+    /// Nothing.
+    Idle,
+    /// Send it this.
+    Batch(Batch),
+    /// It is behind the tail: read these packets of the store and come back with [`MeetingLog::fetched`].
+    Fetch(Fetch),
+}
+
+/// Packets for an instance, oldest first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Batch {
+    /// The packets.
+    pub packets: Arc<[Arc<DataPacket>]>,
+    /// How many packets it lost before these.
+    pub gap: u64,
+    /// A packet that was tried before, and how often: by an actor that did not survive it.
+    pub tried: Option<(Seq, u32)>,
+}
+
+/// A stretch of the store to read for an instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fetch {
+    /// The first seq.
+    pub from: Seq,
+    /// The last seq.
+    pub to: Seq,
+    /// The most packets; the oldest come first.
+    pub limit: usize,
+    /// The sources that the instance takes, [`Lifecycle::SOURCE`] among them.
+    pub sources: Vec<Name>,
+}
+
+/// What an instance's hooks made, handed on as one unit.
+#[derive(Debug, Clone, Default)]
+pub struct HandOn {
+    /// The last packet that it has finished with.
+    pub cursor: Seq,
+    /// Its newest state, if a hook changed it.
+    pub state: Option<StateRef>,
+    /// The keys that its hooks wrote.
+    pub keys: Vec<KeyValue>,
+    /// Its outputs, with their places in the log.
+    pub outputs: Vec<Arc<DataPacket>>,
+    /// Whether the outputs are to be stored.
+    pub output: Durability,
+    /// The packets that it gave up.
+    pub dead_letters: Vec<DeadLetter>,
+    /// Whether its batch is finished: it has credit again.
+    pub done: bool,
+}
+
+impl HandOn {
+    fn changes_nothing_but_the_cursor(&self) -> bool {
+        self.state.is_none()
+            && self.keys.is_empty()
+            && self.outputs.is_empty()
+            && self.dead_letters.is_empty()
+    }
+}
+
+/// Where an instance that is added to a running meeting begins.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum From {
+    /// With the next packet.
+    #[default]
+    Now,
+    /// With the meeting's first packet: it reads what is stored, then goes on.
+    Start,
+}
+
+/// The log of one meeting. See the module.
+#[derive(Debug)]
+pub struct MeetingLog {
+    meeting: MeetingId,
+    limits: Limits,
+    sources: HashMap<Name, SourceId>,
+    lifecycle: SourceId,
+    tail: Tail,
+    /// The last packet appended.
+    end: Seq,
+    /// The packet on which the meeting's first instances start.
+    start: Seq,
+    instances: Vec<Instance>,
+    status: MeetingStatus,
+    ending: Option<Arc<DataPacket>>,
+    queue: CommitQueue,
+}
+
+impl MeetingLog {
+    /// The log of a meeting that was just created or claimed: empty in memory, with whatever the store holds behind it.
+    pub fn new(record: &MeetingRecord, last_stored: Seq, limits: Limits) -> Self {
+        let mut log = Self {
+            meeting: record.metadata.id.clone(),
+            limits,
+            sources: HashMap::new(),
+            lifecycle: SourceId(0),
+            tail: Tail::new(last_stored),
+            end: last_stored,
+            start: Seq::ZERO,
+            instances: Vec::new(),
+            status: record.status,
+            ending: None,
+            queue: CommitQueue::new(record),
+        };
+        let lifecycle = Name::new(Lifecycle::SOURCE).expect("invariant: a well-formed name");
+        log.lifecycle = log.source(&lifecycle);
+        log
+    }
+
+    /// The meeting.
+    pub fn meeting(&self) -> &MeetingId {
+        &self.meeting
+    }
+
+    /// The owner's epoch.
+    pub fn epoch(&self) -> Epoch {
+        self.queue.epoch()
+    }
+
+    /// How far the meeting has come.
+    pub fn status(&self) -> MeetingStatus {
+        self.status
+    }
+
+    /// The last packet appended.
+    pub fn end_seq(&self) -> Seq {
+        self.end
+    }
+
+    /// Bytes of packets in memory for instances that have not seen them, or until they are stored.
+    pub fn tail_bytes(&self) -> usize {
+        self.tail.bytes()
+    }
+
+    /// An instance's slot, if it was ever part of this meeting.
+    pub fn slot(&self, instance: &str) -> Option<Slot> {
+        self.instances.iter().position(|i| i.name == *instance).map(Slot)
+    }
+
+    /// All slots.
+    pub fn slots(&self) -> impl Iterator<Item = Slot> + use<> {
+        (0..self.instances.len()).map(Slot)
+    }
+
+    /// An instance as it stands.
+    pub fn view(&self, slot: Slot) -> InstanceView<'_> {
+        self.instances[slot.0].view()
+    }
+
+    fn source(&mut self, name: &Name) -> SourceId {
+        if let Some(&id) = self.sources.get(name) {
+            return id;
+        }
+        let id = SourceId(u32::try_from(self.sources.len()).expect("invariant: sources are few"));
+        self.sources.insert(name.clone(), id);
+        id
+    }
+
+    /// Starts the meeting: its first packet, and the instances that take part from there on.
+    pub fn start(
+        &mut self,
+        packet: Arc<DataPacket>,
+        instances: impl IntoIterator<Item = (Subscription, StateRef)>,
+    ) {
+        let seq = packet.seq;
+        self.start = seq;
+        self.append_to(packet, Durability::Durable, None, false);
+        for (subscription, state) in instances {
+            self.add(subscription, state, seq.previous(), seq);
+        }
+    }
+
+    /// Puts a packet at the end. Its seq is above all before it.
+    pub fn append(&mut self, append: Append) {
+        self.append_to(append.packet, append.durability, None, append.external);
+    }
+
+    fn append_to(
+        &mut self,
+        packet: Arc<DataPacket>,
+        durability: Durability,
+        to: Option<Slot>,
+        external: bool,
+    ) {
+        debug_assert!(packet.seq > self.end, "invariant: the log is in the order of its seqs");
+        self.end = packet.seq;
+        if durability == Durability::Durable {
+            self.queue.push(Item::Packet { packet: packet.clone(), external });
+        }
+        let source = self.source(&packet.source);
+        self.tail.push(Entry { packet, source, to }, durability);
+        if durability == Durability::Volatile {
+            self.shed();
+        }
+    }
+
+    /// Adds an instance to the running meeting with its `join` packet, or takes one back that had left. One that comes
+    /// back goes on from here, with the state it had.
+    ///
+    /// # Panics
+    /// If the instance takes part already; ask [`slot`](Self::slot) and [`view`](Self::view) first.
+    pub fn join(
+        &mut self,
+        subscription: Subscription,
+        state: StateRef,
+        from: From,
+        packet: Arc<DataPacket>,
+    ) -> Slot {
+        let seq = packet.seq;
+        let known = self.slot(subscription.instance.as_str());
+        let slot = known.unwrap_or(Slot(self.instances.len()));
+        self.append_to(packet, Durability::Durable, Some(slot), false);
+        let (cursor, joined) = match from {
+            From::Now => (seq.previous(), seq),
+            From::Start => (self.start.previous(), self.start),
+        };
+        match known {
+            None => self.add(subscription, state, cursor, joined),
+            Some(slot) => {
+                let sources = subscription.sources.iter().map(|name| self.source(name)).collect();
+                let instance = &mut self.instances[slot.0];
+                assert_eq!(instance.status, InstanceStatus::Left, "invariant: it takes part at most once");
+                instance.rejoin(sources, cursor, joined);
+                let unit = Unit::row(slot, instance);
+                self.queue.push(Item::Unit(unit));
+                slot
+            }
+        }
+    }
+
+    fn add(&mut self, subscription: Subscription, state: StateRef, cursor: Seq, joined: Seq) -> Slot {
+        let sources = subscription.sources.iter().map(|name| self.source(name)).collect();
+        let output = self.source(&subscription.instance);
+        let slot = Slot(self.instances.len());
+        let instance = Instance::new(subscription.instance, sources, output, cursor, joined, state);
+        self.queue.push(Item::Unit(Unit::row(slot, &instance)));
+        self.instances.push(instance);
+        slot
+    }
+
+    /// Takes an instance out with its `leave` packet: it finishes what is before that, then `on_meeting_end` runs on it.
+    pub fn leave(&mut self, slot: Slot, packet: Arc<DataPacket>) {
+        self.instances[slot.0].leaving = Some(packet.seq);
+        self.append_to(packet, Durability::Durable, Some(slot), false);
+    }
+
+    /// Gives an instance a tick, unless the last one still waits.
+    pub fn tick(&mut self, slot: Slot, packet: Arc<DataPacket>) {
+        self.instances[slot.0].tick = Some(packet.seq);
+        self.append_to(packet, Durability::Volatile, Some(slot), false);
+    }
+
+    /// Whether an instance can take a tick now.
+    pub fn takes_tick(&self, slot: Slot) -> bool {
+        let instance = &self.instances[slot.0];
+        self.status == MeetingStatus::Running
+            && instance.status == InstanceStatus::Active
+            && instance.leaving.is_none()
+            && instance.tick.is_none()
+    }
+
+    /// Begins the meeting's end with its `ending` packet: nothing comes from outside any more.
+    pub fn end(&mut self, packet: Arc<DataPacket>) {
+        debug_assert_eq!(self.status, MeetingStatus::Running, "invariant: a meeting ends once");
+        self.status = MeetingStatus::Ending;
+        self.append_to(packet.clone(), Durability::Durable, None, false);
+        self.ending = Some(packet);
+        self.queue.push(Item::Status(MeetingStatus::Ending));
+    }
+
+    /// Whether every instance is done with the meeting's end, so that [`ended`](Self::ended) may follow.
+    pub fn is_finished(&self) -> bool {
+        self.status == MeetingStatus::Ending && self.unfinished().next().is_none()
+    }
+
+    /// The instances that still have something to do.
+    pub fn unfinished(&self) -> impl Iterator<Item = Slot> + '_ {
+        let active = |slot: &Slot| self.instances[slot.0].status == InstanceStatus::Active;
+        self.slots().filter(active)
+    }
+
+    /// Completes the log with its `ended` packet.
+    pub fn ended(&mut self, packet: Arc<DataPacket>) {
+        debug_assert!(self.is_finished(), "invariant: a meeting ends after its instances");
+        self.status = MeetingStatus::Ended;
+        self.append_to(packet, Durability::Durable, None, false);
+        self.queue.push(Item::Status(MeetingStatus::Ended));
+    }
+
+    /// Says whether an instance's actor is there to take batches. One that was replaced gets again what it had not
+    /// handed on.
+    pub fn set_ready(&mut self, slot: Slot, ready: bool) {
+        self.instances[slot.0].set_ready(ready);
+    }
+
+    /// The next thing to do for an instance.
+    pub fn deliver(&mut self, slot: Slot) -> Delivery {
+        let instance = &mut self.instances[slot.0];
+        if !instance.has_credit() {
+            return Delivery::Idle;
+        }
+        if let Some(batch) = instance.send_again() {
+            return Delivery::Batch(batch);
+        }
+        if instance.cursor < self.tail.stored_only_up_to() {
+            instance.fetching = true;
+            let mut sources = vec![];
+            for (name, id) in &self.sources {
+                if *id == self.lifecycle || instance.sources.contains(id) {
+                    sources.push(name.clone());
+                }
+            }
+            sources.sort();
+            return Delivery::Fetch(Fetch {
+                from: instance.cursor.next(),
+                to: self.tail.stored_only_up_to(),
+                limit: self.limits.batch_packets,
+                sources,
+            });
+        }
+        self.deliver_up_to(slot, None)
+    }
+
+    /// Takes what the store gave for a [`Delivery::Fetch`] and says what to do next.
+    pub fn fetched(&mut self, slot: Slot, fetch: &Fetch, packets: Vec<Arc<DataPacket>>) -> Delivery {
+        self.instances[slot.0].fetching = false;
+        if !self.instances[slot.0].has_credit() || fetch.from != self.instances[slot.0].cursor.next() {
+            return self.deliver(slot);
+        }
+        let to = match packets.last() {
+            Some(last) if packets.len() >= fetch.limit => last.seq,
+            _ => fetch.to,
+        };
+        match self.deliver_up_to(slot, Some((packets, to))) {
+            Delivery::Idle => self.deliver(slot),
+            delivery => delivery,
+        }
+    }
+
+    /// The store could not be read for a [`Delivery::Fetch`]; it may be asked for again.
+    pub fn fetch_failed(&mut self, slot: Slot) {
+        self.instances[slot.0].fetching = false;
+    }
+
+    fn deliver_up_to(&mut self, slot: Slot, stored: Option<(Vec<Arc<DataPacket>>, Seq)>) -> Delivery {
+        let instance = &self.instances[slot.0];
+        let (packets, seen) = {
+            let wants = |entry: &Entry| instance.wants(slot, entry, self.lifecycle);
+            match stored {
+                None => self.tail.collect(instance.cursor, self.end, &self.limits, wants),
+                Some((stored, to)) => {
+                    let stored: Vec<Entry> = stored
+                        .into_iter()
+                        .filter_map(|packet| {
+                            let source = *self.sources.get(&packet.source)?;
+                            Some(Entry { packet, source, to: None })
+                        })
+                        .collect();
+                    self.tail.collect_with(&stored, instance.cursor, to, &self.limits, wants)
+                }
+            }
+        };
+        let at_end = seen == self.end;
+        let instance = &mut self.instances[slot.0];
+        if packets.is_empty() {
+            instance.skip_to(seen);
+            return if at_end { self.deliver_ending(slot) } else { Delivery::Idle };
+        }
+        Delivery::Batch(instance.send(packets.into(), seen))
+    }
+
+    /// An instance gets `ending` when nothing more can come for it: those whose outputs it takes are done, and it has
+    /// seen the whole log.
+    fn deliver_ending(&mut self, slot: Slot) -> Delivery {
+        let Some(ending) = &self.ending else { return Delivery::Idle };
+        let waits = {
+            let instance = &self.instances[slot.0];
+            let upstream = |other: &Instance| {
+                other.status == InstanceStatus::Active && instance.sources.contains(&other.output)
+            };
+            self.status != MeetingStatus::Ending || self.instances.iter().any(upstream)
+        };
+        if waits {
+            return Delivery::Idle;
+        }
+        let packet = ending.clone();
+        Delivery::Batch(self.instances[slot.0].send_ending(packet))
+    }
+
+    /// Takes what an instance's hooks made. Its outputs go to the end of the log.
+    pub fn hand_on(&mut self, slot: Slot, hand_on: HandOn) {
+        let lone_cursor = hand_on.changes_nothing_but_the_cursor();
+        let mut stored = Vec::new();
+        let mut shed = false;
+        for packet in hand_on.outputs {
+            debug_assert!(packet.seq > self.end, "invariant: the log is in the order of its seqs");
+            self.end = packet.seq;
+            let source = self.source(&packet.source);
+            match hand_on.output {
+                Durability::Durable => stored.push(packet.clone()),
+                Durability::Volatile => shed = true,
+            }
+            self.tail.push(Entry { packet, source, to: None }, hand_on.output);
+        }
+        let instance = &mut self.instances[slot.0];
+        let before = instance.status;
+        instance.advance(hand_on.cursor, hand_on.done);
+        if let Some(state) = &hand_on.state {
+            instance.state = state.clone();
+        }
+        if lone_cursor && instance.status == before {
+            instance.cursor_moved = true;
+        } else {
+            self.queue.push(Item::Unit(Unit {
+                state: hand_on.state,
+                keys: hand_on.keys,
+                outputs: stored,
+                dead_letters: hand_on.dead_letters,
+                ..Unit::row(slot, instance)
+            }));
+        }
+        if shed {
+            self.shed();
+        }
+        self.trim();
+    }
+
+    /// Counts one more try of a packet that an instance's actor did not survive, and says how many there were.
+    pub fn count_try(&mut self, slot: Slot, seq: Seq) -> u32 {
+        self.instances[slot.0].count_try(seq)
+    }
+
+    /// A packet of the batch that is, or last was, with an instance's actor.
+    pub fn in_hand(&self, slot: Slot, seq: Seq) -> Option<&Arc<DataPacket>> {
+        let ending = self.ending.as_ref().filter(|packet| packet.seq == seq);
+        self.instances[slot.0].in_hand(seq).or(ending)
+    }
+
+    /// Gives up a packet for an instance whose actor is gone: the cursor moves on, and a durable packet goes to the dead
+    /// letters. With the packet of a meeting's end, the instance is finished.
+    pub fn give_up(&mut self, slot: Slot, seq: Seq, dead_letter: Option<DeadLetter>) {
+        if self.ending.as_ref().is_some_and(|packet| packet.seq == seq) {
+            self.instances[slot.0].is_at_its_end();
+        }
+        let dead_letters = dead_letter.into_iter().collect();
+        self.hand_on(slot, HandOn { cursor: seq, dead_letters, done: true, ..HandOn::default() });
+    }
+
+    /// The `ending` packet, once there is one.
+    pub fn ending(&self) -> Option<&Arc<DataPacket>> {
+        self.ending.as_ref()
+    }
+
+    /// Stops delivering to an instance that failed too often.
+    pub fn suspend(&mut self, slot: Slot) {
+        let instance = &mut self.instances[slot.0];
+        instance.status = InstanceStatus::Suspended;
+        instance.set_ready(false);
+        let unit = Unit::row(slot, instance);
+        self.queue.push(Item::Unit(unit));
+        self.trim();
+    }
+
+    /// How soon something should be committed.
+    pub fn due(&self, wanted_reservation: Seq) -> Due {
+        if self.queue.is_in_flight() {
+            Due::Nothing
+        } else if self.queue.has_items() || wanted_reservation > self.queue.reserved() {
+            Due::Now
+        } else if self.instances.iter().any(|instance| instance.cursor_moved) {
+            Due::Soon
+        } else {
+            Due::Nothing
+        }
+    }
+
+    /// Whether all that was issued is stored, cursors included.
+    pub fn is_stored(&self, wanted_reservation: Seq) -> bool {
+        !self.queue.is_in_flight() && self.due(wanted_reservation) == Due::Nothing
+    }
+
+    /// The next commit: as much of the queue as fits, with each instance's rows folded into the newest. `None` while one
+    /// is in flight or there is nothing to store.
+    ///
+    /// An instance whose state cannot be written as JSON is named beside the commit. Its row is stored without the
+    /// state; the owner suspends it.
+    pub fn next_commit(&mut self, reserve: Seq) -> Option<(Commit, Vec<(Slot, crate::plugin::StateError)>)> {
+        if self.due(reserve) == Due::Nothing {
+            return None;
+        }
+        Some(self.queue.next_commit(&self.meeting, reserve, &mut self.instances))
+    }
+
+    /// The commit that was in flight is stored.
+    pub fn committed(&mut self) -> Committed {
+        let committed = self.queue.committed();
+        if let Some(seq) = committed.stored_up_to {
+            self.tail.stored(seq);
+        }
+        self.trim();
+        committed
+    }
+
+    /// Durable packets that are not stored yet and match, oldest first: what a reader must add to the store's answer.
+    pub fn unstored(&self, matches: impl Fn(&DataPacket) -> bool) -> Vec<Arc<DataPacket>> {
+        self.queue.packets().filter(|packet| matches(packet)).cloned().collect()
+    }
+
+    /// Lets go of packets that nobody needs any more.
+    fn trim(&mut self) {
+        let seen = self
+            .instances
+            .iter()
+            .filter(|instance| instance.status == InstanceStatus::Active)
+            .map(|instance| instance.cursor)
+            .min()
+            .unwrap_or(Seq::MAX);
+        self.tail.trim(seen, self.limits.tail_bytes);
+    }
+
+    /// Drops the oldest volatile packets while the tail is too large, and counts them where they are missed.
+    fn shed(&mut self) {
+        while let Some(entry) = self.tail.shed(self.limits.tail_bytes) {
+            for (index, instance) in self.instances.iter_mut().enumerate() {
+                instance.miss(Slot(index), &entry, self.lifecycle);
+            }
+        }
+        self.trim_volatile();
+    }
+
+    fn trim_volatile(&mut self) {
+        let active = self.instances.iter().filter(|i| i.status == InstanceStatus::Active);
+        let seen = active.map(|instance| instance.cursor).min().unwrap_or(Seq::MAX);
+        self.tail.trim_volatile(seen);
+    }
+
+    /// Whether a packet is one of the runtime's own that no plugin takes as data.
+    pub fn is_internal(source: &Name) -> bool {
+        *source == Lifecycle::SOURCE || *source == Tick::SOURCE
+    }
+}
+
+#[cfg(test)]
+mod tests;

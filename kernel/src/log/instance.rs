@@ -1,0 +1,245 @@
+//! One instance in one meeting: what it takes, how far it is, whether it has credit.
+
+use std::sync::Arc;
+
+use super::{
+    Batch,
+    tail::{Entry, SourceId},
+};
+use crate::{DataPacket, Name, Seq, plugin::StateRef, store::InstanceStatus};
+
+/// An instance's place in a log's table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Slot(pub(super) usize);
+
+impl Slot {
+    /// Its index, from 0 in the order in which instances joined.
+    pub fn index(self) -> usize {
+        self.0
+    }
+}
+
+/// An instance as it stands, to look at.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct InstanceView<'a> {
+    /// Its name.
+    pub name: &'a Name,
+    /// How it stands.
+    pub status: InstanceStatus,
+    /// The seq up to which it has finished with the log.
+    pub cursor: Seq,
+    /// Its newest state.
+    pub state: &'a StateRef,
+    /// Whether it was asked to leave.
+    pub is_leaving: bool,
+    /// Whether a batch is with its actor.
+    pub has_batch: bool,
+}
+
+/// A batch that is with an instance's actor.
+#[derive(Debug)]
+struct InFlight {
+    packets: Arc<[Arc<DataPacket>]>,
+    /// The seq up to which it takes the instance: packets behind its last one were not for it.
+    up_to: Seq,
+    /// It is the meeting's end: with it the instance is finished.
+    is_ending: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Instance {
+    pub(super) name: Name,
+    pub(super) sources: Vec<SourceId>,
+    /// The source of its outputs.
+    pub(super) output: SourceId,
+    pub(super) status: InstanceStatus,
+    /// The packet on which `on_meeting_start` runs.
+    pub(super) joined: Seq,
+    /// The packet on which it leaves.
+    pub(super) leaving: Option<Seq>,
+    /// The seq up to which it has finished with the log.
+    pub(super) cursor: Seq,
+    pub(super) state: StateRef,
+    /// The cursor has moved, and nothing in the queue says so.
+    pub(super) cursor_moved: bool,
+    /// A tick that waits.
+    pub(super) tick: Option<Seq>,
+    /// A read of the store is under way.
+    pub(super) fetching: bool,
+    ready: bool,
+    in_flight: Option<InFlight>,
+    /// A batch whose actor did not survive it. It is kept because what was volatile in it may be gone from the tail.
+    again: Option<InFlight>,
+    gap: u64,
+    gap_in_flight: u64,
+    tried: Option<(Seq, u32)>,
+}
+
+impl Instance {
+    pub(super) fn new(
+        name: Name,
+        sources: Vec<SourceId>,
+        output: SourceId,
+        cursor: Seq,
+        joined: Seq,
+        state: StateRef,
+    ) -> Self {
+        Self {
+            name,
+            sources,
+            output,
+            status: InstanceStatus::Active,
+            joined,
+            leaving: None,
+            cursor,
+            state,
+            cursor_moved: false,
+            tick: None,
+            fetching: false,
+            ready: false,
+            in_flight: None,
+            again: None,
+            gap: 0,
+            gap_in_flight: 0,
+            tried: None,
+        }
+    }
+
+    pub(super) fn rejoin(&mut self, sources: Vec<SourceId>, cursor: Seq, joined: Seq) {
+        self.sources = sources;
+        self.status = InstanceStatus::Active;
+        self.joined = joined;
+        self.leaving = None;
+        self.cursor = cursor;
+        self.tick = None;
+        self.set_ready(false);
+        self.again = None;
+        self.gap = 0;
+    }
+
+    pub(super) fn view(&self) -> InstanceView<'_> {
+        InstanceView {
+            name: &self.name,
+            status: self.status,
+            cursor: self.cursor,
+            state: &self.state,
+            is_leaving: self.leaving.is_some(),
+            has_batch: self.in_flight.is_some(),
+        }
+    }
+
+    pub(super) fn set_ready(&mut self, ready: bool) {
+        self.ready = ready;
+        // The meeting's end is sent anew when its time has come.
+        let unfinished = self.in_flight.take().filter(|batch| !batch.is_ending);
+        self.again = unfinished.or(self.again.take());
+        self.gap += std::mem::take(&mut self.gap_in_flight);
+    }
+
+    pub(super) fn has_credit(&self) -> bool {
+        self.ready && self.in_flight.is_none() && !self.fetching && self.status == InstanceStatus::Active
+    }
+
+    pub(super) fn wants(&self, slot: Slot, entry: &Entry, lifecycle: SourceId) -> bool {
+        let seq = entry.packet.seq;
+        if entry.source == lifecycle {
+            return seq == self.joined || Some(seq) == self.leaving;
+        }
+        if self.leaving.is_some_and(|leaving| seq > leaving) {
+            return false;
+        }
+        match entry.to {
+            Some(to) => to == slot,
+            None => self.sources.contains(&entry.source),
+        }
+    }
+
+    /// A volatile packet is gone: if this instance would have got it, it has a gap.
+    pub(super) fn miss(&mut self, slot: Slot, entry: &Entry, lifecycle: SourceId) {
+        let seq = entry.packet.seq;
+        let sent = self.in_flight.as_ref().or(self.again.as_ref()).map_or(self.cursor, |batch| batch.up_to);
+        if self.status != InstanceStatus::Active || seq <= sent {
+            return;
+        }
+        if self.tick == Some(seq) {
+            self.tick = None;
+        } else if self.wants(slot, entry, lifecycle) {
+            self.gap += 1;
+        }
+    }
+
+    pub(super) fn skip_to(&mut self, seq: Seq) {
+        if seq > self.cursor {
+            self.cursor = seq;
+            self.cursor_moved = true;
+        }
+    }
+
+    /// What is left of a batch whose actor did not survive it.
+    pub(super) fn send_again(&mut self) -> Option<Batch> {
+        let InFlight { packets, up_to, .. } = self.again.take()?;
+        let done = packets.partition_point(|packet| packet.seq <= self.cursor);
+        if done == packets.len() {
+            self.skip_to(up_to);
+            return None;
+        }
+        Some(self.send(packets[done..].into(), up_to))
+    }
+
+    pub(super) fn in_hand(&self, seq: Seq) -> Option<&Arc<DataPacket>> {
+        let batch = self.in_flight.as_ref().or(self.again.as_ref())?;
+        batch.packets.iter().find(|packet| packet.seq == seq)
+    }
+
+    pub(super) fn send(&mut self, packets: Arc<[Arc<DataPacket>]>, up_to: Seq) -> Batch {
+        self.in_flight = Some(InFlight { packets: packets.clone(), up_to, is_ending: false });
+        self.gap_in_flight = std::mem::take(&mut self.gap);
+        Batch { packets, gap: self.gap_in_flight, tried: self.tried }
+    }
+
+    /// Sends the meeting's end.
+    pub(super) fn send_ending(&mut self, packet: Arc<DataPacket>) -> Batch {
+        let batch = self.send([packet].into(), self.cursor);
+        self.is_at_its_end();
+        batch
+    }
+
+    /// What is in flight, if anything, is the meeting's end.
+    pub(super) fn is_at_its_end(&mut self) {
+        let packets = self.in_flight.take().map_or_else(|| [].into(), |batch| batch.packets);
+        self.in_flight = Some(InFlight { packets, up_to: self.cursor, is_ending: true });
+    }
+
+    /// Moves the cursor; with `done` the batch is finished and there is credit again.
+    pub(super) fn advance(&mut self, cursor: Seq, done: bool) {
+        self.cursor = self.cursor.max(cursor);
+        self.gap_in_flight = 0;
+        if done {
+            let batch = self.in_flight.take();
+            if let Some(batch) = &batch {
+                self.cursor = self.cursor.max(batch.up_to);
+            }
+            if batch.is_some_and(|batch| batch.is_ending) {
+                self.status = InstanceStatus::Finished;
+            } else if self.leaving.is_some_and(|leaving| self.cursor >= leaving) {
+                self.status = InstanceStatus::Left;
+            }
+        }
+        if self.tick.is_some_and(|tick| tick <= self.cursor) {
+            self.tick = None;
+        }
+        if self.tried.is_some_and(|(seq, _)| seq <= self.cursor) {
+            self.tried = None;
+        }
+    }
+
+    pub(super) fn count_try(&mut self, seq: Seq) -> u32 {
+        let tries = match self.tried {
+            Some((last, tries)) if last == seq => tries + 1,
+            _ => 1,
+        };
+        self.tried = Some((seq, tries));
+        tries
+    }
+}

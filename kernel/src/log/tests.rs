@@ -1,0 +1,438 @@
+//! The log against a model: random publishing, delivering, handing on, committing and actors' deaths.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::{MeetingMetadata, Payload, Timestamp};
+
+const LIMITS: Limits = Limits { batch_packets: 4, batch_bytes: 4_000, tail_bytes: 2_000 };
+
+fn name(text: &str) -> Name {
+    Name::new(text).unwrap()
+}
+
+fn packet(seq: Seq, source: &str, causes: Vec<Seq>) -> Arc<DataPacket> {
+    Arc::new(DataPacket {
+        meeting: MeetingId::new("m").unwrap(),
+        seq,
+        source: name(source),
+        timestamp: Timestamp::UNIX_EPOCH,
+        received_at: Timestamp::UNIX_EPOCH,
+        participant: None,
+        payload: Payload::Bytes(vec![0; 64].into()),
+        producer: None,
+        causes,
+    })
+}
+
+fn lifecycle(seq: Seq) -> Arc<DataPacket> {
+    packet(seq, Lifecycle::SOURCE, vec![])
+}
+
+fn subscription(instance: &str, sources: &[&str]) -> Subscription {
+    Subscription { instance: name(instance), sources: sources.iter().map(|s| name(s)).collect() }
+}
+
+/// A meeting with its store: `early` takes x and v (volatile), `relay` takes early, `late` takes x and relay.
+struct World {
+    log: MeetingLog,
+    seqs: Sequencer,
+    stored: Vec<Arc<DataPacket>>,
+    rows: BTreeMap<Name, crate::store::InstanceRecord>,
+    in_flight: Option<Commit>,
+    batches: BTreeMap<usize, (Batch, usize)>,
+    /// What each instance's hooks ran on and handed on, in order.
+    handed: BTreeMap<Name, Vec<Arc<DataPacket>>>,
+    gaps: BTreeMap<Name, u64>,
+    published: Vec<Arc<DataPacket>>,
+    last_done: BTreeMap<Name, usize>,
+}
+
+const SOURCES: &[(&str, &[&str])] =
+    &[("early", &["x", "v"]), ("relay", &["early"]), ("late", &["x", "relay"])];
+
+impl World {
+    fn new() -> Self {
+        let metadata = MeetingMetadata::new(MeetingId::new("m").unwrap());
+        let record = MeetingRecord::first(metadata, Seq(Sequencer::BLOCK));
+        let mut seqs = Sequencer::new(Seq(1), record.reserved);
+        let mut log = MeetingLog::new(&record, Seq::ZERO, LIMITS);
+        let start = lifecycle(seqs.internal());
+        let instances = SOURCES.iter().map(|(i, s)| (subscription(i, s), StateRef::new(0_u64)));
+        log.start(start, instances.collect::<Vec<_>>());
+        for slot in log.slots() {
+            log.set_ready(slot, true);
+        }
+        Self {
+            log,
+            seqs,
+            stored: vec![],
+            rows: BTreeMap::new(),
+            in_flight: None,
+            batches: BTreeMap::new(),
+            handed: BTreeMap::new(),
+            gaps: BTreeMap::new(),
+            published: vec![],
+            last_done: BTreeMap::new(),
+        }
+    }
+
+    fn publish(&mut self, source: &str) {
+        let packet = packet(self.seqs.external().unwrap(), source, vec![]);
+        self.published.push(packet.clone());
+        let durability = if source == "v" { Durability::Volatile } else { Durability::Durable };
+        self.log.append(Append { packet, durability, external: true });
+    }
+
+    fn deliver(&mut self, index: usize) -> bool {
+        let slot = Slot(index);
+        let mut delivery = self.log.deliver(slot);
+        while let Delivery::Fetch(fetch) = &delivery {
+            let wanted = |p: &&Arc<DataPacket>| {
+                p.seq >= fetch.from && p.seq <= fetch.to && fetch.sources.contains(&p.source)
+            };
+            let packets = self.stored.iter().filter(wanted).take(fetch.limit).cloned().collect();
+            delivery = self.log.fetched(slot, &fetch.clone(), packets);
+        }
+        let Delivery::Batch(batch) = delivery else { return false };
+        assert!(!batch.packets.is_empty());
+        self.batches.insert(index, (batch, 0));
+        true
+    }
+
+    /// Runs the hooks on the next `count` packets of an instance's batch and hands on; each `x` and each output of
+    /// another makes an output.
+    fn work(&mut self, index: usize, count: usize) -> bool {
+        let Some((batch, at)) = self.batches.get(&index).cloned() else { return false };
+        let view = self.log.view(Slot(index));
+        let instance = view.name.clone();
+        let to = (at + count).min(batch.packets.len());
+        let done = to == batch.packets.len();
+        let mut outputs = vec![];
+        for packet in &batch.packets[at..to] {
+            let outgoing = packet.source != "v" && packet.source != Lifecycle::SOURCE;
+            self.handed.entry(instance.clone()).or_default().push(packet.clone());
+            if outgoing {
+                outputs.push(self::packet(self.seqs.internal(), instance.as_str(), vec![packet.seq]));
+            }
+        }
+        if at == 0 {
+            *self.gaps.entry(instance.clone()).or_default() += batch.gap;
+        }
+        let hand_on = HandOn {
+            cursor: batch.packets[to - 1].seq,
+            state: (!outputs.is_empty()).then(|| StateRef::new(self.handed[&instance].len() as u64)),
+            outputs,
+            done,
+            ..HandOn::default()
+        };
+        self.log.hand_on(Slot(index), hand_on);
+        if done {
+            self.batches.remove(&index);
+            self.last_done.insert(instance, self.stored.len());
+        } else {
+            self.batches.insert(index, (batch, to));
+        }
+        true
+    }
+
+    fn die(&mut self, index: usize) {
+        if let Some((batch, at)) = self.batches.remove(&index)
+            && at == 0
+        {
+            // Nothing of the batch was handed on: its gap comes again with the next.
+            let _ = batch;
+        }
+        self.log.set_ready(Slot(index), false);
+        self.log.set_ready(Slot(index), true);
+    }
+
+    fn commit(&mut self) -> bool {
+        if let Some(commit) = self.in_flight.take() {
+            self.stored.extend(commit.packets.iter().cloned());
+            for row in commit.instances {
+                let stored = self.rows.entry(row.instance.clone()).or_insert(row.clone());
+                assert!(stored.cursor <= row.cursor, "a cursor never goes back");
+                let state = row.state.clone().or(stored.state.take());
+                *stored = crate::store::InstanceRecord { state, ..row };
+            }
+            let committed = self.log.committed();
+            assert_eq!(committed.packets, commit.packets);
+            self.seqs.reserved(committed.reserved);
+            return true;
+        }
+        let Some((commit, unwritable)) = self.log.next_commit(self.seqs.wanted()) else { return false };
+        assert!(unwritable.is_empty());
+        self.in_flight = Some(commit);
+        true
+    }
+
+    fn settle(&mut self) {
+        loop {
+            let mut moved = false;
+            for index in 0..SOURCES.len() {
+                moved |= self.deliver(index);
+                moved |= self.work(index, 3);
+            }
+            moved |= self.commit();
+            if !moved {
+                return;
+            }
+        }
+    }
+
+    fn finish(&mut self) {
+        self.log.end(lifecycle(self.seqs.internal()));
+        self.settle();
+        assert!(self.log.is_finished(), "all instances are done: {:?}", self.log);
+        self.log.ended(lifecycle(self.seqs.internal()));
+        self.settle();
+    }
+
+    fn check(&self) {
+        let seqs: Vec<Seq> = self.stored.iter().map(|p| p.seq).collect();
+        assert!(seqs.is_sorted() && seqs.iter().collect::<BTreeSet<_>>().len() == seqs.len());
+        for (instance, sources) in SOURCES {
+            let handed = &self.handed[&name(instance)];
+            let durable: Vec<Seq> = handed
+                .iter()
+                .filter(|p| p.source != "v" && p.source != Lifecycle::SOURCE)
+                .map(|p| p.seq)
+                .collect();
+            let wanted: Vec<Seq> =
+                self.stored.iter().filter(|p| sources.contains(&p.source.as_str())).map(|p| p.seq).collect();
+            assert_eq!(durable, wanted, "{instance} sees every durable packet once and in order");
+            let outputs: Vec<&Vec<Seq>> =
+                self.stored.iter().filter(|p| p.source == *instance).map(|p| &p.causes).collect();
+            let causes: Vec<Vec<Seq>> = wanted.iter().map(|seq| vec![*seq]).collect();
+            assert_eq!(outputs, causes.iter().collect::<Vec<_>>(), "{instance} puts out once for each");
+            let ends = handed.iter().filter(|p| p.source == Lifecycle::SOURCE).count();
+            assert_eq!(ends, 2, "{instance} starts once and ends once");
+            assert_eq!(handed[0].source, Lifecycle::SOURCE, "{instance} starts before all else");
+            assert_eq!(handed.last().unwrap().source, Lifecycle::SOURCE, "{instance} ends after all else");
+            let row = &self.rows[&name(instance)];
+            assert_eq!(row.status, InstanceStatus::Finished);
+        }
+        let seen = self.handed[&name("early")].iter().filter(|p| p.source == "v").count() as u64;
+        let gap = self.gaps.get(&name("early")).copied().unwrap_or(0);
+        let published = self.published.iter().filter(|p| p.source == "v").count() as u64;
+        assert_eq!(seen + gap, published, "every volatile packet is seen or counted");
+        let external = self.published.iter().filter(|p| p.source != "v").map(|p| p.seq);
+        let stored = self.stored.iter().filter(|p| p.source == "x").map(|p| p.seq);
+        assert!(external.eq(stored), "every durable packet is stored, in order");
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Publish(bool),
+    Deliver(usize),
+    Work(usize, usize),
+    Die(usize),
+    Commit,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        4 => any::<bool>().prop_map(Step::Publish),
+        3 => (0..3_usize).prop_map(Step::Deliver),
+        3 => (0..3_usize, 1..4_usize).prop_map(|(i, n)| Step::Work(i, n)),
+        1 => (0..3_usize).prop_map(Step::Die),
+        2 => Just(Step::Commit),
+    ];
+    prop::collection::vec(step, 0..200)
+}
+
+proptest! {
+    #[test]
+    fn every_packet_once_in_order_whatever_happens(steps in steps()) {
+        let mut world = World::new();
+        for step in steps {
+            match step {
+                Step::Publish(volatile) => world.publish(if volatile { "v" } else { "x" }),
+                Step::Deliver(index) => { world.deliver(index); }
+                Step::Work(index, count) => { world.work(index, count); }
+                Step::Die(index) => world.die(index),
+                Step::Commit => { world.commit(); }
+            }
+        }
+        world.settle();
+        world.finish();
+        world.check();
+        prop_assert_eq!(world.log.status(), MeetingStatus::Ended);
+        prop_assert_eq!(world.log.tail_bytes(), 0);
+    }
+
+    #[test]
+    fn the_tail_stays_in_its_bound(count in 1..200_usize) {
+        let mut world = World::new();
+        for _ in 0..count {
+            world.publish("v");
+        }
+        // The start packet is durable and not stored yet: it comes on top.
+        prop_assert!(world.log.tail_bytes() <= LIMITS.tail_bytes + lifecycle(Seq(1)).cost());
+    }
+}
+
+#[test]
+fn what_is_stored_may_leave_the_tail_and_comes_back_from_the_store() {
+    let mut world = World::new();
+    for _ in 0..100 {
+        world.publish("x");
+    }
+    while world.commit() {}
+    assert!(world.log.tail_bytes() <= LIMITS.tail_bytes);
+    assert!(matches!(world.log.deliver(Slot(0)), Delivery::Fetch(_)));
+    world.log.fetch_failed(Slot(0));
+    world.settle();
+    world.finish();
+    world.check();
+}
+
+#[test]
+fn a_commit_is_a_prefix_and_one_unit_is_never_torn() {
+    let mut world = World::new();
+    for _ in 0..3 {
+        world.publish("x");
+    }
+    world.deliver(0);
+    world.work(0, 4);
+    let (commit, _) = world.log.next_commit(Seq(Sequencer::BLOCK)).unwrap();
+    assert!(world.log.next_commit(Seq(Sequencer::BLOCK)).is_none(), "one at a time");
+    let seqs: Vec<u64> = commit.packets.iter().map(|p| p.seq.0).collect();
+    assert_eq!(seqs, [1, 2, 3, 4, 5, 6, 7]);
+    let early = commit.instances.iter().find(|row| row.instance == "early").unwrap();
+    assert_eq!((early.cursor, early.state.as_deref()), (Seq(4), Some("4")));
+}
+
+#[test]
+fn a_cursor_alone_may_wait() {
+    let mut world = World::new();
+    world.settle();
+    world.publish("v");
+    assert_eq!(world.log.due(Seq(Sequencer::BLOCK)), Due::Nothing, "a volatile packet is not stored");
+    world.deliver(0);
+    world.work(0, 1);
+    assert_eq!(world.log.due(Seq(Sequencer::BLOCK)), Due::Soon);
+    assert_eq!(world.log.due(Seq(Sequencer::BLOCK + 1)), Due::Now, "a reservation may not");
+    world.publish("x");
+    assert_eq!(world.log.due(Seq(Sequencer::BLOCK)), Due::Now);
+}
+
+#[test]
+fn a_joining_instance_begins_now_or_at_the_start() {
+    let mut world = World::new();
+    for _ in 0..5 {
+        world.publish("x");
+    }
+    world.settle();
+    for (instance, from, first) in [("fresh", From::Now, Seq(0)), ("reader", From::Start, Seq(1))] {
+        let seq = world.seqs.internal();
+        let state = StateRef::new(0_u64);
+        let slot = world.log.join(subscription(instance, &["x"]), state, from, lifecycle(seq));
+        world.log.set_ready(slot, true);
+        while world.commit() {}
+        world.deliver(slot.index());
+        let (batch, _) = &world.batches[&slot.index()];
+        let expected = if first == Seq::ZERO { seq } else { first };
+        assert_eq!(batch.packets[0].seq, expected, "{instance}");
+        let xs = batch.packets.iter().filter(|p| p.source == "x").count();
+        assert_eq!(xs, if from == From::Now { 0 } else { 3 }, "{instance}");
+    }
+}
+
+#[test]
+fn one_that_leaves_ends_on_its_place_and_may_come_back() {
+    let mut world = World::new();
+    world.publish("x");
+    let seq = world.seqs.internal();
+    let slot = world.log.slot("late").unwrap();
+    world.log.leave(slot, lifecycle(seq));
+    world.publish("x");
+    world.settle();
+    assert_eq!(world.log.view(slot).status, InstanceStatus::Left);
+    let handed: Vec<Seq> = world.handed[&name("late")].iter().map(|p| p.seq).collect();
+    assert_eq!(handed, [Seq(1), Seq(2), seq], "nothing behind its leave, nor what came late for it");
+
+    let seq = world.seqs.internal();
+    let again = world.log.join(subscription("late", &["x"]), StateRef::new(0_u64), From::Now, lifecycle(seq));
+    assert_eq!(again, slot);
+    assert_eq!(world.log.view(slot).state.to_json().unwrap(), "3", "it has its state again");
+    world.log.set_ready(slot, true);
+    world.publish("x");
+    world.settle();
+    let handed = &world.handed[&name("late")];
+    assert_eq!(handed[handed.len() - 2].seq, seq);
+}
+
+#[test]
+fn a_packet_that_kills_is_given_up_and_the_next_comes() {
+    let mut world = World::new();
+    for _ in 0..3 {
+        world.publish("x");
+    }
+    let slot = Slot(0);
+    world.deliver(0);
+    world.work(0, 2);
+    assert_eq!(world.log.count_try(slot, Seq(3)), 1);
+    world.die(0);
+    world.deliver(0);
+    assert_eq!(world.batches[&0].0.tried, Some((Seq(3), 1)));
+    assert_eq!(world.log.count_try(slot, Seq(3)), 2);
+    world.die(0);
+    let dead_letter = DeadLetter {
+        instance: name("early"),
+        seq: Seq(3),
+        source: name("x"),
+        tries: 2,
+        error: "it panicked".to_owned(),
+        at: Timestamp::UNIX_EPOCH,
+    };
+    assert_eq!(world.log.in_hand(slot, Seq(3)).unwrap().source, "x");
+    world.log.give_up(slot, Seq(3), Some(dead_letter.clone()));
+    world.deliver(0);
+    assert_eq!(world.batches[&0].0.packets[0].seq, Seq(4));
+    assert_eq!(world.batches[&0].0.tried, None);
+    let (commit, _) = world.log.next_commit(Seq(Sequencer::BLOCK)).unwrap();
+    assert_eq!(commit.dead_letters, [dead_letter]);
+}
+
+#[test]
+fn a_suspended_instance_gets_nothing_and_does_not_hold_up_the_end() {
+    let mut world = World::new();
+    world.publish("x");
+    world.log.suspend(Slot(0));
+    world.settle();
+    assert!(!world.handed.contains_key(&name("early")));
+    world.log.end(lifecycle(world.seqs.internal()));
+    world.settle();
+    assert!(world.log.is_finished());
+    assert_eq!(world.rows[&name("early")].status, InstanceStatus::Suspended);
+}
+
+#[test]
+fn a_state_without_a_json_form_is_named_and_stored_without() {
+    let mut world = World::new();
+    world.settle();
+    let state: BTreeMap<(u8, u8), u8> = [((1, 2), 3)].into();
+    let hand_on = HandOn { cursor: Seq(1), state: Some(StateRef::new(state)), ..HandOn::default() };
+    world.log.hand_on(Slot(1), hand_on);
+    let (commit, unwritable) = world.log.next_commit(Seq(Sequencer::BLOCK)).unwrap();
+    assert_eq!(unwritable[0].0, Slot(1));
+    assert_eq!(commit.instances[0].state, None);
+}
+
+#[test]
+fn one_tick_waits_at_a_time() {
+    let mut world = World::new();
+    world.settle();
+    assert!(world.log.takes_tick(Slot(1)));
+    world.log.tick(Slot(1), packet(world.seqs.internal(), Tick::SOURCE, vec![]));
+    assert!(!world.log.takes_tick(Slot(1)));
+    world.settle();
+    assert!(world.log.takes_tick(Slot(1)));
+    assert_eq!(world.handed[&name("relay")].iter().filter(|p| p.source == Tick::SOURCE).count(), 1);
+    assert_eq!(world.handed[&name("early")].iter().filter(|p| p.source == Tick::SOURCE).count(), 0);
+}

@@ -1,0 +1,178 @@
+//! Claims against commits: one after the other in every order, and all at once.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use tokio::task::JoinSet;
+
+use super::{Fixture, commit, create, meeting, row, seqs};
+use crate::{
+    MeetingId,
+    store::{Commit, Epoch, MeetingRecord, Outcome, Store},
+};
+
+/// What the two owners do. Each step is always the same request, in whatever order they come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    /// The old owner commits 1.
+    Old,
+    /// The old owner sends 1 again, not knowing whether it went through.
+    OldAgain,
+    /// The old owner goes on with 2.
+    OldNext,
+    /// The new owner claims.
+    Claim,
+    /// The new owner commits, once it has claimed: the number after what the claim said.
+    New,
+}
+
+/// All orders of some steps.
+fn orders(steps: &[Step]) -> Vec<Vec<Step>> {
+    if steps.is_empty() {
+        return vec![Vec::new()];
+    }
+    let mut all = Vec::new();
+    for index in 0..steps.len() {
+        let mut rest = steps.to_vec();
+        let first = rest.remove(index);
+        all.extend(orders(&rest).into_iter().map(|mut order| {
+            order.insert(0, first);
+            order
+        }));
+    }
+    all
+}
+
+/// The old owner's commits and the new owner's claim and commit, in every order that they can come in.
+pub async fn claims_and_commits_in_every_order(fixture: Fixture) {
+    let store = &*fixture.store;
+    let steps = [Step::Old, Step::OldAgain, Step::OldNext, Step::Claim, Step::New];
+    let claim_before_new = |order: &Vec<Step>| {
+        order.iter().position(|step| *step == Step::Claim) < order.iter().position(|step| *step == Step::New)
+    };
+    for (index, order) in orders(&steps).into_iter().filter(claim_before_new).enumerate() {
+        let id = meeting(&format!("order {index}"));
+        create(store, id.as_str()).await;
+        play(store, &id, &order).await;
+    }
+}
+
+async fn play(store: &dyn Store, id: &MeetingId, order: &[Step]) {
+    // The rule, as the contract puts it: epoch, number, and who wrote which packet.
+    let (mut epoch, mut stored, mut written) = (1, 0, Vec::new());
+    for step in order {
+        let (by, number) = match step {
+            Step::Claim => {
+                epoch += 1;
+                let claimed = store.claim(id.clone(), 100).await.expect("a meeting that is there is claimed");
+                assert_eq!((claimed.epoch, claimed.commit), (Epoch(epoch), stored), "{order:?}");
+                continue;
+            }
+            Step::Old | Step::OldAgain => (1, 1),
+            Step::OldNext => (1, 2),
+            Step::New => (2, stored + 1),
+        };
+        let seq = by * 1_000 + number;
+        let expected = if by != epoch {
+            Outcome::Fenced
+        } else if number == stored {
+            Outcome::Applied
+        } else if number == stored + 1 {
+            stored = number;
+            written.push(seq);
+            Outcome::Applied
+        } else {
+            Outcome::OutOfOrder { stored }
+        };
+        let outcome = store.commit(&[numbered(id, by, number)]).await.expect("a commit is answered");
+        assert_eq!(outcome, [expected], "{step:?} in {order:?}");
+        assert_eq!(seqs(store, id).await, written, "{step:?} in {order:?}");
+        assert_eq!(row(store, id).await.commit, stored, "{step:?} in {order:?}");
+    }
+}
+
+/// A commit whose packet's seq tells its epoch and its number.
+fn numbered(id: &MeetingId, epoch: u64, number: u64) -> Commit {
+    let mut part = commit(id, epoch, number);
+    let packet = Arc::make_mut(&mut part.packets[0]);
+    packet.seq.0 = epoch * 1_000 + number;
+    part
+}
+
+/// Sends a commit until it is known what became of it, as owners do.
+async fn settle(store: &dyn Store, commit: Commit) -> Outcome {
+    let batch = [commit];
+    loop {
+        match store.commit(&batch).await {
+            Ok(outcomes) => return outcomes[0],
+            Err(error) => assert!(error.is_transient(), "a commit failed for good: {error}"),
+        }
+    }
+}
+
+async fn claim(store: &dyn Store, id: &MeetingId) -> MeetingRecord {
+    loop {
+        match store.claim(id.clone(), 10).await {
+            Ok(row) => return row,
+            Err(error) => assert!(error.is_transient(), "a claim failed for good: {error}"),
+        }
+    }
+}
+
+/// Owners that claim and commit all at once: what is reported applied is there, nothing else is, and no owner's
+/// commit follows a later owner's.
+pub async fn claims_and_commits_race(fixture: Fixture) {
+    const OWNERS: u64 = 6;
+    const CLAIMS: u64 = 5;
+    const COMMITS: u64 = 8;
+    let store = fixture.store.clone();
+    create(&*store, "race").await;
+    create(&*store, "calm").await;
+    let id = meeting("race");
+    // By commit number: the epoch that wrote it.
+    let applied: Arc<Mutex<BTreeMap<u64, u64>>> = Arc::default();
+    let mut owners = JoinSet::new();
+    for _ in 0..OWNERS {
+        let (store, id, applied) = (store.clone(), id.clone(), applied.clone());
+        owners.spawn(async move {
+            for _ in 0..CLAIMS {
+                let mut own = claim(&*store, &id).await;
+                for _ in 0..COMMITS {
+                    let number = own.commit + 1;
+                    match settle(&*store, numbered(&id, own.epoch.0, number)).await {
+                        Outcome::Applied => own.commit = number,
+                        Outcome::Fenced => break,
+                        Outcome::OutOfOrder { stored } => {
+                            panic!("epoch {} at commit {number} found {stored}", own.epoch)
+                        }
+                    }
+                    let mut applied = applied.lock().unwrap_or_else(PoisonError::into_inner);
+                    let twice = applied.insert(number, own.epoch.0);
+                    assert_eq!(twice, None, "commit {number} was applied for two owners");
+                }
+            }
+        });
+    }
+    // A neighbour in the same store goes on as if nothing happened.
+    let calm = meeting("calm");
+    for number in 1..=COMMITS {
+        assert_eq!(settle(&*store, numbered(&calm, 1, number)).await, Outcome::Applied);
+    }
+    while let Some(ended) = owners.join_next().await {
+        ended.expect("no owner panics");
+    }
+
+    let applied = applied.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let row = row(&*store, &id).await;
+    let numbers: Vec<u64> = applied.keys().copied().collect();
+    assert_eq!(numbers, (1..=row.commit).collect::<Vec<_>>(), "commits are numbered without holes");
+    assert!(row.epoch.0 > OWNERS * CLAIMS, "each claim that was answered raised the epoch");
+    let epochs: Vec<u64> = applied.values().copied().collect();
+    assert!(epochs.is_sorted(), "an owner wrote after a later one had: {epochs:?}");
+    let mut expected: Vec<u64> = applied.iter().map(|(number, epoch)| epoch * 1_000 + number).collect();
+    expected.sort_unstable();
+    assert_eq!(seqs(&*store, &id).await, expected, "what is stored is what was reported applied");
+    assert_eq!(epochs.last(), Some(&row.epoch.0), "the last owner got to write");
+}

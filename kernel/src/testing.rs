@@ -1,0 +1,98 @@
+//! The test kit: packets through a plugin in a few lines, without a node, a store or a file.
+//!
+//! [`PluginTest`] stands in for the meeting. It drives the plugin through the same erased line as the runtime does
+//! ([`Factory`](crate::Factory), [`Hosted::run`](crate::plugin::Hosted::run)), so what passes here is what runs there:
+//! a hook that fails changes nothing, a state is read back from its JSON before the next hook sees it, writes are kept
+//! with the hook that made them, and an output becomes a packet that names its causes.
+//!
+//! Run it under `#[tokio::test(start_paused = true)]`: time then passes only as [`PluginTest::advance`] and the delays
+//! of a [`ScriptedLlm`] say, at once and always the same.
+//!
+//! # Examples
+//! ```
+//! use teammy_kernel::testing::{self, PluginTest, ScriptedLlm};
+//! use teammy_kernel::{Cx, Error, Hooks, InCallPlugin, Json, LlmMessage, Publish, Receive, data::Chat};
+//!
+//! /// Answers chat messages that ask something.
+//! struct Helper;
+//!
+//! impl InCallPlugin for Helper {
+//!     type Config = ();
+//!     type State = u64;
+//!     type Output = Json<Chat>;
+//!     const KIND: &'static str = "helper";
+//!     const VERSION: &'static str = "1.0.0";
+//!     async fn on_startup((): ()) -> Result<Self, Error> {
+//!         Ok(Self)
+//!     }
+//!     fn hooks(hooks: Hooks<Self>) -> Hooks<Self> {
+//!         hooks.on::<Json<Chat>>("chat")
+//!     }
+//! }
+//!
+//! impl Receive<Json<Chat>> for Helper {
+//!     async fn receive(
+//!         &self,
+//!         Json(chat): Json<Chat>,
+//!         cx: &mut Cx<'_, Self>,
+//!     ) -> Result<Option<Json<Chat>>, Error> {
+//!         if !chat.text.ends_with('?') {
+//!             return Ok(None);
+//!         }
+//!         *cx.state_mut() += 1;
+//!         let answer = cx.engine().llm().prompt([LlmMessage::user(chat.text)], 0.0).await?;
+//!         Ok(Some(Json(Chat::new(answer))))
+//!     }
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), Error> {
+//! let llm = ScriptedLlm::default().fail("overloaded").reply("At nine.");
+//! let mut meeting = PluginTest::<Helper>::builder().llm(llm.clone()).start().await?;
+//!
+//! let asked = Publish::json("chat", &Chat::new("When do we meet?"))?.participant("Ada");
+//! assert!(meeting.receive(asked).await.is_err());
+//! assert_eq!(meeting.state(), 0, "a hook that fails changes nothing");
+//!
+//! let outputs = meeting.retry().await?;
+//! assert_eq!(testing::json::<Chat>(&outputs[0]).text, "At nine.");
+//! assert_eq!(meeting.state(), 1);
+//! assert_eq!(llm.requests().len(), 2);
+//! # Ok(())
+//! # }
+//! ```
+
+mod clock;
+mod meeting;
+mod memory;
+mod script;
+
+use serde::de::DeserializeOwned;
+
+pub use meeting::{Builder, PluginTest, RejectedPacket};
+pub use script::ScriptedLlm;
+
+use crate::{DataPacket, Payload};
+
+/// Reads a packet's JSON payload.
+///
+/// # Panics
+/// If it carries something else, or JSON of another type: for use in tests.
+#[track_caller]
+pub fn json<T: DeserializeOwned>(packet: &DataPacket) -> T {
+    match &packet.payload {
+        Payload::Json(text) => match serde_json::from_str(text) {
+            Ok(value) => value,
+            Err(error) => panic!(
+                "packet {} of {} is not a {}: {error}; it carries {text}",
+                packet.seq,
+                packet.source,
+                std::any::type_name::<T>()
+            ),
+        },
+        other => panic!("packet {} of {} carries {}, not JSON", packet.seq, packet.source, other.form()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

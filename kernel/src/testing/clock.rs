@@ -1,0 +1,67 @@
+//! The wall clock of a meeting under test.
+//!
+//! It goes on with tokio's clock, which a test can pause, and follows packets that say a later time, so that a
+//! recording and what a test publishes without a time stay in order.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::time::Instant;
+
+/// 2026-01-05 09:00 UTC, a Monday morning: when a meeting starts that doesn't say.
+const START_SECOND: i64 = 1_767_603_600;
+
+#[derive(Debug)]
+pub(super) struct Clock {
+    base: Timestamp,
+    since: Instant,
+}
+
+impl Clock {
+    pub(super) fn starting_at(at: Option<Timestamp>) -> Self {
+        let default =
+            || Timestamp::from_second(START_SECOND).expect("invariant: the constant is a time that exists");
+        Self { base: at.unwrap_or_else(default), since: Instant::now() }
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        let elapsed = SignedDuration::try_from(self.since.elapsed()).unwrap_or(SignedDuration::MAX);
+        self.base.checked_add(elapsed).unwrap_or(Timestamp::MAX)
+    }
+
+    /// A packet tells of this moment: it isn't earlier any more.
+    pub(super) fn follow(&mut self, told: Timestamp) {
+        if told > self.now() {
+            self.base = told;
+            self.since = Instant::now();
+        }
+    }
+}
+
+/// When ticks are due.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ticks {
+    period: Duration,
+    next: Instant,
+}
+
+impl Ticks {
+    pub(super) fn every(period: Duration) -> Self {
+        Self { period, next: Instant::now() + period }
+    }
+
+    /// When the next is due, if that is not after `until`.
+    pub(super) fn due(&self, until: Instant) -> Option<Instant> {
+        (self.next <= until).then_some(self.next)
+    }
+
+    /// One is given now. Of those that came due in the meantime all but the last are left out, since a tick that
+    /// comes while another waits is.
+    pub(super) fn given(&mut self) {
+        self.next += self.period;
+        let now = Instant::now();
+        while self.next + self.period <= now {
+            self.next += self.period;
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! What stands behind the datastore of a plugin under test: a log and a map.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use futures::{FutureExt, future::BoxFuture};
+
+use crate::{DataPacket, History, KeyValue, Name, PersistenceProvider, ReadError, Seq, plugin::Durability};
+
+#[derive(Default)]
+struct Inner {
+    log: Vec<(Durability, Arc<DataPacket>)>,
+    keys: BTreeMap<String, Arc<str>>,
+}
+
+/// A meeting's packets and one instance's keys.
+#[derive(Clone)]
+pub(super) struct Memory {
+    instance: Name,
+    inner: Arc<Mutex<Inner>>,
+}
+
+impl Memory {
+    pub(super) fn of(instance: Name) -> Self {
+        Self { instance, inner: Arc::default() }
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn next_seq(&self) -> Seq {
+        self.inner().log.last().map_or(Seq(1), |(_, packet)| packet.seq.next())
+    }
+
+    pub(super) fn append(&self, packet: Arc<DataPacket>, durability: Durability) {
+        self.inner().log.push((durability, packet));
+    }
+
+    pub(super) fn log(&self) -> Vec<Arc<DataPacket>> {
+        self.inner().log.iter().map(|(_, packet)| packet.clone()).collect()
+    }
+
+    pub(super) fn write(&self, writes: Vec<KeyValue>) {
+        let mut inner = self.inner();
+        for (key, value) in writes {
+            match value {
+                Some(value) => inner.keys.insert(key, value),
+                None => inner.keys.remove(&key),
+            };
+        }
+    }
+
+    pub(super) fn value(&self, key: &str) -> Option<Arc<str>> {
+        self.inner().keys.get(key).cloned()
+    }
+
+    pub(super) fn keys(&self) -> Vec<String> {
+        self.inner().keys.keys().cloned().collect()
+    }
+}
+
+impl PersistenceProvider for Memory {
+    fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Arc<str>>, ReadError>> {
+        async move { Ok(self.value(key)) }.boxed()
+    }
+
+    fn list<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<Vec<(String, Arc<str>)>, ReadError>> {
+        async move {
+            let inner = self.inner();
+            let from = inner.keys.range(prefix.to_owned()..);
+            let found = from.take_while(|(key, _)| key.starts_with(prefix));
+            Ok(found.map(|(key, value)| (key.clone(), value.clone())).collect())
+        }
+        .boxed()
+    }
+
+    fn history(
+        &self,
+        history: History,
+        before: Seq,
+    ) -> BoxFuture<'_, Result<Vec<Arc<DataPacket>>, ReadError>> {
+        async move {
+            let inner = self.inner();
+            let mut found: Vec<_> = inner
+                .log
+                .iter()
+                .filter(|(durability, packet)| {
+                    *durability == Durability::Durable
+                        && (packet.seq < before || packet.source == self.instance)
+                        && history.matches(packet)
+                })
+                .map(|(_, packet)| packet.clone())
+                .collect();
+            if let Some(last) = history.last {
+                found.drain(..found.len().saturating_sub(last));
+            }
+            Ok(found)
+        }
+        .boxed()
+    }
+}

@@ -1,0 +1,383 @@
+use std::{collections::BTreeMap, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use super::*;
+use crate::{
+    Batch, Cx, Error, History, Hooks, InCallPlugin, Json, LlmMessage, MeetingId, MeetingMetadata, Model,
+    Publish, Receive, Seq, Tick, Timestamp, data::Chat,
+};
+
+/// Does what its packets say, through every door there is.
+struct Doer {
+    greeting: String,
+}
+
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Config {
+    greeting: String,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { greeting: "hello".into() }
+    }
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+struct State {
+    chats: u64,
+    batches: Vec<usize>,
+    ticks: Vec<Timestamp>,
+    #[serde(skip)]
+    forgotten: u64,
+    unwritable: BTreeMap<(u8, u8), u8>,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("asked to fail")]
+struct AskedToFail;
+
+impl InCallPlugin for Doer {
+    type Config = Config;
+    type State = State;
+    type Output = String;
+    const KIND: &'static str = "doer";
+    const VERSION: &'static str = "1.0.0";
+
+    async fn on_startup(config: Config) -> Result<Self, Error> {
+        if config.greeting.is_empty() {
+            return Err(Error::reject("the greeting is empty"));
+        }
+        Ok(Self { greeting: config.greeting })
+    }
+
+    fn hooks(hooks: Hooks<Self>) -> Hooks<Self> {
+        hooks.on::<Json<Chat>>("chat").on_batch::<Json<u64>>("number", 3).every(Duration::from_secs(10))
+    }
+
+    async fn on_meeting_start(&self, _: &mut Cx<'_, Self>) -> Result<Option<String>, Error> {
+        Ok(Some(self.greeting.clone()))
+    }
+
+    async fn on_meeting_end(&self, cx: &mut Cx<'_, Self>) -> Result<Option<String>, Error> {
+        let greetings = cx.engine().datastore().stream_history(History::of(cx.instance())?).await?;
+        Ok(Some(format!("bye after {} outputs", greetings.len())))
+    }
+
+    async fn on_shutdown(&self, cx: &crate::ShutdownCx) -> Result<(), Error> {
+        cx.llm().fast_prompt([LlmMessage::user("good night")], 0.5).await?;
+        Ok(())
+    }
+}
+
+impl Receive<Json<Chat>> for Doer {
+    async fn receive(&self, Json(chat): Json<Chat>, cx: &mut Cx<'_, Self>) -> Result<Option<String>, Error> {
+        cx.state_mut().chats += 1;
+        cx.state_mut().forgotten += 1;
+        let store = cx.engine().datastore().clone();
+        store.set("last", &chat.text)?;
+        let (verb, rest) = chat.text.split_once(' ').unwrap_or((&chat.text, ""));
+        Ok(match verb {
+            "fail" => return Err(AskedToFail.into()),
+            "break" => {
+                cx.state_mut().unwritable.insert((1, 2), 3);
+                None
+            }
+            "gap" => Some(cx.gap().to_string()),
+            "forgotten" => Some(cx.state().forgotten.to_string()),
+            "delete" => {
+                store.delete("last")?;
+                None
+            }
+            "keys" => {
+                store.set(rest, &true)?;
+                Some(store.list("").await?.join(","))
+            }
+            "history" => {
+                let minute = Duration::from_mins(1);
+                let found = store.stream_history(History::of(rest)?.within(minute).last(2)).await?;
+                Some(found.iter().map(|packet| packet.seq.to_string()).collect::<Vec<_>>().join(","))
+            }
+            "ask" => Some(cx.engine().llm().prompt([LlmMessage::user(rest)], 0.0).await?),
+            _ => None,
+        })
+    }
+}
+
+impl Receive<Batch<Json<u64>>> for Doer {
+    async fn receive(&self, batch: Batch<Json<u64>>, cx: &mut Cx<'_, Self>) -> Result<Option<String>, Error> {
+        let sum: u64 = batch.iter().map(|Json(number)| number).sum();
+        if sum == 13 {
+            return Err(AskedToFail.into());
+        }
+        cx.state_mut().batches.push(batch.len());
+        Ok(Some(sum.to_string()))
+    }
+}
+
+impl Receive<Tick> for Doer {
+    async fn receive(&self, _: Tick, cx: &mut Cx<'_, Self>) -> Result<Option<String>, Error> {
+        let at = cx.packet().timestamp;
+        cx.state_mut().ticks.push(at);
+        if cx.state().chats == 99 {
+            tokio::time::sleep(Duration::from_secs(35)).await;
+        }
+        Ok(Some("tick".into()))
+    }
+}
+
+fn chat(text: &str) -> Publish {
+    Publish::json("chat", &Chat::new(text)).unwrap()
+}
+
+fn number(number: u64) -> Publish {
+    Publish::json("number", &number).unwrap()
+}
+
+fn text(packet: &DataPacket) -> &str {
+    match &packet.payload {
+        Payload::Text(text) => text,
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn say(meeting: &mut PluginTest<Doer>, said: &str) -> Option<String> {
+    let output = meeting.receive(chat(said)).await.unwrap();
+    output.map(|packet| text(&packet).to_owned())
+}
+
+fn at(time: &str) -> Timestamp {
+    format!("2026-02-03T{time}Z").parse().unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_meeting_has_a_start_packets_and_an_end() {
+    let metadata = MeetingMetadata::new(MeetingId::new("m").unwrap()).started_at(at("10:00:00"));
+    let mut meeting = PluginTest::<Doer>::builder().instance("mine").meeting(metadata).start().await.unwrap();
+    let greeting = meeting.outputs()[0].clone();
+    assert_eq!(text(&greeting), "hello");
+    assert_eq!((greeting.source.as_str(), greeting.meeting.as_str()), ("mine", "m"));
+    assert_eq!((greeting.seq, greeting.causes.clone()), (Seq(2), vec![Seq(1)]));
+    assert_eq!(greeting.timestamp, at("10:00:00"));
+
+    assert_eq!(say(&mut meeting, "nothing").await, None);
+    let late = meeting.receive(chat("gap").timestamp(at("11:00:00"))).await.unwrap().unwrap();
+    assert_eq!((late.timestamp, late.causes.clone()), (at("11:00:00"), vec![Seq(4)]));
+    meeting.advance(Duration::from_secs(1)).await.unwrap();
+    let bye = meeting.end().await.unwrap().unwrap();
+    assert_eq!(text(&bye), "bye after 2 outputs");
+    assert_eq!(bye.timestamp, at("11:00:01"));
+
+    let log: Vec<_> = meeting.log().iter().map(|packet| packet.source.to_string()).collect();
+    assert_eq!(log, ["meeting", "mine", "chat", "chat", "mine", "meeting", "mine"]);
+    let error = meeting.receive(chat("more")).await.unwrap_err();
+    assert_eq!(error.to_string(), "the meeting has ended");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failing_hook_changes_nothing_until_a_retry_succeeds() {
+    let llm = ScriptedLlm::default().fail("overloaded").reply("42");
+    let mut meeting = PluginTest::<Doer>::builder().llm(llm.clone()).start().await.unwrap();
+    say(&mut meeting, "one").await;
+    let before = (meeting.state_json(), meeting.value::<String>("last"), meeting.outputs().len());
+
+    let error = meeting.receive(chat("fail")).await.unwrap_err();
+    assert_eq!((error.to_string().as_str(), error.is_reject()), ("asked to fail", false));
+    let error = meeting.receive(chat("ask why")).await.unwrap_err();
+    assert_eq!(error.to_string(), "the language model failed: overloaded");
+    assert_eq!((meeting.state_json(), meeting.value::<String>("last"), meeting.outputs().len()), before);
+
+    let outputs = meeting.retry().await.unwrap();
+    assert_eq!((text(&outputs[0]), outputs[0].causes.clone()), ("42", vec![Seq(5)]));
+    assert_eq!(meeting.state().chats, 2);
+    assert_eq!(meeting.value::<String>("last").as_deref(), Some("ask why"));
+    assert_eq!(
+        meeting.retry().await.unwrap_err().to_string(),
+        "nothing has failed that could be tried again"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_respects_its_bound_and_leaves_out_what_does_not_decode() {
+    let mut meeting = PluginTest::<Doer>::start_default().await.unwrap();
+    let bad = Publish::json("number", "seven").unwrap();
+    let publishes = [number(1), bad, number(2), number(4), chat("gap"), number(8)];
+    let outputs = meeting.receive_batch(publishes).await.unwrap();
+    let seen: Vec<_> = outputs.iter().map(|packet| (text(packet), packet.causes.clone())).collect();
+    let expected =
+        [("3", vec![Seq(3), Seq(5)]), ("4", vec![Seq(6)]), ("0", vec![Seq(7)]), ("8", vec![Seq(8)])];
+    assert_eq!(seen, expected);
+    assert_eq!(meeting.state().batches, [2, 1, 1]);
+    assert_eq!(meeting.rejected().len(), 1);
+    assert_eq!(meeting.rejected()[0].packet.seq, Seq(4));
+    assert!(meeting.rejected()[0].error.is_reject());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_behind_a_failure_goes_on_with_the_retry() {
+    let llm = ScriptedLlm::default().fail("overloaded").reply("because");
+    let mut meeting = PluginTest::<Doer>::builder().llm(llm).start().await.unwrap();
+    let publishes = [number(1), chat("ask why"), number(2)];
+    meeting.receive_batch(publishes).await.unwrap_err();
+    assert_eq!(text(meeting.outputs().last().unwrap()), "1");
+    let outputs = meeting.retry().await.unwrap();
+    assert_eq!(outputs.iter().map(|packet| text(packet)).collect::<Vec<_>>(), ["because", "2"]);
+
+    meeting.receive_batch([number(13), chat("gap")]).await.unwrap_err();
+    assert_eq!(say(&mut meeting, "gap").await.as_deref(), Some("0"), "the next packet gives both up");
+    meeting.retry().await.unwrap_err();
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_packet_for_a_batch_hook_is_a_batch_of_one() {
+    let mut meeting = PluginTest::<Doer>::start_default().await.unwrap();
+    let output = meeting.receive(number(5)).await.unwrap().unwrap();
+    assert_eq!(text(&output), "5");
+    assert_eq!(meeting.state().batches, [1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn time_passes_when_told_to_and_brings_ticks() {
+    let mut meeting = PluginTest::<Doer>::start_default().await.unwrap();
+    assert!(meeting.advance(Duration::from_secs(9)).await.unwrap().is_empty());
+    let outputs = meeting.advance(Duration::from_secs(21)).await.unwrap();
+    assert_eq!(outputs.len(), 3);
+    meeting.tick().await.unwrap().unwrap();
+    let ticks = meeting.state().ticks;
+    let after = |second| ticks[0] + Duration::from_secs(second);
+    assert_eq!(ticks, [after(0), after(10), after(20), after(20)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_tick_leaves_out_those_that_come_meanwhile() {
+    let mut meeting = PluginTest::<Doer>::start_default().await.unwrap();
+    for _ in 0..99 {
+        say(&mut meeting, "one").await;
+    }
+    // Due at 10, runs until 45; of those due at 20, 30 and 40 one waits and runs until 80.
+    let outputs = meeting.advance(Duration::from_secs(45)).await.unwrap();
+    assert_eq!(outputs.len(), 2);
+    let ticks = meeting.state().ticks;
+    assert_eq!(ticks[1].duration_since(ticks[0]).as_secs(), 35);
+}
+
+#[tokio::test(start_paused = true)]
+async fn keys_are_kept_and_read_back() {
+    let mut meeting = PluginTest::<Doer>::start_default().await.unwrap();
+    assert_eq!(say(&mut meeting, "keys b").await.as_deref(), Some("b,last"));
+    assert_eq!(say(&mut meeting, "keys a").await.as_deref(), Some("a,b,last"));
+    say(&mut meeting, "delete").await;
+    assert_eq!(meeting.keys(), ["a", "b"]);
+    assert_eq!(meeting.value::<bool>("a"), Some(true));
+    assert_eq!(meeting.value::<String>("last"), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn history_reads_what_came_before() {
+    let mut meeting = PluginTest::<Doer>::start_default().await.unwrap();
+    for second in ["10:00:00", "10:00:30", "10:00:40", "10:00:50"] {
+        let note = Publish::text("notes", "x").unwrap().timestamp(at(second));
+        meeting.record(note).unwrap();
+    }
+    meeting.record(Publish::bytes("audio", &b"x"[..]).unwrap()).unwrap();
+    let history = chat("history notes").timestamp(at("10:01:31"));
+    let found = meeting.receive(history).await.unwrap().unwrap();
+    assert_eq!(text(&found), "5,6", "seqs 3 and 4 are too old");
+    assert_eq!(say(&mut meeting, "history audio").await.as_deref(), Some(""), "volatile packets aren't kept");
+    assert_eq!(say(&mut meeting, "history chat").await.as_deref(), Some("8,10"), "only those before it");
+    assert_eq!(say(&mut meeting, "history doer").await.as_deref(), Some("11,13"), "its own, to the last");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_state_is_what_its_json_carries() {
+    let mut meeting = PluginTest::<Doer>::start_default().await.unwrap();
+    say(&mut meeting, "one").await;
+    assert_eq!(say(&mut meeting, "forgotten").await.as_deref(), Some("1"), "a skipped field starts anew");
+    let error = meeting.receive(chat("break")).await.unwrap_err();
+    assert!(error.chain().contains("cannot be written as JSON"), "{}", error.chain());
+    assert_eq!(meeting.state().chats, 2);
+    meeting.restart().await.unwrap();
+    say(&mut meeting, "one").await;
+    assert_eq!(meeting.state().chats, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gap_is_told_once() {
+    let mut meeting = PluginTest::<Doer>::start_default().await.unwrap();
+    meeting.lose(7);
+    meeting.receive(chat("fail")).await.unwrap_err();
+    assert_eq!(say(&mut meeting, "gap").await.as_deref(), Some("7"));
+    assert_eq!(say(&mut meeting, "gap").await.as_deref(), Some("0"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_configuration_that_makes_no_sense_is_refused() {
+    let table = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+    let start = async |text: &str| PluginTest::<Doer>::start_with(table(text)).await;
+    let meeting = start(r#"{"greeting":"hi"}"#).await.unwrap();
+    assert_eq!(text(&meeting.outputs()[0]), "hi");
+    assert_eq!(start(r#"{"greeting":""}"#).await.unwrap_err().to_string(), "the greeting is empty");
+    let error = start(r#"{"greeting":"hi","x":1}"#).await.unwrap_err().to_string();
+    assert!(error.contains("unknown field `x`"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_test_that_makes_a_mistake_is_told() {
+    let mut meeting = PluginTest::<Doer>::builder().start_up().await.unwrap();
+    assert_eq!(
+        meeting.receive(chat("one")).await.unwrap_err().to_string(),
+        "the meeting has not started: call `start` first"
+    );
+    assert_eq!(text(&meeting.start().await.unwrap().unwrap()), "hello");
+    assert_eq!(meeting.start().await.unwrap_err().to_string(), "the meeting has started already");
+    for (source, said) in [
+        ("chats", "the plugin doer has no hook for chats; it takes [\"chat\", \"number\"]"),
+        ("doer", "doer is not a source to publish on: it is reserved, or the instance's own"),
+        ("tick", "tick is not a source to publish on: it is reserved, or the instance's own"),
+    ] {
+        let error = meeting.receive(Publish::text(source, "x").unwrap()).await.unwrap_err();
+        assert_eq!(error.to_string(), said);
+    }
+    assert_eq!(meeting.log().len(), 2, "what is refused leaves no packet");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_script_is_followed_line_by_line() {
+    let began = tokio::time::Instant::now();
+    let llm = ScriptedLlm::default()
+        .when(|request| request.model == Model::Fast, "sleep well")
+        .refuse("no")
+        .delay(Duration::from_secs(2))
+        .reply("late");
+    let mut meeting = PluginTest::<Doer>::builder().llm(llm.clone()).start().await.unwrap();
+    let refused = meeting.receive(chat("ask a")).await.unwrap_err();
+    assert_eq!(refused.to_string(), "the language model refused the request: no");
+    assert_eq!(began.elapsed(), Duration::ZERO);
+    assert_eq!(say(&mut meeting, "ask b").await.as_deref(), Some("late"));
+    assert_eq!(began.elapsed(), Duration::from_secs(2));
+    assert_eq!(llm.remaining(), 0);
+    let exhausted = meeting.receive(chat("ask c")).await.unwrap_err().to_string();
+    let said = "the test's script has no line left for request 3, which ends in \"c\"";
+    assert!(exhausted.ends_with(said), "{exhausted}");
+
+    meeting.shutdown().await.unwrap();
+    let asked: Vec<_> =
+        llm.requests().into_iter().map(|request| request.messages[0].content.clone()).collect();
+    assert_eq!(asked, ["a", "b", "c", "good night"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_model_the_plugin_is_told() {
+    let mut meeting = PluginTest::<Doer>::start_default().await.unwrap();
+    let error = meeting.receive(chat("ask why")).await.unwrap_err();
+    assert_eq!(error.to_string(), "no language model is configured for this node");
+}
+
+#[test]
+#[should_panic(expected = "packet 1 of chat is not a u64")]
+fn json_of_another_type_panics() {
+    let meeting = MeetingId::new("m").unwrap();
+    json::<u64>(&chat("x").into_packet(meeting, Seq(1), at("10:00:00")));
+}
