@@ -1,0 +1,106 @@
+//! What can be wrong with a configuration.
+
+use std::{fmt, io, path::PathBuf};
+
+use crate::database;
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The file that was asked for is not there.
+    #[error("there is no configuration file {}; check the path", .path.display())]
+    Missing {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file cannot be read.
+    #[error("cannot read the configuration file {}", .path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        #[source]
+        error: io::Error,
+    },
+    /// The file is not text.
+    #[error("{}, line {line}: not UTF-8 text; save the file as UTF-8", .path.display())]
+    NotUtf8 {
+        /// The file.
+        path: PathBuf,
+        /// The line of the first byte that is wrong, from 1.
+        line: usize,
+    },
+    /// The text is not TOML.
+    #[error("{origin}, line {line}, column {column}: {message}")]
+    Syntax {
+        /// The file.
+        origin: String,
+        /// The line, from 1.
+        line: usize,
+        /// The column, from 1, in characters.
+        column: usize,
+        /// What is wrong.
+        message: String,
+    },
+    /// Keys or values are wrong; each on a line.
+    #[error("{}", Lines(.0))]
+    Invalid(Vec<Problem>),
+    /// There is no place for the default database.
+    #[error(
+        "there is no data directory to keep meetings in; set database.url, for example to \
+         surrealkv:///var/lib/teammy/db (environment variable TEAMMY_DATABASE__URL)"
+    )]
+    NoDataDirectory(#[source] DataDirectoryError),
+}
+
+/// Why the user's data directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DataDirectoryError {
+    /// The user has no home directory.
+    #[error("the home directory is not known")]
+    NoHome,
+    /// Its path cannot stand in a URL.
+    #[error("its path cannot stand in a database URL")]
+    Path(#[source] database::UrlError),
+}
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Problem {
+    /// The file, variable or option that says so.
+    pub origin: String,
+    /// The key, such as `hooks.tries`; empty where the origin itself is what is wrong.
+    pub key: String,
+    /// What is wrong with it, and what would be right.
+    pub problem: String,
+}
+
+impl Problem {
+    pub(crate) fn new(origin: &str, key: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self { origin: origin.to_owned(), key: key.into(), problem: problem.into() }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { origin, key, problem } = self;
+        if key.is_empty() { write!(f, "{origin} {problem}") } else { write!(f, "{origin}: {key} {problem}") }
+    }
+}
+
+struct Lines<'a>(&'a [Problem]);
+
+impl fmt::Display for Lines<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, problem) in self.0.iter().enumerate() {
+            if index > 0 {
+                f.write_str("\n")?;
+            }
+            problem.fmt(f)?;
+        }
+        Ok(())
+    }
+}

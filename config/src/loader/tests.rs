@@ -1,0 +1,544 @@
+use std::time::Duration;
+
+use secrecy::ExposeSecret;
+
+use super::*;
+use crate::{Durability, Plugin, Size, Source, database::Kind};
+
+/// Reads no file and no variable, and has a data directory.
+fn bare() -> Loader {
+    Loader::default().no_file().data_directory("/data")
+}
+
+fn toml(text: &str) -> Loader {
+    bare().text("teammy.toml", text)
+}
+
+fn variables(variables: &[(&str, &str)]) -> Vec<(String, String)> {
+    variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+#[track_caller]
+fn refused(loader: &Loader) -> String {
+    loader.load().unwrap_err().to_string()
+}
+
+fn setting(loaded: &Loaded, key: &str) -> (String, String) {
+    let found = loaded.settings().into_iter().find(|setting| setting.key == key);
+    found.map_or_else(|| panic!("no setting {key}"), |setting| (setting.value, setting.origin))
+}
+
+#[test]
+fn the_defaults_are_these() {
+    let config = Config::default();
+    let seconds = Duration::from_secs;
+    assert!(config.node.plugin_threads >= 4);
+    assert_eq!(config.node.shutdown_deadline, seconds(30));
+    assert_eq!(config.database.url, None);
+    assert_eq!((config.database.namespace.as_str(), config.database.database.as_str()), ("teammy", "teammy"));
+    assert!(config.database.username.is_none() && config.database.password.is_none());
+    assert_eq!(config.database.block_cache, Size::mib(64));
+    assert_eq!(config.database.memtable, Size::mib(32));
+    assert_eq!(config.delivery.batch_packets.get(), 256);
+    assert_eq!(config.delivery.batch_bytes, Size::mib(1));
+    assert_eq!(config.delivery.tail_bytes, Size::mib(16));
+    assert_eq!(config.delivery.backlog_bytes, Size::mib(16));
+    assert_eq!(config.delivery.recent_bytes, Size::mib(1));
+    assert_eq!(config.delivery.cursor_interval, seconds(1));
+    assert_eq!((config.hooks.deadline, config.hooks.tries), (seconds(60), 3));
+    assert_eq!((config.hooks.backoff, config.hooks.backoff_max), (Duration::from_millis(200), seconds(10)));
+    assert_eq!(config.meeting.end_deadline, seconds(300));
+    assert_eq!((config.restart.intensity, config.restart.within), (5, seconds(60)));
+    assert_eq!(
+        (config.restart.backoff, config.restart.backoff_max),
+        (Duration::from_millis(100), seconds(5))
+    );
+    assert_eq!(config.limits.packet_bytes, Size::mib(1));
+    assert_eq!(config.log.filter, "warn");
+    assert_eq!(config.sources, []);
+    assert_eq!(config.plugins, None);
+}
+
+/// `default.toml` with its commented-out keys put in force.
+fn reference() -> String {
+    let shown = |line: &str| {
+        line.strip_prefix('#').filter(|rest| rest.starts_with(|c: char| c != ' ')).map(str::to_owned)
+    };
+    crate::REFERENCE.lines().map(|line| shown(line).unwrap_or_else(|| line.to_owned()) + "\n").collect()
+}
+
+#[test]
+fn the_reference_shows_every_key_and_nothing_else() {
+    let text = reference();
+    let loaded = toml(&text).load().unwrap_or_else(|error| panic!("{error}"));
+    let table: toml_table::Keys = toml_table::keys(&text);
+    for key in keys::KEYS {
+        assert!(table.contains(*key), "{key} is not in default.toml");
+    }
+    let lists = [(keys::SOURCE, keys::SOURCE_KEYS), (keys::PLUGIN, keys::PLUGIN_KEYS)];
+    for key in lists.iter().flat_map(|(list, keys)| keys.iter().map(move |key| format!("{list}.{key}"))) {
+        assert!(table.contains(&key), "{key} is not in default.toml");
+    }
+    assert!(loaded.settings().iter().all(|setting| setting.origin == "teammy.toml"));
+}
+
+/// A reading of `default.toml` line by line, which does not go through what is tested.
+mod toml_table {
+    pub(super) type Keys = std::collections::BTreeSet<String>;
+
+    pub(super) fn keys(text: &str) -> Keys {
+        let mut table = String::new();
+        let mut keys = Keys::new();
+        for line in text.lines() {
+            if line.starts_with('[') {
+                table = line.trim_matches(['[', ']']).to_owned();
+            } else if let Some((key, _)) = line.split_once(" = ").filter(|_| !line.starts_with('#')) {
+                keys.insert(format!("{table}.{key}"));
+            }
+        }
+        keys
+    }
+}
+
+#[test]
+fn every_key_is_read_and_every_key_that_is_read_is_known() {
+    let read: Vec<String> =
+        bare().load().unwrap().settings().into_iter().map(|setting| setting.key).collect();
+    assert_eq!(read, keys::KEYS);
+}
+
+#[test]
+fn a_file_covers_defaults_a_variable_covers_both_an_option_all() {
+    let loaded = toml("[hooks]\ntries = 5\ndeadline = \"2s\"\nbackoff = \"1ms\"")
+        .env(variables(&[("TEAMMY_HOOKS__TRIES", "7"), ("TEAMMY_DATABASE__URL", "ws://a:1"), ("HOME", "/x")]))
+        .set("database.url", "mem://", "option --db")
+        .load()
+        .unwrap();
+    assert_eq!(loaded.config.hooks.tries, 7);
+    assert_eq!(loaded.config.hooks.deadline, Duration::from_secs(2));
+    assert_eq!(loaded.config.database.url, Some(database::Url::memory()));
+    for (key, value, origin) in [
+        ("hooks.tries", "7", "environment variable TEAMMY_HOOKS__TRIES"),
+        ("hooks.deadline", "\"2s\"", "teammy.toml"),
+        ("hooks.backoff_max", "\"10s\"", "default"),
+        ("limits.packet_bytes", "\"1MiB\"", "default"),
+        ("database.url", "\"mem://\"", "option --db"),
+        ("database.username", "\"\"", "default"),
+    ] {
+        assert_eq!(setting(&loaded, key), (value.to_owned(), origin.to_owned()), "{key}");
+    }
+}
+
+#[test]
+fn without_a_database_url_it_is_in_the_data_directory() {
+    let loaded = bare().load().unwrap();
+    assert_eq!(
+        loaded.config.database.url.as_ref().unwrap().kind(),
+        &Kind::Embedded("/data/teammy/db".into())
+    );
+    assert_eq!(
+        setting(&loaded, "database.url"),
+        ("\"surrealkv:///data/teammy/db\"".into(), "default".into())
+    );
+    assert_eq!(toml("[database]\nurl = \"\"").load().unwrap().config, loaded.config);
+    assert_eq!(loaded.config.database.effective_url().unwrap(), loaded.config.database.url.unwrap());
+
+    let unusable = Loader::default().no_file().data_directory("/what?");
+    let error = unusable.load().unwrap_err();
+    assert!(matches!(error, Error::NoDataDirectory(DataDirectoryError::Path(_))), "{error}");
+    assert!(error.to_string().contains("set database.url"), "{error}");
+    assert!(unusable.set("database.url", "mem://", "option --db").load().is_ok());
+}
+
+#[test]
+fn variables_are_texts_until_a_key_says_otherwise() {
+    let loaded = bare()
+        .env(variables(&[
+            ("TEAMMY_DATABASE__USERNAME", "007"),
+            ("TEAMMY_DATABASE__PASSWORD", "123"),
+            ("TEAMMY_DATABASE__NAMESPACE", "true"),
+            ("TEAMMY_DATABASE__DATABASE", "[1, {a=2}]"),
+            ("TEAMMY_LOG__FILTER", "\"warn\""),
+            ("TEAMMY_LIMITS__PACKET_BYTES", "2048"),
+            ("TEAMMY_DELIVERY__RECENT_BYTES", "3 KiB"),
+            ("TEAMMY_MEETING__END_DEADLINE", "1m 30s"),
+            ("TEAMMY_NODE__PLUGIN_THREADS", "9"),
+        ]))
+        .load()
+        .unwrap();
+    let database = &loaded.config.database;
+    assert_eq!(database.username.as_deref(), Some("007"));
+    assert_eq!(database.password.as_ref().unwrap().expose_secret(), "123");
+    assert_eq!(database.namespace, "true");
+    assert_eq!(database.database, "[1, {a=2}]");
+    assert_eq!(loaded.config.log.filter, "\"warn\"");
+    assert_eq!(loaded.config.limits.packet_bytes, Size::kib(2));
+    assert_eq!(loaded.config.delivery.recent_bytes, Size::kib(3));
+    assert_eq!(loaded.config.meeting.end_deadline, Duration::from_secs(90));
+    assert_eq!(loaded.config.node.plugin_threads, 9);
+}
+
+#[test]
+fn wrong_variables_are_named() {
+    for (name, value, says) in [
+        (
+            "TEAMMY_HOOKS__TRIES",
+            "many",
+            "environment variable TEAMMY_HOOKS__TRIES: hooks.tries is \"many\", but takes a whole number from 1 to 1000",
+        ),
+        (
+            "TEAMMY_HOOK__TRIES",
+            "1",
+            "environment variable TEAMMY_HOOK__TRIES is unknown; did you mean TEAMMY_HOOKS__TRIES?",
+        ),
+        (
+            "TEAMMY_HOOKS_TRIES",
+            "1",
+            "environment variable TEAMMY_HOOKS_TRIES is unknown; did you mean TEAMMY_HOOKS__TRIES?",
+        ),
+        (
+            "TEAMMY_hooks__tries",
+            "1",
+            "environment variable TEAMMY_hooks__tries is unknown; did you mean TEAMMY_HOOKS__TRIES?",
+        ),
+        (
+            "TEAMMY_",
+            "1",
+            "environment variable TEAMMY_ is unknown; a key such as hooks.tries is set by TEAMMY_HOOKS__TRIES",
+        ),
+        (
+            "TEAMMY_PLUGIN__0__NAME",
+            "x",
+            "environment variable TEAMMY_PLUGIN__0__NAME cannot be used: plugins and sources are listed in a file, \
+             as [[plugin]] and [[source]] in teammy.toml",
+        ),
+        (
+            "TEAMMY_PLUGINS",
+            "[]",
+            "environment variable TEAMMY_PLUGINS cannot be used: plugins and sources are listed in a file, \
+             as [[plugin]] and [[source]] in teammy.toml",
+        ),
+    ] {
+        assert_eq!(refused(&bare().env(variables(&[(name, value)]))), says);
+    }
+    assert!(refused(&bare().env(variables(&[("TEAMMY_SOURCE__NAME", "x")]))).contains("listed in a file"));
+    let option = refused(&bare().set("database.ulr", "mem://", "option --db"));
+    assert_eq!(option, "option --db: database.ulr is unknown; did you mean database.url?");
+}
+
+#[test]
+fn each_wrong_value_says_what_would_be_right() {
+    for (text, says) in [
+        ("[hooks]\ntries = 0", "hooks.tries is 0, but takes a whole number from 1 to 1000"),
+        ("[hooks]\ntries = \"3\"", "hooks.tries is \"3\", but takes a whole number from 1 to 1000"),
+        ("[hooks]\ntries = 2.5", "hooks.tries is 2.5, but takes a whole number from 1 to 1000"),
+        ("[hooks]\ntries = 2020-01-01", "hooks.tries is a date, but takes a whole number from 1 to 1000"),
+        ("[hooks]\ntries = {}", "hooks.tries is a table, but takes a whole number from 1 to 1000"),
+        (
+            "[hooks]\ndeadline = 60",
+            "hooks.deadline is 60, but takes a duration such as \"200ms\", \"60s\" or \"1m 30s\"",
+        ),
+        ("[hooks]\ndeadline = \"60\"", "hooks.deadline is \"60\", but takes a duration such as"),
+        ("[hooks]\ndeadline = \"0s\"", "hooks.deadline is \"0s\", but takes at least 1ms"),
+        ("[hooks]\ndeadline = \"9999years\"", "hooks.deadline is \"9999years\", but takes at most 365 days"),
+        (
+            "[meeting]\nend_deadline = \"soon\"",
+            "meeting.end_deadline is \"soon\", but takes a duration such as",
+        ),
+        ("[restart]\nintensity = -1", "restart.intensity is -1, but takes a whole number from 0 to 1000"),
+        ("[restart]\nwithin = \"0s\"", "restart.within is \"0s\", but takes at least 1ms"),
+        ("[node]\nplugin_threads = 3", "node.plugin_threads is 3, but takes a whole number from 4 to 1024"),
+        ("[node]\nshutdown_deadline = true", "node.shutdown_deadline is true, but takes a duration such as"),
+        ("[limits]\npacket_bytes = 0", "limits.packet_bytes is 0, but takes 1B to 4MiB"),
+        ("[limits]\npacket_bytes = \"5MiB\"", "limits.packet_bytes is \"5MiB\", but takes 1B to 4MiB"),
+        (
+            "[limits]\npacket_bytes = -5",
+            "limits.packet_bytes is -5, but takes a size such as \"64KiB\" or \"1MiB\"",
+        ),
+        (
+            "[limits]\npacket_bytes = \"1.5MiB\"",
+            "limits.packet_bytes is \"1.5MiB\", but takes a size such as",
+        ),
+        (
+            "[delivery]\nbatch_packets = 0",
+            "delivery.batch_packets is 0, but takes a whole number from 1 to 65536",
+        ),
+        ("[delivery]\nbatch_bytes = 1", "delivery.batch_bytes is 1, but takes 1KiB to 1GiB"),
+        ("[delivery]\nrecent_bytes = []", "delivery.recent_bytes is a list, but takes a size such as"),
+        (
+            "[delivery]\ncursor_interval = \"0s\"",
+            "delivery.cursor_interval is \"0s\", but takes at least 1ms",
+        ),
+        ("[database]\nmemtable = \"1KiB\"", "database.memtable is \"1KiB\", but takes 1MiB to 1TiB"),
+        (
+            "[database]\nnamespace = \" \"",
+            "database.namespace is \" \", but takes a text in quotes, which is not empty",
+        ),
+        ("[database]\nusername = 5", "database.username is 5, but takes a text in quotes"),
+        ("[database]\nurl = 5", "database.url is 5, but takes a URL in quotes, such as \"mem://\""),
+        (
+            "[database]\nurl = \"http://a\"",
+            "database.url is \"http://a\": http:// is not one of the forms; write ws:// instead",
+        ),
+        ("[log]\nfilter = 1", "log.filter is 1, but takes a text in quotes, which is not empty"),
+    ] {
+        let error = refused(&toml(text));
+        assert!(error.starts_with(&format!("teammy.toml: {says}")), "{text}: {error}");
+        assert_eq!(error.lines().count(), 1, "{error}");
+    }
+}
+
+#[test]
+fn unknown_keys_are_errors() {
+    for (text, says) in [
+        ("[hooks]\ntrys = 1", "hooks.trys is unknown; did you mean hooks.tries?"),
+        ("[hook]\ntries = 1", "hook is unknown; did you mean hooks?"),
+        ("tries = 1", "tries is unknown; did you mean hooks.tries?"),
+        ("[[plugins]]\nname = \"x\"", "plugins is unknown; did you mean plugin?"),
+        ("hooks = 1", "hooks is 1, but takes a table: [hooks]"),
+        ("[[hooks]]\ntries = 1", "hooks is a list, but takes a table: [hooks]"),
+        ("\"hooks.tries\" = 1", "hooks.tries is unknown; write it without quotes"),
+        ("[plugin]\nname = \"x\"", "plugin is a table, but takes a list of tables: [[plugin]]"),
+        ("plugin = [1]", "plugin[0] is 1, but takes a table: [[plugin]]"),
+        ("[[plugin]]\nkind = \"x\"", "plugin[0].name is missing; each [[plugin]] needs one"),
+        ("[[plugin]]\nname = 5", "plugin[0].name is 5, but takes a text in quotes, which is not empty"),
+        ("[[plugin]]\nname = \"x\"\nkin = \"y\"", "plugin.x.kin is unknown; did you mean kind?"),
+        (
+            "[[plugin]]\nname = \"x\"\nevery = 5",
+            "plugin.x.every is unknown; known here are: name, kind, sources, output, config",
+        ),
+        (
+            "[[plugin]]\nname = \"x\"\nkind = \"\"",
+            "plugin.x.kind is \"\", but takes a text in quotes, which is not empty",
+        ),
+        (
+            "[[plugin]]\nname = \"x\"\noutput = \"kept\"",
+            "plugin.x.output is \"kept\", but takes \"durable\" or \"volatile\"",
+        ),
+        ("[[plugin]]\nname = \"x\"\nsources = \"y\"", "plugin.x.sources is \"y\", but takes a table"),
+        (
+            "[[plugin]]\nname = \"x\"\nsources = { a = 1 }",
+            "plugin.x.sources.a is 1, but takes a source's name in quotes",
+        ),
+        ("[[plugin]]\nname = \"x\"\nconfig = 1", "plugin.x.config is 1, but takes a table"),
+        ("[[plugin]]\nname = \"x\"\nconfig = { a = [nan] }", "plugin.x.config.a takes a finite number"),
+        ("[[source]]\ndurable = true", "source[0].name is missing; each [[source]] needs one"),
+        (
+            "[[source]]\nname = \"x\"\ndurable = \"yes\"",
+            "source.x.durable is \"yes\", but takes true or false",
+        ),
+        (
+            "[[source]]\nname = \"x\"\nvolatile = true",
+            "source.x.volatile is unknown; known here are: name, durable",
+        ),
+    ] {
+        assert_eq!(refused(&toml(text)), format!("teammy.toml: {says}"));
+    }
+}
+
+#[test]
+fn every_mistake_is_reported_and_a_covered_one_too() {
+    let loader = toml("hooks = 1\n[limits]\npacket_bytes = 0\n[log]\nfiltr = 1")
+        .env(variables(&[("TEAMMY_HOOKS__TRIES", "0"), ("TEAMMY_X", "1")]));
+    let error = refused(&loader);
+    let mut lines: Vec<&str> = error.lines().collect();
+    lines.sort_unstable();
+    assert_eq!(
+        lines,
+        [
+            "environment variable TEAMMY_HOOKS__TRIES: hooks.tries is \"0\", but takes a whole number from 1 to 1000",
+            "environment variable TEAMMY_X is unknown; a key such as hooks.tries is set by TEAMMY_HOOKS__TRIES",
+            "teammy.toml: hooks is 1, but takes a table: [hooks]",
+            "teammy.toml: limits.packet_bytes is 0, but takes 1B to 4MiB",
+            "teammy.toml: log.filtr is unknown; did you mean log.filter?",
+        ]
+    );
+}
+
+#[test]
+fn values_must_fit_together() {
+    for (text, says) in [
+        (
+            "[delivery]\ntail_bytes = \"1MiB\"",
+            "delivery.tail_bytes is 1MiB, but takes at least 2MiB, twice limits.packet_bytes (1MiB)",
+        ),
+        (
+            "[delivery]\nbacklog_bytes = \"6MiB\"\n[limits]\npacket_bytes = \"4MiB\"",
+            "delivery.backlog_bytes is 6MiB, but takes at least 8MiB, twice limits.packet_bytes (4MiB)",
+        ),
+        (
+            "[hooks]\nbackoff_max = \"100ms\"",
+            "hooks.backoff_max is 100ms, but takes at least 200ms, which is hooks.backoff",
+        ),
+        (
+            "[restart]\nbackoff_max = \"0s\"",
+            "restart.backoff_max is 0s, but takes at least 100ms, which is restart.backoff",
+        ),
+        ("[database]\nusername = \"a\"", "database.username is given, but database.password is not"),
+        ("[database]\npassword = \"a\"", "database.password is given, but database.username is not"),
+    ] {
+        assert_eq!(refused(&toml(text)), format!("teammy.toml: {says}"));
+    }
+}
+
+#[test]
+fn lists_are_read() {
+    let loaded = toml(
+        r#"
+        [[source]]
+        name = "captions-de"
+        durable = false
+        [[source]]
+        name = "captions-fr"
+
+        [[plugin]]
+        name = "minutes-de"
+        kind = "minutes"
+        sources = { transcription = "captions-de" }
+        output = "volatile"
+        [plugin.config]
+        every = 5
+        share = 0.5
+        since = 2024-05-01
+        api_key = "hunter2"
+        nested = [{ "a b" = true }]
+
+        [[plugin]]
+        name = "minutes"
+        output = "durable"
+        "#,
+    )
+    .load()
+    .unwrap();
+    assert_eq!(
+        loaded.config.sources,
+        [
+            Source { name: "captions-de".into(), durable: false },
+            Source { name: "captions-fr".into(), durable: true }
+        ]
+    );
+    let plugins = loaded.config.plugins.as_ref().unwrap();
+    assert_eq!(
+        plugins[0],
+        Plugin {
+            name: "minutes-de".into(),
+            kind: "minutes".into(),
+            sources: [("transcription".into(), "captions-de".into())].into(),
+            output: Some(Durability::Volatile),
+            config: serde_json::json!({
+                "every": 5, "share": 0.5, "since": "2024-05-01", "api_key": "hunter2", "nested": [{ "a b": true }],
+            }),
+        }
+    );
+    assert_eq!((plugins[1].kind.as_str(), plugins[1].config.is_null()), ("minutes", true));
+    assert_eq!(plugins[1].output, Some(Durability::Durable));
+
+    for (key, value, origin) in [
+        ("source.captions-de.durable", "false", "teammy.toml"),
+        ("source.captions-fr.durable", "true", "default"),
+        ("plugin.minutes-de.kind", "\"minutes\"", "teammy.toml"),
+        ("plugin.minutes-de.sources", "{ transcription = \"captions-de\" }", "teammy.toml"),
+        ("plugin.minutes-de.output", "\"volatile\"", "teammy.toml"),
+        (
+            "plugin.minutes-de.config",
+            "{ api_key = \"********\", every = 5, nested = [{ \"a b\" = true }], share = 0.5, since = \"2024-05-01\" }",
+            "teammy.toml",
+        ),
+        ("plugin.minutes.kind", "\"minutes\"", "default"),
+    ] {
+        assert_eq!(setting(&loaded, key), (value.to_owned(), origin.to_owned()), "{key}");
+    }
+    assert!(!format!("{loaded:?}").contains("hunter2"));
+}
+
+#[test]
+fn no_plugin_and_an_empty_list_are_not_the_same() {
+    assert_eq!(toml("").load().unwrap().config.plugins, None);
+    assert_eq!(toml("plugin = []").load().unwrap().config.plugins, Some(Vec::new()));
+}
+
+#[test]
+fn plugins_of_one_name_both_show() {
+    let loaded = toml("[[plugin]]\nname = \"x\"\n[[plugin]]\nname = \"x\"\n[[plugin]]\nname = \"a b\"")
+        .load()
+        .unwrap();
+    assert_eq!(loaded.config.plugins.as_ref().unwrap().len(), 3);
+    for key in ["plugin.x.kind", "plugin[1].kind", "plugin[2].kind"] {
+        setting(&loaded, key);
+    }
+}
+
+#[test]
+fn secrets_are_never_printed() {
+    let secret = "hunter2";
+    let pair = variables(&[("TEAMMY_DATABASE__USERNAME", "root"), ("TEAMMY_DATABASE__PASSWORD", secret)]);
+    let from = bare().env(pair);
+    let loaded = from.load().unwrap();
+    assert_eq!(setting(&loaded, "database.password").0, "\"********\"");
+    for shown in [format!("{from:?}"), format!("{loaded:?}"), format!("{:?}", loaded.settings())] {
+        assert!(!shown.contains(secret), "{shown}");
+    }
+
+    for text in [
+        "[database]\npassword = \"hunter2\"",
+        "[database]\npassword = [\"hunter2\"]",
+        "[database]\npassword = \"hunter2",
+        "[database]\npassword = hunter2",
+        "[database]\nurl = \"ws://root:hunter2@host\"",
+        "[database]\nurl = \"postgres://root:hunter2@host\"",
+    ] {
+        let error = toml(text).load().unwrap_err();
+        assert!(!format!("{error} {error:?}").contains(secret), "{error}");
+    }
+    let error = refused(&toml("[database]\npassword = 123"));
+    assert_eq!(error, "teammy.toml: database.password takes a text in quotes");
+}
+
+#[test]
+fn two_passwords_are_not_equal() {
+    let with = |password: &str| {
+        Config::from_toml(&format!("[database]\nusername = \"a\"\npassword = \"{password}\"")).unwrap()
+    };
+    assert_eq!(with("a"), with("a"));
+    assert_ne!(with("a"), with("b"));
+}
+
+#[test]
+fn bad_toml_names_the_line() {
+    let error = toml("[hooks]\ntries = 1\nbackoff = = 3").load().unwrap_err();
+    assert!(matches!(error, Error::Syntax { line: 3, column: 11, .. }), "{error:?}");
+    let shown = error.to_string();
+    assert!(shown.starts_with("teammy.toml, line 3, column 11: "), "{shown}");
+    assert_eq!(shown.lines().count(), 1);
+
+    let twice = refused(&toml("[hooks]\ntries = 1\ntries = 2"));
+    assert!(twice.starts_with("teammy.toml, line 3, ") && twice.contains("duplicate key"), "{twice}");
+}
+
+#[test]
+fn without_a_file_the_defaults_hold() {
+    // Tests run in this crate's folder, which holds no teammy.toml.
+    assert_eq!(Loader::default().data_directory("/data").load().unwrap(), bare().load().unwrap());
+}
+
+#[test]
+fn files_are_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("my.toml");
+    fs::write(&path, "[hooks]\ntries = 9").unwrap();
+    let loaded = bare().file(&path).load().unwrap();
+    assert_eq!(loaded.config.hooks.tries, 9);
+    assert_eq!(setting(&loaded, "hooks.tries").1, path.display().to_string());
+
+    fs::write(&path, b"[hooks]\n# \xff\xfe\ntries = 9").unwrap();
+    let error = bare().file(&path).load().unwrap_err().to_string();
+    assert_eq!(error, format!("{}, line 2: not UTF-8 text; save the file as UTF-8", path.display()));
+
+    let nowhere = directory.path().join("nowhere.toml");
+    let error = bare().file(&nowhere).load().unwrap_err();
+    assert!(matches!(&error, Error::Missing { path } if *path == nowhere), "{error:?}");
+    assert!(error.to_string().starts_with("there is no configuration file "), "{error}");
+
+    let error = bare().file(directory.path()).load().unwrap_err();
+    assert!(matches!(error, Error::Read { .. }), "{error:?}");
+}

@@ -1,0 +1,130 @@
+//! Values as people read them: in messages, in `teammy config`, and in `Debug`, never with a secret.
+
+use std::fmt::Write;
+
+use figment::value::{Dict, Value};
+
+/// What stands in a secret's place.
+pub(crate) const MASK: &str = "\"********\"";
+
+/// How TOML's dates come out of figment.
+const DATE: &str = "$__toml_private_datetime";
+
+/// The text of a TOML date.
+pub(crate) fn date(table: &Dict) -> Option<&str> {
+    table.get(DATE).filter(|_| table.len() == 1).and_then(Value::as_str)
+}
+
+/// A text, cut where it would fill the screen, with control characters made visible.
+pub(crate) fn cut(text: &str) -> String {
+    let visible = |text: &str| text.chars().flat_map(show_control).collect();
+    match text.char_indices().nth(60) {
+        Some((end, _)) => visible(&text[..end]) + "…",
+        None => visible(text),
+    }
+}
+
+fn show_control(c: char) -> Vec<char> {
+    if c.is_control() { c.escape_default().collect() } else { vec![c] }
+}
+
+/// What stands where something else should.
+pub(crate) fn found(value: &Value) -> String {
+    match value {
+        Value::String(_, text) => format!("\"{}\"", cut(text)),
+        Value::Char(_, c) => format!("\"{c}\""),
+        Value::Bool(_, value) => value.to_string(),
+        Value::Num(_, number) => match (number.to_i128(), number.to_u128(), number.to_f64()) {
+            (Some(number), ..) => number.to_string(),
+            (_, Some(number), _) => number.to_string(),
+            (.., Some(number)) => number.to_string(),
+            _ => "a number".to_owned(),
+        },
+        Value::Dict(_, table) => date(table).map_or_else(|| "a table".to_owned(), |_| "a date".to_owned()),
+        Value::Array(..) => "a list".to_owned(),
+        Value::Empty(..) => "empty".to_owned(),
+    }
+}
+
+/// A text as TOML writes it on one line.
+pub(crate) fn quoted(text: &str) -> String {
+    let mut shown = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' => shown.push_str("\\\""),
+            '\\' => shown.push_str("\\\\"),
+            '\n' => shown.push_str("\\n"),
+            '\t' => shown.push_str("\\t"),
+            c if c.is_control() => {
+                let _ = write!(shown, "\\u{:04X}", u32::from(c));
+            }
+            c => shown.push(c),
+        }
+    }
+    shown.push('"');
+    shown
+}
+
+/// A plugin's table on one line, as TOML writes it; what its keys call a secret is masked.
+pub(crate) fn table(value: &serde_json::Value) -> String {
+    use serde_json::Value;
+    match value {
+        Value::Null => "{}".to_owned(),
+        Value::Bool(value) => value.to_string(),
+        Value::Number(number) => number.to_string(),
+        Value::String(text) => quoted(text),
+        Value::Array(items) => format!("[{}]", items.iter().map(table).collect::<Vec<_>>().join(", ")),
+        Value::Object(fields) if fields.is_empty() => "{}".to_owned(),
+        Value::Object(fields) => {
+            let field = |(key, value): (&String, &Value)| {
+                let shown = if is_secret(key, value) { MASK.to_owned() } else { table(value) };
+                format!("{} = {shown}", self::key(key))
+            };
+            format!("{{ {} }}", fields.iter().map(field).collect::<Vec<_>>().join(", "))
+        }
+    }
+}
+
+/// A key, quoted where TOML wants it.
+pub(crate) fn key(key: &str) -> String {
+    if is_bare(key) { key.to_owned() } else { quoted(key) }
+}
+
+/// Whether TOML takes a key without quotes.
+pub(crate) fn is_bare(key: &str) -> bool {
+    !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
+}
+
+/// Whether a value in a plugin's table is likely to be a secret. Its plugin's type would know for certain, but is out
+/// of reach here, so the key's name decides; a mask too many does no harm.
+fn is_secret(key: &str, value: &serde_json::Value) -> bool {
+    let key = key.to_lowercase();
+    let always = ["password", "passwd", "passphrase", "secret", "credential", "private"];
+    let texts = ["token", "key", "authorization", "cookie"];
+    always.iter().any(|word| key.contains(word))
+        || (texts.iter().any(|word| key.contains(word)) && !(value.is_number() || value.is_boolean()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_are_shown_as_toml_without_secrets() {
+        let shown = table(&serde_json::json!({
+            "a b": [1, "x\n"], "api_key": "hunter2", "auth": { "PASSWORD": 1234 }, "max_tokens": 5, "tokens": ["hunter2"],
+            "empty": {},
+        }));
+        assert_eq!(
+            shown,
+            r#"{ "a b" = [1, "x\n"], api_key = "********", auth = { PASSWORD = "********" }, empty = {}, max_tokens = 5, tokens = "********" }"#
+        );
+    }
+
+    #[test]
+    fn long_and_odd_texts_stay_on_one_line() {
+        assert_eq!(cut("a\nb"), "a\\nb");
+        assert_eq!(cut(&"é".repeat(1000)).chars().count(), 61);
+        assert_eq!(quoted("\u{7}\"\\"), "\"\\u0007\\\"\\\\\"");
+    }
+}
