@@ -1,1 +1,179 @@
-//! talk-time
+//! Who talks how much: turns, words and seconds of each participant.
+//!
+//! The plugin takes `transcription` and counts what is final. Each packet is one turn, so that the turns add up to the
+//! packets; words are what Unicode white space separates; the time is the sum of the packets' durations, kept in whole
+//! milliseconds so that it is exact. It puts out a [`Table`] every so many turns and one when the meeting ends (or the
+//! plugin is taken out), even where the last turn made one and even where nobody spoke: the last output is always the
+//! whole meeting's.
+//!
+//! ```toml
+//! [[plugin]]
+//! name = "talk-time"
+//! kind = "talk-time"
+//! config = { every = 50 }
+//! ```
+//!
+//! ```json
+//! {"participants":[{"name":"Ada","turns":2,"words":11,"seconds":4.5}],"turns":2,"words":11}
+//! ```
+//!
+//! # Nobody's words
+//! Packets that name no participant are counted together, in a row called `unknown` that says `"unnamed": true`. A
+//! participant who calls themselves `unknown` has a row of their own, without it: the two are never added up.
+
+use std::{collections::BTreeMap, ops::Not, sync::Arc};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use teammy_kernel::{Cx, Error, Hooks, InCallPlugin, Json, Receive, data::Transcription};
+
+/// The name that the row of packets without a participant shows.
+pub const UNNAMED: &str = "unknown";
+
+/// The plugin; it has no resources, only a period.
+#[derive(Debug)]
+pub struct TalkTime {
+    every: u64,
+}
+
+/// The table of the configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
+pub struct Config {
+    /// After how many turns to put out a table: 1 is after each, 20 is the default.
+    #[schemars(range(min = 1))]
+    pub every: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { every: 20 }
+    }
+}
+
+/// What one participant has said so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Tally {
+    turns: u64,
+    words: u64,
+    ms: u64,
+}
+
+/// What the plugin remembers of a meeting.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct State {
+    turns: u64,
+    named: BTreeMap<Arc<str>, Tally>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    unnamed: Option<Tally>,
+}
+
+/// Who talked how much.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Table {
+    /// One row each, the most words first, then by name.
+    pub participants: Vec<Row>,
+    /// The turns of all.
+    pub turns: u64,
+    /// The words of all.
+    pub words: u64,
+}
+
+/// How much one participant talked.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Row {
+    /// The participant's name.
+    pub name: String,
+    /// How many final transcriptions there were.
+    pub turns: u64,
+    /// How many words they had.
+    pub words: u64,
+    /// How long they took in all.
+    pub seconds: f64,
+    /// Whether this row is of packets that name no participant. Left out where it is not.
+    #[serde(default, skip_serializing_if = "Not::not")]
+    pub unnamed: bool,
+}
+
+impl Tally {
+    fn add(&mut self, said: &Transcription) {
+        let words = said.text.split_whitespace().count();
+        self.turns = self.turns.saturating_add(1);
+        self.words = self.words.saturating_add(u64::try_from(words).unwrap_or(u64::MAX));
+        self.ms = self.ms.saturating_add(said.duration_ms());
+    }
+
+    fn row(self, name: &str) -> Row {
+        // Exact up to 2^53 milliseconds, which is 285,000 years.
+        #[allow(clippy::cast_precision_loss)]
+        let seconds = self.ms as f64 / 1000.0;
+        Row { name: name.to_owned(), turns: self.turns, words: self.words, seconds, unnamed: false }
+    }
+}
+
+impl State {
+    fn add(&mut self, participant: Option<&Arc<str>>, said: &Transcription) {
+        let tally = match participant {
+            Some(name) => self.named.entry(name.clone()).or_default(),
+            None => self.unnamed.get_or_insert_default(),
+        };
+        tally.add(said);
+        self.turns = self.turns.saturating_add(1);
+    }
+
+    fn table(&self) -> Table {
+        let named = self.named.iter().map(|(name, tally)| tally.row(name));
+        let unnamed = self.unnamed.map(|tally| Row { unnamed: true, ..tally.row(UNNAMED) });
+        let mut participants: Vec<Row> = named.chain(unnamed).collect();
+        participants.sort_by(|a, b| {
+            b.words.cmp(&a.words).then_with(|| a.name.cmp(&b.name)).then_with(|| a.unnamed.cmp(&b.unnamed))
+        });
+        let words = participants.iter().fold(0, |sum: u64, row| sum.saturating_add(row.words));
+        Table { participants, turns: self.turns, words }
+    }
+}
+
+impl InCallPlugin for TalkTime {
+    type Config = Config;
+    type State = State;
+    type Output = Json<Table>;
+    const KIND: &'static str = "talk-time";
+    const VERSION: &'static str = env!("CARGO_PKG_VERSION");
+
+    async fn on_startup(Config { every }: Config) -> Result<Self, Error> {
+        if every == 0 {
+            return Err(Error::reject(
+                "`every` is 0; say after how many turns to put out a table, 1 or more",
+            ));
+        }
+        Ok(Self { every })
+    }
+
+    fn hooks(hooks: Hooks<Self>) -> Hooks<Self> {
+        hooks.on::<Json<Transcription>>("transcription")
+    }
+
+    async fn on_meeting_end(&self, cx: &mut Cx<'_, Self>) -> Result<Option<Json<Table>>, Error> {
+        Ok(Some(Json(cx.state().table())))
+    }
+}
+
+impl Receive<Json<Transcription>> for TalkTime {
+    async fn receive(
+        &self,
+        Json(said): Json<Transcription>,
+        cx: &mut Cx<'_, Self>,
+    ) -> Result<Option<Json<Table>>, Error> {
+        if !said.is_final {
+            return Ok(None);
+        }
+        let participant = cx.packet().participant.clone();
+        cx.state_mut().add(participant.as_ref(), &said);
+        let due = cx.state().turns % self.every == 0;
+        Ok(due.then(|| Json(cx.state().table())))
+    }
+}
+
+#[cfg(test)]
+mod tests;
