@@ -1,1 +1,21 @@
-//! actors
+//! The kernel at run time, on ractor: node, meeting, plugin and persistence actors.
+//!
+//! ```text
+//! node ─┬─ persistence ─→ store
+//!       └─ meeting (one each) ─┬─ plugin instance
+//!                              └─ plugin instance
+//! ```
+//!
+//! Every folder is an actor (or two): its module says who supervises it, which messages it takes and what always holds.
+//! Handles ([`Node`], [`MeetingRef`]) are the only way in; no `ActorRef` and no ractor type shows outside this crate.
+
+mod clock;
+pub mod meeting;
+pub mod node;
+mod persistence;
+mod plugin;
+#[cfg(feature = "surrealdb")]
+pub mod surreal;
+
+pub use meeting::{InstanceStats, MeetingRef, MeetingStats, Packets, PublishError, Receipt};
+pub use node::{Builder, Node, open_store};

@@ -1,0 +1,33 @@
+//! A meeting: a supervisor actor with a log, and the instances subscribed to it.
+//!
+//! Supervised by the node; supervises its instances' actors, which it restarts from the newest state they handed on.
+//! The rules are [`teammy_kernel::log::MeetingLog`]'s: the actor feeds it and does what it says.
+//!
+//! # A packet's way
+//! [`MeetingRef::publish`] takes it through the [`door`] (checks, a bound in bytes, a seq) and wakes the actor, which
+//! appends it to the log, sends it in a batch to every instance that has credit, and to the persistence actor in a
+//! commit. What the hooks make comes back as a hand-on and goes the same way. Stored packets reach [`readers`].
+//!
+//! # Invariants
+//! * The actor never awaits an instance, the store or a publisher: they answer with messages.
+//! * Only stored packets leave the meeting.
+
+mod actor;
+pub(crate) mod door;
+mod error;
+mod handle;
+pub(crate) mod message;
+pub(crate) mod readers;
+mod restarts;
+pub(crate) mod stats;
+
+pub(crate) use error::did_you_mean;
+pub use error::{Error, PublishError};
+pub use handle::{MeetingRef, Receipt};
+pub use readers::Packets;
+pub use stats::{InstanceStats, MeetingStats};
+
+pub(crate) use actor::{Args, MeetingActor};
+pub(crate) use handle::Shared;
+pub(crate) use restarts::{Policy as RestartPolicy, doubled};
+pub(crate) use stats::Recorder;

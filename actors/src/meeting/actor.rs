@@ -1,0 +1,273 @@
+//! The actor that runs a meeting: it feeds the log and does what the log says.
+
+mod instances;
+mod storing;
+
+use std::{sync::Arc, time::Duration};
+
+use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
+use teammy_kernel::{
+    DataPacket, Lifecycle, Name, Payload, Seq,
+    log::{Delivery, Due, Limits, MeetingLog, Slot},
+    store::{MeetingRecord, MeetingStatus},
+};
+use tokio::sync::oneshot;
+use tracing::{debug, info};
+
+use super::{
+    Error, Shared,
+    message::{Event, Message},
+};
+use crate::{clock, node::Resources, plugin};
+use instances::Seat;
+
+/// What a meeting's actor starts with.
+pub(crate) struct Args {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) resources: Arc<Resources>,
+    pub(crate) record: MeetingRecord,
+    pub(crate) instances: Vec<Name>,
+}
+
+pub(crate) struct MeetingActor;
+
+pub(crate) struct Meeting {
+    myself: ActorRef<Message>,
+    shared: Arc<Shared>,
+    resources: Arc<Resources>,
+    log: MeetingLog,
+    /// By slot.
+    seats: Vec<Seat>,
+    flush_is_set: bool,
+    /// Who waits for an instance to be out.
+    leaving: Vec<(Slot, oneshot::Sender<Result<(), Error>>)>,
+    /// Who waits for the end.
+    ending: Vec<oneshot::Sender<Result<(), Error>>>,
+    /// Who waits for the meeting to be let go of.
+    stopping: Option<oneshot::Sender<()>>,
+}
+
+impl Actor for MeetingActor {
+    type Msg = Message;
+    type State = Meeting;
+    type Arguments = Args;
+
+    async fn pre_start(&self, myself: ActorRef<Message>, args: Args) -> Result<Meeting, ActorProcessingErr> {
+        let settings = &args.resources.settings;
+        let limits = Limits {
+            batch_packets: settings.batch_packets,
+            batch_bytes: settings.batch_bytes,
+            tail_bytes: settings.tail_bytes,
+        };
+        let log = MeetingLog::new(&args.record, Seq::ZERO, limits);
+        let mut meeting = Meeting {
+            myself,
+            shared: args.shared,
+            resources: args.resources,
+            log,
+            seats: Vec::new(),
+            flush_is_set: false,
+            leaving: Vec::new(),
+            ending: Vec::new(),
+            stopping: None,
+        };
+        meeting.start(&args.instances);
+        meeting.pump();
+        Ok(meeting)
+    }
+
+    async fn handle(
+        &self,
+        _: ActorRef<Message>,
+        message: Message,
+        meeting: &mut Meeting,
+    ) -> Result<(), ActorProcessingErr> {
+        meeting.handle(message);
+        meeting.pump();
+        Ok(())
+    }
+
+    async fn handle_supervisor_evt(
+        &self,
+        myself: ActorRef<Message>,
+        event: SupervisionEvent,
+        meeting: &mut Meeting,
+    ) -> Result<(), ActorProcessingErr> {
+        let (who, error) = match event {
+            SupervisionEvent::ActorFailed(who, error) => (who, error.to_string()),
+            SupervisionEvent::ActorTerminated(who, _, _) => (who, "it stopped".to_owned()),
+            _ => return Ok(()),
+        };
+        let ours = |seat: &Seat| seat.actor.as_ref().is_some_and(|actor| actor.get_id() == who.get_id());
+        if let Some(slot) = meeting.log.slots().find(|slot| ours(&meeting.seats[slot.index()])) {
+            // Events overtake messages: what the actor handed on before it failed is still in the mailbox, and comes
+            // before this.
+            let life = meeting.seats[slot.index()].life;
+            let _ = myself.cast(Message::Instance { slot, life, event: Event::Failed(error) });
+        }
+        Ok(())
+    }
+}
+
+impl Meeting {
+    fn handle(&mut self, message: Message) {
+        match message {
+            Message::Wake => self.shared.door.looked_at(),
+            Message::Instance { slot, life, event } => self.instance(slot, life, event),
+            Message::Tick { slot } => self.tick(slot),
+            Message::Fetched { slot, fetch, packets } => self.fetched(slot, &fetch, packets),
+            Message::Committed(outcome) => self.committed(outcome),
+            Message::Flush => {
+                self.flush_is_set = false;
+                self.commit_now();
+            }
+            Message::Assign { instance, from, reply } => {
+                let result = self.assign(&instance, from);
+                let _ = reply.send(result);
+            }
+            Message::Unassign { instance, reply } => match self.unassign(&instance) {
+                Ok(slot) => self.leaving.push((slot, reply)),
+                Err(error) => {
+                    let _ = reply.send(Err(error));
+                }
+            },
+            Message::End { reply } => self.end(reply),
+            Message::EndDeadline => self.end_deadline(),
+            Message::Stop { reply } => {
+                self.shared.gone("the node is shutting down");
+                self.stopping = Some(reply);
+            }
+            Message::Unstored { reply } => {
+                self.take_in(0);
+                let _ = reply.send(self.log.unstored(|_| true));
+            }
+        }
+    }
+
+    /// Does everything that can be done now.
+    fn pump(&mut self) {
+        self.take_in(0);
+        if self.stopping.is_none() {
+            for slot in self.log.slots() {
+                let delivery = self.log.deliver(slot);
+                self.carry_out(slot, delivery);
+            }
+        }
+        if self.log.is_finished() {
+            let packet = self.lifecycle(&Lifecycle::Ended);
+            self.log.ended(packet);
+        }
+        match self.log.due(self.shared.door.wanted_reservation()) {
+            Due::Now => self.commit_now(),
+            Due::Soon if self.stopping.is_some() => self.commit_now(),
+            Due::Soon if !self.flush_is_set => {
+                self.flush_is_set = true;
+                self.after(self.resources.settings.cursor_interval, Message::Flush);
+            }
+            Due::Soon | Due::Nothing => {}
+        }
+        self.stop_if_all_is_stored();
+    }
+
+    fn id(&self) -> &teammy_kernel::MeetingId {
+        &self.shared.metadata.id
+    }
+
+    fn after(&self, wait: Duration, message: Message) {
+        let myself = self.myself.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(wait).await;
+            let _ = myself.cast(message);
+        });
+    }
+
+    /// Appends what is at the door, and gives `count` seqs right behind it.
+    fn take_in(&mut self, count: usize) -> Vec<Seq> {
+        let (queue, seqs) = self.shared.door.drain(count);
+        for append in queue {
+            self.log.append(append);
+        }
+        seqs
+    }
+
+    /// A lifecycle packet at the end of the log.
+    fn lifecycle(&mut self, event: &Lifecycle) -> Arc<DataPacket> {
+        self.own(Lifecycle::SOURCE, event.to_payload())
+    }
+
+    /// A packet of the runtime's own at the end of the log.
+    fn own(&mut self, source: &'static str, payload: Payload) -> Arc<DataPacket> {
+        let seq = self.take_in(1)[0];
+        let source = Name::new(source).expect("invariant: a well-formed name");
+        self.shared.door.internal(seq, source, payload)
+    }
+
+    fn start(&mut self, instances: &[Name]) {
+        let at = self.shared.metadata.started_at.unwrap_or_else(clock::now);
+        self.shared.door.set_time(at);
+        let packet = self.lifecycle(&Lifecycle::Start { instances: instances.to_vec() });
+        let mut subscriptions = Vec::with_capacity(instances.len());
+        for name in instances {
+            let seat = self.seat(name);
+            subscriptions.push((self.subscription(name), seat.hosted.initial_state()));
+            self.seats.push(seat);
+        }
+        self.log.start(packet, subscriptions);
+        info!(meeting = %self.id(), instances = instances.len(), "meeting started");
+        for slot in self.log.slots() {
+            self.spawn(slot);
+            self.start_ticks(slot);
+        }
+    }
+
+    fn carry_out(&mut self, slot: Slot, delivery: Delivery) {
+        match delivery {
+            Delivery::Idle => {}
+            Delivery::Batch(batch) => {
+                let seat = &self.seats[slot.index()];
+                debug!(meeting = %self.id(), instance = %seat.name, packets = batch.packets.len(), "batch sent");
+                if let Some(actor) = &seat.actor {
+                    // An actor that is gone is reported by its supervision event, and gets the batch in its next life.
+                    let _ = actor.cast(plugin::Message::Deliver(batch));
+                }
+            }
+            Delivery::Fetch(fetch) => self.fetch(slot, fetch, Duration::ZERO),
+        }
+    }
+
+    fn end(&mut self, reply: oneshot::Sender<Result<(), Error>>) {
+        self.ending.push(reply);
+        if self.log.status() != MeetingStatus::Running {
+            return;
+        }
+        self.shared.door.close(Error::Ended(self.id().clone()));
+        let packet = self.lifecycle(&Lifecycle::Ending);
+        self.log.end(packet);
+        for seat in &mut self.seats {
+            if let Some(ticker) = seat.ticker.take() {
+                ticker.abort();
+            }
+        }
+        info!(meeting = %self.id(), "meeting ends");
+        self.after(self.resources.settings.end_deadline, Message::EndDeadline);
+    }
+
+    fn end_deadline(&mut self) {
+        let Some(ending) = self.log.ending().cloned() else { return };
+        let late: Vec<Slot> = self.log.unfinished().collect();
+        for slot in late {
+            let seat = &mut self.seats[slot.index()];
+            if let Some(actor) = seat.actor.take() {
+                actor.kill();
+            }
+            seat.life.0 += 1;
+            self.log.set_ready(slot, false);
+            self.give_up(
+                slot,
+                ending.seq,
+                0,
+                "it did not finish before the end's deadline (meeting.end_deadline)",
+            );
+        }
+    }
+}

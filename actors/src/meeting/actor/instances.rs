@@ -1,0 +1,357 @@
+//! A meeting's instances: their actors' lives, their ticks, and their coming and going.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use ractor::{Actor, ActorRef};
+use teammy_kernel::{
+    DataPacket, Lifecycle, Name, Payload, Seq, Tick,
+    graph::PLUGIN_STATUS,
+    log::{Append, From, HandOn, Slot, Subscription},
+    plugin::{Durability, Hosted},
+    store::{DeadLetter, InstanceStatus, MeetingStatus},
+};
+use tokio::{task::JoinHandle, time::Instant};
+use tracing::{debug, error, info, warn};
+
+use super::Meeting;
+use crate::{
+    clock,
+    meeting::{
+        Error, Recorder,
+        message::{Event, Life, Message},
+        restarts::{Decision, Restarts},
+        stats::Record,
+    },
+    plugin::{self, InHand, Output, Overlay, PluginActor},
+};
+
+/// What the meeting keeps of an instance beside what the log does.
+pub(super) struct Seat {
+    pub(super) name: Name,
+    pub(super) hosted: Hosted,
+    pub(super) output: Durability,
+    pub(super) life: Life,
+    pub(super) actor: Option<ActorRef<plugin::Message>>,
+    pub(super) overlay: Arc<Overlay>,
+    pub(super) recorder: Recorder,
+    pub(super) in_hand: InHand,
+    pub(super) restarts: Restarts,
+    pub(super) ticker: Option<JoinHandle<()>>,
+}
+
+impl Seat {
+    /// Ends the instance's actor and its ticks: nothing of this life is listened to any more.
+    pub(super) fn vacate(&mut self) {
+        self.life.0 += 1;
+        if let Some(actor) = self.actor.take() {
+            actor.stop(None);
+        }
+        if let Some(ticker) = self.ticker.take() {
+            ticker.abort();
+        }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        if let Some(ticker) = self.ticker.take() {
+            ticker.abort();
+        }
+    }
+}
+
+impl Meeting {
+    pub(super) fn seat(&self, name: &Name) -> Seat {
+        let instance = self.resources.graph.instance(name.as_str());
+        let instance = instance.expect("invariant: the handle knows the instances");
+        let plugin = self.resources.plugins.get(name).expect("invariant: the node started every instance");
+        let recorder = Recorder::new(name.clone());
+        self.shared.recorders.lock().push(recorder.clone());
+        Seat {
+            name: name.clone(),
+            hosted: plugin.open(),
+            output: instance.output,
+            life: Life(0),
+            actor: None,
+            overlay: Arc::default(),
+            recorder,
+            in_hand: Arc::new(AtomicU64::new(0)),
+            restarts: Restarts::default(),
+            ticker: None,
+        }
+    }
+
+    pub(super) fn subscription(&self, name: &Name) -> Subscription {
+        let instance = self.resources.graph.instance(name.as_str());
+        let instance = instance.expect("invariant: the handle knows the instances");
+        let sources = instance.subscriptions.keys().cloned().collect();
+        Subscription { instance: name.clone(), sources }
+    }
+
+    /// Starts an instance's actor on the plugins' runtime. It answers with [`Event::Spawned`].
+    pub(super) fn spawn(&mut self, slot: Slot) {
+        let seat = &mut self.seats[slot.index()];
+        seat.life.0 += 1;
+        let life = seat.life;
+        let resources = &self.resources;
+        let instance = resources.graph.instance(seat.name.as_str());
+        let instance = instance.expect("invariant: the handle knows the instances");
+        let graph = &resources.graph;
+        let actual = |declared: &Name| {
+            let mut mapped = instance.subscriptions.iter().filter(|(_, source)| *source == declared);
+            mapped.next().map(|(actual, _)| actual.clone())
+        };
+        let is_durable = |source: &Name| graph.durability(source.as_str()) == Some(Durability::Durable);
+        let args = plugin::Args {
+            routes: plugin::Routes::new(&seat.hosted, actual, is_durable),
+            hosted: seat.hosted.clone(),
+            metadata: self.shared.metadata.clone(),
+            instance: seat.name.clone(),
+            state: self.log.view(slot).state.clone(),
+            outbox: plugin::Outbox::new(self.myself.clone(), slot, life, seat.output, seat.overlay.clone()),
+            store: resources.store.clone(),
+            llm: resources.llm.clone(),
+            policy: resources.settings.hooks,
+            packet_limit: resources.settings.packet_bytes,
+            recorder: seat.recorder.clone(),
+            in_hand: seat.in_hand.clone(),
+        };
+        let (runtime, myself) = (resources.plugin_runtime.clone(), self.myself.clone());
+        tokio::spawn(async move {
+            let supervisor = myself.get_cell();
+            let spawned = runtime.spawn(PluginActor::spawn_linked(None, PluginActor, args, supervisor)).await;
+            let actor = match spawned {
+                Ok(Ok((actor, _))) => Ok(actor),
+                Ok(Err(error)) => Err(error.to_string()),
+                Err(error) => Err(error.to_string()),
+            };
+            let started = actor.as_ref().ok().cloned();
+            let event = Event::Spawned(actor);
+            if myself.cast(Message::Instance { slot, life, event }).is_err()
+                && let Some(actor) = started
+            {
+                actor.stop(None);
+            }
+        });
+    }
+
+    /// Something happened to an instance's actor; one that was replaced is not listened to any more.
+    pub(super) fn instance(&mut self, slot: Slot, life: Life, event: Event) {
+        let seat = &mut self.seats[slot.index()];
+        let is_current = life == seat.life;
+        match event {
+            Event::Spawned(Ok(actor)) if !is_current => actor.stop(None),
+            _ if !is_current => {}
+            Event::Spawned(Ok(actor)) => {
+                seat.actor = Some(actor);
+                self.log.set_ready(slot, true);
+            }
+            Event::Spawned(Err(error)) | Event::Failed(error) => self.failed(slot, &error),
+            Event::HandedOn { hand_on, outputs } => self.handed_on(slot, hand_on, outputs),
+            Event::Restart => self.spawn(slot),
+        }
+    }
+
+    /// An instance's actor is gone. Its packet in hand is tried again, or given up; the actor is started again, or the
+    /// instance suspended.
+    pub(super) fn failed(&mut self, slot: Slot, error: &str) {
+        let seat = &mut self.seats[slot.index()];
+        let in_hand = Seq(seat.in_hand.swap(0, Ordering::AcqRel));
+        seat.actor = None;
+        seat.life.0 += 1;
+        let life = seat.life;
+        seat.recorder.record(&mut Record { errors: 1, ..Record::default() });
+        let name = seat.name.clone();
+        let policy = &self.resources.settings.restarts;
+        let decision = seat.restarts.failed(Instant::now(), policy);
+        warn!(meeting = %self.id(), instance = %name, seq = %in_hand, error, "plugin actor failed");
+        if self.log.view(slot).status != InstanceStatus::Active {
+            return;
+        }
+        self.log.set_ready(slot, false);
+        if in_hand > Seq::ZERO {
+            let tries = self.log.count_try(slot, in_hand);
+            if tries >= self.resources.settings.hooks.tries {
+                self.give_up(slot, in_hand, tries, error);
+            }
+        }
+        if self.log.view(slot).status != InstanceStatus::Active {
+            return;
+        }
+        match decision {
+            Decision::RestartAfter(wait) => {
+                self.after(wait, Message::Instance { slot, life, event: Event::Restart });
+            }
+            Decision::Suspend => self.suspend(slot, error),
+        }
+    }
+
+    pub(super) fn give_up(&mut self, slot: Slot, seq: Seq, tries: u32, error: &str) {
+        let Some(packet) = self.log.in_hand(slot, seq).cloned() else { return };
+        let seat = &self.seats[slot.index()];
+        seat.recorder.record(&mut Record { dead_letters: 1, ..Record::default() });
+        warn!(meeting = %self.id(), instance = %seat.name, %seq, source = %packet.source, tries, error, "packet given up");
+        let graph = &self.resources.graph;
+        let is_durable = packet.source == Lifecycle::SOURCE
+            || graph.durability(packet.source.as_str()) == Some(Durability::Durable);
+        let dead_letter = is_durable.then(|| DeadLetter {
+            instance: seat.name.clone(),
+            seq,
+            source: packet.source.clone(),
+            tries,
+            error: error.to_owned(),
+            at: clock::now(),
+        });
+        self.log.give_up(slot, seq, dead_letter);
+        self.settle_seat(slot);
+    }
+
+    pub(super) fn suspend(&mut self, slot: Slot, reason: &str) {
+        let seat = &mut self.seats[slot.index()];
+        seat.vacate();
+        let instance = seat.name.clone();
+        self.log.suspend(slot);
+        error!(meeting = %self.id(), %instance, reason, "instance suspended: it failed too often");
+        let status = serde_json::json!({"instance": instance, "status": "suspended", "reason": reason});
+        let packet = self.own(PLUGIN_STATUS, Payload::Json(status.to_string().into()));
+        self.log.append(Append { packet, durability: Durability::Durable, external: false });
+        for (waiting, reply) in std::mem::take(&mut self.leaving) {
+            if waiting == slot {
+                let meeting = self.id().clone();
+                let _ = reply.send(Err(Error::Suspended { instance: instance.clone(), meeting }));
+            } else {
+                self.leaving.push((waiting, reply));
+            }
+        }
+    }
+
+    pub(super) fn start_ticks(&mut self, slot: Slot) {
+        let seat = &mut self.seats[slot.index()];
+        let Some(period) = seat.hosted.every() else { return };
+        let myself = self.myself.clone();
+        let ticks = async move {
+            let mut interval = tokio::time::interval_at(Instant::now() + period, period);
+            interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            loop {
+                interval.tick().await;
+                if myself.cast(Message::Tick { slot }).is_err() {
+                    return;
+                }
+            }
+        };
+        if let Some(earlier) = seat.ticker.replace(tokio::spawn(ticks)) {
+            earlier.abort();
+        }
+    }
+
+    pub(super) fn tick(&mut self, slot: Slot) {
+        if self.stopping.is_none() && self.log.takes_tick(slot) {
+            let packet = self.own(Tick::SOURCE, Payload::Text("".into()));
+            self.log.tick(slot, packet);
+        }
+    }
+
+    pub(super) fn handed_on(&mut self, slot: Slot, mut hand_on: HandOn, outputs: Vec<Output>) {
+        if !outputs.is_empty() {
+            let seqs = self.take_in(outputs.len());
+            let source = self.seats[slot.index()].name.clone();
+            let received_at = clock::now();
+            let packets = outputs.into_iter().zip(seqs).map(|(output, seq)| {
+                Arc::new(DataPacket {
+                    meeting: self.shared.metadata.id.clone(),
+                    seq,
+                    source: source.clone(),
+                    timestamp: output.timestamp,
+                    received_at,
+                    participant: None,
+                    payload: output.payload,
+                    producer: None,
+                    causes: output.causes,
+                })
+            });
+            hand_on.outputs = packets.collect();
+        }
+        self.log.hand_on(slot, hand_on);
+        self.settle_seat(slot);
+    }
+
+    /// Empties the seat of an instance that is done.
+    pub(super) fn settle_seat(&mut self, slot: Slot) {
+        let view = self.log.view(slot);
+        if view.status != InstanceStatus::Active {
+            debug!(meeting = %self.id(), instance = %view.name, status = ?view.status, "instance is done");
+            self.seats[slot.index()].vacate();
+        }
+    }
+
+    pub(super) fn assign(&mut self, name: &Name, from: From) -> Result<(), Error> {
+        self.check_running()?;
+        let meeting = self.id().clone();
+        let known = self.log.slot(name.as_str());
+        if let Some(slot) = known {
+            match self.log.view(slot).status {
+                InstanceStatus::Left if from == From::Start => {
+                    return Err(Error::WasHere { instance: name.clone(), meeting });
+                }
+                InstanceStatus::Left => {}
+                InstanceStatus::Suspended => {
+                    return Err(Error::Suspended { instance: name.clone(), meeting });
+                }
+                _ => return Err(Error::Assigned { instance: name.clone(), meeting }),
+            }
+        }
+        let packet = self.lifecycle(&Lifecycle::Join { instance: name.clone() });
+        let subscription = self.subscription(name);
+        let slot = if let Some(slot) = known {
+            let seat = &mut self.seats[slot.index()];
+            let plugin =
+                self.resources.plugins.get(name).expect("invariant: the node started every instance");
+            seat.hosted = plugin.open();
+            let state = self.log.view(slot).state.clone();
+            self.log.join(subscription, state, from, packet)
+        } else {
+            let seat = self.seat(name);
+            let state = seat.hosted.initial_state();
+            self.seats.push(seat);
+            self.log.join(subscription, state, from, packet)
+        };
+        info!(meeting = %self.id(), instance = %name, "instance joined");
+        self.spawn(slot);
+        self.start_ticks(slot);
+        Ok(())
+    }
+
+    pub(super) fn unassign(&mut self, name: &Name) -> Result<Slot, Error> {
+        self.check_running()?;
+        let meeting = self.id().clone();
+        let instance = name.clone();
+        let Some(slot) = self.log.slot(name.as_str()) else {
+            return Err(Error::NotAssigned { instance, meeting });
+        };
+        let view = self.log.view(slot);
+        match view.status {
+            InstanceStatus::Active if !view.is_leaving => {}
+            InstanceStatus::Active => return Ok(slot),
+            InstanceStatus::Suspended => return Err(Error::Suspended { instance, meeting }),
+            _ => return Err(Error::NotAssigned { instance, meeting }),
+        }
+        let packet = self.lifecycle(&Lifecycle::Leave { instance });
+        self.log.leave(slot, packet);
+        if let Some(ticker) = self.seats[slot.index()].ticker.take() {
+            ticker.abort();
+        }
+        info!(meeting = %self.id(), instance = %name, "instance leaves");
+        Ok(slot)
+    }
+
+    pub(super) fn check_running(&self) -> Result<(), Error> {
+        if self.log.status() == MeetingStatus::Running && self.stopping.is_none() {
+            Ok(())
+        } else {
+            Err(Error::Ended(self.id().clone()))
+        }
+    }
+}

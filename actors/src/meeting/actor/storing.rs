@@ -1,0 +1,127 @@
+//! A meeting and its store: commits, reads for instances that are behind, and letting go.
+
+use std::{sync::Arc, time::Duration};
+
+use teammy_kernel::{
+    DataPacket, chain,
+    log::{Fetch, Slot},
+    store::{self, InstanceStatus, MeetingStatus, Outcome, PacketQuery, Take},
+};
+use tracing::{error, info, warn};
+
+use super::Meeting;
+use crate::{
+    meeting::{message::Message, readers::Over},
+    persistence,
+};
+
+impl Meeting {
+    /// Reads a stretch of the store for an instance. It comes back as [`Message::Fetched`].
+    pub(super) fn fetch(&self, slot: Slot, fetch: Fetch, wait: Duration) {
+        let (store, myself, meeting) = (self.resources.store.clone(), self.myself.clone(), self.id().clone());
+        tokio::spawn(async move {
+            if !wait.is_zero() {
+                tokio::time::sleep(wait).await;
+            }
+            let query = PacketQuery::range(fetch.from, fetch.to)
+                .sources(fetch.sources.clone())
+                .take(Take::First(fetch.limit));
+            let packets = store.packets(meeting, query).await;
+            let _ = myself.cast(Message::Fetched { slot, fetch, packets });
+        });
+    }
+
+    pub(super) fn fetched(
+        &mut self,
+        slot: Slot,
+        fetch: &Fetch,
+        packets: Result<Vec<Arc<DataPacket>>, store::Error>,
+    ) {
+        const WAIT: Duration = Duration::from_millis(500);
+        match packets {
+            Ok(packets) => {
+                let delivery = self.log.fetched(slot, fetch, packets);
+                self.carry_out(slot, delivery);
+            }
+            Err(error) => {
+                let instance = &self.seats[slot.index()].name;
+                warn!(meeting = %self.id(), %instance, error = chain(&error), "cannot read the log, trying again");
+                self.fetch(slot, fetch.clone(), WAIT);
+            }
+        }
+    }
+
+    pub(super) fn commit_now(&mut self) {
+        let reserve = self.shared.door.wanted_reservation();
+        let Some((commit, unwritable)) = self.log.next_commit(reserve) else { return };
+        let to = self.myself.clone();
+        if self.resources.persistence.cast(persistence::Message::Commit { commit, to }).is_err() {
+            self.abandon("the persistence actor is gone");
+            return;
+        }
+        for (slot, error) in unwritable {
+            if self.log.view(slot).status == InstanceStatus::Active {
+                self.suspend(slot, &chain(&error));
+            }
+        }
+    }
+
+    pub(super) fn committed(&mut self, outcome: Result<Outcome, Arc<store::Error>>) {
+        match outcome {
+            Ok(Outcome::Applied) => {}
+            Ok(Outcome::Fenced) => return self.abandon("another owner has taken it over"),
+            Ok(outcome) => return self.abandon(&format!("the store is at another commit: {outcome:?}")),
+            Err(error) => return self.abandon(&chain(&*error)),
+        }
+        let committed = self.log.committed();
+        for (slot, (key, _)) in &committed.keys {
+            self.seats[slot.index()].overlay.stored(key);
+        }
+        let door = &self.shared.door;
+        door.release(committed.released);
+        door.reserved(committed.reserved);
+        self.shared.published.stored(&committed.packets);
+        for (slot, reply) in std::mem::take(&mut self.leaving) {
+            if self.log.view(slot).status == InstanceStatus::Active {
+                self.leaving.push((slot, reply));
+            } else {
+                let _ = reply.send(Ok(()));
+            }
+        }
+        if committed.status == MeetingStatus::Ended {
+            info!(meeting = %self.id(), seq = %self.log.end_seq(), "meeting ended");
+            self.shared.published.over(Over::Ended);
+            for reply in self.ending.drain(..) {
+                let _ = reply.send(Ok(()));
+            }
+            self.myself.stop(None);
+        }
+    }
+
+    /// Lets go of a meeting that this node can no longer run. Nothing more of it is stored or shown.
+    pub(super) fn abandon(&mut self, reason: &str) {
+        error!(meeting = %self.id(), reason, "meeting abandoned");
+        let error = self.shared.gone(reason);
+        for reply in self.ending.drain(..) {
+            let _ = reply.send(Err(error.clone()));
+        }
+        for (_, reply) in self.leaving.drain(..) {
+            let _ = reply.send(Err(error.clone()));
+        }
+        self.myself.stop(None);
+    }
+
+    pub(super) fn stop_if_all_is_stored(&mut self) {
+        if self.stopping.is_none() {
+            return;
+        }
+        let busy = self.log.slots().any(|slot| self.log.view(slot).has_batch);
+        if !busy && self.log.is_stored(self.shared.door.wanted_reservation()) {
+            if let Some(reply) = self.stopping.take() {
+                let _ = reply.send(());
+            }
+            info!(meeting = %self.id(), seq = %self.log.end_seq(), "meeting let go of");
+            self.myself.stop(None);
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! The door: where packets come in.
+//!
+//! A publisher goes through it without a round trip to the actor: checks, then bytes of the backlog's bound (waiting, or
+//! `Busy`), then a seq and a place in the queue under one short lock, then a wake if the actor isn't awake. A packet's
+//! bytes are given back when it is stored (durable) or in the log (volatile).
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use parking_lot::Mutex;
+use teammy_kernel::{
+    DataPacket, Durability, MeetingId, Name, Payload, Publish, Seq, Timestamp,
+    graph::Graph,
+    log::{Append, Sequencer},
+};
+use tokio::sync::{Notify, Semaphore};
+
+use super::{Error, PublishError};
+use crate::clock;
+
+/// A packet that was taken: its seq, and whether it will be stored.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Taken {
+    pub(crate) seq: Seq,
+    pub(crate) durability: Durability,
+}
+
+#[derive(Debug)]
+struct Inner {
+    sequencer: Sequencer,
+    queue: VecDeque<Append>,
+    closed: Option<Error>,
+    taken: u64,
+    /// The newest packet's own time and when it came: what the meeting's clock is read off.
+    latest: Option<(Timestamp, Timestamp)>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Door {
+    meeting: MeetingId,
+    graph: Arc<Graph>,
+    packet_limit: usize,
+    inner: Mutex<Inner>,
+    room: Semaphore,
+    raised: Notify,
+    awake: AtomicBool,
+}
+
+impl Door {
+    pub(crate) fn new(
+        meeting: MeetingId,
+        graph: Arc<Graph>,
+        sequencer: Sequencer,
+        packet_limit: usize,
+        capacity: usize,
+    ) -> Self {
+        // The largest packet must fit, or it would wait for ever.
+        let capacity = capacity.max(DataPacket::max_cost(packet_limit)).min(u32::MAX as usize);
+        Self {
+            meeting,
+            graph,
+            packet_limit,
+            inner: Mutex::new(Inner {
+                sequencer,
+                queue: VecDeque::new(),
+                closed: None,
+                taken: 0,
+                latest: None,
+            }),
+            room: Semaphore::new(capacity),
+            raised: Notify::new(),
+            awake: AtomicBool::new(false),
+        }
+    }
+
+    fn check(&self, publish: &Publish) -> Result<Durability, PublishError> {
+        let source = &publish.source;
+        if !self.graph.is_external(source.as_str()) {
+            return Err(if self.graph.durability(source.as_str()).is_some() || is_reserved(source) {
+                PublishError::NotExternal(source.clone())
+            } else {
+                let suggestion = self.graph.closest_source(source.as_str()).cloned();
+                PublishError::UnknownSource { source_name: source.clone(), suggestion }
+            });
+        }
+        let bytes = publish.payload.len();
+        if bytes > self.packet_limit {
+            return Err(PublishError::TooLarge { bytes, limit: self.packet_limit });
+        }
+        Ok(self.graph.durability(source.as_str()).unwrap_or_default())
+    }
+
+    /// Takes a packet, waiting for room. Says whether the actor must be woken.
+    ///
+    /// # Cancel safety
+    /// A dropped call has taken nothing.
+    pub(crate) async fn take(&self, publish: Publish, mut wake: impl FnMut()) -> Result<Taken, PublishError> {
+        let durability = self.check(&publish)?;
+        let mut packet = self.prepare(publish);
+        let room = self.room.acquire_many(cost(&packet)).await.map_err(|_| self.closed())?;
+        loop {
+            let raised = self.raised.notified();
+            match self.enter(packet, durability)? {
+                Ok(seq) => {
+                    room.forget();
+                    self.wake(&mut wake);
+                    return Ok(Taken { seq, durability });
+                }
+                Err(back) => packet = back,
+            }
+            // The reservation is used up: the actor raises it with its next commit.
+            self.wake(&mut wake);
+            raised.await;
+        }
+    }
+
+    /// Takes a packet if there is room now.
+    pub(crate) fn try_take(&self, publish: Publish, mut wake: impl FnMut()) -> Result<Taken, PublishError> {
+        let durability = self.check(&publish)?;
+        let packet = self.prepare(publish);
+        let room = self.room.try_acquire_many(cost(&packet)).map_err(|error| match error {
+            tokio::sync::TryAcquireError::NoPermits => PublishError::Busy(self.meeting.clone()),
+            tokio::sync::TryAcquireError::Closed => self.closed(),
+        })?;
+        let entered = self.enter(packet, durability)?;
+        self.wake(&mut wake);
+        match entered {
+            Ok(seq) => {
+                room.forget();
+                Ok(Taken { seq, durability })
+            }
+            Err(_) => Err(PublishError::Busy(self.meeting.clone())),
+        }
+    }
+
+    fn prepare(&self, publish: Publish) -> DataPacket {
+        publish.into_packet(self.meeting.clone(), Seq::ZERO, clock::now())
+    }
+
+    /// Gives the packet a seq and a place; gives it back while no seq may be given out.
+    #[allow(clippy::result_large_err)]
+    fn enter(
+        &self,
+        mut packet: DataPacket,
+        durability: Durability,
+    ) -> Result<Result<Seq, DataPacket>, PublishError> {
+        let mut inner = self.inner.lock();
+        if let Some(closed) = &inner.closed {
+            return Err(closed.clone().into());
+        }
+        let Some(seq) = inner.sequencer.external() else { return Ok(Err(packet)) };
+        packet.seq = seq;
+        inner.latest = Some((packet.timestamp, packet.received_at));
+        inner.taken += 1;
+        inner.queue.push_back(Append { packet: Arc::new(packet), durability, external: true });
+        Ok(Ok(seq))
+    }
+
+    fn wake(&self, wake: &mut impl FnMut()) {
+        if !self.awake.swap(true, Ordering::AcqRel) {
+            wake();
+        }
+    }
+
+    fn closed(&self) -> PublishError {
+        let inner = self.inner.lock();
+        let closed = inner.closed.clone();
+        closed.unwrap_or_else(|| Error::Ended(self.meeting.clone())).into()
+    }
+
+    /// Says that the actor is about to look: what comes from here on wakes it again.
+    pub(crate) fn looked_at(&self) {
+        self.awake.store(false, Ordering::Release);
+    }
+
+    /// Takes what has come in, and `count` seqs right behind it for packets of the runtime's own.
+    pub(crate) fn drain(&self, count: usize) -> (VecDeque<Append>, Vec<Seq>) {
+        let mut inner = self.inner.lock();
+        let queue = std::mem::take(&mut inner.queue);
+        let seqs = (0..count).map(|_| inner.sequencer.internal()).collect();
+        drop(inner);
+        let volatile = queue.iter().filter(|append| append.durability == Durability::Volatile);
+        self.release(volatile.map(|append| append.packet.cost()).sum());
+        (queue, seqs)
+    }
+
+    /// Gives room back.
+    pub(crate) fn release(&self, bytes: usize) {
+        if bytes > 0 {
+            self.room.add_permits(bytes);
+        }
+    }
+
+    /// A packet of the runtime's own.
+    pub(crate) fn internal(&self, seq: Seq, source: Name, payload: Payload) -> Arc<DataPacket> {
+        let now = clock::now();
+        let publish = Publish::on(source, payload).timestamp(self.event_time(now));
+        Arc::new(publish.into_packet(self.meeting.clone(), seq, now))
+    }
+
+    /// The time in the meeting: the newest packet's own, and what has passed since it came. So a recording that is
+    /// played fast stays in its own time.
+    fn event_time(&self, now: Timestamp) -> Timestamp {
+        match self.inner.lock().latest {
+            Some((timestamp, received_at)) => {
+                timestamp.checked_add(now.duration_since(received_at)).unwrap_or(timestamp)
+            }
+            None => now,
+        }
+    }
+
+    /// Says what time it is in the meeting, before any packet does.
+    pub(crate) fn set_time(&self, timestamp: Timestamp) {
+        self.inner.lock().latest.get_or_insert((timestamp, clock::now()));
+    }
+
+    /// The reservation that the next commit should write.
+    pub(crate) fn wanted_reservation(&self) -> Seq {
+        self.inner.lock().sequencer.wanted()
+    }
+
+    /// A reservation is stored: seqs up to it may be given out.
+    pub(crate) fn reserved(&self, up_to: Seq) {
+        self.inner.lock().sequencer.reserved(up_to);
+        self.raised.notify_waiters();
+    }
+
+    /// Closes it: nothing more comes in. Who waits is told why.
+    pub(crate) fn close(&self, why: Error) {
+        self.inner.lock().closed.get_or_insert(why);
+        self.room.close();
+        self.raised.notify_waiters();
+    }
+
+    /// How many packets came in from outside.
+    pub(crate) fn taken(&self) -> u64 {
+        self.inner.lock().taken
+    }
+}
+
+fn is_reserved(source: &Name) -> bool {
+    teammy_kernel::log::MeetingLog::is_internal(source)
+}
+
+fn cost(packet: &DataPacket) -> u32 {
+    u32::try_from(packet.cost()).expect("invariant: a packet within the limit is far smaller")
+}

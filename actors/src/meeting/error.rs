@@ -1,0 +1,112 @@
+//! What can go wrong with a meeting and with publishing to it.
+
+use std::sync::Arc;
+
+use teammy_kernel::{MeetingId, Name, store};
+
+/// Why a meeting did not do what it was asked.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// It is ending or has ended.
+    #[error("meeting {0} has ended")]
+    Ended(MeetingId),
+    /// This node no longer runs it.
+    #[error("meeting {meeting} is no longer run by this node: {reason}")]
+    Gone {
+        /// The meeting.
+        meeting: MeetingId,
+        /// Why.
+        reason: Arc<str>,
+    },
+    /// No instance of this name is configured.
+    #[error("there is no plugin instance {instance}{}", did_you_mean(suggestion.as_ref()))]
+    UnknownInstance {
+        /// The name as given.
+        instance: String,
+        /// The configured name that is closest to it.
+        suggestion: Option<Name>,
+    },
+    /// The instance takes part already.
+    #[error("{instance} takes part in meeting {meeting} already")]
+    Assigned {
+        /// The instance.
+        instance: Name,
+        /// The meeting.
+        meeting: MeetingId,
+    },
+    /// The instance does not take part.
+    #[error("{instance} does not take part in meeting {meeting}")]
+    NotAssigned {
+        /// The instance.
+        instance: Name,
+        /// The meeting.
+        meeting: MeetingId,
+    },
+    /// The instance was suspended because it failed too often.
+    #[error("{instance} is suspended in meeting {meeting}")]
+    Suspended {
+        /// The instance.
+        instance: Name,
+        /// The meeting.
+        meeting: MeetingId,
+    },
+    /// The instance was here before, so that it cannot read the log from its start again: its outputs would double.
+    #[error("{instance} was part of meeting {meeting} before and can only go on from now")]
+    WasHere {
+        /// The instance.
+        instance: Name,
+        /// The meeting.
+        meeting: MeetingId,
+    },
+    /// The store could not be read.
+    #[error("reading the history of meeting {meeting}")]
+    Read {
+        /// The meeting.
+        meeting: MeetingId,
+        /// What the store said.
+        #[source]
+        cause: Arc<store::Error>,
+    },
+}
+
+pub(crate) fn did_you_mean(suggestion: Option<&Name>) -> String {
+    suggestion.map(|name| format!("; did you mean {name}?")).unwrap_or_default()
+}
+
+/// Why a packet was not taken.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum PublishError {
+    /// Nobody declares the source.
+    #[error(
+        "there is no source {source_name}{}; declare it with [[source]] in the configuration",
+        did_you_mean(suggestion.as_ref())
+    )]
+    UnknownSource {
+        /// The source as given.
+        source_name: Name,
+        /// The declared source that is closest to it.
+        suggestion: Option<Name>,
+    },
+    /// The source belongs to the runtime or to a plugin's instance.
+    #[error("source {0} is not published from outside: it belongs to the runtime or a plugin's instance")]
+    NotExternal(Name),
+    /// The packet is over the limit.
+    #[error("the packet carries {bytes} bytes; the limit is {limit} (limits.packet_bytes)")]
+    TooLarge {
+        /// The payload's size.
+        bytes: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// The meeting has as much as it may hold that is not stored yet; try again later, or wait with `publish`.
+    #[error("meeting {0} is busy: its backlog is full")]
+    Busy(MeetingId),
+    /// The packet's source is volatile: there is nothing to wait for.
+    #[error("source {0} is volatile: its packets are never stored")]
+    Volatile(Name),
+    /// The meeting does not take packets.
+    #[error(transparent)]
+    Meeting(#[from] Error),
+}

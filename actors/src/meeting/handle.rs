@@ -1,0 +1,264 @@
+//! The way to a meeting from outside.
+
+use std::{fmt, sync::Arc};
+
+use parking_lot::Mutex;
+use ractor::ActorRef;
+use teammy_kernel::{Durability, MeetingId, MeetingMetadata, Name, Publish, Seq, graph::Graph, log::From};
+use tokio::sync::oneshot;
+
+use super::{
+    Error, MeetingStats, Packets, PublishError, Recorder,
+    door::{Door, Taken},
+    message::Message,
+    readers::{Over, Published},
+};
+
+/// What a meeting's actor shares with its handles.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) metadata: Arc<MeetingMetadata>,
+    pub(crate) graph: Arc<Graph>,
+    pub(crate) door: Door,
+    pub(crate) published: Arc<Published>,
+    pub(crate) recorders: Mutex<Vec<Recorder>>,
+}
+
+impl Shared {
+    /// This node no longer runs the meeting: says so to everybody who waits for something of it.
+    pub(crate) fn gone(&self, reason: impl Into<Arc<str>>) -> Error {
+        let error = Error::Gone { meeting: self.metadata.id.clone(), reason: reason.into() };
+        self.door.close(error.clone());
+        self.published.over(Over::Gone(error.clone()));
+        error
+    }
+}
+
+/// A running meeting. Cloning is cheap; dropping it changes nothing about the meeting.
+#[derive(Clone)]
+pub struct MeetingRef {
+    shared: Arc<Shared>,
+    actor: ActorRef<Message>,
+}
+
+impl fmt::Debug for MeetingRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MeetingRef").field("id", self.id()).finish_non_exhaustive()
+    }
+}
+
+impl MeetingRef {
+    pub(crate) fn new(shared: Arc<Shared>, actor: ActorRef<Message>) -> Self {
+        Self { shared, actor }
+    }
+
+    /// The meeting's id.
+    pub fn id(&self) -> &MeetingId {
+        &self.shared.metadata.id
+    }
+
+    /// What the meeting was started with.
+    pub fn metadata(&self) -> &MeetingMetadata {
+        &self.shared.metadata
+    }
+
+    fn wake(&self) -> impl FnMut() + '_ {
+        || {
+            // An actor that is gone has closed the door, which is what the publisher hears.
+            let _ = self.actor.cast(Message::Wake);
+        }
+    }
+
+    /// Publishes a packet, waiting while the meeting's backlog is full. The receipt comes as soon as the packet has its
+    /// place in the log.
+    ///
+    /// # Errors
+    /// [`PublishError::UnknownSource`], [`PublishError::NotExternal`], [`PublishError::TooLarge`], and
+    /// [`PublishError::Meeting`] once the meeting is ending or gone.
+    ///
+    /// # Cancel safety
+    /// A dropped call has either published the packet or not touched the meeting.
+    pub async fn publish(&self, publish: Publish) -> Result<Receipt, PublishError> {
+        let source = publish.source.clone();
+        let taken = self.shared.door.take(publish, self.wake()).await?;
+        Ok(self.receipt(source, taken))
+    }
+
+    /// Publishes a packet if there is room for it now.
+    ///
+    /// # Errors
+    /// [`PublishError::Busy`] if there is not; else as [`publish`](Self::publish).
+    pub fn try_publish(&self, publish: Publish) -> Result<Receipt, PublishError> {
+        let source = publish.source.clone();
+        let taken = self.shared.door.try_take(publish, self.wake())?;
+        Ok(self.receipt(source, taken))
+    }
+
+    fn receipt(&self, source: Name, taken: Taken) -> Receipt {
+        let meeting = self.id().clone();
+        Receipt { taken, source, meeting, published: self.shared.published.clone() }
+    }
+
+    /// All outputs of the meeting's instances, from the first on, as they are stored.
+    pub fn outputs(&self) -> Packets {
+        let graph = self.shared.graph.clone();
+        let is_output =
+            move |packet: &teammy_kernel::DataPacket| graph.instance(packet.source.as_str()).is_some();
+        Packets::new(self.shared.published.clone(), Seq::ZERO, is_output)
+    }
+
+    /// All durable packets of the meeting, from the first on, as they are stored: what was published, outputs, and the
+    /// meeting's own lifecycle.
+    pub fn packets(&self) -> Packets {
+        Packets::new(self.shared.published.clone(), Seq::ZERO, |_| true)
+    }
+
+    async fn ask<T>(
+        &self,
+        message: impl FnOnce(oneshot::Sender<Result<T, Error>>) -> Message,
+    ) -> Result<T, Error> {
+        let (reply, answer) = oneshot::channel();
+        // A message that could not be sent comes back with its reply, which must go before the answer is waited for.
+        self.actor.cast(message(reply)).map_err(|_| self.why_over())?;
+        answer.await.unwrap_or_else(|_| Err(self.why_over()))
+    }
+
+    /// Why the actor does not answer.
+    fn why_over(&self) -> Error {
+        match self.shared.published.progress().borrow().over.clone() {
+            Some(Over::Gone(error)) => error,
+            Some(Over::Ended) => Error::Ended(self.id().clone()),
+            None => Error::Gone { meeting: self.id().clone(), reason: "its actor is gone".into() },
+        }
+    }
+
+    fn instance(&self, name: &str) -> Result<Name, Error> {
+        let graph = &self.shared.graph;
+        match graph.instance(name) {
+            Some(instance) => Ok(instance.name.clone()),
+            None => Err(Error::UnknownInstance {
+                instance: name.to_owned(),
+                suggestion: graph.closest_instance(name).cloned(),
+            }),
+        }
+    }
+
+    /// Adds an instance, which takes part from the next packet on.
+    ///
+    /// # Errors
+    /// [`Error::UnknownInstance`], [`Error::Assigned`], [`Error::Suspended`], [`Error::Ended`], [`Error::Gone`].
+    pub async fn assign(&self, instance: &str) -> Result<(), Error> {
+        self.assign_from(instance, From::Now).await
+    }
+
+    /// Adds an instance, which takes part from the next packet or from the meeting's first one on.
+    ///
+    /// # Errors
+    /// As [`assign`](Self::assign), and [`Error::WasHere`] if it is to begin at the start and was here before.
+    pub async fn assign_from(&self, instance: &str, from: From) -> Result<(), Error> {
+        let instance = self.instance(instance)?;
+        self.ask(|reply| Message::Assign { instance, from, reply }).await
+    }
+
+    /// Takes an instance out: it finishes what came before, then its `on_meeting_end` runs. Waits for that.
+    ///
+    /// # Errors
+    /// [`Error::UnknownInstance`], [`Error::NotAssigned`], [`Error::Suspended`], [`Error::Ended`], [`Error::Gone`].
+    ///
+    /// # Cancel safety
+    /// A dropped call does not call the instance back.
+    pub async fn unassign(&self, instance: &str) -> Result<(), Error> {
+        let instance = self.instance(instance)?;
+        self.ask(|reply| Message::Unassign { instance, reply }).await
+    }
+
+    /// Ends the meeting: nothing more is published, the instances finish, upstream before downstream, and the log is
+    /// completed. Waits until all of it is stored; calling it again waits for the same.
+    ///
+    /// # Errors
+    /// [`Error::Ended`] if it had ended before, [`Error::Gone`].
+    ///
+    /// # Cancel safety
+    /// A dropped call does not call the end off.
+    pub async fn end(&self) -> Result<(), Error> {
+        self.ask(|reply| Message::End { reply }).await
+    }
+
+    /// What the meeting and its instances have done so far; also after its end.
+    pub fn stats(&self) -> MeetingStats {
+        MeetingStats {
+            packets: self.shared.door.taken(),
+            instances: self.shared.recorders.lock().iter().map(Recorder::read).collect(),
+        }
+    }
+
+    /// Lets go of the meeting without ending it: batches in flight finish, all is stored. Another owner can go on.
+    pub(crate) async fn stop(&self) {
+        let (reply, stopped) = oneshot::channel();
+        if self.actor.cast(Message::Stop { reply }).is_ok() {
+            // An actor that ends without an answer is what was asked for, too.
+            let _ = stopped.await;
+        }
+    }
+
+    pub(crate) fn kill(&self, reason: &str) {
+        self.shared.gone(reason);
+        self.actor.kill();
+    }
+
+    /// Whether nothing more comes of it.
+    pub(crate) fn is_over(&self) -> bool {
+        self.shared.published.progress().borrow().over.is_some()
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    pub(crate) fn actor_id(&self) -> ractor::ActorId {
+        self.actor.get_id()
+    }
+}
+
+/// A packet's place in the log, and a way to wait until it is stored.
+#[derive(Debug, Clone)]
+pub struct Receipt {
+    taken: Taken,
+    source: Name,
+    meeting: MeetingId,
+    published: Arc<Published>,
+}
+
+impl Receipt {
+    /// The packet's place in the log.
+    pub fn seq(&self) -> Seq {
+        self.taken.seq
+    }
+
+    /// Waits until the packet is stored: from then on no crash loses it.
+    ///
+    /// # Errors
+    /// [`PublishError::Volatile`] if its source is never stored; [`PublishError::Meeting`] if this node lost the meeting
+    /// before it was.
+    ///
+    /// # Cancel safety
+    /// Can be dropped and called again.
+    pub async fn durable(&self) -> Result<(), PublishError> {
+        if self.taken.durability == Durability::Volatile {
+            return Err(PublishError::Volatile(self.source.clone()));
+        }
+        let mut progress = self.published.progress();
+        let seq = self.seq();
+        let reached = progress.wait_for(|progress| progress.stored >= seq || progress.over.is_some()).await;
+        match reached.map(|progress| progress.clone()) {
+            Ok(progress) if progress.stored >= seq => Ok(()),
+            Ok(progress) => match progress.over {
+                Some(Over::Gone(error)) => Err(error.into()),
+                _ => Err(Error::Ended(self.meeting.clone()).into()),
+            },
+            Err(_) => {
+                Err(Error::Gone { meeting: self.meeting.clone(), reason: "its actor is gone".into() }.into())
+            }
+        }
+    }
+}

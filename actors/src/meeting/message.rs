@@ -1,0 +1,58 @@
+//! What a meeting's actor is told.
+
+use std::sync::Arc;
+
+use teammy_kernel::{
+    DataPacket, Name,
+    log::{Fetch, From, HandOn, Slot},
+    store,
+};
+use tokio::sync::oneshot;
+
+use super::Error;
+use crate::plugin::Output;
+
+/// Which life of an instance's actor a message comes from; one that was replaced is not listened to any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Life(pub(crate) u64);
+
+pub(crate) enum Message {
+    /// Something is at the door.
+    Wake,
+    /// Something happened to an instance's actor.
+    Instance { slot: Slot, life: Life, event: Event },
+    /// It is time for an instance's tick.
+    Tick { slot: Slot },
+    /// The store was read for an instance.
+    Fetched { slot: Slot, fetch: Fetch, packets: Result<Vec<Arc<DataPacket>>, store::Error> },
+    /// The commit in flight is stored, or never will be.
+    Committed(Result<store::Outcome, Arc<store::Error>>),
+    /// Cursors have waited long enough.
+    Flush,
+    /// Add an instance.
+    Assign { instance: Name, from: From, reply: oneshot::Sender<Result<(), Error>> },
+    /// Take an instance out; the answer comes when it is out.
+    Unassign { instance: Name, reply: oneshot::Sender<Result<(), Error>> },
+    /// End the meeting; the answer comes when it has ended.
+    End { reply: oneshot::Sender<Result<(), Error>> },
+    /// The instances had their time to finish.
+    EndDeadline,
+    /// Let go of the meeting without ending it; the answer comes when all is stored.
+    Stop { reply: oneshot::Sender<()> },
+    /// Durable packets that are not stored yet, for an instance that reads history.
+    Unstored { reply: oneshot::Sender<Vec<Arc<DataPacket>>> },
+}
+
+/// What happens to an instance's actor.
+pub(crate) enum Event {
+    /// Its hooks made something.
+    HandedOn { hand_on: HandOn, outputs: Vec<Output> },
+    /// It is there, or could not be started.
+    Spawned(Result<ractor::ActorRef<crate::plugin::Message>, String>),
+    /// It ended; what it handed on before has arrived.
+    Failed(String),
+    /// It is time to start it again.
+    Restart,
+}
+
+impl ractor::Message for Message {}

@@ -1,0 +1,205 @@
+//! Reading a meeting from outside: stored packets only, from a place on, without a hole and without a double.
+//!
+//! A reader is a cursor. It is served from the packets that were stored last and are kept in memory within a bound, and
+//! from the store when it is behind those; so a slow reader costs reads, never memory.
+
+use std::{
+    collections::VecDeque,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use futures::{Stream, StreamExt, stream::BoxStream};
+use parking_lot::Mutex;
+use teammy_kernel::{
+    DataPacket, MeetingId, Seq, Store,
+    store::{PacketQuery, Take},
+};
+use tokio::sync::watch;
+
+use super::Error;
+
+/// How far the meeting is, as its readers see it.
+#[derive(Debug, Clone)]
+pub(crate) struct Progress {
+    /// Durable packets up to here are stored.
+    pub(crate) stored: Seq,
+    /// Why nothing more comes, once nothing does.
+    pub(crate) over: Option<Over>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum Over {
+    /// The meeting has ended; its log is complete.
+    Ended,
+    /// This node no longer runs it.
+    Gone(Error),
+}
+
+#[derive(Debug, Default)]
+struct Recent {
+    packets: VecDeque<Arc<DataPacket>>,
+    bytes: usize,
+    /// Stored packets up to here are not in `packets`.
+    before: Seq,
+}
+
+/// What a meeting shares with its readers.
+#[derive(Debug)]
+pub(crate) struct Published {
+    meeting: MeetingId,
+    store: Arc<dyn Store>,
+    recent: Mutex<Recent>,
+    limit: usize,
+    progress: watch::Sender<Progress>,
+}
+
+impl Published {
+    pub(crate) fn new(meeting: MeetingId, store: Arc<dyn Store>, limit: usize) -> Self {
+        Self {
+            meeting,
+            store,
+            recent: Mutex::default(),
+            limit,
+            progress: watch::Sender::new(Progress { stored: Seq::ZERO, over: None }),
+        }
+    }
+
+    /// More packets are stored.
+    pub(crate) fn stored(&self, packets: &[Arc<DataPacket>]) {
+        let Some(last) = packets.last() else { return };
+        {
+            let mut recent = self.recent.lock();
+            for packet in packets {
+                recent.bytes += packet.cost();
+                recent.packets.push_back(packet.clone());
+            }
+            while recent.bytes > self.limit {
+                let Some(packet) = recent.packets.pop_front() else { break };
+                recent.bytes -= packet.cost();
+                recent.before = packet.seq;
+            }
+        }
+        self.progress.send_modify(|progress| progress.stored = last.seq);
+    }
+
+    /// Nothing more comes.
+    pub(crate) fn over(&self, over: Over) {
+        self.progress.send_if_modified(|progress| {
+            let first = progress.over.is_none();
+            progress.over.get_or_insert(over);
+            first
+        });
+    }
+
+    pub(crate) fn progress(&self) -> watch::Receiver<Progress> {
+        self.progress.subscribe()
+    }
+
+    /// Stored packets behind `cursor` up to `to`, or the first of them.
+    async fn read(&self, cursor: Seq, to: Seq) -> Result<(Vec<Arc<DataPacket>>, Seq), Error> {
+        const CHUNK: usize = 256;
+        {
+            let recent = self.recent.lock();
+            if recent.before <= cursor {
+                let start = recent.packets.partition_point(|packet| packet.seq <= cursor);
+                let chunk = recent.packets.range(start..).take(CHUNK);
+                let packets: Vec<_> = chunk.take_while(|packet| packet.seq <= to).cloned().collect();
+                let up_to = if packets.len() == CHUNK { packets[CHUNK - 1].seq } else { to };
+                return Ok((packets, up_to));
+            }
+        }
+        let query = PacketQuery::range(cursor.next(), to).take(Take::First(CHUNK));
+        let read = self.store.packets(self.meeting.clone(), query).await;
+        let packets =
+            read.map_err(|error| Error::Read { meeting: self.meeting.clone(), cause: Arc::new(error) })?;
+        let up_to = if packets.len() == CHUNK { packets[CHUNK - 1].seq } else { to };
+        Ok((packets, up_to))
+    }
+}
+
+/// A stream of a meeting's stored packets, in the log's order. It ends when the meeting has.
+///
+/// An item is an error if the store cannot be read, or if this node no longer runs the meeting; the stream ends there.
+pub struct Packets {
+    stream: BoxStream<'static, Result<Arc<DataPacket>, Error>>,
+}
+
+struct Reader {
+    published: Arc<Published>,
+    progress: watch::Receiver<Progress>,
+    cursor: Seq,
+    queue: VecDeque<Arc<DataPacket>>,
+    over: bool,
+}
+
+impl Reader {
+    async fn next(&mut self) -> Option<Result<Arc<DataPacket>, Error>> {
+        loop {
+            if let Some(packet) = self.queue.pop_front() {
+                return Some(Ok(packet));
+            }
+            if self.over {
+                return None;
+            }
+            let Progress { stored, over } = self.progress.borrow_and_update().clone();
+            if stored > self.cursor {
+                match self.published.read(self.cursor, stored).await {
+                    Ok((packets, up_to)) => {
+                        self.cursor = up_to;
+                        self.queue = packets.into();
+                    }
+                    Err(error) => {
+                        self.over = true;
+                        return Some(Err(error));
+                    }
+                }
+                continue;
+            }
+            match over {
+                None if self.progress.changed().await.is_ok() => {}
+                None | Some(Over::Ended) => self.over = true,
+                Some(Over::Gone(error)) => {
+                    self.over = true;
+                    return Some(Err(error));
+                }
+            }
+        }
+    }
+}
+
+impl Packets {
+    /// Every stored packet behind `cursor`, as far as `wanted` says.
+    pub(crate) fn new(
+        published: Arc<Published>,
+        cursor: Seq,
+        wanted: impl Fn(&DataPacket) -> bool + Send + 'static,
+    ) -> Self {
+        let progress = published.progress();
+        let reader = Reader { published, progress, cursor, queue: VecDeque::new(), over: false };
+        let stream = futures::stream::unfold((reader, wanted), |(mut reader, wanted)| async move {
+            loop {
+                match reader.next().await? {
+                    Ok(packet) if !wanted(&packet) => {}
+                    item => return Some((item, (reader, wanted))),
+                }
+            }
+        });
+        Self { stream: stream.boxed() }
+    }
+}
+
+impl Stream for Packets {
+    type Item = Result<Arc<DataPacket>, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.stream.poll_next_unpin(cx)
+    }
+}
+
+impl std::fmt::Debug for Packets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Packets").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,242 @@
+//! Putting a node together.
+
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+use parking_lot::Mutex;
+use ractor::Actor;
+use teammy_config::{Config, database};
+use teammy_kernel::{
+    Durability, Factory, LlmProvider, SharedLlm, Store,
+    graph::{self, Declared, Graph, KnownKind},
+};
+use tokio::runtime::{self, Handle};
+use tracing::info;
+
+use super::{Error, Meetings, Node, Resources, Settings, actor::NodeActor};
+use crate::persistence::PersistenceActor;
+
+/// What a node is made of. What is not given comes from the configuration.
+pub struct Builder {
+    config: Config,
+    bundled: Vec<Factory>,
+    own: Vec<Factory>,
+    known: Vec<KnownKind>,
+    store: Option<Arc<dyn Store>>,
+    llm: SharedLlm,
+    plugin_runtime: Option<Handle>,
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("bundled", &self.bundled)
+            .field("own", &self.own)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Builder {
+    pub(crate) fn new(config: Config) -> Self {
+        Self {
+            config,
+            bundled: Vec::new(),
+            own: Vec::new(),
+            known: Vec::new(),
+            store: None,
+            llm: SharedLlm::none(),
+            plugin_runtime: None,
+        }
+    }
+
+    /// Adds plugins that the configuration may name. Where it names no instance at all, each of these becomes one.
+    #[must_use]
+    pub fn plugins(mut self, factories: impl IntoIterator<Item = Factory>) -> Self {
+        self.bundled.extend(factories);
+        self
+    }
+
+    /// Adds a plugin of one's own. Where the configuration names no instance of its kind, it becomes one, under the
+    /// name that its factory was given.
+    #[must_use]
+    pub fn plugin(mut self, factory: Factory) -> Self {
+        self.own.push(factory);
+        self
+    }
+
+    /// Says which kinds other builds have, so that an error can name the Cargo feature that is missing.
+    #[must_use]
+    pub fn known_kinds(mut self, known: impl IntoIterator<Item = KnownKind>) -> Self {
+        self.known.extend(known);
+        self
+    }
+
+    /// Keeps meetings in this store.
+    #[must_use]
+    pub fn store(mut self, store: Arc<dyn Store>) -> Self {
+        self.store = Some(store);
+        self
+    }
+
+    /// Answers plugins' questions to language models.
+    #[must_use]
+    pub fn llm(mut self, provider: impl LlmProvider) -> Self {
+        self.llm = SharedLlm::new(provider);
+        self
+    }
+
+    /// Runs plugins on this runtime; else the node makes one with `node.plugin_threads` threads.
+    #[must_use]
+    pub fn plugin_runtime(mut self, handle: Handle) -> Self {
+        self.plugin_runtime = Some(handle);
+        self
+    }
+
+    /// Checks that instances, plugins and sources fit together, without starting anything.
+    ///
+    /// # Errors
+    /// See [`graph::Error`].
+    pub fn check(&self) -> Result<Graph, graph::Error> {
+        let mut declared: Vec<Declared> = match &self.config.plugins {
+            Some(plugins) => plugins.iter().map(declared).collect(),
+            None => {
+                self.bundled.iter().map(|factory| Declared::new(factory.name(), factory.kind())).collect()
+            }
+        };
+        for factory in &self.own {
+            if !declared.iter().any(|declared| declared.kind == factory.kind()) {
+                declared.push(Declared::new(factory.name(), factory.kind()));
+            }
+        }
+        let factories: Vec<Factory> = self.bundled.iter().chain(&self.own).copied().collect();
+        let sources: Vec<_> = self
+            .config
+            .sources
+            .iter()
+            .map(|source| (source.name.clone(), durability(source.durable)))
+            .collect();
+        Graph::build(declared, &factories, &self.known, &sources)
+    }
+
+    /// Starts the node: checks the plugin graph, opens the store, starts every instance's plugin.
+    ///
+    /// # Errors
+    /// See [`Error`]; whatever it is, nothing is left running.
+    ///
+    /// # Panics
+    /// If it is not called on a tokio runtime.
+    pub async fn start(self) -> Result<Node, Error> {
+        let graph = Arc::new(self.check()?);
+        let (runtime, plugin_runtime) = if let Some(handle) = self.plugin_runtime {
+            (None, handle)
+        } else {
+            let runtime = plugin_threads(self.config.node.plugin_threads)?;
+            let handle = runtime.handle().clone();
+            (Some(RuntimeGuard(Some(runtime))), handle)
+        };
+        let store = match self.store {
+            Some(store) => store,
+            None => open_store(&self.config.database).await?,
+        };
+        let mut plugins = BTreeMap::new();
+        for instance in graph.instances() {
+            let (factory, table) = (instance.factory, instance.config.clone());
+            let start = async move { factory.start(table).await };
+            let started = match plugin_runtime.spawn(start).await {
+                Ok(Ok(plugin)) => Ok(plugin),
+                Ok(Err(error)) => Err(error.chain()),
+                Err(error) => Err(error.to_string()),
+            };
+            let name = instance.name.clone();
+            let plugin = started.map_err(|cause| Error::Startup { instance: name.clone(), cause })?;
+            plugins.insert(name, plugin);
+        }
+        let meetings = Meetings::default();
+        let failed = |error: ractor::SpawnErr| Error::Start(error.to_string());
+        let (actor, _) = NodeActor::spawn(None, NodeActor, meetings.clone()).await.map_err(failed)?;
+        let cell = actor.get_cell();
+        let persistence = PersistenceActor::spawn_linked(None, PersistenceActor, store.clone(), cell).await;
+        let (persistence, _) = persistence.map_err(failed)?;
+        info!(instances = plugins.len(), "node started");
+        let resources = Resources {
+            graph,
+            plugins,
+            store,
+            persistence,
+            llm: self.llm,
+            plugin_runtime,
+            settings: Settings::new(&self.config),
+        };
+        Ok(Node {
+            resources: Arc::new(resources),
+            meetings,
+            actor,
+            runtime: runtime.and_then(|mut guard| guard.0.take()),
+            is_open: Mutex::new(true),
+        })
+    }
+}
+
+fn declared(plugin: &teammy_config::Plugin) -> Declared {
+    let output = plugin.output.map(|output| durability(output == teammy_config::Durability::Durable));
+    Declared {
+        sources: plugin.sources.clone(),
+        output,
+        config: plugin.config.clone(),
+        ..Declared::new(&plugin.name, &plugin.kind)
+    }
+}
+
+fn durability(is_durable: bool) -> Durability {
+    if is_durable { Durability::Durable } else { Durability::Volatile }
+}
+
+fn plugin_threads(threads: usize) -> Result<runtime::Runtime, Error> {
+    runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
+        .thread_name("teammy-plugin")
+        .enable_all()
+        .build()
+        .map_err(Error::Runtime)
+}
+
+/// A runtime must not be dropped where async code runs; a start that fails half-way lets go of it in the background.
+struct RuntimeGuard(Option<runtime::Runtime>);
+
+impl Drop for RuntimeGuard {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// Opens the store that a configuration names: SurrealDB, or, in a build without it, a store in memory for `mem://`.
+///
+/// # Errors
+/// [`Error::Config`], [`Error::Open`] and [`Error::NoStore`].
+pub async fn open_store(config: &teammy_config::Database) -> Result<Arc<dyn Store>, Error> {
+    open(config, &config.effective_url()?).await
+}
+
+#[cfg(feature = "surrealdb")]
+async fn open(config: &teammy_config::Database, url: &database::Url) -> Result<Arc<dyn Store>, Error> {
+    use teammy_config::ExposeSecret;
+    let options = crate::surreal::Options {
+        url: url.to_string(),
+        namespace: config.namespace.clone(),
+        database: config.database.clone(),
+        username: config.username.clone(),
+        password: config.password.as_ref().map(|password| password.expose_secret().to_owned()),
+    };
+    let store = crate::surreal::open(options).await.map_err(|error| Error::Open(Box::new(error)))?;
+    Ok(Arc::new(store))
+}
+
+#[cfg(not(feature = "surrealdb"))]
+#[allow(clippy::unused_async)]
+async fn open(_: &teammy_config::Database, url: &database::Url) -> Result<Arc<dyn Store>, Error> {
+    match url.kind() {
+        database::Kind::Memory => Ok(Arc::new(teammy_kernel::store::MemoryStore::default())),
+        _ => Err(Error::NoStore),
+    }
+}

@@ -1,0 +1,69 @@
+//! What can go wrong with a node.
+
+use std::time::Duration;
+
+use teammy_kernel::{MeetingId, Name, graph, store};
+
+use crate::meeting::did_you_mean;
+
+/// Why a node did not start, or did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The configured plugins and sources do not fit together.
+    #[error(transparent)]
+    Graph(#[from] graph::Error),
+    /// The configuration names no database that can be used.
+    #[error(transparent)]
+    Config(#[from] teammy_config::Error),
+    /// The store could not be opened.
+    #[error("cannot open the database")]
+    Open(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// This build has no SurrealDB in it and no store was given.
+    #[error(
+        "this build has no database: build it with feature `surrealdb`, use mem://, or give the builder a store"
+    )]
+    NoStore,
+    /// An instance's plugin did not start.
+    #[error("plugin instance {instance} did not start: {cause}")]
+    Startup {
+        /// The instance.
+        instance: Name,
+        /// What `on_startup` returned.
+        cause: String,
+    },
+    /// The plugins' runtime could not be built.
+    #[error("cannot start the plugins' threads")]
+    Runtime(#[source] std::io::Error),
+    /// An actor could not be started.
+    #[error("cannot start meeting {meeting}: {cause}")]
+    Spawn {
+        /// The meeting.
+        meeting: MeetingId,
+        /// Why.
+        cause: String,
+    },
+    /// The node's own actors could not be started.
+    #[error("cannot start the node: {0}")]
+    Start(String),
+    /// No instance of this name is configured.
+    #[error("there is no plugin instance {instance}{}", did_you_mean(suggestion.as_ref()))]
+    UnknownInstance {
+        /// The name as given.
+        instance: String,
+        /// The configured name that is closest to it.
+        suggestion: Option<Name>,
+    },
+    /// A meeting of this id is in the store.
+    #[error("meeting {0} exists already")]
+    MeetingExists(MeetingId),
+    /// The store failed.
+    #[error(transparent)]
+    Store(store::Error),
+    /// The node is shutting down.
+    #[error("the node is shutting down")]
+    ShutDown,
+    /// A shutdown cut something off.
+    #[error("the shutdown took longer than {0:?}; what was left was cut off")]
+    Deadline(Duration),
+}

@@ -1,0 +1,100 @@
+//! What an instance's hooks have made and the meeting has not been told yet.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use ractor::ActorRef;
+use teammy_kernel::{
+    Durability, KeyValue, Seq,
+    log::{HandOn, Slot},
+    plugin::StateRef,
+    store::DeadLetter,
+};
+
+use super::{Output, Overlay};
+use crate::meeting::message::{Event, Life, Message};
+
+/// What one hook made.
+pub(crate) struct Made {
+    pub(crate) cursor: Seq,
+    pub(crate) state: Option<StateRef>,
+    pub(crate) keys: Vec<KeyValue>,
+    pub(crate) output: Option<Output>,
+    pub(crate) dead_letters: Vec<DeadLetter>,
+}
+
+#[derive(Default)]
+struct Pending {
+    cursor: Seq,
+    state: Option<StateRef>,
+    keys: Vec<KeyValue>,
+    outputs: Vec<Output>,
+    dead_letters: Vec<DeadLetter>,
+    is_empty: bool,
+}
+
+/// Collects what hooks make and hands it on as one unit. Shared with the datastore's provider, because a hook that reads
+/// history must see what the hooks before it made.
+pub(crate) struct Outbox {
+    pub(crate) meeting: ActorRef<Message>,
+    pub(crate) slot: Slot,
+    pub(crate) life: Life,
+    pub(crate) output: Durability,
+    pub(crate) overlay: Arc<Overlay>,
+    pending: Mutex<Pending>,
+}
+
+impl Outbox {
+    pub(crate) fn new(
+        meeting: ActorRef<Message>,
+        slot: Slot,
+        life: Life,
+        output: Durability,
+        overlay: Arc<Overlay>,
+    ) -> Self {
+        let pending = Mutex::new(Pending { is_empty: true, ..Pending::default() });
+        Self { meeting, slot, life, output, overlay, pending }
+    }
+
+    /// Adds what a hook made.
+    pub(crate) fn push(&self, made: Made) {
+        let mut pending = self.pending.lock();
+        pending.is_empty = false;
+        pending.cursor = made.cursor;
+        pending.state = made.state.or(pending.state.take());
+        pending.keys.extend(made.keys);
+        pending.outputs.extend(made.output);
+        pending.dead_letters.extend(made.dead_letters);
+    }
+
+    /// Hands on what is here, if anything is.
+    pub(crate) fn flush(&self) {
+        let mut pending = self.pending.lock();
+        if !pending.is_empty {
+            let cursor = pending.cursor;
+            self.send(&mut pending, cursor, None, false);
+        }
+    }
+
+    /// Hands on what is here, up to a cursor and with the newest state if it is newer than what is here.
+    pub(crate) fn flush_up_to(&self, cursor: Seq, state: Option<StateRef>, done: bool) {
+        self.send(&mut self.pending.lock(), cursor, state, done);
+    }
+
+    fn send(&self, pending: &mut Pending, cursor: Seq, state: Option<StateRef>, done: bool) {
+        let made = std::mem::replace(pending, Pending { is_empty: true, ..Pending::default() });
+        self.overlay.handed_on(&made.keys);
+        let hand_on = HandOn {
+            cursor,
+            state: state.or(made.state),
+            keys: made.keys,
+            outputs: Vec::new(),
+            output: self.output,
+            dead_letters: made.dead_letters,
+            done,
+        };
+        // A meeting that is gone takes no hand-ons; this actor is about to be ended, too.
+        let event = Event::HandedOn { hand_on, outputs: made.outputs };
+        let _ = self.meeting.cast(Message::Instance { slot: self.slot, life: self.life, event });
+    }
+}

@@ -1,0 +1,17 @@
+//! Meetings at run time, through the handles that an embedder has, over a store in memory.
+
+#![allow(clippy::unwrap_used, reason = "a test's own helpers may stop at the first thing that isn't so")]
+
+#[path = "meetings/support.rs"]
+mod support;
+
+#[path = "meetings/datastore.rs"]
+mod datastore;
+#[path = "meetings/delivery.rs"]
+mod delivery;
+#[path = "meetings/failure.rs"]
+mod failure;
+#[path = "meetings/lifecycle.rs"]
+mod lifecycle;
+#[path = "meetings/storing.rs"]
+mod storing;

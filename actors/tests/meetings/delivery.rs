@@ -1,0 +1,146 @@
+//! What reaches a hook: batches, ticks, sources by another name, causes, times.
+
+use std::time::Duration;
+
+use futures::StreamExt;
+use serde_json::json;
+use teammy_kernel::{MeetingMetadata, Publish, Timestamp};
+
+use super::support::*;
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_hook_takes_what_has_queued_up_in_one_call() {
+    let store = Gate::default();
+    let node = node(&store, &probe("batches")).await;
+    let meeting = start(&node, "m", &["probe"]).await;
+    meeting.publish(chat("wait 2")).await.unwrap();
+    noted("batches", "probe start m").await;
+    for _ in 0..20 {
+        tokio::task::yield_now().await;
+    }
+    for text in ["a", "b", "c"] {
+        meeting.publish(chat(text)).await.unwrap();
+    }
+    meeting.publish(said("between")).await.unwrap();
+    meeting.publish(chat("d")).await.unwrap();
+    meeting.end().await.unwrap();
+    let lines: Vec<_> = diary("batches").into_iter().filter(|line| line.contains("batch")).collect();
+    assert_eq!(lines, ["probe batch wait 2", "probe batch a,b,c", "probe batch d"], "in order, by source");
+    let outputs = all_outputs(&meeting).await;
+    assert_eq!(outputs[1], (json!(["a", "b", "c"]), vec![3, 4, 5]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn ticks_come_in_time_and_only_to_whom_they_are_for() {
+    let store = Gate::default();
+    let toml = r#"
+        [[plugin]]
+        name = "ticked"
+        kind = "probe"
+        config = { diary = "ticks" }
+    "#;
+    let node = node(&store, toml).await;
+    let meeting = start(&node, "m", &["ticked"]).await;
+    noted("ticks", "ticked start m").await;
+    tokio::time::sleep(Duration::from_millis(3500)).await;
+    meeting.end().await.unwrap();
+    let ticks = diary("ticks").iter().filter(|line| *line == "ticked tick").count();
+    assert_eq!(ticks, 3);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(diary("ticks").iter().filter(|line| *line == "ticked tick").count(), 3, "none after the end");
+    let stored = store.packets("m").await;
+    assert!(stored.iter().all(|packet| packet.source != "tick"), "a tick is never stored");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_output_has_its_causes_and_the_latest_of_their_times() {
+    let store = Gate::default();
+    let node = node(&store, &probe("")).await;
+    let metadata = MeetingMetadata::new(id("m")).started_at("2026-01-05T09:00:00Z".parse().unwrap());
+    let meeting = node.start_meeting(metadata, ["probe"]).await.unwrap();
+    let at: Timestamp = "2026-01-05T09:00:02.4Z".parse().unwrap();
+    let receipt = meeting.publish(said("hello").timestamp(at).participant("Ada")).await.unwrap();
+    let output = meeting.outputs().next().await.unwrap().unwrap();
+    assert_eq!(output.causes, [receipt.seq()]);
+    assert_eq!(output.timestamp, at);
+    assert_eq!(output.source, "probe");
+    meeting.end().await.unwrap();
+    let stored = store.packets("m").await;
+    let past = stored.iter().all(|packet| packet.timestamp < "2026-01-06T00:00:00Z".parse().unwrap());
+    assert!(past, "a recording stays in its own time, its start and end too");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_chain_of_instances_feeds_itself_by_configuration() {
+    let store = Gate::default();
+    let toml = r#"
+        [[plugin]]
+        name = "second"
+        kind = "probe"
+        sources = { up = "first", transcription = "captions" }
+        config = { diary = "chain", answers = true }
+        [[plugin]]
+        name = "first"
+        kind = "probe"
+        config = { answers = true }
+        [[source]]
+        name = "captions"
+    "#;
+    let node = node(&store, toml).await;
+    let meeting = start(&node, "m", &["first", "second"]).await;
+    meeting.publish(said("for the first")).await.unwrap();
+    meeting.publish(Publish::json("captions", &json!({"text": "for the second"})).unwrap()).await.unwrap();
+    meeting.end().await.unwrap();
+    let outputs = all_outputs(&meeting).await;
+    assert!(outputs.contains(&(json!({"count": 1}), vec![2])));
+    let fed = outputs.iter().find(|(value, _)| *value == json!({"from": {"count": 1}})).unwrap();
+    let stored = store.packets("m").await;
+    let cause = stored.iter().find(|packet| packet.seq.0 == fed.1[0]).unwrap();
+    assert_eq!((cause.source.as_str(), cause.causes[0].0), ("first", 2), "the cause's cause is the packet");
+    assert!(diary("chain").contains(&"second for the second".to_owned()));
+    assert!(
+        !diary("chain").contains(&"second for the first".to_owned()),
+        "its transcription is another source"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_may_not_be_published_is_told_apart() {
+    let store = Gate::default();
+    let node = node(&store, &probe("")).await;
+    let meeting = start(&node, "m", &["probe"]).await;
+    let refused = async |source: &str| {
+        let publish = Publish::text(source, "x").unwrap();
+        meeting.publish(publish).await.unwrap_err().to_string()
+    };
+    let unknown = refused("transcripton").await;
+    assert!(unknown.contains("did you mean transcription?") && unknown.contains("[[source]]"), "{unknown}");
+    for source in ["probe", "meeting", "tick", "plugin-status"] {
+        let error = refused(source).await;
+        assert!(error.contains("not published from outside"), "{error}");
+    }
+    let big = Publish::text("chat", "x".repeat((1 << 20) + 1)).unwrap();
+    let error = meeting.publish(big).await.unwrap_err().to_string();
+    assert_eq!(error, "the packet carries 1048577 bytes; the limit is 1048576 (limits.packet_bytes)");
+    let exactly = Publish::text("chat", "x".repeat(1 << 20)).unwrap();
+    meeting.publish(exactly).await.unwrap().durable().await.unwrap();
+    let volatile = meeting.publish(Publish::text("sound", "la").unwrap()).await.unwrap();
+    let error = volatile.durable().await.unwrap_err().to_string();
+    assert_eq!(error, "source sound is volatile: its packets are never stored");
+}
+
+#[tokio::test]
+async fn more_packets_than_a_reservation_holds_come_through() {
+    let store = Gate::default();
+    let node = node(&store, &probe("")).await;
+    let meeting = start(&node, "m", &[]).await;
+    let count = 2 * teammy_kernel::log::Sequencer::BLOCK;
+    let mut last = None;
+    for _ in 0..count {
+        last = Some(meeting.publish(Publish::text("sound", "la").unwrap()).await.unwrap().seq());
+    }
+    meeting.end().await.unwrap();
+    let row = store.row("m").await;
+    assert!(row.reserved >= last.unwrap(), "no seq is known outside that is not reserved");
+    assert_eq!(store.packets("m").await.len(), 3, "start, ending, ended");
+}

@@ -1,0 +1,115 @@
+//! What is stored when: receipts, readers, a store that is slow or away, and an owner that was replaced.
+
+use futures::{FutureExt, StreamExt};
+use serde_json::json;
+use teammy_actors::PublishError;
+use teammy_kernel::Store;
+
+use super::support::*;
+
+#[tokio::test(start_paused = true)]
+async fn only_what_is_stored_leaves_the_meeting() {
+    let store = Gate::default();
+    let node = node(&store, &probe("held")).await;
+    let meeting = start(&node, "m", &["probe"]).await;
+    say(&meeting, "one").await;
+    assert_eq!(outputs(&meeting, 1).await.len(), 1);
+    store.shut();
+    let receipt = meeting.publish(said("two")).await.unwrap();
+    noted("held", "probe two").await;
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    let mut all = meeting.outputs().skip(1);
+    assert!(all.next().now_or_never().is_none(), "the hook has run, its output is not stored");
+    assert!(receipt.durable().now_or_never().is_none());
+    store.open();
+    receipt.durable().await.unwrap();
+    assert_eq!(value(&all.next().await.unwrap().unwrap()), json!({"count": 2}));
+}
+
+#[tokio::test(start_paused = true)]
+async fn publishers_wait_or_hear_busy_while_the_backlog_is_full() {
+    let store = Gate::default();
+    let toml =
+        format!("{}\n[delivery]\nbacklog_bytes = \"4KiB\"\n[limits]\npacket_bytes = \"1KiB\"\n", probe(""));
+    let node = node(&store, &toml).await;
+    let meeting = start(&node, "m", &["probe"]).await;
+    say(&meeting, "one").await;
+    store.shut();
+    let mut taken = vec![];
+    let error = loop {
+        match meeting.try_publish(said(&"x".repeat(900))) {
+            Ok(receipt) => taken.push(receipt),
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(error, PublishError::Busy(_)), "{error}");
+    assert_eq!(taken.len(), 3);
+    let mut waiting = Box::pin(meeting.publish(said(&"y".repeat(900))));
+    assert!((&mut waiting).now_or_never().is_none());
+    store.open();
+    let last = waiting.await.unwrap();
+    last.durable().await.unwrap();
+    meeting.end().await.unwrap();
+    let said = store.packets("m").await.into_iter().filter(|packet| packet.source == "transcription").count();
+    assert_eq!(said, 5, "nothing was dropped");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_lost_stores_nothing_twice() {
+    let store = Gate::default();
+    let node = node(&store, &probe("")).await;
+    let meeting = start(&node, "m", &["probe"]).await;
+    store.set_away(true);
+    let receipt = meeting.publish(said("one")).await.unwrap();
+    tokio::time::sleep(std::time::Duration::from_secs(30)).await;
+    assert!(receipt.durable().now_or_never().is_none(), "nobody knows yet");
+    store.set_away(false);
+    receipt.durable().await.unwrap();
+    meeting.end().await.unwrap();
+    assert_eq!(all_outputs(&meeting).await, [(json!({"count": 1}), vec![2])]);
+    let packets = store.packets("m").await;
+    assert_eq!(packets.len(), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_owner_that_was_replaced_stops_and_says_why() {
+    let store = Gate::default();
+    let node = node(&store, &probe("")).await;
+    let meeting = start(&node, "m", &["probe"]).await;
+    say(&meeting, "one").await;
+    let before = store.packets("m").await;
+    store.shut();
+    let receipt = meeting.publish(said("two")).await.unwrap();
+    store.store.claim(id("m"), 1000).await.unwrap();
+    store.open();
+    let error = receipt.durable().await.unwrap_err().to_string();
+    assert_eq!(error, "meeting m is no longer run by this node: another owner has taken it over");
+    let error = meeting.end().await.unwrap_err().to_string();
+    assert_eq!(error, "meeting m is no longer run by this node: another owner has taken it over");
+    let seen: Vec<_> = meeting.packets().collect().await;
+    assert!(seen.last().unwrap().is_err(), "its readers hear it too");
+    assert!(store.packets("m").await.len() <= before.len() + 1, "nothing of it was stored after the claim");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_that_is_far_behind_reads_the_store_and_misses_nothing() {
+    let store = Gate::default();
+    let toml = format!("{}\n[delivery]\nrecent_bytes = \"1KiB\"\n", probe(""));
+    let node = node(&store, &toml).await;
+    let meeting = start(&node, "m", &["probe"]).await;
+    let mut early = meeting.packets();
+    let first = early.next().await.unwrap().unwrap();
+    for n in 0..600 {
+        meeting.publish(said(&n.to_string())).await.unwrap();
+    }
+    meeting.end().await.unwrap();
+    let rest: Vec<_> = early.map(|packet| packet.unwrap()).collect().await;
+    let stored = store.packets("m").await;
+    assert_eq!(rest.len() + 1, stored.len());
+    assert_eq!([vec![first], rest].concat(), stored);
+    let outputs = all_outputs(&meeting).await;
+    let counts: Vec<_> = (1..=600).map(|n| json!({"count": n})).collect();
+    assert_eq!(outputs.into_iter().map(|(value, _)| value).collect::<Vec<_>>(), counts);
+}
