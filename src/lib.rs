@@ -1,1 +1,55 @@
-//! Teammy.
+//! The runtime that hosts in-call plugins for online meetings.
+//!
+//! A meeting is an ordered, durable log. Plugins subscribe to its sources; what they put out goes into the same log,
+//! where other plugins can take it. A plugin's place in the log, its state and its output are stored together, so that a
+//! crash at any moment loses nothing that was acknowledged and doubles nothing that was put out.
+//!
+//! This crate is the façade: start a [`Node`] with a configuration and plugins, start a meeting, publish to it, read what
+//! comes out.
+//!
+//! ```
+//! use futures::StreamExt;
+//! use teammy::{MeetingId, MeetingMetadata, Node, Publish, config::Config, data::Transcription};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let config = Config::from_toml(r#"
+//!     database.url = "mem://"
+//!     [[plugin]]
+//!     name = "talk-time"
+//! "#)?;
+//! let node = Node::builder(config).plugins(teammy::plugins::bundle()).start().await?;
+//! let meeting = node.start_meeting(MeetingMetadata::new(MeetingId::new("standup")?), ["talk-time"]).await?;
+//!
+//! let said = Publish::json("transcription", &Transcription::new("good morning", 0, 900))?.participant("Ada");
+//! let receipt = meeting.publish(said).await?;
+//! receipt.durable().await?;
+//!
+//! meeting.end().await?;
+//! let outputs: Vec<_> = meeting.outputs().collect().await;
+//! assert_eq!(outputs.len(), 1);
+//! node.shutdown(std::time::Duration::from_secs(5)).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! It installs no subscriber, no panic hook and no signal handler, and keeps nothing in globals: two nodes can live in one
+//! process.
+
+pub use teammy_actors::{
+    Builder, InstanceStats, MeetingRef, MeetingStats, Node, Packets, PublishError, Receipt, meeting, node,
+    open_store,
+};
+pub use teammy_config as config;
+pub use teammy_kernel::{
+    Batch, Bytes, Cx, DataPacket, Datastore, Durability, Error, Factory, FromPacket, History, Hooks,
+    InCallPlugin, InCallPluginMetadata, IntoPayload, Json, Lifecycle, Llm, LlmError, LlmMessage, LlmProvider,
+    LlmRequest, LlmResponse, MeetingEngine, MeetingId, MeetingMetadata, Model, Name, Payload,
+    PersistenceProvider, Producer, Publish, Receive, Role, Seq, ShutdownCx, Store, Tick, Timestamp, chain, data,
+    graph, log::From, name, packet, store,
+};
+
+/// The plugins that this build ships.
+pub mod plugins {
+    pub use teammy_plugins::*;
+}

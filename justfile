@@ -1,0 +1,54 @@
+# What people do here. `just` without a recipe lists them; every recipe is a command that can be typed as well.
+
+# The list of recipes.
+_default:
+    @just --list --unsorted
+
+# Replay the sample meeting through the kernel, with a database in memory.
+demo *OPTIONS:
+    cargo run -- replay samples/standup.jsonl --db mem:// {{ OPTIONS }}
+
+# Run every test; `just test PACKAGE` runs one package's, which is fast for all but `teammy` and `teammy-actors`.
+test PACKAGE="":
+    cargo test {{ if PACKAGE == "" { "--workspace" } else { "--package " + PACKAGE } }}
+
+# Format what is ours.
+fmt:
+    cargo fmt --all
+
+# What clippy and rustfmt have against it; warnings are errors.
+lint:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets --all-features -- -D warnings
+
+# Build the documentation; a broken link is an error.
+doc *OPTIONS:
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --all-features {{ OPTIONS }}
+
+# Check that every feature builds alone. `surrealdb` alone compiles SurrealDB once more, which takes minutes.
+features:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    check() { echo "-- cargo check $*"; cargo check --quiet --lib "$@"; }
+    features() { sed -n '/^\[features\]/,/^\[[^f]/ s/^\([a-z0-9-]*\) = .*/\1/p' "$1" | grep -vx default; }
+    check --package teammy-kernel
+    for feature in $(features kernel/Cargo.toml); do check --package teammy-kernel --features "$feature"; done
+    for manifest in plugins/*/Cargo.toml; do
+        check --manifest-path "$manifest" --no-default-features
+    done
+    check --package teammy-actors --no-default-features
+    for feature in $(features actors/Cargo.toml); do
+        check --package teammy-actors --no-default-features --features "$feature"
+    done
+    check --package teammy --no-default-features
+    for feature in $(features Cargo.toml); do
+        check --package teammy --no-default-features --features "$feature"
+    done
+
+# Licences, advisories and sources of the dependencies; needs cargo-deny.
+deny:
+    cargo deny check
+
+# All that must hold before a change is taken, with the time of each step.
+ci:
+    .ci/run
