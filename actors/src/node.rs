@@ -164,8 +164,10 @@ impl Node {
             return Err(Error::ShutDown);
         }
         self.meetings.lock().insert(id.clone(), meeting.clone());
-        if meeting.is_over() {
+        if meeting.has_stopped() {
+            // Its end may have been told before it was on the list.
             self.meetings.lock().remove(&id);
+            meeting.shared().gone("its actor failed");
         }
         Ok(meeting)
     }

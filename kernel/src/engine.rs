@@ -3,7 +3,10 @@
 mod datastore;
 mod llm;
 
-pub use datastore::{Datastore, Error as DatastoreError, History, KeyValue, PersistenceProvider, ReadError, ReadFuture};
+pub(crate) use datastore::key_value_bytes;
+pub use datastore::{
+    Datastore, Error as DatastoreError, History, KeyValue, PersistenceProvider, ReadError, ReadFuture,
+};
 pub use llm::{
     Error as LlmError, Llm, LlmProvider, Message as LlmMessage, Model, Request as LlmRequest,
     Response as LlmResponse, Role, SharedLlm, Usage,

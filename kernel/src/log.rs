@@ -16,6 +16,7 @@
 //! * A hand-on is one unit in that queue: cursor, state, keys, outputs and dead letters are stored together or not at all.
 //! * A durable packet leaves the tail only when it is stored; a volatile one that leaves before an instance saw it is
 //!   counted in that instance's gap.
+//! * While too much waits to be stored, no instance gets more to work on: the store's pace is the meeting's.
 //! * An instance has at most one batch in flight: its credit. It comes back with [`HandOn::done`].
 
 mod commit;
@@ -49,11 +50,13 @@ pub struct Limits {
     /// The most bytes of packets that the tail keeps for instances that are behind. Durable packets that are not
     /// stored yet come on top; the door bounds those.
     pub tail_bytes: usize,
+    /// How many bytes may wait to be stored before no instance gets more to work on.
+    pub backlog_bytes: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { batch_packets: 256, batch_bytes: 1 << 20, tail_bytes: 16 << 20 }
+        Self { batch_packets: 256, batch_bytes: 1 << 20, tail_bytes: 16 << 20, backlog_bytes: 16 << 20 }
     }
 }
 
@@ -379,7 +382,7 @@ impl MeetingLog {
     /// The next thing to do for an instance.
     pub fn deliver(&mut self, slot: Slot) -> Delivery {
         let instance = &mut self.instances[slot.0];
-        if !instance.has_credit() {
+        if !instance.has_credit() || self.queue.bytes() >= self.limits.backlog_bytes {
             return Delivery::Idle;
         }
         if let Some(batch) = instance.send_again() {

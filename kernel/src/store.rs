@@ -6,7 +6,7 @@
 //! applied only if the row holds that epoch and the number before. So an owner that has been replaced cannot write,
 //! a commit that is sent twice is applied once, and what is stored is always a prefix of what the owner issued.
 //!
-//! Every store must pass [`conformance`] (feature `testing`).
+//! Every store must pass the suite in module `conformance` (feature `testing`).
 
 #[cfg(any(test, feature = "testing"))]
 pub mod conformance;
@@ -177,7 +177,8 @@ impl Commit {
 pub enum Outcome {
     /// It is stored, now or by an earlier try.
     Applied,
-    /// Another owner has the meeting (or nobody has: the row is gone); nothing of the commit is stored.
+    /// Another owner has the meeting (or nobody has: the row is gone). Nothing of the commit is stored by this call; if it
+    /// was sent before and the answer was lost, it may have been stored then, before the other owner came.
     Fenced,
     /// The row holds another number than the one before; nothing of the commit is stored. A writer that issues one
     /// commit after the other never sees it.

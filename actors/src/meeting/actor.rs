@@ -29,6 +29,9 @@ pub(crate) struct Args {
     pub(crate) instances: Vec<Name>,
 }
 
+/// What those hear who come while, or after, the meeting is let go of.
+const SHUTTING_DOWN: &str = "the node is shutting down";
+
 pub(crate) struct MeetingActor;
 
 pub(crate) struct Meeting {
@@ -58,6 +61,7 @@ impl Actor for MeetingActor {
             batch_packets: settings.batch_packets,
             batch_bytes: settings.batch_bytes,
             tail_bytes: settings.tail_bytes,
+            backlog_bytes: settings.backlog_bytes,
         };
         let log = MeetingLog::new(&args.record, Seq::ZERO, limits);
         let mut meeting = Meeting {
@@ -134,7 +138,7 @@ impl Meeting {
             Message::End { reply } => self.end(reply),
             Message::EndDeadline => self.end_deadline(),
             Message::Stop { reply } => {
-                self.shared.gone("the node is shutting down");
+                self.shared.close(SHUTTING_DOWN);
                 self.stopping = Some(reply);
             }
             Message::Unstored { reply } => {

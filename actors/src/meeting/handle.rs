@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use parking_lot::Mutex;
-use ractor::ActorRef;
+use ractor::{ActorRef, ActorStatus};
 use teammy_kernel::{Durability, MeetingId, MeetingMetadata, Name, Publish, Seq, graph::Graph, log::From};
 use tokio::sync::oneshot;
 
@@ -25,10 +25,16 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// This node no longer runs the meeting: says so to everybody who waits for something of it.
-    pub(crate) fn gone(&self, reason: impl Into<Arc<str>>) -> Error {
+    /// This node is about to let go of the meeting: nothing more comes in.
+    pub(crate) fn close(&self, reason: &str) -> Error {
         let error = Error::Gone { meeting: self.metadata.id.clone(), reason: reason.into() };
         self.door.close(error.clone());
+        error
+    }
+
+    /// This node no longer runs the meeting: says so to everybody who waits for something of it.
+    pub(crate) fn gone(&self, reason: &str) -> Error {
+        let error = self.close(reason);
         self.published.over(Over::Gone(error.clone()));
         error
     }
@@ -206,9 +212,8 @@ impl MeetingRef {
         self.actor.kill();
     }
 
-    /// Whether nothing more comes of it.
-    pub(crate) fn is_over(&self) -> bool {
-        self.shared.published.progress().borrow().over.is_some()
+    pub(crate) fn has_stopped(&self) -> bool {
+        matches!(self.actor.get_status(), ActorStatus::Stopping | ActorStatus::Stopped)
     }
 
     pub(crate) fn shared(&self) -> &Shared {

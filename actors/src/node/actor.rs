@@ -1,52 +1,76 @@
 //! The supervisor at the root.
 
+use std::sync::Arc;
+
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
+use teammy_kernel::Store;
+use tokio::sync::oneshot;
 use tracing::error;
 
 use super::Meetings;
+use crate::persistence::{self, PersistenceActor};
 
-/// The node's actor is told nothing: it supervises.
-pub(crate) enum Message {}
+pub(crate) enum Message {
+    /// Where the persistence actor is.
+    Persistence(oneshot::Sender<ActorRef<persistence::Message>>),
+}
 
 impl ractor::Message for Message {}
 
 pub(crate) struct NodeActor;
 
+pub(crate) struct State {
+    meetings: Meetings,
+    persistence: ActorRef<persistence::Message>,
+}
+
 impl Actor for NodeActor {
     type Msg = Message;
-    type State = Meetings;
-    type Arguments = Meetings;
+    type State = State;
+    type Arguments = (Meetings, Arc<dyn Store>);
 
     async fn pre_start(
         &self,
-        _: ActorRef<Message>,
-        meetings: Meetings,
-    ) -> Result<Meetings, ActorProcessingErr> {
-        Ok(meetings)
+        myself: ActorRef<Message>,
+        (meetings, store): (Meetings, Arc<dyn Store>),
+    ) -> Result<State, ActorProcessingErr> {
+        let supervisor = myself.get_cell();
+        let (persistence, _) =
+            PersistenceActor::spawn_linked(None, PersistenceActor, store, supervisor).await?;
+        Ok(State { meetings, persistence })
     }
 
     async fn handle(
         &self,
         _: ActorRef<Message>,
         message: Message,
-        _: &mut Meetings,
+        state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
-        match message {}
+        let Message::Persistence(reply) = message;
+        let _ = reply.send(state.persistence.clone());
+        Ok(())
     }
 
     async fn handle_supervisor_evt(
         &self,
         _: ActorRef<Message>,
         event: SupervisionEvent,
-        meetings: &mut Meetings,
+        state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
         let (who, failure) = match event {
-            SupervisionEvent::ActorFailed(who, failure) => (who, Some(failure.to_string())),
-            SupervisionEvent::ActorTerminated(who, _, _) => (who, None),
+            SupervisionEvent::ActorFailed(who, failure) => (who.get_id(), Some(failure.to_string())),
+            SupervisionEvent::ActorTerminated(who, _, _) => (who.get_id(), None),
             _ => return Ok(()),
         };
-        let mut meetings = meetings.lock();
-        let meeting = meetings.values().find(|meeting| meeting.actor_id() == who.get_id()).cloned();
+        if who == state.persistence.get_id() {
+            error!(error = failure, "persistence failed: every meeting of this node stops");
+            for (_, meeting) in state.meetings.lock().drain() {
+                meeting.kill("the node's persistence failed");
+            }
+            return Ok(());
+        }
+        let mut meetings = state.meetings.lock();
+        let meeting = meetings.values().find(|meeting| meeting.actor_id() == who).cloned();
         if let Some(meeting) = meeting {
             meetings.remove(meeting.id());
             drop(meetings);
@@ -55,11 +79,6 @@ impl Actor for NodeActor {
             }
             // One that ended or was let go of has said so; this is for one that could not.
             meeting.shared().gone("its actor failed");
-        } else if let Some(failure) = failure {
-            error!(error = failure, "an actor of the node failed");
-            for (_, meeting) in meetings.drain() {
-                meeting.kill("the node's persistence failed");
-            }
         }
         Ok(())
     }

@@ -6,14 +6,19 @@ use parking_lot::Mutex;
 use ractor::Actor;
 use teammy_config::{Config, database};
 use teammy_kernel::{
-    Durability, Factory, LlmProvider, SharedLlm, Store,
+    Durability, Factory, LlmProvider, SharedLlm, Store, chain,
     graph::{self, Declared, Graph, KnownKind},
 };
-use tokio::runtime::{self, Handle};
+use tokio::{
+    runtime::{self, Handle},
+    sync::oneshot,
+};
 use tracing::info;
 
-use super::{Error, Meetings, Node, Resources, Settings, actor::NodeActor};
-use crate::persistence::PersistenceActor;
+use super::{
+    Error, Meetings, Node, Resources, Settings,
+    actor::{self, NodeActor},
+};
 
 /// What a node is made of. What is not given comes from the configuration.
 pub struct Builder {
@@ -151,11 +156,11 @@ impl Builder {
             plugins.insert(name, plugin);
         }
         let meetings = Meetings::default();
-        let failed = |error: ractor::SpawnErr| Error::Start(error.to_string());
-        let (actor, _) = NodeActor::spawn(None, NodeActor, meetings.clone()).await.map_err(failed)?;
-        let cell = actor.get_cell();
-        let persistence = PersistenceActor::spawn_linked(None, PersistenceActor, store.clone(), cell).await;
-        let (persistence, _) = persistence.map_err(failed)?;
+        let spawned = NodeActor::spawn(None, NodeActor, (meetings.clone(), store.clone())).await;
+        let (actor, _) = spawned.map_err(|error| failed(&error))?;
+        let (reply, persistence) = oneshot::channel();
+        actor.cast(actor::Message::Persistence(reply)).map_err(|error| failed(&error))?;
+        let persistence = persistence.await.map_err(|error| failed(&error))?;
         info!(instances = plugins.len(), "node started");
         let resources = Resources {
             graph,
@@ -188,6 +193,10 @@ fn declared(plugin: &teammy_config::Plugin) -> Declared {
 
 fn durability(is_durable: bool) -> Durability {
     if is_durable { Durability::Durable } else { Durability::Volatile }
+}
+
+fn failed(error: &(dyn std::error::Error + 'static)) -> Error {
+    Error::Start(chain(error))
 }
 
 fn plugin_threads(threads: usize) -> Result<runtime::Runtime, Error> {
@@ -227,6 +236,8 @@ async fn open(config: &teammy_config::Database, url: &database::Url) -> Result<A
         database: config.database.clone(),
         username: config.username.clone(),
         password: config.password.as_ref().map(|password| password.expose_secret().to_owned()),
+        block_cache: Some(config.block_cache.bytes()),
+        memtable: Some(config.memtable.bytes()),
     };
     let store = crate::surreal::open(options).await.map_err(|error| Error::Open(Box::new(error)))?;
     Ok(Arc::new(store))

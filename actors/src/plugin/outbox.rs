@@ -30,6 +30,7 @@ struct Pending {
     keys: Vec<KeyValue>,
     outputs: Vec<Output>,
     dead_letters: Vec<DeadLetter>,
+    bytes: usize,
     is_empty: bool,
 }
 
@@ -56,15 +57,27 @@ impl Outbox {
         Self { meeting, slot, life, output, overlay, pending }
     }
 
-    /// Adds what a hook made.
+    /// Adds what a hook made. What is here is one unit, and a unit is stored in one piece: so it is handed on before it
+    /// grows large.
     pub(crate) fn push(&self, made: Made) {
+        const LARGE: usize = 1 << 20;
         let mut pending = self.pending.lock();
+        pending.bytes += made.output.as_ref().map_or(0, |output| output.payload.len());
+        pending.bytes += made
+            .keys
+            .iter()
+            .map(|(key, value)| key.len() + value.as_ref().map_or(0, |v| v.len()))
+            .sum::<usize>();
         pending.is_empty = false;
         pending.cursor = made.cursor;
         pending.state = made.state.or(pending.state.take());
         pending.keys.extend(made.keys);
         pending.outputs.extend(made.output);
         pending.dead_letters.extend(made.dead_letters);
+        if pending.bytes >= LARGE {
+            let cursor = pending.cursor;
+            self.send(&mut pending, cursor, None, false);
+        }
     }
 
     /// Hands on what is here, if anything is.

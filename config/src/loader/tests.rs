@@ -38,7 +38,7 @@ fn the_defaults_are_these() {
     assert_eq!((config.database.namespace.as_str(), config.database.database.as_str()), ("teammy", "teammy"));
     assert!(config.database.username.is_none() && config.database.password.is_none());
     assert_eq!(config.database.block_cache, Size::mib(64));
-    assert_eq!(config.database.memtable, Size::mib(32));
+    assert_eq!(config.database.memtable, Size::mib(64));
     assert_eq!(config.delivery.batch_packets.get(), 256);
     assert_eq!(config.delivery.batch_bytes, Size::mib(1));
     assert_eq!(config.delivery.tail_bytes, Size::mib(16));
@@ -54,7 +54,7 @@ fn the_defaults_are_these() {
         (Duration::from_millis(100), seconds(5))
     );
     assert_eq!(config.limits.packet_bytes, Size::mib(1));
-    assert_eq!(config.log.filter, "warn");
+    assert_eq!(config.log.filter, "warn,surrealkv::lsm=error");
     assert_eq!(config.sources, []);
     assert_eq!(config.plugins, None);
 }

@@ -42,6 +42,15 @@ pub enum Error {
         /// The value's size in bytes of JSON.
         bytes: usize,
     },
+    /// The hook writes too much at once.
+    #[error(
+        "the hook has written {bytes} bytes of keys and values; the limit for one hook is {}",
+        Datastore::MAX_WRITTEN_BYTES
+    )]
+    Written {
+        /// What it has written, this write included.
+        bytes: usize,
+    },
     /// The value has no JSON form.
     #[error("the value of {key:?} cannot be written as JSON")]
     Encode {
@@ -173,6 +182,8 @@ pub trait PersistenceProvider: Send + Sync + 'static {
 #[derive(Default)]
 struct Buffer {
     writes: BTreeMap<String, Option<Arc<str>>>,
+    /// What was written, overwritten values included.
+    bytes: usize,
     /// The packet the hook runs on: what history is counted back from.
     at: Option<(Seq, Timestamp)>,
 }
@@ -195,6 +206,8 @@ impl Datastore {
     pub const MAX_KEY_BYTES: usize = 512;
     /// The largest value in bytes of JSON.
     pub const MAX_VALUE_BYTES: usize = 1024 * 1024;
+    /// The most that one hook may write, in bytes of keys and values: it is stored in one piece.
+    pub const MAX_WRITTEN_BYTES: usize = 4 * 1024 * 1024;
 
     /// A datastore over a provider.
     pub fn new(provider: Arc<dyn PersistenceProvider>) -> Self {
@@ -225,7 +238,7 @@ impl Datastore {
     /// Sets a key, as part of the running hook's commit.
     ///
     /// # Errors
-    /// [`Error::Key`], [`Error::Value`] and [`Error::Encode`] as they say.
+    /// [`Error::Key`], [`Error::Value`], [`Error::Written`] and [`Error::Encode`] as they say.
     pub fn set<T: Serialize + ?Sized>(&self, key: &str, value: &T) -> Result<(), Error> {
         check_key(key)?;
         let json =
@@ -233,17 +246,26 @@ impl Datastore {
         if json.len() > Self::MAX_VALUE_BYTES {
             return Err(Error::Value { key: key.to_owned(), bytes: json.len() });
         }
-        self.buffer().writes.insert(key.to_owned(), Some(json.into()));
-        Ok(())
+        self.write(key, Some(json.into()))
     }
 
     /// Deletes a key, as part of the running hook's commit; one that isn't there is no error.
     ///
     /// # Errors
-    /// [`Error::Key`].
+    /// [`Error::Key`] and [`Error::Written`].
     pub fn delete(&self, key: &str) -> Result<(), Error> {
         check_key(key)?;
-        self.buffer().writes.insert(key.to_owned(), None);
+        self.write(key, None)
+    }
+
+    fn write(&self, key: &str, value: Option<Arc<str>>) -> Result<(), Error> {
+        let mut buffer = self.buffer();
+        let bytes = buffer.bytes + bytes(key, value.as_ref());
+        if bytes > Self::MAX_WRITTEN_BYTES {
+            return Err(Error::Written { bytes });
+        }
+        buffer.bytes = bytes;
+        buffer.writes.insert(key.to_owned(), value);
         Ok(())
     }
 
@@ -290,6 +312,7 @@ impl Datastore {
     pub fn begin(&self, seq: Seq, timestamp: Timestamp) {
         let mut buffer = self.buffer();
         buffer.writes.clear();
+        buffer.bytes = 0;
         buffer.at = Some((seq, timestamp));
     }
 
@@ -301,6 +324,15 @@ impl Datastore {
         }
         std::mem::take(&mut buffer.writes).into_iter().collect()
     }
+}
+
+/// What a write counts against limits in bytes.
+pub(crate) fn key_value_bytes((key, value): &KeyValue) -> usize {
+    bytes(key, value.as_ref())
+}
+
+fn bytes(key: &str, value: Option<&Arc<str>>) -> usize {
+    key.len() + value.map_or(0, |value| value.len())
 }
 
 fn check_key(key: &str) -> Result<(), Error> {

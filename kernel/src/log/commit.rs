@@ -50,6 +50,20 @@ pub(super) enum Item {
     Status(MeetingStatus),
 }
 
+impl Item {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Packet { packet, .. } => packet.cost(),
+            Self::Unit(unit) => {
+                let outputs = unit.outputs.iter().map(|packet| packet.cost());
+                let keys = unit.keys.iter().map(crate::engine::key_value_bytes);
+                outputs.chain(keys).sum()
+            }
+            Self::Status(_) => 0,
+        }
+    }
+}
+
 /// What an instance's hooks made, and its row after it.
 #[derive(Debug)]
 pub(super) struct Unit {
@@ -94,6 +108,8 @@ pub(super) struct CommitQueue {
     reserved: Seq,
     status: MeetingStatus,
     items: VecDeque<Item>,
+    /// What the items hold, those of the commit in flight included.
+    bytes: usize,
     /// How many items, from the front, are in the commit in flight.
     taken: usize,
     in_flight: Option<(Seq, MeetingStatus)>,
@@ -102,7 +118,7 @@ pub(super) struct CommitQueue {
 impl CommitQueue {
     /// The most packets that one commit stores, give or take a unit's outputs.
     const MAX_PACKETS: usize = 1024;
-    /// The most bytes of packets that one commit stores, give or take a unit's outputs.
+    /// The most bytes of packets and keys that one commit stores, give or take a unit's.
     const MAX_BYTES: usize = 4 << 20;
 
     pub(super) fn new(record: &MeetingRecord) -> Self {
@@ -112,6 +128,7 @@ impl CommitQueue {
             reserved: record.reserved,
             status: record.status,
             items: VecDeque::new(),
+            bytes: 0,
             taken: 0,
             in_flight: None,
         }
@@ -133,7 +150,12 @@ impl CommitQueue {
         !self.items.is_empty()
     }
 
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     pub(super) fn push(&mut self, item: Item) {
+        self.bytes += item.bytes();
         self.items.push_back(item);
     }
 
@@ -163,14 +185,13 @@ impl CommitQueue {
                 break;
             }
             taken += 1;
+            bytes += item.bytes();
             match item {
                 Item::Packet { packet, .. } => {
-                    bytes += packet.cost();
                     commit.packets.push(packet.clone());
                 }
                 Item::Status(status) => commit.status = *status,
                 Item::Unit(unit) => {
-                    bytes += unit.outputs.iter().map(|packet| packet.cost()).sum::<usize>();
                     commit.packets.extend(unit.outputs.iter().cloned());
                     commit.dead_letters.extend(unit.dead_letters.iter().cloned());
                     for (key, value) in &unit.keys {
@@ -229,6 +250,7 @@ impl CommitQueue {
         self.status = status;
         let mut committed = Committed { reserved, status, ..Committed::default() };
         for item in self.items.drain(..std::mem::take(&mut self.taken)) {
+            self.bytes -= item.bytes();
             match item {
                 Item::Packet { packet, external } => {
                     if external {

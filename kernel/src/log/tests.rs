@@ -7,7 +7,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::{MeetingMetadata, Payload, Timestamp};
 
-const LIMITS: Limits = Limits { batch_packets: 4, batch_bytes: 4_000, tail_bytes: 2_000 };
+const LIMITS: Limits =
+    Limits { batch_packets: 4, batch_bytes: 4_000, tail_bytes: 2_000, backlog_bytes: 1 << 20 };
 
 fn name(text: &str) -> Name {
     Name::new(text).unwrap()
@@ -319,6 +320,31 @@ fn a_cursor_alone_may_wait() {
     assert_eq!(world.log.due(Seq(Sequencer::BLOCK + 1)), Due::Now, "a reservation may not");
     world.publish("x");
     assert_eq!(world.log.due(Seq(Sequencer::BLOCK)), Due::Now);
+}
+
+#[test]
+fn nobody_gets_more_to_work_on_while_the_backlog_is_full() {
+    let mut world = World::new();
+    world.log.limits.backlog_bytes = 1_000;
+    for _ in 0..10 {
+        world.publish("x");
+    }
+    assert!(!world.deliver(0), "{} bytes wait to be stored", world.log.queue.bytes());
+    while world.commit() {}
+    assert!(world.deliver(0));
+    world.settle();
+    world.finish();
+    world.check();
+}
+
+#[test]
+fn a_state_that_is_too_large_is_named() {
+    let mut world = World::new();
+    world.settle();
+    let state = StateRef::new("x".repeat(StateRef::MAX_BYTES));
+    world.log.hand_on(Slot(1), HandOn { cursor: Seq(1), state: Some(state), ..HandOn::default() });
+    let (_, unwritable) = world.log.next_commit(Seq(Sequencer::BLOCK)).unwrap();
+    assert_eq!(unwritable[0].1.to_string(), "the state is 1048578 bytes of JSON; the limit is 1048576");
 }
 
 #[test]

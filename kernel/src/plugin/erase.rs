@@ -17,6 +17,12 @@ pub enum StateError {
     /// The state has no JSON form, such as a map whose keys are not strings.
     #[error("the state cannot be written as JSON")]
     Encode(#[source] serde_json::Error),
+    /// The state is too large to be stored with every change.
+    #[error("the state is {bytes} bytes of JSON; the limit is {}", StateRef::MAX_BYTES)]
+    TooLarge {
+        /// Its size.
+        bytes: usize,
+    },
     /// What is stored is not of this build's state type.
     #[error("the stored state is not of the plugin's state type")]
     Decode(#[source] serde_json::Error),
@@ -47,12 +53,19 @@ impl StateRef {
         Self(Arc::new(state))
     }
 
+    /// The largest state, in bytes of JSON.
+    pub const MAX_BYTES: usize = 1 << 20;
+
     /// It as JSON text.
     ///
     /// # Errors
-    /// [`StateError::Encode`].
+    /// [`StateError::Encode`] and [`StateError::TooLarge`].
     pub fn to_json(&self) -> Result<String, StateError> {
-        self.0.to_json()
+        let json = self.0.to_json()?;
+        if json.len() > Self::MAX_BYTES {
+            return Err(StateError::TooLarge { bytes: json.len() });
+        }
+        Ok(json)
     }
 
     /// Whether both are the same value in memory: a hook that changed nothing gives back the state it got.

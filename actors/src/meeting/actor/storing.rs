@@ -9,7 +9,7 @@ use teammy_kernel::{
 };
 use tracing::{error, info, warn};
 
-use super::Meeting;
+use super::{Meeting, SHUTTING_DOWN};
 use crate::{
     meeting::{message::Message, readers::Over},
     persistence,
@@ -117,6 +117,7 @@ impl Meeting {
         }
         let busy = self.log.slots().any(|slot| self.log.view(slot).has_batch);
         if !busy && self.log.is_stored(self.shared.door.wanted_reservation()) {
+            self.shared.gone(SHUTTING_DOWN);
             if let Some(reply) = self.stopping.take() {
                 let _ = reply.send(());
             }

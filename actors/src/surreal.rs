@@ -1,0 +1,423 @@
+//! The store in SurrealDB: embedded in a directory or in memory, or on a server.
+//!
+//! # Where things are
+//! Record ids are arrays, so that whatever belongs to one meeting lies side by side and history is a range scan:
+//!
+//! | record | columns |
+//! |---|---|
+//! | `meeting:[id]` | `epoch`, `commit`, `reserved`, `status`, `metadata` (an object) |
+//! | `packet:[meeting, seq]` | `source`, `timestamp`, `received_at`, `form` (`bytes`, `text` or `json`), `payload` (bytes or a string); where there are any: `participant`, `producer` (`id`, `number`), `causes` |
+//! | `state:[meeting, instance]` | `cursor`, `joined`, `status`, and the `state` as JSON text once there is one |
+//! | `kv:[meeting, instance, key]` | `value`, as JSON text |
+//! | `dead_letter:[meeting, instance, seq]` | `source`, `tries`, `error`, `at` |
+//! | `teammy:schema` | `version` |
+//!
+//! JSON stays text, as everywhere: SurrealDB's numbers are not JSON's. By hand one reads it with a function, for example
+//! `SELECT timestamp, participant, encoding::json::decode(payload) AS said FROM packet:['Bed015', 1]..['Bed015', 100]
+//! WHERE source = 'transcription'`. Tables are schemaless: this module is their only writer, and checking each column
+//! again would cost each commit.
+//!
+//! # Invariants
+//! - Nothing that comes from outside is ever written into a query's text; it is bound. The texts are constants.
+//! - A commit is one transaction, and it **writes** the row of each meeting that it applies. SurrealDB's transactions
+//!   are snapshot-isolated: two that write the same row conflict, one that only reads it sees nothing. So a claim and a
+//!   commit of the same meeting can't both go through on the same snapshot, which is what fencing rests on.
+//! - A transaction that lost a conflict has done nothing, so it is tried again here; whoever calls sees a conflict only
+//!   when many in a row were lost.
+//! - No type of SurrealDB's leaves this module.
+
+mod commit;
+mod error;
+mod link;
+mod packets;
+mod rows;
+
+use std::{fmt, sync::Arc};
+
+use futures::FutureExt;
+use parking_lot::RwLock;
+use surrealdb::{
+    IndexedResults,
+    types::{Value, Variables},
+};
+use teammy_kernel::{
+    DataPacket, MeetingId, MeetingMetadata, Name, Seq, Store,
+    store::{self, Commit, DeadLetter, InstanceRecord, MeetingRecord, Outcome, PacketQuery, StoreFuture},
+};
+use tokio::time::Duration;
+
+use self::{
+    error::Closed,
+    link::Link,
+    rows::{Failure, Row},
+};
+
+pub use error::OpenError;
+
+/// The schema that this module reads and writes; a database says in `teammy:schema` which one it holds.
+const SCHEMA: i64 = 1;
+
+/// How to open a store.
+#[derive(Clone)]
+pub struct Options {
+    /// `mem://`, `surrealkv://DIRECTORY`, `ws://HOST:PORT` or `wss://HOST:PORT`.
+    pub url: String,
+    /// SurrealDB's namespace.
+    pub namespace: String,
+    /// The database in it.
+    pub database: String,
+    /// Who to sign in as, as a root user of a server; embedded databases have no users.
+    pub username: Option<String>,
+    /// The password.
+    pub password: Option<String>,
+    /// For `surrealkv://`, the most bytes that read blocks may take in memory; [`Options::BLOCK_CACHE`] if not given.
+    pub block_cache: Option<u64>,
+    /// For `surrealkv://`, the bytes of writes that gather in memory before they go to a table on disk;
+    /// [`Options::MEMTABLE`] if not given. One commit may take half of it. After a crash a directory may not open with
+    /// much less than it was written with; then the old size helps.
+    pub memtable: Option<u64>,
+}
+
+impl Options {
+    /// The default of [`Options::block_cache`]: 64 MiB. SurrealKV's own is up to half of the machine's memory, which a
+    /// library may not take from its host.
+    pub const BLOCK_CACHE: u64 = 64 << 20;
+    /// The default of [`Options::memtable`]: 64 MiB. SurrealKV's own follows the machine's memory, up to 4 GiB.
+    pub const MEMTABLE: u64 = 64 << 20;
+
+    /// Options for a URL, everything else as by default.
+    pub fn new(url: impl Into<String>) -> Self {
+        Self {
+            url: url.into(),
+            namespace: "teammy".to_owned(),
+            database: "teammy".to_owned(),
+            username: None,
+            password: None,
+            block_cache: None,
+            memtable: None,
+        }
+    }
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("url", &link::without_credentials(&self.url))
+            .field("namespace", &self.namespace)
+            .field("database", &self.database)
+            .field("username", &self.username)
+            .field("password", &self.password.as_ref().map(|_| "…"))
+            .field("block_cache", &self.block_cache)
+            .field("memtable", &self.memtable)
+            .finish()
+    }
+}
+
+/// Opens a store, and makes its tables where they aren't there yet.
+///
+/// A directory is made with its parents. It is held by one process at a time, until [`Store::close`] has ended.
+///
+/// # Errors
+/// [`OpenError`] says for each case what to do about it.
+pub async fn open(options: Options) -> Result<SurrealStore, OpenError> {
+    let url = link::without_credentials(&options.url);
+    let link = link::open(&options).await?;
+    match prepare(&link, &url).await {
+        Ok(()) => {
+            let transaction = link::largest_transaction(&options);
+            let link = RwLock::new(Some(Arc::new(link)));
+            Ok(SurrealStore { inner: Arc::new(Inner { url, transaction, link }) })
+        }
+        Err(error) => {
+            // So that whoever meets a newer schema may look at it with another program at once.
+            link.close().await.ok();
+            Err(error)
+        }
+    }
+}
+
+/// Checks the schema's version and defines what is missing.
+async fn prepare(link: &Link, url: &str) -> Result<(), OpenError> {
+    const READ_VERSION: &str =
+        "DEFINE TABLE IF NOT EXISTS teammy SCHEMALESS; SELECT VALUE version FROM teammy:schema";
+    const DEFINE: &str = "BEGIN;
+        DEFINE TABLE IF NOT EXISTS meeting SCHEMALESS;
+        DEFINE TABLE IF NOT EXISTS packet SCHEMALESS;
+        DEFINE TABLE IF NOT EXISTS state SCHEMALESS;
+        DEFINE TABLE IF NOT EXISTS kv SCHEMALESS;
+        DEFINE TABLE IF NOT EXISTS dead_letter SCHEMALESS;
+        UPSERT teammy:schema SET version = $version RETURN NONE;
+        COMMIT";
+    let failed = |error: AttemptError| OpenError::Failed {
+        url: url.to_owned(),
+        cause: match error {
+            AttemptError::Database(error) => Box::new(error),
+            AttemptError::Values(cause) => cause,
+        },
+    };
+    let found = async {
+        let mut found = attempt(link, READ_VERSION, || Ok(Variables::new())).await?;
+        Ok(found.take::<Vec<i64>>(1)?)
+    };
+    match found.await.map_err(failed)?.first() {
+        Some(&found) if found > SCHEMA => {
+            return Err(OpenError::NewerSchema { url: url.to_owned(), found, known: SCHEMA });
+        }
+        Some(&SCHEMA) => return Ok(()),
+        _ => {}
+    }
+    let version = || Ok(variables([("version", Value::Number(SCHEMA.into()))]));
+    attempt(link, DEFINE, version).await.map(drop).map_err(failed)
+}
+
+/// Meetings in SurrealDB. A clone is the same store.
+#[derive(Clone)]
+pub struct SurrealStore {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    url: String,
+    /// The most bytes that one transaction may take.
+    transaction: u64,
+    // Empty once the store is closed.
+    link: RwLock<Option<Arc<Link>>>,
+}
+
+impl fmt::Debug for SurrealStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SurrealStore").field("url", &self.inner.url).finish_non_exhaustive()
+    }
+}
+
+const CREATE: &str = "CREATE $id CONTENT $row RETURN NONE";
+const CLAIM: &str = "UPDATE $id SET epoch += 1, reserved += $reserve RETURN AFTER";
+const READ: &str = "SELECT * FROM $id";
+const READ_MEETINGS: &str = "SELECT id FROM meeting";
+
+/// How often a transaction that lost a conflict is tried again. Of those that conflict one goes through, so this is
+/// how many writers of one meeting may be met in a row.
+const RETRIES: u32 = 12;
+const FIRST_BACKOFF: Duration = Duration::from_millis(1);
+const LONGEST_BACKOFF: Duration = Duration::from_millis(100);
+
+/// Runs a query, again while it loses conflicts. The variables are made anew each time, so that a first success, which
+/// is the rule, copies nothing for a second try.
+async fn attempt(
+    link: &Link,
+    text: &'static str,
+    variables: impl Fn() -> Result<Variables, Failure>,
+) -> Result<IndexedResults, AttemptError> {
+    let mut backoff = FIRST_BACKOFF;
+    for _ in 0..RETRIES {
+        match link.query(text, variables()?).await {
+            Err(error) if error::is_conflict(&error) => {}
+            result => return Ok(result?),
+        }
+        tokio::time::sleep(backoff).await;
+        backoff = LONGEST_BACKOFF.min(backoff * 2);
+    }
+    Ok(link.query(text, variables()?).await?)
+}
+
+/// Why a query did not give an answer.
+enum AttemptError {
+    /// The database said so.
+    Database(surrealdb::Error),
+    /// What was to be written cannot be.
+    Values(Failure),
+}
+
+impl From<surrealdb::Error> for AttemptError {
+    fn from(error: surrealdb::Error) -> Self {
+        Self::Database(error)
+    }
+}
+
+impl From<Failure> for AttemptError {
+    fn from(error: Failure) -> Self {
+        Self::Values(error)
+    }
+}
+
+impl AttemptError {
+    fn into_store(self, doing: impl FnOnce() -> String) -> store::Error {
+        match self {
+            Self::Database(error) => error::store_error(doing(), error),
+            Self::Values(cause) => store::Error::Failed { doing: doing(), cause },
+        }
+    }
+}
+
+/// The rows of a result's statement, whatever its place: which places `BEGIN` and `COMMIT` take is not ours to know.
+fn rows_of(results: &mut IndexedResults) -> Result<Vec<Value>, surrealdb::Error> {
+    for statement in 0..results.num_statements() {
+        if let Value::Array(rows) = results.take::<Value>(statement)? {
+            return Ok(rows.into_vec());
+        }
+    }
+    Ok(Vec::new())
+}
+
+fn variables<const N: usize>(of: [(&str, Value); N]) -> Variables {
+    of.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+impl SurrealStore {
+    fn link(&self, doing: impl FnOnce() -> String) -> Result<Arc<Link>, store::Error> {
+        let link = self.inner.link.read().clone();
+        link.ok_or_else(|| store::Error::Failed { doing: doing(), cause: Box::new(Closed) })
+    }
+
+    /// Runs a query of one statement and takes each row of its answer.
+    async fn read<T>(
+        &self,
+        text: &'static str,
+        variables: impl Fn() -> Result<Variables, Failure>,
+        doing: impl Fn() -> String,
+        take: impl Fn(Row) -> Result<T, Failure>,
+    ) -> Result<Vec<T>, store::Error> {
+        let link = self.link(&doing)?;
+        let answer = async {
+            let rows = rows_of(&mut attempt(&link, text, variables).await?)?;
+            Ok(rows.into_iter().map(|row| take(Row::new(row)?)).collect::<Result<Vec<T>, Failure>>()?)
+        };
+        answer.await.map_err(|error: AttemptError| error.into_store(&doing))
+    }
+
+    async fn create_meeting(
+        &self,
+        metadata: MeetingMetadata,
+        reserve: Seq,
+    ) -> Result<MeetingRecord, store::Error> {
+        let row = MeetingRecord::first(metadata, reserve);
+        let id = &row.metadata.id;
+        let doing = || format!("creating meeting {id}");
+        let link = self.link(doing)?;
+        let values = || Ok(variables([("id", rows::meeting_id(id)), ("row", rows::meeting_row(&row)?)]));
+        match attempt(&link, CREATE, values).await {
+            Ok(_) => Ok(row),
+            Err(AttemptError::Database(error)) if error.is_already_exists() => {
+                Err(store::Error::Exists(row.metadata.id))
+            }
+            Err(error) => Err(error.into_store(doing)),
+        }
+    }
+
+    async fn claim_meeting(&self, meeting: MeetingId, reserve: u64) -> Result<MeetingRecord, store::Error> {
+        let values =
+            || Ok(variables([("id", rows::meeting_id(&meeting)), ("reserve", rows::number(reserve)?)]));
+        let doing = || format!("claiming meeting {meeting}");
+        let claimed = self.read(CLAIM, values, doing, Row::meeting).await?.pop();
+        claimed.ok_or(store::Error::NotFound(meeting))
+    }
+
+    /// The highest seq that may be stored of a meeting; 0 if there is no such meeting.
+    async fn log_end(&self, meeting: &MeetingId) -> Result<u64, store::Error> {
+        let doing = || format!("reading the end of meeting {meeting}");
+        let end = self.read(READ, || Ok(by_id(rows::meeting_id(meeting))), doing, Row::reserved).await?.pop();
+        Ok(end.unwrap_or(0))
+    }
+}
+
+fn by_id(id: Value) -> Variables {
+    variables([("id", id)])
+}
+
+impl Store for SurrealStore {
+    fn create(&self, metadata: MeetingMetadata, reserve: Seq) -> StoreFuture<'_, MeetingRecord> {
+        self.create_meeting(metadata, reserve).boxed()
+    }
+
+    fn claim(&self, meeting: MeetingId, reserve: u64) -> StoreFuture<'_, MeetingRecord> {
+        self.claim_meeting(meeting, reserve).boxed()
+    }
+
+    fn commit<'a>(&'a self, batch: &'a [Commit]) -> StoreFuture<'a, Vec<Outcome>> {
+        self.apply(batch).boxed()
+    }
+
+    fn meeting(&self, meeting: MeetingId) -> StoreFuture<'_, Option<MeetingRecord>> {
+        async move {
+            let doing = || format!("reading meeting {meeting}");
+            Ok(self.read(READ, || Ok(by_id(rows::meeting_id(&meeting))), doing, Row::meeting).await?.pop())
+        }
+        .boxed()
+    }
+
+    fn meetings(&self) -> StoreFuture<'_, Vec<MeetingId>> {
+        async move {
+            let doing = || "listing meetings".to_owned();
+            let mut ids =
+                self.read(READ_MEETINGS, || Ok(Variables::new()), doing, |row| row.meeting_id()).await?;
+            ids.sort_unstable();
+            Ok(ids)
+        }
+        .boxed()
+    }
+
+    fn instances(&self, meeting: MeetingId) -> StoreFuture<'_, Vec<InstanceRecord>> {
+        async move {
+            let doing = || format!("reading instances of meeting {meeting}");
+            let all = || Ok(by_id(rows::all_of("state", &meeting)));
+            let mut instances = self.read(READ, all, doing, Row::instance).await?;
+            instances.sort_by(|a, b| a.instance.cmp(&b.instance));
+            Ok(instances)
+        }
+        .boxed()
+    }
+
+    fn packets(&self, meeting: MeetingId, query: PacketQuery) -> StoreFuture<'_, Vec<Arc<DataPacket>>> {
+        self.read_packets(meeting, query).boxed()
+    }
+
+    fn get(&self, meeting: MeetingId, instance: Name, key: String) -> StoreFuture<'_, Option<Arc<str>>> {
+        async move {
+            let doing = || format!("reading a key of {instance} in meeting {meeting}");
+            let id = || Ok(by_id(rows::key_id(&meeting, &instance, &key)));
+            Ok(self.read(READ, id, doing, Row::key_value).await?.pop().map(|(_, value)| value))
+        }
+        .boxed()
+    }
+
+    fn list(
+        &self,
+        meeting: MeetingId,
+        instance: Name,
+        prefix: String,
+    ) -> StoreFuture<'_, Vec<(String, Arc<str>)>> {
+        async move {
+            let doing = || format!("listing keys of {instance} in meeting {meeting}");
+            let all = || Ok(by_id(rows::keys_of(&meeting, &instance, &prefix)));
+            let mut keys = self.read(READ, all, doing, Row::key_value).await?;
+            // The range is right by the order in which SurrealDB encodes texts; this holds whatever that is.
+            keys.retain(|(key, _)| key.starts_with(&prefix));
+            keys.sort_unstable();
+            Ok(keys)
+        }
+        .boxed()
+    }
+
+    fn dead_letters(&self, meeting: MeetingId) -> StoreFuture<'_, Vec<DeadLetter>> {
+        async move {
+            let doing = || format!("reading dead letters of meeting {meeting}");
+            let all = || Ok(by_id(rows::all_of("dead_letter", &meeting)));
+            let mut letters = self.read(READ, all, doing, Row::dead_letter).await?;
+            letters.sort_by(|a, b| (a.seq, &a.instance).cmp(&(b.seq, &b.instance)));
+            Ok(letters)
+        }
+        .boxed()
+    }
+
+    fn close(&self) -> StoreFuture<'_, ()> {
+        async move {
+            let Some(link) = self.inner.link.write().take() else { return Ok(()) };
+            // Whoever still reads closes it by letting go of it.
+            let Some(link) = Arc::into_inner(link) else { return Ok(()) };
+            let closed = link.close().await;
+            closed
+                .map_err(|cause| store::Error::Failed { doing: format!("closing {}", self.inner.url), cause })
+        }
+        .boxed()
+    }
+}

@@ -1,0 +1,216 @@
+//! The way to a database: an engine in this process, or a server.
+//!
+//! An embedded engine is built here rather than by the SDK's `connect`, for two things that the SDK doesn't offer: its
+//! memory can be bounded (the SDK takes bounds from nowhere, and the engine's own follow the machine), and it can be
+//! shut down and waited for, so that a directory is free when [`Link::close`] has ended. Both come at the price of
+//! crates whose versions are tied to the SDK's.
+
+use std::{fs, io, path::Path, sync::Arc};
+
+use surrealdb::{
+    Connection, IndexedResults, Surreal,
+    engine::{any::Any, local::Db},
+    opt::auth::Root,
+    types::{Value, Variables},
+};
+use surrealdb_cnf::ConfigMap;
+use surrealdb_core::kvs::Datastore;
+use tokio::time::{Duration, timeout};
+
+use super::{
+    Options,
+    error::{self, OpenError},
+};
+
+/// How long a server may take to answer before it counts as away.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// An open way to a database.
+pub(super) enum Link {
+    /// An engine in this process.
+    Embedded { db: Surreal<Db>, datastore: Arc<Datastore> },
+    /// A server.
+    Server(Surreal<Any>),
+}
+
+/// Opens what a URL names.
+pub(super) async fn open(options: &Options) -> Result<Link, OpenError> {
+    let url = options.url.as_str();
+    let refused = |problem| OpenError::Url { url: without_credentials(url), problem };
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return Err(refused("it has no scheme"));
+    };
+    match scheme {
+        "mem" if rest.is_empty() => embed(options, None).await,
+        "mem" => Err(refused("nothing may follow mem://")),
+        "surrealkv" => {
+            let path = rest.split_once('?').map_or(rest, |(path, _)| path);
+            if path.is_empty() {
+                return Err(refused("the directory is missing"));
+            }
+            embed(options, Some(Path::new(path))).await
+        }
+        "ws" | "wss" if rest.is_empty() => Err(refused("the server's address is missing")),
+        "ws" | "wss" if without_credentials(url) != url => {
+            Err(refused("credentials don't belong in a URL, but into username and password"))
+        }
+        "ws" | "wss" => connect(options).await,
+        _ => Err(refused("its scheme is not known here")),
+    }
+}
+
+/// A URL as it may be shown.
+pub(super) fn without_credentials(url: &str) -> String {
+    let Some((scheme @ ("ws" | "wss" | "http" | "https"), rest)) = url.split_once("://") else {
+        return url.to_owned();
+    };
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    match authority.rsplit_once('@') {
+        Some((_, host)) => format!("{scheme}://…@{host}{path}"),
+        None => url.to_owned(),
+    }
+}
+
+/// The most bytes that one transaction may take.
+pub(super) fn largest_transaction(options: &Options) -> u64 {
+    // A server's limits aren't known here; a message to it may not pass 64 MiB by the SDK's default.
+    const SERVER: u64 = 16 << 20;
+    match options.url.split_once("://") {
+        Some(("mem", _)) => u64::MAX,
+        Some(("surrealkv", _)) => options.memtable.unwrap_or(Options::MEMTABLE) / 2,
+        _ => SERVER,
+    }
+}
+
+async fn embed(options: &Options, directory: Option<&Path>) -> Result<Link, OpenError> {
+    if let Some(path) = directory {
+        fs::create_dir_all(path)
+            .map_err(|error| OpenError::Directory { path: path.to_owned(), cause: Box::new(error) })?;
+    }
+    let memory = ConfigMap::empty()
+        .with_key_value(
+            "surrealkv_block_cache_capacity",
+            options.block_cache.unwrap_or(Options::BLOCK_CACHE).to_string(),
+        )
+        .with_key_value(
+            "surrealkv_max_memtable_size",
+            options.memtable.unwrap_or(Options::MEMTABLE).to_string(),
+        );
+    let failed = |cause| OpenError::Failed { url: without_credentials(&options.url), cause };
+    let datastore = Datastore::builder()
+        .with_config(memory)
+        .without_maintenance_tasks()
+        .build_with_path(&options.url)
+        .await
+        .map_err(|error| match directory {
+            Some(path) => directory_error(path, &options.url, error.into()),
+            None => failed(error.into()),
+        })?;
+    // The order that the SDK keeps too: maintenance writes, and nothing may be written before the version is.
+    let started = async {
+        datastore.check_version().await?;
+        datastore.bootstrap().await
+    };
+    if let Err(error) = started.await {
+        datastore.shutdown().await.ok();
+        return Err(failed(error.into()));
+    }
+    datastore.start_maintenance_tasks();
+    let opened = async {
+        let db = Surreal::<Db>::unstable_from_datastore(datastore.clone(), None).await?;
+        db.use_ns(&options.namespace).use_db(&options.database).await?;
+        Ok::<_, surrealdb::Error>(db)
+    };
+    match opened.await {
+        Ok(db) => Ok(Link::Embedded { db, datastore }),
+        Err(error) => {
+            datastore.shutdown().await.ok();
+            Err(failed(Box::new(error)))
+        }
+    }
+}
+
+/// The storage engine passes on as text why it could not open a directory.
+fn directory_error(path: &Path, url: &str, cause: Box<dyn std::error::Error + Send + Sync>) -> OpenError {
+    let message = cause.to_string();
+    let path = path.to_owned();
+    if message.contains("already locked") {
+        OpenError::Locked { path }
+    } else if message.contains("IO error") {
+        OpenError::Directory { path, cause }
+    } else {
+        OpenError::Failed { url: url.to_owned(), cause }
+    }
+}
+
+async fn connect(options: &Options) -> Result<Link, OpenError> {
+    let url = &options.url;
+    let unreachable = |cause| OpenError::Unreachable { url: url.clone(), cause };
+    let connected = timeout(CONNECT_TIMEOUT, surrealdb::engine::any::connect(url)).await;
+    let db = connected
+        .map_err(|_| unreachable(Box::new(io::Error::from(io::ErrorKind::TimedOut))))?
+        .map_err(|error| unreachable(Box::new(error)))?;
+    if let Some(username) = options.username.clone() {
+        let password = options.password.clone().unwrap_or_default();
+        db.signin(Root { username: username.clone(), password })
+            .await
+            .map_err(|error| OpenError::SignIn { url: url.clone(), username, cause: Box::new(error) })?;
+    }
+    let used = db.use_ns(&options.namespace).use_db(&options.database).await;
+    used.map_err(|error| OpenError::Failed { url: url.clone(), cause: Box::new(error) })?;
+    Ok(Link::Server(db))
+}
+
+impl Link {
+    /// Runs a query; fails if one of its statements does.
+    pub(super) async fn query(
+        &self,
+        text: &'static str,
+        variables: Variables,
+    ) -> Result<IndexedResults, surrealdb::Error> {
+        match self {
+            Self::Embedded { db, .. } => send(db, text, variables).await,
+            Self::Server(db) => send(db, text, variables).await,
+        }
+    }
+
+    /// Finishes; a directory is free afterwards.
+    pub(super) async fn close(self) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        match self {
+            Self::Embedded { db, datastore } => {
+                drop(db);
+                shut_down(datastore).await
+            }
+            // A server has answered for all that it was asked; the socket closes with the last handle.
+            Self::Server(_) => Ok(()),
+        }
+    }
+}
+
+/// Waits until the SDK's task has shut the engine down, which it does when its last client is gone, and has let go of it.
+/// A second shutdown beside that one would log errors that are none.
+async fn shut_down(datastore: Arc<Datastore>) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    const LOOK_EVERY: Duration = Duration::from_millis(1);
+    const PATIENCE: Duration = Duration::from_secs(10);
+    let alone = async {
+        while Arc::strong_count(&datastore) > 1 {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    };
+    match timeout(PATIENCE, alone).await {
+        Ok(()) => Ok(()),
+        Err(_) => datastore.shutdown().await.map_err(Into::into),
+    }
+}
+
+async fn send<C: Connection>(
+    db: &Surreal<C>,
+    text: &'static str,
+    variables: Variables,
+) -> Result<IndexedResults, surrealdb::Error> {
+    let mut results = db.query(text).bind(Value::Object(variables.into())).await?;
+    match error::root(results.take_errors()) {
+        None => Ok(results),
+        Some(error) => Err(error),
+    }
+}
