@@ -31,7 +31,12 @@ struct Pending {
     outputs: Vec<Output>,
     dead_letters: Vec<DeadLetter>,
     bytes: usize,
-    is_empty: bool,
+}
+
+impl Pending {
+    fn is_empty(&self) -> bool {
+        self.cursor == Seq::ZERO
+    }
 }
 
 /// Collects what hooks make and hands it on as one unit. Shared with the datastore's provider, because a hook that reads
@@ -53,8 +58,7 @@ impl Outbox {
         output: Durability,
         overlay: Arc<Overlay>,
     ) -> Self {
-        let pending = Mutex::new(Pending { is_empty: true, ..Pending::default() });
-        Self { meeting, slot, life, output, overlay, pending }
+        Self { meeting, slot, life, output, overlay, pending: Mutex::default() }
     }
 
     /// Adds what a hook made. What is here is one unit, and a unit is stored in one piece: so it is handed on before it
@@ -63,12 +67,9 @@ impl Outbox {
         const LARGE: usize = 1 << 20;
         let mut pending = self.pending.lock();
         pending.bytes += made.output.as_ref().map_or(0, |output| output.payload.len());
-        pending.bytes += made
-            .keys
-            .iter()
-            .map(|(key, value)| key.len() + value.as_ref().map_or(0, |v| v.len()))
-            .sum::<usize>();
-        pending.is_empty = false;
+        let written =
+            made.keys.iter().map(|(key, value)| key.len() + value.as_ref().map_or(0, |it| it.len()));
+        pending.bytes += written.sum::<usize>();
         pending.cursor = made.cursor;
         pending.state = made.state.or(pending.state.take());
         pending.keys.extend(made.keys);
@@ -83,7 +84,7 @@ impl Outbox {
     /// Hands on what is here, if anything is.
     pub(crate) fn flush(&self) {
         let mut pending = self.pending.lock();
-        if !pending.is_empty {
+        if !pending.is_empty() {
             let cursor = pending.cursor;
             self.send(&mut pending, cursor, None, false);
         }
@@ -95,7 +96,7 @@ impl Outbox {
     }
 
     fn send(&self, pending: &mut Pending, cursor: Seq, state: Option<StateRef>, done: bool) {
-        let made = std::mem::replace(pending, Pending { is_empty: true, ..Pending::default() });
+        let made = std::mem::take(pending);
         self.overlay.handed_on(&made.keys);
         let hand_on = HandOn {
             cursor,
