@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, error::Error, time::Duration};
 
 use futures::StreamExt;
 use teammy::{
-    Cx, Factory, Hooks, InCallPlugin, Json, MeetingId, MeetingMetadata, Node, Publish, Receive, config::Config,
-    data::Chat,
+    Cx, Factory, Hooks, InCallPlugin, Json, MeetingId, MeetingMetadata, Node, Publish, Receive,
+    config::Config, data::Chat,
 };
 
 /// Counts how often each emoji is sent, and says so when one comes up for the second time.
@@ -28,7 +28,11 @@ impl InCallPlugin for Applause {
 }
 
 impl Receive<Json<Chat>> for Applause {
-    async fn receive(&self, chat: Json<Chat>, cx: &mut Cx<'_, Self>) -> Result<Option<Self::Output>, teammy::Error> {
+    async fn receive(
+        &self,
+        chat: Json<Chat>,
+        cx: &mut Cx<'_, Self>,
+    ) -> Result<Option<Self::Output>, teammy::Error> {
         for emoji in chat.0.text.chars().filter(|c| !c.is_ascii()) {
             *cx.state_mut().entry(emoji).or_default() += 1;
         }

@@ -45,8 +45,8 @@ pub use teammy_kernel::{
     Batch, Bytes, Cx, DataPacket, Datastore, Durability, Error, Factory, FromPacket, History, Hooks,
     InCallPlugin, InCallPluginMetadata, IntoPayload, Json, Lifecycle, Llm, LlmError, LlmMessage, LlmProvider,
     LlmRequest, LlmResponse, MeetingEngine, MeetingId, MeetingMetadata, Model, Name, Payload,
-    PersistenceProvider, Producer, Publish, Receive, Role, Seq, ShutdownCx, Store, Tick, Timestamp, chain, data,
-    graph, log::From, name, packet, store,
+    PersistenceProvider, Producer, Publish, Receive, Role, Seq, ShutdownCx, Store, Tick, Timestamp, chain,
+    data, graph, log::JoinAt, name, packet, store,
 };
 
 /// The plugins that this build ships.

@@ -1,2 +1,7 @@
-//! teammy
-fn main() {}
+//! The program `teammy`.
+
+mod cli;
+
+fn main() -> std::process::ExitCode {
+    cli::main()
+}

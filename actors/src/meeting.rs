@@ -21,6 +21,7 @@ pub(crate) mod readers;
 mod restarts;
 pub(crate) mod stats;
 
+pub use door::check;
 pub(crate) use error::did_you_mean;
 pub use error::{Error, PublishError};
 pub use handle::{MeetingRef, Receipt};

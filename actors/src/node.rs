@@ -31,6 +31,7 @@ pub use builder::{Builder, open_store};
 pub use error::Error;
 
 use crate::{
+    clock,
     meeting::{self, MeetingActor, MeetingRef, Shared, door::Door, readers::Published},
     persistence,
 };
@@ -57,7 +58,6 @@ pub struct Node {
     actor: ActorRef<actor::Message>,
     /// The plugins' runtime, if it is this node's own.
     runtime: Option<Runtime>,
-    is_open: Mutex<bool>,
 }
 
 impl fmt::Debug for Node {
@@ -109,7 +109,10 @@ impl Node {
     /// Starts a meeting with these instances; one that is named twice takes part once.
     ///
     /// # Errors
-    /// [`Error::UnknownInstance`], [`Error::MeetingExists`], [`Error::Store`], [`Error::ShutDown`].
+    /// [`Error::UnknownInstance`], [`Error::MeetingExists`], [`Error::Store`], [`Error::Spawn`].
+    ///
+    /// # Cancel safety
+    /// A dropped call may have made the meeting in the store: its id is taken then, though nobody runs it.
     pub async fn start_meeting(
         &self,
         metadata: MeetingMetadata,
@@ -126,9 +129,6 @@ impl Node {
             if !names.contains(&instance.name) {
                 names.push(instance.name.clone());
             }
-        }
-        if !*self.is_open.lock() {
-            return Err(Error::ShutDown);
         }
         let id = metadata.id.clone();
         let reserve = Seq(Sequencer::BLOCK);
@@ -158,11 +158,6 @@ impl Node {
         let (actor, _) =
             spawned.map_err(|error| Error::Spawn { meeting: id.clone(), cause: error.to_string() })?;
         let meeting = MeetingRef::new(shared, actor);
-        let is_open = self.is_open.lock();
-        if !*is_open {
-            meeting.kill("the node is shutting down");
-            return Err(Error::ShutDown);
-        }
         self.meetings.lock().insert(id.clone(), meeting.clone());
         if meeting.has_stopped() {
             // Its end may have been told before it was on the list.
@@ -182,8 +177,7 @@ impl Node {
     /// # Cancel safety
     /// A dropped call leaves the rest to `drop`.
     pub async fn shutdown(mut self, deadline: Duration) -> Result<(), Error> {
-        let until = Instant::now() + deadline;
-        *self.is_open.lock() = false;
+        let until = Instant::now() + deadline.min(clock::FOREVER);
         let meetings = self.meetings();
         info!(meetings = meetings.len(), "node shuts down");
         let stops = futures::future::join_all(meetings.iter().map(MeetingRef::stop));

@@ -3,8 +3,9 @@
 //! Supervised by the node. While one batch is being stored the next one fills, at most one commit a meeting, so a busy
 //! store is given larger transactions. A batch whose fate is unknown is sent again, the same, until it is known.
 
-use std::{sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
+use futures::FutureExt;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use teammy_kernel::{
     Store, chain,
@@ -65,12 +66,22 @@ impl Actor for PersistenceActor {
             state.waiting = waiting;
             let store = state.store.clone();
             tokio::spawn(async move {
-                let outcomes = settle(&*store, batch).await;
+                let commits = batch.len();
+                let settled = AssertUnwindSafe(settle(&*store, batch)).catch_unwind().await;
+                let outcomes = settled.unwrap_or_else(|_| {
+                    let error = Arc::new(panicked("committing"));
+                    vec![Err(error); commits]
+                });
                 let _ = myself.cast(Message::Settled(outcomes));
             });
         }
         Ok(())
     }
+}
+
+/// What a store's panic is to those who wait for it.
+pub(crate) fn panicked(doing: &str) -> Error {
+    Error::Failed { doing: doing.to_owned(), cause: "it panicked".into() }
 }
 
 /// Sends a batch until its fate is known. One that the store refuses as a whole is taken apart, so that one meeting's

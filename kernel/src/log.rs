@@ -33,7 +33,7 @@ pub use sequencer::Sequencer;
 use crate::{
     DataPacket, KeyValue, MeetingId, Name, Seq,
     meeting::Lifecycle,
-    plugin::{Durability, StateRef, Tick},
+    plugin::{Durability, StateRef},
     store::{Commit, DeadLetter, Epoch, InstanceStatus, MeetingRecord, MeetingStatus},
 };
 use commit::{CommitQueue, Item, Unit};
@@ -47,8 +47,8 @@ pub struct Limits {
     pub batch_packets: usize,
     /// The most bytes in one batch; a single packet may be larger.
     pub batch_bytes: usize,
-    /// The most bytes of packets that the tail keeps for instances that are behind. Durable packets that are not
-    /// stored yet come on top; the door bounds those.
+    /// The most bytes of packets that the tail keeps for instances that are behind, of volatile ones and of durable ones
+    /// each. Durable packets that are not stored yet come on top; the door bounds those.
     pub tail_bytes: usize,
     /// How many bytes may wait to be stored before no instance gets more to work on.
     pub backlog_bytes: usize,
@@ -146,7 +146,7 @@ impl HandOn {
 /// Where an instance that is added to a running meeting begins.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum From {
+pub enum JoinAt {
     /// With the next packet.
     #[default]
     Now,
@@ -289,16 +289,16 @@ impl MeetingLog {
         &mut self,
         subscription: Subscription,
         state: StateRef,
-        from: From,
+        at: JoinAt,
         packet: Arc<DataPacket>,
     ) -> Slot {
         let seq = packet.seq;
         let known = self.slot(subscription.instance.as_str());
         let slot = known.unwrap_or(Slot(self.instances.len()));
         self.append_to(packet, Durability::Durable, Some(slot), false);
-        let (cursor, joined) = match from {
-            From::Now => (seq.previous(), seq),
-            From::Start => (self.start.previous(), self.start),
+        let (cursor, joined) = match at {
+            JoinAt::Now => (seq.previous(), seq),
+            JoinAt::Start => (self.start.previous(), self.start),
         };
         match known {
             None => self.add(subscription, state, cursor, joined),
@@ -532,6 +532,17 @@ impl MeetingLog {
         self.hand_on(slot, HandOn { cursor: seq, dead_letters, done: true, ..HandOn::default() });
     }
 
+    /// Finishes with an instance that had its time at the meeting's end. Its cursor stays where it is.
+    pub fn expire(&mut self, slot: Slot, dead_letter: DeadLetter) {
+        let instance = &mut self.instances[slot.0];
+        instance.status = InstanceStatus::Finished;
+        instance.set_ready(false);
+        let dead_letters = vec![dead_letter];
+        let unit = Unit { dead_letters, ..Unit::row(slot, instance) };
+        self.queue.push(Item::Unit(unit));
+        self.trim();
+    }
+
     /// The `ending` packet, once there is one.
     pub fn ending(&self) -> Option<&Arc<DataPacket>> {
         self.ending.as_ref()
@@ -592,16 +603,15 @@ impl MeetingLog {
         self.queue.packets().filter(|packet| matches(packet)).cloned().collect()
     }
 
+    /// The seq up to which every instance is done with the log.
+    fn seen(&self) -> Seq {
+        let active = self.instances.iter().filter(|instance| instance.status == InstanceStatus::Active);
+        active.map(|instance| instance.cursor).min().unwrap_or(Seq::MAX)
+    }
+
     /// Lets go of packets that nobody needs any more.
     fn trim(&mut self) {
-        let seen = self
-            .instances
-            .iter()
-            .filter(|instance| instance.status == InstanceStatus::Active)
-            .map(|instance| instance.cursor)
-            .min()
-            .unwrap_or(Seq::MAX);
-        self.tail.trim(seen, self.limits.tail_bytes);
+        self.tail.trim(self.seen(), self.limits.tail_bytes);
     }
 
     /// Drops the oldest volatile packets while the tail is too large, and counts them where they are missed.
@@ -611,18 +621,7 @@ impl MeetingLog {
                 instance.miss(Slot(index), &entry, self.lifecycle);
             }
         }
-        self.trim_volatile();
-    }
-
-    fn trim_volatile(&mut self) {
-        let active = self.instances.iter().filter(|i| i.status == InstanceStatus::Active);
-        let seen = active.map(|instance| instance.cursor).min().unwrap_or(Seq::MAX);
-        self.tail.trim_volatile(seen);
-    }
-
-    /// Whether a packet is one of the runtime's own that no plugin takes as data.
-    pub fn is_internal(source: &Name) -> bool {
-        *source == Lifecycle::SOURCE || *source == Tick::SOURCE
+        self.tail.trim_volatile(self.seen());
     }
 }
 

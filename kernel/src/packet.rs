@@ -120,13 +120,18 @@ pub struct DataPacket {
 impl DataPacket {
     /// What it counts against limits in bytes: its payload and a flat rate for the rest.
     pub fn cost(&self) -> usize {
-        Self::max_cost(self.payload.len()) + 8 * self.causes.len()
+        let participant = self.participant.as_ref().map_or(0, |name| name.len());
+        Self::ENVELOPE + self.payload.len() + participant + 8 * self.causes.len()
     }
+
+    const ENVELOPE: usize = 160;
+
+    /// The longest participant, in bytes.
+    pub const MAX_PARTICIPANT_BYTES: usize = 1024;
 
     /// What a packet from outside counts at most, if its payload is at most so large.
     pub const fn max_cost(payload: usize) -> usize {
-        const ENVELOPE: usize = 160;
-        ENVELOPE + payload
+        Self::ENVELOPE + Self::MAX_PARTICIPANT_BYTES + payload
     }
 }
 

@@ -130,6 +130,20 @@ pub struct DeadLetter {
     pub at: Timestamp,
 }
 
+impl DeadLetter {
+    /// The longest error that is kept, in bytes.
+    pub const MAX_ERROR_BYTES: usize = 4096;
+
+    /// An error's text, cut where it is too long: one that quotes the packet may be as long as that.
+    pub fn shortened(error: &str) -> String {
+        if error.len() <= Self::MAX_ERROR_BYTES {
+            return error.to_owned();
+        }
+        let end = error.floor_char_boundary(Self::MAX_ERROR_BYTES - '…'.len_utf8());
+        format!("{}…", &error[..end])
+    }
+}
+
 /// One atomic write of one meeting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]

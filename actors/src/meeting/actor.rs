@@ -125,8 +125,8 @@ impl Meeting {
                 self.flush_is_set = false;
                 self.commit_now();
             }
-            Message::Assign { instance, from, reply } => {
-                let result = self.assign(&instance, from);
+            Message::Assign { instance, at, reply } => {
+                let result = self.assign(&instance, at);
                 let _ = reply.send(result);
             }
             Message::Unassign { instance, reply } => match self.unassign(&instance) {
@@ -264,14 +264,7 @@ impl Meeting {
             if let Some(actor) = seat.actor.take() {
                 actor.kill();
             }
-            seat.life.0 += 1;
-            self.log.set_ready(slot, false);
-            self.give_up(
-                slot,
-                ending.seq,
-                0,
-                "it did not finish before the end's deadline (meeting.end_deadline)",
-            );
+            self.expire(slot, &ending);
         }
     }
 }

@@ -78,29 +78,12 @@ impl Door {
         }
     }
 
-    fn check(&self, publish: &Publish) -> Result<Durability, PublishError> {
-        let source = &publish.source;
-        if !self.graph.is_external(source.as_str()) {
-            return Err(if self.graph.durability(source.as_str()).is_some() || is_reserved(source) {
-                PublishError::NotExternal(source.clone())
-            } else {
-                let suggestion = self.graph.closest_source(source.as_str()).cloned();
-                PublishError::UnknownSource { source_name: source.clone(), suggestion }
-            });
-        }
-        let bytes = publish.payload.len();
-        if bytes > self.packet_limit {
-            return Err(PublishError::TooLarge { bytes, limit: self.packet_limit });
-        }
-        Ok(self.graph.durability(source.as_str()).unwrap_or_default())
-    }
-
     /// Takes a packet, waiting for room. Says whether the actor must be woken.
     ///
     /// # Cancel safety
     /// A dropped call has taken nothing.
     pub(crate) async fn take(&self, publish: Publish, mut wake: impl FnMut()) -> Result<Taken, PublishError> {
-        let durability = self.check(&publish)?;
+        let durability = check(&publish, &self.graph, self.packet_limit)?;
         let mut packet = self.prepare(publish);
         let room = self.room.acquire_many(cost(&packet)).await.map_err(|_| self.closed())?;
         loop {
@@ -121,7 +104,7 @@ impl Door {
 
     /// Takes a packet if there is room now.
     pub(crate) fn try_take(&self, publish: Publish, mut wake: impl FnMut()) -> Result<Taken, PublishError> {
-        let durability = self.check(&publish)?;
+        let durability = check(&publish, &self.graph, self.packet_limit)?;
         let packet = self.prepare(publish);
         let room = self.room.try_acquire_many(cost(&packet)).map_err(|error| match error {
             tokio::sync::TryAcquireError::NoPermits => PublishError::Busy(self.meeting.clone()),
@@ -243,8 +226,30 @@ impl Door {
     }
 }
 
-fn is_reserved(source: &Name) -> bool {
-    teammy_kernel::log::MeetingLog::is_internal(source)
+/// Whether a meeting takes a packet: its source is one that is published from outside, and it is within the limits.
+/// `packet_bytes` is the limit on the payload. Says whether the packet will be stored.
+///
+/// # Errors
+/// [`PublishError::UnknownSource`], [`PublishError::NotExternal`], [`PublishError::TooLarge`] and
+/// [`PublishError::ParticipantTooLong`].
+pub fn check(publish: &Publish, graph: &Graph, packet_bytes: usize) -> Result<Durability, PublishError> {
+    let source = &publish.source;
+    let Some(durability) = graph.durability(source.as_str()) else {
+        let suggestion = graph.closest_source(source.as_str()).cloned();
+        return Err(PublishError::UnknownSource { source_name: source.clone(), suggestion });
+    };
+    if !graph.is_external(source.as_str()) {
+        return Err(PublishError::NotExternal(source.clone()));
+    }
+    let bytes = publish.payload.len();
+    if bytes > packet_bytes {
+        return Err(PublishError::TooLarge { bytes, limit: packet_bytes });
+    }
+    let bytes = publish.participant.as_ref().map_or(0, |participant| participant.len());
+    if bytes > DataPacket::MAX_PARTICIPANT_BYTES {
+        return Err(PublishError::ParticipantTooLong { bytes });
+    }
+    Ok(durability)
 }
 
 fn cost(packet: &DataPacket) -> u32 {

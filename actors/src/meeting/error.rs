@@ -100,6 +100,15 @@ pub enum PublishError {
         /// The limit.
         limit: usize,
     },
+    /// The participant's name is too long.
+    #[error(
+        "the participant is {bytes} bytes long; the limit is {}",
+        teammy_kernel::DataPacket::MAX_PARTICIPANT_BYTES
+    )]
+    ParticipantTooLong {
+        /// Its length.
+        bytes: usize,
+    },
     /// The meeting has as much as it may hold that is not stored yet; try again later, or wait with `publish`.
     #[error("meeting {0} is busy: its backlog is full")]
     Busy(MeetingId),

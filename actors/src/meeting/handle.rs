@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use parking_lot::Mutex;
 use ractor::{ActorRef, ActorStatus};
-use teammy_kernel::{Durability, MeetingId, MeetingMetadata, Name, Publish, Seq, graph::Graph, log::From};
+use teammy_kernel::{Durability, MeetingId, MeetingMetadata, Name, Publish, Seq, graph::Graph, log::JoinAt};
 use tokio::sync::oneshot;
 
 use super::{
@@ -154,16 +154,16 @@ impl MeetingRef {
     /// # Errors
     /// [`Error::UnknownInstance`], [`Error::Assigned`], [`Error::Suspended`], [`Error::Ended`], [`Error::Gone`].
     pub async fn assign(&self, instance: &str) -> Result<(), Error> {
-        self.assign_from(instance, From::Now).await
+        self.assign_at(instance, JoinAt::Now).await
     }
 
     /// Adds an instance, which takes part from the next packet or from the meeting's first one on.
     ///
     /// # Errors
     /// As [`assign`](Self::assign), and [`Error::WasHere`] if it is to begin at the start and was here before.
-    pub async fn assign_from(&self, instance: &str, from: From) -> Result<(), Error> {
+    pub async fn assign_at(&self, instance: &str, at: JoinAt) -> Result<(), Error> {
         let instance = self.instance(instance)?;
-        self.ask(|reply| Message::Assign { instance, from, reply }).await
+        self.ask(|reply| Message::Assign { instance, at, reply }).await
     }
 
     /// Takes an instance out: it finishes what came before, then its `on_meeting_end` runs. Waits for that.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use teammy_kernel::{
     DataPacket, Name,
-    log::{Fetch, From, HandOn, Slot},
+    log::{Fetch, HandOn, JoinAt, Slot},
     store,
 };
 use tokio::sync::oneshot;
@@ -30,7 +30,7 @@ pub(crate) enum Message {
     /// Cursors have waited long enough.
     Flush,
     /// Add an instance.
-    Assign { instance: Name, from: From, reply: oneshot::Sender<Result<(), Error>> },
+    Assign { instance: Name, at: JoinAt, reply: oneshot::Sender<Result<(), Error>> },
     /// Take an instance out; the answer comes when it is out.
     Unassign { instance: Name, reply: oneshot::Sender<Result<(), Error>> },
     /// End the meeting; the answer comes when it has ended.

@@ -2,12 +2,11 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
-use parking_lot::Mutex;
 use ractor::Actor;
 use teammy_config::{Config, database};
 use teammy_kernel::{
     Durability, Factory, LlmProvider, SharedLlm, Store, chain,
-    graph::{self, Declared, Graph, KnownKind},
+    graph::{self, Bundle, Declared, Graph, KnownKind},
 };
 use tokio::{
     runtime::{self, Handle},
@@ -53,10 +52,13 @@ impl Builder {
         }
     }
 
-    /// Adds plugins that the configuration may name. Where it names no instance at all, each of these becomes one.
+    /// Adds plugins that the configuration may name. Where it names no instance at all, each of these becomes one. A
+    /// [`Bundle`] says as well which kinds other builds have, so that an error can name the Cargo feature that is missing.
     #[must_use]
-    pub fn plugins(mut self, factories: impl IntoIterator<Item = Factory>) -> Self {
-        self.bundled.extend(factories);
+    pub fn plugins(mut self, bundle: impl Into<Bundle>) -> Self {
+        let bundle = bundle.into();
+        self.bundled.extend_from_slice(&bundle);
+        self.known.extend_from_slice(bundle.known());
         self
     }
 
@@ -65,13 +67,6 @@ impl Builder {
     #[must_use]
     pub fn plugin(mut self, factory: Factory) -> Self {
         self.own.push(factory);
-        self
-    }
-
-    /// Says which kinds other builds have, so that an error can name the Cargo feature that is missing.
-    #[must_use]
-    pub fn known_kinds(mut self, known: impl IntoIterator<Item = KnownKind>) -> Self {
-        self.known.extend(known);
         self
     }
 
@@ -138,10 +133,6 @@ impl Builder {
             let handle = runtime.handle().clone();
             (Some(RuntimeGuard(Some(runtime))), handle)
         };
-        let store = match self.store {
-            Some(store) => store,
-            None => open_store(&self.config.database).await?,
-        };
         let mut plugins = BTreeMap::new();
         for instance in graph.instances() {
             let (factory, table) = (instance.factory, instance.config.clone());
@@ -155,6 +146,11 @@ impl Builder {
             let plugin = started.map_err(|cause| Error::Startup { instance: name.clone(), cause })?;
             plugins.insert(name, plugin);
         }
+        // After the plugins, so that one that doesn't start leaves no database open.
+        let store = match self.store {
+            Some(store) => store,
+            None => open_store(&self.config.database).await?,
+        };
         let meetings = Meetings::default();
         let spawned = NodeActor::spawn(None, NodeActor, (meetings.clone(), store.clone())).await;
         let (actor, _) = spawned.map_err(|error| failed(&error))?;
@@ -176,7 +172,6 @@ impl Builder {
             meetings,
             actor,
             runtime: runtime.and_then(|mut guard| guard.0.take()),
-            is_open: Mutex::new(true),
         })
     }
 }

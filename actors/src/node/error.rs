@@ -60,9 +60,6 @@ pub enum Error {
     /// The store failed.
     #[error(transparent)]
     Store(store::Error),
-    /// The node is shutting down.
-    #[error("the node is shutting down")]
-    ShutDown,
     /// A shutdown cut something off.
     #[error("the shutdown took longer than {0:?}; what was left was cut off")]
     Deadline(Duration),

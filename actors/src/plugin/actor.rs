@@ -2,12 +2,14 @@
 
 use std::{
     future::Future,
+    panic::AssertUnwindSafe,
     pin::pin,
     sync::{Arc, atomic::Ordering},
     task::Poll,
     time::Duration,
 };
 
+use futures::FutureExt;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use teammy_kernel::{
     DataPacket, Error, KeyValue, Lifecycle, Llm, MeetingEngine, MeetingMetadata, Name, Seq, SharedLlm, Store,
@@ -127,6 +129,8 @@ pub(crate) struct Runner {
     recorder: Recorder,
     record: Record,
     in_hand: InHand,
+    /// What was lost before the next call and has not been told yet.
+    gap: u64,
     state: StateRef,
     /// The state has changed since it was last handed on.
     state_changed: bool,
@@ -162,6 +166,7 @@ impl Actor for PluginActor {
             recorder: args.recorder,
             record: Record::default(),
             in_hand: args.in_hand,
+            gap: 0,
             state: args.state,
             state_changed: false,
             cursor: Seq::ZERO,
@@ -183,8 +188,7 @@ impl Actor for PluginActor {
 
 impl Runner {
     async fn run(&mut self, batch: Batch) {
-        self.record.lost += batch.gap;
-        let mut gap = batch.gap;
+        self.gap = batch.gap;
         let mut packets = &batch.packets[..];
         // One of these packets ended an actor: alone, it shows itself, and its neighbours stay out of it.
         let one_by_one = batch.tried.is_some();
@@ -196,24 +200,21 @@ impl Runner {
             };
             let (now, later) = packets.split_at(planned.count);
             let tried = batch.tried.filter(|(seq, _)| *seq == first.seq).map_or(0, |(_, tries)| tries);
-            self.call(&planned, now, std::mem::take(&mut gap), tried).await;
+            self.call(&planned, now, tried).await;
             packets = later;
         }
         self.in_hand.store(0, Ordering::Release);
         self.hand_on(true);
     }
 
-    async fn call(&mut self, planned: &Planned, packets: &[Arc<DataPacket>], gap: u64, mut tries: u32) {
+    async fn call(&mut self, planned: &Planned, packets: &[Arc<DataPacket>], mut tries: u32) {
         let (first, last) = (&packets[0], &packets[packets.len() - 1]);
         self.in_hand.store(first.seq.0, Ordering::Release);
-        if matches!(planned.what, Invocation::Hook(_)) {
-            self.record.delivered += packets.len() as u64;
-        }
         loop {
             tries += 1;
             self.engine.datastore().begin(last.seq, last.timestamp);
             let started = Instant::now();
-            let result = self.attempt(planned.what, packets, gap).await;
+            let result = self.attempt(planned.what, packets).await;
             self.record.hooks.push(started.elapsed());
             let error = match result {
                 Ok(ran) => return self.finish(planned, packets, ran, tries),
@@ -232,34 +233,37 @@ impl Runner {
                         .iter()
                         .filter_map(|packet| self.give_up(planned, packet, tries, &error))
                         .collect();
-                    return self.made(last.seq, Vec::new(), None, dead_letters);
+                    return self.made(planned, packets, Vec::new(), None, dead_letters);
                 }
             }
         }
     }
 
     /// Runs a handler once. Before it waits for anything, what is finished is handed on.
-    async fn attempt(
-        &mut self,
-        what: Invocation,
-        packets: &[Arc<DataPacket>],
-        gap: u64,
-    ) -> Result<Ran, Error> {
+    async fn attempt(&mut self, what: Invocation, packets: &[Arc<DataPacket>]) -> Result<Ran, Error> {
         let hosted = self.hosted.clone();
         let (metadata, instance, engine) =
             (self.metadata.clone(), self.instance.clone(), self.engine.clone());
-        let state = self.state.clone();
+        let (state, gap) = (self.state.clone(), self.gap);
         let call = Call { packets, gap, state, meeting: &metadata, instance: &instance, engine: &engine };
-        let mut running = pin!(hosted.run(what, call));
+        // A hook that panics takes the actor with it, but not what the hooks before it made.
+        let mut running = pin!(AssertUnwindSafe(hosted.run(what, call)).catch_unwind());
         let first = std::future::poll_fn(|cx| Poll::Ready(running.as_mut().poll(cx))).await;
         let ran = match first {
-            Poll::Ready(ran) => ran?,
+            Poll::Ready(ran) => ran,
             Poll::Pending => {
                 self.hand_on(false);
                 match tokio::time::timeout(self.policy.deadline, running).await {
-                    Ok(ran) => ran?,
+                    Ok(ran) => ran,
                     Err(_) => return Err(Error::retry(Deadline(self.policy.deadline))),
                 }
+            }
+        };
+        let ran = match ran {
+            Ok(ran) => ran?,
+            Err(panic) => {
+                self.hand_on(false);
+                std::panic::resume_unwind(panic);
             }
         };
         match &ran.output {
@@ -289,8 +293,7 @@ impl Runner {
             let timestamp = times.into_iter().max().expect("invariant: an output has a cause");
             Output { payload, causes, timestamp }
         });
-        let last = &packets[packets.len() - 1];
-        self.made(last.seq, keys, output, dead_letters);
+        self.made(planned, packets, keys, output, dead_letters);
     }
 
     fn give_up(
@@ -301,7 +304,7 @@ impl Runner {
         error: &Error,
     ) -> Option<DeadLetter> {
         let (meeting, instance) = (&self.metadata.id, &self.instance);
-        let (seq, source, error) = (packet.seq, &packet.source, error.chain());
+        let (seq, source, error) = (packet.seq, &packet.source, DeadLetter::shortened(&error.chain()));
         warn!(%meeting, %instance, %seq, %source, tries, error, "packet given up");
         self.record.dead_letters += 1;
         planned.is_durable.then(|| DeadLetter {
@@ -314,14 +317,21 @@ impl Runner {
         })
     }
 
+    /// A call is over: it ended well, or its packets are given up.
     fn made(
         &mut self,
-        cursor: Seq,
+        planned: &Planned,
+        packets: &[Arc<DataPacket>],
         keys: Vec<KeyValue>,
         output: Option<Output>,
         dead_letters: Vec<DeadLetter>,
     ) {
+        let cursor = packets[packets.len() - 1].seq;
         self.cursor = cursor;
+        self.record.lost += std::mem::take(&mut self.gap);
+        if matches!(planned.what, Invocation::Hook(_)) {
+            self.record.delivered += packets.len() as u64;
+        }
         if keys.is_empty() && output.is_none() && dead_letters.is_empty() {
             return;
         }
@@ -332,6 +342,8 @@ impl Runner {
     }
 
     fn hand_on(&mut self, done: bool) {
+        // First the counts: who waits for what is handed on may ask for them.
+        self.recorder.record(&mut self.record);
         let state = std::mem::take(&mut self.state_changed).then(|| self.state.clone());
         if done || state.is_some() || self.cursor > self.cursor_handed_on {
             self.cursor_handed_on = self.cursor;
@@ -339,7 +351,6 @@ impl Runner {
         } else {
             self.outbox.flush();
         }
-        self.recorder.record(&mut self.record);
     }
 }
 

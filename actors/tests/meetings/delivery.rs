@@ -122,6 +122,9 @@ async fn what_may_not_be_published_is_told_apart() {
     let big = Publish::text("chat", "x".repeat((1 << 20) + 1)).unwrap();
     let error = meeting.publish(big).await.unwrap_err().to_string();
     assert_eq!(error, "the packet carries 1048577 bytes; the limit is 1048576 (limits.packet_bytes)");
+    let long = Publish::text("chat", "x").unwrap().participant("x".repeat(1025));
+    let error = meeting.publish(long).await.unwrap_err().to_string();
+    assert_eq!(error, "the participant is 1025 bytes long; the limit is 1024");
     let exactly = Publish::text("chat", "x".repeat(1 << 20)).unwrap();
     meeting.publish(exactly).await.unwrap().durable().await.unwrap();
     let volatile = meeting.publish(Publish::text("sound", "la").unwrap()).await.unwrap();

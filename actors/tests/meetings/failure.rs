@@ -63,6 +63,42 @@ async fn a_packet_that_always_kills_is_a_dead_letter_after_three_tries() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_finished_before_a_packet_that_kills_is_kept() {
+    let store = Gate::default();
+    let node = node(&store, &probe("neighbours")).await;
+    let meeting = start(&node, "m", &["probe"]).await;
+    meeting.publish(said("wait 1")).await.unwrap();
+    noted("neighbours", "probe wait 1").await;
+    for text in ["one", "two", "panic", "four"] {
+        meeting.publish(said(text)).await.unwrap();
+    }
+    meeting.end().await.unwrap();
+    let counts: Vec<_> = (1..=4).map(|n| json!({"count": n})).collect();
+    let outputs = all_outputs(&meeting).await;
+    assert_eq!(outputs.iter().map(|(value, _)| value.clone()).collect::<Vec<_>>(), counts);
+    assert_eq!(
+        diary("neighbours").iter().filter(|line| *line == "probe one").count(),
+        1,
+        "it did not run again"
+    );
+    let stats = &meeting.stats().instances[0];
+    assert_eq!((stats.delivered, stats.outputs, stats.errors, stats.dead_letters), (4, 4, 3, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_that_quotes_its_packet_is_cut() {
+    let store = Gate::default();
+    let node = node(&store, &probe("")).await;
+    let meeting = start(&node, "m", &["probe"]).await;
+    let quoted = "é".repeat(100_000);
+    meeting.publish(Publish::json("transcription", &quoted).unwrap()).await.unwrap();
+    meeting.end().await.unwrap();
+    let dead = store.store.dead_letters(id("m")).await.unwrap();
+    assert!(dead[0].error.starts_with("invalid type: string \"éé"), "{}", dead[0].error);
+    assert!(dead[0].error.len() <= teammy_kernel::store::DeadLetter::MAX_ERROR_BYTES);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_instance_that_fails_too_often_is_suspended_and_says_so() {
     let store = Gate::default();
     let toml = format!("{}\n[restart]\nintensity = 3\n", two("suspends"));
@@ -169,6 +205,8 @@ async fn an_instance_that_never_finishes_does_not_keep_the_meeting_from_ending()
     assert_eq!(started.elapsed().as_secs(), 30);
     let dead = store.store.dead_letters(id("m")).await.unwrap();
     assert_eq!((dead.len(), dead[0].instance.as_str(), dead[0].source.as_str()), (1, "hurt", "meeting"));
+    assert!(dead[0].error.ends_with("it has seen the log up to seq 1"), "{}", dead[0].error);
+    assert_eq!(store.instance("m", "hurt").await.cursor.0, 1, "its row doesn't claim more");
     assert_eq!(store.instance("m", "well").await.status, InstanceStatus::Finished);
     tokio::time::sleep(Duration::from_hours(2)).await;
     assert_eq!(all_outputs(&meeting).await.len(), 1, "what it makes later is not listened to");

@@ -6,7 +6,7 @@ use futures::StreamExt;
 use serde_json::json;
 use teammy_kernel::{
     MeetingMetadata,
-    log::From,
+    log::JoinAt,
     store::{InstanceStatus, MeetingStatus},
 };
 
@@ -108,7 +108,7 @@ async fn an_instance_that_joins_begins_now_or_at_the_start() {
     say(&meeting, "one").await;
     say(&meeting, "two").await;
     meeting.assign("now").await.unwrap();
-    meeting.assign_from("all", From::Start).await.unwrap();
+    meeting.assign_at("all", JoinAt::Start).await.unwrap();
     say(&meeting, "three").await;
     meeting.end().await.unwrap();
     let of = |instance: &str| -> Vec<_> {
@@ -128,7 +128,7 @@ async fn one_that_left_comes_back_with_its_state() {
     meeting.unassign("probe").await.unwrap();
     let error = meeting.unassign("probe").await.unwrap_err().to_string();
     assert_eq!(error, "probe does not take part in meeting m");
-    let error = meeting.assign_from("probe", From::Start).await.unwrap_err().to_string();
+    let error = meeting.assign_at("probe", JoinAt::Start).await.unwrap_err().to_string();
     assert_eq!(error, "probe was part of meeting m before and can only go on from now");
     meeting.assign("probe").await.unwrap();
     let error = meeting.assign("probe").await.unwrap_err().to_string();

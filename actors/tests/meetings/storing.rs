@@ -57,6 +57,26 @@ async fn publishers_wait_or_hear_busy_while_the_backlog_is_full() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_waits_for_an_instance_to_leave_is_answered_though_it_comes_back_at_once() {
+    let store = Gate::default();
+    let node = node(&store, &probe("leaves")).await;
+    let meeting = start(&node, "m", &["probe"]).await;
+    say(&meeting, "one").await;
+    store.shut();
+    let leaving = tokio::spawn({
+        let meeting = meeting.clone();
+        async move { meeting.unassign("probe").await }
+    });
+    noted("leaves", "probe end m 1").await;
+    while meeting.assign("probe").await.is_err() {
+        tokio::task::yield_now().await;
+    }
+    leaving.await.unwrap().unwrap();
+    store.open();
+    meeting.end().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_answer_that_is_lost_stores_nothing_twice() {
     let store = Gate::default();
     let node = node(&store, &probe("")).await;

@@ -54,7 +54,7 @@ fn the_defaults_are_these() {
         (Duration::from_millis(100), seconds(5))
     );
     assert_eq!(config.limits.packet_bytes, Size::mib(1));
-    assert_eq!(config.log.filter, "warn,surrealkv::lsm=error");
+    assert_eq!(config.log.filter, "warn");
     assert_eq!(config.sources, []);
     assert_eq!(config.plugins, None);
 }

@@ -206,7 +206,7 @@ impl Datastore {
     pub const MAX_KEY_BYTES: usize = 512;
     /// The largest value in bytes of JSON.
     pub const MAX_VALUE_BYTES: usize = 1024 * 1024;
-    /// The most that one hook may write, in bytes of keys and values: it is stored in one piece.
+    /// The most that one hook may write, in bytes of keys and values and 1 KiB for each: it is stored in one piece.
     pub const MAX_WRITTEN_BYTES: usize = 4 * 1024 * 1024;
 
     /// A datastore over a provider.
@@ -332,7 +332,9 @@ pub(crate) fn key_value_bytes((key, value): &KeyValue) -> usize {
 }
 
 fn bytes(key: &str, value: Option<&Arc<str>>) -> usize {
-    key.len() + value.map_or(0, |value| value.len())
+    /// What a store needs for a record beside its key and value.
+    const RECORD: usize = 1024;
+    RECORD + key.len() + value.map_or(0, |value| value.len())
 }
 
 fn check_key(key: &str) -> Result<(), Error> {

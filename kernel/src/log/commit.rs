@@ -52,12 +52,15 @@ pub(super) enum Item {
 
 impl Item {
     fn bytes(&self) -> usize {
+        /// What a store needs for a record beside what it holds.
+        const RECORD: usize = 1024;
         match self {
             Self::Packet { packet, .. } => packet.cost(),
             Self::Unit(unit) => {
                 let outputs = unit.outputs.iter().map(|packet| packet.cost());
                 let keys = unit.keys.iter().map(crate::engine::key_value_bytes);
-                outputs.chain(keys).sum()
+                let dead_letters = unit.dead_letters.iter().map(|letter| RECORD + letter.error.len());
+                RECORD + outputs.chain(keys).chain(dead_letters).sum::<usize>()
             }
             Self::Status(_) => 0,
         }
@@ -121,6 +124,9 @@ impl CommitQueue {
     /// The most bytes of packets and keys that one commit stores, give or take a unit's.
     const MAX_BYTES: usize = 4 << 20;
 
+    /// The most instances whose units one commit stores: each may have a state of [`StateRef::MAX_BYTES`].
+    const MAX_ROWS: usize = 16;
+
     pub(super) fn new(record: &MeetingRecord) -> Self {
         Self {
             epoch: record.epoch,
@@ -181,7 +187,9 @@ impl CommitQueue {
         let mut bytes = 0;
         let mut taken = 0;
         for item in &self.items {
-            if commit.packets.len() >= Self::MAX_PACKETS || bytes >= Self::MAX_BYTES {
+            let full = commit.packets.len() >= Self::MAX_PACKETS || bytes >= Self::MAX_BYTES;
+            let one_more = |unit: &Unit| !rows.contains_key(&unit.slot) && rows.len() >= Self::MAX_ROWS;
+            if full || matches!(item, Item::Unit(unit) if one_more(unit)) {
                 break;
             }
             taken += 1;

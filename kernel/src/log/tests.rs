@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::*;
-use crate::{MeetingMetadata, Payload, Timestamp};
+use crate::{MeetingMetadata, Payload, Tick, Timestamp};
 
 const LIMITS: Limits =
     Limits { batch_packets: 4, batch_bytes: 4_000, tail_bytes: 2_000, backlog_bytes: 1 << 20 };
@@ -338,6 +338,34 @@ fn nobody_gets_more_to_work_on_while_the_backlog_is_full() {
 }
 
 #[test]
+fn a_state_whose_serialize_panics_is_named() {
+    struct Bomb;
+    impl serde::Serialize for Bomb {
+        fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+            panic!("as asked")
+        }
+    }
+    let error = StateRef::new(Bomb).to_json().unwrap_err();
+    assert_eq!(error.to_string(), "the state's Serialize panicked");
+}
+
+#[test]
+fn one_commit_holds_the_rows_of_so_many_instances() {
+    let mut world = World::new();
+    world.settle();
+    for n in 0..40 {
+        let seq = world.seqs.internal();
+        let state = StateRef::new(n);
+        world.log.join(subscription(&format!("i{n}"), &[]), state, JoinAt::Now, lifecycle(seq));
+    }
+    let (commit, _) = world.log.next_commit(Seq(Sequencer::BLOCK)).unwrap();
+    assert!(commit.instances.len() <= 16, "{}", commit.instances.len());
+    world.in_flight = Some(commit);
+    while world.commit() {}
+    assert_eq!(world.rows.len(), 43);
+}
+
+#[test]
 fn a_state_that_is_too_large_is_named() {
     let mut world = World::new();
     world.settle();
@@ -354,7 +382,7 @@ fn a_joining_instance_begins_now_or_at_the_start() {
         world.publish("x");
     }
     world.settle();
-    for (instance, from, first) in [("fresh", From::Now, Seq(0)), ("reader", From::Start, Seq(1))] {
+    for (instance, from, first) in [("fresh", JoinAt::Now, Seq(0)), ("reader", JoinAt::Start, Seq(1))] {
         let seq = world.seqs.internal();
         let state = StateRef::new(0_u64);
         let slot = world.log.join(subscription(instance, &["x"]), state, from, lifecycle(seq));
@@ -365,7 +393,7 @@ fn a_joining_instance_begins_now_or_at_the_start() {
         let expected = if first == Seq::ZERO { seq } else { first };
         assert_eq!(batch.packets[0].seq, expected, "{instance}");
         let xs = batch.packets.iter().filter(|p| p.source == "x").count();
-        assert_eq!(xs, if from == From::Now { 0 } else { 3 }, "{instance}");
+        assert_eq!(xs, if from == JoinAt::Now { 0 } else { 3 }, "{instance}");
     }
 }
 
@@ -383,7 +411,8 @@ fn one_that_leaves_ends_on_its_place_and_may_come_back() {
     assert_eq!(handed, [Seq(1), Seq(2), seq], "nothing behind its leave, nor what came late for it");
 
     let seq = world.seqs.internal();
-    let again = world.log.join(subscription("late", &["x"]), StateRef::new(0_u64), From::Now, lifecycle(seq));
+    let again =
+        world.log.join(subscription("late", &["x"]), StateRef::new(0_u64), JoinAt::Now, lifecycle(seq));
     assert_eq!(again, slot);
     assert_eq!(world.log.view(slot).state.to_json().unwrap(), "3", "it has its state again");
     world.log.set_ready(slot, true);

@@ -3,7 +3,13 @@
 //! [`Factory`] makes a [`StartedPlugin`] from a configuration; a meeting opens that into a [`Hosted`] plugin, which
 //! runs hooks over a [`StateRef`]. `Any` stays in this file.
 
-use std::{any::Any, fmt, sync::Arc, time::Duration};
+use std::{
+    any::Any,
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::Duration,
+};
 
 use futures::{FutureExt, future::BoxFuture};
 
@@ -17,6 +23,9 @@ pub enum StateError {
     /// The state has no JSON form, such as a map whose keys are not strings.
     #[error("the state cannot be written as JSON")]
     Encode(#[source] serde_json::Error),
+    /// Its `Serialize` panicked.
+    #[error("the state's Serialize panicked")]
+    Panicked,
     /// The state is too large to be stored with every change.
     #[error("the state is {bytes} bytes of JSON; the limit is {}", StateRef::MAX_BYTES)]
     TooLarge {
@@ -59,9 +68,11 @@ impl StateRef {
     /// It as JSON text.
     ///
     /// # Errors
-    /// [`StateError::Encode`] and [`StateError::TooLarge`].
+    /// [`StateError::Encode`], [`StateError::TooLarge`] and [`StateError::Panicked`].
     pub fn to_json(&self) -> Result<String, StateError> {
-        let json = self.0.to_json()?;
+        // It runs in the meeting, whose other instances must not notice.
+        let written = catch_unwind(AssertUnwindSafe(|| self.0.to_json()));
+        let json = written.map_err(|_| StateError::Panicked)??;
         if json.len() > Self::MAX_BYTES {
             return Err(StateError::TooLarge { bytes: json.len() });
         }

@@ -19,7 +19,7 @@ mod keys;
 mod packets;
 mod rows;
 
-use std::{any::Any, fmt, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use futures::future::BoxFuture;
 
@@ -40,12 +40,17 @@ pub use rows::{
 
 type Reopen = Box<dyn Fn() -> BoxFuture<'static, Arc<dyn Store>> + Send + Sync>;
 
+/// Anything that is only to be dropped.
+trait Kept: Send + Sync {}
+
+impl<T: Send + Sync> Kept for T {}
+
 /// An empty store to run a case on, and how to open it again if it outlives being closed.
 pub struct Fixture {
     store: Arc<dyn Store>,
     reopen: Option<Reopen>,
     // Dropped last: what the store lives in.
-    kept: Option<Box<dyn Any + Send + Sync>>,
+    kept: Option<Box<dyn Kept>>,
 }
 
 impl Fixture {
@@ -67,7 +72,7 @@ impl Fixture {
 
     /// Keeps something for as long as the case runs, such as a directory.
     #[must_use]
-    pub fn keep(mut self, kept: impl Any + Send + Sync) -> Self {
+    pub fn keep(mut self, kept: impl Send + Sync + 'static) -> Self {
         self.kept = Some(Box::new(kept));
         self
     }
@@ -77,7 +82,7 @@ impl fmt::Debug for Fixture {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Fixture")
             .field("store", &self.store)
-            .field("kept", &self.kept)
+            .field("kept", &self.kept.is_some())
             .finish_non_exhaustive()
     }
 }

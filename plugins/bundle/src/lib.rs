@@ -4,29 +4,28 @@
 //! where the configuration gives none. To add one, add its dependency and feature to this crate's manifest, and a line
 //! to the table below.
 
-use teammy_kernel::{Factory, graph::KnownKind};
+use teammy_kernel::{
+    Factory,
+    graph::{Bundle, KnownKind},
+};
 
 macro_rules! table {
     ($($name:literal => $plugin:path,)*) => {
-        /// How to make the plugins that are in this build, in the table's order.
+        /// The plugins that are in this build, in the table's order, and the kinds that any build may have.
         ///
         /// # Examples
         /// ```
-        /// let kinds: Vec<_> = teammy_plugins::bundle().iter().map(|factory| factory.kind()).collect();
+        /// let bundle = teammy_plugins::bundle();
+        /// assert!(bundle.known().iter().any(|known| known.kind == "talk-time"));
         /// # #[cfg(feature = "talk-time")]
-        /// assert!(kinds.contains(&"talk-time"));
+        /// assert!(bundle.iter().any(|factory| factory.kind() == "talk-time"));
         /// ```
-        pub fn bundle() -> Vec<Factory> {
-            [$(
+        pub fn bundle() -> Bundle {
+            let factories = [$(
                 #[cfg(feature = $name)]
                 Factory::of::<$plugin>($name),
-            )*]
-            .into()
-        }
-
-        /// The plugins that any build may have, in the table's order, with the feature that brings each in.
-        pub fn known() -> Vec<KnownKind> {
-            vec![$(KnownKind { kind: $name, feature: $name },)*]
+            )*];
+            Bundle::new(factories.into(), vec![$(KnownKind { kind: $name, feature: $name },)*])
         }
     };
 }

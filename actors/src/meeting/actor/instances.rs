@@ -9,7 +9,7 @@ use ractor::{Actor, ActorRef};
 use teammy_kernel::{
     DataPacket, Lifecycle, Name, Payload, Seq, Tick,
     graph::PLUGIN_STATUS,
-    log::{Append, From, HandOn, Slot, Subscription},
+    log::{Append, HandOn, JoinAt, Slot, Subscription},
     plugin::{Durability, Hosted},
     store::{DeadLetter, InstanceStatus, MeetingStatus},
 };
@@ -202,10 +202,31 @@ impl Meeting {
             seq,
             source: packet.source.clone(),
             tries,
-            error: error.to_owned(),
+            error: DeadLetter::shortened(error),
             at: clock::now(),
         });
         self.log.give_up(slot, seq, dead_letter);
+        self.settle_seat(slot);
+    }
+
+    /// An instance had its time to finish with the meeting's end. Its cursor stays: what is behind it was not seen.
+    pub(super) fn expire(&mut self, slot: Slot, ending: &DataPacket) {
+        let seat = &self.seats[slot.index()];
+        seat.recorder.record(&mut Record { dead_letters: 1, ..Record::default() });
+        let cursor = self.log.view(slot).cursor;
+        let error = format!(
+            "it did not finish before the end's deadline (meeting.end_deadline); it has seen the log up to seq {cursor}"
+        );
+        warn!(meeting = %self.id(), instance = %seat.name, seq = %cursor, "instance cut off at the meeting's end");
+        let dead_letter = DeadLetter {
+            instance: seat.name.clone(),
+            seq: ending.seq,
+            source: ending.source.clone(),
+            tries: 0,
+            error,
+            at: clock::now(),
+        };
+        self.log.expire(slot, dead_letter);
         self.settle_seat(slot);
     }
 
@@ -218,19 +239,13 @@ impl Meeting {
         let status = serde_json::json!({"instance": instance, "status": "suspended", "reason": reason});
         let packet = self.own(PLUGIN_STATUS, Payload::Json(status.to_string().into()));
         self.log.append(Append { packet, durability: Durability::Durable, external: false });
-        for (waiting, reply) in std::mem::take(&mut self.leaving) {
-            if waiting == slot {
-                let meeting = self.id().clone();
-                let _ = reply.send(Err(Error::Suspended { instance: instance.clone(), meeting }));
-            } else {
-                self.leaving.push((waiting, reply));
-            }
-        }
+        let error = Error::Suspended { instance, meeting: self.id().clone() };
+        self.answer_leaving(slot, &Err(error));
     }
 
     pub(super) fn start_ticks(&mut self, slot: Slot) {
         let seat = &mut self.seats[slot.index()];
-        let Some(period) = seat.hosted.every() else { return };
+        let Some(period) = seat.hosted.every().map(|period| period.min(clock::FOREVER)) else { return };
         let myself = self.myself.clone();
         let ticks = async move {
             let mut interval = tokio::time::interval_at(Instant::now() + period, period);
@@ -278,22 +293,32 @@ impl Meeting {
         self.settle_seat(slot);
     }
 
-    /// Empties the seat of an instance that is done.
+    /// Empties the seat of an instance that is done, and tells who waits for it to be out.
     pub(super) fn settle_seat(&mut self, slot: Slot) {
         let view = self.log.view(slot);
         if view.status != InstanceStatus::Active {
             debug!(meeting = %self.id(), instance = %view.name, status = ?view.status, "instance is done");
             self.seats[slot.index()].vacate();
+            self.answer_leaving(slot, &Ok(()));
         }
     }
 
-    pub(super) fn assign(&mut self, name: &Name, from: From) -> Result<(), Error> {
+    fn answer_leaving(&mut self, slot: Slot, answer: &Result<(), Error>) {
+        let leaving = std::mem::take(&mut self.leaving);
+        let (out, others) = leaving.into_iter().partition::<Vec<_>, _>(|(leaving, _)| *leaving == slot);
+        self.leaving = others;
+        for (_, reply) in out {
+            let _ = reply.send(answer.clone());
+        }
+    }
+
+    pub(super) fn assign(&mut self, name: &Name, at: JoinAt) -> Result<(), Error> {
         self.check_running()?;
         let meeting = self.id().clone();
         let known = self.log.slot(name.as_str());
         if let Some(slot) = known {
             match self.log.view(slot).status {
-                InstanceStatus::Left if from == From::Start => {
+                InstanceStatus::Left if at == JoinAt::Start => {
                     return Err(Error::WasHere { instance: name.clone(), meeting });
                 }
                 InstanceStatus::Left => {}
@@ -311,12 +336,12 @@ impl Meeting {
                 self.resources.plugins.get(name).expect("invariant: the node started every instance");
             seat.hosted = plugin.open();
             let state = self.log.view(slot).state.clone();
-            self.log.join(subscription, state, from, packet)
+            self.log.join(subscription, state, at, packet)
         } else {
             let seat = self.seat(name);
             let state = seat.hosted.initial_state();
             self.seats.push(seat);
-            self.log.join(subscription, state, from, packet)
+            self.log.join(subscription, state, at, packet)
         };
         info!(meeting = %self.id(), instance = %name, "instance joined");
         self.spawn(slot);

@@ -1,7 +1,8 @@
 //! A meeting and its store: commits, reads for instances that are behind, and letting go.
 
-use std::{sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
+use futures::FutureExt;
 use teammy_kernel::{
     DataPacket, chain,
     log::{Fetch, Slot},
@@ -26,7 +27,8 @@ impl Meeting {
             let query = PacketQuery::range(fetch.from, fetch.to)
                 .sources(fetch.sources.clone())
                 .take(Take::First(fetch.limit));
-            let packets = store.packets(meeting, query).await;
+            let read = AssertUnwindSafe(store.packets(meeting, query)).catch_unwind().await;
+            let packets = read.unwrap_or_else(|_| Err(persistence::panicked("reading packets")));
             let _ = myself.cast(Message::Fetched { slot, fetch, packets });
         });
     }
@@ -38,15 +40,24 @@ impl Meeting {
         packets: Result<Vec<Arc<DataPacket>>, store::Error>,
     ) {
         const WAIT: Duration = Duration::from_millis(500);
+        if self.stopping.is_some() {
+            return self.log.fetch_failed(slot);
+        }
         match packets {
             Ok(packets) => {
                 let delivery = self.log.fetched(slot, fetch, packets);
                 self.carry_out(slot, delivery);
             }
-            Err(error) => {
+            Err(error) if error.is_transient() => {
                 let instance = &self.seats[slot.index()].name;
                 warn!(meeting = %self.id(), %instance, error = chain(&error), "cannot read the log, trying again");
                 self.fetch(slot, fetch.clone(), WAIT);
+            }
+            Err(error) => {
+                self.log.fetch_failed(slot);
+                if self.log.view(slot).status == InstanceStatus::Active {
+                    self.suspend(slot, &chain(&error));
+                }
             }
         }
     }
@@ -60,6 +71,7 @@ impl Meeting {
             return;
         }
         for (slot, error) in unwritable {
+            error!(meeting = %self.id(), instance = %self.log.view(slot).name, error = chain(&error), "state not stored");
             if self.log.view(slot).status == InstanceStatus::Active {
                 self.suspend(slot, &chain(&error));
             }
@@ -81,13 +93,6 @@ impl Meeting {
         door.release(committed.released);
         door.reserved(committed.reserved);
         self.shared.published.stored(&committed.packets);
-        for (slot, reply) in std::mem::take(&mut self.leaving) {
-            if self.log.view(slot).status == InstanceStatus::Active {
-                self.leaving.push((slot, reply));
-            } else {
-                let _ = reply.send(Ok(()));
-            }
-        }
         if committed.status == MeetingStatus::Ended {
             info!(meeting = %self.id(), seq = %self.log.end_seq(), "meeting ended");
             self.shared.published.over(Over::Ended);

@@ -1,0 +1,137 @@
+//! The command line: what can be said, and what becomes of it.
+//!
+//! What a program reads goes to stdout, one JSON object a line with `--json`; what is only for people (progress, the table
+//! at the end, warnings, the log) goes to stderr. Every way out has a code: [`error`] says which.
+
+mod config;
+mod error;
+mod history;
+mod lines;
+mod logs;
+mod output;
+mod pace;
+mod plugins;
+mod recording;
+mod replay;
+mod select;
+mod signal;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{ArgAction, Parser, Subcommand};
+use indicatif::MultiProgress;
+use teammy::config::{Loaded, Loader};
+
+use error::Error;
+use output::{Form, Output};
+
+const AFTER_HELP: &str = "\
+Exit codes: 0 done; 1 failed; 2 bad usage, configuration or input; 130 and 143 stopped by Ctrl-C or SIGTERM; \
+141 whoever read the output went away.
+
+Configuration: teammy.toml in the working directory or the file given to --config, then TEAMMY_… environment \
+variables; `teammy config` shows every key, its value and where it comes from.";
+
+/// Hosts in-call plugins for online meetings.
+#[derive(Debug, Parser)]
+#[command(name = "teammy", version, after_help = AFTER_HELP)]
+struct Args {
+    /// Read this configuration instead of teammy.toml in the working directory
+    #[arg(long, value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
+    /// Log more to stderr: once for what goes on, twice for details; otherwise log.filter says what is logged
+    #[arg(short, long, action = ArgAction::Count, global = true)]
+    verbose: u8,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Play a recorded meeting through the plugins, and print what they put out
+    Replay(replay::Args),
+    /// Print what is stored of a meeting
+    History(history::Args),
+    /// Show the plugins and the instances that are configured
+    Plugins(plugins::Args),
+    /// Show every setting, and where it comes from
+    Config(config::Args),
+}
+
+impl Command {
+    fn form(&self) -> Form {
+        let json = match self {
+            Self::Replay(args) => args.json,
+            Self::History(args) => args.json,
+            Self::Plugins(args) => args.json,
+            Self::Config(args) => args.json,
+        };
+        if json { Form::Json } else { Form::Text }
+    }
+
+    fn database(&self) -> Option<&str> {
+        match self {
+            Self::Replay(args) => args.db.as_deref(),
+            Self::History(args) => args.db.as_deref(),
+            Self::Plugins(_) | Self::Config(_) => None,
+        }
+    }
+}
+
+/// Does what the command line says.
+pub(crate) fn main() -> ExitCode {
+    let args = Args::parse();
+    match run(&args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => error.exit(),
+    }
+}
+
+fn run(args: &Args) -> Result<(), Error> {
+    let loaded = load(args)?;
+    let bars = MultiProgress::new();
+    logs::to_stderr(&loaded.config.log.filter, &bars)?;
+    let output = Output::new(args.command.form(), bars);
+    match &args.command {
+        Command::Replay(args) => replay::run(args, loaded.config, &output),
+        Command::History(args) => history::run(args, &loaded.config, &output),
+        Command::Plugins(_) => plugins::run(loaded.config, &output),
+        Command::Config(_) => config::run(&loaded, &output),
+    }
+}
+
+fn load(args: &Args) -> Result<Loaded, Error> {
+    // Variables that are not UTF-8 are nobody's settings.
+    let variables = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let mut loader = Loader::default().env(variables);
+    if let Some(file) = &args.config {
+        loader = loader.file(file);
+    }
+    if let Some(url) = args.command.database() {
+        loader = loader.set("database.url", url, "--db");
+    }
+    match args.verbose {
+        0 => {}
+        1 => loader = loader.set("log.filter", "warn,teammy=info", "--verbose"),
+        _ => loader = loader.set("log.filter", "warn,teammy=debug", "--verbose"),
+    }
+    Ok(loader.load()?)
+}
+
+/// How one or many of something are written.
+fn count(number: u64, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_makes_sense() {
+        Args::command().debug_assert();
+    }
+}

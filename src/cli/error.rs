@@ -1,0 +1,234 @@
+//! Every way for a command to fail: its message, what to do about it, and its exit code.
+//!
+//! | code | |
+//! |---|---|
+//! | 0 | done |
+//! | 1 | failed |
+//! | 2 | bad usage, configuration or input: what was asked for cannot be done by trying again |
+//! | 130, 143 | stopped by Ctrl-C or SIGTERM; what was published is stored |
+//! | 141 | whoever read stdout went away, as `head` does; as a program that SIGPIPE ends |
+
+use std::{
+    error::Error as _,
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use teammy::{MeetingId, PublishError, meeting, name, node, store};
+use tracing_subscriber::filter::ParseError;
+
+use super::{recording, select, signal::Signal};
+
+/// Why a command did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error(transparent)]
+    Config(#[from] teammy::config::Error),
+    #[error("log.filter is {filter:?}, which is no filter")]
+    LogFilter { filter: String, error: ParseError },
+    #[error("cannot use the meeting's id")]
+    MeetingId(#[source] name::Error),
+    #[error("the name of {} cannot be the meeting's id", .file.display())]
+    Stem { file: PathBuf, source: Option<name::Error> },
+    #[error("a meeting that is read from standard input has no name")]
+    Nameless,
+    #[error("cannot use the source")]
+    Source(#[source] name::Error),
+    #[error(transparent)]
+    Recording(#[from] recording::Error),
+    #[error(transparent)]
+    Select(#[from] select::Error),
+    #[error(transparent)]
+    Graph(#[from] teammy::graph::Error),
+    #[error(transparent)]
+    Node(#[from] node::Error),
+    #[error(transparent)]
+    Meeting(#[from] meeting::Error),
+    #[error("cannot publish {recording}, line {line}")]
+    Publish { recording: String, line: u64, source: PublishError },
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    #[error("mem:// holds nothing: it went with the process that wrote to it")]
+    Forgotten,
+    #[error("there is no database in {}", .0.display())]
+    NoDatabase(PathBuf),
+    #[error("there is no meeting {id}{}", known(.meant.as_ref(), .others))]
+    NoMeeting { id: MeetingId, meant: Option<MeetingId>, others: Vec<MeetingId> },
+    #[error("cannot start threads")]
+    Runtime(#[source] io::Error),
+    #[error("cannot write to standard output")]
+    Output(#[source] io::Error),
+    #[error("stopped before the end of meeting {meeting}")]
+    Interrupted { signal: Signal, meeting: MeetingId },
+}
+
+fn known(meant: Option<&MeetingId>, others: &[MeetingId]) -> String {
+    const SHOWN: usize = 10;
+    if let Some(meant) = meant {
+        return format!("; did you mean {meant}?");
+    }
+    if others.is_empty() {
+        return "; the database holds none".to_owned();
+    }
+    let shown: Vec<&str> = others.iter().take(SHOWN).map(MeetingId::as_str).collect();
+    let more = others.len().saturating_sub(SHOWN);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("; the database holds {}{more}", shown.join(", "))
+}
+
+impl Error {
+    fn code(&self) -> u8 {
+        match self {
+            Self::Interrupted { signal, .. } => signal.code(),
+            Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => 141,
+            Self::Config(_)
+            | Self::LogFilter { .. }
+            | Self::MeetingId(_)
+            | Self::Stem { .. }
+            | Self::Nameless
+            | Self::Source(_)
+            | Self::Recording(_)
+            | Self::Select(_)
+            | Self::Graph(_)
+            | Self::Forgotten
+            | Self::Node(
+                node::Error::Graph(_)
+                | node::Error::Config(_)
+                | node::Error::NoStore
+                | node::Error::Startup { .. }
+                | node::Error::UnknownInstance { .. },
+            ) => 2,
+            Self::Node(_)
+            | Self::Meeting(_)
+            | Self::Publish { .. }
+            | Self::Store(_)
+            | Self::NoDatabase(_)
+            | Self::NoMeeting { .. }
+            | Self::Runtime(_)
+            | Self::Output(_) => 1,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::LogFilter { .. } => {
+                "write a level or levels by target, such as info or warn,teammy=debug".to_owned()
+            }
+            Self::Stem { .. } | Self::Nameless => "say what the meeting is called: --meeting ID".to_owned(),
+            Self::Recording(recording::Error::Broken { .. }) => {
+                "correct the line, or skip such lines with --keep-going; nothing was stored".to_owned()
+            }
+            Self::Select(_) => "`teammy plugins` shows all".to_owned(),
+            Self::Node(node::Error::MeetingExists(id)) => format!(
+                "replay it under another id with --meeting ID; `teammy history {}` shows what is there",
+                shell_word(id.as_str())
+            ),
+            Self::Forgotten => "say where the meeting was kept: --db URL".to_owned(),
+            Self::NoDatabase(_) => "check --db, or `teammy config`, which shows database.url".to_owned(),
+            Self::Interrupted { meeting, .. } => format!(
+                "what it had published is stored: `teammy history {}` shows it",
+                shell_word(meeting.as_str())
+            ),
+            _ => return None,
+        })
+    }
+
+    /// Tells whoever ran the program, and gives the code to end with.
+    pub(crate) fn exit(self) -> ExitCode {
+        let code = self.code();
+        if code != 141 {
+            // There is nobody left to tell when stderr fails too.
+            let _ = io::stderr().write_all(self.message().as_bytes());
+        }
+        ExitCode::from(code)
+    }
+
+    /// The error, what caused it, and a hint: each on lines of its own.
+    fn message(&self) -> String {
+        let mut message = format!("error: {self}\n");
+        let mut last = self.to_string();
+        let mut source = match self {
+            // Its text is long and says where in our filter's grammar it failed, so the value itself says more.
+            Self::LogFilter { error, .. } => Some(error as &dyn std::error::Error),
+            _ => self.source(),
+        };
+        while let Some(cause) = source {
+            let text = cause.to_string();
+            // Some libraries repeat the cause in the message.
+            if !last.ends_with(&text) {
+                message.push_str("  because: ");
+                message.push_str(&text);
+                message.push('\n');
+            }
+            last = text;
+            source = cause.source();
+        }
+        if let Some(hint) = self.hint() {
+            message.push_str("  hint: ");
+            message.push_str(&hint);
+            message.push('\n');
+        }
+        printable(&message)
+    }
+}
+
+/// A text without what would move the cursor or ring the bell.
+pub(crate) fn printable(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() && c != '\n' {
+            shown.extend(c.escape_default());
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
+}
+
+/// A text as a shell takes it for one word.
+fn shell_word(text: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.,:/@".contains(c);
+    if text.chars().all(is_plain) && !text.starts_with('-') {
+        text.to_owned()
+    } else {
+        let quoted = text.replace('\'', r"'\''");
+        let dashes = if text.starts_with('-') { "-- " } else { "" };
+        format!("{dashes}'{quoted}'")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_message_has_causes_and_a_hint() {
+        let id = MeetingId::new("it's \u{1F680}").unwrap();
+        let error = Error::Node(node::Error::MeetingExists(id));
+        assert_eq!(error.code(), 1);
+        assert_eq!(
+            error.message(),
+            "error: meeting it's \u{1F680} exists already\n  hint: replay it under another id with --meeting ID; \
+             `teammy history 'it'\\''s \u{1F680}'` shows what is there\n"
+        );
+
+        let missing = io::Error::from(io::ErrorKind::NotFound);
+        let error = Error::Runtime(missing);
+        assert_eq!(error.message(), "error: cannot start threads\n  because: entity not found\n");
+    }
+
+    #[test]
+    fn nothing_reaches_the_terminal_unescaped() {
+        assert_eq!(printable("a\u{1b}[31m\nb"), "a\\u{1b}[31m\nb");
+    }
+
+    #[test]
+    fn an_unknown_meeting_is_told_from_known_ones() {
+        let id = |id: &str| MeetingId::new(id).unwrap();
+        assert_eq!(known(Some(&id("a")), &[id("a")]), "; did you mean a?");
+        assert_eq!(known(None, &[]), "; the database holds none");
+        let many: Vec<_> = (0..12).map(|n| id(&n.to_string())).collect();
+        assert_eq!(known(None, &many), "; the database holds 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 2 more");
+    }
+}

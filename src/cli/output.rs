@@ -1,0 +1,205 @@
+//! What goes to stdout, and beside it the progress and the tables on stderr.
+
+use std::{
+    fmt::Write as _,
+    io::{self, IsTerminal, Write},
+};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use comfy_table::{Table, presets};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use teammy::{DataPacket, Lifecycle, MeetingId, Name, Payload, Seq, Timestamp};
+
+use super::error::{Error, printable};
+
+/// For whom stdout is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// Programs: a JSON object a line.
+    Json,
+    /// People.
+    Text,
+}
+
+/// Where a command writes.
+#[derive(Debug)]
+pub(crate) struct Output {
+    form: Form,
+    bars: MultiProgress,
+    /// Whether a line on stdout would run through a progress bar.
+    beside_bars: bool,
+}
+
+impl Output {
+    pub(crate) fn new(form: Form, bars: MultiProgress) -> Self {
+        let beside_bars = io::stdout().is_terminal() && io::stderr().is_terminal();
+        Self { form, bars, beside_bars }
+    }
+
+    pub(crate) fn form(&self) -> Form {
+        self.form
+    }
+
+    /// A progress bar on stderr; it shows only where that is a terminal.
+    pub(crate) fn progress(&self, packets: u64) -> ProgressBar {
+        let style = ProgressStyle::with_template("{msg} {wide_bar} {human_pos}/{human_len} packets {eta}");
+        let style = style.expect("invariant: the template is well-formed");
+        self.bars.add(ProgressBar::new(packets).with_style(style))
+    }
+
+    /// Writes a line to stdout at once.
+    fn line(&self, mut line: String) -> Result<(), Error> {
+        line.push('\n');
+        let write = || {
+            let mut stdout = io::stdout().lock();
+            stdout.write_all(line.as_bytes())?;
+            stdout.flush()
+        };
+        if self.beside_bars { self.bars.suspend(write) } else { write() }.map_err(Error::Output)
+    }
+
+    /// Writes an object to stdout as a line of JSON.
+    pub(crate) fn object(&self, object: &impl Serialize) -> Result<(), Error> {
+        self.line(serde_json::to_string(object).expect("invariant: what the program prints has a JSON form"))
+    }
+
+    /// Writes a text to stdout, for people.
+    pub(crate) fn text(&self, text: &str) -> Result<(), Error> {
+        self.line(printable(text))
+    }
+
+    /// Writes a packet to stdout.
+    pub(crate) fn packet(&self, packet: &DataPacket) -> Result<(), Error> {
+        match self.form {
+            Form::Json => self.object(&Line::new(packet)),
+            Form::Text => self.line(readable(packet)),
+        }
+    }
+
+    /// Writes something to stderr that is not what was asked for, but should be known.
+    pub(crate) fn note(&self, note: &str) {
+        let line = printable(note) + "\n";
+        // Whoever cannot be told does not need to know.
+        let _ = self.bars.suspend(|| io::stderr().write_all(line.as_bytes()));
+    }
+}
+
+/// Whether a command prints such a packet: all but a meeting's own.
+pub(crate) fn is_shown(packet: &DataPacket) -> bool {
+    packet.source != Lifecycle::SOURCE
+}
+
+/// A table with a header, without lines.
+pub(crate) fn table<const N: usize>(header: [&str; N]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header(header);
+    table
+}
+
+/// A packet as programs read it.
+#[derive(Serialize)]
+struct Line<'a> {
+    r#type: &'static str,
+    meeting: &'a MeetingId,
+    seq: Seq,
+    source: &'a Name,
+    timestamp: Timestamp,
+    participant: Option<&'a str>,
+    payload: Shown<'a>,
+    causes: &'a [Seq],
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Shown<'a> {
+    Text(&'a str),
+    Json(Box<RawValue>),
+    Base64 { base64: String },
+    Malformed { malformed: &'a str },
+}
+
+impl<'a> Line<'a> {
+    fn new(packet: &'a DataPacket) -> Self {
+        let payload = match &packet.payload {
+            Payload::Text(text) => Shown::Text(text),
+            // An end of line can only stand between the parts of JSON, so a space does as well.
+            Payload::Json(text) => match RawValue::from_string(text.replace(['\n', '\r'], " ")) {
+                Ok(json) => Shown::Json(json),
+                Err(_) => Shown::Malformed { malformed: text },
+            },
+            Payload::Bytes(bytes) => Shown::Base64 { base64: STANDARD.encode(bytes) },
+        };
+        Self {
+            r#type: "packet",
+            meeting: &packet.meeting,
+            seq: packet.seq,
+            source: &packet.source,
+            timestamp: packet.timestamp,
+            participant: packet.participant.as_deref(),
+            payload,
+            causes: &packet.causes,
+        }
+    }
+}
+
+/// A packet as people read it: its time in UTC, where it comes from, who said it, and what.
+fn readable(packet: &DataPacket) -> String {
+    let mut line = format!("[{}] {}  ", packet.timestamp.strftime("%H:%M:%S"), packet.source);
+    if let Some(participant) = &packet.participant {
+        line.push_str(participant);
+        line.push_str(": ");
+    }
+    match &packet.payload {
+        Payload::Text(text) => line.push_str(text),
+        Payload::Json(text) => line.push_str(&text.replace(['\n', '\r'], " ")),
+        Payload::Bytes(bytes) => {
+            let _ = write!(line, "<{} bytes>", bytes.len());
+        }
+    }
+    printable(&line).replace('\n', "\\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use teammy::Publish;
+
+    use super::*;
+
+    fn packet(payload: Payload) -> DataPacket {
+        let at: Timestamp = "2026-01-05T09:00:02.400Z".parse().unwrap();
+        let publish = Publish::new("chat", payload).unwrap().timestamp(at).participant("A\"da");
+        let mut packet = publish.into_packet(MeetingId::new("m").unwrap(), Seq(7), at);
+        packet.causes = vec![Seq(3), Seq(5)];
+        packet
+    }
+
+    fn json(payload: Payload) -> String {
+        serde_json::to_string(&Line::new(&packet(payload))).unwrap()
+    }
+
+    #[test]
+    fn a_program_reads_one_line_a_packet() {
+        assert_eq!(
+            json(Payload::Json("{\n \"a\": 1.0e2}".into())),
+            r#"{"type":"packet","meeting":"m","seq":7,"source":"chat","timestamp":"2026-01-05T09:00:02.4Z","participant":"A\"da","payload":{  "a": 1.0e2},"causes":[3,5]}"#
+        );
+        for (payload, shown) in [
+            (Payload::Text("a\nb".into()), r#""payload":"a\nb""#),
+            (Payload::Bytes(vec![0xff, 0].into()), r#""payload":{"base64":"/wA="}"#),
+            (Payload::Json("{oops\n".into()), r#""payload":{"malformed":"{oops\n"}"#),
+        ] {
+            let line = json(payload);
+            assert!(line.contains(shown) && !line.contains('\n'), "{line}");
+        }
+    }
+
+    #[test]
+    fn people_read_one_line_a_packet() {
+        let line = readable(&packet(Payload::Json("{\n}".into())));
+        assert_eq!(line, "[09:00:02] chat  A\"da: { }");
+        assert_eq!(readable(&packet(Payload::Text("a\n\u{7}".into()))), "[09:00:02] chat  A\"da: a\\n\\u{7}");
+        assert_eq!(readable(&packet(Payload::Bytes(vec![1].into()))), "[09:00:02] chat  A\"da: <1 bytes>");
+    }
+}

@@ -1,0 +1,273 @@
+//! `teammy replay`: a recorded meeting goes through the kernel, and what the plugins make of it comes out.
+//!
+//! Everything that can be checked is checked first: the configuration, the plugins, every line. Only then is the database
+//! opened and the meeting made, so that a mistake leaves nothing behind.
+
+use std::{io::Write, path::PathBuf};
+
+use comfy_table::CellAlignment;
+use futures::TryStreamExt;
+use indicatif::ProgressBar;
+use serde::Serialize;
+use teammy::{
+    Builder, MeetingId, MeetingMetadata, MeetingRef, MeetingStats, Node, config::Config, plugins::bundle,
+};
+use tokio::{
+    runtime::Runtime,
+    time::{Duration, Instant},
+};
+
+use super::{
+    count,
+    error::Error,
+    lines::Rules,
+    output::{Form, Output, is_shown, table},
+    pace::{Pacer, Speed},
+    recording::{OnBroken, Recording, is_stdin},
+    select::{Selection, select},
+    signal::Signals,
+};
+
+/// Play a recorded meeting through the plugins, and print what they put out.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The recording: one packet a line, {"source", "timestamp", "participant", "data"}; - reads standard input
+    file: PathBuf,
+    /// The meeting's id; otherwise the file's name without its ending
+    #[arg(long, value_name = "ID")]
+    meeting: Option<String>,
+    /// Run only these instances; a plugin that the configuration has no instance of runs with its defaults.
+    /// Otherwise all that are configured run, or else all plugins of this build
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    plugins: Option<Vec<String>>,
+    /// Where to keep the meeting, instead of database.url: `surrealkv://PATH`, `mem://` or `ws://HOST:PORT`
+    #[arg(long, value_name = "URL")]
+    pub(super) db: Option<String>,
+    /// How fast to play: max, or how many times as fast as it was, by the packets' timestamps: 1x, 10x, 0.5x
+    #[arg(long, default_value = "max", allow_hyphen_values = true)]
+    speed: Speed,
+    /// Play only the first N packets; nothing behind them is read
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    limit: Option<u64>,
+    /// Skip broken lines instead of stopping before anything is stored
+    #[arg(long)]
+    keep_going: bool,
+    /// Print JSON lines, each with a "type": the packets, and a summary at the end
+    #[arg(long)]
+    pub(super) json: bool,
+    /// Print every packet that is stored, not only outputs: what `teammy history` prints. The meeting's own packets (its
+    /// start and end, instances coming and going) are left out
+    #[arg(long)]
+    all: bool,
+}
+
+pub(crate) fn run(args: &Args, config: Config, output: &Output) -> Result<(), Error> {
+    let id = meeting_id(args)?;
+    let bundle = bundle();
+    let Selection { config, instances, notes } = select(config, args.plugins.as_deref(), &bundle)?;
+    let packet_bytes = config.limits.packet_bytes;
+    let deadline = config.node.shutdown_deadline;
+    let builder = Node::builder(config).plugins(bundle);
+    let graph = builder.check()?;
+    let instances = instances
+        .unwrap_or_else(|| graph.instances().map(|instance| instance.name.as_str().to_owned()).collect());
+    let on_broken = if args.keep_going { OnBroken::Skip } else { OnBroken::Stop };
+    let recording = Recording::check(&args.file, Rules { graph, packet_bytes }, args.limit, on_broken)?;
+    for note in notes {
+        output.note(&format!("note: {note}"));
+    }
+    for warning in recording.skipped().warnings() {
+        output.note(&format!("warning: {warning}"));
+    }
+    let replay = Replay { args, id, instances, recording, output };
+    let runtime = Runtime::new().map_err(Error::Runtime)?;
+    let done = runtime.block_on(replay.run(builder, deadline));
+    // All is stored and closed; what may be left running is of no use to anybody.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    done
+}
+
+fn meeting_id(args: &Args) -> Result<MeetingId, Error> {
+    if let Some(id) = &args.meeting {
+        return MeetingId::new(id).map_err(Error::MeetingId);
+    }
+    if is_stdin(&args.file) {
+        return Err(Error::Nameless);
+    }
+    let stem = args.file.file_stem().and_then(|stem| stem.to_str());
+    let unusable = |source| Error::Stem { file: args.file.clone(), source };
+    MeetingId::new(stem.ok_or_else(|| unusable(None))?).map_err(|error| unusable(Some(error)))
+}
+
+struct Replay<'a> {
+    args: &'a Args,
+    id: MeetingId,
+    instances: Vec<String>,
+    recording: Recording,
+    output: &'a Output,
+}
+
+impl Replay<'_> {
+    async fn run(&self, builder: Builder, deadline: Duration) -> Result<(), Error> {
+        let mut signals = Signals::take().map_err(Error::Runtime)?;
+        let interrupted = |signal| Error::Interrupted { signal, meeting: self.id.clone() };
+        let node = tokio::select! {
+            node = builder.start() => node?,
+            signal = signals.next() => return Err(interrupted(signal)),
+        };
+        let played = tokio::select! {
+            played = self.play(&node) => played,
+            signal = signals.next() => {
+                self.output.note("stopping; once more stops at once");
+                Err(interrupted(signal))
+            }
+        };
+        let stopped = tokio::select! {
+            stopped = node.shutdown(deadline) => stopped.map_err(Error::Node),
+            signal = signals.next() => Err(interrupted(signal)),
+        };
+        let summary = played?;
+        stopped?;
+        self.tell(&summary)
+    }
+
+    async fn play(&self, node: &Node) -> Result<Summary<'_>, Error> {
+        let started = Instant::now();
+        let metadata = MeetingMetadata::new(self.id.clone()).started_at(self.recording.first());
+        let meeting = node.start_meeting(metadata, &self.instances).await?;
+        let bar = self.output.progress(self.recording.len());
+        tokio::try_join!(self.publish(&meeting, &bar), self.print(&meeting))?;
+        bar.finish_and_clear();
+        Ok(Summary::new(&self.id, &meeting.stats(), self.recording.skipped().count(), started.elapsed()))
+    }
+
+    async fn publish(&self, meeting: &MeetingRef, bar: &ProgressBar) -> Result<(), Error> {
+        bar.set_message("publishing");
+        let mut pacer = Pacer::new(self.args.speed);
+        let started = Instant::now();
+        for packet in self.recording.play()? {
+            let (packet, line) = packet?;
+            if let Some(due) = packet.timestamp.and_then(|timestamp| pacer.due(timestamp)) {
+                tokio::time::sleep_until(started + due).await;
+            }
+            meeting.publish(packet).await.map_err(|source| {
+                let recording = self.recording.name().to_owned();
+                Error::Publish { recording, line, source }
+            })?;
+            bar.inc(1);
+        }
+        bar.set_message("finishing");
+        Ok(meeting.end().await?)
+    }
+
+    async fn print(&self, meeting: &MeetingRef) -> Result<(), Error> {
+        let mut packets = if self.args.all { meeting.packets() } else { meeting.outputs() };
+        while let Some(packet) = packets.try_next().await? {
+            if is_shown(&packet) {
+                self.output.packet(&packet)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn tell(&self, summary: &Summary<'_>) -> Result<(), Error> {
+        match self.output.form() {
+            Form::Json => self.output.object(summary),
+            Form::Text => {
+                // The packets are out; a table that cannot be shown changes nothing.
+                let _ = writeln!(std::io::stderr(), "{}", summary.readable());
+                Ok(())
+            }
+        }
+    }
+}
+
+/// What a replay did.
+#[derive(Debug, Serialize)]
+struct Summary<'a> {
+    r#type: &'static str,
+    meeting: &'a MeetingId,
+    packets: u64,
+    skipped: u64,
+    instances: Vec<Instance>,
+    seconds: f64,
+}
+
+#[derive(Debug, Serialize)]
+struct Instance {
+    name: String,
+    delivered: u64,
+    outputs: u64,
+    errors: u64,
+    dead_letters: u64,
+    lost: u64,
+    hook_p50_us: Option<f64>,
+    hook_p99_us: Option<f64>,
+}
+
+impl<'a> Summary<'a> {
+    fn new(meeting: &'a MeetingId, stats: &MeetingStats, skipped: u64, took: Duration) -> Self {
+        let instances = stats.instances.iter().map(|stats| Instance {
+            name: stats.name.as_str().to_owned(),
+            delivered: stats.delivered,
+            outputs: stats.outputs,
+            errors: stats.errors,
+            dead_letters: stats.dead_letters,
+            lost: stats.lost,
+            hook_p50_us: stats.hook_p50.map(microseconds),
+            hook_p99_us: stats.hook_p99.map(microseconds),
+        });
+        Self {
+            r#type: "summary",
+            meeting,
+            packets: stats.packets,
+            skipped,
+            instances: instances.collect(),
+            seconds: (took.as_secs_f64() * 1e3).round() / 1e3,
+        }
+    }
+
+    fn readable(&self) -> String {
+        let header =
+            ["instance", "delivered", "outputs", "errors", "dead letters", "lost", "hook p50 µs", "p99 µs"];
+        let mut table = table(header);
+        for instance in &self.instances {
+            let quantile = |q: Option<f64>| q.map_or_else(|| "-".to_owned(), |q| format!("{q:.1}"));
+            table.add_row([
+                instance.name.clone(),
+                instance.delivered.to_string(),
+                instance.outputs.to_string(),
+                instance.errors.to_string(),
+                instance.dead_letters.to_string(),
+                instance.lost.to_string(),
+                quantile(instance.hook_p50_us),
+                quantile(instance.hook_p99_us),
+            ]);
+        }
+        for column in table.column_iter_mut().skip(1) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+        let packets = count(self.packets, "packet", "packets");
+        let skipped = match self.skipped {
+            0 => String::new(),
+            skipped => format!(", {} skipped", count(skipped, "broken line", "broken lines")),
+        };
+        format!("{}: {packets} in {} s{skipped}\n{}", self.meeting, self.seconds, table.trim_fmt())
+    }
+}
+
+/// In steps of a tenth.
+fn microseconds(took: Duration) -> f64 {
+    (took.as_secs_f64() * 1e7).round() / 10.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn microseconds_have_one_decimal() {
+        assert!((microseconds(Duration::from_nanos(1_234_567)) - 1234.6).abs() < 1e-9);
+        assert!((microseconds(Duration::from_nanos(40)) - 0.0).abs() < 1e-9);
+    }
+}

@@ -1,0 +1,185 @@
+//! Which instances a replay runs.
+//!
+//! `--plugins` names instances, or plugins that the configuration has no instance of: those get one, with defaults. The node
+//! is given these and whoever feeds them, and nobody else: an unrelated instance that is misconfigured does not matter.
+//! Those that merely feed others are there for their sources to exist; they do not take part in the meeting.
+
+use std::collections::BTreeSet;
+
+use teammy::{
+    Factory,
+    config::{Config, Plugin},
+    graph::{Bundle, closest},
+};
+
+/// Why instances cannot be chosen.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("there is no plugin {wanted:?}{}", hint(.meant.as_deref(), .there))]
+    Unknown { wanted: String, meant: Option<String>, there: Vec<String> },
+    #[error("there is no instance {kind}; instances of that plugin are called {}", .instances.join(", "))]
+    OtherName { kind: String, instances: Vec<String> },
+}
+
+fn hint(meant: Option<&str>, there: &[String]) -> String {
+    match meant {
+        Some(meant) => format!("; did you mean {meant}?"),
+        None if there.is_empty() => "; there are none in this build".to_owned(),
+        None => format!("; there are {}", there.join(", ")),
+    }
+}
+
+/// What was chosen.
+#[derive(Debug)]
+pub(crate) struct Selection {
+    /// The configuration, with the instances that matter.
+    pub(crate) config: Config,
+    /// Those that take part; `None` stands for all.
+    pub(crate) instances: Option<Vec<String>>,
+    /// What may surprise.
+    pub(crate) notes: Vec<String>,
+}
+
+/// Leaves in a configuration what `wanted` says.
+pub(crate) fn select(
+    mut config: Config,
+    wanted: Option<&[String]>,
+    bundle: &Bundle,
+) -> Result<Selection, Error> {
+    let Some(wanted) = wanted else { return Ok(Selection { config, instances: None, notes: Vec::new() }) };
+    let mut there = match config.plugins.take() {
+        Some(plugins) => plugins,
+        None => bundle.iter().flat_map(|factory| with_defaults(factory.kind())).collect(),
+    };
+    for wanted in wanted {
+        if there.iter().any(|plugin| plugin.name == *wanted) {
+            continue;
+        }
+        if !bundle.known().iter().any(|known| known.kind == wanted) {
+            let names = there.iter().map(|plugin| plugin.name.as_str());
+            let names: BTreeSet<&str> = names.chain(bundle.known().iter().map(|known| known.kind)).collect();
+            let meant = closest(wanted, names.iter().copied()).map(str::to_owned);
+            let there = names.into_iter().map(str::to_owned).collect();
+            return Err(Error::Unknown { wanted: shown(wanted), meant, there });
+        }
+        let of_kind = there.iter().filter(|plugin| plugin.kind == *wanted);
+        let instances: Vec<String> = of_kind.map(|plugin| plugin.name.clone()).collect();
+        if !instances.is_empty() {
+            return Err(Error::OtherName { kind: wanted.clone(), instances });
+        }
+        there.extend(with_defaults(wanted));
+    }
+
+    let mut notes = Vec::new();
+    let mut needed: BTreeSet<String> = wanted.iter().cloned().collect();
+    let mut queue: Vec<String> = needed.iter().cloned().collect();
+    while let Some(name) = queue.pop() {
+        for upstream in
+            there.iter().filter(|plugin| plugin.name == name).flat_map(|it| upstream(it, &there, bundle))
+        {
+            if wanted.contains(&name) && !wanted.contains(&upstream) {
+                notes.push(format!("{name} takes the output of {upstream}, which --plugins leaves out"));
+            }
+            if needed.insert(upstream.clone()) {
+                queue.push(upstream);
+            }
+        }
+    }
+    there.retain(|plugin| needed.contains(&plugin.name));
+    config.plugins = Some(there);
+    Ok(Selection { config, instances: Some(wanted.to_vec()), notes })
+}
+
+fn shown(text: &str) -> String {
+    match text.char_indices().nth(40) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+/// An instance of a kind, with its name and its defaults.
+fn with_defaults(kind: &str) -> Vec<Plugin> {
+    let config = Config::from_toml(&format!("[[plugin]]\nname = \"{kind}\""));
+    config.expect("invariant: kinds are well-formed names").plugins.unwrap_or_default()
+}
+
+/// The instances whose output an instance takes. What is wrong with it is for the graph's check to say.
+fn upstream(plugin: &Plugin, all: &[Plugin], factories: &[Factory]) -> Vec<String> {
+    let factory = factories.iter().find(|factory| factory.kind() == plugin.kind);
+    let Some(Ok(metadata)) = factory.map(Factory::metadata) else { return Vec::new() };
+    let sources = metadata.sources.iter().map(|source| {
+        let mapped = plugin.sources.get(source.as_str());
+        mapped.map_or_else(|| source.as_str().to_owned(), Clone::clone)
+    });
+    sources.filter(|source| all.iter().any(|other| other.name == *source)).collect()
+}
+
+#[cfg(test)]
+#[cfg(all(feature = "talk-time", feature = "watch-list"))]
+mod tests {
+    use teammy::{Node, plugins::bundle};
+
+    use super::*;
+
+    fn selected(toml: &str, wanted: &[&str]) -> Result<Selection, Error> {
+        let wanted: Vec<String> = wanted.iter().map(|&name| name.to_owned()).collect();
+        select(Config::from_toml(toml).unwrap(), Some(&wanted), &bundle())
+    }
+
+    fn names(selection: &Selection) -> Vec<&str> {
+        selection.config.plugins.iter().flatten().map(|plugin| plugin.name.as_str()).collect()
+    }
+
+    const TOML: &str = r#"
+        [[plugin]]
+        name = "names"
+        kind = "watch-list"
+        [[plugin]]
+        name = "echo"
+        kind = "watch-list"
+        sources = { transcription = "names" }
+        [[plugin]]
+        name = "broken"
+        kind = "no-such-kind"
+    "#;
+
+    #[test]
+    fn without_a_choice_nothing_changes() {
+        let config = Config::from_toml(TOML).unwrap();
+        let selection = select(config.clone(), None, &bundle()).unwrap();
+        assert_eq!((selection.config, selection.instances), (config, None));
+    }
+
+    #[test]
+    fn only_those_that_matter_are_left() {
+        let selection = selected(TOML, &["names"]).unwrap();
+        assert_eq!(names(&selection), ["names"]);
+        assert_eq!(selection.notes, [""; 0]);
+        let selection = selected(TOML, &["echo"]).unwrap();
+        assert_eq!(names(&selection), ["names", "echo"]);
+        assert_eq!(selection.instances.unwrap(), ["echo"]);
+        assert_eq!(selection.notes, ["echo takes the output of names, which --plugins leaves out"]);
+        Node::builder(selection.config).plugins(bundle()).check().unwrap();
+    }
+
+    #[test]
+    fn a_plugin_without_an_instance_gets_one() {
+        assert_eq!(names(&selected(TOML, &["talk-time", "names"]).unwrap()), ["names", "talk-time"]);
+        assert_eq!(names(&selected("", &["talk-time"]).unwrap()), ["talk-time"]);
+        assert_eq!(names(&selected("plugin = []", &["talk-time"]).unwrap()), ["talk-time"]);
+    }
+
+    #[test]
+    fn what_is_not_there_is_said() {
+        for (wanted, says) in [
+            ("talk-tiem", "did you mean talk-time?"),
+            ("nmaes", "did you mean names?"),
+            ("zzzzzz", "there are broken, echo, names, talk-time, watch-list"),
+            ("", "there is no plugin \"\""),
+            ("watch-list", "instances of that plugin are called names, echo"),
+        ] {
+            let error = selected(TOML, &[wanted]).unwrap_err().to_string();
+            assert!(error.contains(says), "{error}");
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! The program, as a user runs it.
+//!
+//! Each test runs the built program in a directory of its own, with no configuration and no database but what the test
+//! gives it. Most keep meetings in memory; what needs a database that outlives a process is in [`database`].
+
+// A test stops at the first thing that isn't so; clippy knows that of tests, but not of what they share.
+#![allow(clippy::unwrap_used)]
+
+#[path = "cli/bad_input.rs"]
+mod bad_input;
+#[cfg(feature = "surrealdb")]
+#[path = "cli/database.rs"]
+mod database;
+#[path = "cli/meetings.rs"]
+mod meetings;
+#[path = "cli/settings.rs"]
+mod settings;
+#[path = "cli/streams.rs"]
+mod streams;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A directory to run the program in.
+struct Place(TempDir);
+
+/// What the program did.
+#[derive(Debug)]
+struct Ran {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+impl Place {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// Writes a file and gives its name.
+    fn file<'a>(&self, name: &'a str, text: impl AsRef<[u8]>) -> &'a str {
+        fs::write(self.path().join(name), text).unwrap();
+        name
+    }
+
+    /// The program, to be run here, with meetings in memory.
+    fn teammy(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(assert_cmd::cargo::cargo_bin!("teammy"));
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("TEAMMY_") {
+                command.env_remove(name);
+            }
+        }
+        command.env("TEAMMY_DATABASE__URL", "mem://").env("HOME", self.path()).env_remove("XDG_DATA_HOME");
+        command.current_dir(self.path()).args(arguments);
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Ran {
+        Ran::of(&mut self.teammy(arguments))
+    }
+}
+
+impl Ran {
+    fn of(command: &mut Command) -> Self {
+        let output = command.output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).expect("the program writes UTF-8");
+        Self { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+    }
+
+    /// It ended as a program should: by itself, and without a word of panic.
+    #[track_caller]
+    fn ends_with(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "{self:#?}");
+        for word in ["panicked", "backtrace", "RUST_BACKTRACE"] {
+            assert!(!self.stderr.contains(word), "{self:#?}");
+        }
+        self
+    }
+
+    /// The JSON lines that it wrote.
+    #[track_caller]
+    fn lines(&self) -> Vec<Value> {
+        let line = |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        self.stdout.lines().map(line).collect()
+    }
+
+    /// The packets that it wrote.
+    #[track_caller]
+    fn packets(&self) -> Vec<Value> {
+        self.lines().into_iter().filter(|line| line["type"] == "packet").collect()
+    }
+
+    /// The packets of one source that it wrote.
+    #[track_caller]
+    fn of_source(&self, source: &str) -> Vec<Value> {
+        self.packets().into_iter().filter(|packet| packet["source"] == source).collect()
+    }
+
+    /// The last line, which must be the summary, and the only one.
+    #[track_caller]
+    fn summary(&self) -> Value {
+        let lines = self.lines();
+        assert_eq!(lines.iter().filter(|line| line["type"] == "summary").count(), 1, "{self:#?}");
+        let last = lines.last().unwrap();
+        assert_eq!(last["type"], "summary");
+        last.clone()
+    }
+}
+
+/// A file of the repository.
+fn repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+fn sample(name: &str) -> String {
+    repository("samples").join(name).to_str().unwrap().to_owned()
+}
+
+/// A file's packets, read by nothing of ours.
+fn read(path: &Path) -> Vec<Value> {
+    let text = fs::read_to_string(path).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// A line of a recording: something said so many seconds after the start.
+fn said(second: u32, text: &str) -> String {
+    let (minute, second) = (second / 60, second % 60);
+    let data = serde_json::json!({"text": text, "start_ms": 0, "end_ms": 1000, "is_final": true});
+    format!(
+        r#"{{"source":"transcription","timestamp":"2026-01-05T09:{minute:02}:{second:02}Z","participant":"Ada","data":{data}}}"#
+    ) + "\n"
+}

@@ -1,0 +1,144 @@
+//! A database that outlives the process.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    process::Stdio,
+};
+
+use crate::{Place, Ran, said, sample};
+
+fn standup(place: &Place, more: &[&str]) -> Ran {
+    let file = sample("standup.jsonl");
+    let mut arguments = vec!["replay", file.as_str(), "--db", "surrealkv://db"];
+    arguments.extend(more);
+    place.run(&arguments)
+}
+
+fn history(place: &Place, more: &[&str]) -> Ran {
+    let mut arguments = vec!["history", "--db", "surrealkv://db", "standup"];
+    arguments.extend(more);
+    place.run(&arguments)
+}
+
+/// What was printed, without the summary.
+fn packets(ran: &Ran) -> Vec<&str> {
+    ran.stdout.lines().filter(|line| !line.starts_with("{\"type\":\"summary\"")).collect()
+}
+
+#[test]
+fn history_prints_what_the_replay_printed() {
+    let place = Place::new();
+    let replayed = standup(&place, &["--all", "--json"]).ends_with(0);
+    let printed = packets(&replayed);
+    assert!(printed.len() > 60, "{replayed:#?}");
+
+    let told = history(&place, &["--json"]).ends_with(0);
+    assert_eq!(packets(&told), printed);
+    assert_eq!(told.stderr, "");
+
+    let outputs: Vec<_> =
+        printed.iter().filter(|line| line.contains("\"source\":\"talk-time\"")).copied().collect();
+    assert_eq!(packets(&history(&place, &["--json", "--source", "talk-time"]).ends_with(0)), outputs);
+    let last = packets(&history(&place, &["--json", "--last", "1", "--source", "talk-time"]).ends_with(0))
+        .join("\n");
+    assert_eq!([last.as_str()], outputs[outputs.len() - 1..]);
+    assert_eq!(
+        packets(&history(&place, &["--json", "--last", "7"]).ends_with(0)),
+        printed[printed.len() - 7..]
+    );
+    assert_eq!(packets(&history(&place, &["--json", "--since", "10 years"]).ends_with(0)), printed);
+    let lifecycle = history(&place, &["--json", "--source", "meeting"]).ends_with(0);
+    assert!(
+        lifecycle.stdout.lines().last().unwrap().contains(r#""payload":{"event":"ended"}"#),
+        "{lifecycle:#?}"
+    );
+
+    // The last minute before the last packet that was published, and what was made of it.
+    let inputs =
+        replayed.packets().into_iter().filter(|packet| packet["causes"].as_array().unwrap().is_empty());
+    let last = inputs.map(|packet| packet["timestamp"].as_str().unwrap().to_owned()).next_back().unwrap();
+    let minute = teammy_time(&last) - 60.0;
+    let recent = |line: &&&str| {
+        let packet: serde_json::Value = serde_json::from_str(line).unwrap();
+        teammy_time(packet["timestamp"].as_str().unwrap()) >= minute
+    };
+    let recent: Vec<_> = printed.iter().filter(recent).copied().collect();
+    assert!(recent.len() < printed.len());
+    assert_eq!(packets(&history(&place, &["--json", "--since", "1m"]).ends_with(0)), recent);
+}
+
+fn teammy_time(timestamp: &str) -> f64 {
+    let timestamp: teammy::Timestamp = timestamp.parse().unwrap();
+    timestamp.as_duration().as_secs_f64()
+}
+
+#[test]
+fn people_see_the_same_later() {
+    let place = Place::new();
+    let replayed = standup(&place, &["--all"]).ends_with(0);
+    assert_eq!(history(&place, &[]).ends_with(0).stdout, replayed.stdout);
+}
+
+#[test]
+fn a_meeting_is_replayed_once() {
+    let place = Place::new();
+    standup(&place, &[]).ends_with(0);
+    let again = standup(&place, &[]).ends_with(1);
+    assert!(again.stderr.contains("error: meeting standup exists already"), "{again:#?}");
+    assert!(
+        again.stderr.contains("--meeting ID; `teammy history standup` shows what is there"),
+        "{again:#?}"
+    );
+    standup(&place, &["--meeting", "other"]).ends_with(0);
+
+    let unknown = place.run(&["history", "standpu", "--db", "surrealkv://db"]).ends_with(1);
+    assert!(unknown.stderr.contains("there is no meeting standpu; did you mean standup?"), "{unknown:#?}");
+    let unknown = place.run(&["history", "zzz", "--db", "surrealkv://db"]).ends_with(1);
+    assert!(unknown.stderr.contains("the database holds other, standup"), "{unknown:#?}");
+}
+
+#[test]
+fn a_broken_line_leaves_nothing_behind() {
+    let place = Place::new();
+    let file = place.file("m.jsonl", said(0, "fine") + "oops\n");
+    place.run(&["replay", file, "--db", "surrealkv://db"]).ends_with(2);
+    assert!(!place.path().join("db").exists());
+    let ran = place.run(&["history", "m", "--db", "surrealkv://db"]).ends_with(1);
+    assert!(ran.stderr.contains("there is no database in db"), "{ran:#?}");
+    assert!(!place.path().join("db").exists(), "to look is no reason to make a database");
+}
+
+#[test]
+fn a_directory_that_cannot_be_written() {
+    let place = Place::new();
+    place.file("file", "in the way");
+    let ran = place.run(&["replay", &sample("standup.jsonl"), "--db", "surrealkv://file/db"]).ends_with(1);
+    assert!(ran.stderr.starts_with("error: ") && ran.stderr.contains("file/db"), "{ran:#?}");
+    assert_eq!(ran.stdout, "");
+    assert_eq!(fs::read_to_string(place.path().join("file")).unwrap(), "in the way");
+}
+
+#[test]
+fn a_directory_that_another_process_holds() {
+    let place = Place::new();
+    let file = place.file("long.jsonl", said(0, "the deadline") + &said(59, "is far away"));
+    let mut command = place.teammy(&["replay", file, "--speed", "0.001x", "--db", "surrealkv://db"]);
+    let mut holder = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut first = String::new();
+    BufReader::new(holder.stdout.take().unwrap()).read_line(&mut first).unwrap();
+    assert!(first.contains("the deadline"), "{first}");
+
+    let ran = standup(&place, &[]);
+    let told = history(&place, &[]);
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+    for ran in [ran.ends_with(1), told.ends_with(1)] {
+        assert!(ran.stderr.contains("another process"), "{ran:#?}");
+    }
+
+    // What was acknowledged is there after a kill, and the directory opens again at once.
+    let told = place.run(&["history", "long", "--db", "surrealkv://db", "--json"]).ends_with(0);
+    assert_eq!(told.of_source("transcription").len(), 1);
+    assert_eq!(told.of_source("watch-list").len(), 1);
+}

@@ -1,0 +1,74 @@
+//! `teammy plugins` and `teammy config`.
+
+use serde_json::{Value, json};
+
+use crate::{Place, Ran};
+
+fn setting(ran: &Ran, key: &str) -> (Value, Value) {
+    let lines = ran.lines();
+    let line = lines.iter().find(|line| line["key"] == key).unwrap_or_else(|| panic!("no {key}: {ran:#?}"));
+    assert_eq!(line["type"], "setting");
+    (line["value"].clone(), line["origin"].clone())
+}
+
+#[test]
+fn every_setting_says_where_it_comes_from() {
+    let place = Place::new();
+    place.file("teammy.toml", "[hooks]\ntries = 5\n[database]\nusername = \"me\"\n");
+    let mut command = place.teammy(&["config", "--json", "-v"]);
+    let ran = Ran::of(command.env("TEAMMY_DATABASE__PASSWORD", "hunter2")).ends_with(0);
+    assert_eq!(setting(&ran, "hooks.tries"), (json!("5"), json!("teammy.toml")));
+    assert_eq!(setting(&ran, "hooks.backoff").1, "default");
+    assert_eq!(setting(&ran, "log.filter").1, "--verbose");
+    let (value, origin) = setting(&ran, "database.password");
+    assert_eq!(value, "\"********\"");
+    assert_eq!(origin, "environment variable TEAMMY_DATABASE__PASSWORD");
+
+    let mut command = place.teammy(&["config"]);
+    let shown = Ran::of(command.env("TEAMMY_DATABASE__PASSWORD", "hunter2")).ends_with(0);
+    assert!(shown.stdout.contains("hooks.tries"), "{shown:#?}");
+    for text in [&ran.stdout, &ran.stderr, &shown.stdout, &shown.stderr] {
+        assert!(!text.contains("hunter2"), "a secret is shown: {text}");
+    }
+}
+
+#[test]
+fn plugins_are_shown_with_schemas_and_instances() {
+    let place = Place::new();
+    place.file(
+        "teammy.toml",
+        "[[source]]\nname = \"captions\"\n[[plugin]]\nname = \"talk\"\nkind = \"talk-time\"\n\
+         output = \"volatile\"\nsources = { transcription = \"captions\" }",
+    );
+    let ran = place.run(&["plugins", "--json"]).ends_with(0);
+    let lines = ran.lines();
+    let talk_time =
+        lines.iter().find(|line| line["kind"] == "talk-time" && line["type"] == "plugin").unwrap();
+    assert_eq!(talk_time["in_build"], true);
+    assert_eq!(talk_time["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(talk_time["sources"], json!(["transcription"]));
+    assert_eq!(talk_time["output"], "durable");
+    assert!(talk_time["config_schema"]["properties"]["every"].is_object(), "{talk_time}");
+    assert!(talk_time["output_schema"]["properties"]["participants"].is_object(), "{talk_time}");
+    assert!(lines.iter().any(|line| line["kind"] == "watch-list"));
+    let instances: Vec<_> = lines.iter().filter(|line| line["type"] == "instance").collect();
+    assert_eq!(
+        instances,
+        [&json!({
+            "type": "instance", "name": "talk", "kind": "talk-time",
+            "sources": {"transcription": "captions"}, "output": "volatile",
+        })]
+    );
+
+    let shown = place.run(&["plugins"]).ends_with(0);
+    assert!(shown.stdout.contains("captions as transcription"), "{shown:#?}");
+}
+
+#[test]
+fn plugins_are_shown_even_where_the_configuration_names_others() {
+    let place = Place::new();
+    place.file("teammy.toml", "[[plugin]]\nname = \"talk-tiem\"\n");
+    let ran = place.run(&["plugins"]).ends_with(2);
+    assert!(ran.stdout.contains("talk-time"), "{ran:#?}");
+    assert!(ran.stderr.contains("did you mean talk-time?"), "{ran:#?}");
+}
