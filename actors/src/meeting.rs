@@ -4,9 +4,9 @@
 //! The rules are [`teammy_kernel::log::MeetingLog`]'s: the actor feeds it and does what it says.
 //!
 //! # A packet's way
-//! [`MeetingRef::publish`] takes it through the [`door`] (checks, a bound in bytes, a seq) and wakes the actor, which
+//! [`MeetingRef::publish`] takes it through the door (checks, a bound in bytes, a seq) and wakes the actor, which
 //! appends it to the log, sends it in a batch to every instance that has credit, and to the persistence actor in a
-//! commit. What the hooks make comes back as a hand-on and goes the same way. Stored packets reach [`readers`].
+//! commit. What the hooks make comes back as a hand-on and goes the same way. Stored packets reach readers.
 //!
 //! # Invariants
 //! * The actor never awaits an instance, the store or a publisher: they answer with messages.
