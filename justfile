@@ -45,6 +45,10 @@ features:
         check --package teammy --no-default-features --features "$feature"
     done
 
+# Measure the log and the wire format.
+bench *OPTIONS:
+    cargo bench --package teammy-benches {{ OPTIONS }}
+
 # Licences, advisories and sources of the dependencies; needs cargo-deny.
 deny:
     cargo deny check

@@ -55,14 +55,21 @@ impl Place {
 
     /// The program, to be run here, with meetings in memory.
     fn teammy(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(assert_cmd::cargo::cargo_bin!("teammy"));
+        let mut command = self.command(assert_cmd::cargo::cargo_bin!("teammy"));
+        command.args(arguments);
+        command
+    }
+
+    /// A command that is run here and whose environment says nothing about Teammy but that meetings are in memory.
+    fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut command = Command::new(program);
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("TEAMMY_") {
                 command.env_remove(name);
             }
         }
         command.env("TEAMMY_DATABASE__URL", "mem://").env("HOME", self.path()).env_remove("XDG_DATA_HOME");
-        command.current_dir(self.path()).args(arguments);
+        command.current_dir(self.path());
         command
     }
 

@@ -36,13 +36,13 @@ fn a_recording_comes_from_standard_input() {
 fn a_pipe_is_read_once_and_played() {
     let place = Place::new();
     let file = sample("standup.jsonl");
-    let mut command = std::process::Command::new("sh");
+    let mut command = place.command("sh");
     let teammy = assert_cmd::cargo::cargo_bin!("teammy");
     let script = format!(
         "cat '{file}' | '{}' replay /dev/stdin --meeting m --db mem:// --plugins talk-time --json",
         teammy.display()
     );
-    let ran = Ran::of(command.args(["-c", &script]).current_dir(place.path())).ends_with(0);
+    let ran = Ran::of(command.args(["-c", &script])).ends_with(0);
     assert_eq!(ran.summary()["packets"], 58);
 }
 

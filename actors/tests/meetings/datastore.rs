@@ -83,6 +83,32 @@ async fn reads_do_not_depend_on_what_is_stored_already() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn history_is_read_by_time_and_by_range_stored_or_not() {
+    let store = Gate::default();
+    let node = node(&store, &probe("ranges")).await;
+    let meeting = start(&node, "m", &["probe"]).await;
+    let at = |second: i64| teammy_kernel::Timestamp::from_second(1_000_000 + second).unwrap();
+    let early = chat("early").timestamp(at(0));
+    meeting.publish(early).await.unwrap().durable().await.unwrap();
+    store.shut();
+    let mut seqs = vec![];
+    for (second, text) in [(100, "middle"), (200, "late")] {
+        seqs.push(meeting.publish(chat(text).timestamp(at(second))).await.unwrap().seq().0);
+    }
+    for text in ["within chat 110", "within chat 10", "range 2 3"] {
+        meeting.publish(said(text).timestamp(at(205))).await.unwrap();
+    }
+    noted("ranges", "probe range 2 3").await;
+    store.open();
+    meeting.end().await.unwrap();
+    let outputs = all_outputs(&meeting).await;
+    let answers: Vec<_> =
+        outputs.iter().filter(|(_, causes)| causes[0] > seqs[1]).map(|(value, _)| value).collect();
+    assert_eq!(answers[..2], [&json!(seqs), &json!([seqs[1]])], "back from the packet's own time");
+    assert_eq!(answers[2], &json!([2, 3]), "both ends included");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_node_without_a_model_says_so() {
     let store = Gate::default();
     let node = node(&store, &probe("")).await;

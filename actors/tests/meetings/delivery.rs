@@ -105,6 +105,59 @@ async fn a_chain_of_instances_feeds_itself_by_configuration() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_volatile_output_flows_on_and_is_not_stored() {
+    let store = Gate::default();
+    let toml = r#"
+        [[plugin]]
+        name = "fleeting"
+        kind = "probe"
+        output = "volatile"
+        config = { answers = true }
+        [[plugin]]
+        name = "keeper"
+        kind = "probe"
+        sources = { up = "fleeting", transcription = "chat", chat = "transcription" }
+        config = { diary = "volatile-output" }
+    "#;
+    let node = node(&store, toml).await;
+    let meeting = start(&node, "m", &["fleeting", "keeper"]).await;
+    let seq = say(&meeting, "one").await;
+    meeting.end().await.unwrap();
+    assert!(diary("volatile-output").contains(&format!("keeper up {{\"count\":1}} of [Seq({seq})]")));
+    assert!(store.packets("m").await.iter().all(|packet| packet.source != "fleeting"));
+    assert_eq!(store.instance("m", "fleeting").await.state.as_deref(), Some("{\"count\":1}"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_volatile_is_seen_or_counted() {
+    let store = Gate::default();
+    let toml = r#"
+        [[plugin]]
+        name = "slow"
+        kind = "probe"
+        sources = { up = "sound" }
+        config = { diary = "slow" }
+        [delivery]
+        tail_bytes = "16KiB"
+        backlog_bytes = "16KiB"
+        [limits]
+        packet_bytes = "1KiB"
+    "#;
+    let node = node(&store, toml).await;
+    let meeting = start(&node, "m", &["slow"]).await;
+    meeting.publish(said("wait 5")).await.unwrap();
+    noted("slow", "slow wait 5").await;
+    for n in 0..500 {
+        meeting.publish(Publish::json("sound", &n).unwrap()).await.unwrap();
+    }
+    meeting.end().await.unwrap();
+    let stats = &meeting.stats().instances[0];
+    assert!(stats.lost > 0, "the tail is smaller than what was published");
+    assert_eq!(stats.delivered + stats.lost, 501);
+    assert!(diary("slow").contains(&"slow up 499 of []".to_owned()), "the oldest are lost, not the newest");
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_may_not_be_published_is_told_apart() {
     let store = Gate::default();
     let node = node(&store, &probe("")).await;

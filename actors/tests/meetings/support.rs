@@ -109,6 +109,13 @@ impl InCallPlugin for Probe {
     }
 }
 
+/// Puts out the seqs of the packets that a question about history finds.
+async fn seqs(cx: &Cx<'_, Probe>, history: History) -> Result<Option<Json<Value>>, Error> {
+    let packets = cx.engine().datastore().stream_history(history).await?;
+    let seqs: Vec<Seq> = packets.iter().map(|packet| packet.seq).collect();
+    Ok(Some(Json(json!(seqs))))
+}
+
 impl Receive<Json<Said>> for Probe {
     async fn receive(&self, said: Json<Said>, cx: &mut Cx<'_, Self>) -> Result<Option<Json<Value>>, Error> {
         let words: Vec<&str> = said.0.text.split(' ').collect();
@@ -136,9 +143,15 @@ impl Receive<Json<Said>> for Probe {
             ["list"] => return Ok(Some(Json(json!(cx.engine().datastore().list("").await?)))),
             ["history", source, last] => {
                 let history = History::of(source)?.last(last.parse()?);
-                let packets = cx.engine().datastore().stream_history(history).await?;
-                let seqs: Vec<Seq> = packets.iter().map(|packet| packet.seq).collect();
-                return Ok(Some(Json(json!(seqs))));
+                return seqs(cx, history).await;
+            }
+            ["within", source, seconds] => {
+                let history = History::of(source)?.within(Duration::from_secs(seconds.parse()?));
+                return seqs(cx, history).await;
+            }
+            ["range", from, to] => {
+                let history = History::all().seqs(Seq(from.parse()?), Seq(to.parse()?));
+                return seqs(cx, history).await;
             }
             ["ask"] => {
                 let answer = cx.engine().llm().prompt([teammy_kernel::LlmMessage::user("well?")], 0.0).await;

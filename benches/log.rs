@@ -1,0 +1,81 @@
+//! What the log itself costs: packets appended, delivered to eight instances, handed on and committed, without an actor, a
+//! hook or a store. `cargo bench -p teammy-benches --bench log`
+
+use std::sync::Arc;
+
+use divan::{Bencher, counter::ItemsCount};
+use teammy_kernel::{
+    DataPacket, Durability, MeetingId, MeetingMetadata, Name, Payload, Publish, Seq, Timestamp,
+    log::{Append, Delivery, HandOn, Limits, MeetingLog, Sequencer, Subscription},
+    plugin::StateRef,
+    store::MeetingRecord,
+};
+
+const INSTANCES: u64 = 8;
+const PACKETS: u64 = 1024;
+
+fn name(name: &str) -> Name {
+    Name::new(name).expect("a well-formed name")
+}
+
+fn packet(meeting: &MeetingId, seq: Seq, source: &Name) -> Arc<DataPacket> {
+    let publish = Publish::on(source.clone(), Payload::Bytes(vec![7; 256].into()));
+    Arc::new(publish.into_packet(meeting.clone(), seq, Timestamp::UNIX_EPOCH))
+}
+
+/// A started meeting of instances that take `source`.
+fn meeting(source: &Name) -> (MeetingLog, Sequencer, MeetingId) {
+    let id = MeetingId::new("bench").expect("a well-formed id");
+    let record = MeetingRecord::first(MeetingMetadata::new(id.clone()), Seq(Sequencer::BLOCK));
+    let mut seqs = Sequencer::new(Seq(1), record.reserved);
+    let mut log = MeetingLog::new(&record, Seq::ZERO, Limits::default());
+    let subscription = |n| Subscription { instance: name(&format!("i{n}")), sources: vec![source.clone()] };
+    let instances: Vec<_> = (0..INSTANCES).map(|n| (subscription(n), StateRef::new(0_u64))).collect();
+    log.start(packet(&id, seqs.internal(), &name("meeting")), instances);
+    for slot in log.slots() {
+        log.set_ready(slot, true);
+    }
+    (log, seqs, id)
+}
+
+/// Appends all packets, then lets every instance take them in batches, and commits what there is after each round.
+fn run(log: &mut MeetingLog, packets: Vec<Arc<DataPacket>>, durability: Durability) -> u64 {
+    for packet in packets {
+        log.append(Append { packet, durability, external: true });
+    }
+    let mut delivered = 0;
+    loop {
+        let mut moved = false;
+        for slot in log.slots() {
+            if let Delivery::Batch(batch) = log.deliver(slot) {
+                moved = true;
+                delivered += batch.packets.len() as u64;
+                let cursor = batch.packets.last().map_or(Seq::ZERO, |packet| packet.seq);
+                log.hand_on(slot, HandOn { cursor, done: true, ..HandOn::default() });
+            }
+        }
+        if log.next_commit(Seq(Sequencer::BLOCK)).is_some() {
+            log.committed();
+        } else if !moved {
+            return delivered;
+        }
+    }
+}
+
+#[divan::bench(args = [Durability::Volatile, Durability::Durable])]
+fn fanout(bencher: Bencher<'_, '_>, durability: Durability) {
+    let source = name("audio");
+    let set_up = || {
+        let (log, mut seqs, id) = meeting(&source);
+        let packets = (0..PACKETS).map(|_| packet(&id, seqs.internal(), &source)).collect::<Vec<_>>();
+        (log, packets)
+    };
+    bencher
+        .counter(ItemsCount::new(INSTANCES * PACKETS))
+        .with_inputs(set_up)
+        .bench_local_values(|(mut log, packets)| run(&mut log, packets, durability));
+}
+
+fn main() {
+    divan::main();
+}
