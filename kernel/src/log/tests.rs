@@ -338,6 +338,41 @@ fn nobody_gets_more_to_work_on_while_the_backlog_is_full() {
 }
 
 #[test]
+fn an_instance_ends_after_those_that_feed_it() {
+    let mut world = World::new();
+    world.settle();
+    world.log.end(lifecycle(world.seqs.internal()));
+    assert!(!world.deliver(1), "relay waits for early");
+    assert!(!world.deliver(2), "late waits for relay");
+    assert!(world.deliver(0));
+    assert!(!world.deliver(1), "early has its end, and has not handed on");
+    world.work(0, 1);
+    assert!(world.deliver(1));
+    assert!(!world.log.is_finished());
+    world.settle();
+    assert!(world.log.is_finished());
+}
+
+#[test]
+fn a_commit_keeps_the_newest_state_though_a_later_unit_has_none() {
+    let mut world = World::new();
+    world.settle();
+    let unit = |state: Option<u64>, key: &str| HandOn {
+        cursor: Seq(1),
+        state: state.map(StateRef::new),
+        keys: vec![(key.to_owned(), None)],
+        ..HandOn::default()
+    };
+    for (state, key) in [(Some(1), "a"), (Some(2), "b"), (None, "c")] {
+        world.log.hand_on(Slot(1), unit(state, key));
+    }
+    let (commit, _) = world.log.next_commit(Seq(Sequencer::BLOCK)).unwrap();
+    assert_eq!(commit.instances.len(), 1);
+    assert_eq!(commit.instances[0].state.as_deref(), Some("2"));
+    assert_eq!(commit.keys.len(), 3);
+}
+
+#[test]
 fn a_state_whose_serialize_panics_is_named() {
     struct Bomb;
     impl serde::Serialize for Bomb {
