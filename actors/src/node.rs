@@ -18,8 +18,10 @@ use std::{
 use parking_lot::Mutex;
 use ractor::{Actor, ActorRef};
 use teammy_kernel::{
-    Llm, MeetingId, MeetingMetadata, Name, Seq, SharedLlm, ShutdownCx, Store, chain, graph::Graph,
-    log::Sequencer, plugin::StartedPlugin,
+    Llm, MeetingId, MeetingMetadata, Name, Seq, SharedLlm, ShutdownCx, Store, chain,
+    graph::{Graph, Instance},
+    log::Sequencer,
+    plugin::StartedPlugin,
 };
 use tokio::{
     runtime::{Handle, Runtime},
@@ -46,6 +48,13 @@ pub(crate) struct Resources {
     pub(crate) llm: SharedLlm,
     pub(crate) plugin_runtime: Handle,
     pub(crate) settings: Settings,
+}
+
+impl Resources {
+    /// An instance that takes part in a meeting here.
+    pub(crate) fn instance(&self, name: &Name) -> &Instance {
+        self.graph.instance(name.as_str()).expect("invariant: the handle knows the instances")
+    }
 }
 
 pub(crate) type Meetings = Arc<Mutex<HashMap<MeetingId, MeetingRef>>>;

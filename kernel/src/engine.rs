@@ -3,7 +3,6 @@
 mod datastore;
 mod llm;
 
-pub(crate) use datastore::key_value_bytes;
 pub use datastore::{
     Datastore, Error as DatastoreError, History, KeyValue, PersistenceProvider, ReadError, ReadFuture,
 };

@@ -134,8 +134,14 @@ impl DeadLetter {
     /// The longest error that is kept, in bytes.
     pub const MAX_ERROR_BYTES: usize = 4096;
 
+    /// A packet that an instance gave up at `at`, after so many tries. The error is cut where it is too long.
+    pub fn new(instance: Name, packet: &DataPacket, tries: u32, error: &str, at: Timestamp) -> Self {
+        let error = Self::shortened(error);
+        Self { instance, seq: packet.seq, source: packet.source.clone(), tries, error, at }
+    }
+
     /// An error's text, cut where it is too long: one that quotes the packet may be as long as that.
-    pub fn shortened(error: &str) -> String {
+    fn shortened(error: &str) -> String {
         if error.len() <= Self::MAX_ERROR_BYTES {
             return error.to_owned();
         }

@@ -304,17 +304,10 @@ impl Runner {
         error: &Error,
     ) -> Option<DeadLetter> {
         let (meeting, instance) = (&self.metadata.id, &self.instance);
-        let (seq, source, error) = (packet.seq, &packet.source, DeadLetter::shortened(&error.chain()));
+        let (seq, source, error) = (packet.seq, &packet.source, error.chain());
         warn!(%meeting, %instance, %seq, %source, tries, error, "packet given up");
         self.record.dead_letters += 1;
-        planned.is_durable.then(|| DeadLetter {
-            instance: instance.clone(),
-            seq,
-            source: source.clone(),
-            tries,
-            error,
-            at: clock::now(),
-        })
+        planned.is_durable.then(|| DeadLetter::new(instance.clone(), packet, tries, &error, clock::now()))
     }
 
     /// A call is over: it ended well, or its packets are given up.

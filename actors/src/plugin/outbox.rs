@@ -5,7 +5,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use ractor::ActorRef;
 use teammy_kernel::{
-    Durability, KeyValue, Seq,
+    Datastore, Durability, KeyValue, Seq,
     log::{HandOn, Slot},
     plugin::StateRef,
     store::DeadLetter,
@@ -67,17 +67,14 @@ impl Outbox {
         const LARGE: usize = 1 << 20;
         let mut pending = self.pending.lock();
         pending.bytes += made.output.as_ref().map_or(0, |output| output.payload.len());
-        let written =
-            made.keys.iter().map(|(key, value)| key.len() + value.as_ref().map_or(0, |it| it.len()));
-        pending.bytes += written.sum::<usize>();
+        pending.bytes += made.keys.iter().map(Datastore::cost).sum::<usize>();
         pending.cursor = made.cursor;
         pending.state = made.state.or(pending.state.take());
         pending.keys.extend(made.keys);
         pending.outputs.extend(made.output);
         pending.dead_letters.extend(made.dead_letters);
         if pending.bytes >= LARGE {
-            let cursor = pending.cursor;
-            self.send(&mut pending, cursor, None, false);
+            self.send_pending(&mut pending);
         }
     }
 
@@ -85,9 +82,13 @@ impl Outbox {
     pub(crate) fn flush(&self) {
         let mut pending = self.pending.lock();
         if !pending.is_empty() {
-            let cursor = pending.cursor;
-            self.send(&mut pending, cursor, None, false);
+            self.send_pending(&mut pending);
         }
+    }
+
+    fn send_pending(&self, pending: &mut Pending) {
+        let cursor = pending.cursor;
+        self.send(pending, cursor, None, false);
     }
 
     /// Hands on what is here, up to a cursor and with the newest state if it is newer than what is here.

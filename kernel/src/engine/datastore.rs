@@ -308,6 +308,11 @@ impl Datastore {
         self.provider.history(history, before).await.map_err(Error::Read)
     }
 
+    /// What a write counts against limits: the bytes of key and value, and 1 KiB for the record.
+    pub fn cost((key, value): &KeyValue) -> usize {
+        bytes(key, value.as_ref())
+    }
+
     /// Forgets what was written and says on which packet the next hook runs; the runtime's.
     pub fn begin(&self, seq: Seq, timestamp: Timestamp) {
         let mut buffer = self.buffer();
@@ -324,11 +329,6 @@ impl Datastore {
         }
         std::mem::take(&mut buffer.writes).into_iter().collect()
     }
-}
-
-/// What a write counts against limits in bytes.
-pub(crate) fn key_value_bytes((key, value): &KeyValue) -> usize {
-    bytes(key, value.as_ref())
 }
 
 fn bytes(key: &str, value: Option<&Arc<str>>) -> usize {

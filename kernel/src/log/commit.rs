@@ -58,7 +58,7 @@ impl Item {
             Self::Packet { packet, .. } => packet.cost(),
             Self::Unit(unit) => {
                 let outputs = unit.outputs.iter().map(|packet| packet.cost());
-                let keys = unit.keys.iter().map(crate::engine::key_value_bytes);
+                let keys = unit.keys.iter().map(crate::Datastore::cost);
                 let dead_letters = unit.dead_letters.iter().map(|letter| RECORD + letter.error.len());
                 RECORD + outputs.chain(keys).chain(dead_letters).sum::<usize>()
             }

@@ -276,10 +276,7 @@ impl Hosted {
 
     /// How often it wants a tick, if at all.
     pub fn every(&self) -> Option<Duration> {
-        self.hooks.iter().find_map(|(_, hook)| match hook {
-            Hook::Every(period) => Some(*period),
-            Hook::Source { .. } => None,
-        })
+        every(self.hooks.iter().map(|(_, hook)| hook))
     }
 
     /// The state that a meeting starts with.
@@ -417,10 +414,7 @@ fn metadata<P: InCallPlugin>() -> Result<InCallPluginMetadata, String> {
     if let Some(problem) = hooks.problem {
         return Err(problem);
     }
-    let every = hooks.hooks.iter().find_map(|(hook, _)| match hook {
-        Hook::Every(period) => Some(*period),
-        Hook::Source { .. } => None,
-    });
+    let every = every(hooks.hooks.iter().map(|(hook, _)| hook));
     Ok(InCallPluginMetadata {
         name: P::KIND,
         version: P::VERSION,
@@ -429,5 +423,13 @@ fn metadata<P: InCallPlugin>() -> Result<InCallPluginMetadata, String> {
         output: P::OUTPUT,
         config: schemars::schema_for!(P::Config),
         output_schema: P::Output::schema(),
+    })
+}
+
+/// How often a plugin with these hooks wants a tick.
+fn every<'a>(mut hooks: impl Iterator<Item = &'a Hook>) -> Option<Duration> {
+    hooks.find_map(|hook| match hook {
+        Hook::Every(period) => Some(*period),
+        Hook::Source { .. } => None,
     })
 }

@@ -65,8 +65,7 @@ impl Drop for Seat {
 
 impl Meeting {
     pub(super) fn seat(&self, name: &Name) -> Seat {
-        let instance = self.resources.graph.instance(name.as_str());
-        let instance = instance.expect("invariant: the handle knows the instances");
+        let instance = self.resources.instance(name);
         let plugin = self.resources.plugins.get(name).expect("invariant: the node started every instance");
         let recorder = Recorder::new(name.clone());
         self.shared.recorders.lock().push(recorder.clone());
@@ -85,8 +84,7 @@ impl Meeting {
     }
 
     pub(super) fn subscription(&self, name: &Name) -> Subscription {
-        let instance = self.resources.graph.instance(name.as_str());
-        let instance = instance.expect("invariant: the handle knows the instances");
+        let instance = self.resources.instance(name);
         let sources = instance.subscriptions.keys().cloned().collect();
         Subscription { instance: name.clone(), sources }
     }
@@ -97,8 +95,7 @@ impl Meeting {
         seat.life.0 += 1;
         let life = seat.life;
         let resources = &self.resources;
-        let instance = resources.graph.instance(seat.name.as_str());
-        let instance = instance.expect("invariant: the handle knows the instances");
+        let instance = resources.instance(&seat.name);
         let graph = &resources.graph;
         let actual = |declared: &Name| {
             let mut mapped = instance.subscriptions.iter().filter(|(_, source)| *source == declared);
@@ -197,14 +194,8 @@ impl Meeting {
         let graph = &self.resources.graph;
         let is_durable = packet.source == Lifecycle::SOURCE
             || graph.durability(packet.source.as_str()) == Some(Durability::Durable);
-        let dead_letter = is_durable.then(|| DeadLetter {
-            instance: seat.name.clone(),
-            seq,
-            source: packet.source.clone(),
-            tries,
-            error: DeadLetter::shortened(error),
-            at: clock::now(),
-        });
+        let name = seat.name.clone();
+        let dead_letter = is_durable.then(|| DeadLetter::new(name, &packet, tries, error, clock::now()));
         self.log.give_up(slot, seq, dead_letter);
         self.settle_seat(slot);
     }
@@ -218,14 +209,7 @@ impl Meeting {
             "it did not finish before the end's deadline (meeting.end_deadline); it has seen the log up to seq {cursor}"
         );
         warn!(meeting = %self.id(), instance = %seat.name, seq = %cursor, "instance cut off at the meeting's end");
-        let dead_letter = DeadLetter {
-            instance: seat.name.clone(),
-            seq: ending.seq,
-            source: ending.source.clone(),
-            tries: 0,
-            error,
-            at: clock::now(),
-        };
+        let dead_letter = DeadLetter::new(seat.name.clone(), ending, 0, &error, clock::now());
         self.log.expire(slot, dead_letter);
         self.settle_seat(slot);
     }
@@ -235,7 +219,7 @@ impl Meeting {
         seat.vacate();
         let instance = seat.name.clone();
         self.log.suspend(slot);
-        error!(meeting = %self.id(), %instance, reason, "instance suspended: it failed too often");
+        error!(meeting = %self.id(), %instance, reason, "instance suspended");
         let status = serde_json::json!({"instance": instance, "status": "suspended", "reason": reason});
         let packet = self.own(PLUGIN_STATUS, Payload::Json(status.to_string().into()));
         self.log.append(Append { packet, durability: Durability::Durable, external: false });
