@@ -7,8 +7,8 @@ pub use datastore::{
     Datastore, Error as DatastoreError, History, KeyValue, PersistenceProvider, ReadError, ReadFuture,
 };
 pub use llm::{
-    Error as LlmError, Llm, LlmProvider, Message as LlmMessage, Model, Request as LlmRequest,
-    Response as LlmResponse, Role, SharedLlm, Usage,
+    AnswerError, Error as LlmError, Llm, LlmProvider, Message as LlmMessage, Model, Request as LlmRequest,
+    Response as LlmResponse, Role, SharedLlm, Usage, parse_answer,
 };
 
 /// What a hook reaches the world through.

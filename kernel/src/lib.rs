@@ -19,8 +19,9 @@ pub mod wire;
 
 pub use bytes::Bytes;
 pub use engine::{
-    Datastore, DatastoreError, History, KeyValue, Llm, LlmError, LlmMessage, LlmProvider, LlmRequest,
-    LlmResponse, MeetingEngine, Model, PersistenceProvider, ReadError, ReadFuture, Role, SharedLlm, Usage,
+    AnswerError, Datastore, DatastoreError, History, KeyValue, Llm, LlmError, LlmMessage, LlmProvider,
+    LlmRequest, LlmResponse, MeetingEngine, Model, PersistenceProvider, ReadError, ReadFuture, Role,
+    SharedLlm, Usage, parse_answer,
 };
 pub use error::{Error, chain};
 pub use jiff::Timestamp;

@@ -74,6 +74,9 @@ pub trait InCallPlugin: Sized + Send + Sync + 'static {
     const VERSION: &'static str;
     /// Whether its outputs are kept.
     const OUTPUT: Durability = Durability::Durable;
+    /// Whether it is of no use without a language model. Where none is configured, a meeting refuses its instances instead
+    /// of failing in its hooks.
+    const NEEDS_LLM: bool = false;
 
     /// Prepares what the plugin needs on a machine, once, when that machine's image is built.
     ///
@@ -198,6 +201,8 @@ pub struct InCallPluginMetadata {
     pub every: Option<Duration>,
     /// Whether its outputs are kept.
     pub output: Durability,
+    /// Whether it is of no use without a language model.
+    pub needs_llm: bool,
     /// The JSON Schema of its table in the configuration.
     pub config: schemars::Schema,
     /// The JSON Schema of what it puts out; none where that isn't JSON.

@@ -1,9 +1,13 @@
 //! Language models, as a plugin sees them.
 
+mod answer;
+
 use std::{fmt, future::Future, sync::Arc};
 
 use futures::{FutureExt, future::BoxFuture};
 use serde::{Deserialize, Serialize};
+
+pub use answer::{AnswerError, parse_answer};
 
 use crate::{MeetingId, Name};
 
@@ -71,6 +75,19 @@ pub struct Request {
     pub meeting: MeetingId,
     /// The instance that asks.
     pub instance: Name,
+}
+
+impl Request {
+    /// A question; `temperature` is 0 to 2.
+    pub fn new(
+        model: Model,
+        messages: Vec<Message>,
+        temperature: f32,
+        meeting: MeetingId,
+        instance: Name,
+    ) -> Self {
+        Self { model, messages, temperature, meeting, instance }
+    }
 }
 
 /// What an answer cost, in tokens.
@@ -150,6 +167,20 @@ impl SharedLlm {
     pub fn none() -> Self {
         Self(None)
     }
+
+    /// Whether there is a provider.
+    pub fn is_configured(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Asks.
+    ///
+    /// # Errors
+    /// What the provider says, and [`Error::NotConfigured`] where there is none.
+    pub async fn complete(&self, request: Request) -> Result<Response, Error> {
+        let provider = self.0.as_ref().ok_or(Error::NotConfigured)?;
+        provider.complete(request).await
+    }
 }
 
 impl fmt::Debug for SharedLlm {
@@ -173,6 +204,11 @@ impl Llm {
         Self { provider, meeting, instance }
     }
 
+    /// Whether there is a model to ask, for a plugin that can do without.
+    pub fn is_configured(&self) -> bool {
+        self.provider.is_configured()
+    }
+
     /// Asks the default model. `temperature` is 0 (always the likeliest word) to 2.
     ///
     /// # Errors
@@ -194,14 +230,7 @@ impl Llm {
     }
 
     async fn ask(&self, model: Model, messages: Vec<Message>, temperature: f32) -> Result<String, Error> {
-        let provider = self.provider.0.as_ref().ok_or(Error::NotConfigured)?;
-        let request = Request {
-            model,
-            messages,
-            temperature,
-            meeting: self.meeting.clone(),
-            instance: self.instance.clone(),
-        };
-        Ok(provider.complete(request).await?.text)
+        let request = Request::new(model, messages, temperature, self.meeting.clone(), self.instance.clone());
+        Ok(self.provider.complete(request).await?.text)
     }
 }

@@ -316,6 +316,7 @@ pub struct Factory {
     name: &'static str,
     kind: &'static str,
     version: &'static str,
+    needs_llm: bool,
     metadata: fn() -> Result<InCallPluginMetadata, String>,
     check: fn(&serde_json::Value) -> Result<(), serde_json::Error>,
     install: fn() -> BoxFuture<'static, Result<(), Error>>,
@@ -337,6 +338,7 @@ impl Factory {
             name,
             kind: P::KIND,
             version: P::VERSION,
+            needs_llm: P::NEEDS_LLM,
             metadata: metadata::<P>,
             check: |table| config::<P>(table.clone()).map(drop),
             install: || P::on_install().boxed(),
@@ -364,6 +366,11 @@ impl Factory {
     /// The plugin's version.
     pub fn version(&self) -> &'static str {
         self.version
+    }
+
+    /// Whether the plugin is of no use without a language model.
+    pub fn needs_llm(&self) -> bool {
+        self.needs_llm
     }
 
     /// Reads the plugin's metadata off its type and hooks.
@@ -421,6 +428,7 @@ fn metadata<P: InCallPlugin>() -> Result<InCallPluginMetadata, String> {
         sources: hooks.sources().cloned().collect(),
         every,
         output: P::OUTPUT,
+        needs_llm: P::NEEDS_LLM,
         config: schemars::schema_for!(P::Config),
         output_schema: P::Output::schema(),
     })
