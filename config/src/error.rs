@@ -52,6 +52,12 @@ pub enum Error {
          surrealkv:///var/lib/teammy/db (environment variable TEAMMY_DATABASE__URL)"
     )]
     NoDataDirectory(#[source] DataDirectoryError),
+    /// There is no place for the default manifest.
+    #[error(
+        "there is no data directory to keep the installation's manifest in; set install.manifest, for example to \
+         /var/lib/teammy/installed.json (environment variable TEAMMY_INSTALL__MANIFEST)"
+    )]
+    NoManifestDirectory(#[source] DataDirectoryError),
 }
 
 /// Why the user's data directory cannot be used.

@@ -4,7 +4,7 @@
 //! even where a variable would have covered it.
 
 use figment::{
-    Metadata, Profile, Provider,
+    Figment, Metadata, Profile, Provider,
     providers::{Format, Toml},
     value::{Dict, Map, Value},
 };
@@ -19,6 +19,13 @@ use crate::{
 pub(crate) enum Form {
     Toml,
     Text,
+}
+
+/// What `default.toml` says.
+pub(crate) fn defaults() -> Figment {
+    let mut problems = Vec::new();
+    let layer = Layer::toml("default", crate::REFERENCE, &mut problems).ok().filter(|_| problems.is_empty());
+    Figment::from(layer.expect("invariant: default.toml is TOML and holds no unknown key"))
 }
 
 pub(crate) struct Layer {
@@ -84,7 +91,7 @@ fn prune(values: &mut Dict, table: &str, origin: &str, problems: &mut Vec<Proble
         let path = if table.is_empty() { key.clone() } else { format!("{table}.{key}") };
         // A quoted key may hold a dot, and is then no path however much it looks like one.
         let plain = !key.contains('.');
-        if plain && (keys::KEYS.contains(&path.as_str()) || keys::LISTS.contains(&path.as_str())) {
+        if plain && (keys::KEYS.contains(&path.as_str()) || keys::is_list(&path)) {
             return true;
         }
         if plain && keys::is_table(&path) {

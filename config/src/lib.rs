@@ -7,18 +7,27 @@
 //! This crate knows no other of Teammy's: whether a plugin or a source exists is for the plugin graph to say.
 
 pub mod database;
+mod entry;
 mod error;
+mod install;
 mod keys;
 mod layer;
 mod lists;
+mod llm;
 mod loader;
+mod places;
 mod reader;
+pub mod reference;
 mod sections;
 mod show;
 mod size;
+mod takes;
+mod variables;
 
 pub use error::{DataDirectoryError, Error, Problem};
+pub use install::Install;
 pub use lists::{Durability, Plugin, Source};
+pub use llm::{ApiKey, BaseUrl, BaseUrlError, Llm, LlmModel};
 pub use loader::{Loaded, Loader};
 pub use reader::Setting;
 pub use sections::{Config, Database, Delivery, Hooks, Limits, Log, Meeting, Node, Restart};

@@ -8,16 +8,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use etcetera::BaseStrategy;
-use figment::Figment;
-
 use crate::{
-    Config, Error, Setting, database,
+    Config, Error, Setting,
     error::{DataDirectoryError, Problem},
     keys,
-    layer::Layer,
+    layer::{Layer, defaults},
+    places,
     reader::Reader,
     show,
+    takes::{DatabaseUrl, FilePath, Takes},
+    variables::Variables,
 };
 
 /// The file that is read where none is given, if it is there.
@@ -40,7 +40,7 @@ const FILE: &str = "teammy.toml";
 #[derive(Clone, Default)]
 pub struct Loader {
     file: File,
-    variables: Vec<(String, String)>,
+    variables: Variables,
     options: Vec<(String, String, String)>,
     data_directory: Option<PathBuf>,
 }
@@ -71,6 +71,31 @@ impl Loaded {
     pub fn settings(&self) -> Vec<Setting> {
         self.settings.clone()
     }
+
+    /// Fills in what is kept in the user's data directory. Without one there must be a database's URL, since every
+    /// command wants a database; the manifest is missed by the few that want it.
+    fn find_places(&mut self, data: Result<PathBuf, DataDirectoryError>) -> Result<(), Error> {
+        if self.config.install.manifest.is_none()
+            && let Ok(data) = &data
+        {
+            let path = places::manifest(data);
+            self.fill("install.manifest", FilePath.show(&path));
+            self.config.install.manifest = Some(path);
+        }
+        if self.config.database.url.is_none() {
+            let url = places::database(data)?;
+            self.fill("database.url", DatabaseUrl.show(&url));
+            self.config.database.url = Some(url);
+        }
+        Ok(())
+    }
+
+    fn fill(&mut self, key: &str, value: String) {
+        if let Some(setting) = self.settings.iter_mut().find(|setting| setting.key == key) {
+            setting.value = value;
+            "default".clone_into(&mut setting.origin);
+        }
+    }
 }
 
 impl Loader {
@@ -95,12 +120,11 @@ impl Loader {
         self
     }
 
-    /// Reads these environment variables; those that don't start with `TEAMMY_` are left alone.
+    /// Reads these environment variables. Those that start with `TEAMMY_` set keys, and each must be known; of the
+    /// others only those are looked at that the configuration names, such as a model's `api_key_env`.
     #[must_use]
     pub fn env(mut self, variables: impl IntoIterator<Item = (String, String)>) -> Self {
-        self.variables
-            .extend(variables.into_iter().filter(|(name, _)| name.starts_with(keys::VARIABLE_PREFIX)));
-        self.variables.sort();
+        self.variables.extend(variables);
         self
     }
 
@@ -116,7 +140,7 @@ impl Loader {
         self
     }
 
-    /// Puts the default database under this directory instead of the user's data directory.
+    /// Puts the default database and manifest under this directory instead of the user's data directory.
     #[must_use]
     pub fn data_directory(mut self, directory: impl Into<PathBuf>) -> Self {
         self.data_directory = Some(directory.into());
@@ -129,27 +153,21 @@ impl Loader {
     /// [`Error::Missing`], [`Error::Read`], [`Error::NotUtf8`] or [`Error::Syntax`] for the file;
     /// [`Error::Invalid`] with everything that is wrong with keys and values; [`Error::NoDataDirectory`].
     pub fn load(&self) -> Result<Loaded, Error> {
-        let (mut config, mut settings) = self.read()?;
-        if config.database.url.is_none() {
-            let url = default_database(self.data_directory.as_deref())?;
-            for setting in settings.iter_mut().filter(|setting| setting.key == "database.url") {
-                setting.value = show::quoted(&url.to_string());
-                "default".clone_into(&mut setting.origin);
-            }
-            config.database.url = Some(url);
-        }
-        Ok(Loaded { config, settings })
+        let (config, settings) = self.read()?;
+        let mut loaded = Loaded { config, settings };
+        loaded.find_places(places::data_directory(self.data_directory.as_deref()))?;
+        Ok(loaded)
     }
 
-    /// All but finding the default database, for which the environment is needed.
+    /// All but finding the default database and manifest, for which the environment is needed.
     pub(crate) fn read(&self) -> Result<(Config, Vec<Setting>), Error> {
         let mut problems = Vec::new();
-        let defaults = Figment::from(Layer::toml("default", crate::REFERENCE, &mut problems)?);
+        let defaults = defaults();
         let mut merged = defaults.clone();
         if let Some((origin, text)) = self.file.read()? {
             merged = merged.merge(Layer::toml(&origin, &text, &mut problems)?);
         }
-        for (name, value) in &self.variables {
+        for (name, value) in self.variables.settings() {
             if let Some(layer) = variable(name, value, &mut problems) {
                 merged = merged.merge(layer);
             }
@@ -162,7 +180,7 @@ impl Loader {
             }
         }
 
-        let mut reader = Reader::new(defaults, merged, problems);
+        let mut reader = Reader::new(defaults, merged, self.variables.clone(), problems);
         let config = Config::read(&mut reader);
         if reader.problems.is_empty() {
             Ok((config, reader.settings))
@@ -211,28 +229,6 @@ fn variable(name: &str, value: &str, problems: &mut Vec<Problem>) -> Option<Laye
     if let Some(key) = keys::KEYS.iter().find(|key| keys::variable(key) == name) {
         return Some(Layer::text(&origin, key, value.to_owned()));
     }
-    let rest = name.strip_prefix(keys::VARIABLE_PREFIX).unwrap_or(name).to_lowercase();
-    let first = rest.split("__").next().unwrap_or_default();
-    let is_list = keys::LISTS.iter().any(|list| first == *list || first.strip_suffix('s') == Some(list));
-    let problem = if is_list {
-        format!(
-            "cannot be used: plugins and sources are listed in a file, as [[plugin]] and [[source]] in {FILE}"
-        )
-    } else {
-        keys::unknown_variable(name)
-    };
-    problems.push(Problem::new(&origin, "", problem));
+    problems.push(Problem::new(&origin, "", keys::unknown_variable(name)));
     None
-}
-
-/// `teammy/db` under a directory, by default the user's data directory.
-pub(crate) fn default_database(data_directory: Option<&Path>) -> Result<database::Url, Error> {
-    let data = match data_directory {
-        Some(directory) => directory.to_owned(),
-        None => etcetera::choose_base_strategy()
-            .map_err(|_| Error::NoDataDirectory(DataDirectoryError::NoHome))?
-            .data_dir(),
-    };
-    database::Url::embedded(data.join("teammy").join("db"))
-        .map_err(|error| Error::NoDataDirectory(DataDirectoryError::Path(error)))
 }

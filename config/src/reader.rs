@@ -1,25 +1,26 @@
 //! Takes keys out of the merged layers, one by one, as what they must be.
 //!
 //! A value that is wrong is noted and the default stands in for it, so that one run finds every mistake; the caller
-//! throws the result away if there were any.
-
-use std::{fmt, ops::RangeInclusive, time::Duration};
+//! throws the result away if there were any. A reader that [describes](Reader::describing) writes down what is asked of
+//! it instead: that is the reference.
 
 use figment::{Figment, value::Value};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
 use crate::{
-    Size, database,
     error::Problem,
-    layer::{Form, Layer},
-    show,
+    layer::Layer,
+    reference::Fallback,
+    takes::{Raw, Takes},
+    variables::Variables,
 };
 
 /// A key as it stands, for people.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 #[non_exhaustive]
 pub struct Setting {
-    /// The key, such as `hooks.tries`; for an instance `plugin.NAME.KEY`.
+    /// The key, such as `hooks.tries`; for an instance `plugin.NAME.KEY`. A model's `llm.model.NAME.api_key` is no key
+    /// that can be written: it says whether the variable that `api_key_env` names is set.
     pub key: String,
     /// Its value as TOML writes it, on one line; a secret is `"********"`.
     pub value: String,
@@ -27,144 +28,97 @@ pub struct Setting {
     pub origin: String,
 }
 
-/// A value and the form in which it came.
-pub(crate) struct Raw {
-    pub(crate) value: Value,
-    pub(crate) form: Form,
+/// What was asked for: a key, what it takes, and what holds without it.
+pub(crate) struct Asked {
+    pub(crate) key: String,
+    pub(crate) takes: String,
+    pub(crate) fallback: Fallback,
 }
-
-impl Raw {
-    fn text(&self) -> Option<&str> {
-        self.value.as_str()
-    }
-
-    fn whole(&self) -> Option<i128> {
-        match self.form {
-            Form::Toml => self.value.to_i128(),
-            Form::Text => self.text()?.trim().parse().ok(),
-        }
-    }
-
-    fn is_blank(&self) -> bool {
-        self.text().is_some_and(|text| text.trim().is_empty())
-    }
-
-    /// The complaint that it is not what the key takes.
-    pub(crate) fn but_takes(&self, what: impl fmt::Display) -> String {
-        format!("is {}, but takes {what}", show::found(&self.value))
-    }
-}
-
-/// The longest duration: no clock overflows on it.
-const LONGEST: Duration = Duration::from_hours(365 * 24);
-pub(crate) const MILLISECOND: Duration = Duration::from_millis(1);
 
 pub(crate) struct Reader {
     defaults: Figment,
     merged: Figment,
+    variables: Variables,
     pub(crate) problems: Vec<Problem>,
     pub(crate) settings: Vec<Setting>,
+    asked: Option<Vec<Asked>>,
 }
 
 impl Reader {
-    pub(crate) fn new(defaults: Figment, merged: Figment, problems: Vec<Problem>) -> Self {
-        Self { defaults, merged, problems, settings: Vec::new() }
+    pub(crate) fn new(
+        defaults: Figment,
+        merged: Figment,
+        variables: Variables,
+        problems: Vec<Problem>,
+    ) -> Self {
+        Self { defaults, merged, variables, problems, settings: Vec::new(), asked: None }
     }
 
-    pub(crate) fn whole(&mut self, key: &str, range: RangeInclusive<u32>) -> u32 {
-        let read = whole(range);
-        self.value(key, read, ToString::to_string).unwrap_or_else(|| no_default(key))
+    /// Reads the defaults alone, and the tables of lists as if there were an empty one of each.
+    pub(crate) fn describing(defaults: Figment) -> Self {
+        let mut reader = Self::new(defaults.clone(), defaults, Variables::default(), Vec::new());
+        reader.asked = Some(Vec::new());
+        reader
     }
 
-    pub(crate) fn whole_or(&mut self, key: &str, range: RangeInclusive<u32>, default: u32) -> u32 {
-        let read = whole(range);
-        self.value(key, read, ToString::to_string).unwrap_or_else(|| {
-            self.set(key, default.to_string(), "default");
+    pub(crate) fn is_describing(&self) -> bool {
+        self.asked.is_some()
+    }
+
+    /// What was asked, in order.
+    pub(crate) fn into_asked(self) -> Vec<Asked> {
+        self.asked.unwrap_or_default()
+    }
+
+    pub(crate) fn note(&mut self, key: impl Into<String>, takes: impl Into<String>, fallback: Fallback) {
+        if let Some(asked) = &mut self.asked {
+            asked.push(Asked { key: key.into(), takes: takes.into(), fallback });
+        }
+    }
+
+    /// A key for which `default.toml` holds a value.
+    pub(crate) fn take<T: Takes>(&mut self, key: &str, takes: &T) -> T::Value {
+        let default = find(&self.defaults, key).and_then(|(raw, _)| takes.read(&raw).ok());
+        let default =
+            default.unwrap_or_else(|| unreachable!("invariant: default.toml holds a value for {key}"));
+        self.note(key, takes.describe(), Fallback::Value(takes.show(&default)));
+        self.given(key, takes).unwrap_or(default)
+    }
+
+    /// A key for which the default is found at run time; these words say how.
+    pub(crate) fn take_or<T: Takes>(
+        &mut self,
+        key: &str,
+        takes: &T,
+        default: T::Value,
+        words: impl Into<String>,
+    ) -> T::Value {
+        self.note(key, takes.describe(), Fallback::Words(words.into()));
+        self.given(key, takes).unwrap_or_else(|| {
+            self.set(key, takes.show(&default), "default");
             default
         })
     }
 
-    pub(crate) fn duration(&mut self, key: &str, least: Duration) -> Duration {
-        let read = |raw: &Raw| {
-            let parsed = raw.text().and_then(|text| humantime::parse_duration(text.trim()).ok());
-            match parsed {
-                None => Err(raw.but_takes("a duration such as \"200ms\", \"60s\" or \"1m 30s\"")),
-                Some(duration) if duration < least => {
-                    Err(raw.but_takes(format_args!("at least {}", humantime::format_duration(least))))
-                }
-                Some(duration) if duration > LONGEST => Err(raw.but_takes("at most 365 days")),
-                Some(duration) => Ok(duration),
-            }
-        };
-        let show = |duration: &Duration| show::quoted(&humantime::format_duration(*duration).to_string());
-        self.value(key, read, show).unwrap_or_else(|| no_default(key))
-    }
-
-    pub(crate) fn size(&mut self, key: &str, range: RangeInclusive<Size>) -> Size {
-        let read = |raw: &Raw| {
-            let parsed = match raw.form {
-                Form::Toml if raw.text().is_none() => {
-                    raw.whole().and_then(|bytes| u64::try_from(bytes).ok()).map(Size::from_bytes)
-                }
-                _ => raw.text().and_then(|text| text.parse().ok()),
-            };
-            match parsed {
-                None => Err(raw.but_takes("a size such as \"64KiB\" or \"1MiB\", or a number of bytes")),
-                Some(size) if range.contains(&size) => Ok(size),
-                Some(_) => Err(raw.but_takes(format_args!("{} to {}", range.start(), range.end()))),
-            }
-        };
-        self.value(key, read, |size| show::quoted(&size.to_string())).unwrap_or_else(|| no_default(key))
-    }
-
-    /// A text that is not blank.
-    pub(crate) fn text(&mut self, key: &str) -> String {
-        let read = |raw: &Raw| match raw.text() {
-            Some(text) if !raw.is_blank() => Ok(text.to_owned()),
-            _ => Err(raw.but_takes("a text in quotes, which is not empty")),
-        };
-        self.value(key, read, |text| show::quoted(text)).unwrap_or_else(|| no_default(key))
-    }
-
-    /// A text that may be missing; blank is missing.
-    pub(crate) fn optional_text(&mut self, key: &str) -> Option<String> {
-        let read = |raw: &Raw| match raw.text() {
-            Some(_) if raw.is_blank() => Ok(None),
-            Some(text) => Ok(Some(text.to_owned())),
-            None => Err(raw.but_takes("a text in quotes")),
-        };
-        let show = |text: &Option<String>| show::quoted(text.as_deref().unwrap_or_default());
-        self.optional(key, read, show)
-    }
-
-    /// A secret that may be missing; empty is missing. No message shows it, whatever it is.
-    pub(crate) fn secret(&mut self, key: &str) -> Option<SecretString> {
-        let read = |raw: &Raw| match raw.text() {
-            Some("") => Ok(None),
-            Some(text) => Ok(Some(SecretString::from(text))),
-            None => Err("takes a text in quotes".to_owned()),
-        };
-        let show = |secret: &Option<SecretString>| match secret {
-            Some(_) => show::MASK.to_owned(),
-            None => show::quoted(""),
-        };
-        self.optional(key, read, show)
-    }
-
-    /// A database that may be missing; blank is missing.
-    pub(crate) fn database_url(&mut self, key: &str) -> Option<database::Url> {
-        let read = |raw: &Raw| match raw.text() {
-            Some(_) if raw.is_blank() => Ok(None),
-            Some(text) => match text.parse() {
-                Ok(url) => Ok(Some(url)),
-                Err(error) => Err(format!("is \"{}\": {error}", show::cut(&database::masked(text)))),
-            },
-            None => Err(raw.but_takes("a URL in quotes, such as \"mem://\"")),
-        };
-        let show = |url: &Option<database::Url>| {
-            show::quoted(&url.as_ref().map_or_else(String::new, ToString::to_string))
-        };
-        self.optional(key, read, show)
+    /// A key that may be missing; a text that is blank is missing.
+    pub(crate) fn take_optional<T: Takes>(
+        &mut self,
+        key: &str,
+        takes: &T,
+        fallback: Fallback,
+    ) -> Option<T::Value> {
+        self.note(key, takes.describe(), fallback);
+        if let Some((raw, origin)) = find(&self.merged, key)
+            && takes.is_none(&raw)
+        {
+            self.set(key, NOTHING.to_owned(), &origin);
+            return None;
+        }
+        let value = self.given(key, takes);
+        if value.is_none() {
+            self.set(key, NOTHING.to_owned(), "default");
+        }
+        value
     }
 
     /// The entries of a list of tables, each with its origin; `None` if the list is not there at all.
@@ -176,6 +130,12 @@ impl Reader {
             return None;
         };
         Some(entries.into_iter().map(|entry| (entry, origin.clone())).collect())
+    }
+
+    /// What an environment variable of any name holds, without blanks around it; none if that is nothing.
+    pub(crate) fn variable(&self, name: &str) -> Option<SecretString> {
+        let value = self.variables.get(name)?.expose_secret().trim();
+        (!value.is_empty()).then(|| SecretString::from(value))
     }
 
     pub(crate) fn complain(&mut self, origin: &str, key: impl Into<String>, problem: impl Into<String>) {
@@ -197,55 +157,27 @@ impl Reader {
         }
     }
 
-    fn optional<T>(
-        &mut self,
-        key: &str,
-        read: impl Fn(&Raw) -> Result<Option<T>, String>,
-        show: impl Fn(&Option<T>) -> String,
-    ) -> Option<T> {
-        let found = self.value(key, read, &show);
-        if found.is_none() {
-            self.set(key, show(&None), "default");
-        }
-        found.flatten()
-    }
-
-    /// The key's value, or its default's where it is wrong or missing.
-    fn value<T>(
-        &mut self,
-        key: &str,
-        read: impl Fn(&Raw) -> Result<T, String>,
-        show: impl Fn(&T) -> String,
-    ) -> Option<T> {
-        if let Some((raw, origin)) = find(&self.merged, key) {
-            match read(&raw) {
-                Ok(value) => {
-                    self.set(key, show(&value), &origin);
-                    return Some(value);
-                }
-                Err(problem) => self.complain(&origin, key, problem),
+    /// The key's value, where it is given and right.
+    fn given<T: Takes>(&mut self, key: &str, takes: &T) -> Option<T::Value> {
+        let (raw, origin) = find(&self.merged, key)?;
+        match takes.read(&raw) {
+            Ok(value) => {
+                self.set(key, takes.show(&value), &origin);
+                Some(value)
+            }
+            Err(problem) => {
+                self.complain(&origin, key, problem);
+                None
             }
         }
-        let (raw, _) = find(&self.defaults, key)?;
-        read(&raw).ok()
     }
 }
 
-fn whole(range: RangeInclusive<u32>) -> impl Fn(&Raw) -> Result<u32, String> {
-    move |raw| {
-        let number = raw.whole().and_then(|number| u32::try_from(number).ok());
-        number.filter(|number| range.contains(number)).ok_or_else(|| {
-            raw.but_takes(format_args!("a whole number from {} to {}", range.start(), range.end()))
-        })
-    }
-}
+/// How a key shows that has no value.
+const NOTHING: &str = "\"\"";
 
 fn find(figment: &Figment, key: &str) -> Option<(Raw, String)> {
     let value = figment.find_value(key).ok()?;
     let (origin, form) = Layer::origin(figment.get_metadata(value.tag()));
     Some((Raw { value, form }, origin))
-}
-
-fn no_default(key: &str) -> ! {
-    unreachable!("invariant: default.toml holds a value for {key}")
 }

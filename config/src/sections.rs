@@ -5,9 +5,10 @@ use std::{num::NonZeroUsize, thread, time::Duration};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::{
-    Error, Loader, Plugin, Size, Source, database, lists,
-    loader::default_database,
-    reader::{MILLISECOND, Reader},
+    Error, Install, Llm, Loader, Plugin, Size, Source, database, lists, places,
+    reader::Reader,
+    reference::Fallback,
+    takes::{Bytes, DatabaseUrl, Lasting, MILLISECOND, Secret, Text, Whole},
 };
 
 /// Everything that can be configured, in range.
@@ -42,6 +43,10 @@ pub struct Config {
     pub restart: Restart,
     /// What is too large.
     pub limits: Limits,
+    /// Which language models there are.
+    pub llm: Llm,
+    /// Where the manifest of an installation is.
+    pub install: Install,
     /// What is logged.
     pub log: Log,
     /// The user's own sources, as declared; their names are not checked here.
@@ -90,7 +95,7 @@ impl Database {
     pub fn effective_url(&self) -> Result<database::Url, Error> {
         match &self.url {
             Some(url) => Ok(url.clone()),
-            None => default_database(None),
+            None => places::database(places::data_directory(None)),
         }
     }
 }
@@ -203,6 +208,8 @@ impl Config {
             meeting: Meeting::read(reader),
             restart: Restart::read(reader),
             limits: Limits::read(reader),
+            llm: Llm::read(reader),
+            install: Install::read(reader),
             log: Log::read(reader),
             sources: lists::sources(reader),
             plugins: lists::plugins(reader),
@@ -262,24 +269,27 @@ impl Node {
         const MOST: u32 = 1024;
         let cores = thread::available_parallelism().ok().and_then(|cores| u32::try_from(cores.get()).ok());
         let default = cores.unwrap_or(FEWEST).clamp(FEWEST, MOST);
+        let words = format!("the number of cores, {FEWEST} to {MOST}");
+        let threads = reader.take_or("node.plugin_threads", &Whole(FEWEST..=MOST), default, words);
         Self {
-            plugin_threads: count(reader.whole_or("node.plugin_threads", FEWEST..=MOST, default)).get(),
-            shutdown_deadline: reader.duration("node.shutdown_deadline", Duration::ZERO),
+            plugin_threads: count(threads).get(),
+            shutdown_deadline: reader.take("node.shutdown_deadline", &Lasting(Duration::ZERO)),
         }
     }
 }
 
 impl Database {
     fn read(reader: &mut Reader) -> Self {
-        let memory = Size::mib(1)..=Size::mib(1 << 20);
+        let memory = Bytes(Size::mib(1)..=Size::mib(1 << 20));
+        let in_data_directory = Fallback::Words("`teammy/db` under the user's data directory".to_owned());
         Self {
-            url: reader.database_url("database.url"),
-            namespace: reader.text("database.namespace"),
-            database: reader.text("database.database"),
-            username: reader.optional_text("database.username"),
-            password: reader.secret("database.password"),
-            block_cache: reader.size("database.block_cache", memory.clone()),
-            memtable: reader.size("database.memtable", memory),
+            url: reader.take_optional("database.url", &DatabaseUrl, in_data_directory),
+            namespace: reader.take("database.namespace", &Text),
+            database: reader.take("database.database", &Text),
+            username: reader.take_optional("database.username", &Text, Fallback::None),
+            password: reader.take_optional("database.password", &Secret, Fallback::None),
+            block_cache: reader.take("database.block_cache", &memory),
+            memtable: reader.take("database.memtable", &memory),
         }
     }
 }
@@ -287,12 +297,12 @@ impl Database {
 impl Delivery {
     fn read(reader: &mut Reader) -> Self {
         Self {
-            batch_packets: count(reader.whole("delivery.batch_packets", 1..=65_536)),
-            batch_bytes: reader.size("delivery.batch_bytes", Size::kib(1)..=LARGEST_BUFFER),
-            tail_bytes: reader.size("delivery.tail_bytes", Size::kib(1)..=LARGEST_BUFFER),
-            backlog_bytes: reader.size("delivery.backlog_bytes", Size::kib(1)..=LARGEST_BUFFER),
-            recent_bytes: reader.size("delivery.recent_bytes", Size::from_bytes(0)..=LARGEST_BUFFER),
-            cursor_interval: reader.duration("delivery.cursor_interval", MILLISECOND),
+            batch_packets: count(reader.take("delivery.batch_packets", &Whole(1..=65_536))),
+            batch_bytes: reader.take("delivery.batch_bytes", &Bytes(Size::kib(1)..=LARGEST_BUFFER)),
+            tail_bytes: reader.take("delivery.tail_bytes", &Bytes(Size::kib(1)..=LARGEST_BUFFER)),
+            backlog_bytes: reader.take("delivery.backlog_bytes", &Bytes(Size::kib(1)..=LARGEST_BUFFER)),
+            recent_bytes: reader.take("delivery.recent_bytes", &Bytes(Size::from_bytes(0)..=LARGEST_BUFFER)),
+            cursor_interval: reader.take("delivery.cursor_interval", &Lasting(MILLISECOND)),
         }
     }
 }
@@ -300,39 +310,39 @@ impl Delivery {
 impl Hooks {
     fn read(reader: &mut Reader) -> Self {
         Self {
-            deadline: reader.duration("hooks.deadline", MILLISECOND),
-            tries: reader.whole("hooks.tries", 1..=1000),
-            backoff: reader.duration("hooks.backoff", Duration::ZERO),
-            backoff_max: reader.duration("hooks.backoff_max", Duration::ZERO),
+            deadline: reader.take("hooks.deadline", &Lasting(MILLISECOND)),
+            tries: reader.take("hooks.tries", &Whole(1..=1000)),
+            backoff: reader.take("hooks.backoff", &Lasting(Duration::ZERO)),
+            backoff_max: reader.take("hooks.backoff_max", &Lasting(Duration::ZERO)),
         }
     }
 }
 
 impl Meeting {
     fn read(reader: &mut Reader) -> Self {
-        Self { end_deadline: reader.duration("meeting.end_deadline", MILLISECOND) }
+        Self { end_deadline: reader.take("meeting.end_deadline", &Lasting(MILLISECOND)) }
     }
 }
 
 impl Restart {
     fn read(reader: &mut Reader) -> Self {
         Self {
-            intensity: reader.whole("restart.intensity", 0..=1000),
-            within: reader.duration("restart.within", MILLISECOND),
-            backoff: reader.duration("restart.backoff", Duration::ZERO),
-            backoff_max: reader.duration("restart.backoff_max", Duration::ZERO),
+            intensity: reader.take("restart.intensity", &Whole(0..=1000)),
+            within: reader.take("restart.within", &Lasting(MILLISECOND)),
+            backoff: reader.take("restart.backoff", &Lasting(Duration::ZERO)),
+            backoff_max: reader.take("restart.backoff_max", &Lasting(Duration::ZERO)),
         }
     }
 }
 
 impl Limits {
     fn read(reader: &mut Reader) -> Self {
-        Self { packet_bytes: reader.size("limits.packet_bytes", Size::from_bytes(1)..=Size::mib(4)) }
+        Self { packet_bytes: reader.take("limits.packet_bytes", &Bytes(Size::from_bytes(1)..=Size::mib(4))) }
     }
 }
 
 impl Log {
     fn read(reader: &mut Reader) -> Self {
-        Self { filter: reader.text("log.filter") }
+        Self { filter: reader.take("log.filter", &Text) }
     }
 }

@@ -1,6 +1,6 @@
 //! Values as people read them: in messages, in `teammy config`, and in `Debug`, never with a secret.
 
-use std::fmt::Write;
+use std::{collections::BTreeMap, fmt::Write};
 
 use figment::value::{Dict, Value};
 
@@ -67,21 +67,43 @@ pub(crate) fn quoted(text: &str) -> String {
 
 /// A plugin's table on one line, as TOML writes it; what its keys call a secret is masked.
 pub(crate) fn table(value: &serde_json::Value) -> String {
+    toml(value, &is_secret)
+}
+
+/// A value on one line, as TOML writes it, in the order of its keys' names; those that are hidden are masked.
+pub(crate) fn toml(
+    value: &serde_json::Value,
+    is_hidden: &impl Fn(&str, &serde_json::Value) -> bool,
+) -> String {
     use serde_json::Value;
     match value {
         Value::Null => "{}".to_owned(),
         Value::Bool(value) => value.to_string(),
         Value::Number(number) => number.to_string(),
         Value::String(text) => quoted(text),
-        Value::Array(items) => format!("[{}]", items.iter().map(table).collect::<Vec<_>>().join(", ")),
-        Value::Object(fields) if fields.is_empty() => "{}".to_owned(),
+        Value::Array(items) => {
+            let items: Vec<String> = items.iter().map(|item| toml(item, is_hidden)).collect();
+            format!("[{}]", items.join(", "))
+        }
         Value::Object(fields) => {
+            // Whether a JSON object keeps its order is up to the build; and TOML has no null.
+            let sorted: BTreeMap<_, _> = fields.iter().filter(|(_, value)| !value.is_null()).collect();
             let field = |(key, value): (&String, &Value)| {
-                let shown = if is_secret(key, value) { MASK.to_owned() } else { table(value) };
+                let shown = if is_hidden(key, value) { MASK.to_owned() } else { toml(value, is_hidden) };
                 format!("{} = {shown}", self::key(key))
             };
-            format!("{{ {} }}", fields.iter().map(field).collect::<Vec<_>>().join(", "))
+            let fields: Vec<String> = sorted.into_iter().map(field).collect();
+            if fields.is_empty() { "{}".to_owned() } else { format!("{{ {} }}", fields.join(", ")) }
         }
+    }
+}
+
+/// Alternatives, as a sentence lists them.
+pub(crate) fn either(items: &[String]) -> String {
+    match items {
+        [] => String::new(),
+        [only] => only.clone(),
+        [first @ .., last] => format!("{} or {last}", first.join(", ")),
     }
 }
 

@@ -3,7 +3,10 @@ use std::time::Duration;
 use secrecy::ExposeSecret;
 
 use super::*;
-use crate::{Durability, Plugin, Size, Source, database::Kind};
+use crate::{
+    Durability, Plugin, Size, Source,
+    database::{self, Kind},
+};
 
 /// Reads no file and no variable, and has a data directory.
 fn bare() -> Loader {
@@ -54,57 +57,14 @@ fn the_defaults_are_these() {
         (Duration::from_millis(100), seconds(5))
     );
     assert_eq!(config.limits.packet_bytes, Size::mib(1));
+    assert_eq!(
+        (&config.llm.default, &config.llm.fast, config.llm.models.as_slice()),
+        (&None, &None, &[][..])
+    );
+    assert_eq!(config.install.manifest, None);
     assert_eq!(config.log.filter, "warn");
     assert_eq!(config.sources, []);
     assert_eq!(config.plugins, None);
-}
-
-/// `default.toml` with its commented-out keys put in force.
-fn reference() -> String {
-    let shown = |line: &str| {
-        line.strip_prefix('#').filter(|rest| rest.starts_with(|c: char| c != ' ')).map(str::to_owned)
-    };
-    crate::REFERENCE.lines().map(|line| shown(line).unwrap_or_else(|| line.to_owned()) + "\n").collect()
-}
-
-#[test]
-fn the_reference_shows_every_key_and_nothing_else() {
-    let text = reference();
-    let loaded = toml(&text).load().unwrap_or_else(|error| panic!("{error}"));
-    let table: toml_table::Keys = toml_table::keys(&text);
-    for key in keys::KEYS {
-        assert!(table.contains(*key), "{key} is not in default.toml");
-    }
-    let lists = [(keys::SOURCE, keys::SOURCE_KEYS), (keys::PLUGIN, keys::PLUGIN_KEYS)];
-    for key in lists.iter().flat_map(|(list, keys)| keys.iter().map(move |key| format!("{list}.{key}"))) {
-        assert!(table.contains(&key), "{key} is not in default.toml");
-    }
-    assert!(loaded.settings().iter().all(|setting| setting.origin == "teammy.toml"));
-}
-
-/// A reading of `default.toml` line by line, which does not go through what is tested.
-mod toml_table {
-    pub(super) type Keys = std::collections::BTreeSet<String>;
-
-    pub(super) fn keys(text: &str) -> Keys {
-        let mut table = String::new();
-        let mut keys = Keys::new();
-        for line in text.lines() {
-            if line.starts_with('[') {
-                table = line.trim_matches(['[', ']']).to_owned();
-            } else if let Some((key, _)) = line.split_once(" = ").filter(|_| !line.starts_with('#')) {
-                keys.insert(format!("{table}.{key}"));
-            }
-        }
-        keys
-    }
-}
-
-#[test]
-fn every_key_is_read_and_every_key_that_is_read_is_known() {
-    let read: Vec<String> =
-        bare().load().unwrap().settings().into_iter().map(|setting| setting.key).collect();
-    assert_eq!(read, keys::KEYS);
 }
 
 #[test]
@@ -148,6 +108,42 @@ fn without_a_database_url_it_is_in_the_data_directory() {
     assert!(matches!(error, Error::NoDataDirectory(DataDirectoryError::Path(_))), "{error}");
     assert!(error.to_string().contains("set database.url"), "{error}");
     assert!(unusable.set("database.url", "mem://", "option --db").load().is_ok());
+}
+
+#[test]
+fn the_manifest_is_in_the_data_directory_unless_it_is_said() {
+    let loaded = bare().load().unwrap();
+    let manifest = "/data/teammy/installed.json";
+    assert_eq!(loaded.config.install.manifest, Some(manifest.into()));
+    assert_eq!(setting(&loaded, "install.manifest"), (format!("\"{manifest}\""), "default".into()));
+    assert_eq!(loaded.config.install.effective_manifest().unwrap(), Path::new(manifest));
+    assert_eq!(toml("[install]\nmanifest = \" \"").load().unwrap().config, loaded.config);
+
+    let loaded = toml("[install]\nmanifest = \"a.json\"")
+        .env(variables(&[("TEAMMY_INSTALL__MANIFEST", "b/installed.json")]))
+        .load()
+        .unwrap();
+    assert_eq!(loaded.config.install.effective_manifest().unwrap(), Path::new("b/installed.json"));
+    let origin = "environment variable TEAMMY_INSTALL__MANIFEST".to_owned();
+    assert_eq!(setting(&loaded, "install.manifest"), ("\"b/installed.json\"".into(), origin));
+}
+
+#[test]
+fn without_a_data_directory_only_the_database_is_missed_at_once() {
+    let loaded = |text: &str| {
+        let (config, settings) = toml(text).read().unwrap();
+        Loaded { config, settings }
+    };
+    let nowhere = || Err(DataDirectoryError::NoHome);
+    let mut loaded_elsewhere = loaded("[database]\nurl = \"mem://\"");
+    loaded_elsewhere.find_places(nowhere()).unwrap();
+    assert_eq!(loaded_elsewhere.config.install.manifest, None);
+    assert_eq!(setting(&loaded_elsewhere, "install.manifest"), ("\"\"".into(), "default".into()));
+
+    let error = loaded("").find_places(nowhere()).unwrap_err();
+    assert!(matches!(error, Error::NoDataDirectory(DataDirectoryError::NoHome)), "{error}");
+    let error = Error::NoManifestDirectory(DataDirectoryError::NoHome).to_string();
+    assert!(error.contains("set install.manifest") && error.contains("TEAMMY_INSTALL__MANIFEST"), "{error}");
 }
 
 #[test]
@@ -209,19 +205,47 @@ fn wrong_variables_are_named() {
         (
             "TEAMMY_PLUGIN__0__NAME",
             "x",
-            "environment variable TEAMMY_PLUGIN__0__NAME cannot be used: plugins and sources are listed in a file, \
-             as [[plugin]] and [[source]] in teammy.toml",
+            "environment variable TEAMMY_PLUGIN__0__NAME cannot be used: lists are written in a file, as [[plugin]] in \
+             teammy.toml",
         ),
         (
             "TEAMMY_PLUGINS",
             "[]",
-            "environment variable TEAMMY_PLUGINS cannot be used: plugins and sources are listed in a file, \
-             as [[plugin]] and [[source]] in teammy.toml",
+            "environment variable TEAMMY_PLUGINS cannot be used: lists are written in a file, as [[plugin]] in \
+             teammy.toml",
+        ),
+        (
+            "TEAMMY_LLM__MODEL",
+            "gpt",
+            "environment variable TEAMMY_LLM__MODEL cannot be used: lists are written in a file, as [[llm.model]] in \
+             teammy.toml",
+        ),
+        (
+            "TEAMMY_LLM__MODELS__0__NAME",
+            "gpt",
+            "environment variable TEAMMY_LLM__MODELS__0__NAME cannot be used: lists are written in a file, as \
+             [[llm.model]] in teammy.toml",
+        ),
+        (
+            "TEAMMY_LLM_MODEL",
+            "gpt",
+            "environment variable TEAMMY_LLM_MODEL cannot be used: lists are written in a file, as [[llm.model]] in \
+             teammy.toml",
+        ),
+        (
+            "TEAMMY_SOURCE__NAME",
+            "x",
+            "environment variable TEAMMY_SOURCE__NAME cannot be used: lists are written in a file, as [[source]] in \
+             teammy.toml",
+        ),
+        (
+            "TEAMMY_LLM__DEFAULTS",
+            "gpt",
+            "environment variable TEAMMY_LLM__DEFAULTS is unknown; did you mean TEAMMY_LLM__DEFAULT?",
         ),
     ] {
         assert_eq!(refused(&bare().env(variables(&[(name, value)]))), says);
     }
-    assert!(refused(&bare().env(variables(&[("TEAMMY_SOURCE__NAME", "x")]))).contains("listed in a file"));
     let option = refused(&bare().set("database.ulr", "mem://", "option --db"));
     assert_eq!(option, "option --db: database.ulr is unknown; did you mean database.url?");
 }
@@ -280,6 +304,14 @@ fn each_wrong_value_says_what_would_be_right() {
             "[database]\nurl = \"http://a\"",
             "database.url is \"http://a\": http:// is not one of the forms; write ws:// instead",
         ),
+        ("[install]\nmanifest = 5", "install.manifest is 5, but takes a file's path in quotes"),
+        ("[install]\nmanifest = \"a/\"", "install.manifest is \"a/\", but takes the path of a file"),
+        ("[install]\nmanifest = \"..\"", "install.manifest is \"..\", but takes the path of a file"),
+        ("[install]\nmanifest = \"a\\nb\"", "install.manifest is \"a\\nb\", but takes the path of a file"),
+        (
+            "[install]\nmanifest = \"~/a.json\"",
+            "install.manifest is \"~/a.json\": \"~\" is not replaced by the home directory here; write the path out",
+        ),
         ("[log]\nfilter = 1", "log.filter is 1, but takes a text in quotes, which is not empty"),
     ] {
         let error = refused(&toml(text));
@@ -297,6 +329,8 @@ fn unknown_keys_are_errors() {
         ("[[plugins]]\nname = \"x\"", "plugins is unknown; did you mean plugin?"),
         ("hooks = 1", "hooks is 1, but takes a table: [hooks]"),
         ("[[hooks]]\ntries = 1", "hooks is a list, but takes a table: [hooks]"),
+        ("[[model]]\nname = \"x\"", "model is unknown; did you mean llm.model?"),
+        ("kind = \"x\"", "kind is unknown; did you mean kind in [[plugin]]?"),
         ("\"hooks.tries\" = 1", "hooks.tries is unknown; write it without quotes"),
         ("[plugin]\nname = \"x\"", "plugin is a table, but takes a list of tables: [[plugin]]"),
         ("plugin = [1]", "plugin[0] is 1, but takes a table: [[plugin]]"),
@@ -463,7 +497,7 @@ fn plugins_of_one_name_both_show() {
         .load()
         .unwrap();
     assert_eq!(loaded.config.plugins.as_ref().unwrap().len(), 3);
-    for key in ["plugin.x.kind", "plugin[1].kind", "plugin[2].kind"] {
+    for key in ["plugin.x.kind", "plugin[1].kind", "plugin.\"a b\".kind"] {
         setting(&loaded, key);
     }
 }
@@ -490,6 +524,8 @@ fn secrets_are_never_printed() {
         let error = toml(text).load().unwrap_err();
         assert!(!format!("{error} {error:?}").contains(secret), "{error}");
     }
+    let blanks = toml("[database]\nusername = \"a\"\npassword = \"  \"").load().unwrap();
+    assert_eq!(blanks.config.database.password.unwrap().expose_secret(), "  ");
     let error = refused(&toml("[database]\npassword = 123"));
     assert_eq!(error, "teammy.toml: database.password takes a text in quotes");
 }

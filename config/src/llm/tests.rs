@@ -1,0 +1,303 @@
+use super::*;
+use crate::{Config, Error, Loaded, Loader};
+
+fn loader(text: &str) -> Loader {
+    Loader::default().text("teammy.toml", text).data_directory("/data")
+}
+
+fn with(text: &str, variables: &[(&str, &str)]) -> Loaded {
+    let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    loader(text).env(variables).load().unwrap_or_else(|error| panic!("{error}"))
+}
+
+#[track_caller]
+fn refused(text: &str) -> String {
+    let error = loader(text).load().unwrap_err();
+    let said = format!("{error} {error:?}");
+    assert!(!said.contains("hunter2"), "{said}");
+    error.to_string()
+}
+
+fn settings(loaded: &Loaded) -> Vec<(String, String, String)> {
+    let llm = loaded.settings().into_iter().filter(|setting| setting.key.starts_with("llm."));
+    llm.map(|setting| (setting.key, setting.value, setting.origin)).collect()
+}
+
+const TWO: &str = r#"
+    [[llm.model]]
+    name = "gpt"
+    model = "gpt-4.1"
+    api_key_env = "OPENAI_API_KEY"
+
+    [[llm.model]]
+    name = " local "
+    base_url = "http://localhost:8080/v1/"
+"#;
+
+#[test]
+fn models_are_read_and_the_first_is_the_default() {
+    let llm = with(TWO, &[("OPENAI_API_KEY", " sk-hunter2\n")]).config.llm;
+    let gpt = LlmModel {
+        name: "gpt".into(),
+        model: "gpt-4.1".into(),
+        base_url: BaseUrl::default(),
+        api_key: ApiKey::Set("sk-hunter2".into()),
+        extra_body: serde_json::Map::new(),
+    };
+    let local = LlmModel {
+        name: "local".into(),
+        model: "local".into(),
+        base_url: "http://localhost:8080/v1".parse().unwrap(),
+        api_key: ApiKey::None,
+        extra_body: serde_json::Map::new(),
+    };
+    assert_eq!((llm.model("gpt"), llm.model("local"), llm.model("x")), (Some(&gpt), Some(&local), None));
+    assert_eq!(llm.models, [gpt, local]);
+    assert_eq!((llm.default.as_deref(), llm.fast.as_deref()), (Some("gpt"), Some("gpt")));
+}
+
+#[test]
+fn default_and_fast_are_as_given() {
+    let names = |text: &str, variables: &[(&str, &str)]| {
+        let llm = with(&format!("{text}\n{TWO}"), variables).config.llm;
+        (llm.default.unwrap(), llm.fast.unwrap())
+    };
+    let local = || ("local".to_owned(), "local".to_owned());
+    assert_eq!(names("[llm]\nfast = \"local\"", &[]), ("gpt".to_owned(), "local".to_owned()));
+    assert_eq!(names("[llm]\ndefault = \" local \"", &[]), local());
+    assert_eq!(names("[llm]\ndefault = \"\"\nfast = \" \"", &[]), ("gpt".to_owned(), "gpt".to_owned()));
+    assert_eq!(names("", &[("TEAMMY_LLM__DEFAULT", "local")]), local());
+    let variables = [("TEAMMY_LLM__DEFAULT", "local"), ("TEAMMY_LLM__FAST", "gpt")];
+    assert_eq!(names("[llm]\ndefault = \"gpt\"", &variables), ("local".to_owned(), "gpt".to_owned()));
+}
+
+#[test]
+fn a_key_is_in_its_variable_and_nowhere_else() {
+    let key = |loaded: &Loaded| loaded.config.llm.model("gpt").unwrap().api_key.clone();
+    let unset = ApiKey::Unset { variable: "OPENAI_API_KEY".into() };
+    assert_eq!(key(&with(TWO, &[("OPENAI_API_KEY", "hunter2")])), ApiKey::Set("hunter2".into()));
+    assert_eq!(key(&with(TWO, &[])), unset);
+    assert_eq!(key(&with(TWO, &[("OPENAI_API_KEY", " ")])), unset);
+    assert_eq!(key(&with(TWO, &[("openai_api_key", "hunter2")])), unset);
+    assert_eq!(Config::from_toml(TWO).unwrap().llm.model("gpt").unwrap().api_key, unset);
+    let named = |name: &str| with(&TWO.replace("OPENAI_API_KEY", name), &[(name, "hunter2"), ("X", "y")]);
+    assert_eq!(key(&named("my_key")), ApiKey::Set("hunter2".into()));
+}
+
+#[test]
+fn a_variable_handed_in_twice_counts_as_it_was_last() {
+    let pair = |value: &str| [("OPENAI_API_KEY".to_owned(), value.to_owned())];
+    let loaded = loader(TWO).env(pair("z")).env(pair("a")).load().unwrap();
+    assert_eq!(loaded.config.llm.models[0].api_key, ApiKey::Set("a".into()));
+}
+
+#[test]
+fn keys_are_equal_by_what_they_are() {
+    let unset = |variable: &str| ApiKey::Unset { variable: variable.into() };
+    let all = [ApiKey::None, unset("A"), unset("B"), ApiKey::Set("a".into()), ApiKey::Set("b".into())];
+    for (i, a) in all.iter().enumerate() {
+        for (j, b) in all.iter().enumerate() {
+            assert_eq!(a == b, i == j, "{a:?} {b:?}");
+        }
+    }
+}
+
+#[test]
+fn settings_show_whether_a_key_is_set_but_not_the_key() {
+    let file = "teammy.toml";
+    let shown = |value: &'static str, origin: &'static str| {
+        [
+            ("llm.default", "\"gpt\"", "default"),
+            ("llm.fast", "\"local\"", file),
+            ("llm.model.gpt.name", "\"gpt\"", file),
+            ("llm.model.gpt.model", "\"gpt-4.1\"", file),
+            ("llm.model.gpt.base_url", "\"https://api.openai.com/v1\"", "default"),
+            ("llm.model.gpt.api_key_env", "\"OPENAI_API_KEY\"", file),
+            ("llm.model.gpt.api_key", value, origin),
+            ("llm.model.local.name", "\"local\"", file),
+            ("llm.model.local.model", "\"local\"", "default"),
+            ("llm.model.local.base_url", "\"http://localhost:8080/v1\"", file),
+        ]
+        .map(|(key, value, origin)| (key.to_owned(), value.to_owned(), origin.to_owned()))
+    };
+    let text = format!("[llm]\nfast = \"local\"\n{TWO}");
+    let loaded = with(&text, &[("OPENAI_API_KEY", "hunter2")]);
+    assert_eq!(settings(&loaded), shown("\"********\"", "environment variable OPENAI_API_KEY"));
+    assert!(!format!("{loaded:?}").contains("hunter2"));
+    let unset = shown("\"\"", "environment variable OPENAI_API_KEY, which is not set");
+    assert_eq!(settings(&with(&text, &[])), unset);
+
+    let from = loader(TWO).env([("OPENAI_API_KEY".to_owned(), "hunter2".to_owned())]);
+    assert!(!format!("{from:?}").contains("hunter2"));
+}
+
+#[test]
+fn a_model_is_told_more_than_the_question() {
+    let text =
+        "[[llm.model]]\nname = \"gpt\"\nextra_body = { max_tokens = 9, stop = [\"x\"], seed.of = 1.5 }";
+    let loaded = with(text, &[]);
+    let body = serde_json::json!({"max_tokens": 9, "stop": ["x"], "seed": {"of": 1.5}});
+    assert_eq!(serde_json::Value::Object(loaded.config.llm.models[0].extra_body.clone()), body);
+    let (_, value, _) = settings(&loaded).into_iter().find(|(key, ..)| key.ends_with("extra_body")).unwrap();
+    assert!(value.contains("max_tokens = 9"), "{value}");
+}
+
+#[test]
+fn models_show_by_names_of_any_kind() {
+    let text = "[[llm.model]]\nname = \"gpt-4.1\"\n[[llm.model]]\nname = \"a:b \\\" c\"";
+    let keys: Vec<String> = settings(&with(text, &[])).into_iter().map(|(key, ..)| key).collect();
+    assert!(keys.contains(&"llm.model.\"gpt-4.1\".base_url".to_owned()), "{keys:?}");
+    assert!(keys.contains(&"llm.model.\"a:b \\\" c\".base_url".to_owned()), "{keys:?}");
+}
+
+fn model(text: &str) -> String {
+    format!("[[llm.model]]\nname = \"gpt\"\n{text}")
+}
+
+#[track_caller]
+fn starts(text: &str, says: &str) {
+    let error = refused(text);
+    assert!(error.starts_with(&format!("teammy.toml: {says}")), "{text}: {error}");
+    assert_eq!(error.lines().count(), 1, "{error}");
+}
+
+#[test]
+fn mistakes_say_what_would_be_right() {
+    for (text, says) in [
+        (
+            model("[[llm.model]]\nname = \"gpt\""),
+            "llm.model[1].name is \"gpt\", as another [[llm.model]] is; give each",
+        ),
+        (
+            model("[[llm.model]]\nname = \" gpt\""),
+            "llm.model[1].name is \"gpt\", as another [[llm.model]] is",
+        ),
+        (
+            model("[llm]\ndefault = \"gtp\""),
+            "llm.default is \"gtp\", but no [[llm.model]] has that name; did you mean \"gpt\"?",
+        ),
+        (
+            model("[llm]\nfast = \"claude\""),
+            "llm.fast is \"claude\", but no [[llm.model]] has that name; there are: \"gpt\"",
+        ),
+        (
+            "[llm]\ndefault = \"gpt\"".to_owned(),
+            "llm.default is \"gpt\", but there is no model; add a [[llm.model]] with name = \"gpt\"",
+        ),
+        (
+            "[llm]\nfast = \"gpt\"".to_owned(),
+            "llm.fast is \"gpt\", but there is no model; add a [[llm.model]]",
+        ),
+        ("[llm]\ndefault = 5".to_owned(), "llm.default is 5, but takes a text in quotes"),
+        (
+            "[llm]\nmodel = \"gpt\"".to_owned(),
+            "llm.model is \"gpt\", but takes a list of tables: [[llm.model]]",
+        ),
+        (
+            "[llm.model]\nname = \"gpt\"".to_owned(),
+            "llm.model is a table, but takes a list of tables: [[llm.model]]",
+        ),
+        ("[[llm]]\nname = \"gpt\"".to_owned(), "llm is a list, but takes a table: [llm]"),
+        ("[llm]\nmodels = []".to_owned(), "llm.models is unknown; did you mean llm.model?"),
+        (
+            "[llm]\nbase_url = \"x\"".to_owned(),
+            "llm.base_url is unknown; did you mean base_url in [[llm.model]]?",
+        ),
+        ("[llm]\nquick = \"x\"".to_owned(), "llm.quick is unknown; known in [llm] are: default, fast, model"),
+        (
+            "[[llm.model]]\nmodel = \"x\"".to_owned(),
+            "llm.model[0].name is missing; each [[llm.model]] needs one",
+        ),
+        (
+            "[[llm.model]]\nname = \" \"".to_owned(),
+            "llm.model[0].name is \" \", but takes a text in quotes, which is not",
+        ),
+        (
+            model("model = \"\""),
+            "llm.model.gpt.model is \"\", but takes a text in quotes, which is not empty",
+        ),
+        (
+            model("url = \"x\""),
+            "llm.model.gpt.url is unknown; known here are: name, model, base_url, api_key_env, extra_body",
+        ),
+        (model("baseurl = \"x\""), "llm.model.gpt.baseurl is unknown; did you mean base_url?"),
+        (model("base_url = 5"), "llm.model.gpt.base_url is 5, but takes a URL in quotes"),
+        (
+            model("extra_body = { model = \"x\" }"),
+            "llm.model.gpt.extra_body.model cannot be set here: it is part of every question",
+        ),
+        (model("extra_body = 5"), "llm.model.gpt.extra_body is 5, but takes a table"),
+        (
+            model("base_url = \"\""),
+            "llm.model.gpt.base_url is \"\": it starts with neither https:// nor http://",
+        ),
+    ] {
+        starts(&text, says);
+    }
+}
+
+#[test]
+fn mistakes_that_may_hold_a_key_show_nothing_of_it() {
+    for (text, says) in [
+        (
+            model("base_url = \"https://user:hunter2@host/v1\""),
+            "llm.model.gpt.base_url is \"https://********\": user and password cannot stand in the URL; put the key",
+        ),
+        (
+            model("base_url = \"https://host/v1?key=hunter2\""),
+            "llm.model.gpt.base_url is \"https://********\": parameters after \"?\" cannot be used",
+        ),
+        (
+            model("base_url = \"user:hunter2@host\""),
+            "llm.model.gpt.base_url is \"********\": it starts with neither",
+        ),
+        (
+            model("api_key_env = \"sk-hunter2\""),
+            "llm.model.gpt.api_key_env takes the name of the environment variable",
+        ),
+        (
+            model("api_key_env = [\"hunter2\"]"),
+            "llm.model.gpt.api_key_env takes the name of the environment variable",
+        ),
+        (model("api_key_env = \"\""), "llm.model.gpt.api_key_env takes the name of the environment variable"),
+        (
+            model("api_key = \"sk-hunter2\""),
+            "llm.model.gpt.api_key is unknown; a key has no place in a file: put it into an environment variable, and \
+             name that as api_key_env = \"OPENAI_API_KEY\"",
+        ),
+        (model("token = \"hunter2\""), "llm.model.gpt.token is unknown; a key has no place in a file"),
+        (model("api-key = \"hunter2\""), "llm.model.gpt.api-key is unknown; a key has no place in a file"),
+        (
+            "[llm]\napi_key = \"hunter2\"".to_owned(),
+            "llm.api_key is unknown; a key has no place in a file: put it into an environment variable, and name that \
+             as api_key_env = \"OPENAI_API_KEY\" in [[llm.model]]",
+        ),
+    ] {
+        starts(&text, says);
+    }
+}
+
+#[test]
+fn a_wrong_name_is_reported_as_who_said_it() {
+    let variables = [("TEAMMY_LLM__FAST".to_owned(), "lokal".to_owned())];
+    let error = loader(TWO).env(variables).load().unwrap_err().to_string();
+    let says = "llm.fast is \"lokal\", but no [[llm.model]] has that name; did you mean \"local\"?";
+    assert_eq!(error, format!("environment variable TEAMMY_LLM__FAST: {says}"));
+}
+
+#[test]
+fn all_mistakes_are_found_and_none_that_only_follows_from_another() {
+    let text =
+        "[llm]\ndefault = \"a\"\nfast = \"b\"\n[[llm.model]]\nname = \"gpt\"\nbase_url = \"x\"\nmodel = 1";
+    let error = loader(text).load().unwrap_err();
+    let Error::Invalid(problems) = &error else { panic!("{error}") };
+    let mut keys: Vec<&str> = problems.iter().map(|problem| problem.key.as_str()).collect();
+    keys.sort_unstable();
+    assert_eq!(keys, ["llm.default", "llm.fast", "llm.model.gpt.base_url", "llm.model.gpt.model"]);
+
+    // Which models there are isn't known here, so `default` may be right.
+    for models in ["model = \"gpt\"", "model = [1]", "[[llm.model]]\nnam = \"gpt\""] {
+        let error = refused(&format!("[llm]\ndefault = \"gpt\"\n{models}"));
+        assert!(!error.contains("llm.default"), "{error}");
+    }
+}

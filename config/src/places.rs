@@ -1,0 +1,29 @@
+//! Where things are kept that are given no place: in `teammy` under the user's data directory.
+
+use std::path::{Path, PathBuf};
+
+use etcetera::BaseStrategy;
+
+use crate::{Error, database, error::DataDirectoryError};
+
+/// The directory that is given, or else the user's data directory.
+pub(crate) fn data_directory(given: Option<&Path>) -> Result<PathBuf, DataDirectoryError> {
+    match given {
+        Some(directory) => Ok(directory.to_owned()),
+        None => match etcetera::choose_base_strategy() {
+            Ok(user) => Ok(user.data_dir()),
+            Err(_) => Err(DataDirectoryError::NoHome),
+        },
+    }
+}
+
+pub(crate) fn database(data: Result<PathBuf, DataDirectoryError>) -> Result<database::Url, Error> {
+    data.and_then(|data| {
+        database::Url::embedded(data.join("teammy").join("db")).map_err(DataDirectoryError::Path)
+    })
+    .map_err(Error::NoDataDirectory)
+}
+
+pub(crate) fn manifest(data: &Path) -> PathBuf {
+    data.join("teammy").join("installed.json")
+}

@@ -1,0 +1,186 @@
+//! What a value is, in words: `whole number, 1 to 10`, `list of texts`.
+
+use std::fmt;
+
+use serde_json::{Number, Value};
+
+use super::{
+    markdown, toml,
+    view::{Root, View},
+};
+use crate::show;
+
+/// In Markdown.
+pub(super) struct Kind {
+    one: String,
+    many: String,
+    /// What it must keep to beside.
+    limits: Vec<String>,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.one)?;
+        self.limits.iter().try_for_each(|limit| write!(f, ", {limit}"))
+    }
+}
+
+/// A list of lists of lists: nobody writes more, and a type that is a list of itself would have no end.
+const DEEPEST: usize = 8;
+
+impl Kind {
+    pub(super) fn of<'a>(root: Root<'a>, view: &View<'a>) -> Self {
+        Self::within(root, view, 0)
+    }
+
+    fn within<'a>(root: Root<'a>, view: &View<'a>, depth: usize) -> Self {
+        let inner = |schema: &'a Value| Self::within(root, &root.view(schema), depth + 1);
+        if depth > DEEPEST {
+            return Self::same("anything");
+        }
+        if let Some(words) = words(view) {
+            return Self::same(show::either(&words));
+        }
+        let types = view.types();
+        let is_table = types.contains(&"object") || view.properties().next().is_some();
+        if is_table && types.len() < 2 {
+            return Self::table(view.others().map(inner));
+        }
+        if let [name] = types.as_slice() {
+            return Self::typed(name, view, &inner);
+        }
+        let of_form = |form| words(&root.view(form)).unwrap_or_else(|| vec![inner(form).to_string()]);
+        let of_type = |name: &&str| Self::typed(name, view, &inner).to_string();
+        let kinds: Vec<String> = if types.is_empty() {
+            view.alternatives().into_iter().flat_map(of_form).collect()
+        } else {
+            types.iter().map(of_type).collect()
+        };
+        match (kinds.is_empty(), view.text("type")) {
+            (false, _) => Self::same(either(&kinds)),
+            (true, Some("null")) => Self::same("nothing"),
+            (true, _) => Self::same("anything"),
+        }
+    }
+
+    fn typed<'a>(name: &str, view: &View<'a>, inner: &impl Fn(&'a Value) -> Self) -> Self {
+        match name {
+            "string" => Self::counted("text", "texts", text_limits(view)),
+            "integer" => Self::counted("whole number", "whole numbers", number_limits(view)),
+            "number" => Self::counted("number", "numbers", number_limits(view)),
+            "boolean" => Self::same("true or false"),
+            "array" => Self::list(view, inner),
+            "object" => Self::table(view.others().map(inner)),
+            other => Self::same(markdown::text(other)),
+        }
+    }
+
+    fn table(others: Option<Self>) -> Self {
+        match others {
+            None => Self::counted("table", "tables", Vec::new()),
+            Some(Self { many, limits, .. }) => {
+                Self::counted(&format!("table of {many}"), &format!("tables of {many}"), each(limits))
+            }
+        }
+    }
+
+    fn list<'a>(view: &View<'a>, inner: &impl Fn(&'a Value) -> Self) -> Self {
+        let mut limits = Vec::new();
+        let (one, many) = if let Some(items) = view.keyword("items").filter(|items| items.is_object()) {
+            let Self { many, limits: of_items, .. } = inner(items);
+            limits.extend(each(of_items));
+            (format!("list of {many}"), format!("lists of {many}"))
+        } else {
+            let items: Vec<String> = view.list("prefixItems").map(|item| inner(item).to_string()).collect();
+            if items.is_empty() {
+                ("list".to_owned(), "lists".to_owned())
+            } else {
+                (format!("list: {}", items.join("; ")), format!("lists: {}", items.join("; ")))
+            }
+        };
+        if view.keyword("prefixItems").is_none() {
+            limits.extend(counted(view, "minItems", "maxItems").map(|range| format!("{range} of them")));
+        }
+        if view.keyword("uniqueItems") == Some(&Value::Bool(true)) {
+            limits.push("no two alike".to_owned());
+        }
+        Self { one, many, limits }
+    }
+
+    fn same(words: impl Into<String>) -> Self {
+        let words = words.into();
+        Self { one: words.clone(), many: words, limits: Vec::new() }
+    }
+
+    fn counted(one: &str, many: &str, limits: Vec<String>) -> Self {
+        Self { one: one.to_owned(), many: many.to_owned(), limits }
+    }
+}
+
+/// What holds for each of many; of what holds for each of theirs there is nothing to add.
+fn each(limits: Vec<String>) -> Vec<String> {
+    let each = |limit: String| if limit.starts_with("each ") { limit } else { format!("each {limit}") };
+    limits.into_iter().map(each).collect()
+}
+
+/// The values that are let in, where they are counted up.
+fn words(view: &View<'_>) -> Option<Vec<String>> {
+    let values = view.list("enum").filter(|value| !value.is_null());
+    let words: Vec<String> =
+        view.keyword("const").into_iter().chain(values).map(|value| markdown::code(&toml(value))).collect();
+    (!words.is_empty()).then_some(words)
+}
+
+/// Alternatives, each once, told apart even where there are commas in them.
+pub(super) fn either(kinds: &[String]) -> String {
+    let mut different: Vec<String> = Vec::new();
+    for kind in kinds {
+        if !different.contains(kind) {
+            different.push(kind.clone());
+        }
+    }
+    if different.iter().any(|kind| kind.contains(", ")) {
+        different.join("; or ")
+    } else {
+        show::either(&different)
+    }
+}
+
+fn text_limits(view: &View<'_>) -> Vec<String> {
+    let length = match counted(view, "minLength", "maxLength") {
+        Some(range) if range == "at least 1" => Some("not empty".to_owned()),
+        Some(range) => Some(format!("{range} characters")),
+        None => None,
+    };
+    let pattern = view.text("pattern").map(|pattern| format!("matching {}", markdown::code(pattern)));
+    let format = view.text("format").map(|format| format!("in the form of {}", markdown::text(format)));
+    [length, pattern, format].into_iter().flatten().collect()
+}
+
+fn number_limits(view: &View<'_>) -> Vec<String> {
+    let limit = |words: &str, keyword| Some(format!("{words} {}", plain(view.number(keyword)?)));
+    let limits = [
+        limit("more than", "exclusiveMinimum"),
+        counted(view, "minimum", "maximum"),
+        limit("less than", "exclusiveMaximum"),
+        limit("a multiple of", "multipleOf"),
+    ];
+    limits.into_iter().flatten().collect()
+}
+
+/// A range, of which either end may be open.
+fn counted(view: &View<'_>, least: &str, most: &str) -> Option<String> {
+    match (view.number(least).map(plain), view.number(most).map(plain)) {
+        (Some(least), Some(most)) if least == most => Some(format!("exactly {least}")),
+        (Some(least), Some(most)) => Some(format!("{least} to {most}")),
+        (Some(least), None) => Some(format!("at least {least}")),
+        (None, Some(most)) => Some(format!("at most {most}")),
+        (None, None) => None,
+    }
+}
+
+/// A number without a fraction that is none.
+fn plain(number: &Number) -> String {
+    let text = number.to_string();
+    text.strip_suffix(".0").map_or_else(|| text.clone(), str::to_owned)
+}

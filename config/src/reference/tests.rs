@@ -1,0 +1,234 @@
+use super::*;
+use crate::{Config, Loader};
+
+fn load(text: &str) -> Result<crate::Loaded, crate::Error> {
+    Loader::default().data_directory("/data").text("teammy.toml", text).load()
+}
+
+/// `default.toml` with its commented-out keys put in force.
+fn all_in_force() -> String {
+    let shown = |line: &str| {
+        line.strip_prefix('#').filter(|rest| rest.starts_with(|c: char| c != ' ')).map(str::to_owned)
+    };
+    crate::REFERENCE.lines().map(|line| shown(line).unwrap_or_else(|| line.to_owned()) + "\n").collect()
+}
+
+#[test]
+fn the_reference_shows_every_key_and_nothing_else() {
+    let text = all_in_force();
+    let loaded = load(&text).unwrap_or_else(|error| panic!("{error}"));
+    let table: toml_table::Keys = toml_table::keys(&text);
+    for key in keys::KEYS {
+        assert!(table.contains(*key), "{key} is not in default.toml");
+    }
+    let of_list = |list: &&keys::List| list.keys.iter().map(|key| format!("{}.{key}", list.path)).collect();
+    for key in keys::LISTS.iter().flat_map::<Vec<String>, _>(of_list) {
+        assert!(table.contains(&key), "{key} is not in default.toml");
+    }
+    for setting in loaded.settings().iter().filter(|setting| setting.key != "llm.model.gpt.api_key") {
+        assert_eq!(setting.origin, "teammy.toml", "{setting:?}");
+    }
+}
+
+/// A reading of `default.toml` line by line, which does not go through what is tested.
+mod toml_table {
+    pub(super) type Keys = std::collections::BTreeSet<String>;
+
+    pub(super) fn keys(text: &str) -> Keys {
+        let mut table = String::new();
+        let mut keys = Keys::new();
+        for line in text.lines() {
+            if line.starts_with('[') {
+                table = line.trim_matches(['[', ']']).to_owned();
+            } else if let Some((key, _)) = line.split_once(" = ").filter(|_| !line.starts_with('#')) {
+                keys.insert(format!("{table}.{key}"));
+            }
+        }
+        keys
+    }
+}
+
+#[test]
+fn every_key_is_read_and_every_key_that_is_read_is_known() {
+    let read: Vec<String> = load("").unwrap().settings().into_iter().map(|setting| setting.key).collect();
+    assert_eq!(read, keys::KEYS);
+}
+
+/// Every key of every table with its path.
+fn all() -> Vec<(String, Key)> {
+    let table = |header: &str| header.trim_matches(['[', ']']).to_owned();
+    let keys = |section: Section| {
+        let table = table(&section.header);
+        section.keys.into_iter().map(move |key| (format!("{table}.{}", key.name), key)).collect::<Vec<_>>()
+    };
+    sections().into_iter().flat_map(keys).collect()
+}
+
+fn key(path: &str) -> Key {
+    let found = all().into_iter().find(|(found, _)| found == path);
+    found.map_or_else(|| panic!("no key {path}"), |(_, key)| key)
+}
+
+#[test]
+fn every_key_is_there_once_and_in_order() {
+    let (of_lists, of_tables): (Vec<_>, Vec<_>) =
+        all().into_iter().partition(|(_, key)| key.variable.is_none());
+    let paths = |keys: Vec<(String, Key)>| keys.into_iter().map(|(path, _)| path).collect::<Vec<_>>();
+    assert_eq!(paths(of_tables), keys::KEYS);
+    let of_list = |list: &&keys::List| list.keys.iter().map(|key| format!("{}.{key}", list.path)).collect();
+    assert_eq!(paths(of_lists), keys::LISTS.iter().flat_map::<Vec<_>, _>(of_list).collect::<Vec<_>>());
+
+    let headers: Vec<String> = sections().into_iter().map(|section| section.header).collect();
+    assert_eq!(
+        headers,
+        [
+            "[node]",
+            "[database]",
+            "[delivery]",
+            "[hooks]",
+            "[meeting]",
+            "[restart]",
+            "[limits]",
+            "[llm]",
+            "[[llm.model]]",
+            "[install]",
+            "[log]",
+            "[[source]]",
+            "[[plugin]]",
+        ]
+    );
+}
+
+#[test]
+fn everything_is_described() {
+    for section in sections() {
+        assert!(!section.description.is_empty(), "{} has no comment in default.toml", section.header);
+        for key in section.keys {
+            let name = format!("{} {}", section.header, key.name);
+            assert!(!key.description.is_empty(), "{name} has no comment of its own in default.toml");
+            assert!(!key.takes.is_empty(), "{name}");
+        }
+    }
+}
+
+#[test]
+fn keys_say_what_they_take_and_what_holds_without_them() {
+    let value = |text: &str| Fallback::Value(text.to_owned());
+    let words = |text: &str| Fallback::Words(text.to_owned());
+    for (path, takes, fallback) in [
+        ("node.plugin_threads", "whole number, 4 to 1024", words("the number of cores, 4 to 1024")),
+        ("node.shutdown_deadline", "duration, 0s to 365 days", value("\"30s\"")),
+        ("hooks.deadline", "duration, 1ms to 365 days", value("\"1m\"")),
+        ("hooks.tries", "whole number, 1 to 1000", value("3")),
+        ("delivery.batch_bytes", "size, 1KiB to 1GiB", value("\"1MiB\"")),
+        ("database.username", "text, not empty", Fallback::None),
+        ("database.password", "text, never shown", Fallback::None),
+        ("llm.fast", "name of a `[[llm.model]]`", words("what `llm.default` is")),
+        ("llm.model.name", "text, not empty", Fallback::Required),
+        ("llm.model.model", "text, not empty", words("its name")),
+        (
+            "llm.model.base_url",
+            "URL that starts with https:// or http://",
+            value("\"https://api.openai.com/v1\""),
+        ),
+        ("llm.model.api_key_env", "name of an environment variable", words("none: no key is sent")),
+        (
+            "install.manifest",
+            "path of a file",
+            words("`teammy/installed.json` under the user's data directory"),
+        ),
+        ("source.durable", "true or false", value("true")),
+        ("plugin.sources", "table of sources' names", Fallback::None),
+        ("plugin.output", "\"durable\" or \"volatile\"", words("what the plugin says")),
+    ] {
+        let Key { takes: said, fallback: told, .. } = key(path);
+        assert_eq!((said.as_str(), told), (takes, fallback), "{path}");
+    }
+    assert_eq!(key("install.manifest").variable.as_deref(), Some("TEAMMY_INSTALL__MANIFEST"));
+    assert_eq!(key("plugin.name").variable, None);
+}
+
+/// What the reference says of a range is what is enforced, at either end.
+#[test]
+fn ranges_are_as_they_are_said() {
+    let wrong = |path: &str, value: &str| {
+        let (table, name) = path.rsplit_once('.').unwrap();
+        let error = Config::from_toml(&format!("[{table}]\n{name} = {value}")).err()?.to_string();
+        // What doesn't fit to other keys is not this range's matter, and says so.
+        (!error.contains(", twice ") && !error.contains(", which is ")).then_some(error)
+    };
+    let mut ranges = 0;
+    for (path, key) in all() {
+        let Some((of, range)) = key.takes.split_once(", ") else { continue };
+        let Some((first, last)) = range.split_once(" to ") else { continue };
+        let (below, inside, above) = match of {
+            "whole number" => {
+                let [first, last]: [u32; 2] = [first, last].map(|end| end.parse().unwrap());
+                let below = first.checked_sub(1).map(|number| number.to_string());
+                (below, vec![first.to_string(), last.to_string()], (last + 1).to_string())
+            }
+            "size" => {
+                let [first, last]: [u64; 2] =
+                    [first, last].map(|end| end.parse::<crate::Size>().unwrap().bytes());
+                let below = first.checked_sub(1).map(|number| number.to_string());
+                (below, vec![first.to_string(), last.to_string()], (last + 1).to_string())
+            }
+            "duration" => {
+                let below = (first == "1ms").then(|| "\"999us\"".to_owned());
+                let end = "\"365days\"".to_owned();
+                (below, vec![format!("\"{first}\""), end], "\"365days 1ns\"".to_owned())
+            }
+            other => panic!("{path}: a range of {other}?"),
+        };
+        for value in inside {
+            assert_eq!(wrong(&path, &value), None, "{path} = {value}");
+        }
+        for value in below.into_iter().chain([above]) {
+            let error = wrong(&path, &value).unwrap_or_else(|| panic!("{path} = {value} is taken"));
+            assert!(error.contains("but takes"), "{error}");
+        }
+        ranges += 1;
+    }
+    assert!(ranges >= 20, "{ranges}");
+}
+
+/// A default that is said is one that is taken, and changes nothing.
+#[test]
+fn defaults_are_as_they_are_said() {
+    for (path, key) in all() {
+        let (Fallback::Value(value), Some(_)) = (&key.fallback, &key.variable) else { continue };
+        let (table, name) = path.rsplit_once('.').unwrap();
+        let config = Config::from_toml(&format!("[{table}]\n{name} = {value}")).unwrap();
+        assert_eq!(config, Config::default(), "{path}");
+    }
+}
+
+#[test]
+fn the_page_has_a_table_for_each_section() {
+    let page = markdown();
+    assert!(page.starts_with("# Configuration\n\n"));
+    assert!(page.ends_with(" |\n"));
+    for section in sections() {
+        let title = format!("\n## `{}`\n\n", section.header);
+        let (_, after) = page.split_once(&title).unwrap_or_else(|| panic!("no {title}"));
+        let mut lines =
+            after.split("\n## ").next().unwrap().lines().skip_while(|line| !line.starts_with("| Key"));
+        // Every row has the header's columns: nothing in a cell ends it.
+        let columns = |line: &str| line.replace("\\|", "").matches('|').count();
+        let header = columns(lines.next().unwrap());
+        assert_eq!(columns(lines.next().unwrap()), header);
+        let rows: Vec<&str> = lines.take_while(|line| !line.is_empty()).collect();
+        assert_eq!(rows.len(), section.keys.len(), "{title}");
+        for (row, key) in rows.iter().zip(&section.keys) {
+            assert_eq!(columns(row), header, "{row}");
+            assert!(row.starts_with(&format!("| `{}` | ", key.name)), "{row}");
+        }
+    }
+    for row in [
+        "| `tries` | `TEAMMY_HOOKS__TRIES` | whole number, 1 to 1000 | `3` | How often a packet is tried, ",
+        "| `name` | text, not empty | required | What it is called in this configuration. |\n",
+        "| One of:<br>`surrealkv://PATH`: a directory, ",
+    ] {
+        assert!(page.contains(row), "{row}");
+    }
+}

@@ -1,0 +1,26 @@
+//! The environment's variables, as they were handed in. Any of them may be a secret, so none has a `Debug`.
+
+use std::collections::BTreeMap;
+
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::keys;
+
+#[derive(Clone, Default)]
+pub(crate) struct Variables(BTreeMap<String, SecretString>);
+
+impl Variables {
+    pub(crate) fn extend(&mut self, variables: impl IntoIterator<Item = (String, String)>) {
+        self.0.extend(variables.into_iter().map(|(name, value)| (name, SecretString::from(value))));
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<&SecretString> {
+        self.0.get(name)
+    }
+
+    /// Those that set keys, or should, by name.
+    pub(crate) fn settings(&self) -> impl Iterator<Item = (&str, &str)> {
+        let settings = self.0.iter().filter(|(name, _)| name.starts_with(keys::VARIABLE_PREFIX));
+        settings.map(|(name, value)| (name.as_str(), value.expose_secret()))
+    }
+}
