@@ -12,6 +12,10 @@ demo *OPTIONS:
 test PACKAGE="":
     cargo test {{ if PACKAGE == "" { "--workspace" } else { "--package " + PACKAGE } }}
 
+# Write docs/configuration.md anew, as the code has it.
+reference:
+    cargo run --quiet -- config --reference > docs/configuration.md
+
 # Format what is ours.
 fmt:
     cargo fmt --all

@@ -3,10 +3,11 @@
 //! What a program reads goes to stdout, one JSON object a line with `--json`; what is only for people (progress, the table
 //! at the end, warnings, the log) goes to stderr. Every way out has a code: [`error`] says which.
 
+mod completions;
 mod config;
 mod error;
 mod history;
-mod lines;
+mod install;
 mod logs;
 mod output;
 mod pace;
@@ -26,6 +27,11 @@ use error::Error;
 use output::{Form, Output};
 
 const AFTER_HELP: &str = "\
+Examples:
+  teammy replay standup.vtt --db mem://      a transcript from Zoom or Teams through the plugins, kept nowhere
+  teammy history standup --last 20           what is stored of a meeting
+  teammy plugins                             which plugins there are, and what they take
+
 Exit codes: 0 done; 1 failed; 2 bad usage, configuration or input; 130 and 143 stopped by Ctrl-C or SIGTERM; \
 141 whoever read the output went away.
 
@@ -56,6 +62,10 @@ enum Command {
     Plugins(plugins::Args),
     /// Show every setting, and where it comes from
     Config(config::Args),
+    /// Prepare every plugin of this build on this machine, and write a manifest of it
+    Install(install::Args),
+    /// Print a script by which a shell completes this program's command lines
+    Completions(completions::Args),
 }
 
 impl Command {
@@ -65,6 +75,8 @@ impl Command {
             Self::History(args) => args.json,
             Self::Plugins(args) => args.json,
             Self::Config(args) => args.json,
+            Self::Install(args) => args.json,
+            Self::Completions(_) => false,
         };
         if json { Form::Json } else { Form::Text }
     }
@@ -73,7 +85,7 @@ impl Command {
         match self {
             Self::Replay(args) => args.db.as_deref(),
             Self::History(args) => args.db.as_deref(),
-            Self::Plugins(_) | Self::Config(_) => None,
+            Self::Plugins(_) | Self::Config(_) | Self::Install(_) | Self::Completions(_) => None,
         }
     }
 }
@@ -88,6 +100,13 @@ pub(crate) fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<(), Error> {
+    if let Command::Completions(args) = &args.command {
+        // They are the same whatever is configured.
+        return completions::run(args);
+    }
+    if let Command::Config(config::Args { reference: true, .. }) = &args.command {
+        return config::reference(&Output::new(Form::Text, MultiProgress::new()));
+    }
     let loaded = load(args)?;
     let bars = MultiProgress::new();
     logs::to_stderr(&loaded.config.log.filter, &bars)?;
@@ -97,6 +116,8 @@ fn run(args: &Args) -> Result<(), Error> {
         Command::History(args) => history::run(args, &loaded.config, &output),
         Command::Plugins(_) => plugins::run(loaded.config, &output),
         Command::Config(_) => config::run(&loaded, &output),
+        Command::Install(_) => install::run(&loaded.config, &output),
+        Command::Completions(args) => completions::run(args),
     }
 }
 

@@ -37,8 +37,8 @@
 //! process.
 
 pub use teammy_actors::{
-    Builder, InstanceStats, MeetingRef, MeetingStats, Node, Packets, PublishError, Receipt, meeting, node,
-    open_store,
+    Builder, InstanceStats, MeetingRef, MeetingStats, Node, Packets, PublishError, Receipt, install, llm,
+    meeting, node, open_store,
 };
 pub use teammy_config as config;
 pub use teammy_kernel::{

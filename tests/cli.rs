@@ -11,6 +11,12 @@ mod bad_input;
 #[cfg(feature = "surrealdb")]
 #[path = "cli/database.rs"]
 mod database;
+#[path = "cli/formats.rs"]
+mod formats;
+#[path = "cli/install.rs"]
+mod install;
+#[path = "cli/llm.rs"]
+mod llm;
 #[path = "cli/meetings.rs"]
 mod meetings;
 #[path = "cli/settings.rs"]

@@ -28,12 +28,24 @@ struct Confined {
     why: &'static str,
 }
 
-const CONFINED: [Confined; 6] = [
+const CONFINED: [Confined; 8] = [
     Confined {
         name: "surrealdb",
         within: "",
         places: &["actors/src/surreal.rs", "actors/src/surreal/", "actors/tests/surreal.rs"],
         why: "the database is one store among others, behind a feature; everything else knows the store trait",
+    },
+    Confined {
+        name: "async_openai",
+        within: "",
+        places: &["actors/src/openai.rs", "actors/src/openai/"],
+        why: "a client of one API is one provider among others, behind a feature; plugins know `Llm` alone",
+    },
+    Confined {
+        name: "reqwest",
+        within: "",
+        places: &["actors/src/openai.rs", "actors/src/openai/"],
+        why: "it is the client under that API; nothing else here speaks HTTP",
     },
     Confined {
         name: "bincode",

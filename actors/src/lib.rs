@@ -1,7 +1,8 @@
-//! The kernel at run time, on ractor: node, meeting, plugin and persistence actors.
+//! The kernel at run time, on ractor: node, meeting, plugin, persistence and language model actors.
 //!
 //! ```text
 //! node ─┬─ persistence ─→ store
+//!       ├─ llm ─→ language models
 //!       └─ meeting (one each) ─┬─ plugin instance
 //!                              └─ plugin instance
 //! ```
@@ -10,8 +11,12 @@
 //! Handles ([`Node`], [`MeetingRef`]) are the only way in; no `ActorRef` and no ractor type shows outside this crate.
 
 mod clock;
+pub mod install;
+pub mod llm;
 pub mod meeting;
 pub mod node;
+#[cfg(feature = "openai")]
+mod openai;
 mod persistence;
 mod plugin;
 #[cfg(feature = "surrealdb")]

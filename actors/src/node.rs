@@ -98,6 +98,11 @@ impl Node {
         &self.resources.graph
     }
 
+    /// Whether there is a language model to ask. Without one a meeting takes no instance that needs it.
+    pub fn has_llm(&self) -> bool {
+        self.resources.llm.is_configured()
+    }
+
     /// Where meetings are kept.
     pub fn store(&self) -> &Arc<dyn Store> {
         &self.resources.store
@@ -118,7 +123,7 @@ impl Node {
     /// Starts a meeting with these instances; one that is named twice takes part once.
     ///
     /// # Errors
-    /// [`Error::UnknownInstance`], [`Error::MeetingExists`], [`Error::Store`], [`Error::Spawn`].
+    /// [`Error::UnknownInstance`], [`Error::NeedsLlm`], [`Error::MeetingExists`], [`Error::Store`], [`Error::Spawn`].
     ///
     /// # Cancel safety
     /// A dropped call may have made the meeting in the store: its id is taken then, though nobody runs it.
@@ -135,6 +140,9 @@ impl Node {
                 instance: name.to_owned(),
                 suggestion: graph.closest_instance(name).cloned(),
             })?;
+            if instance.factory.needs_llm() && !self.resources.llm.is_configured() {
+                return Err(Error::NeedsLlm(instance.name.clone()));
+            }
             if !names.contains(&instance.name) {
                 names.push(instance.name.clone());
             }

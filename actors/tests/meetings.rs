@@ -13,5 +13,7 @@ mod delivery;
 mod failure;
 #[path = "meetings/lifecycle.rs"]
 mod lifecycle;
+#[path = "meetings/llm.rs"]
+mod llm;
 #[path = "meetings/storing.rs"]
 mod storing;

@@ -1,19 +1,35 @@
 //! `teammy config`: every setting, and where it comes from.
 
+use std::fmt::Write;
+
 use serde::Serialize;
-use teammy::config::{Loaded, Setting};
+use teammy::{
+    config::{Loaded, Setting, reference},
+    plugins::bundle,
+};
 
 use super::{
     error::Error,
     output::{Form, Output, table},
 };
 
+const EXAMPLES: &str = "\
+Examples:
+  teammy config                                  what is in force here
+  teammy config --config other.toml              what another file would make of it
+  TEAMMY_HOOKS__TRIES=5 teammy config --json     with a variable, for a program
+  teammy config --reference                      every key: what it takes, its default, what it means";
+
 /// Show every setting, and where it comes from.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     /// Print JSON lines, each with a "type"; values are texts, as TOML writes them
     #[arg(long)]
     pub(super) json: bool,
+    /// Print the reference of every key instead, and of each plugin's own table, as Markdown
+    #[arg(long, conflicts_with = "json")]
+    pub(super) reference: bool,
 }
 
 #[derive(Serialize)]
@@ -21,6 +37,19 @@ struct Line<'a> {
     r#type: &'static str,
     #[serde(flatten)]
     setting: &'a Setting,
+}
+
+/// The page `docs/configuration.md`, for the plugins of this build.
+pub(crate) fn reference(output: &Output) -> Result<(), Error> {
+    let mut page = reference::markdown();
+    page.push_str("\n# Plugins' own tables\n\nEach is the `config` of a `[[plugin]]` of that kind.\n");
+    for factory in bundle().iter() {
+        let kind = factory.kind();
+        let metadata =
+            factory.metadata().expect("invariant: the bundle's tests read every plugin's metadata");
+        let _ = write!(page, "\n## `{kind}`\n\n{}", reference::schema_markdown(metadata.config.as_value()));
+    }
+    output.text(page.trim_end())
 }
 
 pub(crate) fn run(loaded: &Loaded, output: &Output) -> Result<(), Error> {

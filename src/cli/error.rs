@@ -15,7 +15,7 @@ use std::{
     process::ExitCode,
 };
 
-use teammy::{MeetingId, PublishError, meeting, name, node, store};
+use teammy::{MeetingId, PublishError, llm, meeting, name, node, store};
 use tracing_subscriber::filter::ParseError;
 
 use super::{recording, select, signal::Signal};
@@ -43,6 +43,8 @@ pub(crate) enum Error {
     Graph(#[from] teammy::graph::Error),
     #[error(transparent)]
     Node(#[from] node::Error),
+    #[error(transparent)]
+    Install(#[from] teammy::install::Error),
     #[error(transparent)]
     Meeting(#[from] meeting::Error),
     #[error("cannot publish {recording}, line {line}")]
@@ -96,10 +98,13 @@ impl Error {
                 node::Error::Graph(_)
                 | node::Error::Config(_)
                 | node::Error::NoStore
+                | node::Error::Llm(_)
+                | node::Error::NeedsLlm(_)
                 | node::Error::Startup { .. }
                 | node::Error::UnknownInstance { .. },
             ) => 2,
             Self::Node(_)
+            | Self::Install(_)
             | Self::Meeting(_)
             | Self::Publish { .. }
             | Self::Store(_)
@@ -124,6 +129,17 @@ impl Error {
                 "replay it under another id with --meeting ID; `teammy history {}` shows what is there",
                 shell_word(id.as_str())
             ),
+            Self::Node(node::Error::Llm(llm::Error::Keyless { .. })) => {
+                "set it, or run plugins that ask no model: --plugins; `teammy config` shows which keys are set".to_owned()
+            }
+            Self::Node(node::Error::NeedsLlm(_)) => {
+                "name one in teammy.toml: [[llm.model]] with name, base_url and api_key_env; `teammy config --reference` \
+                 says more"
+                    .to_owned()
+            }
+            Self::Install(teammy::install::Error::Write { .. }) => {
+                "name a file that can be written: install.manifest, or TEAMMY_INSTALL__MANIFEST".to_owned()
+            }
             Self::Forgotten => "say where the meeting was kept: --db URL".to_owned(),
             Self::NoDatabase(_) => "check --db, or `teammy config`, which shows database.url".to_owned(),
             Self::Interrupted { meeting, .. } => format!(

@@ -18,8 +18,15 @@ use super::{
 /// How many packets are read at once.
 const PAGE: usize = 256;
 
+const EXAMPLES: &str = "\
+Examples:
+  teammy history standup                              everything, as it was published
+  teammy history standup --source minutes --last 1    the minutes
+  teammy history standup --since 10m --json           the last ten minutes, for a program";
+
 /// Print what is stored of a meeting.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     /// The meeting's id
     meeting: String,

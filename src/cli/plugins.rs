@@ -15,8 +15,14 @@ use super::{
     output::{Form, Output, table},
 };
 
+const EXAMPLES: &str = "\
+Examples:
+  teammy plugins                                               tables for people
+  teammy plugins --json | jq 'select(.kind == \"minutes\").config_schema'";
+
 /// Show the plugins and the instances that are configured.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     /// Print JSON lines, each with a "type", with the JSON Schemas of configurations and outputs
     #[arg(long)]
@@ -42,6 +48,7 @@ struct Metadata {
     sources: Vec<String>,
     tick_seconds: Option<f64>,
     output: teammy::Durability,
+    needs_llm: bool,
     config_schema: serde_json::Value,
     output_schema: Option<serde_json::Value>,
 }
@@ -53,6 +60,7 @@ impl Metadata {
             sources: metadata.sources.iter().map(|source| source.as_str().to_owned()).collect(),
             tick_seconds: metadata.every.map(|every| every.as_secs_f64()),
             output: metadata.output,
+            needs_llm: metadata.needs_llm,
             config_schema: metadata.config.to_value(),
             output_schema: metadata.output_schema.as_ref().map(|schema| schema.as_value().clone()),
         }
@@ -122,7 +130,7 @@ fn configured(instance: &Instance) -> Configured {
 }
 
 fn kinds(plugins: &[Plugin]) -> String {
-    let mut table = table(["plugin", "version", "takes", "tick", "output", "configuration"]);
+    let mut table = table(["plugin", "version", "takes", "tick", "needs", "output", "configuration"]);
     for plugin in plugins {
         let Some(metadata) = &plugin.metadata else {
             let why = plugin.problem.clone();
@@ -136,6 +144,7 @@ fn kinds(plugins: &[Plugin]) -> String {
             metadata.version.to_owned(),
             metadata.sources.join(", "),
             metadata.tick_seconds.map_or_else(|| "-".to_owned(), |seconds| format!("{seconds} s")),
+            if metadata.needs_llm { "a language model" } else { "-" }.to_owned(),
             format!("{} ({})", fields(metadata.output_schema.as_ref()), durability(metadata.output)),
             fields(Some(&metadata.config_schema)),
         ]);

@@ -1,20 +1,40 @@
 //! A recorded meeting: read once to check every line, and once more to play it.
 //!
+//! It is packets as JSON lines, or a transcript as WebVTT or SubRip, compressed with gzip or not, which its content tells.
+//! It is read in layers, each of which keeps a piece of it only: [`input`] unpacks and decodes bytes, [`lines`] splits them,
+//! [`format`] recognises what they are, [`packet`] and [`cue`] read them, and [`entries`] makes packets of either.
+//! [`speakers`] learns in the first reading who speaks, for the second.
+//!
 //! A file is never held in memory. What cannot be read twice, such as a pipe, is: its lines are kept as they are checked.
+
+mod cue;
+mod encoding;
+mod entries;
+mod format;
+mod input;
+mod lines;
+mod packet;
+mod problem;
+mod speakers;
 
 use std::{
     fs::File,
-    io::{self, BufRead, BufReader, Cursor},
+    io::{self, BufRead, BufReader},
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use teammy::{Publish, Timestamp};
 
-use super::{
-    count,
-    lines::{Lines, Problem, Read1, Rules},
+pub(crate) use self::{encoding::Encoding, packet::Rules};
+use self::{
+    entries::Entries,
+    input::{Failure, Input},
+    lines::Lines,
+    problem::Problem,
+    speakers::Speakers,
 };
+use super::count;
 
 /// How many broken lines are named; the rest are counted.
 const NAMED: usize = 10;
@@ -32,17 +52,40 @@ pub(crate) enum Error {
     Broken(Broken),
     #[error("{0} is empty; a recording holds one packet a line")]
     Empty(Arc<str>),
-    #[error("{name} holds no packet: {}", nothing(*.broken))]
-    NoPacket { name: Arc<str>, broken: u64 },
+    #[error("{name} holds no packet: {}", nothing(*.transcript, *.broken))]
+    NoPacket { name: Arc<str>, transcript: bool, broken: u64 },
     #[error("{0} changed while it was played")]
     Changed(Arc<str>),
+    #[error("cannot unpack {name}: it is compressed with gzip, and damaged or cut off; get it once more")]
+    Damaged { name: Arc<str>, source: io::Error },
+    #[error("{name} is {what}, and not text; export the meeting's transcript as .vtt and replay that")]
+    NoText { name: Arc<str>, what: &'static str },
+    #[error("{0} is not text; if it is UTF-16 without a byte order mark, say so: --encoding utf-16le")]
+    Zeros(Arc<str>),
+    #[error("{0} says of each packet when it happened; leave out --started-at, which is for transcripts")]
+    Dated(Arc<str>),
 }
 
-fn nothing(broken: u64) -> String {
-    match broken {
-        0 => "all its lines are blank".to_owned(),
-        1 => "its only line is broken".to_owned(),
-        many => format!("all its {many} lines are broken"),
+impl Error {
+    fn of(failure: Failure, name: &Arc<str>) -> Self {
+        let name = name.clone();
+        match failure {
+            Failure::Read(source) => Self::Read { name, source },
+            Failure::Damaged(source) => Self::Damaged { name, source },
+            Failure::NoText(what) => Self::NoText { name, what },
+            Failure::Zeros => Self::Zeros(name),
+        }
+    }
+}
+
+fn nothing(transcript: bool, broken: u64) -> String {
+    match (transcript, broken) {
+        (false, 0) => "all its lines are blank".to_owned(),
+        (false, 1) => "its only line is broken".to_owned(),
+        (false, many) => format!("all its {many} lines are broken"),
+        (true, 0) => "it has no cue with text".to_owned(),
+        (true, 1) => "its only cue is broken".to_owned(),
+        (true, many) => format!("all its {many} cues are broken"),
     }
 }
 
@@ -102,34 +145,45 @@ impl Skipped {
     }
 }
 
+/// How a recording is read.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Options {
+    /// How many packets are played; nothing behind them is looked at.
+    pub(crate) limit: Option<u64>,
+    pub(crate) on_broken: OnBroken,
+    /// How it is encoded, where no byte order mark says it; else UTF-8.
+    pub(crate) encoding: Option<Encoding>,
+    /// When the meeting began, of a transcript; else now.
+    pub(crate) started_at: Option<Timestamp>,
+}
+
 /// A recording whose lines have been checked.
 #[derive(Debug)]
 pub(crate) struct Recording {
     name: Arc<str>,
     text: Text,
     rules: Rules,
-    on_broken: OnBroken,
-    packets: u64,
-    first: Timestamp,
+    options: Options,
+    entries: u64,
+    started_at: Timestamp,
+    speakers: Speakers,
     skipped: Skipped,
 }
 
+/// What is read a second time.
 #[derive(Debug)]
 enum Text {
     File(PathBuf),
-    Held(Vec<u8>),
+    /// Lines, and how they were encoded.
+    Held(Vec<u8>, &'static str),
 }
 
 impl Recording {
-    /// Reads a file (`-` is standard input) and checks its lines, up to the one with the packet that `limit` says.
-    pub(crate) fn check(
-        path: &Path,
-        rules: Rules,
-        limit: Option<u64>,
-        on_broken: OnBroken,
-    ) -> Result<Self, Error> {
+    /// Reads a file (`-` is standard input) and checks its lines, up to the one with the packet that the limit says.
+    pub(crate) fn check(path: &Path, rules: Rules, options: Options) -> Result<Self, Error> {
         if is_stdin(path) {
-            return Self::read("standard input".into(), io::stdin().lock(), None, rules, limit, on_broken);
+            let stdin = BufReader::new(io::stdin());
+            return Self::read("standard input".into(), stdin, None, rules, options);
         }
         let name: Arc<str> = path.display().to_string().into();
         let file = open(path, &name)?;
@@ -138,54 +192,63 @@ impl Recording {
             return Err(Error::Directory(path.to_owned()));
         }
         let again = metadata.is_file().then(|| path.to_owned());
-        Self::read(name, BufReader::new(file), again, rules, limit, on_broken)
+        Self::read(name, BufReader::new(file), again, rules, options)
     }
 
     /// Checks what a reader gives. Without a path to read it from `again`, it is kept.
     fn read(
         name: Arc<str>,
-        reader: impl BufRead,
+        reader: impl BufRead + Send,
         again: Option<PathBuf>,
         rules: Rules,
-        limit: Option<u64>,
-        on_broken: OnBroken,
+        options: Options,
     ) -> Result<Self, Error> {
-        let mut packets = Packets::new(name.clone(), reader, rules.clone());
-        let mut held = again.is_none().then(Vec::new);
+        // Both readings count a transcript's times from the same moment.
+        let now = options.started_at.unwrap_or_else(Timestamp::now);
+        let input = Input::new(reader, options.encoding).map_err(|failure| Error::of(failure, &name))?;
+        let lines = Lines::new(input.text, rules.longest_line());
+        let lines = if again.is_none() { lines.holding() } else { lines };
+        let mut entries = Entries::new(lines, input.encoding, rules.clone(), now);
         let mut skipped = Skipped::default();
+        let mut speakers = Speakers::default();
         let mut first = None;
         let mut taken = 0;
-        while limit.is_none_or(|limit| taken < limit) {
-            match packets.next_line()? {
+        while options.limit.is_none_or(|limit| taken < limit) {
+            let next = entries.next().map_err(|error| Failure::of(error, input.compressed));
+            match next.map_err(|failure| Error::of(failure, &name))? {
                 None => break,
-                Some(Ok(publish)) => {
+                Some(Ok(entry)) => {
                     taken += 1;
-                    first = first.or(publish.timestamp);
-                    if let Some(held) = &mut held {
-                        held.extend_from_slice(&packets.line);
-                        held.push(b'\n');
+                    first = first.or(entry.timestamp());
+                    entry.introduce(&mut speakers);
+                }
+                Some(Err((line, problem))) => {
+                    let broken = Broken { name: name.clone(), line, problem };
+                    match options.on_broken {
+                        OnBroken::Stop => return Err(Error::Broken(broken)),
+                        OnBroken::Skip => skipped.add(broken),
                     }
                 }
-                Some(Err(broken)) if on_broken == OnBroken::Stop => return Err(Error::Broken(broken)),
-                Some(Err(broken)) => skipped.add(broken),
             }
         }
-        let Some(first) = first else {
-            return Err(match packets.lines.number() {
-                0 => Error::Empty(name),
-                _ => Error::NoPacket { name, broken: skipped.count },
-            });
+        let transcript = entries.is_transcript();
+        let started_at = match first {
+            Some(_) if transcript => now,
+            Some(_) if options.started_at.is_some() => return Err(Error::Dated(name)),
+            Some(first) => first,
+            None if entries.lines() == 0 => return Err(Error::Empty(name)),
+            None => return Err(Error::NoPacket { name, transcript, broken: skipped.count }),
         };
-        let text = match (again, held) {
-            (Some(path), _) => Text::File(path),
-            (None, held) => Text::Held(held.unwrap_or_default()),
+        let text = match again {
+            Some(path) => Text::File(path),
+            None => Text::Held(entries.into_held(), input.encoding),
         };
-        Ok(Self { name, text, rules, on_broken, packets: taken, first, skipped })
+        Ok(Self { name, text, rules, options, entries: taken, started_at, speakers, skipped })
     }
 
-    /// How many packets it plays.
+    /// How many packets it plays at most; fewer where somebody is named who says nothing.
     pub(crate) fn len(&self) -> u64 {
-        self.packets
+        self.entries
     }
 
     /// What messages call it.
@@ -193,9 +256,9 @@ impl Recording {
         &self.name
     }
 
-    /// The first packet's time.
-    pub(crate) fn first(&self) -> Timestamp {
-        self.first
+    /// When the meeting began: with its first packet, or when its transcript's times count from.
+    pub(crate) fn started_at(&self) -> Timestamp {
+        self.started_at
     }
 
     /// The lines that are left out.
@@ -205,26 +268,46 @@ impl Recording {
 
     /// Reads it once more, to play it: each packet and its line's number. It ends with the first error.
     pub(crate) fn play(&self) -> Result<impl Iterator<Item = Result<(Publish, u64), Error>>, Error> {
-        let reader: Box<dyn BufRead + Send + '_> = match &self.text {
-            Text::File(path) => Box::new(BufReader::new(open(path, &self.name)?)),
-            Text::Held(text) => Box::new(Cursor::new(text)),
+        let (text, encoding, compressed): (Box<dyn BufRead + Send + '_>, _, _) = match &self.text {
+            Text::File(path) => {
+                let file = BufReader::new(open(path, &self.name)?);
+                let input = Input::new(file, self.options.encoding);
+                let input = input.map_err(|failure| Error::of(failure, &self.name))?;
+                (input.text, input.encoding, input.compressed)
+            }
+            Text::Held(lines, encoding) => (Box::new(&lines[..]), encoding, false),
         };
-        let mut packets = Packets::new(self.name.clone(), reader, self.rules.clone());
-        let mut left = self.packets;
+        let lines = Lines::new(text, self.rules.longest_line());
+        let mut entries = Entries::new(lines, encoding, self.rules.clone(), self.started_at);
+        let mut left = self.entries;
         Ok(std::iter::from_fn(move || {
             while left > 0 {
-                let next = match packets.next_line() {
-                    Ok(Some(Ok(publish))) => Ok((publish, packets.lines.number())),
-                    Ok(Some(Err(_))) if self.on_broken == OnBroken::Skip => continue,
-                    Ok(Some(Err(_)) | None) => Err(Error::Changed(self.name.clone())),
-                    Err(error) => Err(error),
+                let entry = match entries.next() {
+                    Ok(Some(Ok(entry))) => entry,
+                    Ok(Some(Err(_))) if self.options.on_broken == OnBroken::Skip => continue,
+                    Ok(Some(Err(_)) | None) => {
+                        left = 0;
+                        return Some(Err(Error::Changed(self.name.clone())));
+                    }
+                    Err(error) => {
+                        left = 0;
+                        return Some(Err(Error::of(Failure::of(error, compressed), &self.name)));
+                    }
                 };
-                left = if next.is_ok() { left - 1 } else { 0 };
-                return Some(next);
+                left -= 1;
+                let line = entry.line;
+                if let Some(publish) = entry.publish(&self.speakers) {
+                    return Some(Ok((publish, line)));
+                }
             }
             None
         }))
     }
+}
+
+/// Reads a time that an option gives.
+pub(crate) fn parse_time(text: &str) -> Result<Timestamp, &'static str> {
+    text.parse().map_err(|_| "write a time as in RFC 3339, with its offset, such as 2026-01-05T09:00:00Z")
 }
 
 /// Whether a path stands for standard input.
@@ -239,117 +322,5 @@ fn open(path: &Path, name: &Arc<str>) -> Result<File, Error> {
     })
 }
 
-/// Packets as they stand in a text.
-struct Packets<R> {
-    name: Arc<str>,
-    lines: Lines<R>,
-    rules: Rules,
-    /// The line of the packet that was read last.
-    line: Vec<u8>,
-}
-
-impl<R: BufRead> Packets<R> {
-    fn new(name: Arc<str>, reader: R, rules: Rules) -> Self {
-        Self { name, lines: Lines::new(reader, rules.longest_line()), rules, line: Vec::new() }
-    }
-
-    /// The next packet, or the next line that is none; blank lines are passed over.
-    fn next_line(&mut self) -> Result<Option<Result<Publish, Broken>>, Error> {
-        loop {
-            let line = self.lines.next().map_err(|source| Error::Read { name: self.name.clone(), source })?;
-            let read = match line {
-                None => return Ok(None),
-                Some(Read1::TooLong) => Err(Problem::TooLong(self.rules.packet_bytes)),
-                Some(Read1::Line(line)) => {
-                    self.line.clear();
-                    self.line.extend_from_slice(line);
-                    self.rules.packet(line)
-                }
-            };
-            let line = self.lines.number();
-            match read {
-                Ok(None) => {}
-                Ok(Some(publish)) => return Ok(Some(Ok(publish))),
-                Err(problem) => return Ok(Some(Err(Broken { name: self.name.clone(), line, problem }))),
-            }
-        }
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use teammy::{Node, config::Config};
-
-    use super::*;
-
-    fn rules() -> Rules {
-        let config = Config::from_toml("[limits]\npacket_bytes = 64").unwrap();
-        let packet_bytes = config.limits.packet_bytes;
-        Rules { graph: Node::builder(config).check().unwrap(), packet_bytes }
-    }
-
-    fn recording(text: &str, limit: Option<u64>, on_broken: OnBroken) -> Result<Recording, Error> {
-        Recording::read("x".into(), text.as_bytes(), None, rules(), limit, on_broken)
-    }
-
-    fn line(n: usize) -> String {
-        format!("{{\"source\":\"chat\",\"timestamp\":\"2026-01-05T09:00:0{n}Z\",\"data\":{n}}}\n")
-    }
-
-    fn played(recording: &Recording) -> Vec<String> {
-        recording.play().unwrap().map(|packet| packet.unwrap().0.timestamp.unwrap().to_string()).collect()
-    }
-
-    #[test]
-    fn a_recording_is_checked_and_played() {
-        let text = format!("{}\n{}{}", line(3), line(1), line(2));
-        let all = recording(&text, None, OnBroken::Stop).unwrap();
-        assert_eq!((all.len(), all.first().to_string().as_str()), (3, "2026-01-05T09:00:03Z"));
-        assert_eq!(played(&all), ["2026-01-05T09:00:03Z", "2026-01-05T09:00:01Z", "2026-01-05T09:00:02Z"]);
-        let two = recording(&format!("{text}broken"), Some(2), OnBroken::Stop).unwrap();
-        assert_eq!(played(&two).len(), 2);
-    }
-
-    #[test]
-    fn broken_lines_stop_it_or_are_skipped() {
-        let text = format!("{}oops\n{}{}\n", line(1), "x".repeat(1 << 20), line(2)) + &line(3);
-        let error = recording(&text, None, OnBroken::Stop).unwrap_err().to_string();
-        assert!(error.starts_with("x, line 2, column 1: expected one packet as JSON"), "{error}");
-        let some = recording(&text, None, OnBroken::Skip).unwrap();
-        assert_eq!((some.len(), some.skipped().count()), (2, 2));
-        assert!(some.skipped().warnings()[1].starts_with("skipped x, line 3: the line is longer"));
-        assert_eq!(played(&some), ["2026-01-05T09:00:01Z", "2026-01-05T09:00:03Z"]);
-    }
-
-    #[test]
-    fn only_some_broken_lines_are_named() {
-        let some = recording(&("x\n".repeat(25) + &line(1)), None, OnBroken::Skip).unwrap();
-        let warnings = some.skipped().warnings();
-        assert_eq!((some.skipped().count(), warnings.len()), (25, 11));
-        assert_eq!(warnings[10], "… and 15 more broken lines");
-    }
-
-    #[test]
-    fn nothing_to_play_is_an_error() {
-        for (text, on_broken, says) in [
-            ("", OnBroken::Stop, "x is empty"),
-            ("\n \n", OnBroken::Stop, "all its lines are blank"),
-            ("a", OnBroken::Skip, "its only line is broken"),
-            ("a\nb\n", OnBroken::Skip, "all its 2 lines are broken"),
-        ] {
-            let error = recording(text, None, on_broken).unwrap_err().to_string();
-            assert!(error.contains(says), "{error}");
-        }
-    }
-
-    #[test]
-    fn a_file_that_changes_is_noticed() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("meeting.jsonl");
-        std::fs::write(&path, line(1) + &line(2)).unwrap();
-        let recording = Recording::check(&path, rules(), None, OnBroken::Stop).unwrap();
-        std::fs::write(&path, line(1)).unwrap();
-        let last = recording.play().unwrap().last();
-        assert!(matches!(last, Some(Err(Error::Changed(_)))), "{last:?}");
-    }
-}
+mod tests;

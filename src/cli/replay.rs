@@ -10,7 +10,8 @@ use futures::TryStreamExt;
 use indicatif::ProgressBar;
 use serde::Serialize;
 use teammy::{
-    Builder, MeetingId, MeetingMetadata, MeetingRef, MeetingStats, Node, config::Config, plugins::bundle,
+    Builder, Factory, MeetingId, MeetingMetadata, MeetingRef, MeetingStats, Node, Timestamp, config::Config,
+    plugins::bundle,
 };
 use tokio::{
     runtime::Runtime,
@@ -20,18 +21,31 @@ use tokio::{
 use super::{
     count,
     error::Error,
-    lines::Rules,
+    install,
     output::{Form, Output, is_shown, table},
     pace::{Pacer, Speed},
-    recording::{OnBroken, Recording, is_stdin},
-    select::{Selection, select},
+    recording::{Encoding, OnBroken, Options, Recording, Rules, is_stdin, parse_time},
+    select::{Selection, select, taking_part},
     signal::Signals,
 };
 
+const EXAMPLES: &str = "\
+Examples:
+  teammy replay standup.jsonl                               all plugins, the meeting kept in the database
+  teammy replay GMT20260105.transcript.vtt --db mem://      a transcript from Zoom, kept nowhere
+  teammy replay call.vtt.gz --plugins talk-time --json      one plugin, for a program
+  teammy replay standup.jsonl --speed 10x --limit 100       the beginning, ten times as fast as it was
+  zcat *.jsonl.gz | teammy replay - --meeting all           from a pipe
+
+Plugins that need a language model are left out where none is configured.";
+
 /// Play a recorded meeting through the plugins, and print what they put out.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// The recording: one packet a line, {"source", "timestamp", "participant", "data"}; - reads standard input
+    /// The recording: packets as JSON lines, {"source", "timestamp", "participant", "data"}, or a transcript as WebVTT (as
+    /// Zoom and Teams export it) or SubRip; any of them plain or compressed with gzip. Its content tells which, and not its
+    /// name. - reads standard input
     file: PathBuf,
     /// The meeting's id; otherwise the file's name without its ending
     #[arg(long, value_name = "ID")]
@@ -49,6 +63,14 @@ pub(crate) struct Args {
     /// Play only the first N packets; nothing behind them is read
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
+    /// How the recording is encoded, such as latin1, windows-1252 or utf-16le; otherwise as its byte order mark says, and
+    /// without one as UTF-8. A byte order mark counts for more than this option
+    #[arg(long, value_name = "LABEL")]
+    encoding: Option<Encoding>,
+    /// When the meeting of a transcript began, such as 2026-01-05T09:00:00Z: its times count from there; otherwise now.
+    /// Packets as JSON lines say themselves when they happened, and are refused with this option
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    started_at: Option<Timestamp>,
     /// Skip broken lines instead of stopping before anything is stored
     #[arg(long)]
     keep_going: bool,
@@ -64,15 +86,19 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, config: Config, output: &Output) -> Result<(), Error> {
     let id = meeting_id(args)?;
     let bundle = bundle();
-    let Selection { config, instances, notes } = select(config, args.plugins.as_deref(), &bundle)?;
+    let Selection { config, instances, mut notes } = select(config, args.plugins.as_deref(), &bundle)?;
     let packet_bytes = config.limits.packet_bytes;
     let deadline = config.node.shutdown_deadline;
+    let install = config.install.clone();
+    let has_llm = !config.llm.models.is_empty();
     let builder = Node::builder(config).plugins(bundle);
     let graph = builder.check()?;
-    let instances = instances
-        .unwrap_or_else(|| graph.instances().map(|instance| instance.name.as_str().to_owned()).collect());
+    let instances = taking_part(&graph, instances, has_llm, &mut notes)?;
+    let factories: Vec<Factory> = graph.instances().map(|instance| instance.factory).collect();
     let on_broken = if args.keep_going { OnBroken::Skip } else { OnBroken::Stop };
-    let recording = Recording::check(&args.file, Rules { graph, packet_bytes }, args.limit, on_broken)?;
+    let Args { limit, encoding, started_at, .. } = *args;
+    let options = Options { limit, on_broken, encoding, started_at };
+    let recording = Recording::check(&args.file, Rules { graph, packet_bytes }, options)?;
     for note in notes {
         output.note(&format!("note: {note}"));
     }
@@ -81,6 +107,7 @@ pub(crate) fn run(args: &Args, config: Config, output: &Output) -> Result<(), Er
     }
     let replay = Replay { args, id, instances, recording, output };
     let runtime = Runtime::new().map_err(Error::Runtime)?;
+    runtime.block_on(install::missing(&factories, &install, output))?;
     let done = runtime.block_on(replay.run(builder, deadline));
     // All is stored and closed; what may be left running is of no use to anybody.
     runtime.shutdown_timeout(Duration::from_secs(1));
@@ -94,7 +121,9 @@ fn meeting_id(args: &Args) -> Result<MeetingId, Error> {
     if is_stdin(&args.file) {
         return Err(Error::Nameless);
     }
-    let stem = args.file.file_stem().and_then(|stem| stem.to_str());
+    let is_gzip = args.file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gz"));
+    let file = if is_gzip { args.file.with_extension("") } else { args.file.clone() };
+    let stem = file.file_stem().and_then(|stem| stem.to_str());
     let unusable = |source| Error::Stem { file: args.file.clone(), source };
     MeetingId::new(stem.ok_or_else(|| unusable(None))?).map_err(|error| unusable(Some(error)))
 }
@@ -133,7 +162,7 @@ impl Replay<'_> {
 
     async fn play(&self, node: &Node) -> Result<Summary<'_>, Error> {
         let started = Instant::now();
-        let metadata = MeetingMetadata::new(self.id.clone()).started_at(self.recording.first());
+        let metadata = MeetingMetadata::new(self.id.clone()).started_at(self.recording.started_at());
         let meeting = node.start_meeting(metadata, &self.instances).await?;
         let bar = self.output.progress(self.recording.len());
         tokio::try_join!(self.publish(&meeting, &bar), self.print(&meeting))?;

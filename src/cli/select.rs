@@ -9,7 +9,8 @@ use std::collections::BTreeSet;
 use teammy::{
     Factory,
     config::{Config, Plugin},
-    graph::{Bundle, closest},
+    graph::{Bundle, Graph, closest},
+    node,
 };
 
 /// Why instances cannot be chosen.
@@ -90,6 +91,33 @@ pub(crate) fn select(
     Ok(Selection { config, instances: Some(wanted.to_vec()), notes })
 }
 
+/// The instances that take part: those that were chosen, or else all. Where there is no language model, those that need one are
+/// left out, which is said; one that was chosen by name is an error.
+pub(crate) fn taking_part(
+    graph: &Graph,
+    chosen: Option<Vec<String>>,
+    has_llm: bool,
+    notes: &mut Vec<String>,
+) -> Result<Vec<String>, node::Error> {
+    let idle = |name: &str| graph.instance(name).filter(|instance| !has_llm && instance.factory.needs_llm());
+    if let Some(chosen) = chosen {
+        return match chosen.iter().find_map(|name| idle(name)) {
+            Some(instance) => Err(node::Error::NeedsLlm(instance.name.clone())),
+            None => Ok(chosen),
+        };
+    }
+    let all = graph.instances().map(|instance| instance.name.as_str().to_owned());
+    let (left_out, taking_part): (Vec<String>, Vec<String>) = all.partition(|name| idle(name).is_some());
+    if let [first, others @ ..] = &*left_out {
+        let (names, need) =
+            if others.is_empty() { (first.clone(), "needs") } else { (left_out.join(", "), "need") };
+        notes.push(format!(
+            "{names} {need} a language model and take no part: none is configured ([llm] in teammy.toml)"
+        ));
+    }
+    Ok(taking_part)
+}
+
 fn shown(text: &str) -> String {
     match text.char_indices().nth(40) {
         Some((end, _)) => format!("{}…", &text[..end]),
@@ -115,7 +143,7 @@ fn upstream(plugin: &Plugin, all: &[Plugin], factories: &[Factory]) -> Vec<Strin
 }
 
 #[cfg(test)]
-#[cfg(all(feature = "talk-time", feature = "watch-list"))]
+#[cfg(all(feature = "llm-action", feature = "minutes", feature = "talk-time", feature = "watch-list"))]
 mod tests {
     use teammy::{Node, plugins::bundle};
 
@@ -170,11 +198,34 @@ mod tests {
     }
 
     #[test]
+    fn without_a_model_those_that_need_one_are_left_out() {
+        let graph = |toml| Node::builder(Config::from_toml(toml).unwrap()).plugins(bundle()).check().unwrap();
+        let mut notes = Vec::new();
+        let all = taking_part(&graph(""), None, false, &mut notes).unwrap();
+        assert_eq!(all, ["talk-time", "watch-list"]);
+        assert!(notes[0].starts_with("llm-action, minutes need a language model"), "{notes:?}");
+
+        let mut notes = Vec::new();
+        let one = graph("[[plugin]]\nname = \"notes\"\nkind = \"minutes\"");
+        assert_eq!(taking_part(&one, None, false, &mut notes).unwrap(), [""; 0]);
+        assert!(notes[0].starts_with("notes needs a language model"), "{notes:?}");
+
+        let chosen = || Some(vec!["talk-time".to_owned(), "minutes".to_owned()]);
+        let error = taking_part(&graph(""), chosen(), false, &mut Vec::new()).unwrap_err();
+        assert!(error.to_string().starts_with("plugin instance minutes needs a language model"), "{error}");
+
+        let mut notes = Vec::new();
+        assert_eq!(taking_part(&graph(""), chosen(), true, &mut notes).unwrap(), chosen().unwrap());
+        assert_eq!(taking_part(&graph(""), None, true, &mut notes).unwrap().len(), 4);
+        assert_eq!(notes, [""; 0]);
+    }
+
+    #[test]
     fn what_is_not_there_is_said() {
         for (wanted, says) in [
             ("talk-tiem", "did you mean talk-time?"),
             ("nmaes", "did you mean names?"),
-            ("zzzzzz", "there are broken, echo, names, talk-time, watch-list"),
+            ("zzzzzz", "there are broken, echo, llm-action, minutes, names, talk-time, watch-list"),
             ("", "there is no plugin \"\""),
             ("watch-list", "instances of that plugin are called names, echo"),
         ] {

@@ -114,7 +114,7 @@ fn a_directory_that_cannot_be_written() {
     let place = Place::new();
     place.file("file", "in the way");
     let ran = place.run(&["replay", &sample("standup.jsonl"), "--db", "surrealkv://file/db"]).ends_with(1);
-    assert!(ran.stderr.starts_with("error: ") && ran.stderr.contains("file/db"), "{ran:#?}");
+    assert!(ran.stderr.contains("\nerror: ") && ran.stderr.contains("file/db"), "{ran:#?}");
     assert_eq!(ran.stdout, "");
     assert_eq!(fs::read_to_string(place.path().join("file")).unwrap(), "in the way");
 }

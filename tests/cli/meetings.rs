@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::{Place, Ran, read, repository, said, sample};
 
 /// What talk-time should find, counted from the file.
-fn count(path: &Path) -> Value {
+pub(crate) fn count(path: &Path) -> Value {
     let mut rows = BTreeMap::<String, (u64, u64, u64)>::new();
     for packet in read(path) {
         let data = &packet["data"];
@@ -76,7 +76,9 @@ fn talk_time_counts_what_is_in_real_meetings() {
 
 #[test]
 fn a_replay_prints_outputs_and_a_summary() {
-    let ran = Place::new().run(&["replay", &sample("standup.jsonl"), "--json"]).ends_with(0);
+    let ran = Place::new()
+        .run(&["replay", &sample("standup.jsonl"), "--json", "--plugins", "talk-time,watch-list"])
+        .ends_with(0);
     let packets = ran.packets();
     for packet in &packets {
         assert!(packet["source"] == "talk-time" || packet["source"] == "watch-list", "{packet}");

@@ -72,3 +72,45 @@ fn plugins_are_shown_even_where_the_configuration_names_others() {
     assert!(ran.stdout.contains("talk-time"), "{ran:#?}");
     assert!(ran.stderr.contains("did you mean talk-time?"), "{ran:#?}");
 }
+
+#[test]
+fn the_reference_in_the_documents_is_the_programs() {
+    let place = Place::new();
+    // What is configured here, and whether it is right, doesn't matter to it.
+    place.file("teammy.toml", "[hooks]\ntrys = 5");
+    let ran = place.run(&["config", "--reference"]).ends_with(0);
+    let page = std::fs::read_to_string(crate::repository("docs/configuration.md")).unwrap();
+    assert!(ran.stdout == page, "run `cargo run -- config --reference > docs/configuration.md`");
+    for part in
+        ["## `[hooks]`", "`TEAMMY_HOOKS__TRIES`", "## `[[llm.model]]`", "## `minutes`", "`every_words`"]
+    {
+        assert!(page.contains(part), "{part}");
+    }
+}
+
+#[test]
+fn a_shell_is_told_every_command_whatever_is_configured() {
+    let place = Place::new();
+    place.file("teammy.toml", "[hooks]\ntrys = 5");
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let ran = place.run(&["completions", shell]).ends_with(0);
+        for word in ["replay", "history", "install", "keep-going"] {
+            assert!(ran.stdout.contains(word), "{shell}: no {word}");
+        }
+    }
+    let ran = place.run(&["completions", "tcsh"]).ends_with(2);
+    assert!(ran.stderr.contains("possible values: bash"), "{ran:#?}");
+}
+
+#[test]
+fn every_command_shows_examples() {
+    let place = Place::new();
+    let help = place.run(&["--help"]).ends_with(0);
+    assert!(help.stdout.contains("Examples:\n"), "{help:#?}");
+    for command in ["replay", "history", "plugins", "config", "install", "completions"] {
+        assert!(help.stdout.contains(command), "{help:#?}");
+        let help = place.run(&[command, "--help"]).ends_with(0);
+        let examples = help.stdout.split_once("Examples:\n").unwrap_or_else(|| panic!("{help:#?}")).1;
+        assert!(examples.contains(&format!("teammy {command}")), "{help:#?}");
+    }
+}

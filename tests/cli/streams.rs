@@ -53,7 +53,8 @@ fn a_reader_that_goes_away_ends_it_quietly() {
     let text: String = (0..40).map(|second| said(second, "deadline")).collect();
     let file = place.file("m.jsonl", text.replacen("deadline", "nothing", 20));
     for form in ["--json", "--all"] {
-        let mut command = place.teammy(&["replay", file, form, "--speed", "40x"]);
+        let plugins = ["--plugins", "talk-time,watch-list"];
+        let mut command = place.teammy(&[&["replay", file, form, "--speed", "40x"][..], &plugins].concat());
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         drop(child.stdout.take());
         let ran = finished(child).ends_with(141);

@@ -27,6 +27,9 @@ pub enum Error {
         /// The configured name that is closest to it.
         suggestion: Option<Name>,
     },
+    /// The instance's plugin needs a language model, and there is none.
+    #[error("plugin instance {0} needs a language model, and none is configured")]
+    NeedsLlm(Name),
     /// The instance takes part already.
     #[error("{instance} takes part in meeting {meeting} already")]
     Assigned {

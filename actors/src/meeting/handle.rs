@@ -152,7 +152,8 @@ impl MeetingRef {
     /// Adds an instance, which takes part from the next packet on.
     ///
     /// # Errors
-    /// [`Error::UnknownInstance`], [`Error::Assigned`], [`Error::Suspended`], [`Error::Ended`], [`Error::Gone`].
+    /// [`Error::UnknownInstance`], [`Error::NeedsLlm`], [`Error::Assigned`], [`Error::Suspended`], [`Error::Ended`],
+    /// [`Error::Gone`].
     pub async fn assign(&self, instance: &str) -> Result<(), Error> {
         self.assign_at(instance, JoinAt::Now).await
     }

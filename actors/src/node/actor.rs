@@ -3,16 +3,26 @@
 use std::sync::Arc;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
-use teammy_kernel::Store;
+use teammy_kernel::{SharedLlm, Store};
 use tokio::sync::oneshot;
 use tracing::error;
 
 use super::Meetings;
-use crate::persistence::{self, PersistenceActor};
+use crate::{
+    llm::{self, LlmActor},
+    persistence::{self, PersistenceActor},
+};
 
 pub(crate) enum Message {
-    /// Where the persistence actor is.
-    Persistence(oneshot::Sender<ActorRef<persistence::Message>>),
+    /// Where the actors are that all meetings use.
+    Services(oneshot::Sender<Services>),
+}
+
+/// The actors that all meetings use.
+#[derive(Clone)]
+pub(crate) struct Services {
+    pub(crate) persistence: ActorRef<persistence::Message>,
+    pub(crate) llm: ActorRef<llm::Message>,
 }
 
 impl ractor::Message for Message {}
@@ -21,23 +31,24 @@ pub(crate) struct NodeActor;
 
 pub(crate) struct State {
     meetings: Meetings,
-    persistence: ActorRef<persistence::Message>,
+    services: Services,
 }
 
 impl Actor for NodeActor {
     type Msg = Message;
     type State = State;
-    type Arguments = (Meetings, Arc<dyn Store>);
+    type Arguments = (Meetings, Arc<dyn Store>, SharedLlm);
 
     async fn pre_start(
         &self,
         myself: ActorRef<Message>,
-        (meetings, store): (Meetings, Arc<dyn Store>),
+        (meetings, store, provider): (Meetings, Arc<dyn Store>, SharedLlm),
     ) -> Result<State, ActorProcessingErr> {
         let supervisor = myself.get_cell();
         let (persistence, _) =
-            PersistenceActor::spawn_linked(None, PersistenceActor, store, supervisor).await?;
-        Ok(State { meetings, persistence })
+            PersistenceActor::spawn_linked(None, PersistenceActor, store, supervisor.clone()).await?;
+        let (llm, _) = LlmActor::spawn_linked(None, LlmActor, provider, supervisor).await?;
+        Ok(State { meetings, services: Services { persistence, llm } })
     }
 
     async fn handle(
@@ -46,8 +57,8 @@ impl Actor for NodeActor {
         message: Message,
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
-        let Message::Persistence(reply) = message;
-        let _ = reply.send(state.persistence.clone());
+        let Message::Services(reply) = message;
+        let _ = reply.send(state.services.clone());
         Ok(())
     }
 
@@ -62,7 +73,14 @@ impl Actor for NodeActor {
             SupervisionEvent::ActorTerminated(who, _, _) => (who.get_id(), None),
             _ => return Ok(()),
         };
-        if who == state.persistence.get_id() {
+        if who == state.services.llm.get_id() {
+            error!(
+                error = failure,
+                "the language models' actor failed: every question is answered with an error"
+            );
+            return Ok(());
+        }
+        if who == state.services.persistence.get_id() {
             error!(error = failure, "persistence failed: every meeting of this node stops");
             for (_, meeting) in state.meetings.lock().drain() {
                 meeting.kill("the node's persistence failed");

@@ -18,6 +18,7 @@ use super::{
     Error, Meetings, Node, Resources, Settings,
     actor::{self, NodeActor},
 };
+use crate::llm::LlmRef;
 
 /// What a node is made of. What is not given comes from the configuration.
 pub struct Builder {
@@ -26,7 +27,7 @@ pub struct Builder {
     own: Vec<Factory>,
     known: Vec<KnownKind>,
     store: Option<Arc<dyn Store>>,
-    llm: SharedLlm,
+    llm: Option<SharedLlm>,
     plugin_runtime: Option<Handle>,
 }
 
@@ -47,7 +48,7 @@ impl Builder {
             own: Vec::new(),
             known: Vec::new(),
             store: None,
-            llm: SharedLlm::none(),
+            llm: None,
             plugin_runtime: None,
         }
     }
@@ -77,10 +78,10 @@ impl Builder {
         self
     }
 
-    /// Answers plugins' questions to language models.
+    /// Answers plugins' questions to language models, in the place of those that the configuration names.
     #[must_use]
     pub fn llm(mut self, provider: impl LlmProvider) -> Self {
-        self.llm = SharedLlm::new(provider);
+        self.llm = Some(SharedLlm::new(provider));
         self
     }
 
@@ -126,6 +127,10 @@ impl Builder {
     /// If it is not called on a tokio runtime.
     pub async fn start(self) -> Result<Node, Error> {
         let graph = Arc::new(self.check()?);
+        let llm = match self.llm {
+            Some(llm) => llm,
+            None => configured_llm(&self.config.llm, &graph)?,
+        };
         let (runtime, plugin_runtime) = if let Some(handle) = self.plugin_runtime {
             (None, handle)
         } else {
@@ -149,21 +154,24 @@ impl Builder {
         // After the plugins, so that one that doesn't start leaves no database open.
         let store = match self.store {
             Some(store) => store,
-            None => open_store(&self.config.database).await?,
+            // Boxed, since a database's futures are large, and an embedder's would be, too.
+            None => Box::pin(open_store(&self.config.database)).await?,
         };
         let meetings = Meetings::default();
-        let spawned = NodeActor::spawn(None, NodeActor, (meetings.clone(), store.clone())).await;
+        let spawned = NodeActor::spawn(None, NodeActor, (meetings.clone(), store.clone(), llm.clone())).await;
         let (actor, _) = spawned.map_err(|error| failed(&error))?;
-        let (reply, persistence) = oneshot::channel();
-        actor.cast(actor::Message::Persistence(reply)).map_err(|error| failed(&error))?;
-        let persistence = persistence.await.map_err(|error| failed(&error))?;
+        let (reply, services) = oneshot::channel();
+        actor.cast(actor::Message::Services(reply)).map_err(|error| failed(&error))?;
+        let services = services.await.map_err(|error| failed(&error))?;
+        // Plugins see whether there is a provider; what they ask goes through the actor.
+        let llm = if llm.is_configured() { SharedLlm::new(LlmRef::new(services.llm)) } else { llm };
         info!(instances = plugins.len(), "node started");
         let resources = Resources {
             graph,
             plugins,
             store,
-            persistence,
-            llm: self.llm,
+            persistence: services.persistence,
+            llm,
             plugin_runtime,
             settings: Settings::new(&self.config),
         };
@@ -212,6 +220,21 @@ impl Drop for RuntimeGuard {
             runtime.shutdown_background();
         }
     }
+}
+
+/// The models that a configuration names. That one cannot be asked matters where somebody needs it.
+#[cfg(feature = "openai")]
+fn configured_llm(config: &teammy_config::Llm, graph: &Graph) -> Result<SharedLlm, Error> {
+    let Some(models) = crate::openai::OpenAi::new(config)? else { return Ok(SharedLlm::none()) };
+    if graph.instances().any(|instance| instance.factory.needs_llm()) {
+        models.ready()?;
+    }
+    Ok(SharedLlm::new(models))
+}
+
+#[cfg(not(feature = "openai"))]
+fn configured_llm(config: &teammy_config::Llm, _: &Graph) -> Result<SharedLlm, Error> {
+    if config.models.is_empty() { Ok(SharedLlm::none()) } else { Err(crate::llm::Error::NoClient.into()) }
 }
 
 /// Opens the store that a configuration names: SurrealDB, or, in a build without it, a store in memory for `mem://`.

@@ -24,6 +24,12 @@ pub enum Error {
         "this build has no database: build it with feature `surrealdb`, use mem://, or give the builder a store"
     )]
     NoStore,
+    /// The configured language models cannot be used.
+    #[error(transparent)]
+    Llm(#[from] crate::llm::Error),
+    /// A plugin of an instance needs a language model, and there is none.
+    #[error("plugin instance {0} needs a language model, and none is configured")]
+    NeedsLlm(Name),
     /// An instance's plugin did not start.
     #[error("plugin instance {instance} did not start: {cause}")]
     Startup {

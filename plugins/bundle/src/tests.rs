@@ -53,6 +53,6 @@ fn factories_are_of_the_kind_that_the_table_says() {
         factory.metadata().unwrap();
         factory.check_config(&serde_json::Value::Null).unwrap();
     }
-    #[cfg(all(feature = "talk-time", feature = "watch-list"))]
+    #[cfg(all(feature = "llm-action", feature = "minutes", feature = "talk-time", feature = "watch-list"))]
     assert_eq!(bundle.len(), order.len());
 }

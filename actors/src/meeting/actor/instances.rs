@@ -298,6 +298,9 @@ impl Meeting {
 
     pub(super) fn assign(&mut self, name: &Name, at: JoinAt) -> Result<(), Error> {
         self.check_running()?;
+        if self.resources.instance(name).factory.needs_llm() && !self.resources.llm.is_configured() {
+            return Err(Error::NeedsLlm(name.clone()));
+        }
         let meeting = self.id().clone();
         let known = self.log.slot(name.as_str());
         if let Some(slot) = known {

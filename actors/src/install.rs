@@ -1,0 +1,269 @@
+//! Installing plugins: what is done once a machine, when its image is built, instead of at every start.
+//!
+//! [`install`] runs a plugin's `on_install`; the [`Manifest`] says of which plugins that was done, in which version, and holds
+//! their metadata as it was read then. A plugin whose entry is missing, or is of another build, is to be installed again.
+//! Another build is told by what can be seen from outside: the version of Teammy, the plugin's version and its metadata. Who
+//! changes only what `on_install` does gives the plugin another version.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    panic::AssertUnwindSafe,
+    path::{Path, PathBuf},
+};
+
+use futures::FutureExt;
+use serde::{Deserialize, Serialize};
+use teammy_kernel::Factory;
+
+/// Why a plugin is not installed, or a manifest cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A plugin's hooks are wrong, so there is no metadata to keep.
+    #[error("plugin {kind} cannot be installed: {problem}")]
+    Metadata {
+        /// The plugin.
+        kind: &'static str,
+        /// What is wrong.
+        problem: String,
+    },
+    /// `on_install` failed.
+    #[error("installing plugin {kind} failed: {cause}")]
+    Failed {
+        /// The plugin.
+        kind: &'static str,
+        /// What it returned, or that it panicked.
+        cause: String,
+    },
+    /// The manifest cannot be read.
+    #[error("cannot read the manifest of installed plugins, {}", .path.display())]
+    Read {
+        /// Where it is.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        error: io::Error,
+    },
+    /// The manifest cannot be written.
+    #[error("cannot write the manifest of installed plugins, {}", .path.display())]
+    Write {
+        /// Where it would be.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        error: io::Error,
+    },
+}
+
+/// Which plugins are installed on a machine. Its file is JSON.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// The version of Teammy that wrote it.
+    teammy: String,
+    /// By kind.
+    plugins: BTreeMap<String, Installed>,
+}
+
+/// A plugin that is installed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Installed {
+    /// Its version then.
+    pub version: String,
+    /// Its metadata then: [`InCallPluginMetadata`](teammy_kernel::InCallPluginMetadata) as JSON.
+    pub metadata: serde_json::Value,
+}
+
+/// Why a plugin is to be installed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Lack {
+    /// It never was, or not by this version of Teammy.
+    Missing,
+    /// It was, as another version or with other metadata.
+    OtherBuild,
+}
+
+impl Default for Manifest {
+    /// Nothing is installed.
+    fn default() -> Self {
+        Self { teammy: env!("CARGO_PKG_VERSION").to_owned(), plugins: BTreeMap::new() }
+    }
+}
+
+impl Manifest {
+    /// Reads a manifest. One that is not there, is damaged, or was written by another version of Teammy, says that nothing is
+    /// installed.
+    ///
+    /// # Errors
+    /// [`Error::Read`] if there is one that may not be read.
+    pub fn read(path: &Path) -> Result<Self, Error> {
+        let text = match fs::read(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
+            Err(error) => return Err(Error::Read { path: path.to_owned(), error }),
+        };
+        let manifest: Option<Self> = serde_json::from_slice(&text).ok();
+        let nothing = Self::default();
+        Ok(manifest.filter(|manifest| manifest.teammy == nothing.teammy).unwrap_or(nothing))
+    }
+
+    /// Writes it in the place of what was there, at once or not at all. Directories are made.
+    ///
+    /// # Errors
+    /// [`Error::Write`].
+    pub fn write(&self, path: &Path) -> Result<(), Error> {
+        let write = || {
+            let directory =
+                path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            fs::create_dir_all(directory)?;
+            // Two programs may do this at the same time.
+            let partial = path.with_extension(format!("{}.tmp", std::process::id()));
+            let mut text = serde_json::to_string_pretty(self)?;
+            text.push('\n');
+            let written = fs::write(&partial, text).and_then(|()| fs::rename(&partial, path));
+            if written.is_err() {
+                // What went wrong is told; that a part of it stays is not worth more words.
+                let _ = fs::remove_file(&partial);
+            }
+            written
+        };
+        write().map_err(|error| Error::Write { path: path.to_owned(), error })
+    }
+
+    /// The plugins that are installed, by kind.
+    pub fn plugins(&self) -> impl Iterator<Item = (&str, &Installed)> {
+        self.plugins.iter().map(|(kind, installed)| (kind.as_str(), installed))
+    }
+
+    /// Why a plugin is to be installed; `None` if it is.
+    ///
+    /// # Errors
+    /// [`Error::Metadata`].
+    pub fn lacks(&self, factory: &Factory) -> Result<Option<Lack>, Error> {
+        let is = entry(factory)?;
+        Ok(match self.plugins.get(factory.kind()) {
+            None => Some(Lack::Missing),
+            Some(was) if *was != is => Some(Lack::OtherBuild),
+            Some(_) => None,
+        })
+    }
+}
+
+/// Runs a plugin's `on_install` and enters it in the manifest.
+///
+/// # Errors
+/// [`Error::Metadata`] and [`Error::Failed`]; the manifest then holds nothing of the plugin.
+pub async fn install(factory: &Factory, manifest: &mut Manifest) -> Result<(), Error> {
+    let kind = factory.kind();
+    manifest.plugins.remove(kind);
+    let installed = entry(factory)?;
+    let failed = |cause| Error::Failed { kind, cause };
+    match AssertUnwindSafe(factory.install()).catch_unwind().await {
+        Ok(done) => done.map_err(|error| failed(error.chain()))?,
+        Err(_) => return Err(failed("it panicked".to_owned())),
+    }
+    manifest.plugins.insert(kind.to_owned(), installed);
+    Ok(())
+}
+
+fn entry(factory: &Factory) -> Result<Installed, Error> {
+    let kind = factory.kind();
+    let metadata = factory.metadata().map_err(|problem| Error::Metadata { kind, problem })?;
+    let metadata = serde_json::to_value(metadata).map_err(|error| Error::Metadata {
+        kind,
+        problem: format!("its metadata has no JSON form: {error}"),
+    })?;
+    Ok(Installed { version: factory.version().to_owned(), metadata })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use teammy_kernel::{Error as HookError, Hooks, InCallPlugin};
+
+    use super::*;
+
+    static INSTALLED: AtomicU32 = AtomicU32::new(0);
+
+    struct Probe<const VERSION: u8>;
+
+    impl<const VERSION: u8> InCallPlugin for Probe<VERSION> {
+        type Config = ();
+        type State = ();
+        type Output = String;
+        const KIND: &'static str = "probe";
+        const VERSION: &'static str = if VERSION == 1 { "1.0.0" } else { "2.0.0" };
+
+        async fn on_install() -> Result<(), HookError> {
+            INSTALLED.fetch_add(1, Ordering::Relaxed);
+            match VERSION {
+                8 => Err(HookError::reject("no disk")),
+                9 => panic!("a plugin's panic"),
+                _ => Ok(()),
+            }
+        }
+
+        async fn on_startup((): ()) -> Result<Self, HookError> {
+            Ok(Self)
+        }
+
+        fn hooks(hooks: Hooks<Self>) -> Hooks<Self> {
+            hooks
+        }
+    }
+
+    fn probe<const VERSION: u8>() -> Factory {
+        Factory::of::<Probe<VERSION>>("probe")
+    }
+
+    #[tokio::test]
+    async fn a_manifest_says_what_is_installed() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a/b/installed.json");
+        let mut manifest = Manifest::read(&path).unwrap();
+        assert_eq!(manifest.lacks(&probe::<1>()).unwrap(), Some(Lack::Missing));
+
+        let before = INSTALLED.load(Ordering::Relaxed);
+        install(&probe::<1>(), &mut manifest).await.unwrap();
+        assert!(INSTALLED.load(Ordering::Relaxed) > before, "on_install has run");
+        manifest.write(&path).unwrap();
+
+        let manifest = Manifest::read(&path).unwrap();
+        assert_eq!(manifest.lacks(&probe::<1>()).unwrap(), None);
+        assert_eq!(manifest.lacks(&probe::<2>()).unwrap(), Some(Lack::OtherBuild));
+        let (kind, installed) = manifest.plugins().next().unwrap();
+        assert_eq!((kind, installed.version.as_str()), ("probe", "1.0.0"));
+        assert_eq!(installed.metadata["name"], "probe");
+        let files = fs::read_dir(path.parent().unwrap()).unwrap().count();
+        assert_eq!(files, 1, "nothing is left beside it");
+    }
+
+    #[tokio::test]
+    async fn what_fails_is_not_installed_any_more() {
+        let mut manifest = Manifest::default();
+        install(&probe::<1>(), &mut manifest).await.unwrap();
+        let error = install(&probe::<8>(), &mut manifest).await.unwrap_err();
+        assert_eq!(error.to_string(), "installing plugin probe failed: no disk");
+        assert_eq!(manifest, Manifest::default());
+        let error = install(&probe::<9>(), &mut manifest).await.unwrap_err();
+        assert_eq!(error.to_string(), "installing plugin probe failed: it panicked");
+    }
+
+    #[test]
+    fn what_another_version_wrote_or_nobody_could_read_installs_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("installed.json");
+        let entry = r#"{"probe": {"version": "1.0.0", "metadata": null}}"#;
+        for text in
+            [format!(r#"{{"teammy": "0.0.0", "plugins": {entry}}}"#), "oops".to_owned(), String::new()]
+        {
+            fs::write(&path, text).unwrap();
+            assert_eq!(Manifest::read(&path).unwrap(), Manifest::default());
+        }
+        assert!(matches!(Manifest::read(directory.path()), Err(Error::Read { .. })));
+        assert!(matches!(Manifest::default().write(directory.path()), Err(Error::Write { .. })));
+    }
+}

@@ -1,0 +1,169 @@
+use std::collections::HashMap;
+
+use teammy_config::{Config, Loader};
+use teammy_kernel::{MeetingId, Name};
+
+use super::*;
+use server::{Answer, Asked, Server};
+
+mod server;
+
+const KEY: &str = "sk-very-secret";
+
+fn config(toml: &str) -> Config {
+    let variables = [("MODEL_KEY".to_owned(), KEY.to_owned())];
+    Loader::default().text("test", toml).env(variables).load().unwrap().config
+}
+
+fn one_model(base_url: &str) -> OpenAi {
+    let toml = format!(
+        "[[llm.model]]\nname = \"big\"\nmodel = \"big-1\"\nbase_url = \"{base_url}\"\napi_key_env = \"MODEL_KEY\""
+    );
+    OpenAi::new(&config(&toml).llm).unwrap().unwrap()
+}
+
+fn question(model: Model) -> LlmRequest {
+    LlmRequest::new(
+        model,
+        vec![LlmMessage::system("Be brief."), LlmMessage::user("Hello?")],
+        0.5,
+        MeetingId::new("m").unwrap(),
+        Name::new("i").unwrap(),
+    )
+}
+
+async fn answered(answer: Answer) -> Result<LlmResponse, LlmError> {
+    let server = Server::start(move |_| answer.clone());
+    one_model(&server.base_url()).complete(question(Model::Default)).await
+}
+
+#[tokio::test]
+async fn a_question_is_asked_as_the_api_has_it() {
+    let server = Server::start(|_: &Asked| Answer::text("Hi."));
+    let response = one_model(&server.base_url()).complete(question(Model::Default)).await.unwrap();
+    assert_eq!(response.text, "Hi.");
+    assert_eq!(response.usage, Some(LlmUsage { prompt: 11, completion: 7 }));
+
+    let asked = &server.asked()[0];
+    assert_eq!(asked.path, "/v1/chat/completions");
+    assert_eq!(asked.authorization.as_deref(), Some("Bearer sk-very-secret"));
+    let body = serde_json::json!({
+        "model": "big-1",
+        "messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello?"}],
+        "temperature": 0.5,
+    });
+    assert_eq!(asked.body, body);
+}
+
+#[tokio::test]
+async fn each_role_has_its_model_and_a_server_without_key_gets_none() {
+    let server = Server::start(|asked: &Asked| Answer::text(asked.body["model"].as_str().unwrap()));
+    let url = server.base_url();
+    let toml = format!(
+        "[llm]\ndefault = \"big\"\nfast = \"small\"\n[[llm.model]]\nname = \"small\"\nbase_url = \"{url}\"\n\
+         [[llm.model]]\nname = \"big\"\nbase_url = \"{url}/\"\napi_key_env = \"MODEL_KEY\""
+    );
+    let models = OpenAi::new(&config(&toml).llm).unwrap().unwrap();
+    assert_eq!(models.complete(question(Model::Default)).await.unwrap().text, "big");
+    assert_eq!(models.complete(question(Model::Fast)).await.unwrap().text, "small");
+    let authorizations: Vec<_> =
+        server.asked().into_iter().map(|asked| asked.authorization.is_some()).collect();
+    assert_eq!(authorizations, [true, false]);
+}
+
+#[tokio::test]
+async fn a_server_is_told_what_its_model_wants() {
+    let server = Server::start(|_: &Asked| Answer::text("Hi."));
+    let toml = format!(
+        "[[llm.model]]\nname = \"big\"\nbase_url = \"{}\"\nextra_body = {{ temperature = 1, max_tokens = 9 }}",
+        server.base_url()
+    );
+    let models = OpenAi::new(&config(&toml).llm).unwrap().unwrap();
+    models.complete(question(Model::Default)).await.unwrap();
+    let body = &server.asked()[0].body;
+    assert_eq!((&body["temperature"], &body["max_tokens"]), (&1.into(), &9.into()));
+}
+
+#[tokio::test]
+async fn what_may_pass_is_told_from_what_will_not() {
+    let error = |status, body: &str| answered(Answer::Raw(status, body.to_owned()));
+    let refusal = r#"{"choices": [{"message": {"content": null, "refusal": "no"}}]}"#;
+    let filtered = r#"{"choices": [{"message": {"content": ""}, "finish_reason": "content_filter"}]}"#;
+    for (status, body, says) in [
+        (413, "", "big: HTTP 413 Payload Too Large"),
+        (400, r#"{"error": {"message": "bad model", "code": 7}}"#, "big: HTTP 400 Bad Request: bad model"),
+        (200, refusal, "big: it declined to answer"),
+        (200, filtered, "big: its content filter held the answer back"),
+    ] {
+        match error(status, body).await {
+            Err(LlmError::Refused(said)) => assert!(said.contains(says), "{said}"),
+            other => panic!("{status} {body}: {other:?}"),
+        }
+    }
+    for (status, body, says) in [
+        (401, r#"{"error": {"message": "no such key: sk-very-secret"}}"#, "no such key: ********"),
+        (429, r#"{"error": "slow down"}"#, "big: HTTP 429 Too Many Requests: slow down"),
+        (500, "out of memory\nat line 3", "big: HTTP 500 Internal Server Error: out of memory"),
+        (503, "", "big: HTTP 503 Service Unavailable"),
+        (200, "a page", "big: its answer is not what the API promises: syntax error at line 1, column 1"),
+        (200, r#"{"choices": "none"}"#, "not what the API promises: data error"),
+        (200, r#"{"choices": []}"#, "big: it answered without a choice"),
+        (200, r#"{"choices": [{"message": {}}]}"#, "big: it answered without text"),
+    ] {
+        match error(status, body).await {
+            Err(LlmError::Failed(said)) => assert!(said.contains(says), "{said}"),
+            other => panic!("{status} {body}: {other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_server_is_asked_once_and_long_answers_end() {
+    let server = Server::start(|_: &Asked| Answer::Raw(503, String::new()));
+    one_model(&server.base_url()).complete(question(Model::Default)).await.unwrap_err();
+    assert_eq!(server.asked().len(), 1, "whether to ask again is not the client's to say");
+
+    let long = Answer::Raw(200, format!("{{\"choices\": [], \"x\": \"{}\"}}", "x".repeat(9 << 20)));
+    match answered(long).await {
+        Err(LlmError::Refused(said)) => assert_eq!(said, "big: its answer is larger than 8388608 bytes"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn nobody_there_may_pass() {
+    let gone = {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.local_addr().unwrap()
+    };
+    match one_model(&format!("http://{gone}/v1")).complete(question(Model::Default)).await {
+        Err(LlmError::Failed(said)) => {
+            assert!(said.starts_with("big: ") && said.contains("onnect"), "{said}");
+            assert!(!said.contains("/v1"), "{said}");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_missing_key_is_named_before_and_when_it_is_needed() {
+    let toml = "[[llm.model]]\nname = \"big\"\napi_key_env = \"OTHER_KEY\"";
+    let models = OpenAi::new(&config(toml).llm).unwrap().unwrap();
+    let says = "model big needs its API key: the environment variable OTHER_KEY is not set";
+    assert_eq!(models.ready().unwrap_err().to_string(), says);
+    match models.complete(question(Model::Fast)).await {
+        Err(LlmError::Failed(said)) => assert_eq!(said, says),
+        other => panic!("{other:?}"),
+    }
+    assert!(OpenAi::new(&Config::default().llm).unwrap().is_none());
+}
+
+#[test]
+fn a_key_that_cannot_be_sent_is_refused_without_being_shown() {
+    let mut variables = HashMap::new();
+    variables.insert("MODEL_KEY".to_owned(), "sk-\nsecret".to_owned());
+    let toml = "[[llm.model]]\nname = \"big\"\napi_key_env = \"MODEL_KEY\"";
+    let config = Loader::default().text("test", toml).env(variables).load().unwrap().config;
+    let error = OpenAi::new(&config.llm).err().unwrap().to_string();
+    assert!(error.contains("the API key of model big") && !error.contains("secret"), "{error}");
+}

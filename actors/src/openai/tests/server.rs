@@ -1,0 +1,96 @@
+//! A server of language models that says what a test wrote down: OpenAI's API over real HTTP, on loopback.
+
+use std::{
+    sync::{Arc, Mutex},
+    thread,
+};
+
+use serde_json::{Value, json};
+use tiny_http::{Header, Response};
+
+/// A question as it came in.
+#[derive(Debug, Clone)]
+pub(crate) struct Asked {
+    pub(crate) path: String,
+    pub(crate) authorization: Option<String>,
+    pub(crate) body: Value,
+}
+
+/// What to answer.
+#[derive(Debug, Clone)]
+pub(crate) enum Answer {
+    /// These words, as a chat completion.
+    Text(String),
+    /// This status and body.
+    Raw(u16, String),
+}
+
+impl Answer {
+    pub(crate) fn text(text: impl Into<String>) -> Self {
+        Self::Text(text.into())
+    }
+
+    fn into_parts(self) -> (u16, String) {
+        match self {
+            Self::Text(text) => {
+                let message = json!({"role": "assistant", "content": text});
+                let choice = json!({"index": 0, "message": message, "finish_reason": "stop"});
+                let usage = json!({"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18});
+                (200, json!({"id": "x", "choices": [choice], "usage": usage}).to_string())
+            }
+            Self::Raw(status, body) => (status, body),
+        }
+    }
+}
+
+/// The server; it stops when it is dropped.
+pub(crate) struct Server {
+    http: Arc<tiny_http::Server>,
+    asked: Arc<Mutex<Vec<Asked>>>,
+}
+
+impl Server {
+    /// Listens on a free port of loopback, and answers as `script` says.
+    pub(crate) fn start(script: impl Fn(&Asked) -> Answer + Send + 'static) -> Self {
+        let http = Arc::new(tiny_http::Server::http("127.0.0.1:0").unwrap());
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let (server, log) = (http.clone(), asked.clone());
+        thread::spawn(move || {
+            for mut request in server.incoming_requests() {
+                let mut body = String::new();
+                request.as_reader().read_to_string(&mut body).unwrap();
+                let authorization =
+                    request.headers().iter().find(|header| header.field.equiv("authorization"));
+                let question = Asked {
+                    path: request.url().to_owned(),
+                    authorization: authorization.map(|header| header.value.to_string()),
+                    body: serde_json::from_str(&body).unwrap_or(Value::String(body)),
+                };
+                let answer = script(&question);
+                log.lock().unwrap().push(question);
+                let (status, body) = answer.into_parts();
+                let json = Header::from_bytes("content-type", "application/json").unwrap();
+                let response = Response::from_string(body).with_status_code(status).with_header(json);
+                // A client that went away does not matter.
+                let _ = request.respond(response);
+            }
+        });
+        Self { http, asked }
+    }
+
+    /// What a configuration calls its `base_url`.
+    pub(crate) fn base_url(&self) -> String {
+        format!("http://{}/v1", self.http.server_addr().to_ip().unwrap())
+    }
+
+    /// What it was asked, in order.
+    pub(crate) fn asked(&self) -> Vec<Asked> {
+        self.asked.lock().unwrap().clone()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.http.unblock();
+    }
+}

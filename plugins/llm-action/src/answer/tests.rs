@@ -1,0 +1,91 @@
+use serde_json::json;
+
+use super::*;
+use crate::config::Action;
+
+fn actions() -> Actions {
+    Actions::new(&[
+        Action::new("web-search", "look it up").with("query", "what to look up"),
+        Action::new(" Create Task", "take it on").with("title", "what").with("owner", "who"),
+        Action::new("stop", "stop the recording"),
+    ])
+    .unwrap()
+}
+
+fn read(answer: &str) -> Answer {
+    Answer::read(answer, &actions()).unwrap()
+}
+
+fn search(query: &str) -> Call {
+    Call { action: "web-search".into(), parameters: BTreeMap::from([("query".into(), query.to_owned())]) }
+}
+
+#[test]
+fn a_list_is_read_whatever_it_is_wrapped_in() {
+    let list = r#"[{"action": "web-search", "parameters": {"query": "tides"}}]"#;
+    let one = r#"{"action": "web-search", "parameters": {"query": "tides"}}"#;
+    for answer in [
+        list.to_owned(),
+        format!("```json\n{list}\n```"),
+        format!("As asked in [1] and {{2}}, here it is:\n\n{list}\n\nDone."),
+        format!("<think>Perhaps [].</think>{list}"),
+        format!(r#"{{"actions": {list}}}"#),
+        one.to_owned(),
+        format!("Only this: {one}"),
+        r#"[{"name": "web-search", "arguments": {"query": "tides"}}]"#.to_owned(),
+        r#"[{"action": " Web-Search", "parameters": {"Query ": " tides\n", "more": 1}, "why": "asked"}]"#
+            .to_owned(),
+    ] {
+        assert_eq!(read(&answer), Answer { calls: vec![search("tides")], left_out: 0 }, "{answer}");
+    }
+    assert_eq!(read("[]"), Answer::default());
+    assert_eq!(read("Nothing: `[]`."), Answer::default());
+}
+
+#[test]
+fn what_names_no_actions_is_no_answer() {
+    for answer in
+        ["", "none", "I can't.", "null", "[1]", "[\"web-search\"]", "{}", r#"{"query": "tides"}"#, "[{}]"]
+    {
+        assert!(Answer::read(answer, &actions()).is_err(), "{answer}");
+    }
+}
+
+#[test]
+fn names_are_put_out_as_configured_and_parameters_as_text() {
+    let answer = json!([
+        {"action": "create  task", "parameters": {"TITLE": 42, "owner": true}},
+        {"action": "STOP"},
+        {"action": "stop", "parameters": null},
+        {"action": "web-search", "parameters": {"query": -1.5}},
+    ]);
+    let calls = read(&answer.to_string()).calls;
+    let parameters = BTreeMap::from([("owner".into(), "true".to_owned()), ("title".into(), "42".to_owned())]);
+    let stop = || Call { action: "stop".into(), parameters: BTreeMap::new() };
+    assert_eq!(calls, [Call { action: "Create Task".into(), parameters }, stop(), stop(), search("-1.5")]);
+}
+
+#[test]
+fn an_action_that_nobody_could_carry_out_is_left_out_and_the_others_are_not() {
+    let long = "é".repeat(ACTION_CHARS);
+    for bad in [
+        json!({"action": "reboot", "parameters": {"query": "x"}}),
+        json!({"action": 7, "parameters": {"query": "x"}}),
+        json!({"action": null}),
+        json!({"action": "web-search"}),
+        json!({"action": "web-search", "parameters": {}}),
+        json!({"action": "web-search", "parameters": "tides"}),
+        json!({"action": "web-search", "parameters": {"query": null}}),
+        json!({"action": "web-search", "parameters": {"query": ["tides"]}}),
+        json!({"action": "web-search", "parameters": {"query": {"text": "tides"}}}),
+        json!({"action": "web-search", "parameters": {"query": " \n"}}),
+        json!({"action": "web-search", "parameters": {"query": "…"}}),
+        json!({"action": "web-search", "parameters": {"query": "..."}}),
+        json!({"action": "create task", "parameters": {"title": "x"}}),
+        json!({"action": "web-search", "parameters": {"query": format!("{long}x")}}),
+        json!({"action": "create task", "parameters": {"title": long, "owner": "x"}}),
+    ] {
+        let answer = json!([bad, {"action": "web-search", "parameters": {"query": long}}]).to_string();
+        assert_eq!(read(&answer), Answer { calls: vec![search(&long)], left_out: 1 }, "{answer:.80}");
+    }
+}

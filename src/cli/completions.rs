@@ -1,0 +1,28 @@
+//! `teammy completions`: what a shell needs to complete a command line.
+
+use std::io::{self, Write};
+
+use clap::CommandFactory;
+use clap_complete::Shell;
+
+use super::error::Error;
+
+const EXAMPLES: &str = "\
+Examples:
+  teammy completions bash > ~/.local/share/bash-completion/completions/teammy
+  teammy completions zsh > \"${fpath[1]}/_teammy\"
+  teammy completions fish > ~/.config/fish/completions/teammy.fish";
+
+/// Print a script by which a shell completes this program's command lines
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// The shell
+    shell: Shell,
+}
+
+pub(crate) fn run(args: &Args) -> Result<(), Error> {
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut super::Args::command(), "teammy", &mut script);
+    io::stdout().write_all(&script).map_err(Error::Output)
+}

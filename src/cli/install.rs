@@ -1,0 +1,115 @@
+//! `teammy install`: what plugins do once a machine, when its image is built.
+//!
+//! Commands that run plugins install what the manifest lacks ([`missing`]), so that nobody has to; an image that has run
+//! `teammy install` starts without that.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+use teammy::{
+    Factory, chain,
+    config::{Config, Install},
+    install::{self, Lack, Manifest},
+    plugins::bundle,
+};
+use tokio::runtime::Runtime;
+use tracing::info;
+
+use super::{
+    error::Error,
+    output::{Form, Output},
+};
+
+const EXAMPLES: &str = "\
+Examples:
+  teammy install                                     in an image's build, after the program is there
+  TEAMMY_INSTALL__MANIFEST=/opt/teammy/installed.json teammy install
+
+`teammy replay` installs what is missing by itself.";
+
+/// Prepare every plugin of this build on this machine, and write a manifest of it
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// Print JSON lines, each with a "type": the plugins with their metadata, and the manifest's place
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Serialize)]
+struct Installed<'a> {
+    r#type: &'static str,
+    kind: &'a str,
+    version: &'a str,
+    metadata: &'a serde_json::Value,
+}
+
+#[derive(Serialize)]
+struct Place {
+    r#type: &'static str,
+    path: PathBuf,
+}
+
+pub(crate) fn run(config: &Config, output: &Output) -> Result<(), Error> {
+    let path = config.install.effective_manifest()?;
+    let runtime = Runtime::new().map_err(Error::Runtime)?;
+    let mut manifest = Manifest::default();
+    for factory in bundle().iter() {
+        runtime.block_on(install::install(factory, &mut manifest))?;
+        if output.form() == Form::Text {
+            output.text(&format!("installed {} {}", factory.kind(), factory.version()))?;
+        }
+    }
+    manifest.write(&path)?;
+    match output.form() {
+        Form::Json => {
+            for (kind, installed) in manifest.plugins() {
+                let (version, metadata) = (installed.version.as_str(), &installed.metadata);
+                output.object(&Installed { r#type: "installed", kind, version, metadata })?;
+            }
+            output.object(&Place { r#type: "manifest", path })
+        }
+        Form::Text => output.text(&format!("manifest: {}", path.display())),
+    }
+}
+
+/// Installs those of the plugins that the manifest lacks. A manifest that cannot be kept is worth a warning and no more: they
+/// are installed again the next time.
+pub(crate) async fn missing<'a>(
+    factories: impl IntoIterator<Item = &'a Factory>,
+    config: &Install,
+    output: &Output,
+) -> Result<(), Error> {
+    let unkept = |error: &(dyn std::error::Error + 'static)| {
+        output.note(&format!("warning: {}; plugins are installed again each time", chain(error)));
+    };
+    let place = config.effective_manifest();
+    let read = match &place {
+        Ok(path) => Manifest::read(path),
+        Err(_) => Ok(Manifest::default()),
+    };
+    let mut manifest = match read {
+        Ok(manifest) => manifest,
+        Err(error) => {
+            unkept(&error);
+            Manifest::default()
+        }
+    };
+    let mut changed = false;
+    for factory in factories {
+        let Some(lack) = manifest.lacks(factory)? else { continue };
+        let because = match lack {
+            Lack::OtherBuild => "it was installed by another build",
+            _ => "it was not installed yet",
+        };
+        info!(plugin = factory.kind(), version = factory.version(), because, "installing");
+        install::install(factory, &mut manifest).await?;
+        changed = true;
+    }
+    match place {
+        Ok(path) if changed => manifest.write(&path).unwrap_or_else(|error| unkept(&error)),
+        Ok(_) => {}
+        Err(error) => unkept(&error),
+    }
+    Ok(())
+}

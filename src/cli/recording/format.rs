@@ -1,0 +1,72 @@
+//! What a text is: packets as JSON lines, or a transcript as WebVTT or SubRip. Its first two lines tell, not the file's name.
+
+use super::cue::{begins_passage, holds_times, may_be_times};
+
+/// What a recording is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Format {
+    /// Packets, a line of JSON each.
+    Packets,
+    /// WebVTT with its header.
+    WebVtt,
+    /// SubRip, or WebVTT without its header.
+    Cues,
+    /// None of these; a JSON line that is broken, perhaps.
+    Unknown,
+}
+
+impl Format {
+    /// What the first line that isn't blank tells; `None` if it takes the next one too.
+    pub(super) fn by_first(line: &str) -> Option<Self> {
+        let line = line.trim_start();
+        let behind_webvtt = line.strip_prefix("WEBVTT");
+        if line.starts_with('{') {
+            Some(Self::Packets)
+        } else if behind_webvtt.is_some_and(|rest| rest.is_empty() || rest.starts_with(char::is_whitespace)) {
+            Some(Self::WebVtt)
+        } else if holds_times(line) || begins_passage(line) {
+            Some(Self::Cues)
+        } else {
+            None
+        }
+    }
+
+    /// What the next line tells then: times have a number or another identifier before them.
+    pub(super) fn by_second(first: &str, line: &str) -> Self {
+        let numbered = first.trim().bytes().all(|byte| byte.is_ascii_digit());
+        if holds_times(line) || (numbered && may_be_times(line)) { Self::Cues } else { Self::Unknown }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_lines_tell() {
+        for (first, second, format) in [
+            ("{\"source\":\"chat\"}", "", Format::Packets),
+            ("  {", "", Format::Packets),
+            ("WEBVTT", "1", Format::WebVtt),
+            ("WEBVTT - a title", "", Format::WebVtt),
+            ("WEBVTT\tX", "", Format::WebVtt),
+            ("WEBVTTX", "", Format::Unknown),
+            ("webvtt", "00:01.000 -> 00:02.000", Format::Unknown),
+            ("1", "00:00:01,000 --> 00:00:02,000", Format::Cues),
+            ("1", "00:00:99,000 --> 00:00:02,000", Format::Cues),
+            ("1", "00:01 -> 00:02", Format::Cues),
+            ("00:01.000 --> 00:02.000", "Hello.", Format::Cues),
+            ("a0f8-3c/12-0", "00:00:01.000 --> 00:00:02.000", Format::Cues),
+            ("7", "{\"source\":\"chat\"}", Format::Unknown),
+            ("7", "8", Format::Unknown),
+            ("NOTE duration: 1800", "", Format::Cues),
+            ("NOTE: tomorrow", "", Format::Unknown),
+            ("hello", "Ada: 10:30 --> 11:00", Format::Unknown),
+            ("hello", "10:30 Ada: hello", Format::Unknown),
+            ("\"a --> b\"", "", Format::Unknown),
+        ] {
+            let found = Format::by_first(first).unwrap_or_else(|| Format::by_second(first, second));
+            assert_eq!(found, format, "{first} / {second}");
+        }
+    }
+}

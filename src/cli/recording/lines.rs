@@ -1,0 +1,161 @@
+//! Lines of text, however they end and however long they are.
+
+use std::io::{self, BufRead};
+
+/// Reads lines without keeping more than one of them. A line ends with LF, CRLF or a CR alone, as WebVTT has it.
+pub(super) struct Lines<R> {
+    reader: R,
+    longest: usize,
+    number: u64,
+    buffer: Vec<u8>,
+    /// The last line ended with a CR: an LF that follows belongs to it. It isn't waited for before the line is handed out.
+    after_cr: bool,
+    held: Option<Vec<u8>>,
+}
+
+/// A line, without its end.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Line<'a> {
+    Text(&'a str),
+    /// It is not UTF-8 from this byte on, counted from 1.
+    NotText {
+        column: usize,
+    },
+    TooLong,
+}
+
+impl<R: BufRead> Lines<R> {
+    pub(super) fn new(reader: R, longest: usize) -> Self {
+        Self { reader, longest, number: 0, buffer: Vec::new(), after_cr: false, held: None }
+    }
+
+    /// Keeps the lines, for [`Lines::into_held`].
+    pub(super) fn holding(self) -> Self {
+        Self { held: Some(Vec::new()), ..self }
+    }
+
+    /// The lines that were kept: read again, they are the same with the same numbers. Of one that was too long there is so much
+    /// that it still is.
+    pub(super) fn into_held(self) -> Vec<u8> {
+        self.held.unwrap_or_default()
+    }
+
+    /// The number of the line that was read last, from 1.
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// The next line.
+    pub(super) fn next(&mut self) -> io::Result<Option<Line<'_>>> {
+        self.buffer.clear();
+        if !self.fill()? {
+            return Ok(None);
+        }
+        self.number += 1;
+        if let Some(held) = &mut self.held {
+            held.extend_from_slice(&self.buffer);
+            held.push(b'\n');
+        }
+        if self.buffer.len() > self.longest {
+            return Ok(Some(Line::TooLong));
+        }
+        Ok(Some(match std::str::from_utf8(&self.buffer) {
+            Ok(text) => Line::Text(text),
+            Err(error) => Line::NotText { column: error.valid_up_to() + 1 },
+        }))
+    }
+
+    /// Reads a line into the buffer, or of a longer one than may be just more than that. Whether there was one.
+    fn fill(&mut self) -> io::Result<bool> {
+        let mut found = false;
+        loop {
+            let available = match self.reader.fill_buf() {
+                Ok(available) => available,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            };
+            if available.is_empty() {
+                return Ok(found);
+            }
+            if std::mem::take(&mut self.after_cr) && available[0] == b'\n' {
+                self.reader.consume(1);
+                continue;
+            }
+            found = true;
+            let end = line_end(available);
+            let piece = &available[..end.unwrap_or(available.len())];
+            let room = self.longest.saturating_add(1).saturating_sub(self.buffer.len());
+            self.buffer.extend_from_slice(&piece[..piece.len().min(room)]);
+            let Some(end) = end else {
+                let read = available.len();
+                self.reader.consume(read);
+                continue;
+            };
+            self.after_cr = available[end] == b'\r';
+            self.reader.consume(end + 1);
+            return Ok(true);
+        }
+    }
+
+    /// How many bytes it keeps.
+    #[cfg(test)]
+    pub(super) fn footprint(&self) -> usize {
+        self.buffer.capacity() + self.held.as_ref().map_or(0, Vec::capacity)
+    }
+}
+
+/// Where the first line ends. Most files hold no CR, and the standard library looks for one byte much faster than for two.
+fn line_end(mut bytes: &[u8]) -> Option<usize> {
+    let all = bytes;
+    let up_to_lf = bytes.skip_until(b'\n').expect("invariant: a slice can be read");
+    let line = &all[..up_to_lf];
+    if line.contains(&b'\r') {
+        line.iter().position(|byte| *byte == b'\r')
+    } else {
+        line.ends_with(b"\n").then(|| up_to_lf - 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::BufReader;
+
+    use super::*;
+
+    fn all<R: BufRead>(mut lines: Lines<R>) -> (Vec<(u64, String)>, Vec<u8>) {
+        let mut found = Vec::new();
+        while let Some(line) = lines.next().unwrap() {
+            let line = match line {
+                Line::Text(text) => text.to_owned(),
+                other => format!("{other:?}"),
+            };
+            found.push((lines.number(), line));
+        }
+        (found, lines.into_held())
+    }
+
+    #[track_caller]
+    fn are(text: &[u8], expected: &[(u64, &str)]) {
+        let expected: Vec<_> = expected.iter().map(|(number, line)| (*number, (*line).to_owned())).collect();
+        // However little comes at a time.
+        for capacity in [1, 2, 3, 8192] {
+            let (found, held) = all(Lines::new(BufReader::with_capacity(capacity, text), 5).holding());
+            assert_eq!(found, expected, "{capacity} at a time");
+            assert_eq!(all(Lines::new(&held[..], 5)).0, expected, "held");
+        }
+    }
+
+    #[test]
+    fn lines_are_counted_and_bounded() {
+        are("ab\nxxxxx\n\nläs".as_bytes(), &[(1, "ab"), (2, "xxxxx"), (3, ""), (4, "läs")]);
+        are(b"123456\nb", &[(1, "TooLong"), (2, "b")]);
+        are(b"1234567890123456", &[(1, "TooLong")]);
+        are(b"ab\xff\nb", &[(1, "NotText { column: 3 }"), (2, "b")]);
+        are(b"", &[]);
+    }
+
+    #[test]
+    fn a_line_ends_with_lf_crlf_or_cr() {
+        are(b"a\r\nb\rc\nd\r\r\n\n\r", &[(1, "a"), (2, "b"), (3, "c"), (4, "d"), (5, ""), (6, ""), (7, "")]);
+    }
+}

@@ -1,0 +1,69 @@
+//! What can be wrong with a line of a recording.
+
+use teammy::{PublishError, config::Size, name};
+
+const EXPECTED: &str = r#"{"source": …, "timestamp": …, "participant": …, "data": …}"#;
+
+/// What is wrong with a line.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Problem {
+    #[error("this is not {encoding} text; {}", advice(encoding))]
+    NotText { encoding: &'static str, column: usize },
+    #[error("the line is longer than any packet of the limit's size, {0} (limits.packet_bytes)")]
+    TooLong(Size),
+    #[error("expected one packet as JSON, {EXPECTED}, not a list or a single value")]
+    NotAnObject,
+    #[error("expected one packet as JSON, {EXPECTED}: {message}")]
+    Json { column: usize, message: String },
+    #[error("{0}; what can be read is packets as JSON lines, and transcripts as WebVTT or SubRip")]
+    Unrecognised(Box<Problem>),
+    #[error(
+        "\"timestamp\" is {shown:?}, but takes a time as in RFC 3339, such as \"2026-01-05T09:00:02.400Z\""
+    )]
+    Timestamp { shown: String },
+    #[error(transparent)]
+    Source(#[from] name::Error),
+    #[error(transparent)]
+    Packet(#[from] PublishError),
+    #[error("expected a cue's times, such as 00:01:02.400 --> 00:01:05.900, before what is said")]
+    NoTimes,
+    #[error("a cue's time is {shown:?}, but takes hours, minutes and seconds, such as 00:01:02.400")]
+    Time { shown: String },
+    #[error("the cue ends before it begins")]
+    EndsFirst,
+    #[error("the cue's times are beyond any date")]
+    BeyondDates,
+    #[error("the cue's text is longer than any packet of the limit's size, {0} (limits.packet_bytes)")]
+    CueTooLong(Size),
+}
+
+fn advice(encoding: &str) -> &'static str {
+    match encoding {
+        "UTF-8" => "save the file as UTF-8, or say what it is, such as --encoding windows-1252",
+        _ => "say what else it is with --encoding, or save the file as UTF-8",
+    }
+}
+
+/// As much of a text as a message shows.
+pub(super) fn shown(text: &str) -> String {
+    text.chars().take(40).collect()
+}
+
+impl Problem {
+    /// Where in the line it is, in bytes from 1, where that is known.
+    pub(crate) fn column(&self) -> Option<usize> {
+        match self {
+            Self::NotText { column, .. } | Self::Json { column, .. } => Some(*column),
+            Self::Unrecognised(problem) => problem.column(),
+            _ => None,
+        }
+    }
+
+    /// The same of a line by which no format was recognised: it may have been meant as another one.
+    pub(super) fn unrecognised(self) -> Self {
+        match self {
+            Self::Json { .. } | Self::NotAnObject => Self::Unrecognised(Box::new(self)),
+            other => other,
+        }
+    }
+}

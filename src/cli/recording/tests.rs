@@ -1,0 +1,326 @@
+mod large;
+mod properties;
+
+use std::io::Write;
+
+use flate2::{Compression, write::GzEncoder};
+use serde_json::Value;
+use teammy::{Node, Payload, config::Config};
+
+use super::*;
+
+fn rules(packet_bytes: u64) -> Rules {
+    let config = Config::from_toml(&format!("[limits]\npacket_bytes = {packet_bytes}")).unwrap();
+    let packet_bytes = config.limits.packet_bytes;
+    Rules { graph: Node::builder(config).check().unwrap(), packet_bytes }
+}
+
+const STOP: Options = Options { limit: None, on_broken: OnBroken::Stop, encoding: None, started_at: None };
+const SKIP: Options = Options { on_broken: OnBroken::Skip, ..STOP };
+
+/// A recording that is held, of packets with 64 bytes at most.
+fn recording(text: impl AsRef<[u8]>, options: Options) -> Result<Recording, Error> {
+    Recording::read("x".into(), text.as_ref(), None, rules(64), options)
+}
+
+fn refused(text: impl AsRef<[u8]>, options: Options) -> String {
+    recording(text, options).unwrap_err().to_string()
+}
+
+fn line(n: usize) -> String {
+    format!("{{\"source\":\"chat\",\"timestamp\":\"2026-01-05T09:00:0{n}Z\",\"data\":{n}}}\n")
+}
+
+fn played(recording: &Recording) -> Vec<String> {
+    recording.play().unwrap().map(|packet| packet.unwrap().0.timestamp.unwrap().to_string()).collect()
+}
+
+/// What is said, in a transcript of a meeting that began with the epoch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Said {
+    name: Option<String>,
+    text: String,
+    start_ms: u64,
+    end_ms: u64,
+}
+
+fn heard(text: impl AsRef<[u8]>, options: Options) -> Vec<Said> {
+    let options = Options { started_at: Some(Timestamp::UNIX_EPOCH), ..options };
+    let recording = Recording::read("x".into(), text.as_ref(), None, rules(1 << 20), options).unwrap();
+    recording
+        .play()
+        .unwrap()
+        .map(|packet| {
+            let publish = packet.unwrap().0;
+            let Payload::Json(json) = &publish.payload else { panic!("{publish:?}") };
+            let data: Value = serde_json::from_str(json).unwrap();
+            assert_eq!((publish.source.as_str(), &data["is_final"]), ("transcription", &true.into()));
+            let end_ms = data["end_ms"].as_u64().unwrap();
+            assert_eq!(publish.timestamp.unwrap().as_millisecond(), i64::try_from(end_ms).unwrap());
+            Said {
+                name: publish.participant.as_deref().map(str::to_owned),
+                text: data["text"].as_str().unwrap().to_owned(),
+                start_ms: data["start_ms"].as_u64().unwrap(),
+                end_ms,
+            }
+        })
+        .collect()
+}
+
+/// Who says what, as `name: text`.
+fn lines(text: impl AsRef<[u8]>) -> Vec<String> {
+    let said = heard(text, STOP).into_iter();
+    said.map(|said| format!("{}: {}", said.name.as_deref().unwrap_or("-"), said.text)).collect()
+}
+
+fn gzip(text: impl AsRef<[u8]>) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(text.as_ref()).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn utf16(text: &str, unit: impl Fn(u16) -> [u8; 2]) -> Vec<u8> {
+    text.encode_utf16().flat_map(unit).collect()
+}
+
+#[test]
+fn a_recording_is_checked_and_played() {
+    let text = format!("{}\n{}{}", line(3), line(1), line(2));
+    let all = recording(&text, STOP).unwrap();
+    assert_eq!((all.len(), all.started_at().to_string().as_str()), (3, "2026-01-05T09:00:03Z"));
+    assert_eq!(played(&all), ["2026-01-05T09:00:03Z", "2026-01-05T09:00:01Z", "2026-01-05T09:00:02Z"]);
+    let two = recording(format!("{text}broken"), Options { limit: Some(2), ..STOP }).unwrap();
+    assert_eq!(played(&two).len(), 2);
+}
+
+#[test]
+fn broken_lines_stop_it_or_are_skipped() {
+    let text = format!("{}oops\n{}{}\n", line(1), "x".repeat(1 << 20), line(2)) + &line(3);
+    let error = refused(&text, STOP);
+    assert!(error.starts_with("x, line 2, column 1: expected one packet as JSON"), "{error}");
+    let some = recording(&text, SKIP).unwrap();
+    assert_eq!((some.len(), some.skipped().count()), (2, 2));
+    assert!(some.skipped().warnings()[1].starts_with("skipped x, line 3: the line is longer"));
+    assert_eq!(played(&some), ["2026-01-05T09:00:01Z", "2026-01-05T09:00:03Z"]);
+    // What was held has the lines' own numbers.
+    let numbers: Vec<_> = some.play().unwrap().map(|packet| packet.unwrap().1).collect();
+    assert_eq!(numbers, [1, 5]);
+}
+
+#[test]
+fn only_some_broken_lines_are_named() {
+    let some = recording("x\n".repeat(25) + &line(1), SKIP).unwrap();
+    let warnings = some.skipped().warnings();
+    assert_eq!((some.skipped().count(), warnings.len()), (25, 11));
+    assert_eq!(warnings[10], "… and 15 more broken lines");
+}
+
+#[test]
+fn nothing_to_play_is_an_error() {
+    let times = "00:01.000 --> 00:02.000";
+    for (text, options, says) in [
+        ("", STOP, "x is empty"),
+        ("\n \n", STOP, "all its lines are blank"),
+        ("a", SKIP, "its only line is broken"),
+        ("a\nb\n", SKIP, "all its 2 lines are broken"),
+        ("WEBVTT", STOP, "holds no packet: it has no cue with text"),
+        ("WEBVTT\n\nNOTE x\n", STOP, "it has no cue with text"),
+        (&format!("{times}\n\n{times}\n<i></i>"), STOP, "it has no cue with text"),
+        ("WEBVTT\n\n00:01.000 --> soon\na", SKIP, "its only cue is broken"),
+        ("WEBVTT\n\na\n\nb", SKIP, "all its 2 cues are broken"),
+    ] {
+        let error = refused(text, options);
+        assert!(error.contains(says), "{error}");
+    }
+}
+
+#[test]
+fn what_is_no_recording_is_told_with_what_could_be() {
+    let error = refused("hello\n00:01 Ada: hi", STOP);
+    assert!(error.starts_with("x, line 1, column 1: expected one packet as JSON"), "{error}");
+    assert!(
+        error.ends_with("what can be read is packets as JSON lines, and transcripts as WebVTT or SubRip"),
+        "{error}"
+    );
+    let error = refused(line(1) + "hello", STOP);
+    assert!(error.starts_with("x, line 2") && !error.contains("WebVTT"), "{error}");
+    for (bytes, says) in [
+        (&b"PK\x03\x04\x14\0\x06\0"[..], "x is a ZIP archive or a Word document, and not text; export"),
+        (b"%PDF-1.7", "x is a PDF document"),
+        (b"{\\rtf1", "x is an RTF document"),
+        (b"\0\0\0\x20ftypisom", "x is a sound or video file"),
+        (
+            b"W\0E\0B\0V\0T\0T\0",
+            "x is not text; if it is UTF-16 without a byte order mark, say so: --encoding",
+        ),
+        (b"\x7fELF\x02\x01\0", "x is not text"),
+        (b"\x89PNG\r\n\x1a\n\0", "x, line 1, column 1: this is not UTF-8 text"),
+    ] {
+        for bytes in [bytes.to_vec(), gzip(bytes)] {
+            let error = refused(bytes, STOP);
+            assert!(error.starts_with(says), "{error}");
+        }
+    }
+}
+
+#[test]
+fn a_file_that_changes_is_noticed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("meeting.jsonl");
+    std::fs::write(&path, line(1) + &line(2)).unwrap();
+    let recording = Recording::check(&path, rules(64), STOP).unwrap();
+    std::fs::write(&path, line(1)).unwrap();
+    let last = recording.play().unwrap().last();
+    assert!(matches!(last, Some(Err(Error::Changed(_)))), "{last:?}");
+}
+
+#[test]
+fn a_file_is_read_twice_through_all_layers() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("whatever");
+    let text = utf16("\u{feff}WEBVTT\r\r1\r00:01.000 --> 00:02.000\rAda: héllo\r", u16::to_be_bytes);
+    std::fs::write(&path, gzip(text)).unwrap();
+    let recording = Recording::check(&path, rules(1 << 10), STOP).unwrap();
+    let (publish, line) = recording.play().unwrap().next().unwrap().unwrap();
+    assert_eq!((publish.participant.as_deref(), line), (Some("Ada"), 4));
+}
+
+#[test]
+fn a_transcript_says_no_date() {
+    let text = "00:01.000 --> 00:02.500\nAda: hi";
+    let now = Timestamp::now();
+    let from_now = recording(text, STOP).unwrap();
+    assert!(from_now.started_at() >= now && from_now.started_at() <= Timestamp::now());
+    for _ in 0..2 {
+        let (publish, _) = from_now.play().unwrap().next().unwrap().unwrap();
+        assert_eq!(publish.timestamp.unwrap().duration_since(from_now.started_at()).as_millis(), 2500);
+    }
+    let at: Timestamp = parse_time("2026-01-05T10:00:00+01:00").unwrap();
+    let dated = recording(text, Options { started_at: Some(at), ..STOP }).unwrap();
+    assert_eq!(dated.started_at(), at);
+    assert_eq!(played(&dated), ["2026-01-05T09:00:02.5Z"]);
+    let error = refused(line(1), Options { started_at: Some(at), ..STOP });
+    assert!(error.contains("leave out --started-at"), "{error}");
+    assert!(parse_time("2026-01-05T09:00:00").unwrap_err().contains("such as 2026-01-05T09:00:00Z"));
+}
+
+#[test]
+fn transcripts_are_recognised_however_they_are_encoded() {
+    let (one, two) = ("00:00:01.000 --> 00:00:02.000", "00:00:02.000 --> 00:00:03.000");
+    let vtt = &format!("WEBVTT\n\n1\n{one}\nÅda: héllo 😀\n\n2\n{two}\nBo: so");
+    let expected = ["Åda: héllo 😀", "Bo: so"];
+    for text in [
+        vtt.to_owned(),
+        format!("\u{feff}{vtt}"),
+        format!("\n\n \n{vtt}\n\n"),
+        vtt.replace('\n', "\r\n"),
+        vtt.replace('\n', "\r"),
+        vtt.replacen("\n\n", "\n", 1),
+        vtt.replace("WEBVTT\n\n", ""),
+        vtt.replace("WEBVTT\n\n1\n", ""),
+        vtt.replace("WEBVTT\n\n1\n", "5f/12-0\n"),
+        vtt.replace("WEBVTT\n\n", "").replace('.', ","),
+        vtt.replace("WEBVTT", "WEBVTT - Kickoff\nKind: captions\nLanguage: en").replace("00:00:0", "00:0"),
+        vtt.replace("\n\n", "\n"),
+    ] {
+        assert_eq!(lines(&text), expected, "{text:?}");
+        assert_eq!(lines(gzip(&text)), expected, "{text:?}");
+    }
+    assert_eq!(lines(utf16(&format!("\u{feff}{vtt}"), u16::to_le_bytes)), expected);
+    assert_eq!(lines(utf16(&format!("\u{feff}{vtt}"), u16::to_be_bytes)), expected);
+    let (first, second) = vtt.split_at(31);
+    assert_eq!(lines([gzip(first), gzip(second)].concat()), expected, "in two members");
+}
+
+#[test]
+fn other_encodings_are_told_by_an_option() {
+    let latin1 = b"WEBVTT\n\n00:01.000 --> 00:02.000\nJ\xfcrgen: na\n";
+    let error = refused(latin1, STOP);
+    let advice = "save the file as UTF-8, or say what it is, such as --encoding windows-1252";
+    assert_eq!(error, format!("x, line 4, column 2: this is not UTF-8 text; {advice}"));
+    let with = |label: &str| Options { encoding: Some(label.parse().unwrap()), ..STOP };
+    assert_eq!(heard(latin1, with("latin1"))[0].name.as_deref(), Some("Jürgen"));
+    let error = refused(latin1, with("shift_jis"));
+    assert!(error.starts_with("x, line 4, column 2: this is not Shift_JIS text; say what else"), "{error}");
+    let unmarked = utf16("00:01.000 --> 00:02.000\nJürgen: na", u16::to_le_bytes);
+    assert_eq!(heard(&unmarked, with("utf-16le"))[0].name.as_deref(), Some("Jürgen"));
+    let marked = "\u{feff}00:01.000 --> 00:02.000\nJürgen: na";
+    assert_eq!(heard(marked, with("latin1"))[0].name.as_deref(), Some("Jürgen"), "the mark counts for more");
+}
+
+#[test]
+fn damaged_gzip_is_an_error() {
+    let whole = gzip(line(1).repeat(100));
+    for (bytes, kind) in [
+        (&whole[..whole.len() - 9], "cut off"),
+        (&whole[..5], "cut off in its header"),
+        (&[&whole[..], b"and more"].concat(), "with something behind it"),
+        (&[&whole[..whole.len() - 5], &[0; 5]].concat(), "with a wrong sum"),
+    ] {
+        let error = refused(bytes, SKIP);
+        assert_eq!(
+            error, "cannot unpack x: it is compressed with gzip, and damaged or cut off; get it once more",
+            "{kind}"
+        );
+    }
+    let error = recording(&whole[..whole.len() - 9], Options { limit: Some(3), ..STOP });
+    assert_eq!(error.unwrap().len(), 3, "what is behind the limit isn't looked at");
+}
+
+#[test]
+fn broken_cues_stop_it_or_are_skipped() {
+    let cue = |times: &str, text: &str| format!("{times}\n{text}\n\n");
+    let fine = "00:01.000 --> 00:02.000";
+    for (times, says) in [
+        (
+            "00:00:99.000 --> 00:02:00.000",
+            "a cue's time is \"00:00:99.000\", but takes hours, minutes and seconds, such as",
+        ),
+        ("00:01 -> 00:02", "expected a cue's times, such as 00:01:02.400 --> 00:01:05.900"),
+        ("00:02.000 --> 00:01.000", "the cue ends before it begins"),
+        ("00:01.000 --> 99999999:00:00.000", "the cue's times are beyond any date"),
+        ("00:01.000 --> 99999999999999999999999:00:00.000", "the cue's times are beyond any date"),
+    ] {
+        let text = format!("WEBVTT\n\n{}1\n{}{}", cue(fine, "a"), cue(times, "b"), cue(fine, "c"));
+        let error = refused(&text, STOP);
+        assert!(error.starts_with(&format!("x, line 7: {says}")), "{error}");
+        let some = recording(&text, SKIP).unwrap();
+        assert_eq!((some.len(), some.skipped().count(), played(&some).len()), (2, 1, 2), "{times}");
+        let two = Options { limit: Some(1), ..STOP };
+        assert_eq!(recording(&text, two).unwrap().len(), 1, "what is behind the limit isn't looked at");
+    }
+    let large = "x".repeat(65);
+    let text = format!("{}{}", cue(fine, &large), cue(fine, "c"));
+    assert!(refused(&text, STOP).starts_with("x, line 1: the packet carries"), "{}", refused(&text, STOP));
+    let some = recording(&text, SKIP).unwrap();
+    assert_eq!((some.skipped().count(), some.play().unwrap().next().unwrap().unwrap().1), (1, 4));
+    let voice = format!("<v {}>a", "n".repeat(2000));
+    let error = refused(cue(fine, &voice), STOP);
+    assert!(error.starts_with("x, line 1: the participant"), "{error}");
+}
+
+#[test]
+fn cues_may_overlap_and_be_out_of_order() {
+    let text = "00:05.000 --> 00:09.000\nAda: one\n\n00:01.000 --> 00:06.000\nBo: two";
+    let times: Vec<_> = heard(text, STOP).iter().map(|said| (said.start_ms, said.end_ms)).collect();
+    assert_eq!(times, [(5000, 9000), (1000, 6000)]);
+}
+
+#[test]
+fn who_says_nothing_is_no_packet() {
+    let at = "00:01.000 --> 00:02.000\n";
+    let text = format!("{at}Ada: one\n\n{at}Ada:\n\n{at}Ada:\ntwo\nthree\n\n{at}\n{at}Bo: four: five");
+    assert_eq!(lines(text), ["Ada: one", "Ada: two three", "Bo: four: five"]);
+    assert_eq!(lines(format!("{at}So:\n\n{at}one\n\n{at}two")), ["-: So:", "-: one", "-: two"]);
+}
+
+#[test]
+fn a_tag_beats_a_name_in_the_text() {
+    let at = "00:01.000 --> 00:02.000\n";
+    assert_eq!(
+        lines(format!("{at}<v Ada>Note: we go</v>\n\n{at}<v Bo>So: yes")),
+        ["Ada: Note: we go", "Bo: So: yes"]
+    );
+    let text = format!("WEBVTT\n\n{at}<v Ada>one</v> <v Bo>two</v>\n\n{at}<v Ada>three\n\n{at}So: four");
+    assert_eq!(lines(text), ["Ada: one", "Bo: two", "Ada: three", "-: So: four"]);
+}

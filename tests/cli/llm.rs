@@ -1,0 +1,154 @@
+//! Plugins that ask a language model: against a server that says what a test wrote down, and without one.
+
+use serde_json::{Value, json};
+
+use crate::{Place, Ran, said};
+
+#[path = "../../actors/src/openai/tests/server.rs"]
+mod server;
+
+use server::{Answer, Asked, Server};
+
+/// A configuration with two models on a server, packets one by one, and a key in `MODEL_KEY`.
+fn settings(server: &Server) -> String {
+    let url = server.base_url();
+    format!(
+        "[delivery]\nbatch_packets = 1\n[hooks]\nbackoff = \"1ms\"\n[llm]\nfast = \"small\"\n\
+         [[llm.model]]\nname = \"big\"\nbase_url = \"{url}\"\napi_key_env = \"MODEL_KEY\"\n\
+         [[llm.model]]\nname = \"small\"\nbase_url = \"{url}\"\n"
+    )
+}
+
+fn place(server: &Server, texts: &[&str]) -> Place {
+    let place = Place::new();
+    place.file("teammy.toml", settings(server));
+    let lines: String = (1..).zip(texts).map(|(second, text)| said(second, text)).collect();
+    place.file("m.jsonl", lines);
+    place
+}
+
+fn replay(place: &Place, plugins: &str) -> Ran {
+    let mut command = place.teammy(&["replay", "m.jsonl", "--json", "--plugins", plugins]);
+    Ran::of(command.env("MODEL_KEY", "sk-hunter2"))
+}
+
+/// What the model is asked, all its messages in one text.
+fn question(asked: &Asked) -> String {
+    let messages = asked.body["messages"].as_array().unwrap();
+    messages.iter().filter_map(|message| message["content"].as_str()).collect::<Vec<_>>().join("\n")
+}
+
+fn search(query: &str) -> String {
+    json!([{"action": "web-search", "parameters": {"query": query}}]).to_string()
+}
+
+#[test]
+fn actions_are_detected_once_whatever_the_model_wraps_them_in() {
+    let server = Server::start(|asked: &Asked| {
+        // The newest words are the last in the question.
+        let question = question(asked);
+        let (_, new) = question.rsplit_once("\"new\"").unwrap();
+        Answer::text(match new {
+            new if new.contains("weather") => search("weather in Delft"),
+            new if new.contains("say it again") => search("WEATHER  in delft"),
+            new if new.contains("trains") => format!("Sure!\n```json\n{}\n```\nDone.", search("trains")),
+            _ => "I would rather sing.".to_owned(),
+        })
+    });
+    let place = place(&server, &["How is the weather?", "say it again", "la la la", "And the trains?"]);
+    let ran = replay(&place, "llm-action").ends_with(0);
+    let outputs = ran.of_source("llm-action");
+    let queries: Vec<_> =
+        outputs.iter().map(|output| output["payload"][0]["parameters"]["query"].clone()).collect();
+    assert_eq!(queries, ["weather in Delft", "trains"], "{ran:#?}");
+    let causes: Vec<_> = outputs.iter().map(|output| output["causes"].as_array().unwrap().len()).collect();
+    assert_eq!(causes, [1, 1]);
+    let summary = &ran.summary()["instances"][0];
+    assert_eq!((&summary["errors"], &summary["dead_letters"]), (&json!(0), &json!(0)));
+
+    let asked = server.asked();
+    assert_eq!(asked.len(), 4, "one question for each packet");
+    for asked in asked {
+        assert_eq!((asked.path.as_str(), &asked.body["model"]), ("/v1/chat/completions", &json!("big")));
+        assert_eq!(asked.authorization.as_deref(), Some("Bearer sk-hunter2"));
+    }
+}
+
+#[test]
+fn minutes_come_at_the_end_as_json_and_markdown() {
+    let server = Server::start(|asked: &Asked| {
+        let minutes = json!({
+            "title": "The move",
+            "summary": "The move is planned.",
+            "decisions": ["We move on Friday."],
+            "action_items": [{"task": "Book the van", "owner": "Ada", "due": "Friday", "due_date": "2026-01-09"}],
+            "open_questions": ["Who has the key?"],
+            "language": "en",
+        });
+        Answer::text(match asked.body["model"].as_str().unwrap() {
+            "small" => "They plan to move on Friday.".to_owned(),
+            _ => format!("```json\n{minutes}\n```"),
+        })
+    });
+    let place = place(&server, &["We move on Friday.", "I book the van.", "Who has the key?"]);
+    let ran = replay(&place, "minutes").ends_with(0);
+    let outputs = ran.of_source("minutes");
+    let [output] = outputs.as_slice() else { panic!("{ran:#?}") };
+    let payload = &output["payload"];
+    assert_eq!((&payload["kind"], &payload["complete"]), (&json!("final"), &json!(true)));
+    assert_eq!(payload["minutes"]["decisions"], json!(["We move on Friday."]));
+    assert_eq!(payload["minutes"]["action_items"][0]["owner"], "Ada");
+    assert_eq!(payload["minutes"]["attendees"], json!(["Ada"]));
+    let markdown = payload["markdown"].as_str().unwrap();
+    assert!(markdown.contains("- We move on Friday."), "{markdown}");
+    let models: Vec<Value> = server.asked().into_iter().map(|asked| asked.body["model"].clone()).collect();
+    assert_eq!(models, ["small", "big"]);
+    assert_eq!(server.asked()[0].authorization, None, "a server without a key is sent none");
+}
+
+#[test]
+fn without_a_model_plugins_that_need_one_are_left_out() {
+    let place = Place::new();
+    place.file("m.jsonl", said(1, "hello"));
+    let ran = place.run(&["replay", "m.jsonl", "--json"]).ends_with(0);
+    let names: Vec<_> =
+        ran.summary()["instances"].as_array().unwrap().iter().map(|one| one["name"].clone()).collect();
+    assert_eq!(names, ["talk-time", "watch-list"]);
+    let note = "note: llm-action, minutes need a language model and take no part: none is configured";
+    assert!(ran.stderr.contains(note), "{ran:#?}");
+
+    let ran = place.run(&["replay", "m.jsonl", "--plugins", "minutes,talk-time"]).ends_with(2);
+    let error =
+        "error: plugin instance minutes needs a language model, and none is configured\n  hint: name one in";
+    assert!(ran.stderr.starts_with(error), "{ran:#?}");
+}
+
+#[test]
+fn a_key_that_is_not_set_is_named() {
+    let place = Place::new();
+    place.file("m.jsonl", said(1, "hello"));
+    place.file("teammy.toml", "[[llm.model]]\nname = \"big\"\napi_key_env = \"NO_SUCH_KEY\"\n");
+    let ran = place.run(&["replay", "m.jsonl"]).ends_with(2);
+    let error = "error: model big needs its API key: the environment variable NO_SUCH_KEY is not set";
+    assert!(ran.stderr.contains(error), "{ran:#?}");
+    // Whoever asks nobody needs no key.
+    place.run(&["replay", "m.jsonl", "--plugins", "talk-time"]).ends_with(0);
+}
+
+#[test]
+fn a_model_that_fails_harms_nobody_else_and_no_key_is_shown() {
+    let server = Server::start(|asked: &Asked| {
+        let key = asked.authorization.clone().unwrap_or_default();
+        Answer::Raw(401, json!({"error": {"message": format!("no such key: {key}")}}).to_string())
+    });
+    let place = place(&server, &["hello", "good bye"]);
+    let ran = replay(&place, "llm-action,talk-time").ends_with(0);
+    assert_eq!(ran.of_source("talk-time").len(), 1, "{ran:#?}");
+    let summary = ran.summary();
+    let instances = summary["instances"].as_array().unwrap();
+    let llm_action = instances.iter().find(|one| one["name"] == "llm-action").unwrap();
+    assert_eq!(llm_action["dead_letters"], 2, "{ran:#?}");
+    assert_eq!(server.asked().len(), 6, "each of two packets is tried three times");
+    assert!(ran.stderr.contains("HTTP 401 Unauthorized: no such key: Bearer ********"), "{ran:#?}");
+    assert!(!ran.stderr.contains("hunter2") && !ran.stderr.contains("good bye"), "{ran:#?}");
+}
