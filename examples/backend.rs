@@ -1,0 +1,168 @@
+//! What a meeting backend does with Teammy, step by step: `cargo run --example backend`. `docs/embedding.md` explains it.
+//!
+//! Meetings are in memory here; `TEAMMY_DATABASE__URL=surrealkv://FOLDER` keeps them.
+
+use std::{collections::VecDeque, error::Error, time::Duration};
+
+use futures::TryStreamExt;
+use teammy::{
+    Cx, Factory, Hooks, InCallPlugin, JoinAt, Json, LlmError, LlmMessage, LlmProvider, LlmRequest,
+    LlmResponse, MeetingId, MeetingMetadata, MeetingRef, Node, Payload, Publish, PublishError, Receive, Seq,
+    config::{Config, Loader},
+    data::{Chat, Transcription},
+};
+
+type BoxError = Box<dyn Error + Send + Sync>;
+
+/// What stands in the backend's file, under Teammy's own keys.
+pub const SETTINGS: &str = r#"
+    database.url = "mem://"
+
+    [[plugin]]
+    name = "talk-time"
+    config = { every = 2 }
+"#;
+
+/// Reads these settings, and variables over them.
+fn configuration() -> Result<Config, BoxError> {
+    let variables = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let loaded = Loader::default().text("backend.toml", SETTINGS).env(variables).load()?;
+    Ok(loaded.config)
+}
+
+/// The backend's own way to its language models. This one needs none: it answers with the longest line that it is given.
+struct Gateway;
+
+impl LlmProvider for Gateway {
+    async fn complete(&self, request: LlmRequest) -> Result<LlmResponse, LlmError> {
+        let lines = request.messages.iter().flat_map(|message| message.content.lines());
+        match lines.max_by_key(|line| line.len()) {
+            Some(longest) => Ok(LlmResponse::new(longest)),
+            None => Err(LlmError::Refused("there is nothing to sum up".to_owned())),
+        }
+    }
+}
+
+/// The backend's own plugin: answers `!recap` in the chat with what a model makes of the last turns.
+struct Recap;
+
+impl InCallPlugin for Recap {
+    type Config = ();
+    type State = VecDeque<String>;
+    type Output = String;
+    const KIND: &'static str = "recap";
+    const VERSION: &'static str = env!("CARGO_PKG_VERSION");
+    const NEEDS_LLM: bool = true;
+
+    async fn on_startup((): ()) -> Result<Self, teammy::Error> {
+        Ok(Self)
+    }
+
+    fn hooks(hooks: Hooks<Self>) -> Hooks<Self> {
+        hooks.on::<Json<Transcription>>("transcription").on::<Json<Chat>>("chat")
+    }
+}
+
+impl Receive<Json<Transcription>> for Recap {
+    async fn receive(
+        &self,
+        Json(said): Json<Transcription>,
+        cx: &mut Cx<'_, Self>,
+    ) -> Result<Option<String>, teammy::Error> {
+        const TURNS: usize = 20;
+        let turns = cx.state_mut();
+        turns.push_back(said.text);
+        if turns.len() > TURNS {
+            turns.pop_front();
+        }
+        Ok(None)
+    }
+}
+
+impl Receive<Json<Chat>> for Recap {
+    async fn receive(
+        &self,
+        Json(message): Json<Chat>,
+        cx: &mut Cx<'_, Self>,
+    ) -> Result<Option<String>, teammy::Error> {
+        if message.text.trim() != "!recap" {
+            return Ok(None);
+        }
+        let turns = cx.state().iter().map(String::as_str).collect::<Vec<_>>().join("\n");
+        let messages = [LlmMessage::system("Sum up:"), LlmMessage::user(turns)];
+        Ok(Some(cx.engine().llm().prompt(messages, 0.0).await?))
+    }
+}
+
+/// Publishes what somebody said, and waits until no crash can lose it.
+async fn said(meeting: &MeetingRef, who: &str, text: &str) -> Result<Seq, BoxError> {
+    let said = Publish::json("transcription", &Transcription::new(text, 0, 0))?.participant(who);
+    let receipt = meeting.publish(said).await?;
+    receipt.durable().await?;
+    Ok(receipt.seq())
+}
+
+/// Publishes a chat message if the meeting has room for it now.
+fn wrote(meeting: &MeetingRef, who: &str, text: &str) -> Result<bool, BoxError> {
+    match meeting.try_publish(Publish::json("chat", &Chat::new(text))?.participant(who)) {
+        Ok(_) => Ok(true),
+        Err(PublishError::Busy(_)) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Shows outputs as they are stored, until the meeting has ended.
+async fn show(meeting: MeetingRef) -> Result<Vec<String>, BoxError> {
+    let mut shown = Vec::new();
+    let mut outputs = meeting.outputs();
+    while let Some(output) = outputs.try_next().await? {
+        let line = match &output.payload {
+            Payload::Json(text) | Payload::Text(text) => format!("{}: {text}", output.source),
+            Payload::Bytes(bytes) => format!("{}: {} bytes", output.source, bytes.len()),
+        };
+        println!("{line}");
+        shown.push(line);
+    }
+    Ok(shown)
+}
+
+/// One meeting, from its start to the node's shutdown; gives what was shown.
+///
+/// # Errors
+/// The first thing that goes wrong.
+pub async fn run(config: Config) -> Result<Vec<String>, BoxError> {
+    let node = Node::builder(config)
+        .plugins(teammy::plugins::bundle())
+        .plugin(Factory::of::<Recap>("recap"))
+        .llm(Gateway)
+        .start()
+        .await?;
+
+    let metadata = MeetingMetadata::new(MeetingId::new("weekly")?).title("Weekly").label("team", "maps");
+    let meeting = node.start_meeting(metadata, ["talk-time"]).await?;
+    let shown = tokio::spawn(show(meeting.clone()));
+
+    said(&meeting, "Ada", "The map is done, but for the legend.").await?;
+    said(&meeting, "Bo", "Friday, then.").await?;
+
+    // Somebody switches it on in the middle; it reads the meeting from its start.
+    meeting.assign_at("recap", JoinAt::Start).await?;
+    if !wrote(&meeting, "Bo", "!recap")? {
+        eprintln!("the meeting is busy: try again later");
+    }
+    meeting.unassign("recap").await?;
+
+    meeting.end().await?;
+    for instance in meeting.stats().instances {
+        eprintln!("{}: {} outputs, {} errors", instance.name, instance.outputs, instance.errors);
+    }
+    node.shutdown(Duration::from_secs(30)).await?;
+    shown.await?
+}
+
+/// Runs it with the settings above.
+#[tokio::main]
+pub async fn main() -> Result<(), BoxError> {
+    run(configuration()?).await.map(drop)
+}
