@@ -28,9 +28,9 @@ use output::{Form, Output};
 
 const AFTER_HELP: &str = "\
 Examples:
-  teammy replay standup.vtt --db mem://      a transcript from Zoom or Teams through the plugins, kept nowhere
-  teammy history standup --last 20           what is stored of a meeting
-  teammy plugins                             which plugins there are, and what they take
+  teammy replay standup.vtt --db mem://   play a transcript, and keep nothing
+  teammy history standup --last 20        what is stored of a meeting
+  teammy plugins                          which plugins there are
 
 Exit codes: 0 done; 1 failed; 2 bad usage, configuration or input; 130 and 143 stopped by Ctrl-C or SIGTERM; \
 141 whoever read the output went away.

@@ -15,10 +15,10 @@ use super::{
 
 const EXAMPLES: &str = "\
 Examples:
-  teammy config                                  what is in force here
-  teammy config --config other.toml              what another file would make of it
-  TEAMMY_HOOKS__TRIES=5 teammy config --json     with a variable, for a program
-  teammy config --reference                      every key: what it takes, its default, what it means";
+  teammy config                                what is in force here
+  teammy config --config other.toml            with another file
+  TEAMMY_HOOKS__TRIES=5 teammy config --json   with a variable, as JSON
+  teammy config --reference                    what every key means";
 
 /// Show every setting, and where it comes from.
 #[derive(Debug, clap::Args)]

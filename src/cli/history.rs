@@ -20,9 +20,9 @@ const PAGE: usize = 256;
 
 const EXAMPLES: &str = "\
 Examples:
-  teammy history standup                              everything, as it was published
-  teammy history standup --source minutes --last 1    the minutes
-  teammy history standup --since 10m --json           the last ten minutes, for a program";
+  teammy history standup                             all of it
+  teammy history standup --source minutes --last 1   the minutes
+  teammy history standup --since 10m --json          its last ten minutes";
 
 /// Print what is stored of a meeting.
 #[derive(Debug, clap::Args)]

@@ -22,7 +22,7 @@ use super::{
 
 const EXAMPLES: &str = "\
 Examples:
-  teammy install                                     in an image's build, after the program is there
+  teammy install
   TEAMMY_INSTALL__MANIFEST=/opt/teammy/installed.json teammy install
 
 `teammy replay` installs what is missing by itself.";

@@ -17,7 +17,7 @@ use super::{
 
 const EXAMPLES: &str = "\
 Examples:
-  teammy plugins                                               tables for people
+  teammy plugins
   teammy plugins --json | jq 'select(.kind == \"minutes\").config_schema'";
 
 /// Show the plugins and the instances that are configured.

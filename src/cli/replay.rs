@@ -31,11 +31,11 @@ use super::{
 
 const EXAMPLES: &str = "\
 Examples:
-  teammy replay standup.jsonl                               all plugins, the meeting kept in the database
-  teammy replay GMT20260105.transcript.vtt --db mem://      a transcript from Zoom, kept nowhere
-  teammy replay call.vtt.gz --plugins talk-time --json      one plugin, for a program
-  teammy replay standup.jsonl --speed 10x --limit 100       the beginning, ten times as fast as it was
-  zcat *.jsonl.gz | teammy replay - --meeting all           from a pipe
+  teammy replay standup.jsonl                           with all plugins
+  teammy replay transcript.vtt --db mem://              keep nothing
+  teammy replay call.vtt.gz --plugins talk-time --json  one plugin, as JSON
+  teammy replay standup.jsonl --speed 10x --limit 100   paced, the beginning
+  zcat *.jsonl.gz | teammy replay - --meeting all       from a pipe
 
 Plugins that need a language model are left out where none is configured.";
 

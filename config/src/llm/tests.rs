@@ -177,8 +177,8 @@ fn mistakes_say_what_would_be_right() {
             "llm.default is \"gtp\", but no [[llm.model]] has that name; did you mean \"gpt\"?",
         ),
         (
-            model("[llm]\nfast = \"claude\""),
-            "llm.fast is \"claude\", but no [[llm.model]] has that name; there are: \"gpt\"",
+            model("[llm]\nfast = \"mistral\""),
+            "llm.fast is \"mistral\", but no [[llm.model]] has that name; there are: \"gpt\"",
         ),
         (
             "[llm]\ndefault = \"gpt\"".to_owned(),
