@@ -3,6 +3,8 @@
 mod datastore;
 mod llm;
 
+use tokio::time::Instant;
+
 pub use datastore::{
     Datastore, Error as DatastoreError, History, KeyValue, PersistenceProvider, ReadError, ReadFuture,
 };
@@ -25,6 +27,13 @@ impl MeetingEngine {
     /// An engine from its parts; the runtime and the test kit build these.
     pub fn new(llm: Llm, datastore: Datastore) -> Self {
         Self { llm, datastore }
+    }
+
+    /// The same engine for a hook that must be done by then: a question to a language model that takes longer fails just
+    /// before, so that the hook can still do something about it.
+    #[must_use]
+    pub fn until(&self, deadline: Instant) -> Self {
+        Self { llm: self.llm.until(deadline), datastore: self.datastore.clone() }
     }
 
     /// The language models.

@@ -17,6 +17,7 @@ use std::{
 
 pub use error::{Claim, Error};
 
+pub use crate::plugin::ConfigError;
 use crate::{Durability, Factory, InCallPluginMetadata, Lifecycle, Name, Tick};
 
 /// The source on which the runtime tells of instances that it suspends; anyone may take it, nobody publishes on it.
@@ -344,10 +345,11 @@ fn find(instance: &Name, kind: &str, factories: &[Factory], known: &[KnownKind])
         return Ok(*factory);
     }
     if let Some(known) = known.iter().find(|known| known.kind == kind) {
-        return Err(Error::NotInBuild {
-            instance: instance.clone(),
-            kind: known.kind,
-            feature: known.feature,
+        let instance = instance.clone();
+        // A bundle gives each factory its kind for a name: one that says otherwise is in this build all the same.
+        return Err(match factories.iter().rev().find(|factory| factory.name() == kind) {
+            Some(other) => Error::Misnamed { instance, kind: known.kind, says: other.kind() },
+            None => Error::NotInBuild { instance, kind: known.kind, feature: known.feature },
         });
     }
     let built = factories.iter().map(Factory::kind);

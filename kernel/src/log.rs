@@ -21,6 +21,7 @@
 
 mod commit;
 mod instance;
+mod recovery;
 mod sequencer;
 mod tail;
 
@@ -28,6 +29,7 @@ use std::{collections::HashMap, sync::Arc};
 
 pub use commit::{Committed, Due};
 pub use instance::{InstanceView, Slot};
+pub use recovery::{Member, Stored};
 pub use sequencer::Sequencer;
 
 use crate::{
@@ -173,7 +175,7 @@ pub struct MeetingLog {
 }
 
 impl MeetingLog {
-    /// The log of a meeting that was just created or claimed: empty in memory, with whatever the store holds behind it.
+    /// The log of a meeting that was just created: empty. [`recover`](Self::recover) makes one of what was claimed.
     pub fn new(record: &MeetingRecord, last_stored: Seq, limits: Limits) -> Self {
         let mut log = Self {
             meeting: record.metadata.id.clone(),
@@ -252,7 +254,8 @@ impl MeetingLog {
         self.start = seq;
         self.append_to(packet, Durability::Durable, None, false);
         for (subscription, state) in instances {
-            self.add(subscription, state, seq.previous(), seq);
+            let slot = self.add(subscription, state, seq.previous(), seq);
+            self.queue.push(Item::Unit(Unit::row(slot, &self.instances[slot.0])));
         }
     }
 
@@ -295,32 +298,36 @@ impl MeetingLog {
         let seq = packet.seq;
         let known = self.slot(subscription.instance.as_str());
         let slot = known.unwrap_or(Slot(self.instances.len()));
-        self.append_to(packet, Durability::Durable, Some(slot), false);
         let (cursor, joined) = match at {
             JoinAt::Now => (seq.previous(), seq),
             JoinAt::Start => (self.start.previous(), self.start),
         };
         match known {
-            None => self.add(subscription, state, cursor, joined),
+            None => {
+                self.add(subscription, state, cursor, joined);
+            }
             Some(slot) => {
                 let sources = subscription.sources.iter().map(|name| self.source(name)).collect();
                 let instance = &mut self.instances[slot.0];
                 assert_eq!(instance.status, InstanceStatus::Left, "invariant: it takes part at most once");
                 instance.rejoin(sources, cursor, joined);
-                let unit = Unit::row(slot, instance);
-                self.queue.push(Item::Unit(unit));
-                slot
             }
         }
+        // With its row as one unit: where it began cannot be told from the packet alone.
+        debug_assert!(seq > self.end, "invariant: the log is in the order of its seqs");
+        self.end = seq;
+        let source = self.source(&packet.source);
+        self.tail.push(Entry { packet: packet.clone(), source, to: Some(slot) }, Durability::Durable);
+        let row = Unit::row(slot, &self.instances[slot.0]);
+        self.queue.push(Item::Unit(Unit { outputs: vec![packet], ..row }));
+        slot
     }
 
     fn add(&mut self, subscription: Subscription, state: StateRef, cursor: Seq, joined: Seq) -> Slot {
         let sources = subscription.sources.iter().map(|name| self.source(name)).collect();
         let output = self.source(&subscription.instance);
         let slot = Slot(self.instances.len());
-        let instance = Instance::new(subscription.instance, sources, output, cursor, joined, state);
-        self.queue.push(Item::Unit(Unit::row(slot, &instance)));
-        self.instances.push(instance);
+        self.instances.push(Instance::new(subscription.instance, sources, output, cursor, joined, state));
         slot
     }
 

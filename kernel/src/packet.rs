@@ -51,6 +51,11 @@ pub struct Producer {
     pub number: u64,
 }
 
+impl Producer {
+    /// The longest identifier, in bytes; the shortest is one byte.
+    pub const MAX_ID_BYTES: usize = 255;
+}
+
 /// What a packet carries.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Payload {
@@ -121,7 +126,8 @@ impl DataPacket {
     /// What it counts against limits in bytes: its payload and a flat rate for the rest.
     pub fn cost(&self) -> usize {
         let participant = self.participant.as_ref().map_or(0, |name| name.len());
-        Self::ENVELOPE + self.payload.len() + participant + 8 * self.causes.len()
+        let producer = self.producer.as_ref().map_or(0, |producer| producer.id.len());
+        Self::ENVELOPE + self.payload.len() + participant + producer + 8 * self.causes.len()
     }
 
     const ENVELOPE: usize = 160;
@@ -131,7 +137,7 @@ impl DataPacket {
 
     /// What a packet from outside counts at most, if its payload is at most so large.
     pub const fn max_cost(payload: usize) -> usize {
-        Self::ENVELOPE + Self::MAX_PARTICIPANT_BYTES + payload
+        Self::ENVELOPE + Self::MAX_PARTICIPANT_BYTES + Producer::MAX_ID_BYTES + payload
     }
 }
 
@@ -155,6 +161,8 @@ pub struct Publish {
     pub participant: Option<Arc<str>>,
     /// The data.
     pub payload: Payload,
+    /// Who numbers it, and its number there.
+    pub producer: Option<Producer>,
 }
 
 /// Why something to publish could not be built.
@@ -186,7 +194,7 @@ impl Publish {
 
     /// A packet with any payload on a source whose name has been checked.
     pub fn on(source: Name, payload: Payload) -> Self {
-        Self { source, timestamp: None, participant: None, payload }
+        Self { source, timestamp: None, participant: None, payload, producer: None }
     }
 
     /// A packet that carries a value as JSON.
@@ -231,6 +239,14 @@ impl Publish {
         self
     }
 
+    /// Numbers it, so that it can be published again where the answer was lost: a meeting takes each number of a producer once,
+    /// in their order, from 1. For durable sources.
+    #[must_use]
+    pub fn numbered(mut self, producer: impl Into<Arc<str>>, number: u64) -> Self {
+        self.producer = Some(Producer { id: producer.into(), number });
+        self
+    }
+
     /// The packet that this becomes at a place in a meeting's log.
     pub fn into_packet(self, meeting: MeetingId, seq: Seq, received_at: Timestamp) -> DataPacket {
         DataPacket {
@@ -241,7 +257,7 @@ impl Publish {
             received_at,
             participant: self.participant,
             payload: self.payload,
-            producer: None,
+            producer: self.producer,
             causes: Vec::new(),
         }
     }

@@ -5,6 +5,7 @@
 //! plugin's `State`: the runtime hands each hook a state to read and change, keeps what it made if the hook ends well,
 //! and drops it if not.
 
+mod config;
 mod cx;
 mod erase;
 mod hooks;
@@ -14,6 +15,7 @@ use std::{future::Future, ops::Deref, time::Duration};
 use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
 
+pub use config::ConfigError;
 pub use cx::{Cx, ShutdownCx};
 pub use erase::{Call, Factory, Hosted, Invocation, Ran, Rejected, StartedPlugin, StateError, StateRef};
 pub use hooks::{Hook, HookId, Hooks};

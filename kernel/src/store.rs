@@ -1,15 +1,21 @@
 //! The store: where meetings outlive their owners.
 //!
 //! A store keeps, for each meeting, one row (owner's epoch, number of the last commit, reserved seqs, status), its
-//! durable packets, its instances' cursors and states, their keys and values, and their dead letters. Everything an
-//! owner writes is a [`Commit`]: one atomic piece that carries the owner's epoch and its own number, and that is
-//! applied only if the row holds that epoch and the number before. So an owner that has been replaced cannot write,
-//! a commit that is sent twice is applied once, and what is stored is always a prefix of what the owner issued.
+//! durable packets, how far their producers have come, its instances' cursors and states, their keys and values, and
+//! their dead letters. Everything an owner writes is a [`Commit`]: one atomic piece that carries the owner's epoch and
+//! its own number, and that is applied only if the row holds that epoch and the number before. So an owner that has
+//! been replaced cannot write, a commit that is sent twice is applied once, and what is stored is always a prefix of
+//! what the owner issued.
+//!
+//! Where a producer's packets are, by their numbers, is written with the packets themselves, so that no [`Mark`] tells
+//! of a packet that isn't there. That numbers come in order, from 1 and without holes, is for the owner to see to; a
+//! store may build on it. Yet a mark only ever rises, and of two packets under one number the first keeps it.
 //!
 //! Every store must pass the suite in module `conformance` (feature `testing`).
 
 #[cfg(any(test, feature = "testing"))]
 pub mod conformance;
+mod mark;
 mod memory;
 
 use std::{fmt, sync::Arc};
@@ -18,6 +24,7 @@ use futures::future::BoxFuture;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use mark::Mark;
 pub use memory::MemoryStore;
 
 use crate::{DataPacket, MeetingId, MeetingMetadata, Name, Seq};
@@ -362,6 +369,13 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
     /// A meeting's packets, oldest first; none where there is no such meeting.
     fn packets(&self, meeting: MeetingId, query: PacketQuery) -> StoreFuture<'_, Vec<Arc<DataPacket>>>;
+
+    /// How far each producer has come, by producer: what a new owner goes on from.
+    fn marks(&self, meeting: MeetingId) -> StoreFuture<'_, Vec<Mark>>;
+
+    /// Where the packet is that a producer gave this number; none where there is no such packet. It is looked up, not
+    /// searched for: it costs the same in a long meeting as in a short one.
+    fn numbered(&self, meeting: MeetingId, producer: Arc<str>, number: u64) -> StoreFuture<'_, Option<Seq>>;
 
     /// The value of an instance's key in a meeting, as JSON.
     fn get(&self, meeting: MeetingId, instance: Name, key: String) -> StoreFuture<'_, Option<Arc<str>>>;

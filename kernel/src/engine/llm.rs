@@ -6,6 +6,7 @@ use std::{fmt, future::Future, sync::Arc};
 
 use futures::{FutureExt, future::BoxFuture};
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 pub use answer::{AnswerError, parse_answer};
 
@@ -196,12 +197,19 @@ pub struct Llm {
     provider: SharedLlm,
     meeting: MeetingId,
     instance: Name,
+    /// When an answer comes too late.
+    until: Option<Instant>,
 }
 
 impl Llm {
     /// The models for an instance.
     pub fn new(provider: SharedLlm, meeting: MeetingId, instance: Name) -> Self {
-        Self { provider, meeting, instance }
+        Self { provider, meeting, instance, until: None }
+    }
+
+    /// The same models; a question that is not answered by then has failed.
+    pub(super) fn until(&self, deadline: Instant) -> Self {
+        Self { until: Some(deadline), ..self.clone() }
     }
 
     /// Whether there is a model to ask, for a plugin that can do without.
@@ -209,7 +217,8 @@ impl Llm {
         self.provider.is_configured()
     }
 
-    /// Asks the default model. `temperature` is 0 (always the likeliest word) to 2.
+    /// Asks the default model. `temperature` is 0 (always the likeliest word) to 2. An answer that would come too late for the
+    /// hook to do anything with it is [`Error::Failed`].
     ///
     /// # Errors
     /// Every variant of [`Error`].
@@ -231,6 +240,14 @@ impl Llm {
 
     async fn ask(&self, model: Model, messages: Vec<Message>, temperature: f32) -> Result<String, Error> {
         let request = Request::new(model, messages, temperature, self.meeting.clone(), self.instance.clone());
-        Ok(self.provider.complete(request).await?.text)
+        let answer = self.provider.complete(request);
+        let answer = match self.until {
+            None => answer.await,
+            Some(until) => match tokio::time::timeout_at(until, answer).await {
+                Ok(answer) => answer,
+                Err(_) => Err(Error::Failed("no answer came in the time that the hook has".to_owned())),
+            },
+        };
+        Ok(answer?.text)
     }
 }

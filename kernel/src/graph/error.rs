@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{Name, name};
+use crate::{Name, name, plugin::ConfigError};
 
 /// Why instances do not make a graph. Each message names the instance and says what to change.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +37,19 @@ pub enum Error {
         kind: &'static str,
         /// The Cargo feature that brings it in.
         feature: &'static str,
+    },
+    /// The bundle has a plugin under this name, which calls itself something else; only its author can help.
+    #[error(
+        "instance {instance} is of kind {kind}, but the plugin in the bundle under that name says \
+         KIND = \"{says}\"; write KIND = \"{kind}\" in it"
+    )]
+    Misnamed {
+        /// The instance.
+        instance: Name,
+        /// Its kind, as the bundle calls it.
+        kind: &'static str,
+        /// What the plugin says its kind is.
+        says: &'static str,
     },
     /// Two instances have one name.
     #[error("two instances are called {instance}; give each [[plugin]] a name of its own")]
@@ -87,9 +100,11 @@ pub enum Error {
     #[error(
         "instance {instance} takes the source {source_name}{}, which nobody declares{}; \
          declare it ([[source]] name = \"{source_name}\"), add a [[plugin]] of that name, \
-         or map {declared} to another source in the instance's [plugin.sources]",
+         {}map {declared} to another source in the instance's [plugin.sources]{}",
         Mapped { declared, actual: source_name },
-        Meant(.meant.as_ref().map(Name::as_str))
+        Meant(.meant.as_ref().map(Name::as_str)),
+        if declared == source_name { "" } else { "or " },
+        if declared == source_name { ", or correct it in the plugin's `hooks`" } else { "" }
     )]
     UnknownSource {
         /// The instance.
@@ -168,7 +183,7 @@ pub enum Error {
         kind: &'static str,
         /// What the plugin says.
         #[source]
-        error: serde_json::Error,
+        error: ConfigError,
     },
 }
 

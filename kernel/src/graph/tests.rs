@@ -175,6 +175,21 @@ fn a_kind_left_out_names_its_feature() {
 }
 
 #[test]
+fn a_plugin_that_calls_itself_something_else_is_told() {
+    let factories = [Factory::of::<Meter>("minutes")];
+    let declared = vec![Declared::new("x", "minutes")];
+    let error = Graph::build(declared.clone(), &factories, &KNOWN, &[]).unwrap_err();
+    assert_eq!(
+        chain(&error),
+        "instance x is of kind minutes, but the plugin in the bundle under that name says KIND = \"meter\"; \
+         write KIND = \"minutes\" in it"
+    );
+    // An embedder's plugin may be called what it likes: its name is no kind.
+    let error = Graph::build(declared, &factories, &[], &[]).unwrap_err();
+    assert!(matches!(error, Error::UnknownKind { .. }), "{error}");
+}
+
+#[test]
 fn two_instances_of_one_name_are_refused() {
     assert_eq!(
         message([Declared::new("x", "talk-time"), Declared::new("x", "meter")]),
@@ -211,7 +226,12 @@ fn a_source_that_nobody_declares_is_named() {
          add a [[plugin]] of that name, or map transcription to another source in the instance's [plugin.sources]"
     );
     let unmapped = message([Declared::new("x", "mixer")]);
-    assert!(unmapped.starts_with("instance x takes the source in0, which nobody declares; "), "{unmapped}");
+    assert_eq!(
+        unmapped,
+        "instance x takes the source in0, which nobody declares; declare it ([[source]] name = \"in0\"), \
+         add a [[plugin]] of that name, map in0 to another source in the instance's [plugin.sources], \
+         or correct it in the plugin's `hooks`"
+    );
 }
 
 #[test]
@@ -304,6 +324,12 @@ fn a_table_that_does_not_fit_names_the_instance_and_the_field() {
             "the [plugin.config] of instance x does not fit its plugin talk-time: unknown field `evry`"
         ),
         "{shown}"
+    );
+    let config = serde_json::json!({ "every": "3" });
+    assert_eq!(
+        message([Declared { config, ..Declared::new("x", "talk-time") }]),
+        "the [plugin.config] of instance x does not fit its plugin talk-time: every: invalid type: string \"3\", \
+         expected u32"
     );
 }
 

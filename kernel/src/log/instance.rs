@@ -213,18 +213,23 @@ impl Instance {
 
     /// Moves the cursor; with `done` the batch is finished and there is credit again.
     pub(super) fn advance(&mut self, cursor: Seq, done: bool) {
+        // Large units are handed on before the batch is done. One that has the end in it is the last, and says so: a new owner
+        // that found it without would end once more.
+        let is_ended = self.in_flight.as_ref().is_some_and(|batch| {
+            let ending = batch.packets.last().map(|packet| packet.seq);
+            batch.is_ending && (done || ending == Some(cursor))
+        });
         self.cursor = self.cursor.max(cursor);
         self.gap_in_flight = 0;
-        if done {
-            let batch = self.in_flight.take();
-            if let Some(batch) = &batch {
-                self.cursor = self.cursor.max(batch.up_to);
-            }
-            if batch.is_some_and(|batch| batch.is_ending) {
-                self.status = InstanceStatus::Finished;
-            } else if self.leaving.is_some_and(|leaving| self.cursor >= leaving) {
-                self.status = InstanceStatus::Left;
-            }
+        if done && let Some(batch) = self.in_flight.take() {
+            self.cursor = self.cursor.max(batch.up_to);
+        }
+        if is_ended {
+            self.status = InstanceStatus::Finished;
+        } else if self.status == InstanceStatus::Active
+            && self.leaving.is_some_and(|leaving| self.cursor >= leaving)
+        {
+            self.status = InstanceStatus::Left;
         }
         if self.tick.is_some_and(|tick| tick <= self.cursor) {
             self.tick = None;

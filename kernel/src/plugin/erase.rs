@@ -13,7 +13,9 @@ use std::{
 
 use futures::{FutureExt, future::BoxFuture};
 
-use super::{Cx, Hook, HookId, Hooks, InCallPlugin, InCallPluginMetadata, ShutdownCx, hooks::Called};
+use super::{
+    ConfigError, Cx, Hook, HookId, Hooks, InCallPlugin, InCallPluginMetadata, ShutdownCx, hooks::Called,
+};
 use crate::{DataPacket, Error, IntoPayload, MeetingEngine, MeetingMetadata, Name, Payload};
 
 /// Why a state could not be turned into text or back.
@@ -318,16 +320,16 @@ pub struct Factory {
     version: &'static str,
     needs_llm: bool,
     metadata: fn() -> Result<InCallPluginMetadata, String>,
-    check: fn(&serde_json::Value) -> Result<(), serde_json::Error>,
+    check: fn(&serde_json::Value) -> Result<(), ConfigError>,
     install: fn() -> BoxFuture<'static, Result<(), Error>>,
     start: fn(serde_json::Value) -> BoxFuture<'static, Result<StartedPlugin, Error>>,
 }
 
-fn config<P: InCallPlugin>(table: serde_json::Value) -> Result<P::Config, serde_json::Error> {
+fn config<P: InCallPlugin>(table: serde_json::Value) -> Result<P::Config, ConfigError> {
     match table {
         serde_json::Value::Null => Ok(P::Config::default()),
         serde_json::Value::Object(table) if table.is_empty() => Ok(P::Config::default()),
-        table => serde_json::from_value(table),
+        table => serde_path_to_error::deserialize(table).map_err(ConfigError::from),
     }
 }
 
@@ -384,8 +386,8 @@ impl Factory {
     /// Whether a table is one that the plugin's configuration can be read from; null stands for the default.
     ///
     /// # Errors
-    /// What is wrong with it.
-    pub fn check_config(&self, table: &serde_json::Value) -> Result<(), serde_json::Error> {
+    /// What is wrong with it, and at which key.
+    pub fn check_config(&self, table: &serde_json::Value) -> Result<(), ConfigError> {
         (self.check)(table)
     }
 

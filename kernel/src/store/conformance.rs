@@ -16,6 +16,7 @@
 
 mod interleave;
 mod keys;
+mod marks;
 mod packets;
 mod rows;
 
@@ -23,11 +24,19 @@ use std::{fmt, sync::Arc};
 
 use futures::future::BoxFuture;
 
-use super::{Commit, Epoch, MeetingRecord, Outcome, Store};
-use crate::{DataPacket, MeetingId, MeetingMetadata, Name, Payload, Seq, Timestamp};
+use super::{
+    Commit, DeadLetter, Epoch, InstanceRecord, InstanceStatus, KeyWrite, Mark, MeetingRecord, MeetingStatus,
+    Outcome, PacketQuery, Store,
+};
+use crate::{DataPacket, MeetingId, MeetingMetadata, Name, Payload, Producer, Seq, Timestamp};
 
 pub use interleave::{claims_and_commits_in_every_order, claims_and_commits_race};
 pub use keys::{keys_are_listed_by_prefix, keys_are_set_and_deleted, keys_do_not_collide};
+pub use marks::{
+    a_mark_never_goes_back, a_new_owner_goes_on_from_the_marks, a_refused_commit_leaves_no_mark,
+    a_repeated_commit_marks_once, long_runs_of_numbers_are_looked_up, meetings_do_not_share_marks,
+    producers_come_as_far_as_their_packets,
+};
 pub use packets::{packets_come_back_equal, queries_answer_as_the_model_does};
 pub use rows::{
     a_batch_leaves_fenced_meetings_out, a_big_batch_is_applied, a_claim_raises_epoch_and_reservation,
@@ -100,8 +109,12 @@ macro_rules! store_conformance {
             a_commit_of_a_lower_epoch_is_fenced,
             a_commit_out_of_order_is_refused,
             a_lasting_store_keeps_everything,
+            a_mark_never_goes_back,
             a_meeting_is_created_once,
+            a_new_owner_goes_on_from_the_marks,
+            a_refused_commit_leaves_no_mark,
             a_repeated_commit_is_applied_once,
+            a_repeated_commit_marks_once,
             a_reservation_never_shrinks,
             claims_and_commits_in_every_order,
             claims_and_commits_race,
@@ -111,9 +124,12 @@ macro_rules! store_conformance {
             keys_are_listed_by_prefix,
             keys_are_set_and_deleted,
             keys_do_not_collide,
+            long_runs_of_numbers_are_looked_up,
             meetings_are_listed,
+            meetings_do_not_share_marks,
             nothing_is_known_of_a_missing_meeting,
             packets_come_back_equal,
+            producers_come_as_far_as_their_packets,
             queries_answer_as_the_model_does,
         }
     };
@@ -172,10 +188,56 @@ fn packet(of: &MeetingId, seq: u64) -> Arc<DataPacket> {
     })
 }
 
+/// A producer whose identifier a store must leave as it is.
+const PRODUCER: &str = "it's:mine ⟩ é";
+
+/// A packet as a producer numbered it.
+fn numbered(mut packet: Arc<DataPacket>, producer: &str, number: u64) -> Arc<DataPacket> {
+    Arc::make_mut(&mut packet).producer = Some(Producer { id: producer.into(), number });
+    packet
+}
+
+fn mark(producer: &str, number: u64, seq: u64) -> Mark {
+    Mark { producer: producer.into(), number, seq: Seq(seq) }
+}
+
+fn dead_letter(instance: &str, seq: u64) -> DeadLetter {
+    DeadLetter {
+        instance: name(instance),
+        seq: Seq(seq),
+        source: name("chat"),
+        tries: 3,
+        error: "it's \"broken\"\nbadly 🚀".to_owned(),
+        at: at(7),
+    }
+}
+
 /// A commit with one packet, whose seq is the commit's number.
 fn commit(of: &MeetingId, epoch: u64, number: u64) -> Commit {
     let mut commit = Commit::new(of.clone(), Epoch(epoch), number, Seq(100));
     commit.packets.push(packet(of, number));
+    commit
+}
+
+/// A commit that writes something of each kind; its packet's number at [`PRODUCER`] is the commit's.
+fn full_commit(of: &MeetingId, epoch: u64, number: u64) -> Commit {
+    let mut commit = commit(of, epoch, number);
+    commit.status = MeetingStatus::Ending;
+    commit.reserved = Seq(500);
+    commit.packets = vec![numbered(packet(of, number), PRODUCER, number)];
+    commit.instances.push(InstanceRecord {
+        instance: name("minutes"),
+        cursor: Seq(number),
+        joined: Seq(1),
+        status: InstanceStatus::Suspended,
+        state: Some(format!("{{\"commit\":{number}}}").into()),
+    });
+    commit.keys.push(KeyWrite {
+        instance: name("minutes"),
+        key: "key".to_owned(),
+        value: Some(number.to_string().into()),
+    });
+    commit.dead_letters.push(dead_letter("minutes", number));
     commit
 }
 
@@ -195,8 +257,42 @@ async fn row(store: &dyn Store, of: &MeetingId) -> MeetingRecord {
 }
 
 async fn seqs(store: &dyn Store, of: &MeetingId) -> Vec<u64> {
-    let packets = store.packets(of.clone(), super::PacketQuery::default()).await.expect("packets are read");
+    let packets = store.packets(of.clone(), PacketQuery::default()).await.expect("packets are read");
     packets.iter().map(|packet| packet.seq.0).collect()
+}
+
+async fn marks(store: &dyn Store, of: &MeetingId) -> Vec<Mark> {
+    store.marks(of.clone()).await.expect("marks are read")
+}
+
+/// All that can be read of a meeting; the default is what there is of a missing one.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Everything {
+    row: Option<MeetingRecord>,
+    seqs: Vec<u64>,
+    marks: Vec<Mark>,
+    instances: Vec<InstanceRecord>,
+    keys: Vec<(String, Arc<str>)>,
+    dead_letters: Vec<DeadLetter>,
+}
+
+impl Everything {
+    /// How many there are of each kind.
+    fn counts(&self) -> [usize; 5] {
+        [self.seqs.len(), self.marks.len(), self.instances.len(), self.keys.len(), self.dead_letters.len()]
+    }
+}
+
+async fn everything(store: &dyn Store, of: &MeetingId) -> Everything {
+    let keys = store.list(of.clone(), name("minutes"), String::new()).await;
+    Everything {
+        row: store.meeting(of.clone()).await.expect("a row is read"),
+        seqs: seqs(store, of).await,
+        marks: marks(store, of).await,
+        instances: store.instances(of.clone()).await.expect("instances are read"),
+        keys: keys.expect("keys are read"),
+        dead_letters: store.dead_letters(of.clone()).await.expect("dead letters are read"),
+    }
 }
 
 /// Pseudo-random numbers that are the same each time, so that a failure repeats (`SplitMix64`).

@@ -12,7 +12,8 @@ use std::{
 use futures::FutureExt;
 
 use super::{
-    Commit, DeadLetter, Error, InstanceRecord, MeetingRecord, Outcome, PacketQuery, Store, StoreFuture, Take,
+    Commit, DeadLetter, Error, InstanceRecord, Mark, MeetingRecord, Outcome, PacketQuery, Store, StoreFuture,
+    Take,
 };
 use crate::{DataPacket, MeetingId, MeetingMetadata, Name, Seq};
 
@@ -26,6 +27,8 @@ pub struct MemoryStore {
 struct Stored {
     row: MeetingRecord,
     packets: BTreeMap<Seq, Arc<DataPacket>>,
+    /// By producer: where each of its numbers is.
+    numbered: BTreeMap<Arc<str>, BTreeMap<u64, Seq>>,
     instances: BTreeMap<Name, InstanceRecord>,
     keys: BTreeMap<(Name, String), Arc<str>>,
     dead_letters: BTreeMap<(Seq, Name), DeadLetter>,
@@ -41,6 +44,7 @@ impl Stored {
         Self {
             row,
             packets: BTreeMap::new(),
+            numbered: BTreeMap::new(),
             instances: BTreeMap::new(),
             keys: BTreeMap::new(),
             dead_letters: BTreeMap::new(),
@@ -65,6 +69,12 @@ impl Stored {
         self.row.reserved = self.row.reserved.max(commit.reserved);
         self.row.status = commit.status;
         self.packets.extend(commit.packets.iter().map(|packet| (packet.seq, packet.clone())));
+        for packet in &commit.packets {
+            if let Some(producer) = &packet.producer {
+                let numbers = self.numbered.entry(producer.id.clone()).or_default();
+                numbers.entry(producer.number).or_insert(packet.seq);
+            }
+        }
         for instance in &commit.instances {
             let mut record = instance.clone();
             if record.state.is_none() {
@@ -184,6 +194,20 @@ impl Store for MemoryStore {
 
     fn packets(&self, meeting: MeetingId, query: PacketQuery) -> StoreFuture<'_, Vec<Arc<DataPacket>>> {
         self.read(&meeting, |stored| stored.read(&query))
+    }
+
+    fn marks(&self, meeting: MeetingId) -> StoreFuture<'_, Vec<Mark>> {
+        self.read(&meeting, |stored| {
+            let newest = stored.numbered.iter().filter_map(|(producer, numbers)| {
+                let (&number, &seq) = numbers.last_key_value()?;
+                Some(Mark { producer: producer.clone(), number, seq })
+            });
+            newest.collect()
+        })
+    }
+
+    fn numbered(&self, meeting: MeetingId, producer: Arc<str>, number: u64) -> StoreFuture<'_, Option<Seq>> {
+        self.read(&meeting, |stored| stored.numbered.get(&producer)?.get(&number).copied())
     }
 
     fn get(&self, meeting: MeetingId, instance: Name, key: String) -> StoreFuture<'_, Option<Arc<str>>> {

@@ -20,14 +20,20 @@ use crate::{
 /// Sources that a meeting does not keep unless its configuration says so.
 const VOLATILE: [&str; 2] = ["audio", Tick::SOURCE];
 
-/// Why the kit does not do what a test asks: the test's mistake, not the plugin's.
+/// Why the kit does not do what a test asks: the test's mistake, or one in what the plugin says of itself.
 #[derive(Debug, thiserror::Error)]
 enum Misuse {
-    #[error("the plugin {0} has no hook for {1}; it takes {2:?}")]
-    NoHook(&'static str, Name, Vec<Name>),
+    #[error("the plugin {0} is faulty: {1}; correct its `hooks`")]
+    Hooks(&'static str, String),
+    #[error(
+        "the plugin {kind} has no hook for {source_name}: name it in `hooks`, or use `record` for what it only finds \
+         in the history; it takes {}",
+        list(.takes)
+    )]
+    NoHook { kind: &'static str, source_name: Name, takes: Vec<Name> },
     #[error("{0} is not a source to publish on: it is reserved, or the instance's own")]
     Reserved(Name),
-    #[error("the plugin {0} asks for no ticks")]
+    #[error("the plugin {0} asks for no ticks: name them in `hooks`, with `every`")]
     NoTicks(&'static str),
     #[error("the meeting has not started: call `start` first")]
     NotStarted,
@@ -37,6 +43,13 @@ enum Misuse {
     Ended,
     #[error("nothing has failed that could be tried again")]
     NothingToRetry,
+}
+
+fn list(names: &[Name]) -> String {
+    if names.is_empty() {
+        return "no source".to_owned();
+    }
+    names.iter().map(Name::as_str).collect::<Vec<_>>().join(", ")
 }
 
 /// How to start a plugin under test; [`PluginTest::builder`] makes it.
@@ -97,7 +110,7 @@ impl<P: InCallPlugin> Builder<P> {
         let config = self.config.map_err(Error::reject)?;
         let instance = Name::new(&self.instance).map_err(Error::reject)?;
         let factory = Factory::of::<P>(P::KIND);
-        factory.metadata().map_err(Error::reject)?;
+        factory.metadata().map_err(|problem| Error::reject(Misuse::Hooks(P::KIND, problem)))?;
         let started = factory.start(config.clone()).await?;
         let hosted = started.open();
         let memory = Memory::of(instance.clone());
@@ -421,16 +434,16 @@ impl<P: InCallPlugin> PluginTest<P> {
 
     fn hook(&self, source: &Name) -> Result<(HookId, usize), Misuse> {
         self.check_source(source)?;
-        let mut declared = Vec::new();
+        let mut takes = Vec::new();
         for (id, hook) in self.hosted.hooks() {
             if let Hook::Source { source: taken, max } = hook {
                 if taken == source {
                     return Ok((*id, *max));
                 }
-                declared.push(taken.clone());
+                takes.push(taken.clone());
             }
         }
-        Err(Misuse::NoHook(self.factory.kind(), source.clone(), declared))
+        Err(Misuse::NoHook { kind: self.factory.kind(), source_name: source.clone(), takes })
     }
 
     fn lifecycle(&mut self, event: &Lifecycle) -> Arc<DataPacket> {

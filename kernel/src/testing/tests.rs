@@ -320,7 +320,9 @@ async fn a_configuration_that_makes_no_sense_is_refused() {
     assert_eq!(text(&meeting.outputs()[0]), "hi");
     assert_eq!(start(r#"{"greeting":""}"#).await.unwrap_err().to_string(), "the greeting is empty");
     let error = start(r#"{"greeting":"hi","x":1}"#).await.unwrap_err().to_string();
-    assert!(error.contains("unknown field `x`"), "{error}");
+    assert!(error.starts_with("unknown field `x`"), "{error}");
+    let error = start(r#"{"greeting":["hi"]}"#).await.unwrap_err().to_string();
+    assert_eq!(error, "greeting: invalid type: sequence, expected a string");
 }
 
 #[tokio::test(start_paused = true)]
@@ -333,7 +335,11 @@ async fn a_test_that_makes_a_mistake_is_told() {
     assert_eq!(text(&meeting.start().await.unwrap().unwrap()), "hello");
     assert_eq!(meeting.start().await.unwrap_err().to_string(), "the meeting has started already");
     for (source, said) in [
-        ("chats", "the plugin doer has no hook for chats; it takes [\"chat\", \"number\"]"),
+        (
+            "chats",
+            "the plugin doer has no hook for chats: name it in `hooks`, or use `record` for what it only finds in the \
+             history; it takes chat, number",
+        ),
         ("doer", "doer is not a source to publish on: it is reserved, or the instance's own"),
         ("tick", "tick is not a source to publish on: it is reserved, or the instance's own"),
     ] {
@@ -341,6 +347,50 @@ async fn a_test_that_makes_a_mistake_is_told() {
         assert_eq!(error.to_string(), said);
     }
     assert_eq!(meeting.log().len(), 2, "what is refused leaves no packet");
+}
+
+/// Takes what its type says, and implements more.
+struct Takes<const SOURCES: usize>;
+
+impl<const SOURCES: usize> InCallPlugin for Takes<SOURCES> {
+    type Config = ();
+    type State = ();
+    type Output = String;
+    const KIND: &'static str = "takes";
+    const VERSION: &'static str = "1.0.0";
+
+    async fn on_startup((): ()) -> Result<Self, Error> {
+        Ok(Self)
+    }
+
+    fn hooks(hooks: Hooks<Self>) -> Hooks<Self> {
+        (0..SOURCES).fold(hooks, |hooks, _| hooks.on::<Json<Chat>>("chat"))
+    }
+}
+
+impl<const SOURCES: usize> Receive<Json<Chat>> for Takes<SOURCES> {
+    async fn receive(&self, _: Json<Chat>, _: &mut Cx<'_, Self>) -> Result<Option<String>, Error> {
+        Ok(None)
+    }
+}
+
+impl<const SOURCES: usize> Receive<Tick> for Takes<SOURCES> {
+    async fn receive(&self, _: Tick, _: &mut Cx<'_, Self>) -> Result<Option<String>, Error> {
+        Ok(None)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_author_who_forgot_a_line_of_hooks_is_told() {
+    let mut meeting = PluginTest::<Takes<0>>::start_default().await.unwrap();
+    let error = meeting.receive(chat("one")).await.unwrap_err().to_string();
+    assert!(error.starts_with("the plugin takes has no hook for chat: name it in `hooks`"), "{error}");
+    assert!(error.ends_with("; it takes no source"), "{error}");
+    let error = meeting.tick().await.unwrap_err().to_string();
+    assert_eq!(error, "the plugin takes asks for no ticks: name them in `hooks`, with `every`");
+
+    let error = PluginTest::<Takes<2>>::start_default().await.unwrap_err();
+    assert_eq!(error.to_string(), "the plugin takes is faulty: it takes chat twice; correct its `hooks`");
 }
 
 #[tokio::test(start_paused = true)]

@@ -7,9 +7,9 @@ use std::{
 
 use tokio::task::JoinSet;
 
-use super::{Fixture, commit, create, meeting, row, seqs};
+use super::{Fixture, PRODUCER, commit, create, mark, marks, meeting, numbered, row, seqs};
 use crate::{
-    MeetingId,
+    MeetingId, Seq,
     store::{Commit, Epoch, MeetingRecord, Outcome, Store},
 };
 
@@ -86,18 +86,21 @@ async fn play(store: &dyn Store, id: &MeetingId, order: &[Step]) {
         } else {
             Outcome::OutOfOrder { stored }
         };
-        let outcome = store.commit(&[numbered(id, by, number)]).await.expect("a commit is answered");
+        let outcome = store.commit(&[telling(id, by, number)]).await.expect("a commit is answered");
         assert_eq!(outcome, [expected], "{step:?} in {order:?}");
         assert_eq!(seqs(store, id).await, written, "{step:?} in {order:?}");
         assert_eq!(row(store, id).await.commit, stored, "{step:?} in {order:?}");
+        let newest: Vec<_> = written.last().map(|seq| mark(PRODUCER, stored, *seq)).into_iter().collect();
+        assert_eq!(marks(store, id).await, newest, "{step:?} in {order:?}");
     }
 }
 
-/// A commit whose packet's seq tells its epoch and its number.
-fn numbered(id: &MeetingId, epoch: u64, number: u64) -> Commit {
+/// A commit whose packet's seq tells its epoch and its number; a producer numbered the packet like the commit.
+fn telling(id: &MeetingId, epoch: u64, number: u64) -> Commit {
     let mut part = commit(id, epoch, number);
-    let packet = Arc::make_mut(&mut part.packets[0]);
-    packet.seq.0 = epoch * 1_000 + number;
+    let mut packet = numbered(part.packets[0].clone(), PRODUCER, number);
+    Arc::make_mut(&mut packet).seq.0 = epoch * 1_000 + number;
+    part.packets = vec![packet];
     part
 }
 
@@ -141,7 +144,7 @@ pub async fn claims_and_commits_race(fixture: Fixture) {
                 let mut own = claim(&*store, &id).await;
                 for _ in 0..COMMITS {
                     let number = own.commit + 1;
-                    match settle(&*store, numbered(&id, own.epoch.0, number)).await {
+                    match settle(&*store, telling(&id, own.epoch.0, number)).await {
                         Outcome::Applied => own.commit = number,
                         Outcome::Fenced => break,
                         Outcome::OutOfOrder { stored } => {
@@ -158,7 +161,7 @@ pub async fn claims_and_commits_race(fixture: Fixture) {
     // A neighbour in the same store goes on as if nothing happened.
     let calm = meeting("calm");
     for number in 1..=COMMITS {
-        assert_eq!(settle(&*store, numbered(&calm, 1, number)).await, Outcome::Applied);
+        assert_eq!(settle(&*store, telling(&calm, 1, number)).await, Outcome::Applied);
     }
     while let Some(ended) = owners.join_next().await {
         ended.expect("no owner panics");
@@ -175,4 +178,9 @@ pub async fn claims_and_commits_race(fixture: Fixture) {
     expected.sort_unstable();
     assert_eq!(seqs(&*store, &id).await, expected, "what is stored is what was reported applied");
     assert_eq!(epochs.last(), Some(&row.epoch.0), "the last owner got to write");
+    for (number, epoch) in applied {
+        let found = store.numbered(id.clone(), PRODUCER.into(), number).await;
+        let place = Seq(epoch * 1_000 + number);
+        assert_eq!(found.expect("a number is looked up"), Some(place), "who wrote {number} keeps it");
+    }
 }

@@ -1,62 +1,16 @@
 //! Meetings' rows, commits and their fences, instances, dead letters.
 
-use std::sync::Arc;
-
-use super::{Fixture, ODD_IDS, at, commit, commit_one, create, meeting, name, packet, row, seqs};
+use super::{
+    Everything, Fixture, ODD_IDS, PRODUCER, at, commit, commit_one, create, dead_letter, everything,
+    full_commit, mark, marks, meeting, name, numbered, packet, row, seqs,
+};
 use crate::{
     MeetingId, MeetingMetadata, Seq,
     store::{
-        Commit, DeadLetter, Epoch, Error, InstanceRecord, InstanceStatus, KeyWrite, MeetingRecord,
-        MeetingStatus, Outcome, PacketQuery, Store,
+        Commit, DeadLetter, Epoch, Error, InstanceRecord, InstanceStatus, MeetingRecord, MeetingStatus,
+        Outcome, PacketQuery,
     },
 };
-
-/// A commit that writes something of each kind.
-fn full_commit(of: &MeetingId, epoch: u64, number: u64) -> Commit {
-    let mut commit = commit(of, epoch, number);
-    commit.status = MeetingStatus::Ending;
-    commit.reserved = Seq(500);
-    commit.instances.push(InstanceRecord {
-        instance: name("minutes"),
-        cursor: Seq(number),
-        joined: Seq(1),
-        status: InstanceStatus::Suspended,
-        state: Some(format!("{{\"commit\":{number}}}").into()),
-    });
-    commit.keys.push(KeyWrite {
-        instance: name("minutes"),
-        key: "key".to_owned(),
-        value: Some(number.to_string().into()),
-    });
-    commit.dead_letters.push(dead_letter("minutes", number));
-    commit
-}
-
-fn dead_letter(instance: &str, seq: u64) -> DeadLetter {
-    DeadLetter {
-        instance: name(instance),
-        seq: Seq(seq),
-        source: name("chat"),
-        tries: 3,
-        error: "it's \"broken\"\nbadly 🚀".to_owned(),
-        at: at(7),
-    }
-}
-
-/// All that can be read of a meeting.
-async fn everything(
-    store: &dyn Store,
-    of: &MeetingId,
-) -> (Option<MeetingRecord>, Vec<u64>, Vec<InstanceRecord>, Vec<(String, Arc<str>)>, Vec<DeadLetter>) {
-    let list = store.list(of.clone(), name("minutes"), String::new()).await;
-    (
-        store.meeting(of.clone()).await.expect("a row is read"),
-        seqs(store, of).await,
-        store.instances(of.clone()).await.expect("instances are read"),
-        list.expect("keys are read"),
-        store.dead_letters(of.clone()).await.expect("dead letters are read"),
-    )
-}
 
 /// A meeting is created with all that is known of it, and only once.
 pub async fn a_meeting_is_created_once(fixture: Fixture) {
@@ -80,7 +34,7 @@ pub async fn nothing_is_known_of_a_missing_meeting(fixture: Fixture) {
     let store = &*fixture.store;
     create(store, "another").await;
     let missing = meeting("missing");
-    assert_eq!(everything(store, &missing).await, (None, vec![], vec![], vec![], vec![]));
+    assert_eq!(everything(store, &missing).await, Everything::default());
     let value = store.get(missing.clone(), name("minutes"), "key".to_owned()).await;
     assert_eq!(value.expect("a key is read"), None);
     let claimed = store.claim(missing.clone(), 10).await;
@@ -149,18 +103,17 @@ pub async fn a_repeated_commit_is_applied_once(fixture: Fixture) {
         let outcomes = store.commit(&batch).await.expect("a batch is committed");
         assert_eq!(outcomes, [Outcome::Applied, Outcome::Applied]);
     }
-    let (row, seqs, instances, keys, letters) = everything(store, &id).await;
-    assert_eq!(row.map(|row| row.commit), Some(1));
-    assert_eq!((seqs.len(), instances.len(), keys.len(), letters.len()), (1, 1, 1, 1));
+    let stored = everything(store, &id).await;
+    assert_eq!(stored.row.as_ref().map(|row| row.commit), Some(1));
+    assert_eq!(stored.counts(), [1; 5]);
     // What counts is the first: whatever else comes under the same number is not written.
     let mut changed = full_commit(&id, 1, 1);
-    changed.packets = vec![packet(&id, 50)];
+    changed.packets = vec![numbered(packet(&id, 50), PRODUCER, 50)];
     changed.keys[0].value = None;
     changed.instances[0].cursor = Seq(50);
     changed.dead_letters[0].tries = 50;
     assert_eq!(commit_one(store, changed).await, Outcome::Applied);
-    let (_, seqs, instances, keys, letters) = everything(store, &id).await;
-    assert_eq!((seqs, instances[0].cursor, keys.len(), letters[0].tries), (vec![1], Seq(1), 1, 3));
+    assert_eq!(everything(store, &id).await, stored);
     // Half of a batch may be new: a writer that was cut off sends the old with the new.
     let outcomes = store.commit(&[full_commit(&id, 1, 1), full_commit(&other, 1, 2)]).await;
     assert_eq!(outcomes.expect("a batch is committed"), [Outcome::Applied, Outcome::Applied]);
@@ -195,7 +148,7 @@ pub async fn a_commit_out_of_order_is_refused(fixture: Fixture) {
     let before = everything(store, &id).await;
     for number in [1, 2, 5, 6, 1_000] {
         let mut commit = full_commit(&id, 1, number);
-        commit.packets = vec![packet(&id, 99)];
+        commit.packets = vec![numbered(packet(&id, 99), PRODUCER, 99)];
         commit.keys[0].value = None;
         assert_eq!(commit_one(store, commit).await, Outcome::OutOfOrder { stored: 3 });
         assert_eq!(everything(store, &id).await, before, "commit {number}");
@@ -207,7 +160,7 @@ pub async fn a_commit_for_a_missing_meeting_is_fenced(fixture: Fixture) {
     let store = &*fixture.store;
     let missing = meeting("missing");
     assert_eq!(commit_one(store, full_commit(&missing, 1, 1)).await, Outcome::Fenced);
-    assert_eq!(everything(store, &missing).await, (None, vec![], vec![], vec![], vec![]));
+    assert_eq!(everything(store, &missing).await, Everything::default());
     assert_eq!(store.meetings().await.expect("meetings are listed"), Vec::<MeetingId>::new());
 }
 
@@ -236,15 +189,14 @@ pub async fn a_batch_leaves_fenced_meetings_out(fixture: Fixture) {
         assert_eq!(outcomes, expected);
     }
     for id in ["a", "b", "c"] {
-        let (row, seqs, instances, keys, letters) = everything(store, &meeting(id)).await;
-        let row = row.expect("the meeting is there");
+        let stored = everything(store, &meeting(id)).await;
+        assert_eq!((stored.counts(), &stored.seqs[..]), ([1; 5], &[1][..]), "{id}");
+        let row = stored.row.expect("the meeting is there");
         assert_eq!((row.commit, row.reserved, row.status), (1, Seq(500), MeetingStatus::Ending), "{id}");
-        assert_eq!(seqs, [1], "{id}");
-        assert_eq!((instances.len(), keys.len(), letters.len()), (1, 1, 1), "{id}");
     }
     assert_eq!(everything(store, &meeting("claimed")).await, claimed);
     assert_eq!(everything(store, &meeting("behind")).await, behind);
-    assert_eq!(everything(store, &meeting("missing")).await, (None, vec![], vec![], vec![], vec![]));
+    assert_eq!(everything(store, &meeting("missing")).await, Everything::default());
 }
 
 /// A group commit of many meetings with many packets.
@@ -260,7 +212,7 @@ pub async fn a_big_batch_is_applied(fixture: Fixture) {
         .iter()
         .map(|id| {
             let mut commit = full_commit(id, 1, 1);
-            commit.packets = (1..=PACKETS).map(|seq| packet(id, seq)).collect();
+            commit.packets = (1..=PACKETS).map(|seq| numbered(packet(id, seq), PRODUCER, seq)).collect();
             commit
         })
         .collect();
@@ -268,6 +220,7 @@ pub async fn a_big_batch_is_applied(fixture: Fixture) {
     assert_eq!(outcomes, vec![Outcome::Applied; MEETINGS]);
     for id in &ids {
         assert_eq!(seqs(store, id).await, (1..=PACKETS).collect::<Vec<_>>());
+        assert_eq!(marks(store, id).await, [mark(PRODUCER, PACKETS, PACKETS)]);
     }
 }
 
@@ -399,6 +352,11 @@ pub async fn a_lasting_store_keeps_everything(fixture: Fixture) {
     }
     let store = reopen().await;
     let packets = store.packets(ids[1].clone(), PacketQuery::default()).await.expect("packets are read");
-    assert_eq!(packets, (1..=5).map(|seq| packet(&ids[1], seq)).collect::<Vec<_>>());
+    let written = (1..=5).map(|seq| numbered(packet(&ids[1], seq), PRODUCER, seq));
+    assert_eq!(packets, written.collect::<Vec<_>>());
+    for number in 1..=5 {
+        let found = store.numbered(ids[1].clone(), PRODUCER.into(), number).await;
+        assert_eq!(found.expect("a number is looked up"), Some(Seq(number)));
+    }
     store.close().await.expect("a store is closed");
 }

@@ -1,0 +1,176 @@
+//! How a new owner goes on with a log: from what the store holds of it.
+//!
+//! What an owner issues is committed as a prefix, so what is stored is a meeting as it once was: every cursor, state and
+//! output fits every other. The new owner takes it from there: who takes part and who is leaving is read off the meeting's own
+//! packets, how far each has come off its row, and each reads on from its cursor. What the log's own packets say counts where
+//! a row or the meeting's status lags behind them, since these are items of their own in the queue.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{Instance, Item, Limits, MeetingLog, Subscription, Unit};
+use crate::{
+    DataPacket, Name, Seq,
+    meeting::Lifecycle,
+    plugin::StateRef,
+    store::{InstanceRecord, InstanceStatus, MeetingRecord, MeetingStatus},
+};
+
+/// What the store holds of a meeting.
+#[derive(Debug, Clone)]
+pub struct Stored {
+    /// The meeting's row, as the claim left it.
+    pub record: MeetingRecord,
+    /// The last packet that is stored, if there is one.
+    pub last: Option<Arc<DataPacket>>,
+    /// The meeting's own packets, of source [`Lifecycle::SOURCE`], in order.
+    pub lifecycle: Vec<Arc<DataPacket>>,
+    /// The instances' rows.
+    pub instances: Vec<InstanceRecord>,
+}
+
+/// An instance that was part of the meeting.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Member {
+    /// The instance.
+    pub name: Name,
+    /// Its status: what it still has to do.
+    pub status: InstanceStatus,
+    /// Its state as JSON, if it ever had one that was stored.
+    pub state: Option<Arc<str>>,
+    cursor: Seq,
+    joined: Seq,
+    leaving: Option<Seq>,
+    has_row: bool,
+}
+
+/// What the meeting's own packets say.
+#[derive(Default)]
+struct Course {
+    start: Option<Seq>,
+    /// In the order in which they first came; each with its last coming and going.
+    members: Vec<(Name, Seq, Option<Seq>)>,
+    ending: Option<Arc<DataPacket>>,
+    has_ended: bool,
+}
+
+impl Course {
+    fn read(lifecycle: &[Arc<DataPacket>]) -> Self {
+        let mut course = Self::default();
+        for packet in lifecycle {
+            match Lifecycle::from_payload(&packet.payload) {
+                Some(Lifecycle::Start { instances }) => {
+                    course.start.get_or_insert(packet.seq);
+                    for instance in instances {
+                        course.comes(instance, packet.seq);
+                    }
+                }
+                Some(Lifecycle::Join { instance }) => course.comes(instance, packet.seq),
+                Some(Lifecycle::Leave { instance }) => {
+                    let member = course.members.iter_mut().find(|(name, ..)| *name == instance);
+                    if let Some((_, _, leaving)) = member {
+                        *leaving = Some(packet.seq);
+                    }
+                }
+                Some(Lifecycle::Ending) => course.ending = Some(packet.clone()),
+                Some(Lifecycle::Ended) => course.has_ended = true,
+                None => {}
+            }
+        }
+        course
+    }
+
+    fn comes(&mut self, instance: Name, seq: Seq) {
+        match self.members.iter_mut().find(|(name, ..)| *name == instance) {
+            Some((_, joined, leaving)) => (*joined, *leaving) = (seq, None),
+            None => self.members.push((instance, seq, None)),
+        }
+    }
+}
+
+impl Stored {
+    /// Whether the meeting's first packet is stored. If not, nothing of the meeting is, and it is to be started.
+    pub fn is_started(&self) -> bool {
+        Course::read(&self.lifecycle).start.is_some()
+    }
+
+    /// The last seq that is stored; [`Seq::ZERO`] if there is none.
+    pub fn last_seq(&self) -> Seq {
+        self.last.as_ref().map_or(Seq::ZERO, |packet| packet.seq)
+    }
+
+    /// How far the meeting has come, by its own packets.
+    pub fn status(&self) -> MeetingStatus {
+        let course = Course::read(&self.lifecycle);
+        if course.has_ended {
+            MeetingStatus::Ended
+        } else if course.ending.is_some() {
+            MeetingStatus::Ending
+        } else {
+            MeetingStatus::Running
+        }
+    }
+
+    /// The instances that were ever part of the meeting, in the order in which they came.
+    pub fn members(&self) -> Vec<Member> {
+        let rows: BTreeMap<&Name, &InstanceRecord> =
+            self.instances.iter().map(|row| (&row.instance, row)).collect();
+        let member = |(name, joined, leaving): (Name, Seq, Option<Seq>)| match rows.get(&name) {
+            Some(row) => Member {
+                status: row.status,
+                state: row.state.clone(),
+                cursor: row.cursor,
+                joined: row.joined,
+                leaving: leaving.filter(|_| row.status == InstanceStatus::Active),
+                has_row: true,
+                name,
+            },
+            None => Member {
+                status: InstanceStatus::Active,
+                state: None,
+                cursor: joined.previous(),
+                joined,
+                leaving,
+                has_row: false,
+                name,
+            },
+        };
+        Course::read(&self.lifecycle).members.into_iter().map(member).collect()
+    }
+}
+
+impl MeetingLog {
+    /// The log of a meeting that was claimed, as its last owner's commits left it. `opened` are its
+    /// [`members`](Stored::members), in their order, each with what it takes here and the state to go on from.
+    ///
+    /// # Panics
+    /// If the meeting was never [started](Stored::is_started).
+    pub fn recover(
+        stored: &Stored,
+        limits: Limits,
+        opened: impl IntoIterator<Item = (Member, Subscription, StateRef)>,
+    ) -> Self {
+        let course = Course::read(&stored.lifecycle);
+        let mut log = Self::new(&stored.record, stored.last_seq(), limits);
+        log.start = course.start.expect("invariant: what was never started cannot go on");
+        for (member, subscription, state) in opened {
+            let sources = subscription.sources.iter().map(|name| log.source(name)).collect();
+            let output = log.source(&member.name);
+            let slot = super::Slot(log.instances.len());
+            let mut instance =
+                Instance::new(member.name, sources, output, member.cursor, member.joined, state);
+            instance.status = member.status;
+            instance.leaving = member.leaving;
+            if !member.has_row {
+                log.queue.push(Item::Unit(Unit::row(slot, &instance)));
+            }
+            log.instances.push(instance);
+        }
+        log.ending = course.ending;
+        log.status = stored.status();
+        if log.status != stored.record.status {
+            log.queue.push(Item::Status(log.status));
+        }
+        log
+    }
+}

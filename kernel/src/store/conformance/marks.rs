@@ -1,0 +1,231 @@
+//! Numbered packets: how far their producers have come, and where each number is.
+
+use std::collections::BTreeMap;
+
+use super::{
+    Fixture, Numbers, ODD_IDS, PRODUCER, commit, commit_one, create, mark, marks, meeting, numbered, packet,
+};
+use crate::{
+    MeetingId, Seq,
+    store::{Commit, Mark, Outcome, Store},
+};
+
+async fn look_up(store: &dyn Store, of: &MeetingId, producer: &str, number: u64) -> Option<u64> {
+    let found = store.numbered(of.clone(), producer.into(), number).await;
+    found.expect("a number is looked up").map(|seq| seq.0)
+}
+
+/// A commit of packets of [`PRODUCER`], each as (number, seq).
+fn of_producer(of: &MeetingId, epoch: u64, number: u64, packets: &[(u64, u64)]) -> Commit {
+    let mut part = commit(of, epoch, number);
+    let packets = packets.iter().map(|&(number, seq)| numbered(packet(of, seq), PRODUCER, number));
+    part.packets = packets.collect();
+    part
+}
+
+/// Producers whose identifiers a store might take for one another, beside the odd ones.
+const ALIKE: [&str; 7] = ["p", "P", "p ", "p!", "p0", "pp", "p\0"];
+
+/// Whatever producers' packets are mixed into whatever commits, each producer's mark is its newest number, and each
+/// number is where its packet is.
+pub async fn producers_come_as_far_as_their_packets(fixture: Fixture) {
+    const COMMITS: u64 = 40;
+    let store = &*fixture.store;
+    let mut random = Numbers::new(0xa5c);
+    create(store, "m").await;
+    let id = meeting("m");
+    let producers: Vec<&str> = ODD_IDS.into_iter().chain(ALIKE).chain([PRODUCER]).collect();
+    // By producer: the seqs of its packets, in the order of their numbers.
+    let mut places: BTreeMap<&str, Vec<u64>> = BTreeMap::new();
+    let mut seq = 0;
+    for number in 1..=COMMITS {
+        let mut part = commit(&id, 1, number);
+        part.packets.clear();
+        for _ in 0..random.below(12) {
+            seq += 1 + random.below(3);
+            let mut packet = packet(&id, seq);
+            // Some were not numbered: outputs, lifecycle, publishers that don't care.
+            if random.below(4) > 0 {
+                let which = usize::try_from(random.below(producers.len() as u64));
+                let producer = producers[which.expect("invariant: below their count")];
+                let seqs = places.entry(producer).or_default();
+                seqs.push(seq);
+                packet = numbered(packet, producer, seqs.len() as u64);
+            }
+            part.packets.push(packet);
+        }
+        assert_eq!(commit_one(store, part).await, Outcome::Applied);
+        let expected: Vec<Mark> = places
+            .iter()
+            .map(|(producer, seqs)| mark(producer, seqs.len() as u64, seqs[seqs.len() - 1]))
+            .collect();
+        assert_eq!(marks(store, &id).await, expected, "after commit {number}");
+    }
+    assert_eq!(places.len(), producers.len(), "each producer had its turn");
+    for (producer, seqs) in &places {
+        for (number, place) in (1..).zip(seqs) {
+            assert_eq!(look_up(store, &id, producer, number).await, Some(*place), "{producer:?} {number}");
+        }
+        let last = seqs.len() as u64;
+        for missing in [0, last + 1, last + 1_000, i64::MAX as u64, u64::MAX] {
+            assert_eq!(look_up(store, &id, producer, missing).await, None, "{producer:?} {missing}");
+        }
+    }
+    for nobody in ["", "nobody", "p\0\0", "plai", "plain "] {
+        assert_eq!(look_up(store, &id, nobody, 1).await, None, "{nobody:?}");
+    }
+}
+
+/// Numbers are found whether they came all at once or one by one, beside one another or with others between.
+pub async fn long_runs_of_numbers_are_looked_up(fixture: Fixture) {
+    const MANY: u64 = 1_200;
+    const LAST: u64 = 1_400;
+    let store = &*fixture.store;
+    create(store, "m").await;
+    let id = meeting("m");
+    // All at once, as a recording comes, the seqs of every third left out; then one by one, then two by two.
+    let mut commits: Vec<Vec<(u64, u64)>> =
+        vec![(1..=MANY).map(|number| (number, number + number / 2)).collect()];
+    commits.extend((MANY + 1..=MANY + 140).map(|number| vec![(number, 2 * number)]));
+    commits.extend(
+        (MANY + 141..LAST).step_by(2).map(|number| vec![(number, 2 * number), (number + 1, 2 * number + 9)]),
+    );
+    for (number, packets) in (1..).zip(&commits) {
+        assert_eq!(commit_one(store, of_producer(&id, 1, number, packets)).await, Outcome::Applied);
+        let (newest, seq) = packets[packets.len() - 1];
+        assert_eq!(marks(store, &id).await, [mark(PRODUCER, newest, seq)], "after commit {number}");
+    }
+    let places: Vec<(u64, u64)> = commits.into_iter().flatten().collect();
+    for &(number, place) in &places {
+        assert_eq!(look_up(store, &id, PRODUCER, number).await, Some(place), "{number}");
+    }
+    assert_eq!(places.len() as u64, LAST);
+    for missing in [0, LAST + 1, LAST + MANY] {
+        assert_eq!(look_up(store, &id, PRODUCER, missing).await, None, "{missing}");
+    }
+}
+
+/// A commit that is sent again, or another under its number, leaves marks and places as they are.
+pub async fn a_repeated_commit_marks_once(fixture: Fixture) {
+    let store = &*fixture.store;
+    create(store, "m").await;
+    let id = meeting("m");
+    let first = of_producer(&id, 1, 1, &[(1, 3), (2, 4)]);
+    for _ in 0..3 {
+        assert_eq!(commit_one(store, first.clone()).await, Outcome::Applied);
+        assert_eq!(marks(store, &id).await, [mark(PRODUCER, 2, 4)]);
+    }
+    let changed = of_producer(&id, 1, 1, &[(1, 13), (2, 14), (3, 15)]);
+    assert_eq!(commit_one(store, changed).await, Outcome::Applied);
+    assert_eq!(marks(store, &id).await, [mark(PRODUCER, 2, 4)]);
+    for (number, place) in [(1, Some(3)), (2, Some(4)), (3, None)] {
+        assert_eq!(look_up(store, &id, PRODUCER, number).await, place, "{number}");
+    }
+}
+
+/// What is fenced or out of order leaves no mark, and those beside it in the batch leave theirs.
+pub async fn a_refused_commit_leaves_no_mark(fixture: Fixture) {
+    let store = &*fixture.store;
+    for id in ["calm", "claimed", "behind"] {
+        create(store, id).await;
+    }
+    let [calm, claimed, behind, missing] = ["calm", "claimed", "behind", "missing"].map(meeting);
+    assert_eq!(commit_one(store, of_producer(&claimed, 1, 1, &[(1, 1)])).await, Outcome::Applied);
+    store.claim(claimed.clone(), 10).await.expect("a meeting that is there is claimed");
+    let batch = [
+        of_producer(&claimed, 1, 2, &[(2, 2)]),
+        of_producer(&missing, 1, 1, &[(1, 1)]),
+        of_producer(&calm, 1, 1, &[(1, 7), (2, 8)]),
+        of_producer(&behind, 1, 5, &[(1, 1)]),
+    ];
+    for _ in 0..2 {
+        let outcomes = store.commit(&batch).await.expect("a batch is committed");
+        let refused = Outcome::OutOfOrder { stored: 0 };
+        assert_eq!(outcomes, [Outcome::Fenced, Outcome::Fenced, Outcome::Applied, refused]);
+    }
+    for (id, newest, places) in [
+        (&claimed, Some((1, 1)), [Some(1), None]),
+        (&missing, None, [None, None]),
+        (&calm, Some((2, 8)), [Some(7), Some(8)]),
+        (&behind, None, [None, None]),
+    ] {
+        let newest: Vec<Mark> = newest.map(|(number, seq)| mark(PRODUCER, number, seq)).into_iter().collect();
+        assert_eq!(marks(store, id).await, newest, "{id}");
+        for (number, place) in (1..).zip(places) {
+            assert_eq!(look_up(store, id, PRODUCER, number).await, place, "{number} of {id}");
+        }
+    }
+}
+
+/// One producer in many meetings, all in one batch: in each it has numbers of its own.
+pub async fn meetings_do_not_share_marks(fixture: Fixture) {
+    let store = &*fixture.store;
+    let ids: Vec<MeetingId> = ODD_IDS.into_iter().chain(["m", "m!", "m0", "mm"]).map(meeting).collect();
+    for id in &ids {
+        create(store, id.as_str()).await;
+    }
+    for number in 1..=2 {
+        let batch: Vec<Commit> = (1..)
+            .zip(&ids)
+            .map(|(index, id)| of_producer(id, 1, number, &[(number, 10 * index + number)]))
+            .collect();
+        let outcomes = store.commit(&batch).await.expect("a batch is committed");
+        assert_eq!(outcomes, vec![Outcome::Applied; ids.len()]);
+    }
+    for (index, id) in (1..).zip(&ids) {
+        assert_eq!(marks(store, id).await, [mark(PRODUCER, 2, 10 * index + 2)], "{id:?}");
+        for (number, place) in [(1, Some(10 * index + 1)), (2, Some(10 * index + 2)), (3, None)] {
+            assert_eq!(look_up(store, id, PRODUCER, number).await, place, "{number} of {id:?}");
+        }
+    }
+}
+
+/// Who claims a meeting finds how far its producers are and goes on from there; what the old owner still sends under
+/// the same numbers is not to be found.
+pub async fn a_new_owner_goes_on_from_the_marks(fixture: Fixture) {
+    let store = &*fixture.store;
+    create(store, "m").await;
+    let id = meeting("m");
+    assert_eq!(commit_one(store, of_producer(&id, 1, 1, &[(1, 1), (2, 2)])).await, Outcome::Applied);
+    let claimed = store.claim(id.clone(), 100).await.expect("a meeting that is there is claimed");
+    assert_eq!((claimed.reserved, marks(store, &id).await), (Seq(200), vec![mark(PRODUCER, 2, 2)]));
+    let late = of_producer(&id, 1, 2, &[(3, 3)]);
+    assert_eq!(commit_one(store, late.clone()).await, Outcome::Fenced);
+    assert_eq!(commit_one(store, of_producer(&id, 2, 2, &[(3, 101), (4, 102)])).await, Outcome::Applied);
+    assert_eq!(commit_one(store, late).await, Outcome::Fenced);
+    assert_eq!(marks(store, &id).await, [mark(PRODUCER, 4, 102)]);
+    for (number, place) in (1..).zip([Some(1), Some(2), Some(101), Some(102), None]) {
+        assert_eq!(look_up(store, &id, PRODUCER, number).await, place, "{number}");
+    }
+}
+
+/// An owner that gives a number out again changes neither how far the producer is nor where that number is. None does;
+/// but if one did, a repeated publish must still find its original.
+pub async fn a_mark_never_goes_back(fixture: Fixture) {
+    let store = &*fixture.store;
+    create(store, "m").await;
+    let id = meeting("m");
+    // What is committed, and the newest then.
+    let steps = [
+        (vec![(1, 1), (2, 2), (3, 3), (4, 4), (5, 5)], (5, 5)),
+        // Some of the middle, the first, the newest, the newest and one more.
+        (vec![(2, 12), (3, 13)], (5, 5)),
+        (vec![(1, 21)], (5, 5)),
+        (vec![(5, 35)], (5, 5)),
+        (vec![(5, 45), (6, 46)], (6, 46)),
+        // Twice in one commit.
+        (vec![(7, 57), (7, 58)], (7, 57)),
+        // Far back.
+        ((8..=300).map(|number| (number, 100 + number)).collect(), (300, 400)),
+        (vec![(1, 501)], (300, 400)),
+        ((1..=150).map(|number| (number, 600 + number)).collect(), (300, 400)),
+    ];
+    for (number, (packets, (newest, seq))) in (1..).zip(steps) {
+        assert_eq!(commit_one(store, of_producer(&id, 1, number, &packets)).await, Outcome::Applied);
+        assert_eq!(marks(store, &id).await, [mark(PRODUCER, newest, seq)], "after commit {number}");
+    }
+    let places = [1, 2, 3, 4, 5, 46, 57].into_iter().chain(108..=400).map(Some).chain([None]);
+    for (number, place) in (1..).zip(places) {
+        assert_eq!(look_up(store, &id, PRODUCER, number).await, place, "{number}");
+    }
+}
