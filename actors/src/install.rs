@@ -109,12 +109,18 @@ impl Manifest {
         Ok(manifest.filter(|manifest| manifest.teammy == nothing.teammy).unwrap_or(nothing))
     }
 
-    /// Writes it in the place of what was there, at once or not at all. Directories are made.
+    /// Writes it in the place of what was there, at once or not at all. Directories are made, a symbolic link is followed, and
+    /// what is no file, such as a device, is left alone.
     ///
     /// # Errors
     /// [`Error::Write`].
     pub fn write(&self, path: &Path) -> Result<(), Error> {
         let write = || {
+            let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+            if fs::metadata(&target).is_ok_and(|there| !there.is_file()) {
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is there, and is not a file"));
+            }
+            let path = target.as_path();
             let directory =
                 path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
             fs::create_dir_all(directory)?;
@@ -265,5 +271,25 @@ mod tests {
         }
         assert!(matches!(Manifest::read(directory.path()), Err(Error::Read { .. })));
         assert!(matches!(Manifest::default().write(directory.path()), Err(Error::Write { .. })));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_is_no_file_stays_what_it_is_and_a_link_stays_a_link() {
+        use std::os::unix::fs::FileTypeExt;
+
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("socket");
+        let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        assert!(matches!(Manifest::default().write(&socket), Err(Error::Write { .. })));
+        assert!(fs::metadata(&socket).unwrap().file_type().is_socket());
+
+        let (file, link) = (directory.path().join("installed.json"), directory.path().join("link"));
+        fs::write(&file, "").unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        Manifest::default().write(&link).unwrap();
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(Manifest::read(&file).unwrap(), Manifest::default());
+        assert_ne!(fs::read_to_string(&file).unwrap(), "");
     }
 }

@@ -81,7 +81,7 @@ impl LlmRef {
 
 impl LlmProvider for LlmRef {
     async fn complete(&self, request: LlmRequest) -> Answer {
-        let gone = || LlmError::Failed("the node is shutting down".to_owned());
+        let gone = || LlmError::Failed("the node answers no questions any more".to_owned());
         let (reply, answer) = oneshot::channel();
         self.0.cast(Message::Ask { request, reply }).map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?

@@ -28,7 +28,7 @@ pub use handle::{MeetingRef, Receipt};
 pub use readers::Packets;
 pub use stats::{InstanceStats, MeetingStats};
 
-pub(crate) use actor::{Args, MeetingActor};
+pub(crate) use actor::{Args, MeetingActor, Origin};
 pub(crate) use handle::Shared;
 pub(crate) use restarts::{Policy as RestartPolicy, doubled};
 pub(crate) use stats::Recorder;

@@ -9,7 +9,7 @@ mod error;
 mod settings;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     fmt,
     sync::Arc,
     time::Duration,
@@ -18,10 +18,11 @@ use std::{
 use parking_lot::Mutex;
 use ractor::{Actor, ActorRef};
 use teammy_kernel::{
-    Llm, MeetingId, MeetingMetadata, Name, Seq, SharedLlm, ShutdownCx, Store, chain,
+    Lifecycle, Llm, MeetingId, MeetingMetadata, Name, Seq, SharedLlm, ShutdownCx, Store, chain,
     graph::{Graph, Instance},
-    log::Sequencer,
+    log::{Sequencer, Stored},
     plugin::StartedPlugin,
+    store::{self, InstanceStatus, Mark, MeetingRecord, MeetingStatus, PacketQuery, Take},
 };
 use tokio::{
     runtime::{Handle, Runtime},
@@ -64,6 +65,8 @@ pub(crate) type Meetings = Arc<Mutex<HashMap<MeetingId, MeetingRef>>>;
 pub struct Node {
     resources: Arc<Resources>,
     meetings: Meetings,
+    /// The meetings that are on their way to the list.
+    resuming: Mutex<HashSet<MeetingId>>,
     actor: ActorRef<actor::Message>,
     /// The plugins' runtime, if it is this node's own.
     runtime: Option<Runtime>,
@@ -85,6 +88,41 @@ impl Drop for Node {
             runtime.shutdown_background();
         }
     }
+}
+
+/// A meeting that is being resumed: a second claim by the same node would only fence the first.
+struct Resuming<'a>(&'a Node, &'a MeetingId);
+
+impl<'a> Resuming<'a> {
+    fn new(node: &'a Node, id: &'a MeetingId) -> Result<Self, Error> {
+        let is_first = node.resuming.lock().insert(id.clone());
+        if !is_first {
+            return Err(Error::Running(id.clone()));
+        }
+        let resuming = Self(node, id);
+        if node.meetings.lock().contains_key(id) { Err(Error::Running(id.clone())) } else { Ok(resuming) }
+    }
+}
+
+impl Drop for Resuming<'_> {
+    fn drop(&mut self) {
+        self.0.resuming.lock().remove(self.1);
+    }
+}
+
+/// What a store holds of a meeting.
+async fn stored(store: &dyn Store, record: MeetingRecord) -> Result<Stored, Error> {
+    let id = record.metadata.id.clone();
+    let lifecycle = Name::new(Lifecycle::SOURCE).expect("invariant: a well-formed name");
+    let lifecycle = PacketQuery::default().sources(vec![lifecycle]);
+    let last = PacketQuery::default().take(Take::Last(1));
+    let (instances, lifecycle, last) = futures::try_join!(
+        store.instances(id.clone()),
+        store.packets(id.clone(), lifecycle),
+        store.packets(id, last),
+    )
+    .map_err(Error::Store)?;
+    Ok(Stored { record, last: last.into_iter().last(), lifecycle, instances })
 }
 
 impl Node {
@@ -147,30 +185,91 @@ impl Node {
                 names.push(instance.name.clone());
             }
         }
-        let id = metadata.id.clone();
         let reserve = Seq(Sequencer::BLOCK);
         let created = self.resources.store.create(metadata, reserve).await;
         let record = created.map_err(|error| match error {
-            teammy_kernel::store::Error::Exists(id) => Error::MeetingExists(id),
+            store::Error::Exists(id) => Error::MeetingExists(id),
             error => Error::Store(error),
         })?;
+        self.run(meeting::Origin::New { record, instances: names }, Vec::new()).await
+    }
+
+    /// Goes on with a meeting that is in the store: after a crash, a shutdown, or on another node. This node is its owner
+    /// from here on, and whoever owned it is fenced off: what they have not stored is lost, and they stop. Each
+    /// instance reads on from where its stored work ends, with the state it had; what was stored is not done again. A
+    /// meeting whose first commit never came starts without instances.
+    ///
+    /// # Errors
+    /// [`Error::NoMeeting`], [`Error::Running`], [`Error::Ended`], [`Error::MissingInstance`], [`Error::NeedsLlm`]: the
+    /// meeting is left as it was. [`Error::Store`], [`Error::Spawn`].
+    ///
+    /// # Cancel safety
+    /// A dropped call may have taken the meeting from its owner, though nobody runs it; it can be called again.
+    pub async fn resume_meeting(&self, id: &MeetingId) -> Result<MeetingRef, Error> {
+        let store = &self.resources.store;
+        let _resuming = Resuming::new(self, id)?;
+        let Some(record) = store.meeting(id.clone()).await.map_err(Error::Store)? else {
+            return Err(Error::NoMeeting(id.clone()));
+        };
+        // Before it is claimed, so that one that cannot go on here stays with its owner.
+        self.can_go_on(&stored(&**store, record).await?)?;
+        let claimed = store.claim(id.clone(), Sequencer::BLOCK).await;
+        let record = claimed.map_err(|error| match error {
+            store::Error::NotFound(id) => Error::NoMeeting(id),
+            error => Error::Store(error),
+        })?;
+        // Read again: until the claim its owner may have stored more.
+        let stored = stored(&**store, record).await?;
+        self.can_go_on(&stored)?;
+        let marks = store.marks(id.clone()).await.map_err(Error::Store)?;
+        let origin = if stored.is_started() {
+            meeting::Origin::Stored(stored)
+        } else {
+            meeting::Origin::New { record: stored.record, instances: Vec::new() }
+        };
+        self.run(origin, marks).await
+    }
+
+    fn can_go_on(&self, stored: &Stored) -> Result<(), Error> {
+        let meeting = &stored.record.metadata.id;
+        if stored.status() == MeetingStatus::Ended {
+            return Err(Error::Ended(meeting.clone()));
+        }
+        for member in stored.members() {
+            if member.status != InstanceStatus::Active {
+                continue;
+            }
+            let Some(instance) = self.resources.graph.instance(member.name.as_str()) else {
+                return Err(Error::MissingInstance { meeting: meeting.clone(), instance: member.name });
+            };
+            if instance.factory.needs_llm() && !self.resources.llm.is_configured() {
+                return Err(Error::NeedsLlm(member.name));
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs a meeting that this node owns, with how far its producers have come.
+    async fn run(&self, origin: meeting::Origin, marks: Vec<Mark>) -> Result<MeetingRef, Error> {
         let settings = &self.resources.settings;
-        let sequencer = Sequencer::new(Seq(1), record.reserved);
+        let (record, last) = match &origin {
+            meeting::Origin::New { record, .. } => (record, Seq::ZERO),
+            meeting::Origin::Stored(stored) => (&stored.record, stored.last_seq()),
+        };
+        let id = record.metadata.id.clone();
+        // What earlier owners may have given out is below what they had reserved.
+        let taken = Seq(record.reserved.0.saturating_sub(Sequencer::BLOCK));
+        let sequencer = Sequencer::new(taken.max(last).next(), record.reserved);
         let (packet, backlog) = (settings.packet_bytes, settings.backlog_bytes);
-        let store = self.resources.store.clone();
+        let (graph, store) = (self.resources.graph.clone(), self.resources.store.clone());
         let shared = Arc::new(Shared {
             metadata: Arc::new(record.metadata.clone()),
             graph: graph.clone(),
-            door: Door::new(id.clone(), graph.clone(), sequencer, packet, backlog),
-            published: Arc::new(Published::new(id.clone(), store, settings.recent_bytes)),
+            door: Door::new(id.clone(), graph, sequencer, packet, backlog, marks),
+            published: Arc::new(Published::new(id.clone(), store, last, settings.recent_bytes)),
             recorders: Mutex::default(),
         });
-        let args = meeting::Args {
-            shared: shared.clone(),
-            resources: self.resources.clone(),
-            record,
-            instances: names,
-        };
+        let args = meeting::Args { shared: shared.clone(), resources: self.resources.clone(), origin };
         let spawned = MeetingActor::spawn_linked(None, MeetingActor, args, self.actor.get_cell()).await;
         let (actor, _) =
             spawned.map_err(|error| Error::Spawn { meeting: id.clone(), cause: error.to_string() })?;

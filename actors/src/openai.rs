@@ -1,17 +1,18 @@
 //! Language models behind OpenAI's chat completions API, which most servers of models speak.
 //!
-//! This module is the only one that names `async-openai` and the HTTP client under it. Three habits of that crate are kept
-//! out: it reads `OPENAI_…` variables where nobody looks for them ([`Access`] says everything itself), it asks again by itself
-//! when a server is busy (the runtime decides that), and it logs answers that it cannot read, which are somebody's words
-//! ([`http::Transport`] hands it only what can be read).
+//! This module is the only one that names `async-openai` and the HTTP client under it. Some habits of theirs are kept out: they
+//! read `OPENAI_…` and proxy variables where nobody looks for them ([`Access`] says everything itself), they ask again by
+//! themselves when a server is busy (the runtime decides that), and they log answers that they cannot read, which are
+//! somebody's words ([`transport`] hands on only what can be read). Of the environment they see only what TLS reads to find the
+//! machine's certificate authorities, `SSL_CERT_FILE` and `SSL_CERT_DIR`.
 
 mod error;
-mod http;
+mod transport;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use ::http::HeaderMap;
 use async_openai::{Client, config};
+use http::{HeaderMap, HeaderValue, header};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use teammy_config::{ApiKey, Llm};
@@ -32,34 +33,41 @@ struct Endpoint {
     client: Client<Access>,
     /// What its server is told beside the question.
     extra: serde_json::Map<String, serde_json::Value>,
-    /// The variable that would hold the API key, where it is not set.
-    keyless: Option<String>,
+    /// Why it cannot be asked.
+    unusable: Option<Unusable>,
+}
+
+#[derive(Debug, Clone)]
+enum Unusable {
+    /// The variable that would hold the API key is not set.
+    Keyless(String),
+    /// The API key cannot be sent.
+    Key,
 }
 
 impl OpenAi {
     /// Clients of the configured models; `None` if there are none. Nobody is called yet.
     ///
     /// # Errors
-    /// [`Error::Key`] for an API key that cannot be sent, [`Error::Client`] if there can be no HTTP client.
+    /// [`Error::Client`] if there can be no HTTP client.
     pub(crate) fn new(config: &Llm) -> Result<Option<Self>, Error> {
         let (Some(default), Some(fast)) = (&config.default, &config.fast) else { return Ok(None) };
-        let transport = http::Transport::new()?;
+        let transport = transport::Transport::new()?;
         let mut endpoints = BTreeMap::new();
         for model in &config.models {
-            let (key, keyless) = match &model.api_key {
-                ApiKey::Set(key) => (Some(key.clone()), None),
-                ApiKey::Unset { variable } => (None, Some(variable.clone())),
-                ApiKey::None => (None, None),
+            let mut access = Access::new(model.base_url.to_string());
+            let unusable = match &model.api_key {
+                ApiKey::None => None,
+                ApiKey::Unset { variable } => Some(Unusable::Keyless(variable.clone())),
+                ApiKey::Set(key) => access.let_in_by(key).err(),
             };
-            let access = Access::new(model.base_url.to_string(), key)
-                .ok_or_else(|| Error::Key { model: model.name.clone() })?;
             let client = Client::build(transport.client(), access).with_http_service(transport.clone());
             let endpoint = Endpoint {
                 name: model.name.clone(),
                 model: model.model.clone(),
                 client,
                 extra: model.extra_body.clone(),
-                keyless,
+                unusable,
             };
             endpoints.insert(model.name.as_str(), Arc::new(endpoint));
         }
@@ -70,14 +78,9 @@ impl OpenAi {
     /// What is missing for the models to be asked.
     ///
     /// # Errors
-    /// [`Error::Keyless`].
+    /// [`Error::Keyless`] and [`Error::Key`].
     pub(crate) fn ready(&self) -> Result<(), Error> {
-        for endpoint in [&self.default, &self.fast] {
-            if let Some(variable) = &endpoint.keyless {
-                return Err(Error::Keyless { model: endpoint.name.clone(), variable: variable.clone() });
-            }
-        }
-        Ok(())
+        [&self.default, &self.fast].into_iter().try_for_each(|endpoint| endpoint.ready())
     }
 }
 
@@ -92,11 +95,17 @@ impl LlmProvider for OpenAi {
 }
 
 impl Endpoint {
-    async fn complete(&self, request: &LlmRequest) -> Result<LlmResponse, LlmError> {
-        if let Some(variable) = &self.keyless {
-            let keyless = Error::Keyless { model: self.name.clone(), variable: variable.clone() };
-            return Err(LlmError::Failed(keyless.to_string()));
+    fn ready(&self) -> Result<(), Error> {
+        let model = self.name.clone();
+        match &self.unusable {
+            None => Ok(()),
+            Some(Unusable::Keyless(variable)) => Err(Error::Keyless { model, variable: variable.clone() }),
+            Some(Unusable::Key) => Err(Error::Key { model }),
         }
+    }
+
+    async fn complete(&self, request: &LlmRequest) -> Result<LlmResponse, LlmError> {
+        self.ready().map_err(|error| LlmError::Failed(error.to_string()))?;
         // A field that stood there twice would mean what each server makes of it.
         let temperature = (!self.extra.contains_key("temperature")).then_some(request.temperature);
         let body = Body { model: &self.model, messages: &request.messages, temperature, extra: &self.extra };
@@ -104,19 +113,12 @@ impl Endpoint {
         let completion: Completion = sent.map_err(|error| self.labelled(error::classify(&error)))?;
         completion.into_response().map_err(|error| self.labelled(error))
     }
-}
 
-impl Endpoint {
-    /// Says which model it was, and takes the key out: some servers repeat what they did not accept.
+    /// Says which model it was.
     fn labelled(&self, error: LlmError) -> LlmError {
-        let key = self.client.config().key.expose_secret();
-        let labelled = |problem: String| {
-            let problem = if key.is_empty() { problem } else { problem.replace(key, "********") };
-            format!("{}: {problem}", self.name)
-        };
         match error {
-            LlmError::Failed(problem) => LlmError::Failed(labelled(problem)),
-            LlmError::Refused(problem) => LlmError::Refused(labelled(problem)),
+            LlmError::Failed(problem) => LlmError::Failed(format!("{}: {problem}", self.name)),
+            LlmError::Refused(problem) => LlmError::Refused(format!("{}: {problem}", self.name)),
             error => error,
         }
     }
@@ -195,15 +197,19 @@ struct Access {
 }
 
 impl Access {
-    /// `None` if the key has characters that no header can carry.
-    fn new(base_url: String, key: Option<SecretString>) -> Option<Self> {
-        let mut headers = HeaderMap::new();
-        if let Some(key) = &key {
-            let mut value = ::http::HeaderValue::from_str(&format!("Bearer {}", key.expose_secret())).ok()?;
-            value.set_sensitive(true);
-            headers.insert(::http::header::AUTHORIZATION, value);
-        }
-        Some(Self { base_url, headers, key: key.unwrap_or_default() })
+    /// A server that lets everybody in.
+    fn new(base_url: String) -> Self {
+        Self { base_url, headers: HeaderMap::new(), key: SecretString::default() }
+    }
+
+    /// It wants this key.
+    fn let_in_by(&mut self, key: &SecretString) -> Result<(), Unusable> {
+        let value = HeaderValue::from_str(&format!("Bearer {}", key.expose_secret()));
+        let mut value = value.map_err(|_| Unusable::Key)?;
+        value.set_sensitive(true);
+        self.headers.insert(header::AUTHORIZATION, value);
+        self.key = key.clone();
+        Ok(())
     }
 }
 

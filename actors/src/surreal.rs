@@ -7,6 +7,8 @@
 //! |---|---|
 //! | `meeting:[id]` | `epoch`, `commit`, `reserved`, `status`, `metadata` (an object) |
 //! | `packet:[meeting, seq]` | `source`, `timestamp`, `received_at`, `form` (`bytes`, `text` or `json`), `payload` (bytes or a string); where there are any: `participant`, `producer` (`id`, `number`), `causes` |
+//! | `numbered:[meeting, producer, last]` | `seqs` of a run of up to 64 of a producer's packets, whose numbers end with `last` |
+//! | `mark:[meeting, producer]` | a `number` of the producer's and its `seq`, at most 63 behind its newest |
 //! | `state:[meeting, instance]` | `cursor`, `joined`, `status`, and the `state` as JSON text once there is one |
 //! | `kv:[meeting, instance, key]` | `value`, as JSON text |
 //! | `dead_letter:[meeting, instance, seq]` | `source`, `tries`, `error`, `at` |
@@ -15,10 +17,11 @@
 //! JSON stays text, as everywhere: SurrealDB's numbers are not JSON's. By hand one reads it with a function, for example
 //! `SELECT timestamp, participant, encoding::json::decode(payload) AS said FROM packet:['Bed015', 1]..['Bed015', 100]
 //! WHERE source = 'transcription'`. Tables are schemaless: this module is their only writer, and checking each column
-//! again would cost each commit.
+//! again would cost each commit. Why numbered packets are kept as they are says module `numbers`.
 //!
 //! # Invariants
-//! - Nothing that comes from outside is ever written into a query's text; it is bound. The texts are constants.
+//! - Nothing that comes from outside is ever written into a query's text; it is bound. The texts are constants, or put
+//!   together from some.
 //! - A commit is one transaction, and it **writes** the row of each meeting that it applies. SurrealDB's transactions
 //!   are snapshot-isolated: two that write the same row conflict, one that only reads it sees nothing. So a claim and a
 //!   commit of the same meeting can't both go through on the same snapshot, which is what fencing rests on.
@@ -29,6 +32,7 @@
 mod commit;
 mod error;
 mod link;
+mod numbers;
 mod packets;
 mod rows;
 
@@ -42,7 +46,9 @@ use surrealdb::{
 };
 use teammy_kernel::{
     DataPacket, MeetingId, MeetingMetadata, Name, Seq, Store,
-    store::{self, Commit, DeadLetter, InstanceRecord, MeetingRecord, Outcome, PacketQuery, StoreFuture},
+    store::{
+        self, Commit, DeadLetter, InstanceRecord, Mark, MeetingRecord, Outcome, PacketQuery, StoreFuture,
+    },
 };
 use tokio::time::Duration;
 
@@ -54,8 +60,12 @@ use self::{
 
 pub use error::OpenError;
 
-/// The schema that this module reads and writes; a database says in `teammy:schema` which one it holds.
-const SCHEMA: i64 = 1;
+/// The schema that this module reads and writes; a database says in `teammy:schema` which one it holds. An older one is
+/// brought up to it when it is opened.
+///
+/// - 1: the first.
+/// - 2: `numbered` and `mark`. They start empty, since who wrote version 1 let nobody number packets.
+const SCHEMA: i64 = 2;
 
 /// How to open a store.
 #[derive(Clone)]
@@ -138,16 +148,18 @@ pub async fn open(options: Options) -> Result<SurrealStore, OpenError> {
 
 /// Checks the schema's version and defines what is missing.
 async fn prepare(link: &Link, url: &str) -> Result<(), OpenError> {
-    const READ_VERSION: &str =
-        "DEFINE TABLE IF NOT EXISTS teammy SCHEMALESS; SELECT VALUE version FROM teammy:schema";
-    const DEFINE: &str = "BEGIN;
+    const READ_VERSION: &Text =
+        &["DEFINE TABLE IF NOT EXISTS teammy SCHEMALESS; SELECT VALUE version FROM teammy:schema"];
+    const DEFINE: &Text = &["BEGIN;
         DEFINE TABLE IF NOT EXISTS meeting SCHEMALESS;
         DEFINE TABLE IF NOT EXISTS packet SCHEMALESS;
+        DEFINE TABLE IF NOT EXISTS numbered SCHEMALESS;
+        DEFINE TABLE IF NOT EXISTS mark SCHEMALESS;
         DEFINE TABLE IF NOT EXISTS state SCHEMALESS;
         DEFINE TABLE IF NOT EXISTS kv SCHEMALESS;
         DEFINE TABLE IF NOT EXISTS dead_letter SCHEMALESS;
         UPSERT teammy:schema SET version = $version RETURN NONE;
-        COMMIT";
+        COMMIT"];
     let failed = |error: AttemptError| OpenError::Failed {
         url: url.to_owned(),
         cause: match error {
@@ -190,10 +202,13 @@ impl fmt::Debug for SurrealStore {
     }
 }
 
-const CREATE: &str = "CREATE $id CONTENT $row RETURN NONE";
-const CLAIM: &str = "UPDATE $id SET epoch += 1, reserved += $reserve RETURN AFTER";
-const READ: &str = "SELECT * FROM $id";
-const READ_MEETINGS: &str = "SELECT id FROM meeting";
+/// A query's text, in pieces that are constants.
+type Text = [&'static str];
+
+const CREATE: &Text = &["CREATE $id CONTENT $row RETURN NONE"];
+const CLAIM: &Text = &["UPDATE $id SET epoch += 1, reserved += $reserve RETURN AFTER"];
+const READ: &Text = &["SELECT * FROM $id"];
+const READ_MEETINGS: &Text = &["SELECT id FROM meeting"];
 
 /// How often a transaction that lost a conflict is tried again. Of those that conflict one goes through, so this is
 /// how many writers of one meeting may be met in a row.
@@ -205,7 +220,7 @@ const LONGEST_BACKOFF: Duration = Duration::from_millis(100);
 /// is the rule, copies nothing for a second try.
 async fn attempt(
     link: &Link,
-    text: &'static str,
+    text: &Text,
     variables: impl Fn() -> Result<Variables, Failure>,
 ) -> Result<IndexedResults, AttemptError> {
     let mut backoff = FIRST_BACKOFF;
@@ -272,7 +287,7 @@ impl SurrealStore {
     /// Runs a query of one statement and takes each row of its answer.
     async fn read<T>(
         &self,
-        text: &'static str,
+        text: &Text,
         variables: impl Fn() -> Result<Variables, Failure>,
         doing: impl Fn() -> String,
         take: impl Fn(Row) -> Result<T, Failure>,
@@ -369,6 +384,14 @@ impl Store for SurrealStore {
 
     fn packets(&self, meeting: MeetingId, query: PacketQuery) -> StoreFuture<'_, Vec<Arc<DataPacket>>> {
         self.read_packets(meeting, query).boxed()
+    }
+
+    fn marks(&self, meeting: MeetingId) -> StoreFuture<'_, Vec<Mark>> {
+        async move { self.read_marks(&meeting).await }.boxed()
+    }
+
+    fn numbered(&self, meeting: MeetingId, producer: Arc<str>, number: u64) -> StoreFuture<'_, Option<Seq>> {
+        async move { self.find_number(&meeting, &producer, number).await }.boxed()
     }
 
     fn get(&self, meeting: MeetingId, instance: Name, key: String) -> StoreFuture<'_, Option<Arc<str>>> {

@@ -15,5 +15,9 @@ mod failure;
 mod lifecycle;
 #[path = "meetings/llm.rs"]
 mod llm;
+#[path = "meetings/numbered.rs"]
+mod numbered;
+#[path = "meetings/recovery.rs"]
+mod recovery;
 #[path = "meetings/storing.rs"]
 mod storing;

@@ -10,8 +10,8 @@ use std::{fs, path::Path, sync::Arc};
 use surrealdb::types::Value;
 use teammy_actors::surreal::{self, OpenError, Options, SurrealStore};
 use teammy_kernel::{
-    MeetingId, MeetingMetadata, Name, Payload, Publish, Seq, Store, Timestamp, chain,
-    store::{Commit, Epoch, Error, Outcome, PacketQuery, Take, conformance::Fixture},
+    MeetingId, MeetingMetadata, Name, Payload, Producer, Publish, Seq, Store, Timestamp, chain,
+    store::{Commit, Epoch, Error, Mark, Outcome, PacketQuery, Take, conformance::Fixture},
 };
 
 async fn open_directory(path: &Path) -> SurrealStore {
@@ -181,12 +181,38 @@ async fn a_newer_schema_is_refused_and_left_alone() {
     by_hand(directory.path(), "UPDATE teammy:schema SET version = 7").await;
     for _ in 0..2 {
         let error = surreal::open(Options::new(url(directory.path()))).await.unwrap_err();
-        assert!(matches!(error, OpenError::NewerSchema { found: 7, known: 1, .. }), "{error:?}");
+        assert!(matches!(error, OpenError::NewerSchema { found: 7, known: 2, .. }), "{error:?}");
     }
-    by_hand(directory.path(), "UPDATE teammy:schema SET version = 1").await;
+    by_hand(directory.path(), "UPDATE teammy:schema SET version = 2").await;
     let store = open_directory(directory.path()).await;
     assert_eq!(store.meetings().await.unwrap(), [meeting("m")]);
     store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_database_from_before_packets_were_numbered_goes_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open_directory(directory.path()).await;
+    create(&store, "m").await;
+    store.commit(&[commit("m", 1, 1, 3)]).await.unwrap();
+    store.close().await.unwrap();
+    by_hand(directory.path(), "REMOVE TABLE mark").await;
+    by_hand(directory.path(), "REMOVE TABLE numbered").await;
+    by_hand(directory.path(), "UPDATE teammy:schema SET version = 1").await;
+
+    let store = open_directory(directory.path()).await;
+    assert_eq!(store.packets(meeting("m"), PacketQuery::default()).await.unwrap().len(), 3);
+    assert_eq!(store.marks(meeting("m")).await.unwrap(), []);
+    assert_eq!(store.numbered(meeting("m"), "p".into(), 1).await.unwrap(), None);
+    let mut next = commit("m", 2, 4, 1);
+    Arc::make_mut(&mut next.packets[0]).producer = Some(Producer { id: "p".into(), number: 1 });
+    assert_eq!(store.commit(&[next]).await.unwrap(), [Outcome::Applied]);
+    let mark = Mark { producer: "p".into(), number: 1, seq: Seq(4) };
+    assert_eq!(store.marks(meeting("m")).await.unwrap(), [mark]);
+    assert_eq!(store.numbered(meeting("m"), "p".into(), 1).await.unwrap(), Some(Seq(4)));
+    store.close().await.unwrap();
+    let version = by_hand(directory.path(), "SELECT VALUE version FROM teammy:schema").await;
+    assert_eq!(version.into_array().unwrap().into_vec(), [Value::Number(2.into())]);
 }
 
 #[tokio::test]
@@ -286,6 +312,19 @@ async fn no_transaction_outgrows_the_memtable() {
     assert_eq!(store.commit(&[commit("n", 1, 1, 700)]).await.unwrap(), [Outcome::Applied]);
     let error = store.commit(&[commit("n", 2, 701, 800)]).await.unwrap_err();
     assert!(chain(&error).contains("raise the memtable"), "{}", chain(&error));
+    // What numbers take beside their packets counts.
+    create(&store, "numbered").await;
+    let by_many = |number, from, count| {
+        let mut commit = commit("numbered", number, from, count);
+        for packet in &mut commit.packets {
+            let id = format!("{}{}", "p".repeat(200), packet.seq).into();
+            Arc::make_mut(packet).producer = Some(Producer { id, number: 1 });
+        }
+        commit
+    };
+    assert_eq!(store.commit(&[by_many(1, 1, 150)]).await.unwrap(), [Outcome::Applied]);
+    let error = store.commit(&[by_many(2, 151, 300)]).await.unwrap_err();
+    assert!(chain(&error).contains("raise the memtable"), "{}", chain(&error));
     // A batch that is too big as a whole is split, and its outcomes keep their order.
     let ids: Vec<String> = (0..9).map(|index| format!("part {index}")).collect();
     for id in &ids {
@@ -299,6 +338,7 @@ async fn no_transaction_outgrows_the_memtable() {
     }
     store.close().await.unwrap();
     let store = surreal::open(options).await.unwrap();
+    assert_eq!(store.marks(meeting("numbered")).await.unwrap().len(), 150);
     for (index, id) in ids.iter().enumerate() {
         let packets = store.packets(meeting(id), PacketQuery::default()).await.unwrap();
         assert_eq!(packets.len(), usize::from(index != 4));

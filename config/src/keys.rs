@@ -108,6 +108,9 @@ pub(crate) fn unknown_variable(name: &str) -> String {
         let rest = rest.strip_prefix('s').unwrap_or(rest);
         (rest.is_empty() || rest.starts_with('.')).then_some(list.path)
     };
+    if written.starts_with("llm") && written.rsplit('.').next().is_some_and(is_api_key) {
+        return format!("is unknown; {KEY_ELSEWHERE}");
+    }
     if let Some(list) = LISTS.iter().copied().find_map(|list| below(&list)) {
         return listed(list);
     }
@@ -186,6 +189,13 @@ mod tests {
 
     #[test]
     fn a_variable_is_named_after_its_key() {
+        for name in ["TEAMMY_LLM__API_KEY", "TEAMMY_LLM__MODEL__API_KEY"] {
+            assert!(
+                unknown_variable(name).contains("name that as api_key_env"),
+                "{}",
+                unknown_variable(name)
+            );
+        }
         assert_eq!(variable("delivery.batch_bytes"), "TEAMMY_DELIVERY__BATCH_BYTES");
         let said = unknown_variable("TEAMMY_DATABASE_URL");
         assert_eq!(said, "is unknown; did you mean TEAMMY_DATABASE__URL?");

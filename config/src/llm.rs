@@ -197,7 +197,11 @@ fn extra_body(entry: &mut Entry<'_>) -> serde_json::Map<String, serde_json::Valu
         return serde_json::Map::new();
     };
     for field in OURS.iter().filter(|field| fields.contains_key(**field)) {
-        entry.complain(&format!("{KEY}.{field}"), "cannot be set here: it is part of every question");
+        let problem = match *field {
+            "stream" => "cannot be set here: answers are taken whole",
+            _ => "cannot be set here: it is part of every question",
+        };
+        entry.complain(&format!("{KEY}.{field}"), problem);
     }
     entry.set(KEY, show::table(&serde_json::Value::Object(fields.clone())));
     fields

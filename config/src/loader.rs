@@ -72,8 +72,8 @@ impl Loaded {
         self.settings.clone()
     }
 
-    /// Fills in what is kept in the user's data directory. Without one there must be a database's URL, since every
-    /// command wants a database; the manifest is missed by the few that want it.
+    /// Fills in what is kept in the user's data directory. A user without a home has none, as in the build of an image; who
+    /// wants what would be there says so.
     fn find_places(&mut self, data: Result<PathBuf, DataDirectoryError>) -> Result<(), Error> {
         if self.config.install.manifest.is_none()
             && let Ok(data) = &data
@@ -83,7 +83,10 @@ impl Loaded {
             self.config.install.manifest = Some(path);
         }
         if self.config.database.url.is_none() {
-            let url = places::database(data)?;
+            let url = match places::database(data) {
+                Err(Error::NoDataDirectory(DataDirectoryError::NoHome)) => return Ok(()),
+                url => url?,
+            };
             self.fill("database.url", DatabaseUrl.show(&url));
             self.config.database.url = Some(url);
         }

@@ -70,8 +70,8 @@ pub struct Node {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Database {
-    /// Where meetings are kept. [`Loader::load`] always fills it in; elsewhere `None` stands for the default, which
-    /// [`Database::effective_url`] finds.
+    /// Where meetings are kept. [`Loader::load`] fills it in where there is a data directory; elsewhere `None` stands for the
+    /// default, which [`Database::effective_url`] finds.
     pub url: Option<database::Url>,
     /// The namespace in the database.
     pub namespace: String,

@@ -86,7 +86,7 @@ async fn when_the_actor_stops_nobody_waits() {
     called_off.recv().await.unwrap();
     for answer in [asker.await.unwrap(), models.complete(question("hello")).await] {
         match answer {
-            Err(LlmError::Failed(said)) => assert_eq!(said, "the node is shutting down"),
+            Err(LlmError::Failed(said)) => assert_eq!(said, "the node answers no questions any more"),
             other => panic!("{other:?}"),
         }
     }

@@ -7,9 +7,9 @@ use std::{sync::Arc, time::Duration};
 
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 use teammy_kernel::{
-    DataPacket, Lifecycle, Name, Payload, Seq,
-    log::{Delivery, Due, Limits, MeetingLog, Slot},
-    store::{MeetingRecord, MeetingStatus},
+    DataPacket, Lifecycle, Name, Payload, Seq, chain,
+    log::{Delivery, Due, Limits, MeetingLog, Slot, Stored},
+    store::{InstanceStatus, MeetingRecord, MeetingStatus},
 };
 use tokio::sync::oneshot;
 use tracing::{debug, info};
@@ -25,8 +25,15 @@ use instances::Seat;
 pub(crate) struct Args {
     pub(crate) shared: Arc<Shared>,
     pub(crate) resources: Arc<Resources>,
-    pub(crate) record: MeetingRecord,
-    pub(crate) instances: Vec<Name>,
+    pub(crate) origin: Origin,
+}
+
+/// What a meeting comes from.
+pub(crate) enum Origin {
+    /// It was just made, and starts with these instances.
+    New { record: MeetingRecord, instances: Vec<Name> },
+    /// It was claimed, and goes on from what is stored.
+    Stored(Stored),
 }
 
 /// What those hear who come while, or after, the meeting is let go of.
@@ -63,7 +70,11 @@ impl Actor for MeetingActor {
             tail_bytes: settings.tail_bytes,
             backlog_bytes: settings.backlog_bytes,
         };
-        let log = MeetingLog::new(&args.record, Seq::ZERO, limits);
+        let record = match &args.origin {
+            Origin::New { record, .. } => record,
+            Origin::Stored(stored) => &stored.record,
+        };
+        let log = MeetingLog::new(record, Seq::ZERO, limits);
         let mut meeting = Meeting {
             myself,
             shared: args.shared,
@@ -75,7 +86,10 @@ impl Actor for MeetingActor {
             ending: Vec::new(),
             stopping: None,
         };
-        meeting.start(&args.instances);
+        match args.origin {
+            Origin::New { instances, .. } => meeting.start(&instances),
+            Origin::Stored(stored) => meeting.resume(&stored, limits),
+        }
         meeting.pump();
         Ok(meeting)
     }
@@ -221,6 +235,56 @@ impl Meeting {
         for slot in self.log.slots() {
             self.spawn(slot);
             self.start_ticks(slot);
+        }
+    }
+
+    /// Goes on with what another owner has left: every instance from its cursor, with its state.
+    fn resume(&mut self, stored: &Stored, limits: Limits) {
+        if let Some(last) = &stored.last {
+            self.shared.door.set_time(last.timestamp);
+        }
+        let mut opened = Vec::new();
+        let mut unreadable = Vec::new();
+        for member in stored.members() {
+            if self.resources.graph.instance(member.name.as_str()).is_none() {
+                // It is done with the meeting, or the node would not have taken it; its rows stay as they are.
+                continue;
+            }
+            let seat = self.seat(&member.name);
+            let state = match member.state.as_deref().map(|json| seat.hosted.decode_state(json)) {
+                None => seat.hosted.initial_state(),
+                Some(Ok(state)) => state,
+                Some(Err(error)) => {
+                    unreadable.push((opened.len(), chain(&error)));
+                    seat.hosted.initial_state()
+                }
+            };
+            let subscription = self.subscription(&member.name);
+            opened.push((member, subscription, state));
+            self.seats.push(seat);
+        }
+        self.log = MeetingLog::recover(stored, limits, opened);
+        let (epoch, status, last) = (stored.record.epoch, self.log.status(), stored.last_seq());
+        info!(meeting = %self.id(), %epoch, ?status, seq = %last, "meeting goes on");
+        let slots: Vec<Slot> = self.log.slots().collect();
+        for (index, reason) in unreadable {
+            // What is stored of the state stays as it is, for a build that can read it.
+            if self.log.view(slots[index]).status == InstanceStatus::Active {
+                self.suspend(slots[index], &reason);
+            }
+        }
+        for slot in slots {
+            if self.log.view(slot).status != InstanceStatus::Active {
+                continue;
+            }
+            self.spawn(slot);
+            if status == MeetingStatus::Running {
+                self.start_ticks(slot);
+            }
+        }
+        if status == MeetingStatus::Ending {
+            self.shared.door.close(Error::Ended(self.id().clone()));
+            self.after(self.resources.settings.end_deadline, Message::EndDeadline);
         }
     }
 

@@ -5,7 +5,8 @@
 //! bytes are given back when it is stored (durable) or in the log (volatile).
 
 use std::{
-    collections::VecDeque,
+    cmp,
+    collections::{HashMap, VecDeque},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -14,9 +15,10 @@ use std::{
 
 use parking_lot::Mutex;
 use teammy_kernel::{
-    DataPacket, Durability, MeetingId, Name, Payload, Publish, Seq, Timestamp,
+    DataPacket, Durability, MeetingId, Name, Payload, Producer, Publish, Seq, Timestamp,
     graph::Graph,
     log::{Append, Sequencer},
+    store::Mark,
 };
 use tokio::sync::{Notify, Semaphore};
 
@@ -36,6 +38,8 @@ struct Inner {
     queue: VecDeque<Append>,
     closed: Option<Error>,
     taken: u64,
+    /// How far each producer has come.
+    producers: HashMap<Arc<str>, (u64, Seq)>,
     /// The newest packet's own time and when it came: what the meeting's clock is read off.
     latest: Option<(Timestamp, Timestamp)>,
 }
@@ -51,6 +55,22 @@ pub(crate) struct Door {
     awake: AtomicBool,
 }
 
+impl Inner {
+    /// Where the packet of this number is, if the meeting has it.
+    fn repeated(&self, producer: Option<&Producer>) -> Result<Option<Seq>, PublishError> {
+        let Some(Producer { id, number }) = producer else { return Ok(None) };
+        let (last, seq) = self.producers.get(id).copied().unwrap_or_default();
+        match number.cmp(&last) {
+            cmp::Ordering::Less => Err(PublishError::Repeated { producer: id.clone(), number: *number }),
+            cmp::Ordering::Equal => Ok(Some(seq)),
+            cmp::Ordering::Greater if *number == last + 1 => Ok(None),
+            cmp::Ordering::Greater => {
+                Err(PublishError::Expected { producer: id.clone(), expected: last + 1 })
+            }
+        }
+    }
+}
+
 impl Door {
     pub(crate) fn new(
         meeting: MeetingId,
@@ -58,6 +78,7 @@ impl Door {
         sequencer: Sequencer,
         packet_limit: usize,
         capacity: usize,
+        marks: Vec<Mark>,
     ) -> Self {
         // The largest packet must fit, or it would wait for ever.
         let capacity = capacity.max(DataPacket::max_cost(packet_limit)).min(u32::MAX as usize);
@@ -70,6 +91,7 @@ impl Door {
                 queue: VecDeque::new(),
                 closed: None,
                 taken: 0,
+                producers: marks.into_iter().map(|mark| (mark.producer, (mark.number, mark.seq))).collect(),
                 latest: None,
             }),
             room: Semaphore::new(capacity),
@@ -84,6 +106,10 @@ impl Door {
     /// A dropped call has taken nothing.
     pub(crate) async fn take(&self, publish: Publish, mut wake: impl FnMut()) -> Result<Taken, PublishError> {
         let durability = check(&publish, &self.graph, self.packet_limit)?;
+        // A repeat is answered even where nothing more is taken, and does not wait for room.
+        if let Some(seq) = self.inner.lock().repeated(publish.producer.as_ref())? {
+            return Ok(Taken { seq, durability });
+        }
         let mut packet = self.prepare(publish);
         let room = self.room.acquire_many(cost(&packet)).await.map_err(|_| self.closed())?;
         loop {
@@ -105,6 +131,9 @@ impl Door {
     /// Takes a packet if there is room now.
     pub(crate) fn try_take(&self, publish: Publish, mut wake: impl FnMut()) -> Result<Taken, PublishError> {
         let durability = check(&publish, &self.graph, self.packet_limit)?;
+        if let Some(seq) = self.inner.lock().repeated(publish.producer.as_ref())? {
+            return Ok(Taken { seq, durability });
+        }
         let packet = self.prepare(publish);
         let room = self.room.try_acquire_many(cost(&packet)).map_err(|error| match error {
             tokio::sync::TryAcquireError::NoPermits => PublishError::Busy(self.meeting.clone()),
@@ -136,7 +165,15 @@ impl Door {
         if let Some(closed) = &inner.closed {
             return Err(closed.clone().into());
         }
+        if let Some(seq) = inner.repeated(packet.producer.as_ref())? {
+            // Another publish of the same number came first. Its room is not needed.
+            self.release(cost(&packet) as usize);
+            return Ok(Ok(seq));
+        }
         let Some(seq) = inner.sequencer.external() else { return Ok(Err(packet)) };
+        if let Some(Producer { id, number }) = &packet.producer {
+            inner.producers.insert(id.clone(), (*number, seq));
+        }
         packet.seq = seq;
         inner.latest = Some((packet.timestamp, packet.received_at));
         inner.taken += 1;
@@ -221,6 +258,11 @@ impl Door {
     }
 
     /// How many packets came in from outside.
+    /// The number that a producer is to publish next.
+    pub(crate) fn expects(&self, producer: &str) -> u64 {
+        self.inner.lock().producers.get(producer).map_or(1, |(last, _)| last + 1)
+    }
+
     pub(crate) fn taken(&self) -> u64 {
         self.inner.lock().taken
     }
@@ -248,6 +290,14 @@ pub fn check(publish: &Publish, graph: &Graph, packet_bytes: usize) -> Result<Du
     let bytes = publish.participant.as_ref().map_or(0, |participant| participant.len());
     if bytes > DataPacket::MAX_PARTICIPANT_BYTES {
         return Err(PublishError::ParticipantTooLong { bytes });
+    }
+    if let Some(Producer { id, number }) = &publish.producer {
+        if id.is_empty() || id.len() > Producer::MAX_ID_BYTES || *number == 0 {
+            return Err(PublishError::BadNumber);
+        }
+        if durability == Durability::Volatile {
+            return Err(PublishError::NumberedVolatile(source.clone()));
+        }
     }
     Ok(durability)
 }

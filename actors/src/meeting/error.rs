@@ -112,6 +112,31 @@ pub enum PublishError {
         /// Its length.
         bytes: usize,
     },
+    /// A producer's numbers run on without holes: this one is to come first.
+    #[error("producer {producer} has come to {}: number {expected} is expected next", expected - 1)]
+    Expected {
+        /// The producer.
+        producer: Arc<str>,
+        /// The number that the meeting takes next.
+        expected: u64,
+    },
+    /// The meeting has the packet of this number already; [`publish`](super::MeetingRef::publish) gives its receipt.
+    #[error("producer {producer} has published number {number} already")]
+    Repeated {
+        /// The producer.
+        producer: Arc<str>,
+        /// The number.
+        number: u64,
+    },
+    /// The producer or the number is none.
+    #[error(
+        "a producer's identifier takes 1 to {} bytes, and its numbers start at 1",
+        teammy_kernel::Producer::MAX_ID_BYTES
+    )]
+    BadNumber,
+    /// The packet's source is volatile: its packets are not kept, so they cannot be told from repeats.
+    #[error("source {0} is volatile: its packets cannot be numbered")]
+    NumberedVolatile(Name),
     /// The meeting has as much as it may hold that is not stored yet; try again later, or wait with `publish`.
     #[error("meeting {0} is busy: its backlog is full")]
     Busy(MeetingId),

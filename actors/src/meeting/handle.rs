@@ -4,7 +4,9 @@ use std::{fmt, sync::Arc};
 
 use parking_lot::Mutex;
 use ractor::{ActorRef, ActorStatus};
-use teammy_kernel::{Durability, MeetingId, MeetingMetadata, Name, Publish, Seq, graph::Graph, log::JoinAt};
+use teammy_kernel::{
+    DataPacket, Durability, MeetingId, MeetingMetadata, Name, Publish, Seq, graph::Graph, log::JoinAt,
+};
 use tokio::sync::oneshot;
 
 use super::{
@@ -78,22 +80,60 @@ impl MeetingRef {
     /// Publishes a packet, waiting while the meeting's backlog is full. The receipt comes as soon as the packet has its
     /// place in the log.
     ///
+    /// A [numbered](Publish::numbered) packet that the meeting has already is not taken again: the receipt is the original's, also
+    /// after the meeting's end and under another owner. So a publisher that lost the answer publishes again.
+    ///
     /// # Errors
     /// [`PublishError::UnknownSource`], [`PublishError::NotExternal`], [`PublishError::TooLarge`], and
-    /// [`PublishError::Meeting`] once the meeting is ending or gone.
+    /// [`PublishError::Meeting`] once the meeting is ending or gone. For a numbered packet [`PublishError::Expected`] if a
+    /// number before it is missing, [`PublishError::BadNumber`] and [`PublishError::NumberedVolatile`].
     ///
     /// # Cancel safety
     /// A dropped call has either published the packet or not touched the meeting.
     pub async fn publish(&self, publish: Publish) -> Result<Receipt, PublishError> {
         let source = publish.source.clone();
-        let taken = self.shared.door.take(publish, self.wake()).await?;
-        Ok(self.receipt(source, taken))
+        match self.shared.door.take(publish, self.wake()).await {
+            Ok(taken) => Ok(self.receipt(source, taken)),
+            Err(PublishError::Repeated { producer, number }) => {
+                let seq = self.original(&producer, number).await?;
+                Ok(self.receipt(source, Taken { seq, durability: Durability::Durable }))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The number that a producer is to publish next: 1 from one that has published nothing.
+    pub fn expects(&self, producer: &str) -> u64 {
+        self.shared.door.expects(producer)
+    }
+
+    /// Where the packet is that has this number, among those that are not stored yet, and then in the store: on its way from one
+    /// to the other it cannot be missed.
+    async fn original(&self, producer: &Arc<str>, number: u64) -> Result<Seq, PublishError> {
+        let (reply, unstored) = oneshot::channel();
+        if self.actor.cast(Message::Unstored { reply }).is_ok()
+            && let Ok(packets) = unstored.await
+        {
+            let is_it = |packet: &Arc<DataPacket>| {
+                packet.producer.as_ref().is_some_and(|one| one.id == *producer && one.number == number)
+            };
+            if let Some(packet) = packets.iter().find(|packet| is_it(packet)) {
+                return Ok(packet.seq);
+            }
+        }
+        let meeting = self.id().clone();
+        match self.shared.published.numbered(producer.clone(), number).await? {
+            Some(seq) => Ok(seq),
+            // Its owner has lost it before it was stored.
+            None => Err(Error::Gone { meeting, reason: "it was lost before it was stored".into() }.into()),
+        }
     }
 
     /// Publishes a packet if there is room for it now.
     ///
     /// # Errors
-    /// [`PublishError::Busy`] if there is not; else as [`publish`](Self::publish).
+    /// [`PublishError::Busy`] if there is not; [`PublishError::Repeated`] for a numbered packet before the producer's last one,
+    /// which is there; else as [`publish`](Self::publish).
     pub fn try_publish(&self, publish: Publish) -> Result<Receipt, PublishError> {
         let source = publish.source.clone();
         let taken = self.shared.door.try_take(publish, self.wake())?;

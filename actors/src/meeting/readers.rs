@@ -56,14 +56,20 @@ pub(crate) struct Published {
 }
 
 impl Published {
-    pub(crate) fn new(meeting: MeetingId, store: Arc<dyn Store>, limit: usize) -> Self {
+    pub(crate) fn new(meeting: MeetingId, store: Arc<dyn Store>, last: Seq, limit: usize) -> Self {
         Self {
             meeting,
             store,
-            recent: Mutex::default(),
+            recent: Mutex::new(Recent { before: last, ..Recent::default() }),
             limit,
-            progress: watch::Sender::new(Progress { stored: Seq::ZERO, over: None }),
+            progress: watch::Sender::new(Progress { stored: last, over: None }),
         }
+    }
+
+    /// Where the packet is stored that a producer gave this number.
+    pub(crate) async fn numbered(&self, producer: Arc<str>, number: u64) -> Result<Option<Seq>, Error> {
+        let found = self.store.numbered(self.meeting.clone(), producer, number).await;
+        found.map_err(|cause| Error::Read { meeting: self.meeting.clone(), cause: Arc::new(cause) })
     }
 
     /// More packets are stored.

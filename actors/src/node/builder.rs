@@ -178,6 +178,7 @@ impl Builder {
         Ok(Node {
             resources: Arc::new(resources),
             meetings,
+            resuming: parking_lot::Mutex::default(),
             actor,
             runtime: runtime.and_then(|mut guard| guard.0.take()),
         })
@@ -233,8 +234,12 @@ fn configured_llm(config: &teammy_config::Llm, graph: &Graph) -> Result<SharedLl
 }
 
 #[cfg(not(feature = "openai"))]
-fn configured_llm(config: &teammy_config::Llm, _: &Graph) -> Result<SharedLlm, Error> {
-    if config.models.is_empty() { Ok(SharedLlm::none()) } else { Err(crate::llm::Error::NoClient.into()) }
+fn configured_llm(config: &teammy_config::Llm, graph: &Graph) -> Result<SharedLlm, Error> {
+    let is_needed = graph.instances().any(|instance| instance.factory.needs_llm());
+    if config.models.is_empty() || !is_needed {
+        return Ok(SharedLlm::none());
+    }
+    Err(crate::llm::Error::NoClient.into())
 }
 
 /// Opens the store that a configuration names: SurrealDB, or, in a build without it, a store in memory for `mem://`.

@@ -21,7 +21,8 @@ pub enum Error {
     Open(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// This build has no SurrealDB in it and no store was given.
     #[error(
-        "this build has no database: build it with feature `surrealdb`, use mem://, or give the builder a store"
+        "this build has no database and keeps meetings in memory only: say so with --db mem:// (or `[database] url = \"mem://\"`), \
+         build it with feature `surrealdb`, or give the builder a store"
     )]
     NoStore,
     /// The configured language models cannot be used.
@@ -59,6 +60,25 @@ pub enum Error {
         instance: String,
         /// The configured name that is closest to it.
         suggestion: Option<Name>,
+    },
+    /// No meeting of this id is in the store.
+    #[error("there is no meeting {0}")]
+    NoMeeting(MeetingId),
+    /// The meeting runs on this node already.
+    #[error("meeting {0} runs on this node already")]
+    Running(MeetingId),
+    /// The meeting is complete: there is nothing to go on with.
+    #[error("meeting {0} has ended")]
+    Ended(MeetingId),
+    /// An instance that the meeting is not done with is not configured here.
+    #[error(
+        "meeting {meeting} cannot go on without plugin instance {instance}, which is not configured here"
+    )]
+    MissingInstance {
+        /// The meeting.
+        meeting: MeetingId,
+        /// The instance.
+        instance: Name,
     },
     /// A meeting of this id is in the store.
     #[error("meeting {0} exists already")]

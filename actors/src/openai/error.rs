@@ -7,18 +7,14 @@ use teammy_kernel::{LlmError, chain};
 /// What the transport found in the place of an answer.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Problem {
-    #[error("HTTP {status}{}", said(.message))]
-    Status { status: StatusCode, message: String },
+    #[error("HTTP {status}{}", .name.as_ref().map(|name| format!(" ({name})")).unwrap_or_default())]
+    Status { status: StatusCode, name: Option<String> },
     #[error("its answer is larger than {0} bytes")]
     TooLarge(usize),
     #[error("its answer is not what the API promises: {0}")]
     Malformed(String),
     #[error("{}", chain(.0))]
     Network(#[from] reqwest::Error),
-}
-
-fn said(message: &str) -> String {
-    if message.is_empty() { String::new() } else { format!(": {message}") }
 }
 
 impl Problem {

@@ -19,8 +19,10 @@ use crate::llm::Error;
 
 /// The largest answer; the longest that models write are some hundred kilobytes.
 const MAX_ANSWER_BYTES: usize = 8 << 20;
-/// How much of a server's own words about an error is kept.
-const MAX_MESSAGE_CHARS: usize = 200;
+/// How much is read of an answer that tells of an error.
+const MAX_ERROR_BYTES: usize = 64 << 10;
+/// The longest name of an error.
+const MAX_NAME_BYTES: usize = 64;
 /// How long a server may take to accept a connection. How long it may take to answer is the hook's deadline.
 const CONNECT: Duration = Duration::from_secs(10);
 
@@ -34,6 +36,8 @@ impl Transport {
             .tls_backend_preconfigured(tls()?)
             .connect_timeout(CONNECT)
             .user_agent(concat!("teammy/", env!("CARGO_PKG_VERSION")))
+            // Where requests go is configuration's to say, and nobody else's.
+            .no_proxy()
             // A key must not follow a redirect to another server.
             .redirect(reqwest::redirect::Policy::none())
             .build();
@@ -74,16 +78,20 @@ fn without_url(error: reqwest::Error) -> Problem {
 /// Reads an answer within bounds.
 async fn read(mut response: Response) -> Result<Response, Problem> {
     let status = response.status();
+    let limit = if status.is_success() { MAX_ANSWER_BYTES } else { MAX_ERROR_BYTES };
     let mut body = BytesMut::new();
     while let Some(chunk) = response.chunk().await.map_err(without_url)? {
-        if body.len() + chunk.len() > MAX_ANSWER_BYTES {
-            return Err(Problem::TooLarge(MAX_ANSWER_BYTES));
+        if body.len() + chunk.len() > limit {
+            if status.is_success() {
+                return Err(Problem::TooLarge(limit));
+            }
+            break;
         }
         body.extend_from_slice(&chunk);
     }
     let body = body.freeze();
     if !status.is_success() {
-        return Err(Problem::Status { status, message: message(&body) });
+        return Err(Problem::Status { status, name: name(&body) });
     }
     // serde_json's messages name fields and types, and quote values of wrong types.
     if let Err(error) = serde_json::from_slice::<Completion>(&body) {
@@ -95,30 +103,26 @@ async fn read(mut response: Response) -> Result<Response, Problem> {
     Ok(answer.into())
 }
 
-/// What a server says of an error: `{"error": {"message": …}}`, `{"error": …}`, or a short text.
-fn message(body: &[u8]) -> String {
+/// What a server calls an error, such as `context_length_exceeded`. Its words are not kept: servers repeat in them what they were
+/// asked, and the key that they did not accept.
+fn name(body: &[u8]) -> Option<String> {
     #[derive(Deserialize)]
     struct Wrapped {
-        error: Said,
+        error: Named,
     }
     #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Said {
-        Object { message: String },
-        Text(String),
+    struct Named {
+        #[serde(default)]
+        code: serde_json::Value,
+        #[serde(default)]
+        r#type: serde_json::Value,
     }
-    let text = match serde_json::from_slice(body) {
-        Ok(Wrapped { error: Said::Object { message } | Said::Text(message) }) => message,
-        // A page of HTML says nothing to anybody.
-        Err(_) => String::from_utf8_lossy(body)
-            .lines()
-            .next()
-            .filter(|line| !line.contains('<'))
-            .unwrap_or_default()
-            .to_owned(),
+    let Wrapped { error: Named { code, r#type } } = serde_json::from_slice(body).ok()?;
+    let is_name = |text: &&str| {
+        let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte == b'_';
+        !text.is_empty() && text.len() <= MAX_NAME_BYTES && text.bytes().all(is_plain)
     };
-    let shown: String = text.chars().filter(|c| !c.is_control()).take(MAX_MESSAGE_CHARS).collect();
-    shown.trim().to_owned()
+    [&code, &r#type].into_iter().filter_map(serde_json::Value::as_str).find(is_name).map(str::to_owned)
 }
 
 type Sending =

@@ -186,6 +186,9 @@ impl Actor for PluginActor {
     }
 }
 
+/// The part of a hook's time that its questions to language models may take, so that it can still act on one that took too long.
+const QUESTIONS: f64 = 0.95;
+
 impl Runner {
     async fn run(&mut self, batch: Batch) {
         self.gap = batch.gap;
@@ -242,8 +245,8 @@ impl Runner {
     /// Runs a handler once. Before it waits for anything, what is finished is handed on.
     async fn attempt(&mut self, what: Invocation, packets: &[Arc<DataPacket>]) -> Result<Ran, Error> {
         let hosted = self.hosted.clone();
-        let (metadata, instance, engine) =
-            (self.metadata.clone(), self.instance.clone(), self.engine.clone());
+        let (metadata, instance) = (self.metadata.clone(), self.instance.clone());
+        let engine = self.engine.until(Instant::now() + self.policy.deadline.mul_f64(QUESTIONS));
         let (state, gap) = (self.state.clone(), self.gap);
         let call = Call { packets, gap, state, meeting: &metadata, instance: &instance, engine: &engine };
         // A hook that panics takes the actor with it, but not what the hooks before it made.

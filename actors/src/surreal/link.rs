@@ -18,7 +18,7 @@ use surrealdb_core::kvs::Datastore;
 use tokio::time::{Duration, timeout};
 
 use super::{
-    Options,
+    Options, Text,
     error::{self, OpenError},
 };
 
@@ -165,7 +165,7 @@ impl Link {
     /// Runs a query; fails if one of its statements does.
     pub(super) async fn query(
         &self,
-        text: &'static str,
+        text: &Text,
         variables: Variables,
     ) -> Result<IndexedResults, surrealdb::Error> {
         match self {
@@ -205,10 +205,10 @@ async fn shut_down(datastore: Arc<Datastore>) -> Result<(), Box<dyn std::error::
 
 async fn send<C: Connection>(
     db: &Surreal<C>,
-    text: &'static str,
+    text: &Text,
     variables: Variables,
 ) -> Result<IndexedResults, surrealdb::Error> {
-    let mut results = db.query(text).bind(Value::Object(variables.into())).await?;
+    let mut results = db.query(text.concat()).bind(Value::Object(variables.into())).await?;
     match error::root(results.take_errors()) {
         None => Ok(results),
         Some(error) => Err(error),

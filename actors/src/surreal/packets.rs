@@ -143,6 +143,6 @@ impl SurrealStore {
             Ok(variables)
         };
         let doing = || format!("reading packets {from} to {to} of meeting {meeting}");
-        self.read(text(query, end), variables, doing, |row| row.packet(meeting).map(Arc::new)).await
+        self.read(&[text(query, end)], variables, doing, |row| row.packet(meeting).map(Arc::new)).await
     }
 }

@@ -10,10 +10,13 @@ use surrealdb::types::{
 };
 use teammy_kernel::{
     DataPacket, MeetingId, MeetingMetadata, Name, Payload, Producer, Seq,
-    store::{Commit, DeadLetter, Epoch, InstanceRecord, MeetingRecord},
+    store::{Commit, DeadLetter, Epoch, InstanceRecord, Mark, MeetingRecord},
 };
 
-use super::error::{TooHigh, Unexpected};
+use super::{
+    error::{TooHigh, Unexpected},
+    numbers::{self, Run},
+};
 
 pub(super) type Failure = Box<dyn std::error::Error + Send + Sync>;
 
@@ -92,6 +95,13 @@ pub(super) fn packets_of(meeting: &MeetingId, from: u64, to: u64) -> Value {
     range("packet", [meeting.clone(), bound(from)], Bound::Included([meeting, bound(to)]))
 }
 
+/// A producer's runs of numbers that end in a range of numbers, both ends included.
+pub(super) fn runs_of(meeting: &MeetingId, producer: &str, from: u64, to: u64) -> Value {
+    let (meeting, producer) = (text(meeting.as_str()), text(producer));
+    let start = [meeting.clone(), producer.clone(), bound(from)];
+    range("numbered", start, Bound::Included([meeting, producer, bound(to)]))
+}
+
 /// An instance's keys that start with a prefix.
 pub(super) fn keys_of(meeting: &MeetingId, instance: &Name, prefix: &str) -> Value {
     let (meeting, instance) = (text(meeting.as_str()), text(instance.as_str()));
@@ -133,10 +143,26 @@ fn packet_row(meeting: &MeetingId, packet: &DataPacket) -> Result<Value, Failure
         row.insert("producer", object([("id", text(&producer.id)), ("number", number(producer.number)?)]));
     }
     if !packet.causes.is_empty() {
-        let causes: Result<Vec<Value>, _> = packet.causes.iter().map(|seq| number(seq.0)).collect();
-        row.insert("causes", Array::from(causes?));
+        row.insert("causes", seqs(&packet.causes)?);
     }
     Ok(Value::Object(row))
+}
+
+fn seqs(seqs: &[Seq]) -> Result<Value, Failure> {
+    Ok(Value::Array(Array::from(seqs.iter().map(|seq| number(seq.0)).collect::<Result<Vec<_>, _>>()?)))
+}
+
+fn run_row(meeting: &MeetingId, run: &Run<'_>) -> Result<Value, Failure> {
+    let key = [text(meeting.as_str()), text(run.producer), number(run.last)?];
+    Ok(Value::Object(object([("id", record("numbered", key)), ("seqs", seqs(&run.seqs)?)])))
+}
+
+fn mark_row(meeting: &MeetingId, mark: &Mark) -> Result<Value, Failure> {
+    Ok(Value::Object(object([
+        ("id", record("mark", [text(meeting.as_str()), text(&mark.producer)])),
+        ("number", number(mark.number)?),
+        ("seq", number(mark.seq.0)?),
+    ])))
 }
 
 fn instance_row(meeting: &MeetingId, instance: &InstanceRecord) -> Result<Value, Failure> {
@@ -196,6 +222,8 @@ pub(super) fn part(commit: &Commit) -> Result<Value, Failure> {
         ("reserved", number(commit.reserved.0)?),
         ("status", word(commit.status)),
         ("packets", rows(&commit.packets, |packet| packet_row(meeting, packet))?),
+        ("runs", rows(&numbers::runs(commit), |run| run_row(meeting, run))?),
+        ("marks", rows(&numbers::marks(commit), |mark| mark_row(meeting, mark))?),
         ("instances", rows(&commit.instances, |instance| instance_row(meeting, instance))?),
         ("set", Value::Array(Array::from(set))),
         ("unset", Value::Array(Array::from(unset))),
@@ -331,6 +359,16 @@ impl Row {
             producer: self.optional("producer", as_producer, "a producer")?,
             causes: self.optional("causes", as_seqs, "seqs")?.unwrap_or_default(),
         })
+    }
+
+    pub(super) fn mark(mut self) -> Result<Mark, Failure> {
+        let producer = self.in_key(1, |value| as_str(value).map(Into::into), "a producer's id")?;
+        Ok(Mark { producer, number: self.number("number")?, seq: Seq(self.number("seq")?) })
+    }
+
+    /// A run of numbers: the last of them, and all seqs.
+    pub(super) fn run(mut self) -> Result<(u64, Vec<Seq>), Failure> {
+        Ok((self.in_key(2, as_number, "a number")?, self.required("seqs", as_seqs, "seqs")?))
     }
 
     pub(super) fn instance(mut self) -> Result<InstanceRecord, Failure> {

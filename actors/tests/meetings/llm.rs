@@ -70,6 +70,49 @@ async fn questions_reach_the_provider_and_a_failing_one_is_asked_again() {
     assert_eq!((requests[0].meeting.as_str(), requests[0].instance.as_str()), ("m", "helper"));
 }
 
+/// Says in the chat what became of its question.
+struct Patient;
+
+impl InCallPlugin for Patient {
+    type Config = ();
+    type State = ();
+    type Output = Json<String>;
+    const KIND: &'static str = "patient";
+    const VERSION: &'static str = "1.0.0";
+
+    async fn on_startup((): ()) -> Result<Self, Error> {
+        Ok(Self)
+    }
+
+    fn hooks(hooks: Hooks<Self>) -> Hooks<Self> {
+        hooks.on::<Json<Chat>>("chat")
+    }
+}
+
+impl Receive<Json<Chat>> for Patient {
+    async fn receive(&self, _: Json<Chat>, cx: &mut Cx<'_, Self>) -> Result<Option<Json<String>>, Error> {
+        let answer = cx.engine().llm().prompt([LlmMessage::user("well?")], 0.0).await;
+        Ok(Some(Json(answer.unwrap_or_else(|error| error.to_string()))))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hook_hears_of_an_answer_that_would_come_too_late() {
+    let models = ScriptedLlm::default()
+        .delay(Duration::from_secs(50))
+        .reply("in time")
+        .delay(DEADLINE * 100)
+        .reply("never");
+    let node = builder().plugin(Factory::of::<Patient>("patient")).llm(models).start().await.unwrap();
+    let meeting = start(&node, "m", &["patient"]).await;
+    meeting.publish(chat("one")).await.unwrap();
+    meeting.publish(chat("two")).await.unwrap();
+    meeting.end().await.unwrap();
+    let outputs: Vec<_> = all_outputs(&meeting).await.into_iter().map(|(output, _)| output).collect();
+    let late = "the language model failed: no answer came in the time that the hook has";
+    assert_eq!(outputs, ["in time", late]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn without_a_model_a_meeting_refuses_who_needs_one() {
     let node = builder().start().await.unwrap();
@@ -99,7 +142,8 @@ async fn a_node_whose_plugins_need_a_model_wants_its_key() {
 #[cfg(not(feature = "openai"))]
 #[tokio::test(start_paused = true)]
 async fn a_build_without_a_client_says_so() {
-    let config = Config::from_toml("[[llm.model]]\nname = \"big\"").unwrap();
-    let refused = Node::builder(config).start().await.unwrap_err();
+    let config = Config::from_toml("database.url = \"mem://\"\n[[llm.model]]\nname = \"big\"").unwrap();
+    Node::builder(config.clone()).start().await.unwrap().shutdown(DEADLINE).await.unwrap();
+    let refused = Node::builder(config).plugin(Factory::of::<Helper>("helper")).start().await.unwrap_err();
     assert!(matches!(refused, node::Error::Llm(teammy_actors::llm::Error::NoClient)), "{refused}");
 }

@@ -19,7 +19,8 @@ use teammy_kernel::{
     Batch, Cx, DataPacket, Error, Factory, History, Hooks, InCallPlugin, Json, MeetingId, MeetingMetadata,
     Name, Payload, Publish, Receive, Seq, ShutdownCx, Store, Tick,
     store::{
-        Commit, DeadLetter, InstanceRecord, MeetingRecord, MemoryStore, Outcome, PacketQuery, StoreFuture,
+        Commit, DeadLetter, InstanceRecord, Mark, MeetingRecord, MemoryStore, Outcome, PacketQuery,
+        StoreFuture,
     },
 };
 use tokio::sync::watch;
@@ -287,6 +288,14 @@ impl Store for Gate {
         prefix: String,
     ) -> StoreFuture<'_, Vec<(String, Arc<str>)>> {
         self.store.list(meeting, instance, prefix)
+    }
+
+    fn marks(&self, meeting: MeetingId) -> StoreFuture<'_, Vec<Mark>> {
+        self.store.marks(meeting)
+    }
+
+    fn numbered(&self, meeting: MeetingId, producer: Arc<str>, number: u64) -> StoreFuture<'_, Option<Seq>> {
+        self.store.numbered(meeting, producer, number)
     }
 
     fn dead_letters(&self, meeting: MeetingId) -> StoreFuture<'_, Vec<DeadLetter>> {

@@ -129,19 +129,19 @@ fn the_manifest_is_in_the_data_directory_unless_it_is_said() {
 }
 
 #[test]
-fn without_a_data_directory_only_the_database_is_missed_at_once() {
+fn without_a_home_nothing_is_missed_before_it_is_wanted() {
     let loaded = |text: &str| {
         let (config, settings) = toml(text).read().unwrap();
         Loaded { config, settings }
     };
     let nowhere = || Err(DataDirectoryError::NoHome);
-    let mut loaded_elsewhere = loaded("[database]\nurl = \"mem://\"");
-    loaded_elsewhere.find_places(nowhere()).unwrap();
-    assert_eq!(loaded_elsewhere.config.install.manifest, None);
-    assert_eq!(setting(&loaded_elsewhere, "install.manifest"), ("\"\"".into(), "default".into()));
-
-    let error = loaded("").find_places(nowhere()).unwrap_err();
-    assert!(matches!(error, Error::NoDataDirectory(DataDirectoryError::NoHome)), "{error}");
+    let mut homeless = loaded("");
+    homeless.find_places(nowhere()).unwrap();
+    assert_eq!((&homeless.config.install.manifest, &homeless.config.database.url), (&None, &None));
+    assert_eq!(setting(&homeless, "install.manifest"), ("\"\"".into(), "default".into()));
+    assert_eq!(setting(&homeless, "database.url"), ("\"\"".into(), "default".into()));
+    let error = Error::NoDataDirectory(DataDirectoryError::NoHome).to_string();
+    assert!(error.contains("set database.url"), "{error}");
     let error = Error::NoManifestDirectory(DataDirectoryError::NoHome).to_string();
     assert!(error.contains("set install.manifest") && error.contains("TEAMMY_INSTALL__MANIFEST"), "{error}");
 }

@@ -21,7 +21,7 @@ pub(crate) struct Asked {
 pub(crate) enum Answer {
     /// These words, as a chat completion.
     Text(String),
-    /// This status and body.
+    /// This status and body; a redirection's body is where it leads.
     Raw(u16, String),
 }
 
@@ -70,7 +70,12 @@ impl Server {
                 log.lock().unwrap().push(question);
                 let (status, body) = answer.into_parts();
                 let json = Header::from_bytes("content-type", "application/json").unwrap();
-                let response = Response::from_string(body).with_status_code(status).with_header(json);
+                let location =
+                    Header::from_bytes("location", if status == 307 { &*body } else { "" }).unwrap();
+                let response = Response::from_string(&*body)
+                    .with_status_code(status)
+                    .with_header(json)
+                    .with_header(location);
                 // A client that went away does not matter.
                 let _ = request.respond(response);
             }
