@@ -12,7 +12,7 @@ demo *OPTIONS:
 test PACKAGE="":
     cargo test {{ if PACKAGE == "" { "--workspace" } else { "--package " + PACKAGE } }}
 
-# Write docs/configuration.md anew, as the code has it.
+# Write docs/configuration.md anew, as the code has it: when a setting is new or another, or a plugin or its table.
 reference:
     cargo run --quiet -- config --reference > docs/configuration.md
 

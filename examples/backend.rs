@@ -10,6 +10,7 @@ use teammy::{
     LlmResponse, MeetingId, MeetingMetadata, MeetingRef, Node, Payload, Publish, PublishError, Receive, Seq,
     config::{Config, Loader},
     data::{Chat, Transcription},
+    node,
 };
 
 type BoxError = Box<dyn Error + Send + Sync>;
@@ -95,6 +96,15 @@ impl Receive<Json<Chat>> for Recap {
     }
 }
 
+/// Starts a meeting, or goes on with it where an earlier run of the backend has left it.
+async fn open(node: &Node, metadata: MeetingMetadata) -> Result<MeetingRef, BoxError> {
+    let id = metadata.id.clone();
+    match node.start_meeting(metadata, ["talk-time"]).await {
+        Err(node::Error::MeetingExists(_)) => Ok(node.resume_meeting(&id).await?),
+        started => Ok(started?),
+    }
+}
+
 /// Publishes what somebody said, and waits until no crash can lose it.
 async fn said(meeting: &MeetingRef, who: &str, text: &str) -> Result<Seq, BoxError> {
     let said = Publish::json("transcription", &Transcription::new(text, 0, 0))?.participant(who);
@@ -140,7 +150,7 @@ pub async fn run(config: Config) -> Result<Vec<String>, BoxError> {
         .await?;
 
     let metadata = MeetingMetadata::new(MeetingId::new("weekly")?).title("Weekly").label("team", "maps");
-    let meeting = node.start_meeting(metadata, ["talk-time"]).await?;
+    let meeting = open(&node, metadata).await?;
     let shown = tokio::spawn(show(meeting.clone()));
 
     said(&meeting, "Ada", "The map is done, but for the legend.").await?;

@@ -19,6 +19,9 @@ mod install;
 mod llm;
 #[path = "cli/meetings.rs"]
 mod meetings;
+#[cfg(feature = "surrealdb")]
+#[path = "cli/resume.rs"]
+mod resume;
 #[path = "cli/settings.rs"]
 mod settings;
 #[path = "cli/streams.rs"]

@@ -9,7 +9,8 @@
 //! * TOML is a configuration that can be read, unless the comment says that it stands in a file, or is a manifest
 //!   (`<!-- manifest -->`), whose features must exist.
 //! * A diff fits the file that it names.
-//! * The program knows the commands and options that are typed, and files that are named exist.
+//! * The program knows the commands and options that are typed, plays the recordings (`<!-- recording -->`), and files that
+//!   are named exist.
 //! * Links lead somewhere, and types and keys in backticks exist.
 
 #[path = "docs/guides.rs"]
@@ -156,13 +157,47 @@ fn typed() -> Vec<(String, String)> {
     typed
 }
 
+/// The program, in a build that has one.
+fn program() -> Option<&'static str> {
+    // Without the feature cargo names a program all the same: one that an earlier build may have left behind.
+    let program = option_env!("CARGO_BIN_EXE_teammy").filter(|_| cfg!(feature = "cli"));
+    if program.is_none() {
+        eprintln!("skipped: a build without feature `cli` has no program");
+    }
+    program
+}
+
+#[test]
+fn recordings_can_be_played() {
+    let Some(program) = program() else { return };
+    let place = tempfile::tempdir().expect("there is room for a recording");
+    let mut wrong = Vec::new();
+    let mut seen = 0;
+    for block in blocks("json").iter().filter(|block| block.comment.as_deref() == Some("recording")) {
+        seen += 1;
+        fs::write(place.path().join("own.jsonl"), block.text() + "\n").expect("a file can be written there");
+        let mut command = Command::new(program);
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("TEAMMY_"))
+        {
+            command.env_remove(name);
+        }
+        command.current_dir(place.path()).env("HOME", place.path()).env_remove("XDG_DATA_HOME");
+        let ran = command.args(["replay", "own.jsonl", "--all", "--json", "--db", "mem://"]).output();
+        let ran = ran.expect("the program can be run");
+        let played = String::from_utf8_lossy(&ran.stdout);
+        let played = played.lines().filter(|line| line.contains(r#""causes":[]"#)).count();
+        if !ran.status.success() || played != block.lines.len() {
+            let told = String::from_utf8_lossy(&ran.stderr);
+            wrong.push(format!("{}: {played} of its packets were played: {told}", block.at));
+        }
+    }
+    assert!(seen > 0, "no guide shows a recording: this test looks at nothing");
+    nothing_wrong(&wrong);
+}
+
 #[test]
 fn the_program_knows_the_commands_that_are_typed() {
-    // Without the feature cargo names a program all the same: one that an earlier build may have left behind.
-    let Some(program) = option_env!("CARGO_BIN_EXE_teammy").filter(|_| cfg!(feature = "cli")) else {
-        eprintln!("skipped: a build without feature `cli` has no program");
-        return;
-    };
+    let Some(program) = program() else { return };
     let mentioned = prose().flat_map(|(guide, line)| {
         let spans = line.split('`').skip(1).step_by(2).filter(|span| span.starts_with("teammy "));
         spans.map(|span| (format!("docs/{guide}"), span.to_owned())).collect::<Vec<_>>()

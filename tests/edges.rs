@@ -360,6 +360,14 @@ fn one_word_for_a_plugin_everywhere() {
         if !enables("teammy", &name, &format!("teammy-plugins/{name}")) {
             wrong.push(format!("the root package needs the feature `{name} = [\"teammy-plugins/{name}\"]`"));
         }
+        for (package, manifest) in [("teammy-plugins", "plugins/bundle/Cargo.toml"), ("teammy", "Cargo.toml")]
+        {
+            if !enables(package, "default", &name) {
+                wrong.push(format!(
+                    "write \"{name}\" into the list `default` of {manifest}: a build as it comes has every plugin"
+                ));
+            }
+        }
         let kind = format!("KIND: &'static str = \"{name}\"");
         let folder = format!("plugins/{name}/src/");
         if !sources.iter().any(|(path, text)| path.starts_with(&folder) && text.contains(&kind)) {

@@ -121,12 +121,13 @@ impl Error {
                 "write a level or levels by target, such as info or warn,teammy=debug".to_owned()
             }
             Self::Stem { .. } | Self::Nameless => "say what the meeting is called: --meeting ID".to_owned(),
-            Self::Recording(recording::Error::Broken { .. }) => {
+            Self::Recording(recording::Error::Broken(broken)) if broken.is_recognised() => {
                 "correct the line, or skip such lines with --keep-going; nothing was stored".to_owned()
             }
             Self::Select(_) => "`teammy plugins` shows all".to_owned(),
             Self::Node(node::Error::MeetingExists(id)) => format!(
-                "replay it under another id with --meeting ID; `teammy history {}` shows what is there",
+                "it is of another recording, or of other options; replay under another id with --meeting ID; \
+                 `teammy history {}` shows what is there",
                 shell_word(id.as_str())
             ),
             Self::Node(node::Error::Llm(llm::Error::Keyless { .. })) => {
@@ -143,7 +144,7 @@ impl Error {
             Self::Forgotten => "say where the meeting was kept: --db URL".to_owned(),
             Self::NoDatabase(_) => "check --db, or `teammy config`, which shows database.url".to_owned(),
             Self::Interrupted { meeting, .. } => format!(
-                "what it had published is stored: `teammy history {}` shows it",
+                "the same command goes on from here; `teammy history {}` shows what is stored",
                 shell_word(meeting.as_str())
             ),
             _ => return None,
@@ -225,8 +226,8 @@ mod tests {
         assert_eq!(error.code(), 1);
         assert_eq!(
             error.message(),
-            "error: meeting it's \u{1F680} exists already\n  hint: replay it under another id with --meeting ID; \
-             `teammy history 'it'\\''s \u{1F680}'` shows what is there\n"
+            "error: meeting it's \u{1F680} exists already\n  hint: it is of another recording, or of other options; replay \
+             under another id with --meeting ID; `teammy history 'it'\\''s \u{1F680}'` shows what is there\n"
         );
 
         let missing = io::Error::from(io::ErrorKind::NotFound);

@@ -25,7 +25,7 @@ Examples:
   teammy install
   TEAMMY_INSTALL__MANIFEST=/opt/teammy/installed.json teammy install
 
-`teammy replay` installs what is missing by itself.";
+`teammy replay` installs what is missing by itself; give it the same variable.";
 
 /// Prepare every plugin of this build on this machine, and write a manifest of it
 #[derive(Debug, clap::Args)]
@@ -55,12 +55,11 @@ pub(crate) fn run(config: &Config, output: &Output) -> Result<(), Error> {
     let runtime = Runtime::new().map_err(Error::Runtime)?;
     let mut manifest = Manifest::default();
     for factory in bundle().iter() {
-        runtime.block_on(install::install(factory, &mut manifest))?;
-        if output.form() == Form::Text {
-            output.text(&format!("installed {} {}", factory.kind(), factory.version()))?;
-        }
+        let installed = runtime.block_on(install::install(factory, &mut manifest));
+        // What is done is done, whatever comes after it.
+        manifest.write(&path)?;
+        installed?;
     }
-    manifest.write(&path)?;
     match output.form() {
         Form::Json => {
             for (kind, installed) in manifest.plugins() {
@@ -69,7 +68,12 @@ pub(crate) fn run(config: &Config, output: &Output) -> Result<(), Error> {
             }
             output.object(&Place { r#type: "manifest", path })
         }
-        Form::Text => output.text(&format!("manifest: {}", path.display())),
+        Form::Text => {
+            for (kind, installed) in manifest.plugins() {
+                output.text(&format!("installed {kind} {}", installed.version))?;
+            }
+            output.text(&format!("manifest: {}", path.display()))
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use serde_json::Value;
 use teammy::{
     Factory, InCallPluginMetadata, Node,
     config::Config,
@@ -49,8 +50,8 @@ struct Metadata {
     tick_seconds: Option<f64>,
     output: teammy::Durability,
     needs_llm: bool,
-    config_schema: serde_json::Value,
-    output_schema: Option<serde_json::Value>,
+    config_schema: Value,
+    output_schema: Option<Value>,
 }
 
 impl Metadata {
@@ -103,7 +104,7 @@ pub(crate) fn run(config: Config, output: &Output) -> Result<(), Error> {
 fn plugin(known: KnownKind, factories: &[Factory]) -> Plugin {
     let factory = factories.iter().find(|factory| factory.kind() == known.kind);
     let (metadata, problem) = match factory.map(Factory::metadata) {
-        None => (None, None),
+        None => (None, misnamed(known, factories)),
         Some(Ok(metadata)) => (Some(Metadata::new(metadata)), None),
         Some(Err(problem)) => (None, Some(problem)),
     };
@@ -115,6 +116,12 @@ fn plugin(known: KnownKind, factories: &[Factory]) -> Plugin {
         problem,
         metadata,
     }
+}
+
+/// A plugin that has the kind's name in the bundle and calls itself something else.
+fn misnamed(known: KnownKind, factories: &[Factory]) -> Option<String> {
+    let other = factories.iter().find(|factory| factory.name() == known.kind)?;
+    Some(format!("the plugin in the bundle under this name says KIND = {:?}", other.kind()))
 }
 
 fn configured(instance: &Instance) -> Configured {
@@ -175,17 +182,71 @@ fn durability(durability: teammy::Durability) -> &'static str {
     }
 }
 
-/// A schema on one line: the names of an object's fields, or else the type.
-fn fields(schema: Option<&serde_json::Value>) -> String {
-    let Some(schema) = schema else { return "not JSON".to_owned() };
-    if let Some(fields) = schema["properties"].as_object().filter(|fields| !fields.is_empty()) {
-        return fields.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+/// A schema on one line: the names of an object's fields or of an enum's variants, or else the type.
+fn fields(schema: Option<&Value>) -> String {
+    schema.map_or_else(|| "not JSON".to_owned(), |schema| Shape { root: schema, depth: 0 }.of(schema))
+}
+
+/// Goes down a schema; what is described elsewhere in it is looked up.
+#[derive(Clone, Copy)]
+struct Shape<'a> {
+    root: &'a Value,
+    depth: u8,
+}
+
+impl Shape<'_> {
+    /// How far references and variants are followed: a type may contain itself.
+    const DEPTH: u8 = 4;
+
+    fn of(self, schema: &Value) -> String {
+        if self.depth == Self::DEPTH {
+            return "…".to_owned();
+        }
+        let below = Self { depth: self.depth + 1, ..self };
+        let mut shown = String::new();
+        if let Some(fields) = schema["properties"].as_object() {
+            shown = fields.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+        }
+        if let Some(variants) = ["oneOf", "anyOf"].iter().find_map(|key| schema[key].as_array()) {
+            let variants: Vec<String> = variants.iter().map(|variant| below.variant(variant)).collect();
+            let variants = variants.join(" | ");
+            // Beside fields of its own where an enum is flattened into a struct.
+            shown = if shown.is_empty() { variants } else { format!("{shown}, ({variants})") };
+        }
+        if !shown.is_empty() {
+            return shown;
+        }
+        if let Some(target) = schema["$ref"].as_str().and_then(|target| target.strip_prefix('#')) {
+            return self.root.pointer(target).map_or_else(|| "any".to_owned(), |target| below.of(target));
+        }
+        let texts = |values: &[Value]| values.iter().map(literal).collect::<Vec<_>>().join(" | ");
+        if let Some(value) = schema.get("const") {
+            return literal(value);
+        }
+        match (&schema["enum"], &schema["type"]) {
+            (Value::Array(values), _) | (_, Value::Array(values)) => texts(values),
+            (_, Value::String(one)) => one.clone(),
+            _ => "any".to_owned(),
+        }
     }
-    schema["type"].as_str().unwrap_or("any").to_owned()
+
+    /// An enum's variant: the value of its tag (the field that can have one value only), or else what it looks like.
+    fn variant(self, schema: &Value) -> String {
+        let fields = schema["properties"].as_object();
+        let tag = fields.into_iter().flat_map(|fields| fields.values()).find_map(|field| field.get("const"));
+        tag.map_or_else(|| self.of(schema), literal)
+    }
+}
+
+/// A value of a schema as people read it.
+fn literal(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -201,10 +262,74 @@ mod tests {
 
     #[test]
     fn a_schema_fits_a_line() {
-        let schema = serde_json::json!({"type": "object", "properties": {"a": true, "b": true}});
-        assert_eq!(fields(Some(&schema)), "a, b");
-        assert_eq!(fields(Some(&serde_json::json!({"type": "null"}))), "null");
-        assert_eq!(fields(Some(&serde_json::json!(true))), "any");
+        let tagged =
+            |tag: &str| json!({"type": "object", "properties": {"about": true, "event": {"const": tag}}});
+        let within = |field: &str| json!({"type": "object", "properties": {field: true}, "required": [field], "additionalProperties": false});
+        for (schema, shown) in [
+            (json!({"type": "object", "properties": {"a": true, "b": true}}), "a, b"),
+            (json!({"type": "object", "properties": {}}), "object"),
+            (json!({"type": "null"}), "null"),
+            (json!({"type": ["string", "null"]}), "string | null"),
+            (json!(true), "any"),
+            // Enums, in the ways of serde.
+            (json!({"oneOf": [tagged("asked"), tagged("answered")]}), "asked | answered"),
+            (
+                json!({"oneOf": [within("Asked"), {"type": "string", "enum": ["None", "All"]}]}),
+                "Asked | None | All",
+            ),
+            (json!({"type": "string", "enum": ["low", "high"]}), "low | high"),
+            (json!({"oneOf": [{"const": "low", "description": "Not high."}, {"const": 2}]}), "low | 2"),
+            (
+                json!({
+                    "anyOf": [{"type": "object", "properties": {"a": true, "b": true}}, {"$ref": "#/$defs/C"}],
+                    "$defs": {"C": {"type": "string"}},
+                }),
+                "a, b | string",
+            ),
+            (
+                json!({"type": "object", "properties": {"a": true}, "oneOf": [tagged("x"), tagged("y")]}),
+                "a, (x | y)",
+            ),
+            // A newtype variant's tag stands beside the reference to its type.
+            (
+                json!({"oneOf": [{"$ref": "#/$defs/C", "properties": {"kind": {"const": "c"}}}], "$defs": {"C": true}}),
+                "c",
+            ),
+            (json!({"$ref": "#/$defs/None"}), "any"),
+            (json!({"anyOf": [{"type": "null"}, {"$ref": "#"}]}), "null | null | …"),
+        ] {
+            assert_eq!(fields(Some(&schema)), shown, "{schema}");
+        }
         assert_eq!(fields(None), "not JSON");
+    }
+
+    #[cfg(feature = "minutes")]
+    #[test]
+    fn a_plugins_enum_is_shown_by_its_variants() {
+        let known = KnownKind { kind: "minutes", feature: "minutes" };
+        let minutes = plugin(known, &bundle());
+        assert_eq!(fields(minutes.metadata.unwrap().output_schema.as_ref()), "rolling | final");
+    }
+
+    #[test]
+    fn a_plugin_of_another_kind_than_its_name_is_told_apart() {
+        struct Mine;
+        impl teammy::InCallPlugin for Mine {
+            type Config = ();
+            type State = ();
+            type Output = String;
+            const KIND: &'static str = "template";
+            const VERSION: &'static str = "0.0.0";
+            async fn on_startup((): ()) -> Result<Self, teammy::Error> {
+                Ok(Self)
+            }
+            fn hooks(hooks: teammy::Hooks<Self>) -> teammy::Hooks<Self> {
+                hooks
+            }
+        }
+        let known = KnownKind { kind: "mine", feature: "mine" };
+        let shown = kinds(&[plugin(known, &[Factory::of::<Mine>("mine")])]);
+        assert!(shown.contains("under this name says KIND = \"template\""), "{shown}");
+        assert!(!shown.contains("cargo build"), "{shown}");
     }
 }

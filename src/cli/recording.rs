@@ -5,12 +5,18 @@
 //! [`format`] recognises what they are, [`packet`] and [`cue`] read them, and [`entries`] makes packets of either.
 //! [`speakers`] learns in the first reading who speaks, for the second.
 //!
-//! A file is never held in memory. What cannot be read twice, such as a pipe, is: its lines are kept as they are checked.
+//! A file is never held in memory. What cannot be read twice, such as a pipe, is: its lines are kept as they are checked,
+//! unpacked and as UTF-8.
+//!
+//! A limit changes how much is played, and not who speaks: behind it a file is read on for the names alone. A pipe isn't, whose
+//! rest may be long in coming, so that its names are learnt from what is read of it.
 
 mod cue;
 mod encoding;
 mod entries;
+mod error;
 mod format;
+mod gzip;
 mod input;
 mod lines;
 mod packet;
@@ -24,88 +30,21 @@ use std::{
     sync::Arc,
 };
 
-use teammy::{Publish, Timestamp};
+use jiff::fmt::temporal::Pieces;
+use teammy::{Payload, Publish, Timestamp};
 
-pub(crate) use self::{encoding::Encoding, packet::Rules};
+pub(crate) use self::{encoding::Encoding, error::Error, packet::Rules};
 use self::{
     entries::Entries,
-    input::{Failure, Input},
+    error::{Broken, Nothing},
+    input::{Failure, Input, Packing},
     lines::Lines,
-    problem::Problem,
     speakers::Speakers,
 };
 use super::count;
 
 /// How many broken lines are named; the rest are counted.
 const NAMED: usize = 10;
-
-/// Why a recording cannot be played.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Error {
-    #[error("there is no file {}; check the path", .0.display())]
-    Missing(PathBuf),
-    #[error("{} is a directory; give the recording's file", .0.display())]
-    Directory(PathBuf),
-    #[error("cannot read {name}")]
-    Read { name: Arc<str>, source: io::Error },
-    #[error("{0}")]
-    Broken(Broken),
-    #[error("{0} is empty; a recording holds one packet a line")]
-    Empty(Arc<str>),
-    #[error("{name} holds no packet: {}", nothing(*.transcript, *.broken))]
-    NoPacket { name: Arc<str>, transcript: bool, broken: u64 },
-    #[error("{0} changed while it was played")]
-    Changed(Arc<str>),
-    #[error("cannot unpack {name}: it is compressed with gzip, and damaged or cut off; get it once more")]
-    Damaged { name: Arc<str>, source: io::Error },
-    #[error("{name} is {what}, and not text; export the meeting's transcript as .vtt and replay that")]
-    NoText { name: Arc<str>, what: &'static str },
-    #[error("{0} is not text; if it is UTF-16 without a byte order mark, say so: --encoding utf-16le")]
-    Zeros(Arc<str>),
-    #[error("{0} says of each packet when it happened; leave out --started-at, which is for transcripts")]
-    Dated(Arc<str>),
-}
-
-impl Error {
-    fn of(failure: Failure, name: &Arc<str>) -> Self {
-        let name = name.clone();
-        match failure {
-            Failure::Read(source) => Self::Read { name, source },
-            Failure::Damaged(source) => Self::Damaged { name, source },
-            Failure::NoText(what) => Self::NoText { name, what },
-            Failure::Zeros => Self::Zeros(name),
-        }
-    }
-}
-
-fn nothing(transcript: bool, broken: u64) -> String {
-    match (transcript, broken) {
-        (false, 0) => "all its lines are blank".to_owned(),
-        (false, 1) => "its only line is broken".to_owned(),
-        (false, many) => format!("all its {many} lines are broken"),
-        (true, 0) => "it has no cue with text".to_owned(),
-        (true, 1) => "its only cue is broken".to_owned(),
-        (true, many) => format!("all its {many} cues are broken"),
-    }
-}
-
-/// A line that is no packet.
-#[derive(Debug)]
-pub(crate) struct Broken {
-    name: Arc<str>,
-    line: u64,
-    problem: Problem,
-}
-
-impl std::fmt::Display for Broken {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { name, line, problem } = self;
-        match problem.column() {
-            Some(column) => write!(f, "{name}, line {line}, column {column}: {problem}"),
-            None => write!(f, "{name}, line {line}: {problem}"),
-        }
-    }
-}
 
 /// What to do about a line that is no packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,6 +76,10 @@ impl Skipped {
         warnings
     }
 
+    fn into_first(self) -> Option<Broken> {
+        self.named.into_iter().next()
+    }
+
     fn add(&mut self, broken: Broken) {
         self.count += 1;
         if self.named.len() < NAMED {
@@ -148,7 +91,7 @@ impl Skipped {
 /// How a recording is read.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Options {
-    /// How many packets are played; nothing behind them is looked at.
+    /// How many packets are played; what is behind them isn't checked.
     pub(crate) limit: Option<u64>,
     pub(crate) on_broken: OnBroken,
     /// How it is encoded, where no byte order mark says it; else UTF-8.
@@ -166,6 +109,7 @@ pub(crate) struct Recording {
     options: Options,
     entries: u64,
     started_at: Timestamp,
+    is_transcript: bool,
     speakers: Speakers,
     skipped: Skipped,
 }
@@ -212,13 +156,15 @@ impl Recording {
         let mut skipped = Skipped::default();
         let mut speakers = Speakers::default();
         let mut first = None;
-        let mut taken = 0;
-        while options.limit.is_none_or(|limit| taken < limit) {
-            let next = entries.next().map_err(|error| Failure::of(error, input.compressed));
+        let (mut taken, mut certain) = (0, 0);
+        while options.limit.is_none_or(|limit| certain < limit) {
+            let next = entries.next().map_err(|error| Failure::of(error, input.packing));
             match next.map_err(|failure| Error::of(failure, &name))? {
                 None => break,
                 Some(Ok(entry)) => {
                     taken += 1;
+                    // What may be a name alone isn't known to be played before all names are, so it doesn't use up the limit.
+                    certain += u64::from(entry.is_certain());
                     first = first.or(entry.timestamp());
                     entry.introduce(&mut speakers);
                 }
@@ -237,18 +183,42 @@ impl Recording {
             Some(_) if options.started_at.is_some() => return Err(Error::Dated(name)),
             Some(first) => first,
             None if entries.lines() == 0 => return Err(Error::Empty(name)),
-            None => return Err(Error::NoPacket { name, transcript, broken: skipped.count }),
+            None => {
+                let broken = skipped.count;
+                let nothing = if transcript { Nothing::of_cues(broken) } else { Nothing::of_lines(broken) };
+                return Err(Error::NoPacket { name, nothing, source: skipped.into_first() });
+            }
         };
         let text = match again {
-            Some(path) => Text::File(path),
+            Some(path) => {
+                if transcript {
+                    entries.introduce_rest(&mut speakers);
+                }
+                Text::File(path)
+            }
             None => Text::Held(entries.into_held(), input.encoding),
         };
-        Ok(Self { name, text, rules, options, entries: taken, started_at, speakers, skipped })
+        let recording = Self {
+            name,
+            text,
+            rules,
+            options,
+            entries: taken,
+            started_at,
+            is_transcript: transcript,
+            speakers,
+            skipped,
+        };
+        if certain == 0 && recording.play()?.next().transpose()?.is_none() {
+            let Self { name, skipped, .. } = recording;
+            return Err(Error::NoPacket { name, nothing: Nothing::Names, source: skipped.into_first() });
+        }
+        Ok(recording)
     }
 
     /// How many packets it plays at most; fewer where somebody is named who says nothing.
     pub(crate) fn len(&self) -> u64 {
-        self.entries
+        self.options.limit.map_or(self.entries, |limit| limit.min(self.entries))
     }
 
     /// What messages call it.
@@ -266,22 +236,52 @@ impl Recording {
         &self.skipped
     }
 
+    /// What a meeting calls whoever plays this: the same for the same packets, wherever they are read from. A transcript's
+    /// packets are the same whenever it is taken to begin.
+    pub(crate) fn producer(&self) -> Result<String, Error> {
+        let mut digest = blake3::Hasher::new();
+        for packet in self.play()? {
+            let (packet, _) = packet?;
+            let at = packet.timestamp.filter(|_| !self.is_transcript).map(|at| at.to_string());
+            let payload = match &packet.payload {
+                Payload::Bytes(bytes) => bytes.as_ref(),
+                Payload::Text(text) | Payload::Json(text) => text.as_bytes(),
+            };
+            let participant = packet.participant.as_deref().unwrap_or_default();
+            let parts = [packet.source.as_str(), participant, at.as_deref().unwrap_or_default()];
+            for part in parts.map(str::as_bytes).into_iter().chain([payload]) {
+                digest.update(&(part.len() as u64).to_le_bytes());
+                digest.update(part);
+            }
+        }
+        Ok(format!("replay:{}", &digest.finalize().to_hex()[..32]))
+    }
+
     /// Reads it once more, to play it: each packet and its line's number. It ends with the first error.
     pub(crate) fn play(&self) -> Result<impl Iterator<Item = Result<(Publish, u64), Error>>, Error> {
-        let (text, encoding, compressed): (Box<dyn BufRead + Send + '_>, _, _) = match &self.text {
+        self.play_from(self.started_at)
+    }
+
+    /// As [`play`](Self::play), with a transcript's times counted from another moment.
+    pub(crate) fn play_from(
+        &self,
+        start: Timestamp,
+    ) -> Result<impl Iterator<Item = Result<(Publish, u64), Error>>, Error> {
+        let (text, encoding, packing): (Box<dyn BufRead + Send + '_>, _, _) = match &self.text {
             Text::File(path) => {
                 let file = BufReader::new(open(path, &self.name)?);
                 let input = Input::new(file, self.options.encoding);
                 let input = input.map_err(|failure| Error::of(failure, &self.name))?;
-                (input.text, input.encoding, input.compressed)
+                (input.text, input.encoding, input.packing)
             }
-            Text::Held(lines, encoding) => (Box::new(&lines[..]), encoding, false),
+            Text::Held(lines, encoding) => (Box::new(&lines[..]), encoding, Packing::Plain),
         };
         let lines = Lines::new(text, self.rules.longest_line());
-        let mut entries = Entries::new(lines, encoding, self.rules.clone(), self.started_at);
-        let mut left = self.entries;
+        let mut entries = Entries::new(lines, encoding, self.rules.clone(), start);
+        // Entries that were checked, of which some may be no packets, and packets.
+        let (mut left, mut wanted) = (self.entries, self.len());
         Ok(std::iter::from_fn(move || {
-            while left > 0 {
+            while left > 0 && wanted > 0 {
                 let entry = match entries.next() {
                     Ok(Some(Ok(entry))) => entry,
                     Ok(Some(Err(_))) if self.options.on_broken == OnBroken::Skip => continue,
@@ -291,12 +291,13 @@ impl Recording {
                     }
                     Err(error) => {
                         left = 0;
-                        return Some(Err(Error::of(Failure::of(error, compressed), &self.name)));
+                        return Some(Err(Error::of(Failure::of(error, packing), &self.name)));
                     }
                 };
                 left -= 1;
                 let line = entry.line;
                 if let Some(publish) = entry.publish(&self.speakers) {
+                    wanted -= 1;
                     return Some(Ok((publish, line)));
                 }
             }
@@ -307,7 +308,12 @@ impl Recording {
 
 /// Reads a time that an option gives.
 pub(crate) fn parse_time(text: &str) -> Result<Timestamp, &'static str> {
-    text.parse().map_err(|_| "write a time as in RFC 3339, with its offset, such as 2026-01-05T09:00:00Z")
+    text.parse().map_err(|_| match Pieces::parse(text) {
+        Ok(pieces) if pieces.time().is_some() && pieces.offset().is_some() => {
+            "it is out of range, which goes from the year -9999 to 9999-12-30T22:00:00Z"
+        }
+        _ => "write a time as in RFC 3339, with its offset, such as 2026-01-05T09:00:00Z",
+    })
 }
 
 /// Whether a path stands for standard input.

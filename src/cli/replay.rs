@@ -3,15 +3,19 @@
 //! Everything that can be checked is checked first: the configuration, the plugins, every line. Only then is the database
 //! opened and the meeting made, so that a mistake leaves nothing behind.
 
-use std::{io::Write, path::PathBuf};
+mod opening;
+
+use std::{io::Write, path::PathBuf, sync::Arc};
 
 use comfy_table::CellAlignment;
 use futures::TryStreamExt;
 use indicatif::ProgressBar;
 use serde::Serialize;
 use teammy::{
-    Builder, Factory, MeetingId, MeetingMetadata, MeetingRef, MeetingStats, Node, Timestamp, config::Config,
+    Builder, Durability, Factory, MeetingId, MeetingMetadata, MeetingRef, MeetingStats, Node, Timestamp,
+    config::Config,
     plugins::bundle,
+    store::{PacketQuery, Take},
 };
 use tokio::{
     runtime::Runtime,
@@ -28,6 +32,7 @@ use super::{
     select::{Selection, select, taking_part},
     signal::Signals,
 };
+use opening::Opening;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -37,6 +42,7 @@ Examples:
   teammy replay standup.jsonl --speed 10x --limit 100   paced, the beginning
   zcat *.jsonl.gz | teammy replay - --meeting all       from a pipe
 
+The same command again goes on where a run was cut off.
 Plugins that need a language model are left out where none is configured.";
 
 /// Play a recorded meeting through the plugins, and print what they put out.
@@ -45,7 +51,7 @@ Plugins that need a language model are left out where none is configured.";
 pub(crate) struct Args {
     /// The recording: packets as JSON lines, {"source", "timestamp", "participant", "data"}, or a transcript as WebVTT (as
     /// Zoom and Teams export it) or SubRip; any of them plain or compressed with gzip. Its content tells which, and not its
-    /// name. - reads standard input
+    /// name. - reads standard input. A file is read twice; what cannot be, such as a pipe, is held in memory, unpacked
     file: PathBuf,
     /// The meeting's id; otherwise the file's name without its ending
     #[arg(long, value_name = "ID")]
@@ -60,7 +66,9 @@ pub(crate) struct Args {
     /// How fast to play: max, or how many times as fast as it was, by the packets' timestamps: 1x, 10x, 0.5x
     #[arg(long, default_value = "max", allow_hyphen_values = true)]
     speed: Speed,
-    /// Play only the first N packets; nothing behind them is read
+    /// Play only the first N packets; what is behind them isn't checked. Where names stand in a transcript's text, its whole
+    /// file is still read for them, so that a limit doesn't change who speaks. Behind them nothing is read from a pipe,
+    /// whose names are learnt from what came until then
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
     /// How the recording is encoded, such as latin1, windows-1252 or utf-16le; otherwise as its byte order mark says, and
@@ -162,20 +170,54 @@ impl Replay<'_> {
 
     async fn play(&self, node: &Node) -> Result<Summary<'_>, Error> {
         let started = Instant::now();
+        let producer: Arc<str> = self.recording.producer()?.into();
         let metadata = MeetingMetadata::new(self.id.clone()).started_at(self.recording.started_at());
-        let meeting = node.start_meeting(metadata, &self.instances).await?;
+        let (meeting, done) = match opening::open(node, metadata, &self.instances, &producer).await? {
+            Opening::New(meeting) => (meeting, 0),
+            Opening::GoesOn(meeting, done) => {
+                let (id, name) = (&self.id, self.recording.name());
+                let packets = count(done, "packet", "packets");
+                self.output.note(&format!("note: meeting {id} goes on: it has {packets} of {name} already"));
+                (meeting, done)
+            }
+            Opening::Complete => {
+                let (id, name) = (&self.id, self.recording.name());
+                self.output.note(&format!("note: meeting {id} is complete: all of {name} has been played"));
+                self.print_stored(node).await?;
+                return Ok(Summary::complete(&self.id, self.recording.skipped().count(), started.elapsed()));
+            }
+        };
         let bar = self.output.progress(self.recording.len());
-        tokio::try_join!(self.publish(&meeting, &bar), self.print(&meeting))?;
+        tokio::try_join!(self.publish(node, &meeting, &producer, done, &bar), self.print(&meeting))?;
         bar.finish_and_clear();
         Ok(Summary::new(&self.id, &meeting.stats(), self.recording.skipped().count(), started.elapsed()))
     }
 
-    async fn publish(&self, meeting: &MeetingRef, bar: &ProgressBar) -> Result<(), Error> {
+    /// Publishes the recording behind the `done` packets that the meeting has.
+    async fn publish(
+        &self,
+        node: &Node,
+        meeting: &MeetingRef,
+        producer: &Arc<str>,
+        done: u64,
+        bar: &ProgressBar,
+    ) -> Result<(), Error> {
         bar.set_message("publishing");
         let mut pacer = Pacer::new(self.args.speed);
         let started = Instant::now();
-        for packet in self.recording.play()? {
-            let (packet, line) = packet?;
+        let start = meeting.metadata().started_at.unwrap_or(self.recording.started_at());
+        let mut number = 0;
+        for packet in self.recording.play_from(start)? {
+            let (mut packet, line) = packet?;
+            // Only what is stored is numbered. What isn't, and came before what is, was lost with the run that published it.
+            if node.graph().durability(packet.source.as_str()) == Some(Durability::Durable) {
+                number += 1;
+                packet = packet.numbered(producer.clone(), number);
+            }
+            if done > 0 && number <= done {
+                bar.inc(1);
+                continue;
+            }
             if let Some(due) = packet.timestamp.and_then(|timestamp| pacer.due(timestamp)) {
                 tokio::time::sleep_until(started + due).await;
             }
@@ -187,6 +229,24 @@ impl Replay<'_> {
         }
         bar.set_message("finishing");
         Ok(meeting.end().await?)
+    }
+
+    /// Prints what is stored of a meeting that doesn't run.
+    async fn print_stored(&self, node: &Node) -> Result<(), Error> {
+        const PAGE: usize = 256;
+        let mut query = PacketQuery::default().take(Take::First(PAGE));
+        loop {
+            let page = node.store().packets(self.id.clone(), query.clone()).await?;
+            for packet in
+                page.iter().filter(|packet| is_shown(packet) && (self.args.all || !packet.causes.is_empty()))
+            {
+                self.output.packet(packet)?;
+            }
+            match page.last() {
+                Some(last) if page.len() == PAGE => query.from = last.seq.next(),
+                _ => return Ok(()),
+            }
+        }
     }
 
     async fn print(&self, meeting: &MeetingRef) -> Result<(), Error> {
@@ -254,6 +314,12 @@ impl<'a> Summary<'a> {
             instances: instances.collect(),
             seconds: (took.as_secs_f64() * 1e3).round() / 1e3,
         }
+    }
+
+    /// Of a meeting in which nothing was left to do.
+    fn complete(meeting: &'a MeetingId, skipped: u64, took: Duration) -> Self {
+        let seconds = (took.as_secs_f64() * 1e3).round() / 1e3;
+        Self { r#type: "summary", meeting, packets: 0, skipped, instances: Vec::new(), seconds }
     }
 
     fn readable(&self) -> String {

@@ -109,11 +109,11 @@ pub(crate) fn taking_part(
     let all = graph.instances().map(|instance| instance.name.as_str().to_owned());
     let (left_out, taking_part): (Vec<String>, Vec<String>) = all.partition(|name| idle(name).is_some());
     if let [first, others @ ..] = &*left_out {
-        let (names, need) =
-            if others.is_empty() { (first.clone(), "needs") } else { (left_out.join(", "), "need") };
-        notes.push(format!(
-            "{names} {need} a language model and take no part: none is configured ([llm] in teammy.toml)"
-        ));
+        let who = match others {
+            [] => format!("{first} needs a language model and takes"),
+            _ => format!("{} need a language model and take", left_out.join(", ")),
+        };
+        notes.push(format!("{who} no part: none is configured ([[llm.model]] in teammy.toml)"));
     }
     Ok(taking_part)
 }
@@ -202,8 +202,14 @@ mod tests {
         let graph = |toml| Node::builder(Config::from_toml(toml).unwrap()).plugins(bundle()).check().unwrap();
         let mut notes = Vec::new();
         let all = taking_part(&graph(""), None, false, &mut notes).unwrap();
-        assert_eq!(all, ["talk-time", "watch-list"]);
-        assert!(notes[0].starts_with("llm-action, minutes need a language model"), "{notes:?}");
+        let takes_part = |name: &str| all.iter().any(|one| one == name);
+        assert!(takes_part("talk-time") && takes_part("watch-list"), "{all:?}");
+        assert!(!takes_part("llm-action") && !takes_part("minutes"), "{all:?}");
+        let (names, need) = notes[0].split_once(" need ").unwrap();
+        let left_out: Vec<&str> = names.split(", ").collect();
+        assert!(left_out.contains(&"llm-action") && left_out.contains(&"minutes"), "{notes:?}");
+        assert_eq!(left_out.len() + all.len(), bundle().len(), "{notes:?}");
+        assert!(need.starts_with("a language model and take no part: none is configured"), "{notes:?}");
 
         let mut notes = Vec::new();
         let one = graph("[[plugin]]\nname = \"notes\"\nkind = \"minutes\"");
@@ -216,7 +222,7 @@ mod tests {
 
         let mut notes = Vec::new();
         assert_eq!(taking_part(&graph(""), chosen(), true, &mut notes).unwrap(), chosen().unwrap());
-        assert_eq!(taking_part(&graph(""), None, true, &mut notes).unwrap().len(), 4);
+        assert_eq!(taking_part(&graph(""), None, true, &mut notes).unwrap().len(), bundle().len());
         assert_eq!(notes, [""; 0]);
     }
 
@@ -225,12 +231,19 @@ mod tests {
         for (wanted, says) in [
             ("talk-tiem", "did you mean talk-time?"),
             ("nmaes", "did you mean names?"),
-            ("zzzzzz", "there are broken, echo, llm-action, minutes, names, talk-time, watch-list"),
+            ("zzzzzz", "there is no plugin \"zzzzzz\"; there are "),
             ("", "there is no plugin \"\""),
             ("watch-list", "instances of that plugin are called names, echo"),
         ] {
             let error = selected(TOML, &[wanted]).unwrap_err().to_string();
             assert!(error.contains(says), "{error}");
         }
+        let error = selected(TOML, &["zzzzzz"]).unwrap_err().to_string();
+        let (_, there) = error.split_once("there are ").unwrap();
+        let there: Vec<&str> = there.split(", ").collect();
+        for name in ["broken", "echo", "llm-action", "minutes", "names", "talk-time", "watch-list"] {
+            assert!(there.contains(&name), "{name}: {error}");
+        }
+        assert!(there.is_sorted(), "{error}");
     }
 }

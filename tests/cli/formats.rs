@@ -1,6 +1,12 @@
 //! Transcripts as people have them: WebVTT from Zoom and Teams, SubRip; compressed, encoded otherwise, broken.
 
-use std::{fmt::Write as _, fs, io::Write as _, path::PathBuf, process::Stdio};
+use std::{
+    fmt::Write as _,
+    fs,
+    io::{ErrorKind, Write as _},
+    path::PathBuf,
+    process::Stdio,
+};
 
 use flate2::{Compression, write::GzEncoder};
 use serde_json::{Value, json};
@@ -70,9 +76,12 @@ fn gzip(text: impl AsRef<[u8]>) -> Vec<u8> {
 /// The real meetings, where the folder with them is.
 fn meetings() -> Vec<PathBuf> {
     let folder = repository("../shared/data/meetings");
-    let Ok(entries) = fs::read_dir(&folder) else {
-        eprintln!("skipped: there is no folder {} with real meetings", folder.display());
-        return Vec::new();
+    let entries = match fs::read_dir(&folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            eprintln!("skipped: there is no folder {} with real meetings", folder.display());
+            return Vec::new();
+        }
+        entries => entries.unwrap(),
     };
     let files = entries.map(|entry| entry.unwrap().path());
     let files: Vec<_> = files.filter(|path| path.extension().is_some_and(|it| it == "jsonl")).collect();
@@ -119,6 +128,18 @@ fn spoken(ran: &Ran) -> Vec<(Value, Value)> {
 fn replay(place: &Place, file: &str, options: &[&str]) -> Ran {
     let arguments = ["replay", file, "--meeting", "m", "--plugins", "talk-time", "--all", "--json"];
     place.run(&[&arguments, options].concat())
+}
+
+/// The same of what comes through a pipe.
+fn replay_piped(place: &Place, bytes: &[u8], options: &[&str]) -> Ran {
+    let arguments = ["replay", "-", "--meeting", "m", "--plugins", "talk-time", "--all", "--json"];
+    let mut command = place.teammy(&[&arguments, options].concat());
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(bytes).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Ran { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
 }
 
 #[test]
@@ -188,6 +209,8 @@ fn odd_transcripts_are_read_right() {
         ("UTF-16", utf16, &[]),
         ("Latin-1", latin1, &["--encoding", "latin1"]),
         ("gzip", gzip(&plain), &[]),
+        ("gzip twice", gzip(gzip(&plain)), &[]),
+        ("gzip and zeros", [gzip(&plain), vec![0; 512]].concat(), &[]),
         (
             "comments",
             plain.replacen("\n\n", "\nKind: captions\n\nNOTE a\nb\n\nSTYLE\n::cue{}\n\n", 1).into_bytes(),
@@ -250,6 +273,10 @@ fn broken_transcripts_are_refused_or_broken_cues_skipped() {
             "cannot unpack x.vtt: it is compressed with gzip, and damaged or cut off",
         ),
         (
+            [gzip(with(AT)), b"<html>".to_vec()].concat(),
+            "cannot unpack x.vtt: something else follows what is compressed with gzip; unpack it with `gzip -d`",
+        ),
+        (
             b"PK\x03\x04\x14\0\x06\0\x08\0".to_vec(),
             "x.vtt is a ZIP archive or a Word document, and not text; export",
         ),
@@ -274,17 +301,40 @@ fn broken_transcripts_are_refused_or_broken_cues_skipped() {
 #[test]
 fn a_transcript_comes_from_standard_input() {
     let place = Place::new();
-    let mut command =
-        place.teammy(&["replay", "-", "--meeting", "m", "--plugins", "talk-time", "--all", "--json"]);
-    let mut child =
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let text = format!("{AT}\nOps: Ada: one\n\n{AT}\nOps: Ada: two\n");
-    child.stdin.take().unwrap().write_all(&gzip(text)).unwrap();
-    let output = child.wait_with_output().unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    let ran = Ran { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) };
-    let ran = ran.ends_with(0);
+    let text = gzip(format!("{AT}\nOps: Ada: one\n\n{AT}\nOps: Ada: two\n"));
+    let ran = replay_piped(&place, &text, &[]).ends_with(0);
     assert_eq!(spoken(&ran), [(json!("Ops: Ada"), json!("one")), (json!("Ops: Ada"), json!("two"))]);
+    // Names are learnt from what is read of it.
+    let ran = replay_piped(&Place::new(), &text, &["--limit", "1"]).ends_with(0);
+    assert_eq!(spoken(&ran), [(json!("Ops"), json!("Ada: one"))]);
+    let place = Place::new();
+    let ran = replay(&place, place.file("m.vtt", text), &["--limit", "1"]).ends_with(0);
+    assert_eq!(spoken(&ran), [(json!("Ops: Ada"), json!("one"))]);
+}
+
+#[test]
+fn a_name_alone_is_no_packet() {
+    let place = Place::new();
+    let file = place.file("m.vtt", format!("{AT}\nAda:\n\n{AT}\nAda: hi\n"));
+    let ran = replay(&place, file, &["--limit", "1"]).ends_with(0);
+    assert_eq!(spoken(&ran), [(json!("Ada"), json!("hi"))]);
+    assert_eq!(ran.summary()["packets"], 1);
+    let ran = replay(&place, place.file("m.vtt", format!("{AT}\nAda:\n")), &[]).ends_with(2);
+    assert_eq!(ran.stderr, "error: m.vtt holds no packet: its cues name somebody, and nothing is said\n");
+}
+
+#[test]
+fn a_recording_without_a_packet_is_told_with_its_reason() {
+    let place = Place::new();
+    let file = place.file("x.vtt", format!("WEBVTT\n\n{AT}9\na\n\n00:09 -> 00:10\nb\n"));
+    let ran = replay(&place, file, &["--keep-going"]).ends_with(2);
+    let says = "error: x.vtt holds no packet: all its 2 cues are broken\n  because: x.vtt, line 3: a cue's time is \"00:00:02.0009\"";
+    assert!(ran.stderr.starts_with(says), "{ran:#?}");
+    for text in [&b"Dear all,\nit went well.\n"[..], b"\x89PNG\r\n"] {
+        let ran = replay(&place, place.file("x.vtt", text), &[]).ends_with(2);
+        let says = "what can be read is packets as JSON lines, and transcripts as WebVTT or SubRip\n";
+        assert!(ran.stderr.ends_with(says), "no hint to skip what isn't meant as a recording: {ran:#?}");
+    }
 }
 
 #[test]
@@ -310,6 +360,12 @@ fn options_that_a_recording_cannot_take() {
             "write a time as in RFC 3339, with its offset, such as 2026-01-05T09:00:00Z",
         ),
         (&vtt, ["--started-at", "2026-01-05T09:00:00"], "such as 2026-01-05T09:00:00Z"),
+        (&vtt, ["--started-at", "9999-12-31T00:00:00Z"], "out of range"),
+        (
+            &vtt,
+            ["--started-at", "9999-12-30T22:00:00Z"],
+            "times are beyond any date, counted from 9999-12-30T22:00:00Z",
+        ),
         (
             &jsonl,
             ["--started-at", "2026-01-05T09:00:00Z"],

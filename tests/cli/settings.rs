@@ -80,7 +80,14 @@ fn the_reference_in_the_documents_is_the_programs() {
     place.file("teammy.toml", "[hooks]\ntrys = 5");
     let ran = place.run(&["config", "--reference"]).ends_with(0);
     let page = std::fs::read_to_string(crate::repository("docs/configuration.md")).unwrap();
-    assert!(ran.stdout == page, "run `cargo run -- config --reference > docs/configuration.md`");
+    let bundle = teammy::plugins::bundle();
+    if bundle.len() == bundle.known().len() {
+        let anew = "a setting or a plugin is new, or another than it was: make the page anew, with \
+                    `cargo run -- config --reference > docs/configuration.md`";
+        assert!(ran.stdout == page, "{anew}");
+    } else {
+        eprintln!("skipped: the page has every plugin, and this build leaves some out");
+    }
     for part in
         ["## `[hooks]`", "`TEAMMY_HOOKS__TRIES`", "## `[[llm.model]]`", "## `minutes`", "`every_words`"]
     {

@@ -8,19 +8,34 @@ fn read(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The keys of a manifest's section.
-fn keys(manifest: &str, section: &str) -> BTreeSet<String> {
-    let lines = manifest.lines().map(str::trim).skip_while(|line| *line != section).skip(1);
-    let lines = lines.take_while(|line| !line.starts_with('['));
-    lines.filter_map(|line| line.split_once(" = ")).map(|(key, _)| key.to_owned()).collect()
+/// The features of this crate's manifest, and those of `default`.
+fn features() -> (BTreeSet<String>, BTreeSet<String>) {
+    let manifest = read(&Path::new(MANIFEST_DIR).join("Cargo.toml"));
+    let section = manifest.split("[features]\n").nth(1).expect("the manifest has features");
+    let section = section.split("\n[").next().unwrap_or_default();
+    let keys = section.lines().filter_map(|line| line.split_once(" = "));
+    let mut features: BTreeSet<String> = keys.map(|(key, _)| key.to_owned()).collect();
+    assert!(features.remove("default"), "the manifest has a list of defaults");
+    let default = section.split("default = [").nth(1).and_then(|rest| rest.split(']').next());
+    let default = default.unwrap_or_default().split('"').skip(1).step_by(2);
+    (features, default.map(str::to_owned).collect())
+}
+
+/// Fails with all that is wrong at once.
+#[track_caller]
+fn nothing_wrong(wrong: &[String]) {
+    assert!(wrong.is_empty(), "\n{}\n", wrong.join("\n"));
 }
 
 #[test]
 fn a_plugin_has_one_name_everywhere() {
     let bundle = bundle();
-    let known = bundle.known();
-    let kinds: BTreeSet<String> = known.iter().map(|known| known.kind.to_owned()).collect();
-    assert_eq!(kinds.len(), known.len(), "a kind is in the table twice");
+    let kinds: BTreeSet<String> = bundle.known().iter().map(|known| known.kind.to_owned()).collect();
+    assert_eq!(
+        kinds.len(),
+        bundle.known().len(),
+        "a kind is in the table of plugins/bundle/src/lib.rs twice"
+    );
 
     let plugins = Path::new(MANIFEST_DIR).parent().unwrap();
     let folders = fs::read_dir(plugins).unwrap().map(|entry| entry.unwrap());
@@ -28,31 +43,71 @@ fn a_plugin_has_one_name_everywhere() {
     let mut folders: BTreeSet<String> =
         folders.map(|entry| entry.file_name().into_string().unwrap()).collect();
     assert!(folders.remove("bundle"));
-    assert_eq!(kinds, folders, "kinds and folders");
+    let (features, default) = features();
 
-    let mut features = keys(&read(&Path::new(MANIFEST_DIR).join("Cargo.toml")), "[features]");
-    assert!(features.remove("default"));
-    assert_eq!(kinds, features, "kinds and features");
-
-    for known in known {
-        assert_eq!(known.kind, known.feature);
-        let manifest = read(&plugins.join(known.kind).join("Cargo.toml"));
-        let package = format!("name = \"teammy-plugin-{}\"", known.kind);
-        assert!(manifest.contains(&package), "the manifest of {} has no {package}", known.kind);
+    let mut wrong = Vec::new();
+    for name in kinds.iter().chain(&folders).chain(&features).chain(&default).collect::<BTreeSet<_>>() {
+        let crate_name = format!("teammy_plugin_{}", name.replace('-', "_"));
+        for (there, what, place) in [
+            (folders.contains(name), format!("the plugin's folder, plugins/{name}"), "plugins/"),
+            (
+                kinds.contains(name),
+                format!("the line `\"{name}\" => {crate_name}::TYPE,`"),
+                "the table of plugins/bundle/src/lib.rs",
+            ),
+            (
+                features.contains(name),
+                format!("the feature `{name} = [\"dep:teammy-plugin-{name}\"]`"),
+                "plugins/bundle/Cargo.toml",
+            ),
+            (default.contains(name), format!("\"{name}\""), "`default` of plugins/bundle/Cargo.toml"),
+        ] {
+            if !there {
+                wrong.push(format!("{what} is missing in {place}; or take {name} out of the other places"));
+            }
+        }
+        let manifest = plugins.join(name).join("Cargo.toml");
+        let package = format!("name = \"teammy-plugin-{name}\"");
+        if folders.contains(name) && !read(&manifest).contains(&package) {
+            wrong.push(format!("`{package}` is missing in plugins/{name}/Cargo.toml"));
+        }
     }
+    nothing_wrong(&wrong);
+}
+
+#[test]
+fn the_table_is_alphabetical() {
+    let bundle = bundle();
+    let before = |two: &[KnownKind]| (two[0].kind < two[1].kind, two[0].kind, two[1].kind);
+    let wrong = bundle.known().windows(2).map(before).filter(|(right, ..)| !right).map(|(_, first, second)| {
+        format!("{second} stands behind {first} in the table of plugins/bundle/src/lib.rs, and belongs before it")
+    });
+    nothing_wrong(&wrong.collect::<Vec<_>>());
 }
 
 #[test]
 fn factories_are_of_the_kind_that_the_table_says() {
     let bundle = bundle();
-    let order: Vec<&str> = bundle.known().iter().map(|known| known.kind).collect();
-    let mut built = order.iter();
+    let mut wrong = Vec::new();
     for factory in bundle.iter() {
-        assert_eq!(factory.kind(), factory.name());
-        assert!(built.any(|kind| *kind == factory.kind()), "{} is out of order", factory.kind());
-        factory.metadata().unwrap();
-        factory.check_config(&serde_json::Value::Null).unwrap();
+        let (name, kind) = (factory.name(), factory.kind());
+        if name != kind {
+            wrong.push(format!(
+                "the plugin that the table calls \"{name}\" says KIND = \"{kind}\": write KIND = \"{name}\" in \
+                 plugins/{name}/src/lib.rs"
+            ));
+        }
+        if let Err(problem) = factory.metadata() {
+            wrong.push(format!("the plugin {name} is faulty: {problem}; correct its `hooks`"));
+        }
+        if let Err(error) = factory.check_config(&serde_json::Value::Null) {
+            wrong.push(format!("the plugin {name} needs a table, and must run without one: {error}"));
+        }
     }
-    #[cfg(all(feature = "llm-action", feature = "minutes", feature = "talk-time", feature = "watch-list"))]
-    assert_eq!(bundle.len(), order.len());
+    for known in bundle.known().iter().filter(|_| cfg!(feature = "default")) {
+        if !bundle.iter().any(|factory| factory.name() == known.kind) {
+            wrong.push(format!("this build has all of `default`, and no {}", known.kind));
+        }
+    }
+    nothing_wrong(&wrong);
 }

@@ -80,7 +80,7 @@
 //! * **It refuses** (such as a prompt that is larger than it can read): asking again would not help, and keeping the text
 //!   would stand in the way of all that is said later. So that part is [left out](Problem::LeftOut), and the log has a
 //!   warning.
-//! * **It fails**: what was heard waits, and the next that is heard asks again. When more waits than one question holds, and at
+//! * **It fails**, or takes longer than a hook may (`hooks.deadline`; raise it for a slow model): what was heard waits, and the next that is heard asks again. When more waits than one question holds, and at
 //!   the end, the hook fails and has changed nothing. The runtime tries again, and if it gives up the packets are dead letters
 //!   that can be redriven; what was heard before them waits for the next question.
 //!

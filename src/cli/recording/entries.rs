@@ -10,7 +10,7 @@ use super::{
     lines::{Line, Lines},
     packet::Rules,
     problem::Problem,
-    speakers::Speakers,
+    speakers::{self, Speakers},
 };
 
 /// What becomes a packet.
@@ -38,6 +38,13 @@ impl Entry {
             Some(unnamed) => speakers.hear(&unnamed.text[..unnamed.first_line]),
             None => speakers.hear_known(),
         }
+    }
+
+    /// Whether it is a packet whoever speaks: it isn't if it may be a name alone.
+    pub(super) fn is_certain(&self) -> bool {
+        self.unnamed.as_ref().is_none_or(|Unnamed { text, first_line, .. }| {
+            *first_line < text.len() || !speakers::may_be_name_alone(text)
+        })
     }
 
     /// When it happened.
@@ -117,6 +124,15 @@ impl<R: io::BufRead> Entries<R> {
             }
         }
         Ok(self.finder.found.pop_front())
+    }
+
+    /// Reads to the end for who speaks, and nothing else: what is broken is nobody's concern, and what cannot be read ends it.
+    pub(super) fn introduce_rest(&mut self, speakers: &mut Speakers) {
+        while let Ok(Some(found)) = self.next() {
+            if let Ok(entry) = found {
+                entry.introduce(speakers);
+            }
+        }
     }
 
     /// How many bytes it keeps.
@@ -236,7 +252,7 @@ fn spoken(cue: cue::Found, rules: &Rules, started_at: Timestamp, found: &mut Vec
     };
     let (line, Times { start_ms, end_ms }) = (cue.line, cue.times);
     let Ok(timestamp) = started_at.checked_add(Duration::from_millis(end_ms)) else {
-        return found.push_back(Err((line, Problem::BeyondDates)));
+        return found.push_back(Err((line, Problem::BeyondDates { from: started_at })));
     };
     for Span { voice, text, first_line } in cue.spans() {
         let publish = transcription(&text, start_ms, end_ms).timestamp(timestamp);

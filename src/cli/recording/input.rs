@@ -5,11 +5,13 @@
 
 use std::io::{self, BufRead, BufReader, Cursor, Read};
 
-use flate2::bufread::MultiGzDecoder;
+use super::{
+    encoding::Encoding,
+    gzip::{self, Members},
+};
 
-use super::encoding::Encoding;
-
-const GZIP: &[u8] = b"\x1f\x8b";
+/// How many times over a text may be compressed: people compress what their program had compressed already.
+pub(super) const LAYERS: usize = 3;
 
 /// How many bytes of a text are looked at to see what it is.
 const HEAD: usize = 16;
@@ -34,7 +36,14 @@ pub(super) struct Input<'a> {
     pub(super) text: Box<dyn BufRead + Send + 'a>,
     /// What it was, for messages.
     pub(super) encoding: &'static str,
-    pub(super) compressed: bool,
+    pub(super) packing: Packing,
+}
+
+/// Whether a text had to be unpacked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Packing {
+    Plain,
+    Gzip,
 }
 
 /// Why something cannot be read as text.
@@ -43,6 +52,10 @@ pub(super) enum Failure {
     Read(io::Error),
     /// It cannot be unpacked.
     Damaged(io::Error),
+    /// Something else follows what is compressed.
+    Trailing,
+    /// It is compressed over and over.
+    Nested,
     NoText(&'static str),
     /// It holds zeros, as no text but UTF-16 does.
     Zeros,
@@ -50,10 +63,11 @@ pub(super) enum Failure {
 
 impl Failure {
     /// What an error means that came when a text was read.
-    pub(super) fn of(error: io::Error, compressed: bool) -> Self {
+    pub(super) fn of(error: io::Error, packing: Packing) -> Self {
         use io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
-        match error.kind() {
-            InvalidData | InvalidInput | UnexpectedEof if compressed => Self::Damaged(error),
+        match (packing, error.kind()) {
+            (Packing::Gzip, _) if gzip::is_trailing(&error) => Self::Trailing,
+            (Packing::Gzip, InvalidData | InvalidInput | UnexpectedEof) => Self::Damaged(error),
             _ => Self::Read(error),
         }
     }
@@ -62,11 +76,19 @@ impl Failure {
 impl<'a> Input<'a> {
     /// Begins to read. A byte order mark says how the text is encoded, else `encoding` does, else it is UTF-8.
     pub(super) fn new(reader: impl BufRead + Send + 'a, encoding: Option<Encoding>) -> Result<Self, Failure> {
-        let (head, reader) = head(reader, GZIP.len()).map_err(Failure::Read)?;
-        let compressed = head == GZIP;
-        let reader: Box<dyn BufRead + Send + 'a> =
-            if compressed { Box::new(BufReader::new(MultiGzDecoder::new(reader))) } else { Box::new(reader) };
-        let (head, mut reader) = self::head(reader, HEAD).map_err(|error| Failure::of(error, compressed))?;
+        let (mut head, reader) = self::head(reader, HEAD).map_err(Failure::Read)?;
+        let mut reader: Box<dyn BufRead + Send + 'a> = Box::new(reader);
+        let mut layers = 0;
+        while head.starts_with(gzip::MAGIC) {
+            layers += 1;
+            if layers > LAYERS {
+                return Err(Failure::Nested);
+            }
+            let unpacked = self::head(BufReader::new(Members::new(reader)), HEAD);
+            let (inner_head, inner) = unpacked.map_err(|error| Failure::of(error, Packing::Gzip))?;
+            (head, reader) = (inner_head, Box::new(inner));
+        }
+        let packing = if layers > 0 { Packing::Gzip } else { Packing::Plain };
         if let Some((.., what)) =
             NO_TEXT.iter().find(|(at, bytes, _)| head.get(*at..).is_some_and(|head| head.starts_with(bytes)))
         {
@@ -82,7 +104,7 @@ impl<'a> Input<'a> {
             (None, None) if head.contains(&0) && starts_as_utf8(&head) => return Err(Failure::Zeros),
             (None, None) => Encoding::UTF_8,
         };
-        Ok(Self { text: encoding.decode(reader), encoding: encoding.name(), compressed })
+        Ok(Self { text: encoding.decode(reader), encoding: encoding.name(), packing })
     }
 }
 

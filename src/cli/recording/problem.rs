@@ -1,6 +1,6 @@
 //! What can be wrong with a line of a recording.
 
-use teammy::{PublishError, config::Size, name};
+use teammy::{PublishError, Timestamp, config::Size, name};
 
 const EXPECTED: &str = r#"{"source": …, "timestamp": …, "participant": …, "data": …}"#;
 
@@ -31,8 +31,8 @@ pub(crate) enum Problem {
     Time { shown: String },
     #[error("the cue ends before it begins")]
     EndsFirst,
-    #[error("the cue's times are beyond any date")]
-    BeyondDates,
+    #[error("the cue's times are beyond any date, counted from {from}")]
+    BeyondDates { from: Timestamp },
     #[error("the cue's text is longer than any packet of the limit's size, {0} (limits.packet_bytes)")]
     CueTooLong(Size),
 }
@@ -59,11 +59,12 @@ impl Problem {
         }
     }
 
-    /// The same of a line by which no format was recognised: it may have been meant as another one.
+    /// The same of a line by which no format was recognised: it may have been meant as another one. Of a line that was too long to
+    /// be looked at, nothing is known.
     pub(super) fn unrecognised(self) -> Self {
         match self {
-            Self::Json { .. } | Self::NotAnObject => Self::Unrecognised(Box::new(self)),
-            other => other,
+            Self::TooLong(_) => self,
+            other => Self::Unrecognised(Box::new(other)),
         }
     }
 }

@@ -62,6 +62,11 @@ fn ends(line: &str) -> impl Iterator<Item = usize> {
     })
 }
 
+/// Whether what is said may be somebody's name and nothing else, as it is if that is what [`Speakers::name`] finds.
+pub(super) fn may_be_name_alone(said: &str) -> bool {
+    ends(said).last().is_some_and(|end| said[end + 1..].trim().is_empty())
+}
+
 impl Speakers {
     /// Counts a cue whose speaker is known.
     pub(super) fn hear_known(&mut self) {

@@ -1,4 +1,5 @@
 mod large;
+mod limit;
 mod properties;
 
 use std::io::Write;
@@ -73,6 +74,14 @@ fn lines(text: impl AsRef<[u8]>) -> Vec<String> {
     said.map(|said| format!("{}: {}", said.name.as_deref().unwrap_or("-"), said.text)).collect()
 }
 
+/// A file with a recording, and its folder.
+fn file(text: impl AsRef<[u8]>) -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("recording");
+    std::fs::write(&path, text).unwrap();
+    (folder, path)
+}
+
 fn gzip(text: impl AsRef<[u8]>) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     encoder.write_all(text.as_ref()).unwrap();
@@ -128,10 +137,25 @@ fn nothing_to_play_is_an_error() {
         (&format!("{times}\n\n{times}\n<i></i>"), STOP, "it has no cue with text"),
         ("WEBVTT\n\n00:01.000 --> soon\na", SKIP, "its only cue is broken"),
         ("WEBVTT\n\na\n\nb", SKIP, "all its 2 cues are broken"),
+        (&format!("{times}\nAda:\n\n{times}\nBo: "), STOP, "its cues name somebody, and nothing is said"),
+        (&format!("{times}\nAda:\n\nb"), SKIP, "its cues name somebody, and nothing is said"),
     ] {
         let error = refused(text, options);
         assert!(error.contains(says), "{error}");
     }
+}
+
+#[test]
+fn nothing_but_broken_lines_says_what_is_wrong_with_the_first() {
+    let cause = |text: &str| {
+        let error = recording(text, SKIP).unwrap_err();
+        std::error::Error::source(&error).map(ToString::to_string)
+    };
+    let times = "expected a cue's times, such as 00:01:02.400 --> 00:01:05.900, before what is said";
+    assert_eq!(cause("WEBVTT\n\na\n\nb"), Some(format!("x, line 3: {times}")));
+    assert_eq!(cause("WEBVTT\n\na\n\n00:01.000 --> 00:02.000\nAda:"), Some(format!("x, line 3: {times}")));
+    let cause = cause("a\nb").unwrap();
+    assert!(cause.starts_with("x, line 1, column 1: expected one packet as JSON"), "{cause}");
 }
 
 #[test]
@@ -144,6 +168,17 @@ fn what_is_no_recording_is_told_with_what_could_be() {
     );
     let error = refused(line(1) + "hello", STOP);
     assert!(error.starts_with("x, line 2") && !error.contains("WebVTT"), "{error}");
+    let is_recognised = |text: &[u8]| match recording(text, STOP).unwrap_err() {
+        Error::Broken(broken) => broken.is_recognised(),
+        other => panic!("{other:?}"),
+    };
+    for text in [&b"hello"[..], b"hello\nyou", b"7", b"\x89PNG\r\n", b"webvtt\n"] {
+        assert!(!is_recognised(text), "{text:?}");
+    }
+    let long = b"{".repeat(1 << 20);
+    for text in [&b"{"[..], b"{\"source\":1}", b"WEBVTT\n\nhello", b"WEBVTT\n\n\xff", &long] {
+        assert!(is_recognised(text), "{:?}", &text[..text.len().min(20)]);
+    }
     for (bytes, says) in [
         (&b"PK\x03\x04\x14\0\x06\0"[..], "x is a ZIP archive or a Word document, and not text; export"),
         (b"%PDF-1.7", "x is a PDF document"),
@@ -165,9 +200,7 @@ fn what_is_no_recording_is_told_with_what_could_be() {
 
 #[test]
 fn a_file_that_changes_is_noticed() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("meeting.jsonl");
-    std::fs::write(&path, line(1) + &line(2)).unwrap();
+    let (_folder, path) = file(line(1) + &line(2));
     let recording = Recording::check(&path, rules(64), STOP).unwrap();
     std::fs::write(&path, line(1)).unwrap();
     let last = recording.play().unwrap().last();
@@ -176,10 +209,8 @@ fn a_file_that_changes_is_noticed() {
 
 #[test]
 fn a_file_is_read_twice_through_all_layers() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("whatever");
     let text = utf16("\u{feff}WEBVTT\r\r1\r00:01.000 --> 00:02.000\rAda: héllo\r", u16::to_be_bytes);
-    std::fs::write(&path, gzip(text)).unwrap();
+    let (_folder, path) = file(gzip(gzip(text)));
     let recording = Recording::check(&path, rules(1 << 10), STOP).unwrap();
     let (publish, line) = recording.play().unwrap().next().unwrap().unwrap();
     assert_eq!((publish.participant.as_deref(), line), (Some("Ada"), 4));
@@ -201,7 +232,22 @@ fn a_transcript_says_no_date() {
     assert_eq!(played(&dated), ["2026-01-05T09:00:02.5Z"]);
     let error = refused(line(1), Options { started_at: Some(at), ..STOP });
     assert!(error.contains("leave out --started-at"), "{error}");
-    assert!(parse_time("2026-01-05T09:00:00").unwrap_err().contains("such as 2026-01-05T09:00:00Z"));
+}
+
+#[test]
+fn a_meeting_begins_within_the_times_that_can_be_counted() {
+    for text in ["", "nine", "2026-01-05", "2026-01-05T09:00:00", "2026-13-05T09:00:00Z"] {
+        assert!(parse_time(text).unwrap_err().contains("RFC 3339"), "{text}");
+    }
+    let (first, last) = (Timestamp::MIN, Timestamp::MAX);
+    assert!(
+        first.to_string().starts_with("-009999-") && last.to_string().starts_with("9999-12-30T22:00:00.")
+    );
+    for text in ["9999-12-31T00:00:00Z", "9999-12-30T22:00:01+00:00", "-009999-01-01T00:00:00+01:00"] {
+        assert!(parse_time(text).unwrap_err().contains("out of range, which goes"), "{text}");
+    }
+    let error = refused("00:01.000 --> 00:02.000\na", Options { started_at: Some(last), ..STOP });
+    assert_eq!(error, format!("x, line 1: the cue's times are beyond any date, counted from {last}"));
 }
 
 #[test]
@@ -254,7 +300,6 @@ fn damaged_gzip_is_an_error() {
     for (bytes, kind) in [
         (&whole[..whole.len() - 9], "cut off"),
         (&whole[..5], "cut off in its header"),
-        (&[&whole[..], b"and more"].concat(), "with something behind it"),
         (&[&whole[..whole.len() - 5], &[0; 5]].concat(), "with a wrong sum"),
     ] {
         let error = refused(bytes, SKIP);
@@ -265,6 +310,24 @@ fn damaged_gzip_is_an_error() {
     }
     let error = recording(&whole[..whole.len() - 9], Options { limit: Some(3), ..STOP });
     assert_eq!(error.unwrap().len(), 3, "what is behind the limit isn't looked at");
+}
+
+#[test]
+fn gzip_may_be_padded_and_repeated() {
+    let once = gzip(line(1) + &line(2));
+    let twice = gzip(&once);
+    let thrice = gzip(&twice);
+    let padded = [&once[..], &[0; 1000]].concat();
+    for bytes in [&once, &padded, &twice, &gzip(&padded), &thrice] {
+        assert_eq!(recording(bytes, STOP).unwrap().len(), 2);
+    }
+    let error = refused(gzip(thrice), STOP);
+    assert_eq!(error, "x is compressed with gzip more than 3 times over; unpack it first, with `gzip -d`");
+    let trailing = [&once[..], b"and more"].concat();
+    for bytes in [&trailing, &gzip(&trailing), &[&twice[..], b"\0more"].concat()] {
+        let error = refused(bytes, SKIP);
+        assert!(error.starts_with("cannot unpack x: something else follows what is compressed"), "{error}");
+    }
 }
 
 #[test]

@@ -1,0 +1,110 @@
+//! A replay that was cut off, and the same command again.
+
+use std::{
+    io::{BufRead, BufReader},
+    process::Stdio,
+};
+
+use serde_json::Value;
+
+use crate::{Place, Ran, said};
+
+/// Sixty lines, a second apart; every third mentions what the watch list watches for.
+fn recording() -> String {
+    let text = |n: u32| if n.is_multiple_of(3) { format!("the deadline {n}") } else { format!("word {n}") };
+    (0..60).map(|n| said(n, &text(n))).collect()
+}
+
+const REPLAY: [&str; 8] =
+    ["replay", "m.jsonl", "--json", "--all", "--db", "surrealkv://db", "--plugins", "talk-time,watch-list"];
+
+/// What each source holds, in order: what a meeting is, whatever its seqs are.
+fn contents(ran: &Ran) -> Vec<(String, Vec<Value>)> {
+    ["transcription", "talk-time", "watch-list"]
+        .map(|source| {
+            let payloads = ran.of_source(source).into_iter().map(|packet| packet["payload"].clone());
+            (source.to_owned(), payloads.collect())
+        })
+        .into()
+}
+
+/// Plays at a pace until so many lines are out, and kills the program.
+fn cut_off(place: &Place, lines: usize) {
+    let mut command = place.teammy(&[&REPLAY[..], &["--speed", "40x"]].concat());
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let stdout = BufReader::new(child.stdout.take().unwrap());
+    let seen = stdout.lines().take(lines).map_while(Result::ok).count();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(seen, lines, "it was killed in the middle");
+}
+
+#[test]
+fn a_replay_that_was_killed_goes_on_where_it_was() {
+    let place = Place::new();
+    place.file("m.jsonl", recording());
+    let whole = place
+        .run(&["replay", "m.jsonl", "--json", "--all", "--plugins", "talk-time,watch-list"])
+        .ends_with(0);
+    let wanted = contents(&whole);
+    assert_eq!(wanted.iter().map(|(_, all)| all.len()).collect::<Vec<_>>(), [60, 4, 20]);
+
+    cut_off(&place, 10);
+    cut_off(&place, 40);
+    let ran = place.run(&REPLAY).ends_with(0);
+    assert!(ran.stderr.contains("note: meeting m goes on: it has "), "{ran:#?}");
+    assert_eq!(contents(&ran), wanted, "each packet and each output once");
+
+    // Once more, there is nothing to do, and the same is printed.
+    let again = place.run(&REPLAY).ends_with(0);
+    assert!(
+        again.stderr.contains("note: meeting m is complete: all of m.jsonl has been played"),
+        "{again:#?}"
+    );
+    assert_eq!(again.packets(), ran.packets());
+    assert_eq!(again.summary()["packets"], 0);
+}
+
+#[test]
+fn a_transcript_goes_on_with_the_times_it_began_with() {
+    let place = Place::new();
+    let cue = |n: u32| format!("00:00:{n:02}.000 --> 00:00:{n:02}.500\n<v Ada>word {n}\n\n");
+    place.file("m.jsonl", format!("WEBVTT\n\n{}", (0..50).map(cue).collect::<String>()));
+    cut_off(&place, 10);
+    let ran = place.run(&REPLAY).ends_with(0);
+    let times: Vec<String> = ran
+        .of_source("transcription")
+        .iter()
+        .map(|packet| packet["timestamp"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(times.len(), 50);
+    let seconds = |time: &str| time.parse::<teammy::Timestamp>().unwrap().as_millisecond();
+    let steps: Vec<i64> = times.windows(2).map(|two| seconds(&two[1]) - seconds(&two[0])).collect();
+    assert!(steps.iter().all(|step| *step == 1000), "{steps:?}");
+}
+
+#[test]
+fn a_meeting_of_another_recording_is_left_alone() {
+    let place = Place::new();
+    place.file("m.jsonl", recording());
+    cut_off(&place, 10);
+    place.file("m.jsonl", recording() + &said(59, "one more"));
+    let ran = place.run(&REPLAY).ends_with(1);
+    assert!(ran.stderr.contains("error: meeting m exists already"), "{ran:#?}");
+    assert!(ran.stderr.contains("hint: it is of another recording, or of other options"), "{ran:#?}");
+    place.file("m.jsonl", recording());
+    place.run(&REPLAY).ends_with(0);
+}
+
+#[test]
+fn the_plugins_that_a_meeting_has_must_be_there() {
+    let place = Place::new();
+    place.file("m.jsonl", recording());
+    cut_off(&place, 10);
+    let fewer = ["replay", "m.jsonl", "--db", "surrealkv://db", "--plugins", "talk-time"];
+    let ran = place.run(&fewer).ends_with(1);
+    let error =
+        "error: meeting m cannot go on without plugin instance watch-list, which is not configured here";
+    assert!(ran.stderr.contains(error), "{ran:#?}");
+    place.run(&REPLAY).ends_with(0);
+}
