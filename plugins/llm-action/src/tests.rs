@@ -259,7 +259,10 @@ async fn a_configuration_that_makes_no_sense_is_refused() {
             "the action \"a\" has a blank `description`",
         ),
         (json!({"actions": [{"name": "a"}]}), "actions[0]: missing field `description`"),
-        (json!({"actions": [{"name": "a", "description": "d", "params": {}}]}), "actions[0]: unknown field `params`"),
+        (
+            json!({"actions": [{"name": "a", "description": "d", "params": {}}]}),
+            "actions[0]: unknown field `params`",
+        ),
         (with(json!({" ": "d"})), "the action \"a\" has a parameter without a name"),
         (with(json!({"X": "d", "x": "d"})), "the action \"a\" has the parameters \"X\" and \"x\""),
         (with(json!({"x": ""})), "the parameter \"x\" of the action \"a\" has a blank description"),
