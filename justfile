@@ -8,6 +8,12 @@ _default:
 demo *OPTIONS:
     cargo run -- replay samples/standup.jsonl --db mem:// {{ OPTIONS }}
 
+# Play the beginning of the sample through the plugins that ask a model: `just model http://127.0.0.1:8080/v1`. It takes as long as the model does.
+model URL *OPTIONS:
+    mkdir -p target
+    printf '[[llm.model]]\nname = "model"\nbase_url = "%s"\nextra_body = { max_tokens = 128 }\n' '{{ URL }}' > target/model.toml
+    cargo run -- --config target/model.toml replay samples/standup.jsonl --limit 5 --db mem:// --plugins llm-action,minutes {{ OPTIONS }}
+
 # Run every test; `just test PACKAGE` runs one package's, which is fast for all but `teammy` and `teammy-actors`.
 test PACKAGE="":
     cargo test {{ if PACKAGE == "" { "--workspace" } else { "--package " + PACKAGE } }}
