@@ -108,3 +108,19 @@ fn the_plugins_that_a_meeting_has_must_be_there() {
     assert!(ran.stderr.contains(error), "{ran:#?}");
     place.run(&REPLAY).ends_with(0);
 }
+
+#[test]
+fn a_meeting_that_was_made_and_never_began_begins() {
+    let place = Place::new();
+    place.file("m.jsonl", recording());
+    let url = format!("surrealkv://{}", place.path().join("db").display());
+    let config = teammy::config::Config::from_toml(&format!("database.url = {url:?}")).unwrap();
+    tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let store = teammy::open_store(&config.database).await.unwrap();
+        let metadata = teammy::MeetingMetadata::new(teammy::MeetingId::new("m").unwrap());
+        store.create(metadata, teammy::Seq(65_536)).await.unwrap();
+        store.close().await.unwrap();
+    });
+    let ran = place.run(&REPLAY).ends_with(0);
+    assert_eq!(contents(&ran).iter().map(|(_, all)| all.len()).collect::<Vec<_>>(), [60, 4, 20], "{ran:#?}");
+}
