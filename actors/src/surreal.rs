@@ -17,7 +17,7 @@
 //! JSON stays text, as everywhere: SurrealDB's numbers are not JSON's. By hand one reads it with a function, for example
 //! `SELECT timestamp, participant, encoding::json::decode(payload) AS said FROM packet:['Bed015', 1]..['Bed015', 100]
 //! WHERE source = 'transcription'`. Tables are schemaless: this module is their only writer, and checking each column
-//! again would cost each commit. Why numbered packets are kept as they are says module `numbers`.
+//! again would cost each commit. Module `numbers` says why numbered packets are kept as they are.
 //!
 //! # Invariants
 //! - Nothing that comes from outside is ever written into a query's text; it is bound. The texts are constants, or put

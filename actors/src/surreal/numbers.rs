@@ -20,7 +20,6 @@ use std::{
 };
 
 use futures::{StreamExt, TryStreamExt, stream};
-
 use teammy_kernel::{
     MeetingId, Seq,
     store::{self, Commit, Mark},
@@ -112,10 +111,6 @@ impl SurrealStore {
         producer: &str,
         number: u64,
     ) -> Result<Option<Seq>, store::Error> {
-        // What a record's id cannot hold was never stored.
-        if i64::try_from(number).is_err() {
-            return Ok(None);
-        }
         let doing = || format!("looking up number {number} of producer {producer:?} in meeting {meeting}");
         let runs = self.runs_from(meeting, producer, number, doing).await?;
         // If an owner ever gave a number out twice, the original is the one that came first.

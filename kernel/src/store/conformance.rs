@@ -39,11 +39,11 @@ pub use marks::{
 };
 pub use packets::{packets_come_back_equal, queries_answer_as_the_model_does};
 pub use rows::{
-    a_batch_leaves_fenced_meetings_out, a_big_batch_is_applied, a_claim_raises_epoch_and_reservation,
-    a_commit_for_a_missing_meeting_is_fenced, a_commit_of_a_lower_epoch_is_fenced,
-    a_commit_out_of_order_is_refused, a_lasting_store_keeps_everything, a_meeting_is_created_once,
-    a_repeated_commit_is_applied_once, a_reservation_never_shrinks, commits_apply_in_order,
-    dead_letters_are_kept, instances_keep_their_state, meetings_are_listed,
+    a_batch_leaves_fenced_meetings_out, a_batch_writes_what_each_part_holds, a_big_batch_is_applied,
+    a_claim_raises_epoch_and_reservation, a_commit_for_a_missing_meeting_is_fenced,
+    a_commit_of_a_lower_epoch_is_fenced, a_commit_out_of_order_is_refused, a_lasting_store_keeps_everything,
+    a_meeting_is_created_once, a_repeated_commit_is_applied_once, a_reservation_never_shrinks,
+    commits_apply_in_order, dead_letters_are_kept, instances_keep_their_state, meetings_are_listed,
     nothing_is_known_of_a_missing_meeting,
 };
 
@@ -103,6 +103,7 @@ macro_rules! store_conformance {
     ($make:expr) => {
         $crate::store_conformance! { @cases $make;
             a_batch_leaves_fenced_meetings_out,
+            a_batch_writes_what_each_part_holds,
             a_big_batch_is_applied,
             a_claim_raises_epoch_and_reservation,
             a_commit_for_a_missing_meeting_is_fenced,

@@ -7,8 +7,8 @@ use super::{
 use crate::{
     MeetingId, MeetingMetadata, Seq,
     store::{
-        Commit, DeadLetter, Epoch, Error, InstanceRecord, InstanceStatus, MeetingRecord, MeetingStatus,
-        Outcome, PacketQuery,
+        Commit, DeadLetter, Epoch, Error, InstanceRecord, InstanceStatus, KeyWrite, MeetingRecord,
+        MeetingStatus, Outcome, PacketQuery,
     },
 };
 
@@ -197,6 +197,47 @@ pub async fn a_batch_leaves_fenced_meetings_out(fixture: Fixture) {
     assert_eq!(everything(store, &meeting("claimed")).await, claimed);
     assert_eq!(everything(store, &meeting("behind")).await, behind);
     assert_eq!(everything(store, &meeting("missing")).await, Everything::default());
+}
+
+/// Of the commits in a batch each may hold something else, or nothing but its meeting's row.
+pub async fn a_batch_writes_what_each_part_holds(fixture: Fixture) {
+    type Keep = fn(&mut Commit, Commit);
+    let store = &*fixture.store;
+    // What is kept of a full commit, and how much that is of each kind.
+    let parts: [(Keep, [usize; 5]); 6] = [
+        (|_, _| {}, [0, 0, 0, 0, 0]),
+        (|part, full| part.packets = vec![packet(&full.meeting, 1)], [1, 0, 0, 0, 0]),
+        (|part, full| part.packets = full.packets, [1, 1, 0, 0, 0]),
+        (|part, full| part.instances = full.instances, [0, 0, 1, 0, 0]),
+        (|part, full| part.keys = full.keys, [0, 0, 0, 1, 0]),
+        (|part, full| part.dead_letters = full.dead_letters, [0, 0, 0, 0, 1]),
+    ];
+    let mut batch = Vec::new();
+    for (index, (keep, _)) in parts.iter().enumerate() {
+        let id = meeting(&format!("part {index}"));
+        create(store, id.as_str()).await;
+        let mut part = Commit::new(id.clone(), Epoch(1), 1, Seq(100));
+        keep(&mut part, full_commit(&id, 1, 1));
+        batch.push(part);
+    }
+    let outcomes = store.commit(&batch).await.expect("a batch is committed");
+    assert_eq!(outcomes, [Outcome::Applied; 6]);
+    for (part, (_, counts)) in batch.iter().zip(&parts) {
+        assert_eq!(everything(store, &part.meeting).await.counts(), *counts, "{}", part.meeting);
+    }
+    // A deletion among commits of nothing.
+    for part in &mut batch {
+        let mut next = Commit::new(part.meeting.clone(), Epoch(1), 2, Seq(100));
+        next.keys = part.keys.iter().cloned().map(|write| KeyWrite { value: None, ..write }).collect();
+        *part = next;
+    }
+    let outcomes = store.commit(&batch).await.expect("a batch is committed");
+    assert_eq!(outcomes, [Outcome::Applied; 6]);
+    for (part, (_, counts)) in batch.iter().zip(parts) {
+        let [packets, marks, instances, _, letters] = counts;
+        let left = everything(store, &part.meeting).await.counts();
+        assert_eq!(left, [packets, marks, instances, 0, letters], "{}", part.meeting);
+    }
 }
 
 /// A group commit of many meetings with many packets.
