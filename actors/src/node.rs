@@ -52,6 +52,11 @@ pub(crate) struct Resources {
 }
 
 impl Resources {
+    /// Whether an instance's plugin needs a language model, and there is none.
+    pub(crate) fn lacks_llm(&self, instance: &Instance) -> bool {
+        instance.factory.needs_llm() && !self.llm.is_configured()
+    }
+
     /// An instance that takes part in a meeting here.
     pub(crate) fn instance(&self, name: &Name) -> &Instance {
         self.graph.instance(name.as_str()).expect("invariant: the handle knows the instances")
@@ -122,7 +127,7 @@ async fn stored(store: &dyn Store, record: MeetingRecord) -> Result<Stored, Erro
         store.packets(id, last),
     )
     .map_err(Error::Store)?;
-    Ok(Stored { record, last: last.into_iter().last(), lifecycle, instances })
+    Ok(Stored::new(record, last.into_iter().last(), &lifecycle, instances))
 }
 
 impl Node {
@@ -178,7 +183,7 @@ impl Node {
                 instance: name.to_owned(),
                 suggestion: graph.closest_instance(name).cloned(),
             })?;
-            if instance.factory.needs_llm() && !self.resources.llm.is_configured() {
+            if self.resources.lacks_llm(instance) {
                 return Err(Error::NeedsLlm(instance.name.clone()));
             }
             if !names.contains(&instance.name) {
@@ -242,7 +247,7 @@ impl Node {
             let Some(instance) = self.resources.graph.instance(member.name.as_str()) else {
                 return Err(Error::MissingInstance { meeting: meeting.clone(), instance: member.name });
             };
-            if instance.factory.needs_llm() && !self.resources.llm.is_configured() {
+            if self.resources.lacks_llm(instance) {
                 return Err(Error::NeedsLlm(member.name));
             }
         }

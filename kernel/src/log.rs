@@ -271,16 +271,21 @@ impl MeetingLog {
         to: Option<Slot>,
         external: bool,
     ) {
-        debug_assert!(packet.seq > self.end, "invariant: the log is in the order of its seqs");
-        self.end = packet.seq;
         if durability == Durability::Durable {
             self.queue.push(Item::Packet { packet: packet.clone(), external });
         }
-        let source = self.source(&packet.source);
-        self.tail.push(Entry { packet, source, to }, durability);
+        self.place(packet, durability, to);
         if durability == Durability::Volatile {
             self.shed();
         }
+    }
+
+    /// Puts a packet at the end of what is in memory; whether it is to be stored is for the caller to queue.
+    fn place(&mut self, packet: Arc<DataPacket>, durability: Durability, to: Option<Slot>) {
+        debug_assert!(packet.seq > self.end, "invariant: the log is in the order of its seqs");
+        self.end = packet.seq;
+        let source = self.source(&packet.source);
+        self.tail.push(Entry { packet, source, to }, durability);
     }
 
     /// Adds an instance to the running meeting with its `join` packet, or takes one back that had left. One that comes
@@ -314,10 +319,7 @@ impl MeetingLog {
             }
         }
         // With its row as one unit: where it began cannot be told from the packet alone.
-        debug_assert!(seq > self.end, "invariant: the log is in the order of its seqs");
-        self.end = seq;
-        let source = self.source(&packet.source);
-        self.tail.push(Entry { packet: packet.clone(), source, to: Some(slot) }, Durability::Durable);
+        self.place(packet.clone(), Durability::Durable, Some(slot));
         let row = Unit::row(slot, &self.instances[slot.0]);
         self.queue.push(Item::Unit(Unit { outputs: vec![packet], ..row }));
         slot
@@ -486,14 +488,11 @@ impl MeetingLog {
         let mut stored = Vec::new();
         let mut shed = false;
         for packet in hand_on.outputs {
-            debug_assert!(packet.seq > self.end, "invariant: the log is in the order of its seqs");
-            self.end = packet.seq;
-            let source = self.source(&packet.source);
             match hand_on.output {
                 Durability::Durable => stored.push(packet.clone()),
                 Durability::Volatile => shed = true,
             }
-            self.tail.push(Entry { packet, source, to: None }, hand_on.output);
+            self.place(packet, hand_on.output, None);
         }
         let instance = &mut self.instances[slot.0];
         let before = instance.status;

@@ -81,6 +81,28 @@ struct History<'a> {
     output: &'a Output,
 }
 
+/// Prints the stored packets of a query that are wanted, a page at a time, and says how many there were.
+pub(super) async fn print_stored(
+    store: &dyn Store,
+    id: &MeetingId,
+    mut query: PacketQuery,
+    output: &Output,
+    is_wanted: impl Fn(&DataPacket) -> bool,
+) -> Result<usize, Error> {
+    let mut shown = 0;
+    loop {
+        let page = store.packets(id.clone(), query.clone().take(Take::First(PAGE))).await?;
+        for packet in page.iter().filter(|packet| is_wanted(packet)) {
+            output.packet(packet)?;
+            shown += 1;
+        }
+        match page.last() {
+            Some(last) if page.len() == PAGE => query.from = last.seq.next(),
+            _ => return Ok(shown),
+        }
+    }
+}
+
 impl History<'_> {
     async fn print(&self, args: &Args) -> Result<(), Error> {
         if self.store.meeting(self.id.clone()).await?.is_none() {
@@ -93,9 +115,10 @@ impl History<'_> {
         if let Some(since) = args.since {
             query.not_before = self.before_last(since).await?;
         }
+        let is_wanted = |packet: &DataPacket| self.is_shown(packet);
         let shown = match args.last {
             Some(last) => self.print_last(query, last).await?,
-            None => self.print_all(query).await?,
+            None => print_stored(self.store, &self.id, query, self.output, is_wanted).await?,
         };
         if shown == 0 {
             self.output.note("note: there are no such packets");
@@ -105,21 +128,6 @@ impl History<'_> {
 
     fn is_shown(&self, packet: &DataPacket) -> bool {
         !self.sources.is_empty() || is_shown(packet)
-    }
-
-    async fn print_all(&self, mut query: PacketQuery) -> Result<usize, Error> {
-        let mut shown = 0;
-        loop {
-            let page = self.store.packets(self.id.clone(), query.clone().take(Take::First(PAGE))).await?;
-            for packet in page.iter().filter(|packet| self.is_shown(packet)) {
-                self.output.packet(packet)?;
-                shown += 1;
-            }
-            match page.last() {
-                Some(last) if page.len() == PAGE => query.from = last.seq.next(),
-                _ => return Ok(shown),
-            }
-        }
     }
 
     async fn print_last(&self, query: PacketQuery, last: usize) -> Result<usize, Error> {

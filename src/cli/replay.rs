@@ -12,10 +12,8 @@ use futures::TryStreamExt;
 use indicatif::ProgressBar;
 use serde::Serialize;
 use teammy::{
-    Builder, Durability, Factory, MeetingId, MeetingMetadata, MeetingRef, MeetingStats, Node, Timestamp,
-    config::Config,
-    plugins::bundle,
-    store::{PacketQuery, Take},
+    Builder, DataPacket, Durability, Factory, MeetingId, MeetingMetadata, MeetingRef, MeetingStats, Node,
+    Timestamp, config::Config, plugins::bundle, store::PacketQuery,
 };
 use tokio::{
     runtime::Runtime,
@@ -25,6 +23,7 @@ use tokio::{
 use super::{
     count,
     error::Error,
+    history::print_stored,
     install,
     output::{Form, Output, is_shown, table},
     pace::{Pacer, Speed},
@@ -183,7 +182,9 @@ impl Replay<'_> {
             Opening::Complete => {
                 let (id, name) = (&self.id, self.recording.name());
                 self.output.note(&format!("note: meeting {id} is complete: all of {name} has been played"));
-                self.print_stored(node).await?;
+                let wanted =
+                    |packet: &DataPacket| is_shown(packet) && (self.args.all || !packet.causes.is_empty());
+                print_stored(&**node.store(), id, PacketQuery::default(), self.output, wanted).await?;
                 return Ok(Summary::complete(&self.id, self.recording.skipped().count(), started.elapsed()));
             }
         };
@@ -229,24 +230,6 @@ impl Replay<'_> {
         }
         bar.set_message("finishing");
         Ok(meeting.end().await?)
-    }
-
-    /// Prints what is stored of a meeting that doesn't run.
-    async fn print_stored(&self, node: &Node) -> Result<(), Error> {
-        const PAGE: usize = 256;
-        let mut query = PacketQuery::default().take(Take::First(PAGE));
-        loop {
-            let page = node.store().packets(self.id.clone(), query.clone()).await?;
-            for packet in
-                page.iter().filter(|packet| is_shown(packet) && (self.args.all || !packet.causes.is_empty()))
-            {
-                self.output.packet(packet)?;
-            }
-            match page.last() {
-                Some(last) if page.len() == PAGE => query.from = last.seq.next(),
-                _ => return Ok(()),
-            }
-        }
     }
 
     async fn print(&self, meeting: &MeetingRef) -> Result<(), Error> {

@@ -17,15 +17,14 @@ use crate::{
 
 /// What the store holds of a meeting.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Stored {
     /// The meeting's row, as the claim left it.
     pub record: MeetingRecord,
     /// The last packet that is stored, if there is one.
     pub last: Option<Arc<DataPacket>>,
-    /// The meeting's own packets, of source [`Lifecycle::SOURCE`], in order.
-    pub lifecycle: Vec<Arc<DataPacket>>,
-    /// The instances' rows.
-    pub instances: Vec<InstanceRecord>,
+    instances: Vec<InstanceRecord>,
+    course: Course,
 }
 
 /// An instance that was part of the meeting.
@@ -45,7 +44,7 @@ pub struct Member {
 }
 
 /// What the meeting's own packets say.
-#[derive(Default)]
+#[derive(Debug, Clone, Default)]
 struct Course {
     start: Option<Seq>,
     /// In the order in which they first came; each with its last coming and going.
@@ -89,9 +88,20 @@ impl Course {
 }
 
 impl Stored {
+    /// What was read: the meeting's row, its last packet, its own packets (of source [`Lifecycle::SOURCE`], in order), and its
+    /// instances' rows.
+    pub fn new(
+        record: MeetingRecord,
+        last: Option<Arc<DataPacket>>,
+        lifecycle: &[Arc<DataPacket>],
+        instances: Vec<InstanceRecord>,
+    ) -> Self {
+        Self { record, last, instances, course: Course::read(lifecycle) }
+    }
+
     /// Whether the meeting's first packet is stored. If not, nothing of the meeting is, and it is to be started.
     pub fn is_started(&self) -> bool {
-        Course::read(&self.lifecycle).start.is_some()
+        self.course.start.is_some()
     }
 
     /// The last seq that is stored; [`Seq::ZERO`] if there is none.
@@ -101,10 +111,9 @@ impl Stored {
 
     /// How far the meeting has come, by its own packets.
     pub fn status(&self) -> MeetingStatus {
-        let course = Course::read(&self.lifecycle);
-        if course.has_ended {
+        if self.course.has_ended {
             MeetingStatus::Ended
-        } else if course.ending.is_some() {
+        } else if self.course.ending.is_some() {
             MeetingStatus::Ending
         } else {
             MeetingStatus::Running
@@ -135,7 +144,7 @@ impl Stored {
                 name,
             },
         };
-        Course::read(&self.lifecycle).members.into_iter().map(member).collect()
+        self.course.members.iter().cloned().map(member).collect()
     }
 }
 
@@ -150,9 +159,8 @@ impl MeetingLog {
         limits: Limits,
         opened: impl IntoIterator<Item = (Member, Subscription, StateRef)>,
     ) -> Self {
-        let course = Course::read(&stored.lifecycle);
         let mut log = Self::new(&stored.record, stored.last_seq(), limits);
-        log.start = course.start.expect("invariant: what was never started cannot go on");
+        log.start = stored.course.start.expect("invariant: what was never started cannot go on");
         for (member, subscription, state) in opened {
             let sources = subscription.sources.iter().map(|name| log.source(name)).collect();
             let output = log.source(&member.name);
@@ -166,7 +174,7 @@ impl MeetingLog {
             }
             log.instances.push(instance);
         }
-        log.ending = course.ending;
+        log.ending.clone_from(&stored.course.ending);
         log.status = stored.status();
         if log.status != stored.record.status {
             log.queue.push(Item::Status(log.status));

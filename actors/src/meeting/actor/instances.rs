@@ -298,7 +298,7 @@ impl Meeting {
 
     pub(super) fn assign(&mut self, name: &Name, at: JoinAt) -> Result<(), Error> {
         self.check_running()?;
-        if self.resources.instance(name).factory.needs_llm() && !self.resources.llm.is_configured() {
+        if self.resources.lacks_llm(self.resources.instance(name)) {
             return Err(Error::NeedsLlm(name.clone()));
         }
         let meeting = self.id().clone();

@@ -47,12 +47,9 @@ impl World {
 
     fn found(&self) -> Stored {
         let lifecycle = self.stored.iter().filter(|packet| packet.source == Lifecycle::SOURCE);
-        Stored {
-            record: self.record.clone(),
-            last: self.stored.last().cloned(),
-            lifecycle: lifecycle.cloned().collect(),
-            instances: self.rows.values().cloned().collect(),
-        }
+        let lifecycle: Vec<_> = lifecycle.cloned().collect();
+        let instances = self.rows.values().cloned().collect();
+        Stored::new(self.record.clone(), self.stored.last().cloned(), &lifecycle, instances)
     }
 
     fn store_all(&mut self) {
