@@ -26,7 +26,7 @@ fn packet(meeting: &MeetingId, seq: Seq, source: &Name) -> Arc<DataPacket> {
 /// A started meeting of instances that take `source`.
 fn meeting(source: &Name) -> (MeetingLog, Sequencer, MeetingId) {
     let id = MeetingId::new("bench").expect("a well-formed id");
-    let record = MeetingRecord::first(MeetingMetadata::new(id.clone()), Seq(Sequencer::BLOCK));
+    let record = MeetingRecord::first(MeetingMetadata::new(id.clone()), Vec::new(), Seq(Sequencer::BLOCK));
     let mut seqs = Sequencer::new(Seq(1), record.reserved);
     let mut log = MeetingLog::new(&record, Seq::ZERO, Limits::default());
     let subscription = |n| Subscription { instance: name(&format!("i{n}")), sources: vec![source.clone()] };

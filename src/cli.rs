@@ -7,6 +7,7 @@ mod completions;
 mod config;
 mod error;
 mod history;
+mod hosting;
 mod install;
 mod logs;
 mod output;
@@ -14,8 +15,10 @@ mod pace;
 mod plugins;
 mod recording;
 mod replay;
+mod resume;
 mod select;
 mod signal;
+mod summary;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -58,6 +61,8 @@ enum Command {
     Replay(replay::Args),
     /// Print what is stored of a meeting
     History(history::Args),
+    /// Go on with a meeting that was cut off: its instances finish with what is stored
+    Resume(resume::Args),
     /// Show the plugins and the instances that are configured
     Plugins(plugins::Args),
     /// Show every setting, and where it comes from
@@ -73,6 +78,7 @@ impl Command {
         let json = match self {
             Self::Replay(args) => args.json,
             Self::History(args) => args.json,
+            Self::Resume(args) => args.json,
             Self::Plugins(args) => args.json,
             Self::Config(args) => args.json,
             Self::Install(args) => args.json,
@@ -85,6 +91,7 @@ impl Command {
         match self {
             Self::Replay(args) => args.db.as_deref(),
             Self::History(args) => args.db.as_deref(),
+            Self::Resume(args) => args.db.as_deref(),
             Self::Plugins(_) | Self::Config(_) | Self::Install(_) | Self::Completions(_) => None,
         }
     }
@@ -114,6 +121,7 @@ fn run(args: &Args) -> Result<(), Error> {
     match &args.command {
         Command::Replay(args) => replay::run(args, loaded.config, &output),
         Command::History(args) => history::run(args, &loaded.config, &output),
+        Command::Resume(args) => resume::run(args, loaded.config, &output),
         Command::Plugins(_) => plugins::run(loaded.config, &output),
         Command::Config(_) => config::run(&loaded, &output),
         Command::Install(_) => install::run(&loaded.config, &output),

@@ -36,6 +36,9 @@
 //! It installs no subscriber, no panic hook and no signal handler, and keeps nothing in globals: two nodes can live in one
 //! process.
 
+#[doc(hidden)]
+#[cfg(feature = "kill-points")]
+pub use teammy_actors::kill_points;
 pub use teammy_actors::{
     Builder, InstanceStats, MeetingRef, MeetingStats, Node, Packets, PublishError, Receipt, install, llm,
     meeting, node, open_store,

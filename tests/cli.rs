@@ -8,6 +8,9 @@
 
 #[path = "cli/bad_input.rs"]
 mod bad_input;
+#[cfg(all(unix, feature = "surrealdb"))]
+#[path = "cli/crash.rs"]
+mod crash;
 #[cfg(feature = "surrealdb")]
 #[path = "cli/database.rs"]
 mod database;

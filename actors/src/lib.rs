@@ -12,6 +12,8 @@
 
 mod clock;
 pub mod install;
+#[doc(hidden)]
+pub mod kill_points;
 pub mod llm;
 pub mod meeting;
 pub mod node;

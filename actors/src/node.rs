@@ -22,7 +22,7 @@ use teammy_kernel::{
     graph::{Graph, Instance},
     log::{Sequencer, Stored},
     plugin::StartedPlugin,
-    store::{self, InstanceStatus, Mark, MeetingRecord, MeetingStatus, PacketQuery, Take},
+    store::{self, Mark, MeetingRecord, MeetingStatus, PacketQuery, Take},
 };
 use tokio::{
     runtime::{Handle, Runtime},
@@ -35,6 +35,7 @@ pub use error::Error;
 
 use crate::{
     clock,
+    kill_points::{self, KillPoint},
     meeting::{self, MeetingActor, MeetingRef, Shared, door::Door, readers::Published},
     persistence,
 };
@@ -130,6 +131,18 @@ async fn stored(store: &dyn Store, record: MeetingRecord) -> Result<Stored, Erro
     Ok(Stored::new(record, last.into_iter().last(), &lifecycle, instances))
 }
 
+/// The instances that are not done with a meeting yet: those that a node must have to go on with it. None of a meeting that is
+/// complete, or that isn't there.
+///
+/// # Errors
+/// [`Error::Store`].
+pub async fn unfinished(store: &dyn Store, meeting: &MeetingId) -> Result<Vec<Name>, Error> {
+    match store.meeting(meeting.clone()).await.map_err(Error::Store)? {
+        Some(record) => Ok(stored(store, record).await?.unfinished()),
+        None => Ok(Vec::new()),
+    }
+}
+
 impl Node {
     /// A node with this configuration, to be started.
     pub fn builder(config: teammy_config::Config) -> Builder {
@@ -191,18 +204,19 @@ impl Node {
             }
         }
         let reserve = Seq(Sequencer::BLOCK);
-        let created = self.resources.store.create(metadata, reserve).await;
+        let created = self.resources.store.create(metadata, names, reserve).await;
         let record = created.map_err(|error| match error {
             store::Error::Exists(id) => Error::MeetingExists(id),
             error => Error::Store(error),
         })?;
-        self.run(meeting::Origin::New { record, instances: names }, Vec::new()).await
+        kill_points::pass(KillPoint::MeetingCreated);
+        self.run(meeting::Origin::New(record), Vec::new()).await
     }
 
     /// Goes on with a meeting that is in the store: after a crash, a shutdown, or on another node. This node is its owner
     /// from here on, and whoever owned it is fenced off: what they have not stored is lost, and they stop. Each
     /// instance reads on from where its stored work ends, with the state it had; what was stored is not done again. A
-    /// meeting whose first commit never came starts without instances.
+    /// meeting whose first commit never came starts with the instances that it was made with.
     ///
     /// # Errors
     /// [`Error::NoMeeting`], [`Error::Running`], [`Error::Ended`], [`Error::MissingInstance`], [`Error::NeedsLlm`]: the
@@ -223,6 +237,7 @@ impl Node {
             store::Error::NotFound(id) => Error::NoMeeting(id),
             error => Error::Store(error),
         })?;
+        kill_points::pass(KillPoint::Claimed);
         // Read again: until the claim its owner may have stored more.
         let stored = stored(&**store, record).await?;
         self.can_go_on(&stored)?;
@@ -230,7 +245,7 @@ impl Node {
         let origin = if stored.is_started() {
             meeting::Origin::Stored(stored)
         } else {
-            meeting::Origin::New { record: stored.record, instances: Vec::new() }
+            meeting::Origin::New(stored.record)
         };
         self.run(origin, marks).await
     }
@@ -240,15 +255,12 @@ impl Node {
         if stored.status() == MeetingStatus::Ended {
             return Err(Error::Ended(meeting.clone()));
         }
-        for member in stored.members() {
-            if member.status != InstanceStatus::Active {
-                continue;
-            }
-            let Some(instance) = self.resources.graph.instance(member.name.as_str()) else {
-                return Err(Error::MissingInstance { meeting: meeting.clone(), instance: member.name });
+        for name in stored.unfinished() {
+            let Some(instance) = self.resources.graph.instance(name.as_str()) else {
+                return Err(Error::MissingInstance { meeting: meeting.clone(), instance: name });
             };
             if self.resources.lacks_llm(instance) {
-                return Err(Error::NeedsLlm(member.name));
+                return Err(Error::NeedsLlm(name));
             }
         }
         Ok(())
@@ -258,7 +270,7 @@ impl Node {
     async fn run(&self, origin: meeting::Origin, marks: Vec<Mark>) -> Result<MeetingRef, Error> {
         let settings = &self.resources.settings;
         let (record, last) = match &origin {
-            meeting::Origin::New { record, .. } => (record, Seq::ZERO),
+            meeting::Origin::New(record) => (record, Seq::ZERO),
             meeting::Origin::Stored(stored) => (&stored.record, stored.last_seq()),
         };
         let id = record.metadata.id.clone();

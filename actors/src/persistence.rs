@@ -1,9 +1,12 @@
 //! Persistence: one actor a node, through which every meeting's commits go to the store.
 //!
 //! Supervised by the node. While one batch is being stored the next one fills, at most one commit a meeting, so a busy
-//! store is given larger transactions. A batch whose fate is unknown is sent again, the same, until it is known.
+//! store is given larger transactions: group commit. [`schedule`] says what is sent together, and what is sent again after a
+//! failure. A commit whose fate is unknown is sent again, the same, until it is known.
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+mod schedule;
+
+use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use futures::FutureExt;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
@@ -11,15 +14,24 @@ use teammy_kernel::{
     Store, chain,
     store::{Commit, Error, Outcome},
 };
-use tracing::{error, warn};
+use tokio::{task::JoinHandle, time::Instant};
+use tracing::{error, info, warn};
 
-use crate::meeting::{doubled, message};
+use crate::{
+    kill_points::{self, KillPoint},
+    meeting::message,
+};
+use schedule::{Attempt, Schedule};
+
+type Meeting = ActorRef<message::Message>;
 
 pub(crate) enum Message {
     /// Store this and say what became of it.
-    Commit { commit: Commit, to: ActorRef<message::Message> },
-    /// The batch under way is settled.
-    Settled(Vec<Result<Outcome, Arc<Error>>>),
+    Commit { commit: Commit, to: Meeting },
+    /// The batch under way is settled, or will have to be sent again.
+    Tried { attempt: Attempt<Meeting>, result: Result<Vec<Outcome>, Error> },
+    /// Something may be sent again now.
+    Due,
 }
 
 impl ractor::Message for Message {}
@@ -28,9 +40,9 @@ pub(crate) struct PersistenceActor;
 
 pub(crate) struct State {
     store: Arc<dyn Store>,
-    queue: Vec<(Commit, ActorRef<message::Message>)>,
-    /// Who waits for the batch under way, in its order; empty while there is none.
-    waiting: Vec<ActorRef<message::Message>>,
+    schedule: Schedule<Meeting>,
+    is_sending: bool,
+    alarm: Option<JoinHandle<()>>,
 }
 
 impl Actor for PersistenceActor {
@@ -43,7 +55,7 @@ impl Actor for PersistenceActor {
         _: ActorRef<Message>,
         store: Arc<dyn Store>,
     ) -> Result<State, ActorProcessingErr> {
-        Ok(State { store, queue: Vec::new(), waiting: Vec::new() })
+        Ok(State { store, schedule: Schedule::default(), is_sending: false, alarm: None })
     }
 
     async fn handle(
@@ -53,65 +65,87 @@ impl Actor for PersistenceActor {
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            Message::Commit { commit, to } => state.queue.push((commit, to)),
-            Message::Settled(outcomes) => {
-                for (to, outcome) in state.waiting.drain(..).zip(outcomes) {
-                    // A meeting that is gone does not wait any more.
-                    let _ = to.cast(message::Message::Committed(outcome));
-                }
+            Message::Commit { commit, to } => state.schedule.add(commit, to),
+            Message::Tried { attempt, result } => {
+                state.is_sending = false;
+                state.tried(attempt, result);
             }
+            Message::Due => {}
         }
-        if state.waiting.is_empty() && !state.queue.is_empty() {
-            let (batch, waiting): (Vec<_>, Vec<_>) = state.queue.drain(..).unzip();
-            state.waiting = waiting;
-            let store = state.store.clone();
-            tokio::spawn(async move {
-                let commits = batch.len();
-                let settled = AssertUnwindSafe(settle(&*store, batch)).catch_unwind().await;
-                let outcomes = settled.unwrap_or_else(|_| {
-                    let error = Arc::new(panicked("committing"));
-                    vec![Err(error); commits]
-                });
-                let _ = myself.cast(Message::Settled(outcomes));
-            });
+        if !state.is_sending {
+            state.send(&myself);
         }
         Ok(())
     }
 }
 
+impl State {
+    /// Sends the next batch, or waits until there is one.
+    fn send(&mut self, myself: &ActorRef<Message>) {
+        if let Some(alarm) = self.alarm.take() {
+            alarm.abort();
+        }
+        let (now, myself) = (Instant::now(), myself.clone());
+        if let Some(attempt) = self.schedule.next(now) {
+            self.is_sending = true;
+            let store = self.store.clone();
+            tokio::spawn(async move {
+                kill_points::pass(KillPoint::CommitBefore);
+                let answer = AssertUnwindSafe(store.commit(&attempt.commits)).catch_unwind().await;
+                let result = answer.unwrap_or_else(|_| Err(panicked("committing")));
+                if result.is_ok() {
+                    kill_points::pass(KillPoint::CommitAfter);
+                }
+                let _ = myself.cast(Message::Tried { attempt, result });
+            });
+        } else if let Some(due) = self.schedule.due(now) {
+            self.alarm = Some(tokio::spawn(async move {
+                tokio::time::sleep_until(due).await;
+                let _ = myself.cast(Message::Due);
+            }));
+        }
+    }
+
+    fn tried(&mut self, attempt: Attempt<Meeting>, result: Result<Vec<Outcome>, Error>) {
+        let commits = attempt.commits.len();
+        match result {
+            Ok(outcomes) => {
+                let was_away = self.schedule.is_failing();
+                self.schedule.settled(&attempt);
+                if was_away && !self.schedule.is_failing() {
+                    info!(commits, "the store is back");
+                }
+                for (to, outcome) in attempt.waiting().zip(outcomes) {
+                    tell(&to, Ok(outcome));
+                }
+            }
+            Err(error) if error.is_transient() => {
+                // Once when it goes away, and then as the waits grow: it is tried for as long as it takes.
+                let tries = attempt.tries();
+                if !self.schedule.is_failing() || tries.is_power_of_two() {
+                    let meeting =
+                        (commits == 1).then(|| tracing::field::display(&attempt.commits[0].meeting));
+                    warn!(meeting, commits, tries, error = chain(&error), "not stored, trying again");
+                }
+                self.schedule.failed(attempt, Instant::now());
+            }
+            Err(error) if commits == 1 => {
+                let Commit { meeting, number, .. } = &attempt.commits[0];
+                error!(%meeting, number, error = chain(&error), "commit refused");
+                let error = Arc::new(error);
+                attempt.waiting().for_each(|to| tell(&to, Err(error.clone())));
+            }
+            Err(_) => self.schedule.refused(attempt),
+        }
+    }
+}
+
+/// A meeting that is gone does not wait any more.
+fn tell(meeting: &Meeting, outcome: Result<Outcome, Arc<Error>>) {
+    let _ = meeting.cast(message::Message::Committed(outcome));
+}
+
 /// What a store's panic is to those who wait for it.
 pub(crate) fn panicked(doing: &str) -> Error {
     Error::Failed { doing: doing.to_owned(), cause: "it panicked".into() }
-}
-
-/// Sends a batch until its fate is known. One that the store refuses as a whole is taken apart, so that one meeting's
-/// impossible commit does not stop the others.
-async fn settle(store: &dyn Store, batch: Vec<Commit>) -> Vec<Result<Outcome, Arc<Error>>> {
-    const FIRST_WAIT: Duration = Duration::from_millis(50);
-    const LONGEST_WAIT: Duration = Duration::from_secs(5);
-    let mut tries = 0;
-    loop {
-        match store.commit(&batch).await {
-            Ok(outcomes) => return outcomes.into_iter().map(Ok).collect(),
-            Err(error) if error.is_transient() => {
-                if tries == 0 {
-                    warn!(commits = batch.len(), error = chain(&error), "the store is away, trying again");
-                }
-                tokio::time::sleep(doubled(FIRST_WAIT, tries, LONGEST_WAIT)).await;
-                tries += 1;
-            }
-            Err(error) if batch.len() == 1 => {
-                let meeting = &batch[0].meeting;
-                error!(%meeting, number = batch[0].number, error = chain(&error), "commit refused");
-                return vec![Err(Arc::new(error))];
-            }
-            Err(_) => {
-                let mut outcomes = Vec::with_capacity(batch.len());
-                for commit in batch {
-                    outcomes.extend(Box::pin(settle(store, vec![commit])).await);
-                }
-                return outcomes;
-            }
-        }
-    }
 }

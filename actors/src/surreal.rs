@@ -5,7 +5,7 @@
 //!
 //! | record | columns |
 //! |---|---|
-//! | `meeting:[id]` | `epoch`, `commit`, `reserved`, `status`, `metadata` (an object) |
+//! | `meeting:[id]` | `epoch`, `commit`, `reserved`, `status`, `metadata` (an object), `instances` (those it was started with) |
 //! | `packet:[meeting, seq]` | `source`, `timestamp`, `received_at`, `form` (`bytes`, `text` or `json`), `payload` (bytes or a string); where there are any: `participant`, `producer` (`id`, `number`), `causes` |
 //! | `numbered:[meeting, producer, last]` | `seqs` of a run of up to 64 of a producer's packets, whose numbers end with `last` |
 //! | `mark:[meeting, producer]` | a `number` of the producer's and its `seq`, at most 63 behind its newest |
@@ -303,9 +303,10 @@ impl SurrealStore {
     async fn create_meeting(
         &self,
         metadata: MeetingMetadata,
+        instances: Vec<Name>,
         reserve: Seq,
     ) -> Result<MeetingRecord, store::Error> {
-        let row = MeetingRecord::first(metadata, reserve);
+        let row = MeetingRecord::first(metadata, instances, reserve);
         let id = &row.metadata.id;
         let doing = || format!("creating meeting {id}");
         let link = self.link(doing)?;
@@ -340,8 +341,13 @@ fn by_id(id: Value) -> Variables {
 }
 
 impl Store for SurrealStore {
-    fn create(&self, metadata: MeetingMetadata, reserve: Seq) -> StoreFuture<'_, MeetingRecord> {
-        self.create_meeting(metadata, reserve).boxed()
+    fn create(
+        &self,
+        metadata: MeetingMetadata,
+        instances: Vec<Name>,
+        reserve: Seq,
+    ) -> StoreFuture<'_, MeetingRecord> {
+        self.create_meeting(metadata, instances, reserve).boxed()
     }
 
     fn claim(&self, meeting: MeetingId, reserve: u64) -> StoreFuture<'_, MeetingRecord> {

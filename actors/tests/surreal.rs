@@ -69,7 +69,7 @@ fn commit(id: &str, number: u64, from: u64, count: u64) -> Commit {
 }
 
 async fn create(store: &SurrealStore, id: &str) {
-    store.create(MeetingMetadata::new(meeting(id)), Seq(1_000)).await.unwrap();
+    store.create(MeetingMetadata::new(meeting(id)), vec![], Seq(1_000)).await.unwrap();
 }
 
 #[tokio::test]

@@ -374,6 +374,14 @@ impl MeetingLog {
         self.slots().filter(active)
     }
 
+    /// Whether every instance that takes part has finished with all that is in the log.
+    pub fn is_worked_off(&self) -> bool {
+        self.unfinished().all(|slot| {
+            let view = self.view(slot);
+            !view.has_batch && view.cursor == self.end
+        })
+    }
+
     /// Completes the log with its `ended` packet.
     pub fn ended(&mut self, packet: Arc<DataPacket>) {
         debug_assert!(self.is_finished(), "invariant: a meeting ends after its instances");

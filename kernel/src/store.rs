@@ -60,6 +60,8 @@ pub enum MeetingStatus {
 pub struct MeetingRecord {
     /// What it was started with.
     pub metadata: MeetingMetadata,
+    /// The instances it was started with. Until its first commit nothing else tells of them.
+    pub instances: Vec<Name>,
     /// The owner's epoch.
     pub epoch: Epoch,
     /// The number of the last commit; 0 before the first. Numbers go on over owners.
@@ -72,8 +74,8 @@ pub struct MeetingRecord {
 
 impl MeetingRecord {
     /// The row of a meeting that its first owner just made.
-    pub fn first(metadata: MeetingMetadata, reserved: Seq) -> Self {
-        Self { metadata, epoch: Epoch(1), commit: 0, reserved, status: MeetingStatus::Running }
+    pub fn first(metadata: MeetingMetadata, instances: Vec<Name>, reserved: Seq) -> Self {
+        Self { metadata, instances, epoch: Epoch(1), commit: 0, reserved, status: MeetingStatus::Running }
     }
 }
 
@@ -333,11 +335,17 @@ pub type StoreFuture<'a, T> = BoxFuture<'a, Result<T, Error>>;
 /// A dropped [`commit`](Store::commit), [`create`](Store::create) or [`claim`](Store::claim) may or may not have been
 /// applied; calling it again with the same arguments is safe for a commit, and costs an epoch for a claim.
 pub trait Store: fmt::Debug + Send + Sync + 'static {
-    /// Makes a meeting and claims it: epoch 1, no commit yet, seqs up to `reserve` reserved.
+    /// Makes a meeting that is to start with these instances, and claims it: epoch 1, no commit yet, seqs up to `reserve`
+    /// reserved.
     ///
     /// # Errors
     /// [`Error::Exists`] if the id is taken; [`Error::Unavailable`], [`Error::Failed`].
-    fn create(&self, metadata: MeetingMetadata, reserve: Seq) -> StoreFuture<'_, MeetingRecord>;
+    fn create(
+        &self,
+        metadata: MeetingMetadata,
+        instances: Vec<Name>,
+        reserve: Seq,
+    ) -> StoreFuture<'_, MeetingRecord>;
 
     /// Takes a meeting over: raises its epoch by one and its reservation by `reserve` seqs. What the answer's
     /// reservation was before the raise is `reserved - reserve`; the new owner's first seq is one above that.

@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use teammy::{
     DataPacket, MeetingId, Name, Seq, Store, Timestamp,
-    config::{Config, database::Kind},
+    config::{Config, Database, database::Kind},
     graph, open_store,
     store::{PacketQuery, Take},
 };
@@ -52,14 +52,7 @@ pub(crate) fn run(args: &Args, config: &Config, output: &Output) -> Result<(), E
     let id = MeetingId::new(&args.meeting).map_err(Error::MeetingId)?;
     let sources: Result<Vec<Name>, _> = args.source.iter().map(Name::new).collect();
     let sources = sources.map_err(Error::Source)?;
-    let url = config.database.effective_url()?;
-    if url.kind() == &Kind::Memory {
-        return Err(Error::Forgotten);
-    }
-    // Opening a directory makes it; to look for a meeting is no reason to.
-    if let Some(directory) = url.directory().filter(|directory| !directory.exists()) {
-        return Err(Error::NoDatabase(PathBuf::from(directory)));
-    }
+    check_kept(&config.database)?;
     let runtime = Runtime::new().map_err(Error::Runtime)?;
     let done = runtime.block_on(async {
         let store = open_store(&config.database).await?;
@@ -71,6 +64,26 @@ pub(crate) fn run(args: &Args, config: &Config, output: &Output) -> Result<(), E
     });
     runtime.shutdown_timeout(Duration::from_secs(1));
     done
+}
+
+/// A database that may hold something: opening another would make it, and to look for a meeting is no reason to.
+pub(super) fn check_kept(database: &Database) -> Result<(), Error> {
+    let url = database.effective_url()?;
+    if url.kind() == &Kind::Memory {
+        return Err(Error::Forgotten);
+    }
+    match url.directory().filter(|directory| !directory.exists()) {
+        Some(directory) => Err(Error::NoDatabase(PathBuf::from(directory))),
+        None => Ok(()),
+    }
+}
+
+/// The error for a meeting that is not there, with those that are.
+pub(super) async fn unknown(store: &dyn Store, id: &MeetingId) -> Result<Error, Error> {
+    let others = store.meetings().await?;
+    let meant = graph::closest(id.as_str(), others.iter().map(MeetingId::as_str));
+    let meant = meant.and_then(|meant| others.iter().find(|id| id.as_str() == meant)).cloned();
+    Ok(Error::NoMeeting { id: id.clone(), meant, others })
 }
 
 struct History<'a> {
@@ -106,7 +119,7 @@ pub(super) async fn print_stored(
 impl History<'_> {
     async fn print(&self, args: &Args) -> Result<(), Error> {
         if self.store.meeting(self.id.clone()).await?.is_none() {
-            return Err(self.unknown().await?);
+            return Err(unknown(self.store, &self.id).await?);
         }
         let mut query = PacketQuery::default();
         if !self.sources.is_empty() {
@@ -169,13 +182,6 @@ impl History<'_> {
         let last = self.newest(PacketQuery::default(), 1, is_from_outside).await?;
         Ok(last.first().map(|last| last.timestamp.checked_sub(since).unwrap_or(Timestamp::MIN)))
     }
-
-    async fn unknown(&self) -> Result<Error, Error> {
-        let others = self.store.meetings().await?;
-        let meant = graph::closest(self.id.as_str(), others.iter().map(MeetingId::as_str));
-        let meant = meant.and_then(|meant| others.iter().find(|id| id.as_str() == meant)).cloned();
-        Ok(Error::NoMeeting { id: self.id.clone(), meant, others })
-    }
 }
 
 #[cfg(test)]
@@ -191,7 +197,7 @@ mod tests {
 
     async fn stored(count: u64) -> (MemoryStore, MeetingId) {
         let (store, id) = (MemoryStore::default(), MeetingId::new("m").unwrap());
-        store.create(MeetingMetadata::new(id.clone()), Seq(10_000)).await.unwrap();
+        store.create(MeetingMetadata::new(id.clone()), vec![], Seq(10_000)).await.unwrap();
         let mut commit = Commit::new(id.clone(), Epoch(1), 1, Seq(10_000));
         for seq in 1..=count {
             let source = if seq % 10 == 0 { "meeting" } else { "chat" };

@@ -10,7 +10,7 @@ use comfy_table::{Table, presets};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use serde::Serialize;
 use serde_json::value::RawValue;
-use teammy::{DataPacket, Lifecycle, MeetingId, Name, Payload, Seq, Timestamp};
+use teammy::{DataPacket, Lifecycle, MeetingId, Name, Payload, Producer, Seq, Timestamp};
 
 use super::error::{Error, printable};
 
@@ -108,6 +108,9 @@ struct Line<'a> {
     timestamp: Timestamp,
     participant: Option<&'a str>,
     payload: Shown<'a>,
+    /// Who numbered it, if somebody did, and how.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    producer: Option<&'a Producer>,
     causes: &'a [Seq],
 }
 
@@ -139,6 +142,7 @@ impl<'a> Line<'a> {
             timestamp: packet.timestamp,
             participant: packet.participant.as_deref(),
             payload,
+            producer: packet.producer.as_ref(),
             causes: &packet.causes,
         }
     }

@@ -5,15 +5,13 @@
 
 mod opening;
 
-use std::{io::Write, path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc};
 
-use comfy_table::CellAlignment;
 use futures::TryStreamExt;
 use indicatif::ProgressBar;
-use serde::Serialize;
 use teammy::{
-    Builder, DataPacket, Durability, Factory, MeetingId, MeetingMetadata, MeetingRef, MeetingStats, Node,
-    Timestamp, config::Config, plugins::bundle, store::PacketQuery,
+    Builder, DataPacket, Durability, Factory, MeetingId, MeetingMetadata, MeetingRef, Node, Timestamp,
+    config::Config, plugins::bundle, store::PacketQuery,
 };
 use tokio::{
     runtime::Runtime,
@@ -24,12 +22,12 @@ use super::{
     count,
     error::Error,
     history::print_stored,
-    install,
-    output::{Form, Output, is_shown, table},
+    hosting, install,
+    output::{Output, is_shown},
     pace::{Pacer, Speed},
     recording::{Encoding, OnBroken, Options, Recording, Rules, is_stdin, parse_time},
     select::{Selection, select, taking_part},
-    signal::Signals,
+    summary::Summary,
 };
 use opening::Opening;
 
@@ -145,26 +143,9 @@ struct Replay<'a> {
 
 impl Replay<'_> {
     async fn run(&self, builder: Builder, deadline: Duration) -> Result<(), Error> {
-        let mut signals = Signals::take().map_err(Error::Runtime)?;
-        let interrupted = |signal| Error::Interrupted { signal, meeting: self.id.clone() };
-        let node = tokio::select! {
-            node = builder.start() => node?,
-            signal = signals.next() => return Err(interrupted(signal)),
-        };
-        let played = tokio::select! {
-            played = self.play(&node) => played,
-            signal = signals.next() => {
-                self.output.note("stopping; once more stops at once");
-                Err(interrupted(signal))
-            }
-        };
-        let stopped = tokio::select! {
-            stopped = node.shutdown(deadline) => stopped.map_err(Error::Node),
-            signal = signals.next() => Err(interrupted(signal)),
-        };
-        let summary = played?;
-        stopped?;
-        self.tell(&summary)
+        let play = async |node: &Node| self.play(node).await;
+        let summary = hosting::on_a_node(builder, deadline, &self.id, self.output, play).await?;
+        summary.print(self.output)
     }
 
     async fn play(&self, node: &Node) -> Result<Summary<'_>, Error> {
@@ -240,112 +221,5 @@ impl Replay<'_> {
             }
         }
         Ok(())
-    }
-
-    fn tell(&self, summary: &Summary<'_>) -> Result<(), Error> {
-        match self.output.form() {
-            Form::Json => self.output.object(summary),
-            Form::Text => {
-                // The packets are out; a table that cannot be shown changes nothing.
-                let _ = writeln!(std::io::stderr(), "{}", summary.readable());
-                Ok(())
-            }
-        }
-    }
-}
-
-/// What a replay did.
-#[derive(Debug, Serialize)]
-struct Summary<'a> {
-    r#type: &'static str,
-    meeting: &'a MeetingId,
-    packets: u64,
-    skipped: u64,
-    instances: Vec<Instance>,
-    seconds: f64,
-}
-
-#[derive(Debug, Serialize)]
-struct Instance {
-    name: String,
-    delivered: u64,
-    outputs: u64,
-    errors: u64,
-    dead_letters: u64,
-    lost: u64,
-    hook_p50_us: Option<f64>,
-    hook_p99_us: Option<f64>,
-}
-
-impl<'a> Summary<'a> {
-    fn new(meeting: &'a MeetingId, stats: &MeetingStats, skipped: u64, took: Duration) -> Self {
-        let instances = stats.instances.iter().map(|stats| Instance {
-            name: stats.name.as_str().to_owned(),
-            delivered: stats.delivered,
-            outputs: stats.outputs,
-            errors: stats.errors,
-            dead_letters: stats.dead_letters,
-            lost: stats.lost,
-            hook_p50_us: stats.hook_p50.map(microseconds),
-            hook_p99_us: stats.hook_p99.map(microseconds),
-        });
-        Self {
-            r#type: "summary",
-            meeting,
-            packets: stats.packets,
-            skipped,
-            instances: instances.collect(),
-            seconds: (took.as_secs_f64() * 1e3).round() / 1e3,
-        }
-    }
-
-    /// Of a meeting in which nothing was left to do.
-    fn complete(meeting: &'a MeetingId, skipped: u64, took: Duration) -> Self {
-        let seconds = (took.as_secs_f64() * 1e3).round() / 1e3;
-        Self { r#type: "summary", meeting, packets: 0, skipped, instances: Vec::new(), seconds }
-    }
-
-    fn readable(&self) -> String {
-        let header =
-            ["instance", "delivered", "outputs", "errors", "dead letters", "lost", "hook p50 µs", "p99 µs"];
-        let mut table = table(header);
-        for instance in &self.instances {
-            let quantile = |q: Option<f64>| q.map_or_else(|| "-".to_owned(), |q| format!("{q:.1}"));
-            table.add_row([
-                instance.name.clone(),
-                instance.delivered.to_string(),
-                instance.outputs.to_string(),
-                instance.errors.to_string(),
-                instance.dead_letters.to_string(),
-                instance.lost.to_string(),
-                quantile(instance.hook_p50_us),
-                quantile(instance.hook_p99_us),
-            ]);
-        }
-        for column in table.column_iter_mut().skip(1) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-        let packets = count(self.packets, "packet", "packets");
-        let skipped = match self.skipped {
-            0 => String::new(),
-            skipped => format!(", {} skipped", count(skipped, "broken line", "broken lines")),
-        };
-        format!("{}: {packets} in {} s{skipped}\n{}", self.meeting, self.seconds, table.trim_fmt())
-    }
-}
-
-/// In steps of a tenth.
-fn microseconds(took: Duration) -> f64 {
-    (took.as_secs_f64() * 1e7).round() / 10.0
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn microseconds_have_one_decimal() {
-        assert!((microseconds(Duration::from_nanos(1_234_567)) - 1234.6).abs() < 1e-9);
-        assert!((microseconds(Duration::from_nanos(40)) - 0.0).abs() < 1e-9);
     }
 }

@@ -118,9 +118,69 @@ fn a_meeting_that_was_made_and_never_began_begins() {
     tokio::runtime::Runtime::new().unwrap().block_on(async {
         let store = teammy::open_store(&config.database).await.unwrap();
         let metadata = teammy::MeetingMetadata::new(teammy::MeetingId::new("m").unwrap());
-        store.create(metadata, teammy::Seq(65_536)).await.unwrap();
+        let instances = ["talk-time", "watch-list"].map(|name| teammy::Name::new(name).unwrap());
+        store.create(metadata, instances.into(), teammy::Seq(65_536)).await.unwrap();
         store.close().await.unwrap();
     });
     let ran = place.run(&REPLAY).ends_with(0);
     assert_eq!(contents(&ran).iter().map(|(_, all)| all.len()).collect::<Vec<_>>(), [60, 4, 20], "{ran:#?}");
+}
+
+const RESUME: [&str; 5] = ["resume", "m", "--json", "--db", "surrealkv://db"];
+
+#[test]
+fn a_meeting_that_was_left_is_resumed_as_far_as_it_goes() {
+    let place = Place::new();
+    place.file("m.jsonl", recording());
+    cut_off(&place, 10);
+    let ran = place.run(&RESUME).ends_with(0);
+    assert!(
+        ran.stderr.contains("note: meeting m has caught up and is still open: --end ends it"),
+        "{ran:#?}"
+    );
+    assert_eq!(ran.summary()["meeting"], "m");
+    // Its recording goes on as if nothing had been, and each packet is there once.
+    let whole = place.run(&REPLAY).ends_with(0);
+    assert_eq!(contents(&whole).iter().map(|(_, all)| all.len()).collect::<Vec<_>>(), [60, 4, 20]);
+
+    let ran = place.run(&RESUME).ends_with(0);
+    assert_eq!(ran.stdout, "");
+    assert!(ran.stderr.contains("note: meeting m is complete: there is nothing left to do"), "{ran:#?}");
+}
+
+#[test]
+fn a_resumed_meeting_can_be_ended() {
+    let place = Place::new();
+    place.file("m.jsonl", recording());
+    cut_off(&place, 10);
+    let history = ["history", "m", "--json", "--db", "surrealkv://db"];
+    let before = place.run(&history).ends_with(0).packets();
+    let ran = place.run(&[&RESUME[..], &["--end"]].concat()).ends_with(0);
+    let printed = ran.packets();
+    assert_eq!(printed.last().unwrap()["source"], "talk-time", "its last table: {ran:#?}");
+    assert!(!ran.stderr.contains("still open"), "{ran:#?}");
+    let after = place.run(&history).ends_with(0).packets();
+    assert_eq!(after[..before.len()], before);
+    assert_eq!(after[before.len()..], printed, "what is new is printed, and nothing else");
+}
+
+#[test]
+fn what_cannot_be_resumed_is_refused() {
+    let place = Place::new();
+    let ran = place.run(&["resume", "m"]).ends_with(2);
+    assert!(ran.stderr.contains("error: mem:// holds nothing"), "{ran:#?}");
+    let ran = place.run(&RESUME).ends_with(1);
+    assert!(ran.stderr.contains("error: there is no database in "), "{ran:#?}");
+    assert!(!place.path().join("db").exists(), "to look for a meeting is no reason to make one");
+
+    place.file("m.jsonl", recording());
+    place.file("teammy.toml", "[[plugin]]\nname = \"names\"\nkind = \"watch-list\"");
+    let mut command = place.teammy(&["replay", "m.jsonl", "--db", "surrealkv://db"]);
+    command.env("KILL_POINT", "appended:3").output().unwrap();
+    let ran = place.run(&["resume", "n", "--db", "surrealkv://db"]).ends_with(1);
+    assert!(ran.stderr.contains("error: there is no meeting n; did you mean m?"), "{ran:#?}");
+    place.file("teammy.toml", "");
+    let ran = place.run(&RESUME).ends_with(1);
+    let error = "error: meeting m cannot go on without plugin instance names, which is not configured here";
+    assert!(ran.stderr.contains(error), "{ran:#?}");
 }

@@ -18,7 +18,12 @@ use super::{
     Error, Shared,
     message::{Event, Message},
 };
-use crate::{clock, node::Resources, plugin};
+use crate::{
+    clock,
+    kill_points::{self, KillPoint},
+    node::Resources,
+    plugin,
+};
 use instances::Seat;
 
 /// What a meeting's actor starts with.
@@ -30,8 +35,8 @@ pub(crate) struct Args {
 
 /// What a meeting comes from.
 pub(crate) enum Origin {
-    /// It was just made, and starts with these instances.
-    New { record: MeetingRecord, instances: Vec<Name> },
+    /// It was just made, or nothing of it but its row was ever stored, and it starts.
+    New(MeetingRecord),
     /// It was claimed, and goes on from what is stored.
     Stored(Stored),
 }
@@ -53,6 +58,8 @@ pub(crate) struct Meeting {
     leaving: Vec<(Slot, oneshot::Sender<Result<(), Error>>)>,
     /// Who waits for the end.
     ending: Vec<oneshot::Sender<Result<(), Error>>>,
+    /// Who waits for the instances to have worked off the log.
+    catching_up: Vec<oneshot::Sender<Result<(), Error>>>,
     /// Who waits for the meeting to be let go of.
     stopping: Option<oneshot::Sender<()>>,
 }
@@ -71,7 +78,7 @@ impl Actor for MeetingActor {
             backlog_bytes: settings.backlog_bytes,
         };
         let record = match &args.origin {
-            Origin::New { record, .. } => record,
+            Origin::New(record) => record,
             Origin::Stored(stored) => &stored.record,
         };
         let log = MeetingLog::new(record, Seq::ZERO, limits);
@@ -84,10 +91,11 @@ impl Actor for MeetingActor {
             flush_is_set: false,
             leaving: Vec::new(),
             ending: Vec::new(),
+            catching_up: Vec::new(),
             stopping: None,
         };
         match args.origin {
-            Origin::New { instances, .. } => meeting.start(&instances),
+            Origin::New(record) => meeting.start(&record.instances),
             Origin::Stored(stored) => meeting.resume(&stored, limits),
         }
         meeting.pump();
@@ -151,6 +159,7 @@ impl Meeting {
             },
             Message::End { reply } => self.end(reply),
             Message::EndDeadline => self.end_deadline(),
+            Message::CatchUp { reply } => self.catching_up.push(reply),
             Message::Stop { reply } => {
                 self.shared.close(SHUTTING_DOWN);
                 self.stopping = Some(reply);
@@ -174,16 +183,20 @@ impl Meeting {
         if self.log.is_finished() {
             let packet = self.lifecycle(&Lifecycle::Ended);
             self.log.ended(packet);
+            kill_points::pass(KillPoint::Ended);
         }
+        // Who waits for all to be stored waits for the cursors, too.
+        let in_haste = self.stopping.is_some() || !self.catching_up.is_empty() && self.log.is_worked_off();
         match self.log.due(self.shared.door.wanted_reservation()) {
             Due::Now => self.commit_now(),
-            Due::Soon if self.stopping.is_some() => self.commit_now(),
+            Due::Soon if in_haste => self.commit_now(),
             Due::Soon if !self.flush_is_set => {
                 self.flush_is_set = true;
                 self.after(self.resources.settings.cursor_interval, Message::Flush);
             }
             Due::Soon | Due::Nothing => {}
         }
+        self.tell_who_catches_up();
         self.stop_if_all_is_stored();
     }
 
@@ -204,6 +217,7 @@ impl Meeting {
         let (queue, seqs) = self.shared.door.drain(count);
         for append in queue {
             self.log.append(append);
+            kill_points::pass(KillPoint::Appended);
         }
         seqs
     }
@@ -282,6 +296,7 @@ impl Meeting {
                 self.start_ticks(slot);
             }
         }
+        kill_points::pass(KillPoint::Resumed);
         if status == MeetingStatus::Ending {
             self.shared.door.close(Error::Ended(self.id().clone()));
             self.after(self.resources.settings.end_deadline, Message::EndDeadline);
@@ -311,6 +326,7 @@ impl Meeting {
         self.shared.door.close(Error::Ended(self.id().clone()));
         let packet = self.lifecycle(&Lifecycle::Ending);
         self.log.end(packet);
+        kill_points::pass(KillPoint::Ending);
         for seat in &mut self.seats {
             if let Some(ticker) = seat.ticker.take() {
                 ticker.abort();

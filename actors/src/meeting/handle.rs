@@ -147,16 +147,26 @@ impl MeetingRef {
 
     /// All outputs of the meeting's instances, from the first on, as they are stored.
     pub fn outputs(&self) -> Packets {
+        self.outputs_after(Seq::ZERO)
+    }
+
+    /// As [`outputs`](Self::outputs), those behind a place in the log: for a reader that knows how far it came.
+    pub fn outputs_after(&self, seq: Seq) -> Packets {
         let graph = self.shared.graph.clone();
         let is_output =
             move |packet: &teammy_kernel::DataPacket| graph.instance(packet.source.as_str()).is_some();
-        Packets::new(self.shared.published.clone(), Seq::ZERO, is_output)
+        Packets::new(self.shared.published.clone(), seq, is_output)
     }
 
     /// All durable packets of the meeting, from the first on, as they are stored: what was published, outputs, and the
     /// meeting's own lifecycle.
     pub fn packets(&self) -> Packets {
-        Packets::new(self.shared.published.clone(), Seq::ZERO, |_| true)
+        self.packets_after(Seq::ZERO)
+    }
+
+    /// As [`packets`](Self::packets), those behind a place in the log: for a reader that knows how far it came.
+    pub fn packets_after(&self, seq: Seq) -> Packets {
+        Packets::new(self.shared.published.clone(), seq, |_| true)
     }
 
     async fn ask<T>(
@@ -229,6 +239,21 @@ impl MeetingRef {
     /// A dropped call does not call the end off.
     pub async fn end(&self) -> Result<(), Error> {
         self.ask(|reply| Message::End { reply }).await
+    }
+
+    /// Waits until every instance has worked off all that is in the log now and comes in until then, and what it made of that
+    /// is stored; once the meeting's end has begun, until it has ended. For one that was [resumed] and that nobody publishes
+    /// to, this is when nothing is left to do.
+    ///
+    /// [resumed]: crate::Node::resume_meeting
+    ///
+    /// # Errors
+    /// [`Error::Ended`] if it had ended before, [`Error::Gone`].
+    ///
+    /// # Cancel safety
+    /// Can be dropped and called again.
+    pub async fn caught_up(&self) -> Result<(), Error> {
+        self.ask(|reply| Message::CatchUp { reply }).await
     }
 
     /// What the meeting and its instances have done so far; also after its end.

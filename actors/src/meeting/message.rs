@@ -37,6 +37,8 @@ pub(crate) enum Message {
     End { reply: oneshot::Sender<Result<(), Error>> },
     /// The instances had their time to finish.
     EndDeadline,
+    /// Say when every instance has worked off the log, and all of that is stored.
+    CatchUp { reply: oneshot::Sender<Result<(), Error>> },
     /// Let go of the meeting without ending it; the answer comes when all is stored.
     Stop { reply: oneshot::Sender<()> },
     /// Durable packets that are not stored yet, for an instance that reads history.

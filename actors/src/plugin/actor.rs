@@ -29,6 +29,7 @@ use super::{
 };
 use crate::{
     clock,
+    kill_points::{self, KillPoint},
     meeting::{Recorder, stats::Record},
 };
 
@@ -278,6 +279,7 @@ impl Runner {
     }
 
     fn finish(&mut self, planned: &Planned, packets: &[Arc<DataPacket>], ran: Ran, tries: u32) {
+        kill_points::pass(KillPoint::HookEnded);
         let keys = self.engine.datastore().take_writes();
         let mut dead_letters = Vec::new();
         for rejected in &ran.rejected {

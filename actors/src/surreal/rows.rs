@@ -197,6 +197,7 @@ pub(super) fn meeting_row(row: &MeetingRecord) -> Result<Value, Failure> {
         ("reserved", number(row.reserved.0)?),
         ("status", word(row.status)),
         ("metadata", serde_json::to_value(&row.metadata)?.into_value()),
+        ("instances", Value::Array(row.instances.iter().map(|name| text(name.as_str())).collect())),
     ])))
 }
 
@@ -321,7 +322,9 @@ impl Row {
             serde_json::from_value::<MeetingMetadata>(serde_json::Value::from_value(value).ok()?).ok()
         };
         let metadata = self.required("metadata", read, "a meeting's metadata")?;
-        let mut row = MeetingRecord::first(metadata, Seq(self.number("reserved")?));
+        // Meetings of earlier versions have no such column.
+        let instances = self.optional("instances", as_names, "a list of names")?.unwrap_or_default();
+        let mut row = MeetingRecord::first(metadata, instances, Seq(self.number("reserved")?));
         (row.epoch, row.commit) = self.stand()?;
         row.status = self.word("status")?;
         Ok(row)
@@ -415,6 +418,11 @@ fn as_text(value: Value) -> Option<String> {
 
 fn as_name(value: &Value) -> Option<Name> {
     Name::new(as_str(value)?).ok()
+}
+
+fn as_names(value: Value) -> Option<Vec<Name>> {
+    let Value::Array(names) = value else { return None };
+    names.iter().map(as_name).collect()
 }
 
 fn as_number(value: &Value) -> Option<u64> {

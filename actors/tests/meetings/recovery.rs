@@ -8,8 +8,8 @@ use serde_json::json;
 use teammy_actors::{Node, meeting, node};
 use teammy_config::Config;
 use teammy_kernel::{
-    Cx, DataPacket, Error, Factory, Hooks, InCallPlugin, Json, Lifecycle, MeetingMetadata, Receive, Seq,
-    Store,
+    Cx, DataPacket, Error, Factory, Hooks, InCallPlugin, Json, Lifecycle, MeetingMetadata, Name, Receive,
+    Seq, Store,
     data::Chat,
     log::{JoinAt, Sequencer},
     store::{InstanceStatus, MeetingStatus},
@@ -346,11 +346,48 @@ async fn what_cannot_go_on_is_refused_and_left_as_it_was() {
 #[tokio::test(start_paused = true)]
 async fn a_meeting_that_never_stored_anything_starts_anew() {
     let store = Gate::default();
-    store.store.create(MeetingMetadata::new(id("m")), Seq(Sequencer::BLOCK)).await.unwrap();
+    let instances = vec![Name::new("probe").unwrap()];
+    store.store.create(MeetingMetadata::new(id("m")), instances, Seq(Sequencer::BLOCK)).await.unwrap();
+    let other = node(&store, "[[plugin]]\nname = \"other\"\nkind = \"probe\"").await;
+    let error = other.resume_meeting(&id("m")).await.unwrap_err();
+    assert!(matches!(error, node::Error::MissingInstance { .. }), "{error}");
+
     let node = node(&store, &probe("")).await;
     let meeting = node.resume_meeting(&id("m")).await.unwrap();
-    meeting.assign("probe").await.unwrap();
     say(&meeting, "one").await;
     meeting.end().await.unwrap();
     assert_eq!(all_outputs(&meeting).await.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_meeting_that_nobody_publishes_to_catches_up() {
+    let store = Gate::default();
+    let first = node(&store, &probe("catch up")).await;
+    let meeting = start(&first, "m", &["probe"]).await;
+    for text in ["wait 30", "two", "three"] {
+        say(&meeting, text).await;
+    }
+    drop(first);
+
+    let second = node(&store, &probe("catch up")).await;
+    let meeting = second.resume_meeting(&id("m")).await.unwrap();
+    let last = store.packets("m").await.last().unwrap().seq;
+    meeting.caught_up().await.unwrap();
+    let outputs: Vec<_> = store.packets("m").await.into_iter().filter(|packet| packet.seq > last).collect();
+    let of: Vec<_> = outputs.iter().map(|packet| packet.causes[0]).collect();
+    assert_eq!(of, [Seq(2), Seq(3), Seq(4)]);
+    let row = store.instance("m", "probe").await;
+    assert_eq!(row.cursor, outputs[2].seq, "the cursor is stored too, and did not wait for company");
+    // Whoever reads on from a place sees what is behind it.
+    let behind: Vec<_> = meeting.outputs_after(outputs[0].seq).take(2).map(Result::unwrap).collect().await;
+    assert_eq!(behind, outputs[1..]);
+    meeting.caught_up().await.unwrap();
+
+    // Once the end has begun, it is when that is over.
+    let (ended, caught_up) = tokio::join!(meeting.end(), meeting.caught_up());
+    ended.unwrap();
+    caught_up.unwrap();
+    assert_eq!(store.row("m").await.status, MeetingStatus::Ended);
+    let error = meeting.caught_up().await.unwrap_err();
+    assert!(matches!(error, meeting::Error::Ended(_)), "{error}");
 }

@@ -133,3 +133,85 @@ async fn a_reader_that_is_far_behind_reads_the_store_and_misses_nothing() {
     let counts: Vec<_> = (1..=600).map(|n| json!({"count": n})).collect();
     assert_eq!(outputs.into_iter().map(|(value, _)| value).collect::<Vec<_>>(), counts);
 }
+
+#[tokio::test(start_paused = true)]
+async fn while_one_batch_is_stored_the_next_one_fills() {
+    let store = Gate::default();
+    let node = node(&store, &probe("")).await;
+    let mut meetings = vec![];
+    for n in 0..20 {
+        meetings.push(start(&node, &format!("m{n}"), &["probe"]).await);
+    }
+    let all = futures::future::join_all(meetings.iter().map(|meeting| say(meeting, "one")));
+    all.await;
+    for meeting in &meetings {
+        meeting.caught_up().await.unwrap();
+    }
+    store.batches();
+    store.shut();
+    let mut receipts = vec![meetings[0].publish(said("two")).await.unwrap()];
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    for meeting in &meetings[1..] {
+        receipts.push(meeting.publish(said("two")).await.unwrap());
+    }
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    store.open();
+    for receipt in receipts {
+        receipt.durable().await.unwrap();
+    }
+    let batches = store.batches();
+    assert_eq!(batches[0].len(), 1, "who comes first doesn't wait for company");
+    assert_eq!(batches[1].len(), 19, "and all who came meanwhile are one batch: {batches:?}");
+    for meeting in &meetings {
+        meeting.end().await.unwrap();
+    }
+    let mut last = std::collections::HashMap::new();
+    for (meeting, number) in batches.into_iter().chain(store.batches()).flatten() {
+        if let Some(before) = last.insert(meeting, number) {
+            assert_eq!(number, before + 1, "one after the other");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_meeting_that_cannot_be_stored_holds_up_nobody_else() {
+    let store = Gate::default();
+    let node = node(&store, &probe("")).await;
+    let mut meetings = vec![];
+    for n in 0..10 {
+        meetings.push(start(&node, &format!("m{n}"), &["probe"]).await);
+        say(&meetings[n], "one").await;
+    }
+    // Its batches fail as if the store were away, and it alone knows that it isn't.
+    store.set_bad(Some(("m3", false)));
+    let stuck = meetings[3].publish(said("two")).await.unwrap();
+    for round in ["two", "three", "four"] {
+        for (n, meeting) in meetings.iter().enumerate().filter(|(n, _)| *n != 3) {
+            assert!(say(meeting, round).await > teammy_kernel::Seq(0), "{n} {round}");
+        }
+    }
+    assert!(stuck.durable().now_or_never().is_none());
+    store.set_bad(None);
+    stuck.durable().await.unwrap();
+    say(&meetings[3], "three").await;
+
+    // One that is impossible for good is let go of; the others notice nothing.
+    store.set_bad(Some(("m5", true)));
+    let lost = meetings[5].publish(said("five")).await.unwrap();
+    let others = meetings.iter().enumerate().filter(|(n, _)| *n != 5);
+    futures::future::join_all(others.map(|(_, meeting)| say(meeting, "five"))).await;
+    let error = teammy_kernel::chain(&lost.durable().await.unwrap_err());
+    assert!(error.contains("meeting m5 is no longer run by this node"), "{error}");
+    assert!(error.contains("it cannot be"), "{error}");
+    assert!(node.meeting(&id("m5")).is_none() && node.meeting(&id("m3")).is_some());
+    for (n, meeting) in meetings.iter().enumerate().filter(|(n, _)| *n != 5) {
+        meeting.end().await.unwrap();
+        let said = store.packets(&format!("m{n}")).await;
+        let said = said.iter().filter(|packet| packet.source == "transcription").count();
+        assert_eq!(said, if n == 3 { 4 } else { 5 }, "each packet once: m{n}");
+    }
+}

@@ -195,17 +195,30 @@ impl Receive<Tick> for Probe {
     }
 }
 
+/// The meetings and numbers of a batch.
+pub(crate) type Applied = Vec<(MeetingId, u64)>;
+
 /// A store in memory that can be held up, made to fail for a while, and looked into.
 #[derive(Debug, Clone)]
 pub(crate) struct Gate {
     pub(crate) store: MemoryStore,
     open: watch::Sender<bool>,
     away: Arc<AtomicBool>,
+    /// The meeting whose commits fail, with all that are sent with them; for good if so.
+    bad: Arc<Mutex<Option<(MeetingId, bool)>>>,
+    /// The meetings and numbers of each batch that was applied.
+    batches: Arc<Mutex<Vec<Applied>>>,
 }
 
 impl Default for Gate {
     fn default() -> Self {
-        Self { store: MemoryStore::default(), open: watch::Sender::new(true), away: Arc::default() }
+        Self {
+            store: MemoryStore::default(),
+            open: watch::Sender::new(true),
+            away: Arc::default(),
+            bad: Arc::default(),
+            batches: Arc::default(),
+        }
     }
 }
 
@@ -224,6 +237,16 @@ impl Gate {
         self.away.store(away, Ordering::SeqCst);
     }
 
+    /// Batches that a meeting has a part in fail and are not applied: for now, or for good.
+    pub(crate) fn set_bad(&self, bad: Option<(&str, bool)>) {
+        *self.bad.lock().unwrap() = bad.map(|(meeting, for_good)| (id(meeting), for_good));
+    }
+
+    /// The batches that were applied since this was last asked.
+    pub(crate) fn batches(&self) -> Vec<Applied> {
+        std::mem::take(&mut self.batches.lock().unwrap())
+    }
+
     pub(crate) async fn row(&self, meeting: &str) -> MeetingRecord {
         self.store.meeting(id(meeting)).await.unwrap().unwrap()
     }
@@ -239,8 +262,13 @@ impl Gate {
 }
 
 impl Store for Gate {
-    fn create(&self, metadata: MeetingMetadata, reserve: Seq) -> StoreFuture<'_, MeetingRecord> {
-        self.store.create(metadata, reserve)
+    fn create(
+        &self,
+        metadata: MeetingMetadata,
+        instances: Vec<Name>,
+        reserve: Seq,
+    ) -> StoreFuture<'_, MeetingRecord> {
+        self.store.create(metadata, instances, reserve)
     }
 
     fn claim(&self, meeting: MeetingId, reserve: u64) -> StoreFuture<'_, MeetingRecord> {
@@ -251,7 +279,24 @@ impl Store for Gate {
         async move {
             let mut open = self.open.subscribe();
             open.wait_for(|open| *open).await.unwrap();
+            let bad = self.bad.lock().unwrap().clone();
+            match bad.filter(|(bad, _)| batch.iter().any(|commit| commit.meeting == *bad)) {
+                Some((_, true)) => {
+                    let cause = "it cannot be".into();
+                    return Err(teammy_kernel::store::Error::Failed { doing: "committing".into(), cause });
+                }
+                Some((_, false)) => {
+                    let cause = "not now".into();
+                    return Err(teammy_kernel::store::Error::Unavailable {
+                        doing: "committing".into(),
+                        cause,
+                    });
+                }
+                None => {}
+            }
             let outcomes = self.store.commit(batch).await?;
+            let part = |commit: &Commit| (commit.meeting.clone(), commit.number);
+            self.batches.lock().unwrap().push(batch.iter().map(part).collect());
             if self.away.load(Ordering::SeqCst) {
                 let cause = "the answer was lost".into();
                 return Err(teammy_kernel::store::Error::Unavailable { doing: "committing".into(), cause });

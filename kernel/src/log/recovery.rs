@@ -120,7 +120,17 @@ impl Stored {
         }
     }
 
-    /// The instances that were ever part of the meeting, in the order in which they came.
+    /// The instances that still have something to do. They must be there for the meeting to go on.
+    pub fn unfinished(&self) -> Vec<Name> {
+        if !self.is_started() {
+            return self.record.instances.clone();
+        }
+        let members = self.members().into_iter();
+        members.filter(|member| member.status == InstanceStatus::Active).map(|member| member.name).collect()
+    }
+
+    /// The instances that were ever part of the meeting, in the order in which they came; none of one that was never
+    /// [started](Self::is_started).
     pub fn members(&self) -> Vec<Member> {
         let rows: BTreeMap<&Name, &InstanceRecord> =
             self.instances.iter().map(|row| (&row.instance, row)).collect();

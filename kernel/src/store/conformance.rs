@@ -244,7 +244,8 @@ fn full_commit(of: &MeetingId, epoch: u64, number: u64) -> Commit {
 
 /// Makes a meeting with seqs up to 100.
 async fn create(store: &dyn Store, id: &str) -> MeetingRecord {
-    store.create(MeetingMetadata::new(meeting(id)), Seq(100)).await.expect("a new meeting is created")
+    let created = store.create(MeetingMetadata::new(meeting(id)), vec![name("minutes")], Seq(100));
+    created.await.expect("a new meeting is created")
 }
 
 async fn commit_one(store: &dyn Store, commit: Commit) -> Outcome {

@@ -141,12 +141,17 @@ impl fmt::Debug for MemoryStore {
 // Each method does its work when it is called and not when its future is polled; a caller that awaits at once, as all
 // do, cannot tell.
 impl Store for MemoryStore {
-    fn create(&self, metadata: MeetingMetadata, reserve: Seq) -> StoreFuture<'_, MeetingRecord> {
+    fn create(
+        &self,
+        metadata: MeetingMetadata,
+        instances: Vec<Name>,
+        reserve: Seq,
+    ) -> StoreFuture<'_, MeetingRecord> {
         let mut meetings = self.lock();
         if meetings.contains_key(&metadata.id) {
             return answer(Err(Error::Exists(metadata.id)));
         }
-        let row = MeetingRecord::first(metadata, reserve);
+        let row = MeetingRecord::first(metadata, instances, reserve);
         meetings.insert(row.metadata.id.clone(), Stored::new(row.clone()));
         answer(Ok(row))
     }

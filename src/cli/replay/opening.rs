@@ -33,12 +33,6 @@ pub(super) async fn open(
         Err(node::Error::MeetingExists(_)) if is_ours(node, &id, producer).await? => {
             match node.resume_meeting(&id).await {
                 Ok(meeting) => {
-                    // It may have been left between its making and its first commit, and then has nobody yet.
-                    if meeting.stats().instances.is_empty() {
-                        for instance in instances {
-                            meeting.assign(instance).await?;
-                        }
-                    }
                     let done = meeting.expects(producer) - 1;
                     Ok(Opening::GoesOn(meeting, done))
                 }

@@ -19,6 +19,7 @@ use tracing::{debug, error, info, warn};
 use super::Meeting;
 use crate::{
     clock,
+    kill_points::{self, KillPoint},
     meeting::{
         Error, Recorder,
         message::{Event, Life, Message},
@@ -274,6 +275,10 @@ impl Meeting {
             hand_on.outputs = packets.collect();
         }
         self.log.hand_on(slot, hand_on);
+        kill_points::pass(KillPoint::HandedOn);
+        if self.log.view(slot).status == InstanceStatus::Finished {
+            kill_points::pass(KillPoint::InstanceEnded);
+        }
         self.settle_seat(slot);
     }
 

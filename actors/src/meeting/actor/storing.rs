@@ -12,6 +12,7 @@ use tracing::{error, info, warn};
 
 use super::{Meeting, SHUTTING_DOWN};
 use crate::{
+    kill_points::{self, KillPoint},
     meeting::{message::Message, readers::Over},
     persistence,
 };
@@ -93,10 +94,12 @@ impl Meeting {
         door.release(committed.released);
         door.reserved(committed.reserved);
         self.shared.published.stored(&committed.packets);
+        kill_points::pass(KillPoint::CommitHeard);
         if committed.status == MeetingStatus::Ended {
+            kill_points::pass(KillPoint::EndStored);
             info!(meeting = %self.id(), seq = %self.log.end_seq(), "meeting ended");
             self.shared.published.over(Over::Ended);
-            for reply in self.ending.drain(..) {
+            for reply in self.ending.drain(..).chain(self.catching_up.drain(..)) {
                 let _ = reply.send(Ok(()));
             }
             self.myself.stop(None);
@@ -107,13 +110,22 @@ impl Meeting {
     pub(super) fn abandon(&mut self, reason: &str) {
         error!(meeting = %self.id(), reason, "meeting abandoned");
         let error = self.shared.gone(reason);
-        for reply in self.ending.drain(..) {
+        for reply in self.ending.drain(..).chain(self.catching_up.drain(..)) {
             let _ = reply.send(Err(error.clone()));
         }
         for (_, reply) in self.leaving.drain(..) {
             let _ = reply.send(Err(error.clone()));
         }
         self.myself.stop(None);
+    }
+
+    pub(super) fn tell_who_catches_up(&mut self) {
+        let is_stored = self.log.is_stored(self.shared.door.wanted_reservation());
+        if is_stored && self.log.status() == MeetingStatus::Running && self.log.is_worked_off() {
+            for reply in self.catching_up.drain(..) {
+                let _ = reply.send(Ok(()));
+            }
+        }
     }
 
     pub(super) fn stop_if_all_is_stored(&mut self) {

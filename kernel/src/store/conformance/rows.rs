@@ -21,10 +21,12 @@ pub async fn a_meeting_is_created_once(fixture: Fixture) {
         .label("room", "4.12")
         .label("a.b $c `d`", "")
         .label("", "empty key");
-    let made = store.create(metadata.clone(), Seq(64)).await.expect("a new meeting is created");
-    assert_eq!(made, MeetingRecord::first(metadata.clone(), Seq(64)));
+    let instances = vec![name("minutes"), name("a.b_c-2")];
+    let made = store.create(metadata.clone(), instances.clone(), Seq(64)).await;
+    let made = made.expect("a new meeting is created");
+    assert_eq!(made, MeetingRecord::first(metadata.clone(), instances, Seq(64)));
     assert_eq!(row(store, &metadata.id).await, made);
-    let again = store.create(MeetingMetadata::new(metadata.id.clone()), Seq(1)).await;
+    let again = store.create(MeetingMetadata::new(metadata.id.clone()), vec![], Seq(1)).await;
     assert!(matches!(&again, Err(Error::Exists(id)) if *id == metadata.id), "{again:?}");
     assert_eq!(row(store, &metadata.id).await, made, "a refused creation changes nothing");
 }

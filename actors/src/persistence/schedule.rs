@@ -1,0 +1,178 @@
+//! Which commits are sent together, and when: a pure state machine.
+//!
+//! A batch is whatever waits when the one before it is settled, so a busy store is given larger transactions and an idle one
+//! answers at once. What became of a batch that failed may be unknown; its commits wait and are sent again, the same. That
+//! needs no memory of who was sent with whom: each commit is fenced by its own meeting's row, so it is applied once whatever
+//! batch it comes in.
+//!
+//! A batch may fail for the sake of one of its commits, again and again. So commits that failed several times are
+//! **suspects**: they are sent apart from the others, in turn with them, half as many at a time after each failure and
+//! twice as many after each success. The innocent are through after a few turns, and what is left is the culprit alone.
+//!
+//! While nothing at all goes through, the store is away, and fresh commits wait for it together.
+
+use std::{collections::VecDeque, time::Duration};
+
+use teammy_kernel::store::Commit;
+use tokio::time::Instant;
+
+use crate::meeting::doubled;
+
+/// The most commits in a batch. Their bytes are for the store to bound.
+const MOST: usize = 256;
+/// A commit that was part of so many failed batches in a row is a suspect.
+const SUSPECT: u32 = 3;
+const FIRST_WAIT: Duration = Duration::from_millis(50);
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+
+/// The commits that are not settled, one a meeting at most, but for those of the attempt under way.
+#[derive(Debug)]
+pub(super) struct Schedule<T> {
+    fresh: VecDeque<Waiting<T>>,
+    /// In the order in which they may be sent again.
+    suspects: VecDeque<Waiting<T>>,
+    /// How many batches of fresh commits failed in a row.
+    failures: u32,
+    /// When fresh commits may be sent again.
+    fresh_from: Option<Instant>,
+    /// The most suspects in the next batch of them.
+    suspects_at_once: usize,
+    /// Suspects are next, if both wait.
+    suspects_turn: bool,
+}
+
+#[derive(Debug)]
+struct Waiting<T> {
+    commit: Commit,
+    to: T,
+    tries: u32,
+    /// For a suspect: when it may be sent again.
+    due: Option<Instant>,
+}
+
+/// A batch on its way to the store.
+#[derive(Debug)]
+pub(crate) struct Attempt<T> {
+    pub(super) commits: Vec<Commit>,
+    /// For each commit: who waits for it, and how often it was tried before.
+    tickets: Vec<(T, u32)>,
+    of_suspects: bool,
+}
+
+impl<T> Attempt<T> {
+    /// Who waits, in the commits' order.
+    pub(super) fn waiting(self) -> impl Iterator<Item = T> {
+        self.tickets.into_iter().map(|(to, _)| to)
+    }
+
+    /// How often a commit of the batch was tried before, at most.
+    pub(super) fn tries(&self) -> u32 {
+        self.tickets.iter().map(|(_, tries)| *tries).max().unwrap_or(0)
+    }
+}
+
+impl<T> Default for Schedule<T> {
+    fn default() -> Self {
+        Self {
+            fresh: VecDeque::new(),
+            suspects: VecDeque::new(),
+            failures: 0,
+            fresh_from: None,
+            suspects_at_once: MOST,
+            suspects_turn: false,
+        }
+    }
+}
+
+impl<T> Schedule<T> {
+    /// Takes a commit that is to be sent.
+    pub(super) fn add(&mut self, commit: Commit, to: T) {
+        self.fresh.push_back(Waiting { commit, to, tries: 0, due: None });
+    }
+
+    /// Whether the store took nothing the last time that fresh commits were sent.
+    pub(super) fn is_failing(&self) -> bool {
+        self.failures > 0
+    }
+
+    /// The batch to send now, if there is one. Nothing else may be under way.
+    pub(super) fn next(&mut self, now: Instant) -> Option<Attempt<T>> {
+        let is_due = |due: Option<Instant>| due.is_none_or(|due| due <= now);
+        let fresh = !self.fresh.is_empty() && is_due(self.fresh_from);
+        let suspects = self.suspects.front().is_some_and(|first| is_due(first.due));
+        let of_suspects = suspects && (self.suspects_turn || !fresh);
+        if !fresh && !suspects {
+            return None;
+        }
+        let chosen: Vec<_> = if of_suspects {
+            let due = self.suspects.iter().take(self.suspects_at_once).take_while(|one| is_due(one.due));
+            let due = due.count();
+            self.suspects.drain(..due).collect()
+        } else {
+            let most = self.fresh.len().min(MOST);
+            self.fresh.drain(..most).collect()
+        };
+        self.suspects_turn = !of_suspects;
+        let (commits, tickets) = chosen.into_iter().map(|one| (one.commit, (one.to, one.tries))).unzip();
+        Some(Attempt { commits, tickets, of_suspects })
+    }
+
+    /// When there will be a batch to send, if nothing comes until then. `None` if nothing waits.
+    pub(super) fn due(&self, now: Instant) -> Option<Instant> {
+        let fresh = (!self.fresh.is_empty()).then(|| self.fresh_from.unwrap_or(now));
+        let suspects = self.suspects.front().map(|first| first.due.unwrap_or(now));
+        fresh.into_iter().chain(suspects).min()
+    }
+
+    /// The store has answered for this batch.
+    pub(super) fn settled(&mut self, attempt: &Attempt<T>) {
+        self.failures = 0;
+        self.fresh_from = None;
+        if attempt.of_suspects {
+            self.suspects_at_once = MOST.min(self.suspects_at_once * 2);
+            for suspect in &mut self.suspects {
+                suspect.due = None;
+            }
+        }
+    }
+
+    /// What became of this batch is not known. Its commits will be sent again.
+    pub(super) fn failed(&mut self, attempt: Attempt<T>, now: Instant) {
+        if !attempt.of_suspects {
+            self.fresh_from = Some(now + doubled(FIRST_WAIT, self.failures, LONGEST_WAIT));
+            self.failures = self.failures.saturating_add(1);
+        }
+        self.again(attempt, |tries| Some(now + doubled(FIRST_WAIT, tries, LONGEST_WAIT)), 1);
+    }
+
+    /// Nothing of this batch was done, or would be: one of its commits is impossible. They are sent again in smaller batches.
+    pub(super) fn refused(&mut self, attempt: Attempt<T>) {
+        self.again(attempt, |_| None, SUSPECT);
+    }
+
+    fn again(&mut self, attempt: Attempt<T>, due: impl Fn(u32) -> Option<Instant>, tries: u32) {
+        let sent = attempt.commits.len();
+        let mut fresh = Vec::new();
+        let mut came = false;
+        for (commit, (to, tried)) in attempt.commits.into_iter().zip(attempt.tickets) {
+            let tries = tried.saturating_add(tries);
+            if tries < SUSPECT {
+                fresh.push(Waiting { commit, to, tries, due: None });
+            } else {
+                came = true;
+                self.suspects.push_back(Waiting { commit, to, tries, due: due(tries) });
+            }
+        }
+        // First in, first out.
+        for waiting in fresh.into_iter().rev() {
+            self.fresh.push_front(waiting);
+        }
+        if came {
+            self.suspects_at_once = (sent / 2).max(1);
+        }
+        self.suspects.make_contiguous().sort_by_key(|suspect| suspect.due);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,163 @@
+//! `teammy resume`: goes on with a meeting that nobody runs any more, so far as it goes without anybody publishing to it.
+//!
+//! Its instances work off what is stored and they had not finished with, with the states they had; an end that had begun is
+//! brought to its end. A recording is played on by `teammy replay`, which resumes its meeting itself.
+
+use std::pin::pin;
+
+use futures::TryStreamExt;
+use teammy::{
+    Builder, DataPacket, MeetingId, MeetingRef, Name, Node, Seq, Store,
+    config::Config,
+    node, open_store,
+    plugins::bundle,
+    store::{MeetingStatus, PacketQuery},
+};
+use tokio::{
+    runtime::Runtime,
+    time::{Duration, Instant},
+};
+
+use super::{
+    error::Error,
+    history::{self, print_stored},
+    hosting, install,
+    output::Output,
+    select::{self, select},
+    summary::Summary,
+};
+
+const EXAMPLES: &str = "\
+Examples:
+  teammy resume standup         let its instances finish what they had not
+  teammy resume standup --end   and end the meeting
+
+It takes the meeting from whoever runs it: they stop, and lose what they have not stored.";
+
+/// Go on with a meeting that was cut off: its instances finish with what is stored, and what they put out is printed
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// The meeting's id
+    meeting: String,
+    /// End the meeting when its instances have caught up; otherwise it stays open. One whose end had begun is brought to its
+    /// end in any case
+    #[arg(long)]
+    end: bool,
+    /// Where the meeting is kept, instead of database.url
+    #[arg(long, value_name = "URL")]
+    pub(super) db: Option<String>,
+    /// Print JSON lines, each with a "type": the outputs that come, and a summary at the end
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+pub(crate) fn run(args: &Args, config: Config, output: &Output) -> Result<(), Error> {
+    let id = MeetingId::new(&args.meeting).map_err(Error::MeetingId)?;
+    history::check_kept(&config.database)?;
+    let runtime = Runtime::new().map_err(Error::Runtime)?;
+    let done = runtime.block_on(async {
+        let store = open_store(&config.database).await?;
+        let resume = Resume { args, id, output };
+        let found = resume.prepare(&*store, config).await;
+        match found {
+            Ok(Some((builder, deadline, after))) => resume.run(builder.store(store), deadline, after).await,
+            Ok(None) => {
+                store.close().await?;
+                output.note(&format!("note: meeting {} is complete: there is nothing left to do", resume.id));
+                Ok(())
+            }
+            Err(error) => {
+                // What went wrong first says more than that the store didn't close either.
+                let _ = store.close().await;
+                Err(error)
+            }
+        }
+    });
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    done
+}
+
+struct Resume<'a> {
+    args: &'a Args,
+    id: MeetingId,
+    output: &'a Output,
+}
+
+impl Resume<'_> {
+    /// A node with the instances that the meeting needs, how long it may take to shut down, and the seq behind which
+    /// all will be new. `None` if the meeting is complete.
+    async fn prepare(
+        &self,
+        store: &dyn Store,
+        config: Config,
+    ) -> Result<Option<(Builder, Duration, Seq)>, Error> {
+        let Some(record) = store.meeting(self.id.clone()).await? else {
+            return Err(history::unknown(store, &self.id).await?);
+        };
+        if record.status == MeetingStatus::Ended {
+            return Ok(None);
+        }
+        let needed = node::unfinished(store, &self.id).await?;
+        let needed: Vec<String> = needed.iter().map(|name| name.as_str().to_owned()).collect();
+        let missing = |name: &str| match Name::new(name) {
+            Ok(instance) => node::Error::MissingInstance { meeting: self.id.clone(), instance }.into(),
+            Err(error) => Error::Source(error),
+        };
+        let bundle = bundle();
+        let selection = select(config, Some(&needed), &bundle).map_err(|error| match error {
+            select::Error::Unknown { wanted: name, .. } | select::Error::OtherName { kind: name, .. } => {
+                missing(&name)
+            }
+        })?;
+        let (manifest, deadline) =
+            (selection.config.install.clone(), selection.config.node.shutdown_deadline);
+        let builder = Node::builder(selection.config).plugins(bundle);
+        let graph = builder.check()?;
+        let factories: Vec<_> = graph.instances().map(|instance| instance.factory).collect();
+        install::missing(&factories, &manifest, self.output).await?;
+        Ok(Some((builder, deadline, record.reserved)))
+    }
+
+    async fn run(&self, builder: Builder, deadline: Duration, after: Seq) -> Result<(), Error> {
+        let work = async |node: &Node| self.go_on(node, after).await;
+        let summary = hosting::on_a_node(builder, deadline, &self.id, self.output, work).await?;
+        summary.print(self.output)
+    }
+
+    async fn go_on(&self, node: &Node, after: Seq) -> Result<Summary<'_>, Error> {
+        let started = Instant::now();
+        let meeting = node.resume_meeting(&self.id).await?;
+        let mut outputs = meeting.outputs_after(after);
+        let mut shown = after;
+        let mut finished = pin!(self.finish(&meeting));
+        loop {
+            tokio::select! {
+                output = outputs.try_next() => match output? {
+                    Some(packet) => {
+                        self.output.packet(&packet)?;
+                        shown = packet.seq;
+                    }
+                    // It has ended; whoever waits for that is told next.
+                    None => break finished.await?,
+                },
+                done = &mut finished => break done?,
+            }
+        }
+        // All is stored now; what has not come by yet is read from there.
+        let is_output = |packet: &DataPacket| node.graph().instance(packet.source.as_str()).is_some();
+        let rest = PacketQuery::range(shown.next(), Seq::MAX);
+        print_stored(&**node.store(), &self.id, rest, self.output, is_output).await?;
+        let record = node.store().meeting(self.id.clone()).await?;
+        if record.is_some_and(|record| record.status != MeetingStatus::Ended) {
+            let id = &self.id;
+            self.output.note(&format!("note: meeting {id} has caught up and is still open: --end ends it"));
+        }
+        Ok(Summary::new(&self.id, &meeting.stats(), 0, started.elapsed()))
+    }
+
+    async fn finish(&self, meeting: &MeetingRef) -> Result<(), Error> {
+        let finished = if self.args.end { meeting.end().await } else { meeting.caught_up().await };
+        Ok(finished?)
+    }
+}

@@ -1,0 +1,122 @@
+//! What a command did with a meeting, told at its end.
+
+use std::io::Write;
+
+use comfy_table::CellAlignment;
+use serde::Serialize;
+use teammy::{MeetingId, MeetingStats};
+use tokio::time::Duration;
+
+use super::{
+    count,
+    error::Error,
+    output::{Form, Output, table},
+};
+
+/// What was done with a meeting.
+#[derive(Debug, Serialize)]
+pub(crate) struct Summary<'a> {
+    r#type: &'static str,
+    meeting: &'a MeetingId,
+    packets: u64,
+    skipped: u64,
+    instances: Vec<Instance>,
+    seconds: f64,
+}
+
+#[derive(Debug, Serialize)]
+struct Instance {
+    name: String,
+    delivered: u64,
+    outputs: u64,
+    errors: u64,
+    dead_letters: u64,
+    lost: u64,
+    hook_p50_us: Option<f64>,
+    hook_p99_us: Option<f64>,
+}
+
+impl<'a> Summary<'a> {
+    pub(crate) fn new(meeting: &'a MeetingId, stats: &MeetingStats, skipped: u64, took: Duration) -> Self {
+        let instances = stats.instances.iter().map(|stats| Instance {
+            name: stats.name.as_str().to_owned(),
+            delivered: stats.delivered,
+            outputs: stats.outputs,
+            errors: stats.errors,
+            dead_letters: stats.dead_letters,
+            lost: stats.lost,
+            hook_p50_us: stats.hook_p50.map(microseconds),
+            hook_p99_us: stats.hook_p99.map(microseconds),
+        });
+        Self {
+            r#type: "summary",
+            meeting,
+            packets: stats.packets,
+            skipped,
+            instances: instances.collect(),
+            seconds: (took.as_secs_f64() * 1e3).round() / 1e3,
+        }
+    }
+
+    /// Of a meeting in which nothing was left to do.
+    pub(crate) fn complete(meeting: &'a MeetingId, skipped: u64, took: Duration) -> Self {
+        let seconds = (took.as_secs_f64() * 1e3).round() / 1e3;
+        Self { r#type: "summary", meeting, packets: 0, skipped, instances: Vec::new(), seconds }
+    }
+
+    /// Prints it: for programs as the last line, for people as a table beside what was asked for.
+    pub(crate) fn print(&self, output: &Output) -> Result<(), Error> {
+        match output.form() {
+            Form::Json => output.object(self),
+            Form::Text => {
+                // The packets are out; a table that cannot be shown changes nothing.
+                let _ = writeln!(std::io::stderr(), "{}", self.readable());
+                Ok(())
+            }
+        }
+    }
+
+    fn readable(&self) -> String {
+        let header =
+            ["instance", "delivered", "outputs", "errors", "dead letters", "lost", "hook p50 µs", "p99 µs"];
+        let mut table = table(header);
+        for instance in &self.instances {
+            let quantile = |q: Option<f64>| q.map_or_else(|| "-".to_owned(), |q| format!("{q:.1}"));
+            table.add_row([
+                instance.name.clone(),
+                instance.delivered.to_string(),
+                instance.outputs.to_string(),
+                instance.errors.to_string(),
+                instance.dead_letters.to_string(),
+                instance.lost.to_string(),
+                quantile(instance.hook_p50_us),
+                quantile(instance.hook_p99_us),
+            ]);
+        }
+        for column in table.column_iter_mut().skip(1) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+        let packets = count(self.packets, "packet", "packets");
+        let skipped = match self.skipped {
+            0 => String::new(),
+            skipped => format!(", {} skipped", count(skipped, "broken line", "broken lines")),
+        };
+        format!("{}: {packets} in {} s{skipped}\n{}", self.meeting, self.seconds, table.trim_fmt())
+    }
+}
+
+/// In steps of a tenth.
+fn microseconds(took: Duration) -> f64 {
+    (took.as_secs_f64() * 1e7).round() / 10.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn microseconds_have_one_decimal() {
+        assert!((microseconds(Duration::from_nanos(1_234_567)) - 1234.6).abs() < 1e-9);
+        assert!((microseconds(Duration::from_nanos(40)) - 0.0).abs() < 1e-9);
+    }
+}

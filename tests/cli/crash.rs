@@ -1,0 +1,241 @@
+//! The promise, by violence: the process dies at the worst moments and at any other, is started again until it is done, and
+//! what is stored then equals what is stored of a run that nobody disturbed.
+//!
+//! Seqs differ from run to run, so packets are compared by what they are: what was published by its producer and number, an
+//! output by its instance and what it came from. How often and with what seed is for the variables `CRASH_KILLS` and
+//! `CRASH_SEED` to say, as `just torture` does; a run prints the seed that it took.
+
+#[path = "crash/contents.rs"]
+mod contents;
+#[path = "crash/many.rs"]
+mod many;
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    os::unix::process::ExitStatusExt,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::mpsc,
+    time::Duration,
+};
+
+use teammy::kill_points::KillPoint;
+
+use crate::{Place, read, repository};
+use contents::{Contents, contents};
+
+const SIGKILL: i32 = 9;
+const SIGABRT: i32 = 6;
+
+/// A chain of two: `echo` takes what `watch-list` puts out, and nothing else, so that its order is the same in every run.
+const SETTINGS: &str = r#"
+    [[plugin]]
+    name = "talk-time"
+    config = { every = 3 }
+    [[plugin]]
+    name = "watch-list"
+    config = { terms = ["the", "a", "you", "we", "it", "to", "and", "ok"] }
+    [[plugin]]
+    name = "echo"
+    kind = "watch-list"
+    sources = { transcription = "watch-list", chat = "silence" }
+    config = { terms = ["and", "we"] }
+    [[source]]
+    name = "silence"
+"#;
+
+/// For how long a paced run plays, about.
+const PACED: Duration = Duration::from_millis(1200);
+
+/// How often to kill in all, where moments are random.
+fn kills() -> u32 {
+    std::env::var("CRASH_KILLS").map_or(20, |kills| kills.parse().expect("CRASH_KILLS is a number"))
+}
+
+fn random() -> fastrand::Rng {
+    let given = std::env::var("CRASH_SEED").ok().map(|seed| seed.parse().expect("CRASH_SEED is a number"));
+    let seed = given.unwrap_or_else(|| fastrand::u64(..));
+    println!("CRASH_SEED={seed}");
+    fastrand::Rng::with_seed(seed)
+}
+
+/// Real meetings where they are, or else the samples.
+fn recordings() -> Vec<PathBuf> {
+    let real = fs::read_dir(repository("../shared/data/meetings"));
+    let found = real.or_else(|_| fs::read_dir(repository("samples"))).unwrap();
+    let files = found.map(|entry| entry.unwrap().path());
+    let mut files: Vec<_> = files.filter(|file| file.extension().is_some_and(|e| e == "jsonl")).collect();
+    files.sort();
+    files
+}
+
+/// When a run is killed.
+#[derive(Debug, Clone, Copy)]
+enum Kill {
+    /// It dies by itself, at the n-th passage of a place.
+    At(KillPoint, u32),
+    /// It is killed so long after it was started.
+    After(Duration),
+    Never,
+}
+
+/// How a run ended.
+#[derive(Debug, PartialEq, Eq)]
+enum End {
+    Killed,
+    Done,
+}
+
+/// Runs a program, kills it or lets it kill itself.
+fn run(command: &mut Command, kill: Kill) -> End {
+    if let Kill::At(point, passage) = kill {
+        command.env("KILL_POINT", format!("{point}:{passage}"));
+    }
+    let mut child =
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let (status, said) = match kill {
+        Kill::After(moment) => wait(&mut child, moment),
+        _ => wait(&mut child, Duration::MAX),
+    };
+    match (kill, status.signal()) {
+        (Kill::After(_), Some(SIGKILL)) => End::Killed,
+        (Kill::At(point, _), Some(SIGABRT)) => {
+            assert!(said.contains(&format!("killed at {point}")), "it died of something else: {said}");
+            End::Killed
+        }
+        (_, None) if status.success() => {
+            // The storage engine may call the end of its log broken that a dying process left: it was never acknowledged.
+            for word in ["panicked", "ERROR teammy"] {
+                assert!(!said.contains(word), "{said}");
+            }
+            End::Done
+        }
+        _ => panic!("{kill:?}: it ended with {status}: {said}"),
+    }
+}
+
+/// Waits for a process to end, and kills it at its time if it hasn't. What it says on stderr comes along.
+fn wait(child: &mut Child, moment: Duration) -> (ExitStatus, String) {
+    let (over, is_over) = mpsc::channel::<()>();
+    let (stdout, stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+    // Both are read until the process is gone: that closes them.
+    let drained = std::thread::spawn(move || {
+        BufReader::new(stdout).lines().map_while(Result::ok).count();
+        drop(over);
+    });
+    let said = std::thread::spawn(move || {
+        BufReader::new(stderr).lines().map_while(Result::ok).collect::<Vec<_>>().join("\n")
+    });
+    if is_over.recv_timeout(moment) == Err(mpsc::RecvTimeoutError::Timeout) {
+        child.kill().unwrap();
+    }
+    let status = child.wait().unwrap();
+    drained.join().unwrap();
+    (status, said.join().unwrap())
+}
+
+/// A recording and the program that plays it, again and again.
+struct Played {
+    place: Place,
+    file: PathBuf,
+    meeting: String,
+    speed: String,
+}
+
+impl Played {
+    fn new(file: &Path) -> Self {
+        let place = Place::new();
+        place.file("teammy.toml", SETTINGS);
+        let time = |packet: &serde_json::Value| -> teammy::Timestamp {
+            packet["timestamp"].as_str().unwrap().parse().unwrap()
+        };
+        let packets = read(file);
+        let lasts = time(packets.last().unwrap()).duration_since(time(&packets[0])).as_secs_f64();
+        let speed = format!("{}x", (lasts / PACED.as_secs_f64()).ceil().max(1.0));
+        let meeting = file.file_stem().unwrap().to_str().unwrap().to_owned();
+        Self { place, file: file.to_owned(), meeting, speed }
+    }
+
+    fn replay(&self, database: &str, speed: &str) -> Command {
+        let file = self.file.to_str().unwrap();
+        self.place.teammy(&["replay", file, "--db", database, "--speed", speed, "--json"])
+    }
+
+    fn run(&self, kill: Kill) -> End {
+        run(&mut self.replay("surrealkv://db", &self.speed), kill)
+    }
+
+    fn contents(&self, database: &str) -> Contents {
+        contents(&self.place.path().join(database), &[&self.meeting]).remove(0)
+    }
+
+    /// What is stored of a run that nobody disturbed.
+    fn undisturbed(&self) -> Contents {
+        assert_eq!(run(&mut self.replay("surrealkv://whole", "max"), Kill::Never), End::Done);
+        self.contents("whole")
+    }
+
+    /// Starts it again until it is done, and compares.
+    fn finish_and_compare(&self, undisturbed: &Contents) {
+        assert_eq!(self.run(Kill::Never), End::Done);
+        self.contents("db").assert_is(undisturbed);
+        fs::remove_dir_all(self.place.path().join("db")).unwrap();
+    }
+}
+
+#[test]
+fn a_process_that_dies_at_the_worst_moments_loses_and_doubles_nothing() {
+    let played = Played::new(&repository("samples/standup.jsonl"));
+    let undisturbed = played.undisturbed();
+    let mut random = random();
+    for point in KillPoint::ALL {
+        let is_of_another_owner = matches!(point, KillPoint::Claimed | KillPoint::Resumed);
+        // The first passage, and a later one where there are many. Each place must really be passed.
+        let passages: &[u32] = match point {
+            KillPoint::Appended | KillPoint::HookEnded | KillPoint::HandedOn => &[1, random.u32(2..40)],
+            KillPoint::CommitBefore | KillPoint::CommitAfter | KillPoint::CommitHeard => {
+                &[1, random.u32(2..20)]
+            }
+            KillPoint::InstanceEnded => &[1, 2, 3],
+            _ => &[1],
+        };
+        for &passage in passages {
+            if is_of_another_owner {
+                assert_eq!(played.run(Kill::At(KillPoint::Appended, 20)), End::Killed);
+            }
+            println!("{point}:{passage}");
+            assert_eq!(played.run(Kill::At(point, passage)), End::Killed, "{point}:{passage} is passed");
+            played.finish_and_compare(&undisturbed);
+        }
+    }
+}
+
+#[test]
+fn a_process_that_dies_at_any_moment_loses_and_doubles_nothing() {
+    let mut random = random();
+    let mut recordings = recordings();
+    random.shuffle(&mut recordings);
+    let (mut killed, wanted) = (0, kills());
+    // Over and over, each time another meeting.
+    for file in recordings.iter().cycle() {
+        if killed >= wanted {
+            break;
+        }
+        let played = Played::new(file);
+        let undisturbed = played.undisturbed();
+        loop {
+            let moment = PACED.mul_f64(random.f64());
+            let kill = match random.u32(0..3) {
+                0 => Kill::At(random.choice(KillPoint::ALL).unwrap(), random.u32(1..60)),
+                _ => Kill::After(moment),
+            };
+            match played.run(kill) {
+                End::Killed => killed += 1,
+                End::Done => break,
+            }
+        }
+        println!("{}: {killed} kills so far", played.meeting);
+        played.finish_and_compare(&undisturbed);
+    }
+}

@@ -1,0 +1,117 @@
+//! What is stored of a meeting, whatever its seqs are.
+
+use std::{collections::BTreeMap, path::Path, sync::Arc};
+
+use serde_json::Value;
+use teammy::{
+    DataPacket, Lifecycle, MeetingId, Payload, Seq, Store,
+    store::{InstanceStatus, MeetingStatus, PacketQuery},
+};
+
+/// All that a meeting left, with packets called by what they are.
+#[derive(Debug, PartialEq)]
+pub(super) struct Contents {
+    status: MeetingStatus,
+    /// By source, in the log's order.
+    packets: BTreeMap<String, Vec<Packet>>,
+    /// By instance.
+    states: BTreeMap<String, (InstanceStatus, Option<Value>)>,
+    /// By instance and key.
+    keys: BTreeMap<(String, String), Value>,
+    dead_letters: usize,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct Packet {
+    /// What was published: its producer and number. An output: its instance and the identities of what it came from.
+    identity: String,
+    payload: String,
+    /// Its time, unless that is when somebody got round to it.
+    time: Option<String>,
+}
+
+impl Contents {
+    /// Fails where something is missing, double, different or elsewhere.
+    #[track_caller]
+    pub(super) fn assert_is(&self, wanted: &Self) {
+        for (source, wanted) in &wanted.packets {
+            let found = self.packets.get(source).map_or(&[][..], Vec::as_slice);
+            for (place, (found, wanted)) in found.iter().zip(wanted).enumerate() {
+                assert_eq!(found, wanted, "packet {place} of {source}");
+            }
+            assert_eq!(found.len(), wanted.len(), "packets of {source}");
+        }
+        assert_eq!(self, wanted);
+    }
+
+    /// How many packets there are of a source.
+    pub(super) fn count(&self, source: &str) -> usize {
+        self.packets.get(source).map_or(0, Vec::len)
+    }
+}
+
+fn call(packet: &DataPacket, identities: &BTreeMap<Seq, String>) -> String {
+    if let Some(producer) = &packet.producer {
+        return format!("{}:{}", producer.id, producer.number);
+    }
+    if packet.source == Lifecycle::SOURCE {
+        let Payload::Json(event) = &packet.payload else { panic!("{packet:?}") };
+        return event.to_string();
+    }
+    assert!(!packet.causes.is_empty(), "nobody numbered it, and it came of nothing: {packet:?}");
+    let cause =
+        |seq| identities.get(seq).unwrap_or_else(|| panic!("{packet:?} came of {seq}, which is gone"));
+    let causes: Vec<&str> = packet.causes.iter().map(|seq| cause(seq).as_str()).collect();
+    format!("{}({})", packet.source, causes.join(","))
+}
+
+async fn read(store: &dyn Store, id: &str) -> Contents {
+    let id = MeetingId::new(id).unwrap();
+    let row = store.meeting(id.clone()).await.unwrap().unwrap_or_else(|| panic!("there is no meeting {id}"));
+    let log: Vec<Arc<DataPacket>> = store.packets(id.clone(), PacketQuery::default()).await.unwrap();
+    let mut identities = BTreeMap::new();
+    let mut packets: BTreeMap<String, Vec<Packet>> = BTreeMap::new();
+    for packet in &log {
+        let identity = call(packet, &identities);
+        let twice = identities.values().any(|other| *other == identity);
+        assert!(!twice, "{identity} is there twice, the second time at {}", packet.seq);
+        identities.insert(packet.seq, identity.clone());
+        // What comes of a meeting's own packets has their time, which is a clock's.
+        let is_of_a_clock = packet.source == Lifecycle::SOURCE || identity.contains('{');
+        packets.entry(packet.source.to_string()).or_default().push(Packet {
+            identity,
+            payload: format!("{:?}", packet.payload),
+            time: (!is_of_a_clock).then(|| packet.timestamp.to_string()),
+        });
+    }
+    let mut states = BTreeMap::new();
+    let mut keys = BTreeMap::new();
+    for row in store.instances(id.clone()).await.unwrap() {
+        for (key, value) in store.list(id.clone(), row.instance.clone(), String::new()).await.unwrap() {
+            keys.insert((row.instance.to_string(), key), serde_json::from_str(&value).unwrap());
+        }
+        let state = row.state.map(|state| serde_json::from_str(&state).unwrap());
+        states.insert(row.instance.to_string(), (row.status, state));
+    }
+    let dead_letters = store.dead_letters(id).await.unwrap().len();
+    Contents { status: row.status, packets, states, keys, dead_letters }
+}
+
+/// What a database that nobody has open holds of some meetings.
+pub(super) fn contents(directory: &Path, meetings: &[impl AsRef<str>]) -> Vec<Contents> {
+    contents_at(&format!("database.url = {:?}", format!("surrealkv://{}", directory.display())), meetings)
+}
+
+/// What the database that is configured holds of some meetings.
+pub(super) fn contents_at(config: &str, meetings: &[impl AsRef<str>]) -> Vec<Contents> {
+    let config = teammy::config::Config::from_toml(config).unwrap();
+    tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let store = teammy::open_store(&config.database).await.unwrap();
+        let mut contents = Vec::new();
+        for meeting in meetings {
+            contents.push(read(&*store, meeting.as_ref()).await);
+        }
+        store.close().await.unwrap();
+        contents
+    })
+}
