@@ -14,6 +14,9 @@ mod crash;
 #[cfg(feature = "surrealdb")]
 #[path = "cli/database.rs"]
 mod database;
+#[cfg(all(target_os = "linux", feature = "surrealdb"))]
+#[path = "cli/disk.rs"]
+mod disk;
 #[path = "cli/formats.rs"]
 mod formats;
 #[path = "cli/install.rs"]

@@ -30,7 +30,9 @@
 //! - No type of SurrealDB's leaves this module.
 
 mod commit;
+mod directory;
 mod error;
+mod keeper;
 mod link;
 mod numbers;
 mod packets;
@@ -39,7 +41,6 @@ mod rows;
 use std::{fmt, sync::Arc};
 
 use futures::FutureExt;
-use parking_lot::RwLock;
 use surrealdb::{
     IndexedResults,
     types::{Value, Variables},
@@ -53,7 +54,7 @@ use teammy_kernel::{
 use tokio::time::Duration;
 
 use self::{
-    error::Closed,
+    keeper::Keeper,
     link::Link,
     rows::{Failure, Row},
 };
@@ -135,8 +136,8 @@ pub async fn open(options: Options) -> Result<SurrealStore, OpenError> {
     match prepare(&link, &url).await {
         Ok(()) => {
             let transaction = link::largest_transaction(&options);
-            let link = RwLock::new(Some(Arc::new(link)));
-            Ok(SurrealStore { inner: Arc::new(Inner { url, transaction, link }) })
+            let keeper = Keeper::new(options, link);
+            Ok(SurrealStore { inner: Arc::new(Inner { url, transaction, keeper }) })
         }
         Err(error) => {
             // So that whoever meets a newer schema may look at it with another program at once.
@@ -160,11 +161,12 @@ async fn prepare(link: &Link, url: &str) -> Result<(), OpenError> {
         DEFINE TABLE IF NOT EXISTS dead_letter SCHEMALESS;
         UPSERT teammy:schema SET version = $version RETURN NONE;
         COMMIT"];
-    let failed = |error: AttemptError| OpenError::Failed {
+    let failed = |error: QueryError| OpenError::Failed {
         url: url.to_owned(),
         cause: match error {
-            AttemptError::Database(error) => Box::new(error),
-            AttemptError::Values(cause) => cause,
+            QueryError::Database(error) => Box::new(error),
+            QueryError::Values(cause) | QueryError::Away(cause) | QueryError::Impossible(cause) => cause,
+            QueryError::Late => Box::new(error::Late(link::ANSWER_TIMEOUT)),
         },
     };
     let found = async {
@@ -192,8 +194,7 @@ struct Inner {
     url: String,
     /// The most bytes that one transaction may take.
     transaction: u64,
-    // Empty once the store is closed.
-    link: RwLock<Option<Arc<Link>>>,
+    keeper: Keeper,
 }
 
 impl fmt::Debug for SurrealStore {
@@ -222,45 +223,61 @@ async fn attempt(
     link: &Link,
     text: &Text,
     variables: impl Fn() -> Result<Variables, Failure>,
-) -> Result<IndexedResults, AttemptError> {
+) -> Result<IndexedResults, QueryError> {
     let mut backoff = FIRST_BACKOFF;
     for _ in 0..RETRIES {
         match link.query(text, variables()?).await {
-            Err(error) if error::is_conflict(&error) => {}
-            result => return Ok(result?),
+            Err(QueryError::Database(error)) if error::is_conflict(&error) => {}
+            result => return result,
         }
         tokio::time::sleep(backoff).await;
         backoff = LONGEST_BACKOFF.min(backoff * 2);
     }
-    Ok(link.query(text, variables()?).await?)
+    link.query(text, variables()?).await
 }
 
 /// Why a query did not give an answer.
-enum AttemptError {
+enum QueryError {
     /// The database said so.
     Database(surrealdb::Error),
     /// What was to be written cannot be.
     Values(Failure),
+    /// The server did not answer in its time.
+    Late,
+    /// There is no way to the database now.
+    Away(Failure),
+    /// There is none any more.
+    Impossible(Failure),
 }
 
-impl From<surrealdb::Error> for AttemptError {
+impl From<surrealdb::Error> for QueryError {
     fn from(error: surrealdb::Error) -> Self {
         Self::Database(error)
     }
 }
 
-impl From<Failure> for AttemptError {
+impl From<Failure> for QueryError {
     fn from(error: Failure) -> Self {
         Self::Values(error)
     }
 }
 
-impl AttemptError {
+impl QueryError {
     fn into_store(self, doing: impl FnOnce() -> String) -> store::Error {
+        let doing = doing();
         match self {
-            Self::Database(error) => error::store_error(doing(), error),
-            Self::Values(cause) => store::Error::Failed { doing: doing(), cause },
+            Self::Database(error) => error::store_error(doing, error),
+            Self::Values(cause) | Self::Impossible(cause) => store::Error::Failed { doing, cause },
+            Self::Late => {
+                store::Error::Unavailable { doing, cause: Box::new(error::Late(link::ANSWER_TIMEOUT)) }
+            }
+            Self::Away(cause) => store::Error::Unavailable { doing, cause },
         }
+    }
+
+    /// Whether an embedded engine may have failed to write.
+    fn may_have_broken_the_engine(&self) -> bool {
+        matches!(self, Self::Database(error) if error::is_transient(error) && !error::is_conflict(error))
     }
 }
 
@@ -274,14 +291,32 @@ fn rows_of(results: &mut IndexedResults) -> Result<Vec<Value>, surrealdb::Error>
     Ok(Vec::new())
 }
 
+/// Each row of a query's answer, as it is taken.
+fn rows<T>(
+    results: Result<IndexedResults, QueryError>,
+    take: impl Fn(Row) -> Result<T, Failure>,
+) -> Result<Vec<T>, QueryError> {
+    let rows = rows_of(&mut results?)?;
+    Ok(rows.into_iter().map(|row| take(Row::new(row)?)).collect::<Result<Vec<T>, Failure>>()?)
+}
+
 fn variables<const N: usize>(of: [(&str, Value); N]) -> Variables {
     of.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
 impl SurrealStore {
-    fn link(&self, doing: impl FnOnce() -> String) -> Result<Arc<Link>, store::Error> {
-        let link = self.inner.link.read().clone();
-        link.ok_or_else(|| store::Error::Failed { doing: doing(), cause: Box::new(Closed) })
+    /// Runs a query that changes something, or one that doesn't.
+    async fn query(
+        &self,
+        is_write: bool,
+        text: &Text,
+        variables: impl Fn() -> Result<Variables, Failure>,
+    ) -> Result<IndexedResults, QueryError> {
+        let keeper = &self.inner.keeper;
+        let _alone = if is_write { keeper.writing().await } else { None };
+        let link = keeper.link().await?;
+        let result = attempt(&link, text, variables).await;
+        keeper.came_back(&link, is_write, result)
     }
 
     /// Runs a query of one statement and takes each row of its answer.
@@ -292,12 +327,20 @@ impl SurrealStore {
         doing: impl Fn() -> String,
         take: impl Fn(Row) -> Result<T, Failure>,
     ) -> Result<Vec<T>, store::Error> {
-        let link = self.link(&doing)?;
-        let answer = async {
-            let rows = rows_of(&mut attempt(&link, text, variables).await?)?;
-            Ok(rows.into_iter().map(|row| take(Row::new(row)?)).collect::<Result<Vec<T>, Failure>>()?)
-        };
-        answer.await.map_err(|error: AttemptError| error.into_store(&doing))
+        let results = self.query(false, text, variables).await;
+        rows(results, take).map_err(|error| error.into_store(doing))
+    }
+
+    /// As [`read`](Self::read), for one that changes something.
+    async fn write<T>(
+        &self,
+        text: &Text,
+        variables: impl Fn() -> Result<Variables, Failure>,
+        doing: impl Fn() -> String,
+        take: impl Fn(Row) -> Result<T, Failure>,
+    ) -> Result<Vec<T>, store::Error> {
+        let results = self.query(true, text, variables).await;
+        rows(results, take).map_err(|error| error.into_store(doing))
     }
 
     async fn create_meeting(
@@ -309,11 +352,10 @@ impl SurrealStore {
         let row = MeetingRecord::first(metadata, instances, reserve);
         let id = &row.metadata.id;
         let doing = || format!("creating meeting {id}");
-        let link = self.link(doing)?;
         let values = || Ok(variables([("id", rows::meeting_id(id)), ("row", rows::meeting_row(&row)?)]));
-        match attempt(&link, CREATE, values).await {
+        match self.query(true, CREATE, values).await {
             Ok(_) => Ok(row),
-            Err(AttemptError::Database(error)) if error.is_already_exists() => {
+            Err(QueryError::Database(error)) if error.is_already_exists() => {
                 Err(store::Error::Exists(row.metadata.id))
             }
             Err(error) => Err(error.into_store(doing)),
@@ -324,7 +366,7 @@ impl SurrealStore {
         let values =
             || Ok(variables([("id", rows::meeting_id(&meeting)), ("reserve", rows::number(reserve)?)]));
         let doing = || format!("claiming meeting {meeting}");
-        let claimed = self.read(CLAIM, values, doing, Row::meeting).await?.pop();
+        let claimed = self.write(CLAIM, values, doing, Row::meeting).await?.pop();
         claimed.ok_or(store::Error::NotFound(meeting))
     }
 
@@ -439,14 +481,6 @@ impl Store for SurrealStore {
     }
 
     fn close(&self) -> StoreFuture<'_, ()> {
-        async move {
-            let Some(link) = self.inner.link.write().take() else { return Ok(()) };
-            // Whoever still reads closes it by letting go of it.
-            let Some(link) = Arc::into_inner(link) else { return Ok(()) };
-            let closed = link.close().await;
-            closed
-                .map_err(|cause| store::Error::Failed { doing: format!("closing {}", self.inner.url), cause })
-        }
-        .boxed()
+        self.inner.keeper.close().boxed()
     }
 }

@@ -144,8 +144,9 @@ impl SurrealStore {
                 ("meetings", Value::Array(Array::from(meetings))),
             ]))
         };
-        let stands =
-            self.read(&text(commits), values, doing, |mut row| Ok((row.meeting_id()?, row.stand()?))).await?;
+        let stands = self
+            .write(&text(commits), values, doing, |mut row| Ok((row.meeting_id()?, row.stand()?)))
+            .await?;
         let stands: HashMap<MeetingId, (Epoch, u64)> = stands.into_iter().collect();
         Ok(commits.iter().map(|commit| outcome(commit, stands.get(&commit.meeting))).collect())
     }

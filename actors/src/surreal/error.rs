@@ -1,6 +1,6 @@
 //! What can go wrong, and which of it may pass.
 
-use std::{collections::HashMap, error::Error as StdError, path::PathBuf};
+use std::{collections::HashMap, error::Error as StdError, path::PathBuf, time::Duration};
 
 use surrealdb::types::{ErrorDetails, QueryError};
 use teammy_kernel::store;
@@ -130,9 +130,14 @@ pub(super) fn root(errors: HashMap<usize, surrealdb::Error>) -> Option<surrealdb
     errors.into_iter().min_by_key(|(statement, error)| (rank(error), *statement)).map(|(_, error)| error)
 }
 
-/// What SurrealDB's error means to a store's caller.
-pub(super) fn store_error(doing: String, error: surrealdb::Error) -> store::Error {
-    let transient = match error.details() {
+/// A server did not answer in its time; whether it did the work is unknown.
+#[derive(Debug, thiserror::Error)]
+#[error("it did not answer within {0:?}")]
+pub(super) struct Late(pub(super) Duration);
+
+/// Whether an error may pass; whether the work was done is unknown then.
+pub(super) fn is_transient(error: &surrealdb::Error) -> bool {
+    match error.details() {
         ErrorDetails::Query(_) | ErrorDetails::Connection(_) => true,
         // What the storage engine or a socket had to say comes as text: whether it did the work is unknown.
         ErrorDetails::Internal => {
@@ -140,8 +145,13 @@ pub(super) fn store_error(doing: String, error: surrealdb::Error) -> store::Erro
                 .iter()
                 .any(|sign| error.message().contains(sign))
         }
-        _ => is_conflict(&error),
-    };
+        _ => is_conflict(error),
+    }
+}
+
+/// What SurrealDB's error means to a store's caller.
+pub(super) fn store_error(doing: String, error: surrealdb::Error) -> store::Error {
+    let transient = is_transient(&error);
     let cause = Box::new(error);
     if transient { store::Error::Unavailable { doing, cause } } else { store::Error::Failed { doing, cause } }
 }

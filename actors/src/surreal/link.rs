@@ -15,15 +15,24 @@ use surrealdb::{
 };
 use surrealdb_cnf::ConfigMap;
 use surrealdb_core::kvs::Datastore;
+use teammy_kernel::chain;
 use tokio::time::{Duration, timeout};
+use tracing::debug;
 
 use super::{
-    Options, Text,
+    Options, QueryError, Text,
     error::{self, OpenError},
 };
 
-/// How long a server may take to answer before it counts as away.
+/// How long a server may take to answer a query. While it is away the SDK holds queries back and looks for it each second, so
+/// this is also how long an absence may last before it is told.
+pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a server may take to be connected to before it counts as away.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+const LOOK_EVERY: Duration = Duration::from_millis(1);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// An open way to a database.
 pub(super) enum Link {
@@ -43,13 +52,10 @@ pub(super) async fn open(options: &Options) -> Result<Link, OpenError> {
     match scheme {
         "mem" if rest.is_empty() => embed(options, None).await,
         "mem" => Err(refused("nothing may follow mem://")),
-        "surrealkv" => {
-            let path = rest.split_once('?').map_or(rest, |(path, _)| path);
-            if path.is_empty() {
-                return Err(refused("the directory is missing"));
-            }
-            embed(options, Some(Path::new(path))).await
-        }
+        "surrealkv" => match directory(url) {
+            Some(path) => embed(options, Some(Path::new(path))).await,
+            None => Err(refused("the directory is missing")),
+        },
         "ws" | "wss" if rest.is_empty() => Err(refused("the server's address is missing")),
         "ws" | "wss" if without_credentials(url) != url => {
             Err(refused("credentials don't belong in a URL, but into username and password"))
@@ -57,6 +63,13 @@ pub(super) async fn open(options: &Options) -> Result<Link, OpenError> {
         "ws" | "wss" => connect(options).await,
         _ => Err(refused("its scheme is not known here")),
     }
+}
+
+/// The directory of an embedded database that has one.
+pub(super) fn directory(url: &str) -> Option<&str> {
+    let path = url.strip_prefix("surrealkv://")?;
+    let path = path.split_once('?').map_or(path, |(path, _)| path);
+    (!path.is_empty()).then_some(path)
 }
 
 /// A URL as it may be shown.
@@ -106,7 +119,8 @@ async fn embed(options: &Options, directory: Option<&Path>) -> Result<Link, Open
             Some(path) => directory_error(path, &options.url, error.into()),
             None => failed(error.into()),
         })?;
-    // The order that the SDK keeps too: maintenance writes, and nothing may be written before the version is.
+    // Its maintenance is not started: it is for indexes, dropped tables and a cluster's nodes, of which there are none here,
+    // and it would write beside us, so that a failure to write could go by unnoticed.
     let started = async {
         datastore.check_version().await?;
         datastore.bootstrap().await
@@ -115,7 +129,6 @@ async fn embed(options: &Options, directory: Option<&Path>) -> Result<Link, Open
         datastore.shutdown().await.ok();
         return Err(failed(error.into()));
     }
-    datastore.start_maintenance_tasks();
     let opened = async {
         let db = Surreal::<Db>::unstable_from_datastore(datastore.clone(), None).await?;
         db.use_ns(&options.namespace).use_db(&options.database).await?;
@@ -167,10 +180,13 @@ impl Link {
         &self,
         text: &Text,
         variables: Variables,
-    ) -> Result<IndexedResults, surrealdb::Error> {
+    ) -> Result<IndexedResults, QueryError> {
         match self {
-            Self::Embedded { db, .. } => send(db, text, variables).await,
-            Self::Server(db) => send(db, text, variables).await,
+            Self::Embedded { db, .. } => Ok(send(db, text, variables).await?),
+            Self::Server(db) => match timeout(ANSWER_TIMEOUT, send(db, text, variables)).await {
+                Ok(answer) => Ok(answer?),
+                Err(_) => Err(QueryError::Late),
+            },
         }
     }
 
@@ -187,11 +203,33 @@ impl Link {
     }
 }
 
+/// Closes a way that is broken: that to an engine once nobody uses it any more, since there can't be a second one in its
+/// directory before. Gives it back if somebody does for too long.
+pub(super) async fn let_go(link: Arc<Link>) -> Result<(), Arc<Link>> {
+    if let Link::Server(_) = *link {
+        return Ok(());
+    }
+    let alone = async {
+        while Arc::strong_count(&link) > 1 {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    };
+    let _ = timeout(PATIENCE, alone).await;
+    match Arc::try_unwrap(link) {
+        Ok(link) => {
+            if let Err(error) = link.close().await {
+                // It is broken; what it could not write down before it went is in its log.
+                debug!(error = chain(&*error), "a broken database was closed");
+            }
+            Ok(())
+        }
+        Err(link) => Err(link),
+    }
+}
+
 /// Waits until the SDK's task has shut the engine down, which it does when its last client is gone, and has let go of it.
 /// A second shutdown beside that one would log errors that are none.
 async fn shut_down(datastore: Arc<Datastore>) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    const LOOK_EVERY: Duration = Duration::from_millis(1);
-    const PATIENCE: Duration = Duration::from_secs(10);
     let alone = async {
         while Arc::strong_count(&datastore) > 1 {
             tokio::time::sleep(LOOK_EVERY).await;

@@ -1,0 +1,131 @@
+//! A disk that is full, for a while or for good, and a database that is removed while it is in use.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::{BufRead, BufReader, Read, Write},
+    path::Path,
+    process::{Child, ChildStderr, Command, Stdio},
+};
+
+use crate::{Place, read, said, sample};
+
+/// Enough for several blocks of the engine's log.
+fn recording() -> String {
+    (0..400).map(|n| said(n, &format!("{n} {}", "word ".repeat(30)))).collect()
+}
+
+const REPLAY: [&str; 8] =
+    ["replay", "m.jsonl", "--json", "--all", "--db", "surrealkv://db", "--plugins", "talk-time"];
+
+/// The program, none of whose files may grow beyond so many KiB. Only the soft limit is set, so that it can be lifted.
+fn limited(place: &Place, kib: u32, more: &[&str]) -> Command {
+    let program = assert_cmd::cargo::cargo_bin!("teammy").to_str().unwrap();
+    let mut command = place.command("bash");
+    let script = format!("trap '' XFSZ; ulimit -S -f {kib}; exec \"$0\" \"$@\"");
+    command.args(["-c", &script, program]).args(REPLAY).args(more);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// Reads what a process says until it says this.
+fn until_said(stderr: ChildStderr, what: &str) -> BufReader<ChildStderr> {
+    let mut said = BufReader::new(stderr);
+    let mut all = String::new();
+    while !all.contains(what) {
+        let read = said.read_line(&mut all).unwrap();
+        assert!(read > 0, "it ended without saying {what:?}: {all}");
+    }
+    said
+}
+
+/// Waits for a process to end and gives the packets that it printed, which it reported as stored.
+fn printed(mut child: Child) -> Vec<String> {
+    let mut out = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut out).unwrap();
+    child.wait().unwrap();
+    out.lines().filter(|line| line.contains("\"type\":\"packet\"")).map(str::to_owned).collect()
+}
+
+/// What a restart finds.
+fn found(place: &Place) -> BTreeSet<String> {
+    let ran = place.run(&["history", "m", "--json", "--db", "surrealkv://db"]).ends_with(0);
+    ran.stdout.lines().map(str::to_owned).collect()
+}
+
+fn assert_found(place: &Place, printed: &[String]) {
+    let found = found(place);
+    for line in printed {
+        assert!(found.contains(line), "it was reported as stored, and a restart doesn't find it: {line}");
+    }
+}
+
+#[test]
+fn a_disk_that_is_full_stores_nothing_and_says_so() {
+    let place = Place::new();
+    place.file("m.jsonl", recording());
+    let mut child = limited(&place, 80, &["--speed", "200x"]).spawn().unwrap();
+    let stderr = child.stderr.take().unwrap();
+    let _said = until_said(stderr, "not stored, trying again");
+    child.kill().unwrap();
+    let printed = printed(child);
+    assert!(!printed.is_empty(), "something was stored before");
+    assert_found(&place, &printed);
+    // And when there is room, it goes on as if nothing had been.
+    let whole = place.run(&REPLAY).ends_with(0);
+    assert_eq!(whole.of_source("transcription").len(), 400);
+    assert_eq!(whole.of_source("talk-time").len(), 21);
+}
+
+#[test]
+fn what_is_stored_after_the_disk_was_full_survives_a_crash() {
+    if Command::new("prlimit").arg("--version").stdout(Stdio::null()).status().is_err() {
+        let _ = writeln!(std::io::stderr(), "skipped: there is no prlimit to lift a limit with");
+        return;
+    }
+    let place = Place::new();
+    place.file("m.jsonl", recording());
+    // At full speed, so that what cannot be written is large: it breaks off in the midst of a record of the engine's log.
+    let mut command = limited(&place, 80, &[]);
+    let mut child = command.env("KILL_POINT", "end-stored").spawn().unwrap();
+    let mut said = until_said(child.stderr.take().unwrap(), "not stored, trying again");
+    let lifted = Command::new("prlimit")
+        .args(["--fsize=unlimited:unlimited", "--pid", &child.id().to_string()])
+        .status();
+    assert!(lifted.unwrap().success());
+    // It goes on, stores the meeting to its end, and dies before it can close anything.
+    let rest = std::thread::spawn(move || {
+        let mut rest = String::new();
+        said.read_to_string(&mut rest).unwrap();
+        rest
+    });
+    let printed = printed(child);
+    let rest = rest.join().unwrap();
+    assert!(rest.contains("killed at end-stored"), "{rest}");
+    assert_found(&place, &printed);
+    let whole = place.run(&REPLAY).ends_with(0);
+    assert!(whole.stderr.contains("note: meeting m is complete"), "{whole:#?}");
+    assert_eq!(whole.of_source("transcription").len(), 400);
+    assert_eq!(whole.of_source("talk-time").len(), 21);
+}
+
+#[test]
+fn a_database_that_is_removed_under_a_meeting_is_noticed() {
+    let place = Place::new();
+    let file = sample("standup.jsonl");
+    let replay = ["replay", &file, "--json", "--all", "--speed", "40x", "--db", "surrealkv://db"];
+    let mut command = place.teammy(&replay);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    for _ in 0..10 {
+        assert!(out.read_line(&mut String::new()).unwrap() > 0);
+    }
+    fs::remove_dir_all(place.path().join("db")).unwrap();
+    let printed = 10 + out.lines().count();
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("db was removed or replaced while it was in use"), "{said}");
+    let all = read(Path::new(&file)).len();
+    assert!(printed < all, "{printed} of {all} packets were reported as stored");
+}
