@@ -28,10 +28,16 @@ mod meetings;
 #[cfg(feature = "surrealdb")]
 #[path = "cli/resume.rs"]
 mod resume;
+#[cfg(all(unix, feature = "surrealdb"))]
+#[path = "cli/server.rs"]
+mod server;
 #[path = "cli/settings.rs"]
 mod settings;
 #[path = "cli/streams.rs"]
 mod streams;
+#[cfg(all(unix, feature = "surrealdb"))]
+#[path = "../actors/tests/surreal/server.rs"]
+mod surrealdb_server;
 
 use std::{
     fs,

@@ -6,7 +6,7 @@
 //! `CRASH_SEED` to say, as `just torture` does; a run prints the seed that it took.
 
 #[path = "crash/contents.rs"]
-mod contents;
+pub(crate) mod contents;
 #[path = "crash/many.rs"]
 mod many;
 

@@ -10,7 +10,7 @@ use teammy::{
 
 /// All that a meeting left, with packets called by what they are.
 #[derive(Debug, PartialEq)]
-pub(super) struct Contents {
+pub(crate) struct Contents {
     status: MeetingStatus,
     /// By source, in the log's order.
     packets: BTreeMap<String, Vec<Packet>>,
@@ -33,7 +33,7 @@ struct Packet {
 impl Contents {
     /// Fails where something is missing, double, different or elsewhere.
     #[track_caller]
-    pub(super) fn assert_is(&self, wanted: &Self) {
+    pub(crate) fn assert_is(&self, wanted: &Self) {
         for (source, wanted) in &wanted.packets {
             let found = self.packets.get(source).map_or(&[][..], Vec::as_slice);
             for (place, (found, wanted)) in found.iter().zip(wanted).enumerate() {
@@ -45,7 +45,7 @@ impl Contents {
     }
 
     /// How many packets there are of a source.
-    pub(super) fn count(&self, source: &str) -> usize {
+    pub(crate) fn count(&self, source: &str) -> usize {
         self.packets.get(source).map_or(0, Vec::len)
     }
 }
@@ -98,12 +98,12 @@ async fn read(store: &dyn Store, id: &str) -> Contents {
 }
 
 /// What a database that nobody has open holds of some meetings.
-pub(super) fn contents(directory: &Path, meetings: &[impl AsRef<str>]) -> Vec<Contents> {
+pub(crate) fn contents(directory: &Path, meetings: &[impl AsRef<str>]) -> Vec<Contents> {
     contents_at(&format!("database.url = {:?}", format!("surrealkv://{}", directory.display())), meetings)
 }
 
 /// What the database that is configured holds of some meetings.
-pub(super) fn contents_at(config: &str, meetings: &[impl AsRef<str>]) -> Vec<Contents> {
+pub(crate) fn contents_at(config: &str, meetings: &[impl AsRef<str>]) -> Vec<Contents> {
     let config = teammy::config::Config::from_toml(config).unwrap();
     tokio::runtime::Runtime::new().unwrap().block_on(async {
         let store = teammy::open_store(&config.database).await.unwrap();
