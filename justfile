@@ -18,6 +18,14 @@ model URL *OPTIONS:
 test PACKAGE="":
     cargo test {{ if PACKAGE == "" { "--workspace" } else { "--package " + PACKAGE } }}
 
+# Build the database server that some tests want; without it they say that they are skipped. It takes some minutes, once.
+server:
+    cargo build --manifest-path tests/surrealdb-server/Cargo.toml
+
+# Kill the program so often, at random moments and in the worst places, and compare what is stored: `just torture 500`. A seed repeats a run.
+torture KILLS="500" SEED="":
+    CRASH_KILLS={{ KILLS }} {{ if SEED == "" { "" } else { "CRASH_SEED=" + SEED } }} cargo test --workspace --test cli -- crash:: --nocapture
+
 # Write docs/configuration.md anew, as the code has it: when a setting is new or another, or a plugin or its table.
 reference:
     cargo run --quiet -- config --reference > docs/configuration.md
