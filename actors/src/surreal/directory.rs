@@ -21,8 +21,42 @@ pub(super) struct Directory {
 #[derive(Debug, Default)]
 struct Known {
     folder: Option<FileId>,
-    /// The newest segment of the engine's log, which is where a write goes. Its numbers only rise.
-    segment: Option<(u64, FileId)>,
+    segment: Option<Segment>,
+}
+
+/// The newest segment of the engine's log, which is where a write goes. Numbers only rise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Segment {
+    number: u64,
+    file: FileId,
+}
+
+impl Segment {
+    /// That of a database in a directory, if it has any yet.
+    pub(super) fn newest(directory: &Path) -> io::Result<Option<Self>> {
+        let mut newest: Option<(u64, fs::DirEntry)> = None;
+        let entries = match fs::read_dir(directory.join("wal")) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            entries => entries?,
+        };
+        for entry in entries {
+            let entry = entry?;
+            let name = entry.file_name();
+            let number = name.to_str().and_then(|name| name.strip_suffix(".wal")?.parse().ok());
+            if let Some(number) = number
+                && newest.as_ref().is_none_or(|(newest, _)| number > *newest)
+            {
+                newest = Some((number, entry));
+            }
+        }
+        let Some((number, entry)) = newest else { return Ok(None) };
+        Ok(Some(Self { number, file: FileId::of(&entry.metadata()?) }))
+    }
+
+    /// Whether whoever had the newest segment open still has what is now the newest, or a later one.
+    pub(super) fn goes_on_in(self, newest: Option<Self>) -> bool {
+        newest.is_some_and(|newest| newest == self || newest.number > self.number)
+    }
 }
 
 /// The directory is not what it was when it was opened.
@@ -81,37 +115,15 @@ impl Directory {
     /// Whether the newest segment of the log is in it: what was written just now is there after a restart.
     pub(super) fn check(&self) -> Result<(), Gone> {
         self.check_folder()?;
-        let newest = newest_segment(&self.path.join("wal"))
-            .map_err(|error| Gone { path: self.path.clone(), cause: Some(error) })?;
+        let newest = Segment::newest(&self.path);
+        let newest = newest.map_err(|error| Gone { path: self.path.clone(), cause: Some(error) })?;
         let mut known = self.known.lock();
-        let is_here = match (newest, known.segment) {
-            (None, _) => false,
-            (Some(_), None) => true,
-            (Some((number, id)), Some((last, known))) => number > last || (number, id) == (last, known),
-        };
-        if !is_here {
+        if newest.is_none() || known.segment.is_some_and(|known| !known.goes_on_in(newest)) {
             return Err(Gone { path: self.path.clone(), cause: None });
         }
         known.segment = newest;
         Ok(())
     }
-}
-
-fn newest_segment(log: &Path) -> io::Result<Option<(u64, FileId)>> {
-    let mut newest: Option<(u64, fs::DirEntry)> = None;
-    for entry in fs::read_dir(log)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        let number =
-            name.to_str().and_then(|name| name.strip_suffix(".wal")).and_then(|name| name.parse().ok());
-        if let Some(number) = number
-            && newest.as_ref().is_none_or(|(newest, _)| number > *newest)
-        {
-            newest = Some((number, entry));
-        }
-    }
-    let Some((number, entry)) = newest else { return Ok(None) };
-    Ok(Some((number, FileId::of(&entry.metadata()?))))
 }
 
 #[cfg(test)]

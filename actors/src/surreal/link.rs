@@ -17,10 +17,11 @@ use surrealdb_cnf::ConfigMap;
 use surrealdb_core::kvs::Datastore;
 use teammy_kernel::chain;
 use tokio::time::{Duration, timeout};
-use tracing::debug;
+use tracing::{debug, info};
 
 use super::{
     Options, QueryError, Text,
+    directory::Segment,
     error::{self, OpenError},
 };
 
@@ -96,29 +97,11 @@ pub(super) fn largest_transaction(options: &Options) -> u64 {
 }
 
 async fn embed(options: &Options, directory: Option<&Path>) -> Result<Link, OpenError> {
-    if let Some(path) = directory {
-        fs::create_dir_all(path)
-            .map_err(|error| OpenError::Directory { path: path.to_owned(), cause: Box::new(error) })?;
-    }
-    let memory = ConfigMap::empty()
-        .with_key_value(
-            "surrealkv_block_cache_capacity",
-            options.block_cache.unwrap_or(Options::BLOCK_CACHE).to_string(),
-        )
-        .with_key_value(
-            "surrealkv_max_memtable_size",
-            options.memtable.unwrap_or(Options::MEMTABLE).to_string(),
-        );
+    let datastore = match directory {
+        Some(path) => open_directory(options, path).await?,
+        None => start_engine(options, None).await?,
+    };
     let failed = |cause| OpenError::Failed { url: without_credentials(&options.url), cause };
-    let datastore = Datastore::builder()
-        .with_config(memory)
-        .without_maintenance_tasks()
-        .build_with_path(&options.url)
-        .await
-        .map_err(|error| match directory {
-            Some(path) => directory_error(path, &options.url, error.into()),
-            None => failed(error.into()),
-        })?;
     // Its maintenance is not started: it is for indexes, dropped tables and a cluster's nodes, of which there are none here,
     // and it would write beside us, so that a failure to write could go by unnoticed.
     let started = async {
@@ -141,6 +124,50 @@ async fn embed(options: &Options, directory: Option<&Path>) -> Result<Link, Open
             Err(failed(Box::new(error)))
         }
     }
+}
+
+/// Starts an engine on a directory, in a way that its writes can be trusted.
+///
+/// A process that dies while it writes leaves half a record at the end of the engine's log. SurrealKV notices that when it
+/// replays the log, writes what is whole into a new file and puts that in the old one's place. But by then it has opened the
+/// old one to write to, and goes on writing there: into a file that has no name any more, so that all it says is stored is
+/// gone with the next crash. So a log that was replaced while it was opened is opened once more.
+async fn open_directory(options: &Options, path: &Path) -> Result<Arc<Datastore>, OpenError> {
+    const OPENINGS: usize = 3;
+    let unusable = |error: io::Error| OpenError::Directory { path: path.to_owned(), cause: Box::new(error) };
+    fs::create_dir_all(path).map_err(unusable)?;
+    for _ in 0..OPENINGS {
+        let before = Segment::newest(path).map_err(unusable)?;
+        let datastore = start_engine(options, Some(path)).await?;
+        let after = Segment::newest(path).map_err(unusable)?;
+        if before.is_none_or(|before| before.goes_on_in(after)) {
+            return Ok(datastore);
+        }
+        info!(path = %path.display(), "the end of the database's log, which a crash had cut off, was repaired");
+        // What is whole is in the repaired file, and nothing else was written yet.
+        if let Err(error) = datastore.shutdown().await {
+            debug!(error = %error, "a database was closed after its repair");
+        }
+    }
+    let cause = "its log had to be repaired each time that it was opened".into();
+    Err(OpenError::Failed { url: options.url.clone(), cause })
+}
+
+async fn start_engine(options: &Options, directory: Option<&Path>) -> Result<Arc<Datastore>, OpenError> {
+    let memory = ConfigMap::empty()
+        .with_key_value(
+            "surrealkv_block_cache_capacity",
+            options.block_cache.unwrap_or(Options::BLOCK_CACHE).to_string(),
+        )
+        .with_key_value(
+            "surrealkv_max_memtable_size",
+            options.memtable.unwrap_or(Options::MEMTABLE).to_string(),
+        );
+    let engine = Datastore::builder().with_config(memory).without_maintenance_tasks();
+    engine.build_with_path(&options.url).await.map_err(|error| match directory {
+        Some(path) => directory_error(path, &options.url, error.into()),
+        None => OpenError::Failed { url: options.url.clone(), cause: error.into() },
+    })
 }
 
 /// The storage engine passes on as text why it could not open a directory.
