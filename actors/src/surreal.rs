@@ -87,6 +87,9 @@ pub struct Options {
     /// [`Options::MEMTABLE`] if not given. One commit may take half of it. After a crash a directory may not open with
     /// much less than it was written with; then the old size helps.
     pub memtable: Option<u64>,
+    /// For a server, how long it may take to answer a query; [`Options::ANSWER_TIMEOUT`] if not set otherwise. While it is away
+    /// queries are held back and it is looked for each second, so this is also how long an absence may last before it is told.
+    pub answer_timeout: Duration,
 }
 
 impl Options {
@@ -95,6 +98,8 @@ impl Options {
     pub const BLOCK_CACHE: u64 = 64 << 20;
     /// The default of [`Options::memtable`]: 64 MiB. SurrealKV's own follows the machine's memory, up to 4 GiB.
     pub const MEMTABLE: u64 = 64 << 20;
+    /// The default of [`Options::answer_timeout`].
+    pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
     /// Options for a URL, everything else as by default.
     pub fn new(url: impl Into<String>) -> Self {
@@ -106,6 +111,7 @@ impl Options {
             password: None,
             block_cache: None,
             memtable: None,
+            answer_timeout: Self::ANSWER_TIMEOUT,
         }
     }
 }
@@ -120,6 +126,7 @@ impl fmt::Debug for Options {
             .field("password", &self.password.as_ref().map(|_| "…"))
             .field("block_cache", &self.block_cache)
             .field("memtable", &self.memtable)
+            .field("answer_timeout", &self.answer_timeout)
             .finish()
     }
 }
@@ -166,7 +173,7 @@ async fn prepare(link: &Link, url: &str) -> Result<(), OpenError> {
         cause: match error {
             QueryError::Database(error) => Box::new(error),
             QueryError::Values(cause) | QueryError::Away(cause) | QueryError::Impossible(cause) => cause,
-            QueryError::Late => Box::new(error::Late(link::ANSWER_TIMEOUT)),
+            QueryError::Late(wait) => Box::new(error::Late(wait)),
         },
     };
     let found = async {
@@ -242,8 +249,8 @@ enum QueryError {
     Database(surrealdb::Error),
     /// What was to be written cannot be.
     Values(Failure),
-    /// The server did not answer in its time.
-    Late,
+    /// The server did not answer in its time, which is so long.
+    Late(Duration),
     /// There is no way to the database now.
     Away(Failure),
     /// There is none any more.
@@ -268,9 +275,7 @@ impl QueryError {
         match self {
             Self::Database(error) => error::store_error(doing, error),
             Self::Values(cause) | Self::Impossible(cause) => store::Error::Failed { doing, cause },
-            Self::Late => {
-                store::Error::Unavailable { doing, cause: Box::new(error::Late(link::ANSWER_TIMEOUT)) }
-            }
+            Self::Late(wait) => store::Error::Unavailable { doing, cause: Box::new(error::Late(wait)) },
             Self::Away(cause) => store::Error::Unavailable { doing, cause },
         }
     }

@@ -5,6 +5,16 @@
 // Helpers beside the tests are tests too.
 #![allow(clippy::unwrap_used)]
 
+#[cfg(unix)]
+#[path = "surreal/crashes.rs"]
+mod crashes;
+#[cfg(unix)]
+#[path = "surreal/over_ws.rs"]
+mod over_ws;
+#[cfg(unix)]
+#[path = "surreal/server.rs"]
+mod server;
+
 use std::{fs, path::Path, sync::Arc};
 
 use surrealdb::types::Value;
@@ -344,45 +354,4 @@ async fn no_transaction_outgrows_the_memtable() {
         assert_eq!(packets.len(), usize::from(index != 4));
     }
     store.close().await.unwrap();
-}
-
-/// What a crash at this moment leaves of a directory: the files as they are.
-fn crash(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        if entry.file_type().unwrap().is_dir() {
-            crash(&entry.path(), &to.join(entry.file_name()));
-        } else {
-            fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
-        }
-    }
-}
-
-#[tokio::test]
-async fn what_is_stored_after_a_repair_survives_the_next_crash() {
-    let place = tempfile::tempdir().unwrap();
-    let path = |crashes: u64| place.path().join(crashes.to_string());
-    let mut store = open_directory(&path(0)).await;
-    create(&store, "m").await;
-    for crashes in 1..5 {
-        let number = crashes * 2 - 1;
-        assert_eq!(store.commit(&[commit("m", number, number, 1)]).await.unwrap(), [Outcome::Applied]);
-        // This one is several blocks long, and breaks off in the midst of the second.
-        let mut long = commit("m", number + 1, number + 1, 1);
-        Arc::make_mut(&mut long.packets[0]).payload = Payload::Text("x".repeat(150_000).into());
-        assert_eq!(store.commit(&[long.clone()]).await.unwrap(), [Outcome::Applied]);
-        crash(&path(crashes - 1), &path(crashes));
-        let log = fs::read_dir(path(crashes).join("wal")).unwrap().map(|entry| entry.unwrap().path());
-        let log = fs::File::options().write(true).open(log.max().unwrap()).unwrap();
-        log.set_len(log.metadata().unwrap().len() - 90_000).unwrap();
-
-        store = open_directory(&path(crashes)).await;
-        let row = store.meeting(meeting("m")).await.unwrap().unwrap();
-        assert_eq!(row.commit, number, "all but what broke off");
-        assert_eq!(store.commit(&[long]).await.unwrap(), [Outcome::Applied], "and that can be sent again");
-    }
-    let packets = store.packets(meeting("m"), PacketQuery::default()).await.unwrap();
-    let seqs: Vec<u64> = packets.iter().map(|packet| packet.seq.0).collect();
-    assert_eq!(seqs, (1..=8).collect::<Vec<_>>());
 }

@@ -261,6 +261,7 @@ async fn open(config: &teammy_config::Database, url: &database::Url) -> Result<A
         password: config.password.as_ref().map(|password| password.expose_secret().to_owned()),
         block_cache: Some(config.block_cache.bytes()),
         memtable: Some(config.memtable.bytes()),
+        answer_timeout: crate::surreal::Options::ANSWER_TIMEOUT,
     };
     let store = crate::surreal::open(options).await.map_err(|error| Error::Open(Box::new(error)))?;
     Ok(Arc::new(store))

@@ -130,7 +130,7 @@ impl Keeper {
                 embedded.directory.check().map_err(|gone| QueryError::Impossible(Box::new(gone)))?;
             }
             (Err(error), Some(_)) if is_write && error.may_have_broken_the_engine() => self.broke(link),
-            (Err(QueryError::Late), None) => self.broke(link),
+            (Err(QueryError::Late(_)), None) => self.broke(link),
             _ => {}
         }
         result

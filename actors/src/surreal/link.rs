@@ -25,10 +25,6 @@ use super::{
     error::{self, OpenError},
 };
 
-/// How long a server may take to answer a query. While it is away the SDK holds queries back and looks for it each second, so
-/// this is also how long an absence may last before it is told.
-pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
-
 /// How long a server may take to be connected to before it counts as away.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -39,8 +35,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(super) enum Link {
     /// An engine in this process.
     Embedded { db: Surreal<Db>, datastore: Arc<Datastore> },
-    /// A server.
-    Server(Surreal<Any>),
+    /// A server, and how long it may take to answer.
+    Server(Surreal<Any>, Duration),
 }
 
 /// Opens what a URL names.
@@ -198,7 +194,7 @@ async fn connect(options: &Options) -> Result<Link, OpenError> {
     }
     let used = db.use_ns(&options.namespace).use_db(&options.database).await;
     used.map_err(|error| OpenError::Failed { url: url.clone(), cause: Box::new(error) })?;
-    Ok(Link::Server(db))
+    Ok(Link::Server(db, options.answer_timeout))
 }
 
 impl Link {
@@ -210,9 +206,9 @@ impl Link {
     ) -> Result<IndexedResults, QueryError> {
         match self {
             Self::Embedded { db, .. } => Ok(send(db, text, variables).await?),
-            Self::Server(db) => match timeout(ANSWER_TIMEOUT, send(db, text, variables)).await {
+            Self::Server(db, wait) => match timeout(*wait, send(db, text, variables)).await {
                 Ok(answer) => Ok(answer?),
-                Err(_) => Err(QueryError::Late),
+                Err(_) => Err(QueryError::Late(*wait)),
             },
         }
     }
@@ -225,7 +221,7 @@ impl Link {
                 shut_down(datastore).await
             }
             // A server has answered for all that it was asked; the socket closes with the last handle.
-            Self::Server(_) => Ok(()),
+            Self::Server(..) => Ok(()),
         }
     }
 }
@@ -233,7 +229,7 @@ impl Link {
 /// Closes a way that is broken: that to an engine once nobody uses it any more, since there can't be a second one in its
 /// directory before. Gives it back if somebody does for too long.
 pub(super) async fn let_go(link: Arc<Link>) -> Result<(), Arc<Link>> {
-    if let Link::Server(_) = *link {
+    if let Link::Server(..) = *link {
         return Ok(());
     }
     let alone = async {

@@ -37,6 +37,7 @@ struct Running {
 const WATCHED: &str = r#"
     exec 3<&0
     "$0" "$@" >"$SERVER_LOG" 2>&1 </dev/null 3<&- & server=$!
+    echo $server >"$SERVER_LOG.pid"
     { read -r _ <&3; kill -9 $server; } 2>/dev/null &
     wait $server
 "#;
@@ -81,6 +82,14 @@ impl Server {
     pub(crate) fn start_again(&mut self) {
         self.kill();
         assert!(self.run(), "the SurrealDB server does not start again:\n{}", self.log());
+    }
+
+    /// Stops it in its tracks, or lets it go on: as a machine that hangs.
+    #[allow(dead_code, reason = "not every test program hangs its server")]
+    pub(crate) fn freeze(&self, freeze: bool) {
+        let pid = fs::read_to_string(self.log_file().with_extension("pid")).unwrap();
+        let signal = if freeze { "-STOP" } else { "-CONT" };
+        assert!(Command::new("kill").args([signal, pid.trim()]).status().unwrap().success());
     }
 
     fn log_file(&self) -> PathBuf {

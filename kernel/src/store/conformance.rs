@@ -12,8 +12,11 @@
 //! teammy_kernel::store_conformance!(memory());
 //! # fn main() {}
 //! ```
-//! The cases say what they expect by panicking, so each runs alone and on a store of its own.
+//! The cases say what they expect by panicking, so each runs alone and on a store of its own. Where there may be no store, such as
+//! a server that isn't there, the function gives `Option<Fixture>`, and says itself that it has none.
 
+mod ambiguous;
+mod crash;
 mod interleave;
 mod keys;
 mod marks;
@@ -30,6 +33,12 @@ use super::{
 };
 use crate::{DataPacket, MeetingId, MeetingMetadata, Name, Payload, Producer, Seq, Timestamp};
 
+pub use ambiguous::{
+    a_claim_whose_answer_is_lost_is_repeated, a_commit_whose_answer_is_lost_is_repeated,
+    a_creation_whose_answer_is_lost_is_repeated, a_lost_commit_and_a_claim_leave_all_or_nothing,
+    a_part_of_a_lost_batch_may_be_fenced,
+};
+pub use crash::a_crash_keeps_what_was_acknowledged;
 pub use interleave::{claims_and_commits_in_every_order, claims_and_commits_race};
 pub use keys::{keys_are_listed_by_prefix, keys_are_set_and_deleted, keys_do_not_collide};
 pub use marks::{
@@ -58,6 +67,7 @@ impl<T: Send + Sync> Kept for T {}
 pub struct Fixture {
     store: Arc<dyn Store>,
     reopen: Option<Reopen>,
+    crash: Option<Reopen>,
     // Dropped last: what the store lives in.
     kept: Option<Box<dyn Kept>>,
 }
@@ -65,7 +75,7 @@ pub struct Fixture {
 impl Fixture {
     /// A store that is gone once it is closed.
     pub fn new(store: impl Store) -> Self {
-        Self { store: Arc::new(store), reopen: None, kept: None }
+        Self { store: Arc::new(store), reopen: None, crash: None, kept: None }
     }
 
     /// Says how to open the store again after it was closed; it then holds what it held.
@@ -76,6 +86,18 @@ impl Fixture {
         Fut: Future<Output = Arc<dyn Store>> + Send + 'static,
     {
         self.reopen = Some(Box::new(move || Box::pin(reopen())));
+        self
+    }
+
+    /// Says how to kill the store in the midst of its work, as a crash would, and to open it again. It then holds what it had
+    /// said that it holds.
+    #[must_use]
+    pub fn crash<F, Fut>(mut self, crash: F) -> Self
+    where
+        F: Fn() -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Arc<dyn Store>> + Send + 'static,
+    {
+        self.crash = Some(Box::new(move || Box::pin(crash())));
         self
     }
 
@@ -97,7 +119,8 @@ impl fmt::Debug for Fixture {
 }
 
 /// Writes one `#[tokio::test]` for each case of the suite. The argument is an expression that is a future of a
-/// [`Fixture`](crate::store::conformance::Fixture); it is evaluated once for each case. Use it once in a module.
+/// [`Fixture`](crate::store::conformance::Fixture), or of an `Option` of one; it is evaluated once for each case. Use it once in a
+/// module.
 #[macro_export]
 macro_rules! store_conformance {
     ($make:expr) => {
@@ -106,13 +129,19 @@ macro_rules! store_conformance {
             a_batch_writes_what_each_part_holds,
             a_big_batch_is_applied,
             a_claim_raises_epoch_and_reservation,
+            a_claim_whose_answer_is_lost_is_repeated,
             a_commit_for_a_missing_meeting_is_fenced,
             a_commit_of_a_lower_epoch_is_fenced,
             a_commit_out_of_order_is_refused,
+            a_commit_whose_answer_is_lost_is_repeated,
+            a_crash_keeps_what_was_acknowledged,
+            a_creation_whose_answer_is_lost_is_repeated,
             a_lasting_store_keeps_everything,
+            a_lost_commit_and_a_claim_leave_all_or_nothing,
             a_mark_never_goes_back,
             a_meeting_is_created_once,
             a_new_owner_goes_on_from_the_marks,
+            a_part_of_a_lost_batch_may_be_fenced,
             a_refused_commit_leaves_no_mark,
             a_repeated_commit_is_applied_once,
             a_repeated_commit_marks_once,
@@ -138,7 +167,10 @@ macro_rules! store_conformance {
         $(
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $case() {
-                $crate::store::conformance::$case($make.await).await;
+                let fixture: ::std::option::Option<$crate::store::conformance::Fixture> = $make.await.into();
+                if let ::std::option::Option::Some(fixture) = fixture {
+                    $crate::store::conformance::$case(fixture).await;
+                }
             }
         )+
     };

@@ -1,0 +1,127 @@
+//! Embedded databases whose process dies, in the midst of its writes and after the log was repaired.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Write},
+    path::Path,
+    process::{Command, Stdio},
+    sync::Arc,
+};
+
+use teammy_kernel::{
+    Payload, Seq, Store,
+    store::{Outcome, PacketQuery},
+};
+
+use super::{commit, create, meeting, open_directory};
+
+/// What a crash at this moment leaves of a directory: the files as they are.
+fn crash(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_type().unwrap().is_dir() {
+            crash(&entry.path(), &to.join(entry.file_name()));
+        } else {
+            fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_stored_after_a_repair_survives_the_next_crash() {
+    let place = tempfile::tempdir().unwrap();
+    let path = |crashes: u64| place.path().join(crashes.to_string());
+    let mut store = open_directory(&path(0)).await;
+    create(&store, "m").await;
+    for crashes in 1..5 {
+        let number = crashes * 2 - 1;
+        assert_eq!(store.commit(&[commit("m", number, number, 1)]).await.unwrap(), [Outcome::Applied]);
+        // This one is several blocks long, and breaks off in the midst of the second.
+        let mut long = commit("m", number + 1, number + 1, 1);
+        Arc::make_mut(&mut long.packets[0]).payload = Payload::Text("x".repeat(150_000).into());
+        assert_eq!(store.commit(&[long.clone()]).await.unwrap(), [Outcome::Applied]);
+        crash(&path(crashes - 1), &path(crashes));
+        let segments = fs::read_dir(path(crashes).join("wal")).unwrap().map(|entry| entry.unwrap().path());
+        let newest = fs::File::options().write(true).open(segments.max().unwrap()).unwrap();
+        newest.set_len(newest.metadata().unwrap().len() - 90_000).unwrap();
+
+        store = open_directory(&path(crashes)).await;
+        let row = store.meeting(meeting("m")).await.unwrap().unwrap();
+        assert_eq!(row.commit, number, "all but what broke off");
+        assert_eq!(store.commit(&[long]).await.unwrap(), [Outcome::Applied], "and that can be sent again");
+    }
+    let packets = store.packets(meeting("m"), PacketQuery::default()).await.unwrap();
+    let seqs: Vec<u64> = packets.iter().map(|packet| packet.seq.0).collect();
+    assert_eq!(seqs, (1..=8).collect::<Vec<_>>());
+}
+
+/// Says which directory the process below writes to.
+const WRITES_TO: &str = "CRASH_WRITES_TO";
+const KILLS: u64 = 20;
+
+/// Not a test of its own: the process that the next one kills. It commits, and tells each commit that is acknowledged.
+#[tokio::test]
+async fn the_process_that_is_killed() {
+    let Some(path) = std::env::var_os(WRITES_TO) else { return };
+    let store = open_directory(Path::new(&path)).await;
+    let row = store.meeting(meeting("m")).await.unwrap().unwrap();
+    for number in row.commit + 1.. {
+        // Now and then one that is several blocks of the engine's log.
+        let mut next = commit("m", number, number, 1);
+        if number % 3 == 0 {
+            Arc::make_mut(&mut next.packets[0]).payload = Payload::Text("x".repeat(100_000).into());
+        }
+        assert_eq!(store.commit(&[next]).await.unwrap(), [Outcome::Applied]);
+        writeln!(std::io::stdout(), "stored {number}").unwrap();
+    }
+}
+
+#[tokio::test]
+async fn commits_that_were_acknowledged_survive_kills() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("db");
+    let store = open_directory(&path).await;
+    create(&store, "m").await;
+    store.close().await.unwrap();
+    let mut last = 0;
+    for kill in 1..=KILLS {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "crashes::the_process_that_is_killed", "--nocapture"])
+            .env(WRITES_TO, &path)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+        let stored = |line: String| line.strip_prefix("stored ").map(|number| number.parse().unwrap());
+        // Each time at another moment: so many commits after it began, while it goes on with the next.
+        let mut acknowledged: u64 = lines.by_ref().filter_map(stored).nth(kill as usize * 7 % 23).unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        acknowledged = lines.filter_map(stored).last().unwrap_or(acknowledged);
+
+        let store = open_directory(&path).await;
+        let row = store.meeting(meeting("m")).await.unwrap().unwrap();
+        assert!(
+            (acknowledged..=acknowledged + 1).contains(&row.commit),
+            "{acknowledged} were acknowledged, {} are there",
+            row.commit
+        );
+        assert!(row.commit > last);
+        last = row.commit;
+        let packets = store.packets(meeting("m"), PacketQuery::default()).await.unwrap();
+        let seqs: Vec<Seq> = packets.iter().map(|packet| packet.seq).collect();
+        assert_eq!(seqs, (1..=row.commit).map(Seq).collect::<Vec<_>>());
+        // Left open half of the time, as a process that is killed leaves it.
+        if kill % 2 == 0 {
+            store.close().await.unwrap();
+        } else {
+            let copy = place.path().join(kill.to_string());
+            crash(&path, &copy);
+            store.close().await.unwrap();
+            fs::remove_dir_all(&path).unwrap();
+            fs::rename(&copy, &path).unwrap();
+        }
+    }
+}
