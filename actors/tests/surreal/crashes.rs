@@ -58,7 +58,7 @@ async fn what_is_stored_after_a_repair_survives_the_next_crash() {
 
 /// Says which directory the process below writes to.
 const WRITES_TO: &str = "CRASH_WRITES_TO";
-const KILLS: u64 = 20;
+const KILLS: usize = 20;
 
 /// Not a test of its own: the process that the next one kills. It commits, and tells each commit that is acknowledged.
 #[tokio::test]
@@ -96,7 +96,7 @@ async fn commits_that_were_acknowledged_survive_kills() {
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
         let stored = |line: String| line.strip_prefix("stored ").map(|number| number.parse().unwrap());
         // Each time at another moment: so many commits after it began, while it goes on with the next.
-        let mut acknowledged: u64 = lines.by_ref().filter_map(stored).nth(kill as usize * 7 % 23).unwrap();
+        let mut acknowledged: u64 = lines.by_ref().filter_map(stored).nth(kill * 7 % 23).unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
         acknowledged = lines.filter_map(stored).last().unwrap_or(acknowledged);
@@ -114,7 +114,7 @@ async fn commits_that_were_acknowledged_survive_kills() {
         let seqs: Vec<Seq> = packets.iter().map(|packet| packet.seq).collect();
         assert_eq!(seqs, (1..=row.commit).map(Seq).collect::<Vec<_>>());
         // Left open half of the time, as a process that is killed leaves it.
-        if kill % 2 == 0 {
+        if kill.is_multiple_of(2) {
             store.close().await.unwrap();
         } else {
             let copy = place.path().join(kill.to_string());
