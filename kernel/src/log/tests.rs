@@ -1,5 +1,6 @@
 //! The log against a model: random publishing, delivering, handing on, committing and actors' deaths.
 
+mod model;
 mod recovery;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,0 +1,415 @@
+//! The promise, against a model: meetings in one store, several owners of each at once, and everything that
+//! can come between them.
+//!
+//! A [`World`] is the store in memory, the owners on their nodes, and what is on its way to the store. Its
+//! [`Step`]s come in any order: a commit is taken, arrives (once or twice, or late) and is heard of in steps
+//! of its own; a claim makes a new owner while the old one goes on until it hears that it is fenced. An
+//! [`Owner`] does what a meeting's actors do. A [`Meeting`] is what the model knows of a meeting, whoever
+//! owns it, and checks after whatever reached the store that what is stored is what the promise says.
+
+mod meeting;
+mod owner;
+
+use std::sync::LazyLock;
+
+use futures::FutureExt;
+
+use super::*;
+use crate::store::{MemoryStore, Outcome, Store, StoreFuture};
+use meeting::Meeting;
+use owner::Owner;
+
+/// An instance, what it takes, and whether its outputs are stored.
+type Instance = (&'static str, &'static [&'static str], Durability);
+
+/// `early` feeds `relay`, `late` takes both ends of that chain, `hum` puts out what is not stored, and
+/// `guest` isn't there from the start.
+const INSTANCES: [Instance; 5] = [
+    ("early", &["x", "v"], Durability::Durable),
+    ("relay", &["early"], Durability::Durable),
+    ("hum", &["x"], Durability::Volatile),
+    ("late", &["x", "relay", "hum"], Durability::Durable),
+    ("guest", &["x", "late"], Durability::Durable),
+];
+const GUEST: &str = "guest";
+/// What is not stored.
+const VOLATILE: [&str; 3] = ["v", "hum", Tick::SOURCE];
+
+const PRODUCERS: [&str; 2] = ["p", "q"];
+const MEETINGS: usize = 2;
+const NODES: usize = 3;
+
+/// How many seqs a claim reserves: so few that the next ones wait for a commit.
+const RESERVE: u64 = 8;
+
+/// Small, so that a few packets fill a batch, leave the tail, or go unseen.
+const LIMITS: Limits =
+    Limits { batch_packets: 4, batch_bytes: 4_000, tail_bytes: 500, backlog_bytes: 5 << 20 };
+/// The longest payload that isn't one of [`Content::Filling`].
+const SMALL: usize = 8;
+/// What fills a commit.
+static LARGE: LazyLock<crate::Bytes> = LazyLock::new(|| vec![7; 4 << 20].into());
+
+/// What a hook makes of a packet.
+struct Made {
+    state: Option<u64>,
+    output: Option<Payload>,
+    key: Option<KeyValue>,
+}
+
+/// The hook of every instance: a function of packet and state, of which any part may be missing. What it puts
+/// out tells of all that the state has seen; a large packet it puts out every other time.
+fn hook(state: u64, packet: &DataPacket) -> Made {
+    let (length, value) = gist(&packet.payload);
+    let bit = |index: u32| value >> index & 1 == 1;
+    let (puts_out, goes_on, writes) = (bit(0), bit(1), bit(2));
+    if is_volatile(packet.source.as_str()) && !puts_out {
+        // It leaves no trace, so that what is stored tells which volatile packets count.
+        return Made { state: None, output: None, key: None };
+    }
+    let changed = mix(state, mix(packet.seq.0, value));
+    let output = if length > SMALL && packet.seq.0.is_multiple_of(2) {
+        packet.payload.clone()
+    } else {
+        Payload::Bytes(mix(changed, packet.seq.0).to_be_bytes().to_vec().into())
+    };
+    let written = (!bit(4)).then(|| changed.to_string().into());
+    Made {
+        state: goes_on.then_some(changed),
+        output: puts_out.then_some(output),
+        key: writes.then(|| (format!("key-{}", u8::from(bit(3))), written)),
+    }
+}
+
+/// A payload's length and first bytes, which tell it from others as well as all of it would.
+fn gist(payload: &Payload) -> (usize, u64) {
+    let value = match payload {
+        Payload::Bytes(bytes) => bytes.iter().take(8).fold(0, |value, byte| value << 8 | u64::from(*byte)),
+        _ => 7,
+    };
+    (payload.len(), value)
+}
+
+fn mix(one: u64, other: u64) -> u64 {
+    (one ^ other).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29)
+}
+
+fn is_volatile(source: &str) -> bool {
+    VOLATILE.contains(&source)
+}
+
+/// What a store answers. The one in memory is never late and never away.
+fn ready<T>(answer: StoreFuture<'_, T>) -> T {
+    answer
+        .now_or_never()
+        .expect("the store in memory doesn't wait")
+        .expect("the store in memory doesn't fail")
+}
+
+/// What happens next.
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    /// An owner does something: the one on this node, or the newest where there is none.
+    Do { node: usize, meeting: usize, act: Act },
+    /// The commits that a node's owners have taken reach the store, as one batch: one of those nodes that
+    /// have some.
+    Arrive { node: usize, fate: Fate },
+    /// Something that was sent long ago reaches the store.
+    ArriveLate(usize),
+    /// A node that doesn't own the meeting claims it, whoever else does.
+    Claim { node: usize, meeting: usize },
+    /// A node is gone. What its owners have sent is not.
+    Crash { node: usize },
+}
+
+/// What an owner does.
+#[derive(Debug, Clone, Copy)]
+enum Act {
+    Publish(Publisher, Content),
+    /// Gives an instance its next batch, or what was read of the store for it.
+    Deliver(usize),
+    /// Runs an instance's hooks on the next so many packets of its batch and hands on what they made. One
+    /// that has no batch is given one first.
+    Work {
+        instance: usize,
+        packets: usize,
+        ends: Ends,
+        done: Done,
+    },
+    Tick(usize),
+    Suspend(usize),
+    Leave(usize),
+    Join(usize, JoinAt),
+    /// Begins the meeting's end.
+    End,
+    /// Gives up an instance at the meeting's end.
+    Expire(usize),
+    /// Takes the next commit, or hears what became of the last one.
+    Commit,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Publisher {
+    /// One that numbers its packets, and so many before its next number: those it sends again.
+    Numbered {
+        producer: usize,
+        back: usize,
+    },
+    Plain,
+    Volatile,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Content {
+    Small(u8),
+    /// So large that the next commit has room for one thing more.
+    Filling,
+}
+
+/// How an instance's hook ends on the last of the packets that it is run on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ends {
+    Well,
+    /// It fails, and is to be tried again.
+    Failing,
+    /// It has failed too often.
+    GivenUp,
+    /// It takes the actor with it.
+    Dying,
+    /// It takes the actor with it, and did so too often.
+    Fatal,
+}
+
+/// Whether the last unit of a batch says that the batch is done, or a hand-on of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Done {
+    WithIt,
+    Apart,
+}
+
+/// What becomes of a batch that was sent.
+#[derive(Debug, Clone, Copy)]
+enum Fate {
+    Answered,
+    /// It is stored, and nobody hears of it: the same is sent again.
+    AnswerLost,
+    /// It is answered, and a copy comes later.
+    Doubled,
+}
+
+struct World {
+    store: MemoryStore,
+    meetings: [Meeting; MEETINGS],
+    /// By node and meeting.
+    owners: BTreeMap<(usize, usize), Owner>,
+    /// Copies, and what those had sent that are gone.
+    on_the_way: Vec<Vec<Commit>>,
+}
+
+impl World {
+    fn new() -> Self {
+        let store = MemoryStore::default();
+        let meetings = [Meeting::new(&store, "one"), Meeting::new(&store, "two")];
+        let mut world = Self { store, meetings, owners: BTreeMap::new(), on_the_way: Vec::new() };
+        for (index, meeting) in world.meetings.iter_mut().enumerate() {
+            let record = ready(world.store.meeting(meeting.id.clone())).unwrap();
+            world.owners.insert((0, index), Owner::new(&world.store, meeting, &record));
+        }
+        world
+    }
+
+    fn step(&mut self, step: Step) {
+        match step {
+            Step::Do { node, meeting, act } => self.act(node, meeting, act),
+            Step::Arrive { node, fate } => self.arrive(node, fate),
+            Step::ArriveLate(_) if self.on_the_way.is_empty() => {}
+            Step::ArriveLate(index) => {
+                let batch = self.on_the_way.remove(index % self.on_the_way.len());
+                self.send(&batch);
+            }
+            Step::Claim { node, meeting } if self.owners.contains_key(&(node, meeting)) => {}
+            Step::Claim { node, meeting } => self.claim(node, meeting),
+            Step::Crash { node } => self.crash(node),
+        }
+    }
+
+    /// The owner of the newest epoch, unless it is gone.
+    fn newest(&self, meeting: usize) -> Option<(usize, usize)> {
+        let epoch = self.meetings[meeting].epoch;
+        let newest =
+            |((_, of), owner): &(&(usize, usize), &Owner)| *of == meeting && owner.log.epoch() == epoch;
+        self.owners.iter().find(newest).map(|(place, _)| *place)
+    }
+
+    fn act(&mut self, node: usize, meeting: usize, act: Act) {
+        let here = Some((node, meeting)).filter(|place| self.owners.contains_key(place));
+        let Some(place) = here.or_else(|| self.newest(meeting)) else { return };
+        let owner = self.owners.get_mut(&place).expect("it was looked up");
+        if owner.act(&self.store, &mut self.meetings[meeting], act).is_break() {
+            self.owners.remove(&place);
+        }
+    }
+
+    fn arrive(&mut self, node: usize, fate: Fate) {
+        let sent = |(place, owner): (&(usize, usize), &Owner)| Some((*place, owner.sent()?.clone()));
+        let sent: Vec<_> = self.owners.iter().filter_map(sent).collect();
+        let nodes: BTreeSet<usize> = sent.iter().map(|((node, _), _)| *node).collect();
+        let Some(node) = nodes.iter().nth(node % nodes.len().max(1)) else { return };
+        let of_node = sent.into_iter().filter(|((of, _), _)| of == node);
+        let (places, batch): (Vec<_>, Vec<Commit>) = of_node.unzip();
+        let outcomes = self.send(&batch);
+        if !matches!(fate, Fate::AnswerLost) {
+            for (place, outcome) in places.iter().zip(outcomes) {
+                self.owners.get_mut(place).expect("it sent one of them").answer = Some(outcome);
+            }
+        }
+        if matches!(fate, Fate::Doubled) {
+            self.on_the_way.push(batch);
+        }
+    }
+
+    /// A batch reaches the store, and what it was to change is looked at.
+    fn send(&mut self, batch: &[Commit]) -> Vec<Outcome> {
+        let outcomes = ready(self.store.commit(batch));
+        for (commit, outcome) in batch.iter().zip(&outcomes) {
+            let meeting = self.meetings.iter_mut().find(|meeting| meeting.id == commit.meeting).unwrap();
+            let is_fenced = commit.epoch != meeting.epoch;
+            assert_eq!(*outcome == Outcome::Fenced, is_fenced, "only those who were replaced are fenced");
+            meeting.check(&self.store);
+        }
+        outcomes
+    }
+
+    fn claim(&mut self, node: usize, meeting: usize) {
+        let index = meeting;
+        let meeting = &mut self.meetings[index];
+        let record = ready(self.store.claim(meeting.id.clone(), RESERVE));
+        meeting.is_claimed(&self.store, &record);
+        self.owners.insert((node, index), Owner::new(&self.store, meeting, &record));
+    }
+
+    fn crash(&mut self, node: usize) {
+        let gone: Vec<_> = self.owners.extract_if((node, 0)..(node, MEETINGS), |_, _| true).collect();
+        let batch: Vec<Commit> = gone.iter().filter_map(|(_, owner)| owner.sent().cloned()).collect();
+        if !batch.is_empty() {
+            self.on_the_way.push(batch);
+        }
+    }
+
+    /// Whoever owns a meeting last brings it to its end; those who owned it before come in between.
+    fn finish(&mut self) {
+        const ROUNDS: usize = 200;
+        for meeting in 0..MEETINGS {
+            if self.newest(meeting).is_none() {
+                self.claim(NODES, meeting);
+            }
+        }
+        for _ in 0..ROUNDS {
+            let places: Vec<_> = self.owners.keys().copied().collect();
+            for (node, meeting) in places.iter().copied() {
+                self.act(node, meeting, Act::End);
+                for instance in (0..INSTANCES.len()).cycle().take(INSTANCES.len() * 4) {
+                    let (ends, done) = (Ends::Well, Done::WithIt);
+                    self.act(node, meeting, Act::Work { instance, packets: 4, ends, done });
+                }
+                self.act(node, meeting, Act::Commit);
+            }
+            (0..=NODES).for_each(|node| self.arrive(node, Fate::Answered));
+            if self.meetings.iter().all(Meeting::has_ended) {
+                return;
+            }
+        }
+        panic!("a meeting doesn't come to its end");
+    }
+
+    /// What must hold when all meetings are over.
+    fn check(&mut self) {
+        while !self.on_the_way.is_empty() {
+            self.step(Step::ArriveLate(0));
+        }
+        for index in 0..MEETINGS {
+            self.meetings[index].check_end();
+            self.owners.clear();
+            self.claim(0, index);
+            let owner = self.owners.get_mut(&(0, index)).expect("it has just claimed");
+            owner.has_nothing_to_do(&self.store, &self.meetings[index]);
+        }
+    }
+}
+
+/// A step from a throw of dice, the likelier ones first. Plain numbers are drawn and shrunk several times
+/// faster than a strategy for each kind of step, and time is what bounds how much is tried.
+fn step((which, node, meeting, instance, many, how): (u32, usize, usize, usize, u8, usize)) -> Step {
+    // Most happens in one meeting, so that much happens in it.
+    let meeting = meeting / 3;
+    let packets = usize::from(many) % LIMITS.batch_packets + 1;
+    let act = match which {
+        0..60 => {
+            let content = if many < 32 { Content::Small(many) } else { Content::Filling };
+            let numbered = |back| Publisher::Numbered { producer: instance % PRODUCERS.len(), back };
+            let publisher = match how {
+                0..5 => numbered(0),
+                5..8 => numbered(how - 4),
+                8 => Publisher::Plain,
+                _ => Publisher::Volatile,
+            };
+            Act::Publish(publisher, content)
+        }
+        60..170 => {
+            let ends = match how {
+                0..8 => Ends::Well,
+                8 => Ends::Failing,
+                9 => Ends::GivenUp,
+                10 => Ends::Dying,
+                _ => Ends::Fatal,
+            };
+            let done = if many < 28 { Done::WithIt } else { Done::Apart };
+            Act::Work { instance, packets, ends, done }
+        }
+        170..180 => Act::Deliver(instance),
+        180..240 => Act::Commit,
+        240..280 => {
+            let fate = match how {
+                0..8 => Fate::Answered,
+                8..10 => Fate::AnswerLost,
+                _ => Fate::Doubled,
+            };
+            return Step::Arrive { node, fate };
+        }
+        280..286 => return Step::ArriveLate(how),
+        286..291 => return Step::Claim { node, meeting },
+        291..294 => return Step::Crash { node },
+        294..300 => Act::Tick(instance),
+        300..306 => Act::Leave(instance),
+        306..312 => Act::Join(instance, if how < 6 { JoinAt::Now } else { JoinAt::Start }),
+        312..317 => Act::Join(INSTANCES.len() - 1, if how < 6 { JoinAt::Now } else { JoinAt::Start }),
+        317..319 => Act::Expire(instance),
+        _ => Act::Suspend(instance),
+    };
+    Step::Do { node, meeting, act }
+}
+
+fn steps(most: usize) -> impl Strategy<Value = Vec<Step>> {
+    let dice = (0..320_u32, 0..NODES, 0..4_usize, 0..INSTANCES.len(), 0..38_u8, 0..12_usize);
+    prop::collection::vec(dice.prop_map(step), 0..most)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, max_shrink_iters: 20_000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_promise_holds_whoever_owns_what_and_whatever_arrives(steps in steps(400), ending in steps(100)) {
+        let mut world = World::new();
+        for step in steps {
+            world.step(step);
+        }
+        for meeting in 0..MEETINGS {
+            world.act(0, meeting, Act::End);
+        }
+        for step in ending {
+            world.step(step);
+        }
+        world.finish();
+        world.check();
+    }
+}

@@ -1,0 +1,536 @@
+//! An owner of a meeting: what its door, its instances' actors and its commits do.
+
+use std::ops::ControlFlow;
+
+use super::{
+    meeting::{Issued, Unit},
+    *,
+};
+use crate::{
+    Producer, Publish,
+    graph::PLUGIN_STATUS,
+    store::{InstanceRecord, PacketQuery, Take},
+};
+
+/// A batch that is with an instance's actor, and how many of its packets are handled.
+struct InHand {
+    batch: Batch,
+    handled: usize,
+}
+
+pub(super) struct Owner {
+    pub(super) log: MeetingLog,
+    sequencer: Sequencer,
+    /// How far each producer has come at this door.
+    producers: BTreeMap<Arc<str>, (u64, Seq)>,
+    in_hand: BTreeMap<Slot, InHand>,
+    fetches: BTreeMap<Slot, Fetch>,
+    /// The commit that is taken and not settled, and what became of it.
+    commit: Option<Commit>,
+    pub(super) answer: Option<Outcome>,
+    /// The volatile packets that it put into the log, ticks aside.
+    passed: Vec<(Seq, Name)>,
+    /// How many of those each instance saw or was told to have missed, since it joined.
+    counted: BTreeMap<Slot, u64>,
+}
+
+impl Owner {
+    /// Starts the meeting, or goes on with it.
+    pub(super) fn new(store: &MemoryStore, meeting: &mut Meeting, record: &MeetingRecord) -> Self {
+        let packets = |query| ready(store.packets(meeting.id.clone(), query));
+        let last = packets(PacketQuery::default().take(Take::Last(1))).pop();
+        let lifecycle = packets(PacketQuery::default().sources(vec![name(Lifecycle::SOURCE)]));
+        let stored =
+            Stored::new(record.clone(), last, &lifecycle, ready(store.instances(meeting.id.clone())));
+        let marks = ready(store.marks(meeting.id.clone())).into_iter();
+        let is_started = stored.is_started();
+        let log = if is_started {
+            let opened = stored.members().into_iter().map(|member| {
+                let state = member.state.as_deref().map_or(0, |json| json.parse().unwrap());
+                (member.clone(), subscribed(member.name.as_str()), StateRef::new::<u64>(state))
+            });
+            MeetingLog::recover(&stored, LIMITS, opened.collect::<Vec<_>>())
+        } else {
+            MeetingLog::new(record, Seq::ZERO, LIMITS)
+        };
+        let first = Seq(record.reserved.0 - RESERVE).next();
+        let mut owner = Self {
+            log,
+            sequencer: Sequencer::new(first, record.reserved),
+            producers: marks.map(|mark| (mark.producer, (mark.number, mark.seq))).collect(),
+            in_hand: BTreeMap::new(),
+            fetches: BTreeMap::new(),
+            commit: None,
+            answer: None,
+            passed: Vec::new(),
+            counted: BTreeMap::new(),
+        };
+        if !is_started {
+            let instances = record.instances.clone();
+            let packet = owner.lifecycle(meeting, &Lifecycle::Start { instances });
+            let begins = |instance: &Name| (subscribed(instance.as_str()), StateRef::new(0_u64));
+            owner.log.start(packet.clone(), record.instances.iter().map(begins).collect::<Vec<_>>());
+            owner.issue(meeting, Issued::Packet(packet));
+        }
+        for slot in owner.log.slots() {
+            let view = owner.log.view(slot);
+            if !meeting.stored.rows.contains_key(view.name) {
+                owner.issue_unit(meeting, slot, None, HandOn::default());
+            }
+            if owner.is_active(slot) {
+                owner.log.set_ready(slot, true);
+            }
+        }
+        if owner.log.status() != record.status {
+            owner.issue(meeting, Issued::Status(owner.log.status()));
+        }
+        owner
+    }
+
+    /// Does something, if it can be done. Breaks off when the owner is done with the meeting.
+    pub(super) fn act(&mut self, store: &MemoryStore, meeting: &mut Meeting, act: Act) -> ControlFlow<()> {
+        let is_running = self.log.status() == MeetingStatus::Running;
+        match act {
+            Act::Publish(publisher, content) if is_running => self.publish(meeting, publisher, content),
+            Act::Deliver(instance) => self.deliver(store, meeting, instance),
+            Act::Work { instance, packets, ends, done } => {
+                if !self.work(meeting, instance, packets, ends, done) {
+                    self.deliver(store, meeting, instance);
+                    self.work(meeting, instance, packets, ends, done);
+                }
+            }
+            Act::Tick(instance) => self.tick(meeting, instance),
+            Act::Suspend(instance) => self.suspend(meeting, instance),
+            Act::Leave(instance) if is_running => self.leave(meeting, instance),
+            Act::Join(instance, at) if is_running => self.join(meeting, instance, at),
+            Act::End if is_running => {
+                let packet = self.lifecycle(meeting, &Lifecycle::Ending);
+                self.log.end(packet.clone());
+                self.issue(meeting, Issued::Packet(packet));
+                self.issue(meeting, Issued::Status(MeetingStatus::Ending));
+            }
+            Act::Expire(instance) => self.expire(meeting, instance),
+            Act::Commit if self.commit.is_some() => return self.hear(meeting),
+            Act::Commit => self.take_commit(meeting),
+            Act::Publish(..) | Act::Leave(_) | Act::Join(..) | Act::End => {}
+        }
+        if self.log.is_finished() {
+            let packet = self.lifecycle(meeting, &Lifecycle::Ended);
+            self.log.ended(packet.clone());
+            self.issue(meeting, Issued::Packet(packet));
+            self.issue(meeting, Issued::Status(MeetingStatus::Ended));
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// The commit that it has sent, or is about to, and hasn't heard of.
+    pub(super) fn sent(&self) -> Option<&Commit> {
+        self.commit.as_ref().filter(|_| self.answer.is_none())
+    }
+
+    /// An instance's slot, if it takes part.
+    fn active(&self, instance: usize) -> Option<Slot> {
+        self.log.slot(INSTANCES[instance].0).filter(|slot| self.is_active(*slot))
+    }
+
+    fn is_active(&self, slot: Slot) -> bool {
+        self.log.view(slot).status == InstanceStatus::Active
+    }
+
+    fn issue(&self, meeting: &mut Meeting, issued: Issued) {
+        meeting.issues(self.log.epoch(), issued);
+    }
+
+    /// Writes down what an instance handed on, with its row as it stands now.
+    fn issue_unit(&self, meeting: &mut Meeting, slot: Slot, state: Option<u64>, made: HandOn) {
+        let view = self.log.view(slot);
+        let row = InstanceRecord {
+            instance: view.name.clone(),
+            cursor: view.cursor,
+            joined: self.log.instances[slot.0].joined,
+            status: view.status,
+            state: state.map(|state| state.to_string().into()),
+        };
+        let HandOn { keys, outputs, dead_letters, .. } = made;
+        self.issue(meeting, Issued::Unit(Unit { row, keys, outputs, dead_letters }));
+    }
+
+    /// A packet of the owner's own, with the next seq.
+    fn own(&mut self, meeting: &mut Meeting, source: &str, payload: Payload) -> DataPacket {
+        let seq = self.sequencer.internal();
+        meeting.uses(self.log.epoch(), seq);
+        packet_of(meeting, seq, source, payload)
+    }
+
+    fn lifecycle(&mut self, meeting: &mut Meeting, event: &Lifecycle) -> Arc<DataPacket> {
+        self.own(meeting, Lifecycle::SOURCE, event.to_payload()).into()
+    }
+
+    /// Somebody publishes. One that numbers its packets goes back to where the door says that it is, if it is
+    /// further.
+    fn publish(&mut self, meeting: &mut Meeting, publisher: Publisher, content: Content) {
+        let payload = match content {
+            Content::Small(value) => Payload::Bytes(vec![value].into()),
+            Content::Filling => {
+                let empty = packet_of(meeting, Seq::ZERO, "x", Payload::Text("".into())).cost();
+                let room = LARGE.len().saturating_sub(self.log.queue.bytes() + empty + PRODUCERS[0].len());
+                Payload::Bytes(LARGE.slice(..room.max(SMALL) - 1))
+            }
+        };
+        let (source, durability) = match publisher {
+            Publisher::Volatile => ("v", Durability::Volatile),
+            _ => ("x", Durability::Durable),
+        };
+        let Publisher::Numbered { producer: index, back } = publisher else {
+            self.take_in(meeting, source, durability, None, payload);
+            return;
+        };
+        let producer: Arc<str> = PRODUCERS[index].into();
+        let (last, _) = self.producers.get(&producer).copied().unwrap_or_default();
+        let said = &mut meeting.said[index];
+        let number = (said.len() + 1).saturating_sub(back).max(1) as u64;
+        if number <= last {
+            return self.repeat(meeting, &producer, number);
+        }
+        let number = last + 1;
+        let known = said.get(usize::try_from(last).unwrap()).cloned();
+        let payload = known.unwrap_or_else(|| {
+            said.push(payload.clone());
+            payload
+        });
+        let numbered = Producer { id: producer.clone(), number };
+        if let Some(seq) = self.take_in(meeting, source, durability, Some(numbered), payload) {
+            self.producers.insert(producer, (number, seq));
+        }
+    }
+
+    /// The door takes a packet, unless no seq may be given away before a commit reserves more.
+    fn take_in(
+        &mut self,
+        meeting: &mut Meeting,
+        source: &str,
+        durability: Durability,
+        producer: Option<Producer>,
+        payload: Payload,
+    ) -> Option<Seq> {
+        let seq = self.sequencer.external()?;
+        meeting.tells(seq);
+        let packet = Arc::new(DataPacket { producer, ..packet_of(meeting, seq, source, payload) });
+        self.log.append(Append { packet: packet.clone(), durability, external: true });
+        match durability {
+            Durability::Durable => self.issue(meeting, Issued::Packet(packet)),
+            Durability::Volatile => self.pass(meeting, packet),
+        }
+        Some(seq)
+    }
+
+    fn pass(&mut self, meeting: &mut Meeting, packet: Arc<DataPacket>) {
+        self.passed.push((packet.seq, packet.source.clone()));
+        meeting.passes(self.log.epoch(), packet);
+    }
+
+    /// A packet that the meeting has is published again: its place is known.
+    fn repeat(&self, meeting: &Meeting, producer: &Arc<str>, number: u64) {
+        if self.log.epoch() != meeting.epoch {
+            return;
+        }
+        let is_it = |packet: &DataPacket| {
+            packet.producer.as_ref().is_some_and(|by| by.id == *producer && by.number == number)
+        };
+        let stored = meeting.stored.packets.values().filter(|packet| is_it(packet)).cloned();
+        let places: BTreeSet<Seq> = stored.chain(self.log.unstored(is_it)).map(|packet| packet.seq).collect();
+        assert_eq!(places.len(), 1, "{number} of {producer} has one place: {places:?}");
+        let (last, seq) = self.producers[producer];
+        assert!(number < last || places.contains(&seq), "{number} of {producer} is where its receipt says");
+    }
+
+    fn deliver(&mut self, store: &MemoryStore, meeting: &Meeting, instance: usize) {
+        let Some(slot) = self.log.slot(INSTANCES[instance].0) else { return };
+        let delivery = match self.fetches.remove(&slot) {
+            None => self.log.deliver(slot),
+            Some(fetch) => {
+                let query = PacketQuery::range(fetch.from, fetch.to).sources(fetch.sources.clone());
+                let packets = store.packets(meeting.id.clone(), query.take(Take::First(fetch.limit)));
+                self.log.fetched(slot, &fetch, ready(packets))
+            }
+        };
+        match delivery {
+            Delivery::Idle => {}
+            Delivery::Fetch(fetch) => {
+                self.fetches.insert(slot, fetch);
+            }
+            Delivery::Batch(batch) => {
+                assert!(!batch.packets.is_empty(), "a batch has packets");
+                let earlier = self.in_hand.insert(slot, InHand { batch, handled: 0 });
+                assert!(earlier.is_none(), "one batch at a time");
+            }
+        }
+    }
+
+    /// Runs an instance's hooks on the next packets of its batch and hands on, as one unit, what they made.
+    /// Says if there was something to do.
+    fn work(
+        &mut self,
+        meeting: &mut Meeting,
+        instance: usize,
+        packets: usize,
+        ends: Ends,
+        done: Done,
+    ) -> bool {
+        let Some(slot) = self.active(instance) else { return true };
+        let Some(InHand { batch, handled }) = self.in_hand.remove(&slot) else {
+            return self.work_on_nothing(slot, ends);
+        };
+        let rest = &batch.packets[handled..];
+        let now = &rest[..packets.min(rest.len())];
+        let (well, bad) = match now.split_last() {
+            Some((bad, well)) if ends != Ends::Well => (well, Some(bad)),
+            _ => (now, None),
+        };
+        let (state, mut unit) = self.run(meeting, slot, well);
+        let instance = self.log.view(slot).name.clone();
+        let mut to = handled + well.len();
+        if let Some(bad) = bad {
+            meeting.sees(&instance, bad.seq);
+            if ends == Ends::GivenUp {
+                unit.dead_letters.extend(dead_letter(&instance, bad));
+                to += 1;
+            }
+        }
+        if to > handled || rest.is_empty() {
+            let counted = self.counted.entry(slot).or_default();
+            *counted += if handled == 0 { batch.gap } else { 0 };
+            *counted += batch.packets[handled..to].iter().filter(|packet| is_counted(packet)).count() as u64;
+            unit.cursor = batch.packets[to - 1].seq;
+            unit.done = to == batch.packets.len() && (done == Done::WithIt || rest.is_empty());
+            let is_done = unit.done;
+            self.hand_on(meeting, slot, state, unit);
+            if is_done || !self.is_active(slot) {
+                return true;
+            }
+        }
+        self.in_hand.insert(slot, InHand { batch: batch.clone(), handled: to });
+        if let (Some(bad), Ends::Dying | Ends::Fatal) = (bad, ends) {
+            self.die(meeting, slot, bad, ends);
+        }
+        true
+    }
+
+    /// An actor that has nothing in hand dies, or what is read for it cannot be read.
+    fn work_on_nothing(&mut self, slot: Slot, ends: Ends) -> bool {
+        match ends {
+            Ends::Dying | Ends::Fatal => {
+                self.log.set_ready(slot, false);
+                self.log.set_ready(slot, true);
+                true
+            }
+            Ends::Failing if self.fetches.remove(&slot).is_some() => {
+                self.log.fetch_failed(slot);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// What an instance's hooks make of some packets, and its state after them if they changed it.
+    fn run(
+        &mut self,
+        meeting: &mut Meeting,
+        slot: Slot,
+        packets: &[Arc<DataPacket>],
+    ) -> (Option<u64>, HandOn) {
+        let view = self.log.view(slot);
+        let (instance, before) = (view.name.clone(), view.state.to_json().unwrap().parse().unwrap());
+        let (mut state, mut unit) = (None, HandOn { output: output_of(&instance), ..HandOn::default() });
+        for packet in packets {
+            meeting.sees(&instance, packet.seq);
+            let made = hook(state.unwrap_or(before), packet);
+            state = made.state.or(state);
+            unit.keys.extend(made.key);
+            if let Some(output) = made.output {
+                let output = self.own(meeting, instance.as_str(), output);
+                unit.outputs.push(Arc::new(DataPacket { causes: vec![packet.seq], ..output }));
+            }
+        }
+        (state, unit)
+    }
+
+    fn hand_on(&mut self, meeting: &mut Meeting, slot: Slot, state: Option<u64>, mut unit: HandOn) {
+        let before = self.log.view(slot).status;
+        unit.state = state.map(StateRef::new);
+        self.log.hand_on(slot, unit.clone());
+        let has_made = unit.state.is_some()
+            || !unit.keys.is_empty()
+            || !unit.outputs.is_empty()
+            || !unit.dead_letters.is_empty();
+        if unit.output == Durability::Volatile {
+            unit.outputs.drain(..).for_each(|packet| self.pass(meeting, packet));
+        }
+        // A cursor alone waits for the next commit.
+        if has_made || self.log.view(slot).status != before {
+            self.issue_unit(meeting, slot, state, unit);
+        }
+        self.check_counted(slot);
+    }
+
+    /// The volatile packets up to an instance's cursor were seen or told to be missing; no others were, but
+    /// for some that are told before it gets there.
+    fn check_counted(&self, slot: Slot) {
+        let instance = &self.log.instances[slot.0];
+        let (cursor, to) = (instance.cursor, instance.leaving.unwrap_or(Seq::MAX));
+        let sources = definition(instance.name.as_str()).1;
+        let is_wanted = |(seq, source): &&(Seq, Name)| {
+            (instance.joined..=to).contains(seq) && sources.contains(&source.as_str())
+        };
+        let wanted: Vec<Seq> = self.passed.iter().filter(is_wanted).map(|(seq, _)| *seq).collect();
+        let past = wanted.iter().filter(|seq| **seq <= cursor).count() as u64;
+        let (instance, counted, expected) = (&instance.name, self.counted[&slot], past..=wanted.len() as u64);
+        assert!(
+            expected.contains(&counted),
+            "{instance} saw or was told of {counted} volatile packets, not {expected:?}"
+        );
+    }
+
+    /// An instance's actor is gone, and another takes its place. The packet on which it went is tried again,
+    /// or given up.
+    fn die(&mut self, meeting: &mut Meeting, slot: Slot, packet: &Arc<DataPacket>, ends: Ends) {
+        self.in_hand.remove(&slot);
+        self.log.set_ready(slot, false);
+        self.log.count_try(slot, packet.seq);
+        let before = self.log.view(slot).status;
+        if ends == Ends::Fatal {
+            let in_hand = self.log.in_hand(slot, packet.seq);
+            assert_eq!(in_hand, Some(packet), "what an actor had in hand is known");
+            let dead_letters: Vec<_> = dead_letter(self.log.view(slot).name, packet).into_iter().collect();
+            self.log.give_up(slot, packet.seq, dead_letters.first().cloned());
+            *self.counted.entry(slot).or_default() += u64::from(is_counted(packet));
+            if !dead_letters.is_empty() || self.log.view(slot).status != before {
+                self.issue_unit(meeting, slot, None, HandOn { dead_letters, ..HandOn::default() });
+            }
+        }
+        if self.is_active(slot) {
+            self.log.set_ready(slot, true);
+        }
+    }
+
+    /// An instance gets a tick if it can take one and if what it makes of it, if anything, is stored.
+    fn tick(&mut self, meeting: &mut Meeting, instance: usize) {
+        let takes_tick =
+            |slot: &Slot| self.log.takes_tick(*slot) && INSTANCES[instance].2 == Durability::Durable;
+        let Some(slot) = self.active(instance).filter(takes_tick) else { return };
+        let packet = Arc::new(self.own(meeting, Tick::SOURCE, Payload::Text("".into())));
+        meeting.passes(self.log.epoch(), packet.clone());
+        self.log.tick(slot, packet);
+    }
+
+    fn suspend(&mut self, meeting: &mut Meeting, instance: usize) {
+        let Some(slot) = self.active(instance) else { return };
+        self.in_hand.remove(&slot);
+        self.log.suspend(slot);
+        self.issue_unit(meeting, slot, None, HandOn::default());
+        let packet = Arc::new(self.own(meeting, PLUGIN_STATUS, Payload::Text("suspended".into())));
+        self.log.append(Append { packet: packet.clone(), durability: Durability::Durable, external: false });
+        self.issue(meeting, Issued::Packet(packet));
+    }
+
+    fn expire(&mut self, meeting: &mut Meeting, instance: usize) {
+        let Some(slot) = self.active(instance) else { return };
+        let Some(ending) = self.log.ending().cloned() else { return };
+        self.in_hand.remove(&slot);
+        let dead_letters: Vec<_> = dead_letter(self.log.view(slot).name, &ending).into_iter().collect();
+        self.log.expire(slot, dead_letters[0].clone());
+        self.issue_unit(meeting, slot, None, HandOn { dead_letters, ..HandOn::default() });
+    }
+
+    fn leave(&mut self, meeting: &mut Meeting, instance: usize) {
+        let Some(slot) = self.active(instance).filter(|slot| !self.log.view(*slot).is_leaving) else {
+            return;
+        };
+        let instance = self.log.view(slot).name.clone();
+        let packet = self.lifecycle(meeting, &Lifecycle::Leave { instance });
+        self.log.leave(slot, packet.clone());
+        self.issue(meeting, Issued::Packet(packet));
+    }
+
+    /// An instance joins, or comes back to where the meeting is now.
+    fn join(&mut self, meeting: &mut Meeting, instance: usize, at: JoinAt) {
+        let (instance, ..) = INSTANCES[instance];
+        let known = self.log.slot(instance).map(|slot| self.log.view(slot));
+        let (state, at) = match known {
+            None => (StateRef::new(0_u64), at),
+            Some(view) if view.status == InstanceStatus::Left => (view.state.clone(), JoinAt::Now),
+            Some(_) => return,
+        };
+        let packet = self.lifecycle(meeting, &Lifecycle::Join { instance: name(instance) });
+        meeting.joins(self.log.epoch(), packet.seq, at);
+        let slot = self.log.join(subscribed(instance), state, at, packet.clone());
+        self.issue_unit(meeting, slot, None, HandOn { outputs: vec![packet], ..HandOn::default() });
+        self.counted.remove(&slot);
+        self.log.set_ready(slot, true);
+    }
+
+    fn take_commit(&mut self, meeting: &mut Meeting) {
+        let Some((commit, unwritable)) = self.log.next_commit(self.sequencer.wanted()) else { return };
+        assert!(unwritable.is_empty(), "a number has a JSON form");
+        let cursor = |slot| (self.log.view(slot).name.clone(), self.log.view(slot).cursor);
+        meeting.takes(self.log.epoch(), self.log.slots().map(cursor).collect());
+        self.commit = Some(commit);
+    }
+
+    /// Hears what became of its commit, if an answer has come.
+    fn hear(&mut self, meeting: &mut Meeting) -> ControlFlow<()> {
+        assert!(self.log.next_commit(self.sequencer.wanted()).is_none(), "one commit at a time");
+        let Some(outcome) = self.answer.take() else { return ControlFlow::Continue(()) };
+        let commit = self.commit.take().expect("what is answered was sent");
+        match outcome {
+            Outcome::Applied => {}
+            Outcome::Fenced => return ControlFlow::Break(()),
+            outcome => panic!("one commit after the other is never {outcome:?}"),
+        }
+        let committed = self.log.committed();
+        assert!(committed.packets == commit.packets, "the log says to be stored what is stored");
+        let external = commit.packets.iter().filter(|packet| packet.source == "x");
+        let released: usize = external.map(|packet| packet.cost()).sum();
+        assert_eq!(committed.released, released, "the door has room again for what is stored");
+        self.sequencer.reserved(committed.reserved);
+        meeting.acknowledges(&committed.packets);
+        match committed.status {
+            MeetingStatus::Ended => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        }
+    }
+
+    /// It has taken over a meeting that is over.
+    pub(super) fn has_nothing_to_do(&mut self, store: &MemoryStore, meeting: &Meeting) {
+        assert_eq!(self.log.status(), MeetingStatus::Ended);
+        (0..INSTANCES.len()).for_each(|instance| self.deliver(store, meeting, instance));
+        assert!(self.in_hand.is_empty() && self.fetches.is_empty(), "an instance gets more after the end");
+    }
+}
+
+fn packet_of(meeting: &Meeting, seq: Seq, source: &str, payload: Payload) -> DataPacket {
+    Publish::on(name(source), payload).into_packet(meeting.id.clone(), seq, Timestamp::UNIX_EPOCH)
+}
+
+fn definition(instance: &str) -> &'static Instance {
+    INSTANCES.iter().find(|(of, ..)| *of == instance).expect("it is one of those")
+}
+
+fn subscribed(instance: &str) -> Subscription {
+    subscription(instance, definition(instance).1)
+}
+
+fn output_of(instance: &Name) -> Durability {
+    definition(instance.as_str()).2
+}
+
+/// Of a packet that isn't stored there is none.
+fn dead_letter(instance: &Name, packet: &DataPacket) -> Option<DeadLetter> {
+    let is_stored = !is_volatile(packet.source.as_str());
+    is_stored.then(|| DeadLetter::new(instance.clone(), packet, 2, "as asked", Timestamp::UNIX_EPOCH))
+}
+
+/// Whether an instance that misses a packet is told so: a tick may go unseen.
+fn is_counted(packet: &DataPacket) -> bool {
+    is_volatile(packet.source.as_str()) && packet.source != Tick::SOURCE
+}
