@@ -320,7 +320,9 @@ impl SurrealStore {
         let keeper = &self.inner.keeper;
         let _alone = if is_write { keeper.writing().await } else { None };
         let link = keeper.link().await?;
+        let watch = keeper.watch(&link, is_write);
         let result = attempt(&link, text, variables).await;
+        watch.end();
         keeper.came_back(&link, is_write, result)
     }
 

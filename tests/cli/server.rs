@@ -105,13 +105,13 @@ fn a_server_that_is_away_for_a_while_costs_nothing_but_time() {
 #[test]
 fn two_processes_that_take_a_meeting_from_each_other_put_out_nothing_twice() {
     const CLAIMS: u32 = 100;
-    let Some(hosted) = Hosted::new(1000, "") else { return };
+    let Some(hosted) = Hosted::new(1500, "") else { return };
     let undisturbed = hosted.undisturbed();
-    let mut first = hosted.replay("10x").spawn().unwrap();
+    let mut first = hosted.replay("5x").spawn().unwrap();
     let mut first_out = lines(&mut first, 1);
     for claim in 1..=CLAIMS {
         // Fast enough to be done in the end, slow enough to be in the midst of it when the next one comes.
-        let mut second = hosted.replay(if claim == CLAIMS { "max" } else { "10x" }).spawn().unwrap();
+        let mut second = hosted.replay(if claim == CLAIMS { "max" } else { "5x" }).spawn().unwrap();
         let second_out = lines(&mut second, 1);
         // The second has stored something, so the first has lost the meeting, and stops by itself.
         let fenced = ran(first, first_out).ends_with(1);

@@ -102,10 +102,7 @@ impl Keeper {
         let link = link::open(&self.options).await.map_err(away)?;
         prepare(&link, &url).await.map_err(away)?;
         let link = Arc::new(link);
-        match &mut *self.state.lock() {
-            State::Closed => return Err(QueryError::Impossible(Box::new(Closed))),
-            state => *state = State::Open(link.clone()),
-        }
+        *self.state.lock() = State::Open(link.clone());
         info!(%url, "the database is open again");
         Ok(link)
     }
@@ -116,6 +113,11 @@ impl Keeper {
             Some(embedded) => Some(embedded.writing.lock().await),
             None => None,
         }
+    }
+
+    /// Watches over a write: if it is dropped before it came back, nobody hears whether the engine failed.
+    pub(super) fn watch<'a>(&'a self, link: &'a Arc<Link>, is_write: bool) -> Watch<'a> {
+        Watch { keeper: self, link, is_on: is_write && self.embedded.is_some() }
     }
 
     /// Says what became of a query, so that a broken way is not gone again. What was written is stored only if this says so.
@@ -148,6 +150,8 @@ impl Keeper {
 
     /// Finishes; a directory is free afterwards, unless somebody still reads.
     pub(super) async fn close(&self) -> Result<(), store::Error> {
+        // Whoever opens it anew has done so first.
+        let _alone = self.opening.lock().await;
         let link = match std::mem::replace(&mut *self.state.lock(), State::Closed) {
             State::Open(link) | State::Broken(Some(link)) => link,
             State::Broken(None) | State::Closed => return Ok(()),
@@ -157,5 +161,26 @@ impl Keeper {
         let closed = link.close().await;
         let url = link::without_credentials(&self.options.url);
         closed.map_err(|cause| store::Error::Failed { doing: format!("closing {url}"), cause })
+    }
+}
+
+/// See [`Keeper::watch`].
+pub(super) struct Watch<'a> {
+    keeper: &'a Keeper,
+    link: &'a Arc<Link>,
+    is_on: bool,
+}
+
+impl Watch<'_> {
+    pub(super) fn end(mut self) {
+        self.is_on = false;
+    }
+}
+
+impl Drop for Watch<'_> {
+    fn drop(&mut self) {
+        if self.is_on {
+            self.keeper.broke(self.link);
+        }
     }
 }

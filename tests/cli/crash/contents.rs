@@ -1,6 +1,10 @@
 //! What is stored of a meeting, whatever its seqs are.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    sync::Arc,
+};
 
 use serde_json::Value;
 use teammy::{
@@ -70,11 +74,15 @@ async fn read(store: &dyn Store, id: &str) -> Contents {
     let row = store.meeting(id.clone()).await.unwrap().unwrap_or_else(|| panic!("there is no meeting {id}"));
     let log: Vec<Arc<DataPacket>> = store.packets(id.clone(), PacketQuery::default()).await.unwrap();
     let mut identities = BTreeMap::new();
+    let mut known = BTreeSet::new();
     let mut packets: BTreeMap<String, Vec<Packet>> = BTreeMap::new();
     for packet in &log {
         let identity = call(packet, &identities);
-        let twice = identities.values().any(|other| *other == identity);
-        assert!(!twice, "{identity} is there twice, the second time at {}", packet.seq);
+        assert!(
+            known.insert(identity.clone()),
+            "{identity} is there twice, the second time at {}",
+            packet.seq
+        );
         identities.insert(packet.seq, identity.clone());
         // What comes of a meeting's own packets has their time, which is a clock's.
         let is_of_a_clock = packet.source == Lifecycle::SOURCE || identity.contains('{');
