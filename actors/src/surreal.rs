@@ -168,27 +168,25 @@ async fn prepare(link: &Link, url: &str) -> Result<(), OpenError> {
         DEFINE TABLE IF NOT EXISTS dead_letter SCHEMALESS;
         UPSERT teammy:schema SET version = $version RETURN NONE;
         COMMIT"];
-    let failed = |error: QueryError| OpenError::Failed {
-        url: url.to_owned(),
-        cause: match error {
-            QueryError::Database(error) => Box::new(error),
-            QueryError::Values(cause) | QueryError::Away(cause) | QueryError::Impossible(cause) => cause,
-            QueryError::Late(wait) => Box::new(error::Late(wait)),
-        },
-    };
-    let found = async {
+    let failed = |error: QueryError| OpenError::Failed { url: url.to_owned(), cause: error.into_cause() };
+    let read = async || {
         let mut found = attempt(link, READ_VERSION, || Ok(Variables::new())).await?;
-        Ok(found.take::<Vec<i64>>(1)?)
+        Ok(found.take::<Vec<i64>>(1)?.first().copied())
     };
-    match found.await.map_err(failed)?.first() {
-        Some(&found) if found > SCHEMA => {
+    match read().await.map_err(failed)? {
+        Some(found) if found > SCHEMA => {
             return Err(OpenError::NewerSchema { url: url.to_owned(), found, known: SCHEMA });
         }
-        Some(&SCHEMA) => return Ok(()),
+        Some(SCHEMA) => return Ok(()),
         _ => {}
     }
     let version = || Ok(variables([("version", Value::Number(SCHEMA.into()))]));
-    attempt(link, DEFINE, version).await.map(drop).map_err(failed)
+    match attempt(link, DEFINE, version).await {
+        Ok(_) => Ok(()),
+        // Who lost so often lost to others that opened it at the same time and did the same.
+        Err(error) if error.is_conflict() && read().await.map_err(failed)? == Some(SCHEMA) => Ok(()),
+        Err(error) => Err(failed(error)),
+    }
 }
 
 /// Meetings in SurrealDB. A clone is the same store.
@@ -231,16 +229,39 @@ async fn attempt(
     text: &Text,
     variables: impl Fn() -> Result<Variables, Failure>,
 ) -> Result<IndexedResults, QueryError> {
-    let mut backoff = FIRST_BACKOFF;
-    for _ in 0..RETRIES {
+    let mut conflicts = Conflicts::default();
+    loop {
         match link.query(text, variables()?).await {
-            Err(QueryError::Database(error)) if error::is_conflict(&error) => {}
+            Err(error) if error.is_conflict() && conflicts.may_be_tried_again() => {
+                conflicts.wait().await;
+            }
             result => return result,
         }
-        tokio::time::sleep(backoff).await;
-        backoff = LONGEST_BACKOFF.min(backoff * 2);
     }
-    link.query(text, variables()?).await
+}
+
+/// How often something has lost a conflict, and how long it waits for the next try.
+struct Conflicts {
+    left: u32,
+    wait: Duration,
+}
+
+impl Default for Conflicts {
+    fn default() -> Self {
+        Self { left: RETRIES, wait: FIRST_BACKOFF }
+    }
+}
+
+impl Conflicts {
+    fn may_be_tried_again(&self) -> bool {
+        self.left > 0
+    }
+
+    async fn wait(&mut self) {
+        self.left -= 1;
+        tokio::time::sleep(self.wait).await;
+        self.wait = LONGEST_BACKOFF.min(self.wait * 2);
+    }
 }
 
 /// Why a query did not give an answer.
@@ -280,9 +301,21 @@ impl QueryError {
         }
     }
 
+    fn into_cause(self) -> Failure {
+        match self {
+            Self::Database(error) => Box::new(error),
+            Self::Values(cause) | Self::Away(cause) | Self::Impossible(cause) => cause,
+            Self::Late(wait) => Box::new(error::Late(wait)),
+        }
+    }
+
+    fn is_conflict(&self) -> bool {
+        matches!(self, Self::Database(error) if error::is_conflict(error))
+    }
+
     /// Whether an embedded engine may have failed to write.
     fn may_have_broken_the_engine(&self) -> bool {
-        matches!(self, Self::Database(error) if error::is_transient(error) && !error::is_conflict(error))
+        !self.is_conflict() && matches!(self, Self::Database(error) if error::is_transient(error))
     }
 }
 

@@ -20,7 +20,7 @@ use tokio::time::{Duration, timeout};
 use tracing::{debug, info};
 
 use super::{
-    Options, QueryError, Text,
+    Conflicts, Options, QueryError, Text,
     directory::Segment,
     error::{self, OpenError},
 };
@@ -192,8 +192,17 @@ async fn connect(options: &Options) -> Result<Link, OpenError> {
             .await
             .map_err(|error| OpenError::SignIn { url: url.clone(), username, cause: Box::new(error) })?;
     }
-    let used = db.use_ns(&options.namespace).use_db(&options.database).await;
-    used.map_err(|error| OpenError::Failed { url: url.clone(), cause: Box::new(error) })?;
+    // Who is first makes the namespace and the database, and those who come at the same time lose a conflict.
+    let mut conflicts = Conflicts::default();
+    loop {
+        match db.use_ns(&options.namespace).use_db(&options.database).await {
+            Ok(_) => break,
+            Err(error) if error::is_conflict(&error) && conflicts.may_be_tried_again() => {
+                conflicts.wait().await;
+            }
+            Err(error) => return Err(OpenError::Failed { url: url.clone(), cause: Box::new(error) }),
+        }
+    }
     Ok(Link::Server(db, options.answer_timeout))
 }
 

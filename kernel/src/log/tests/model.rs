@@ -390,7 +390,7 @@ fn step((which, node, meeting, instance, many, how): (u32, usize, usize, usize, 
 }
 
 fn steps(most: usize) -> impl Strategy<Value = Vec<Step>> {
-    let dice = (0..320_u32, 0..NODES, 0..4_usize, 0..INSTANCES.len(), 0..38_u8, 0..12_usize);
+    let dice = (0..320_u32, 0..NODES, 0..4_usize, 0..INSTANCES.len(), 0..40_u8, 0..12_usize);
     prop::collection::vec(dice.prop_map(step), 0..most)
 }
 
@@ -398,12 +398,20 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 512, max_shrink_iters: 20_000, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_promise_holds_whoever_owns_what_and_whatever_arrives(steps in steps(400), ending in steps(100)) {
+    fn the_promise_holds_whoever_owns_what_and_whatever_arrives(
+        steps in steps(400),
+        is_full in any::<bool>(),
+        ending in steps(100),
+    ) {
         let mut world = World::new();
         for step in steps {
             world.step(step);
         }
         for meeting in 0..MEETINGS {
+            if is_full {
+                // The `ending` packet is then the last that fits, and the status comes with the next commit.
+                world.act(0, meeting, Act::Publish(Publisher::Plain, Content::Filling));
+            }
             world.act(0, meeting, Act::End);
         }
         for step in ending {
