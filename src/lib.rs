@@ -40,8 +40,8 @@
 #[cfg(feature = "kill-points")]
 pub use teammy_actors::kill_points;
 pub use teammy_actors::{
-    Builder, InstanceStats, MeetingRef, MeetingStats, Node, Packets, PublishError, Receipt, install, llm,
-    meeting, node, open_store,
+    Builder, InstanceStats, MeetingRef, MeetingStats, Node, Packets, PublishError, Receipt, Receipts,
+    install, llm, meeting, node, open_store,
 };
 pub use teammy_config as config;
 pub use teammy_kernel::{

@@ -24,5 +24,5 @@ mod plugin;
 #[cfg(feature = "surrealdb")]
 pub mod surreal;
 
-pub use meeting::{InstanceStats, MeetingRef, MeetingStats, Packets, PublishError, Receipt};
+pub use meeting::{InstanceStats, MeetingRef, MeetingStats, Packets, PublishError, Receipt, Receipts};
 pub use node::{Builder, Node, open_store};

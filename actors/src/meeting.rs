@@ -24,7 +24,7 @@ pub(crate) mod stats;
 pub use door::check;
 pub(crate) use error::did_you_mean;
 pub use error::{Error, PublishError};
-pub use handle::{MeetingRef, Receipt};
+pub use handle::{MeetingRef, Receipt, Receipts};
 pub use readers::Packets;
 pub use stats::{InstanceStats, MeetingStats};
 

@@ -13,6 +13,7 @@ mod actor;
 mod outbox;
 mod overlay;
 mod retry;
+mod stopwatch;
 mod store;
 
 use std::sync::Arc;
@@ -23,6 +24,7 @@ pub(crate) use actor::{Args, PluginActor, Routes};
 pub(crate) use outbox::Outbox;
 pub(crate) use overlay::Overlay;
 pub(crate) use retry::Policy as HookPolicy;
+pub(crate) use stopwatch::Lap;
 
 /// What an instance's actor is told.
 pub(crate) enum Message {

@@ -5,6 +5,8 @@ mod llm;
 
 use tokio::time::Instant;
 
+use crate::{Seq, Timestamp};
+
 pub use datastore::{
     Datastore, Error as DatastoreError, History, KeyValue, PersistenceProvider, ReadError, ReadFuture,
 };
@@ -29,11 +31,16 @@ impl MeetingEngine {
         Self { llm, datastore }
     }
 
-    /// The same engine for a hook that must be done by then: a question to a language model that takes longer fails just
-    /// before, so that the hook can still do something about it.
-    #[must_use]
-    pub fn until(&self, deadline: Instant) -> Self {
-        Self { llm: self.llm.until(deadline), datastore: self.datastore.clone() }
+    /// A hook is about to run on this packet: what an earlier one wrote is forgotten, and its time; the runtime's.
+    pub fn begin(&self, seq: Seq, timestamp: Timestamp) {
+        self.datastore.begin(seq, timestamp);
+        self.llm.begin();
+    }
+
+    /// The running hook must be done by then: a question to a language model that takes longer fails just before, so that the
+    /// hook can still do something about it. Where it has asked already, that question's time holds; the runtime's.
+    pub fn until(&self, deadline: Instant) {
+        self.llm.until(deadline);
     }
 
     /// The language models.

@@ -23,9 +23,10 @@ mod commit;
 mod instance;
 mod recovery;
 mod sequencer;
+mod shared;
 mod tail;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{cell::Cell, collections::HashMap, sync::Arc};
 
 pub use commit::{Committed, Due};
 pub use instance::{InstanceView, Slot};
@@ -40,6 +41,7 @@ use crate::{
 };
 use commit::{CommitQueue, Item, Unit};
 use instance::Instance;
+use shared::SharedBatches;
 use tail::{Entry, SourceId, Tail};
 
 /// Bounds of a log.
@@ -172,6 +174,8 @@ pub struct MeetingLog {
     status: MeetingStatus,
     ending: Option<Arc<DataPacket>>,
     queue: CommitQueue,
+    /// Batches that others can take, too.
+    shared: SharedBatches,
 }
 
 impl MeetingLog {
@@ -189,6 +193,7 @@ impl MeetingLog {
             status: record.status,
             ending: None,
             queue: CommitQueue::new(record),
+            shared: SharedBatches::default(),
         };
         let lifecycle = Name::new(Lifecycle::SOURCE).expect("invariant: a well-formed name");
         log.lifecycle = log.source(&lifecycle);
@@ -445,22 +450,42 @@ impl MeetingLog {
         self.instances[slot.0].fetching = false;
     }
 
-    fn deliver_up_to(&mut self, slot: Slot, stored: Option<(Vec<Arc<DataPacket>>, Seq)>) -> Delivery {
+    /// The packets in memory that an instance is to get next, and the seq up to which they take it.
+    fn collect(&mut self, slot: Slot) -> (Arc<[Arc<DataPacket>]>, Seq) {
         let instance = &self.instances[slot.0];
-        let (packets, seen) = {
-            let wants = |entry: &Entry| instance.wants(slot, entry, self.lifecycle);
-            match stored {
-                None => self.tail.collect(instance.cursor, self.end, &self.limits, wants),
-                Some((stored, to)) => {
-                    let stored: Vec<Entry> = stored
-                        .into_iter()
-                        .filter_map(|packet| {
-                            let source = *self.sources.get(&packet.source)?;
-                            Some(Entry { packet, source, to: None })
-                        })
-                        .collect();
-                    self.tail.collect_with(&stored, instance.cursor, to, &self.limits, wants)
-                }
+        if let Some(batch) = self.shared.find(instance, self.end, &self.limits) {
+            return batch;
+        }
+        let is_own = Cell::new(instance.leaving.is_some());
+        let (packets, seen) = self.tail.collect(instance.cursor, self.end, &self.limits, |entry| {
+            if entry.to.is_some() || entry.source == self.lifecycle {
+                is_own.set(true);
+            }
+            instance.wants(slot, entry, self.lifecycle)
+        });
+        let packets: Arc<[_]> = packets.into();
+        if !is_own.get() {
+            self.shared.keep(instance, &packets, seen);
+        }
+        (packets, seen)
+    }
+
+    fn deliver_up_to(&mut self, slot: Slot, stored: Option<(Vec<Arc<DataPacket>>, Seq)>) -> Delivery {
+        let (packets, seen) = match stored {
+            None => self.collect(slot),
+            Some((stored, to)) => {
+                let instance = &self.instances[slot.0];
+                let wants = |entry: &Entry| instance.wants(slot, entry, self.lifecycle);
+                let stored: Vec<Entry> = stored
+                    .into_iter()
+                    .filter_map(|packet| {
+                        let source = *self.sources.get(&packet.source)?;
+                        Some(Entry { packet, source, to: None })
+                    })
+                    .collect();
+                let (packets, seen) =
+                    self.tail.collect_with(&stored, instance.cursor, to, &self.limits, wants);
+                (packets.into(), seen)
             }
         };
         let at_end = seen == self.end;
@@ -469,7 +494,7 @@ impl MeetingLog {
             instance.skip_to(seen);
             return if at_end { self.deliver_ending(slot) } else { Delivery::Idle };
         }
-        Delivery::Batch(instance.send(packets.into(), seen))
+        Delivery::Batch(instance.send(packets, seen))
     }
 
     /// An instance gets `ending` when nothing more can come for it: those whose outputs it takes are done, and it has
@@ -625,12 +650,16 @@ impl MeetingLog {
 
     /// Lets go of packets that nobody needs any more.
     fn trim(&mut self) {
-        self.tail.trim(self.seen(), self.limits.tail_bytes);
+        let seen = self.seen();
+        self.tail.trim(seen, self.limits.tail_bytes);
+        self.shared.trim(seen);
     }
 
     /// Drops the oldest volatile packets while the tail is too large, and counts them where they are missed.
     fn shed(&mut self) {
         while let Some(entry) = self.tail.shed(self.limits.tail_bytes) {
+            // What is counted as lost must not be delivered.
+            self.shared.clear();
             for (index, instance) in self.instances.iter_mut().enumerate() {
                 instance.miss(Slot(index), &entry, self.lifecycle);
             }

@@ -17,7 +17,9 @@ use serde::{Serialize, de::DeserializeOwned};
 
 pub use config::ConfigError;
 pub use cx::{Cx, ShutdownCx};
-pub use erase::{Call, Factory, Hosted, Invocation, Ran, Rejected, StartedPlugin, StateError, StateRef};
+pub use erase::{
+    Call, Factory, Hosted, Invocation, Observer, Ran, Rejected, StartedPlugin, StateError, StateRef,
+};
 pub use hooks::{Hook, HookId, Hooks};
 
 use crate::{Error, IntoPayload, Name};

@@ -49,10 +49,24 @@ pub(crate) struct Door {
     meeting: MeetingId,
     graph: Arc<Graph>,
     packet_limit: usize,
+    /// How many bytes of packets there is room for.
+    capacity: usize,
     inner: Mutex<Inner>,
     room: Semaphore,
     raised: Notify,
     awake: AtomicBool,
+}
+
+/// Packets that have room and no seq yet. Their room is given back if they get none.
+struct Run<'a> {
+    door: &'a Door,
+    waiting: VecDeque<Append>,
+}
+
+impl Drop for Run<'_> {
+    fn drop(&mut self) {
+        self.door.release(self.waiting.iter().map(|append| append.packet.cost()).sum());
+    }
 }
 
 impl Inner {
@@ -86,6 +100,7 @@ impl Door {
             meeting,
             graph,
             packet_limit,
+            capacity,
             inner: Mutex::new(Inner {
                 sequencer,
                 queue: VecDeque::new(),
@@ -107,10 +122,10 @@ impl Door {
     pub(crate) async fn take(&self, publish: Publish, mut wake: impl FnMut()) -> Result<Taken, PublishError> {
         let durability = check(&publish, &self.graph, self.packet_limit)?;
         // A repeat is answered even where nothing more is taken, and does not wait for room.
-        if let Some(seq) = self.inner.lock().repeated(publish.producer.as_ref())? {
+        if let Some(seq) = self.repeated(publish.producer.as_ref())? {
             return Ok(Taken { seq, durability });
         }
-        let mut packet = self.prepare(publish);
+        let mut packet = self.prepare(publish, clock::now());
         let room = self.room.acquire_many(cost(&packet)).await.map_err(|_| self.closed())?;
         loop {
             let raised = self.raised.notified();
@@ -131,10 +146,10 @@ impl Door {
     /// Takes a packet if there is room now.
     pub(crate) fn try_take(&self, publish: Publish, mut wake: impl FnMut()) -> Result<Taken, PublishError> {
         let durability = check(&publish, &self.graph, self.packet_limit)?;
-        if let Some(seq) = self.inner.lock().repeated(publish.producer.as_ref())? {
+        if let Some(seq) = self.repeated(publish.producer.as_ref())? {
             return Ok(Taken { seq, durability });
         }
-        let packet = self.prepare(publish);
+        let packet = self.prepare(publish, clock::now());
         let room = self.room.try_acquire_many(cost(&packet)).map_err(|error| match error {
             tokio::sync::TryAcquireError::NoPermits => PublishError::Busy(self.meeting.clone()),
             tokio::sync::TryAcquireError::Closed => self.closed(),
@@ -150,8 +165,87 @@ impl Door {
         }
     }
 
-    fn prepare(&self, publish: Publish) -> DataPacket {
-        publish.into_packet(self.meeting.clone(), Seq::ZERO, clock::now())
+    /// Takes packets that are not numbered, in their order, in runs that fit into the backlog: room, seqs and a wake once for
+    /// each run.
+    ///
+    /// # Cancel safety
+    /// A dropped call has taken a part of them, from the first on.
+    pub(crate) async fn take_all(
+        &self,
+        publishes: Vec<Publish>,
+        mut wake: impl FnMut(),
+    ) -> Result<Vec<Taken>, PublishError> {
+        let durabilities = self.check_all(&publishes)?;
+        let now = clock::now();
+        let packets = publishes.into_iter().map(|publish| self.prepare(publish, now));
+        let mut packets = packets.zip(durabilities).peekable();
+        let mut taken = Vec::with_capacity(packets.len());
+        while packets.peek().is_some() {
+            let mut run = VecDeque::with_capacity(packets.len());
+            let mut bytes = 0;
+            // The largest packet fits, so a run has at least one.
+            while let Some((packet, durability)) =
+                packets.next_if(|(packet, _)| bytes + packet.cost() <= self.capacity)
+            {
+                bytes += packet.cost();
+                run.push_back(Append { packet: Arc::new(packet), durability, external: true });
+            }
+            let room = u32::try_from(bytes).expect("invariant: the capacity is within u32");
+            self.room.acquire_many(room).await.map_err(|_| self.closed())?.forget();
+            // What is not entered, because this is dropped or the meeting is over, gives its room back.
+            let mut run = Run { door: self, waiting: run };
+            loop {
+                let raised = self.raised.notified();
+                let is_all = self.enter_all(&mut run.waiting, &mut taken)?;
+                self.wake(&mut wake);
+                if is_all {
+                    break;
+                }
+                raised.await;
+            }
+        }
+        Ok(taken)
+    }
+
+    /// Whether the meeting takes these packets, and which of them will be stored.
+    pub(crate) fn check_all(&self, publishes: &[Publish]) -> Result<Vec<Durability>, PublishError> {
+        publishes.iter().map(|publish| check(publish, &self.graph, self.packet_limit)).collect()
+    }
+
+    /// Gives packets seqs and places, from the first on, as long as seqs may be given out; says whether all have theirs.
+    fn enter_all(
+        &self,
+        waiting: &mut VecDeque<Append>,
+        taken: &mut Vec<Taken>,
+    ) -> Result<bool, PublishError> {
+        let mut inner = self.inner.lock();
+        if let Some(closed) = &inner.closed {
+            return Err(closed.clone().into());
+        }
+        while let Some(mut append) = waiting.pop_front() {
+            let Some(seq) = inner.sequencer.external() else {
+                waiting.push_front(append);
+                return Ok(false);
+            };
+            let packet = Arc::get_mut(&mut append.packet).expect("invariant: nobody else has it yet");
+            packet.seq = seq;
+            inner.latest = Some((packet.timestamp, packet.received_at));
+            inner.taken += 1;
+            taken.push(Taken { seq, durability: append.durability });
+            inner.queue.push_back(append);
+        }
+        Ok(true)
+    }
+
+    fn repeated(&self, producer: Option<&Producer>) -> Result<Option<Seq>, PublishError> {
+        if producer.is_none() {
+            return Ok(None);
+        }
+        self.inner.lock().repeated(producer)
+    }
+
+    fn prepare(&self, publish: Publish, now: Timestamp) -> DataPacket {
+        publish.into_packet(self.meeting.clone(), Seq::ZERO, now)
     }
 
     /// Gives the packet a seq and a place; gives it back while no seq may be given out.
@@ -257,12 +351,12 @@ impl Door {
         self.raised.notify_waiters();
     }
 
-    /// How many packets came in from outside.
     /// The number that a producer is to publish next.
     pub(crate) fn expects(&self, producer: &str) -> u64 {
         self.inner.lock().producers.get(producer).map_or(1, |(last, _)| last + 1)
     }
 
+    /// How many packets came in from outside.
     pub(crate) fn taken(&self) -> u64 {
         self.inner.lock().taken
     }

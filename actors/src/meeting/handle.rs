@@ -34,6 +34,21 @@ impl Shared {
         error
     }
 
+    /// Waits until everything up to a seq is stored.
+    async fn stored(&self, seq: Seq) -> Result<(), PublishError> {
+        let meeting = || self.metadata.id.clone();
+        let mut progress = self.published.progress();
+        let reached = progress.wait_for(|progress| progress.stored >= seq || progress.over.is_some()).await;
+        match reached.map(|progress| progress.clone()) {
+            Ok(progress) if progress.stored >= seq => Ok(()),
+            Ok(progress) => match progress.over {
+                Some(Over::Gone(error)) => Err(error.into()),
+                _ => Err(Error::Ended(meeting()).into()),
+            },
+            Err(_) => Err(Error::Gone { meeting: meeting(), reason: "its actor is gone".into() }.into()),
+        }
+    }
+
     /// This node no longer runs the meeting: says so to everybody who waits for something of it.
     pub(crate) fn gone(&self, reason: &str) -> Error {
         let error = self.close(reason);
@@ -102,6 +117,36 @@ impl MeetingRef {
         }
     }
 
+    /// Publishes packets one behind the other, waiting while the meeting's backlog is full. Many at once cost less than as many
+    /// calls of [`publish`](Self::publish).
+    ///
+    /// All are checked before any is published.
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish). If it is [`PublishError::Meeting`] or concerns a number, those before the one at fault are
+    /// published.
+    ///
+    /// # Cancel safety
+    /// A dropped call has published a part of them, from the first on.
+    pub async fn publish_all(
+        &self,
+        packets: impl IntoIterator<Item = Publish>,
+    ) -> Result<Receipts, PublishError> {
+        let packets: Vec<_> = packets.into_iter().collect();
+        let sources: Vec<_> = packets.iter().map(|packet| packet.source.clone()).collect();
+        let taken = if packets.iter().all(|packet| packet.producer.is_none()) {
+            self.shared.door.take_all(packets, self.wake()).await?
+        } else {
+            self.shared.door.check_all(&packets)?;
+            let mut taken = Vec::with_capacity(packets.len());
+            for packet in packets {
+                taken.push(self.publish(packet).await?.taken);
+            }
+            taken
+        };
+        Ok(Receipts { taken, sources, shared: self.shared.clone() })
+    }
+
     /// The number that a producer is to publish next: 1 from one that has published nothing.
     pub fn expects(&self, producer: &str) -> u64 {
         self.shared.door.expects(producer)
@@ -141,8 +186,7 @@ impl MeetingRef {
     }
 
     fn receipt(&self, source: Name, taken: Taken) -> Receipt {
-        let meeting = self.id().clone();
-        Receipt { taken, source, meeting, published: self.shared.published.clone() }
+        Receipt { taken, source, shared: self.shared.clone() }
     }
 
     /// All outputs of the meeting's instances, from the first on, as they are stored.
@@ -296,8 +340,46 @@ impl MeetingRef {
 pub struct Receipt {
     taken: Taken,
     source: Name,
-    meeting: MeetingId,
-    published: Arc<Published>,
+    shared: Arc<Shared>,
+}
+
+/// The places of packets that were [published together](MeetingRef::publish_all), in their order.
+#[derive(Debug, Clone)]
+pub struct Receipts {
+    taken: Vec<Taken>,
+    sources: Vec<Name>,
+    shared: Arc<Shared>,
+}
+
+impl Receipts {
+    /// A receipt for each packet.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = Receipt> + '_ {
+        self.taken.iter().zip(&self.sources).map(|(taken, source)| Receipt {
+            taken: *taken,
+            source: source.clone(),
+            shared: self.shared.clone(),
+        })
+    }
+
+    /// The packets' places in the log.
+    pub fn seqs(&self) -> impl ExactSizeIterator<Item = Seq> + '_ {
+        self.taken.iter().map(|taken| taken.seq)
+    }
+
+    /// Waits until all packets of sources that are stored are stored; those of other sources are not waited for.
+    ///
+    /// # Errors
+    /// [`PublishError::Meeting`] if this node lost the meeting before they were.
+    ///
+    /// # Cancel safety
+    /// Can be dropped and called again.
+    pub async fn durable(&self) -> Result<(), PublishError> {
+        let durable = self.taken.iter().filter(|taken| taken.durability == Durability::Durable);
+        match durable.map(|taken| taken.seq).max() {
+            Some(seq) => self.shared.stored(seq).await,
+            None => Ok(()),
+        }
+    }
 }
 
 impl Receipt {
@@ -318,18 +400,6 @@ impl Receipt {
         if self.taken.durability == Durability::Volatile {
             return Err(PublishError::Volatile(self.source.clone()));
         }
-        let mut progress = self.published.progress();
-        let seq = self.seq();
-        let reached = progress.wait_for(|progress| progress.stored >= seq || progress.over.is_some()).await;
-        match reached.map(|progress| progress.clone()) {
-            Ok(progress) if progress.stored >= seq => Ok(()),
-            Ok(progress) => match progress.over {
-                Some(Over::Gone(error)) => Err(error.into()),
-                _ => Err(Error::Ended(self.meeting.clone()).into()),
-            },
-            Err(_) => {
-                Err(Error::Gone { meeting: self.meeting.clone(), reason: "its actor is gone".into() }.into())
-            }
-        }
+        self.shared.stored(self.seq()).await
     }
 }

@@ -4,18 +4,22 @@ use std::{
     future::Future,
     panic::AssertUnwindSafe,
     pin::pin,
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering},
+    },
     task::Poll,
     time::Duration,
 };
 
 use futures::FutureExt;
+use parking_lot::Mutex;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use teammy_kernel::{
-    DataPacket, Error, KeyValue, Lifecycle, Llm, MeetingEngine, MeetingMetadata, Name, Seq, SharedLlm, Store,
-    Tick,
+    DataPacket, Error, KeyValue, Lifecycle, Llm, MeetingEngine, MeetingMetadata, Name, Payload, Seq,
+    SharedLlm, Store, Tick,
     log::Batch,
-    plugin::{Call, Hook, HookId, Hosted, Invocation, Ran, StateRef},
+    plugin::{Call, Hook, HookId, Hosted, Invocation, Observer, Ran, StateRef},
     store::DeadLetter,
 };
 use tokio::time::Instant;
@@ -25,6 +29,7 @@ use super::{
     HookPolicy, InHand, Message, Output,
     outbox::{Made, Outbox},
     retry::Next,
+    stopwatch::Stopwatch,
     store::InstanceStore,
 };
 use crate::{
@@ -92,13 +97,16 @@ impl Routes {
     fn plan(&self, packets: &[Arc<DataPacket>], one_by_one: bool) -> Option<Planned> {
         let first = packets.first()?;
         if let Some(route) = self.sources.iter().find(|route| route.source == first.source) {
-            let max = if one_by_one { 1 } else { route.max };
-            let same = packets.iter().take(max).take_while(|packet| packet.source == first.source);
-            let what = Invocation::Hook(route.hook);
-            return Some(Planned { what, count: same.count(), is_durable: route.is_durable });
+            let (what, max) = match route.max {
+                1 => (What::Each(route.hook), usize::MAX),
+                max => (What::Whole(Invocation::Hook(route.hook)), max),
+            };
+            let max = if one_by_one { 1 } else { max };
+            let count = packets.iter().take(max).take_while(|packet| packet.source == first.source).count();
+            return Some(Planned { what, count, is_durable: route.is_durable });
         }
         if first.source == Tick::SOURCE {
-            let what = Invocation::Hook(self.tick?);
+            let what = What::Whole(Invocation::Hook(self.tick?));
             return Some(Planned { what, count: 1, is_durable: false });
         }
         let what = match Lifecycle::from_payload(&first.payload)? {
@@ -106,37 +114,75 @@ impl Routes {
             Lifecycle::Leave { .. } | Lifecycle::Ending => Invocation::MeetingEnd,
             _ => return None,
         };
-        Some(Planned { what, count: 1, is_durable: true })
+        Some(Planned { what: What::Whole(what), count: 1, is_durable: true })
     }
 }
 
+/// How a handler runs on the packets that are planned for it.
+#[derive(Clone, Copy)]
+enum What {
+    /// Once for each.
+    Each(HookId),
+    /// Once for all of them.
+    Whole(Invocation),
+}
+
 struct Planned {
-    what: Invocation,
+    what: What,
     count: usize,
     is_durable: bool,
+}
+
+impl Planned {
+    /// How many deliveries these packets are: starts and ends are none.
+    fn delivers(&self, packets: &[Arc<DataPacket>]) -> u64 {
+        match self.what {
+            What::Each(_) | What::Whole(Invocation::Hook(_)) => packets.len() as u64,
+            What::Whole(_) => 0,
+        }
+    }
 }
 
 pub(crate) struct PluginActor;
 
 pub(crate) struct Runner {
-    hosted: Hosted,
+    shared: Arc<Shared>,
     routes: Routes,
+    policy: HookPolicy,
+    recorder: Recorder,
+    record: Record,
+    cursor_handed_on: Seq,
+}
+
+/// What an instance's hooks run with. One future runs many of them, and holds this while it does.
+struct Shared {
+    hosted: Hosted,
     metadata: Arc<MeetingMetadata>,
     instance: Name,
     engine: MeetingEngine,
     outbox: Arc<Outbox>,
-    policy: HookPolicy,
     packet_limit: usize,
-    recorder: Recorder,
-    record: Record,
     in_hand: InHand,
+    /// How many hooks of the running call have ended well.
+    ended: AtomicUsize,
+    /// The packet that the last hook finished with.
+    cursor: AtomicU64,
     /// What was lost before the next call and has not been told yet.
-    gap: u64,
+    gap: AtomicU64,
+    /// Packets that hooks have finished with and that were lost, since they were last counted.
+    delivered: AtomicU64,
+    lost: AtomicU64,
+    state: Mutex<Newest>,
+    /// How many hooks end before the stopwatch is looked at.
+    untimed: AtomicU32,
+    stopwatch: Mutex<Stopwatch>,
+}
+
+/// An instance's newest state.
+struct Newest {
     state: StateRef,
-    /// The state has changed since it was last handed on.
-    state_changed: bool,
-    cursor: Seq,
-    cursor_handed_on: Seq,
+    /// It has changed since it was last handed on.
+    is_changed: bool,
 }
 
 impl Actor for PluginActor {
@@ -154,23 +200,31 @@ impl Actor for PluginActor {
             outbox: outbox.clone(),
         };
         let llm = Llm::new(args.llm, meeting, args.instance.clone());
+        let llm = llm.limit(args.policy.deadline.mul_f64(QUESTIONS));
         let datastore = teammy_kernel::Datastore::new(Arc::new(provider));
-        Ok(Runner {
+        let shared = Shared {
             hosted: args.hosted,
-            routes: args.routes,
             metadata: args.metadata,
             instance: args.instance,
             engine: MeetingEngine::new(llm, datastore),
             outbox,
-            policy: args.policy,
             packet_limit: args.packet_limit,
+            in_hand: args.in_hand,
+            ended: AtomicUsize::new(0),
+            cursor: AtomicU64::new(0),
+            gap: AtomicU64::new(0),
+            delivered: AtomicU64::new(0),
+            lost: AtomicU64::new(0),
+            state: Mutex::new(Newest { state: args.state, is_changed: false }),
+            untimed: AtomicU32::new(1),
+            stopwatch: Mutex::default(),
+        };
+        Ok(Runner {
+            shared: Arc::new(shared),
+            routes: args.routes,
+            policy: args.policy,
             recorder: args.recorder,
             record: Record::default(),
-            in_hand: args.in_hand,
-            gap: 0,
-            state: args.state,
-            state_changed: false,
-            cursor: Seq::ZERO,
             cursor_handed_on: Seq::ZERO,
         })
     }
@@ -190,15 +244,117 @@ impl Actor for PluginActor {
 /// The part of a hook's time that its questions to language models may take, so that it can still act on one that took too long.
 const QUESTIONS: f64 = 0.95;
 
+impl Shared {
+    fn cursor(&self) -> Seq {
+        Seq(self.cursor.load(Ordering::Relaxed))
+    }
+
+    /// A call is over: it ended well, or its packets are given up. So many packets were delivered with it.
+    fn made(
+        &self,
+        cursor: Seq,
+        delivered: u64,
+        keys: Vec<KeyValue>,
+        output: Option<Output>,
+        dead_letters: Vec<DeadLetter>,
+    ) {
+        // Nobody else writes these while a hook runs: no addition needs to be atomic.
+        self.cursor.store(cursor.0, Ordering::Relaxed);
+        self.delivered.store(self.delivered.load(Ordering::Relaxed) + delivered, Ordering::Relaxed);
+        let gap = self.gap.load(Ordering::Relaxed);
+        if gap > 0 {
+            self.gap.store(0, Ordering::Relaxed);
+            self.lost.store(self.lost.load(Ordering::Relaxed) + gap, Ordering::Relaxed);
+        }
+        if keys.is_empty() && output.is_none() && dead_letters.is_empty() {
+            return;
+        }
+        let state = self.state.lock().take_changed();
+        self.outbox.push(Made { cursor, state, keys, output, dead_letters });
+    }
+
+    /// Tells the stopwatch how many hooks have ended, and something more, and asks it when it wants to hear again.
+    fn time(&self, tell: impl FnOnce(&mut Stopwatch, u32)) {
+        let mut stopwatch = self.stopwatch.lock();
+        let ended = stopwatch.run() - self.untimed.load(Ordering::Relaxed);
+        tell(&mut stopwatch, ended);
+        self.untimed.store(stopwatch.run(), Ordering::Relaxed);
+    }
+
+    fn changed(&self, state: StateRef) {
+        let mut newest = self.state.lock();
+        if !newest.state.ptr_eq(&state) {
+            *newest = Newest { state, is_changed: true };
+        }
+    }
+
+    fn within_limit(&self, output: Option<&Payload>) -> Result<(), Error> {
+        match output {
+            Some(output) if output.len() > self.packet_limit => {
+                Err(Error::reject(Oversized { bytes: output.len(), limit: self.packet_limit }))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn call<'a>(&'a self, packets: &'a [Arc<DataPacket>]) -> Call<'a> {
+        let state = self.state.lock().state.clone();
+        let gap = self.gap.load(Ordering::Relaxed);
+        let (meeting, instance, engine) = (&*self.metadata, &self.instance, &self.engine);
+        Call { packets, gap, state, meeting, instance, engine }
+    }
+
+    fn begin(&self, packet: &DataPacket) {
+        self.engine.begin(packet.seq, packet.timestamp);
+    }
+}
+
+impl Newest {
+    fn take_changed(&mut self) -> Option<StateRef> {
+        std::mem::take(&mut self.is_changed).then(|| self.state.clone())
+    }
+}
+
+impl Observer for Shared {
+    fn begins(&self, packet: &Arc<DataPacket>) {
+        self.in_hand.store(packet.seq.0, Ordering::Release);
+        self.begin(packet);
+    }
+
+    fn ended(
+        &self,
+        packet: &Arc<DataPacket>,
+        state: Option<StateRef>,
+        output: Option<Payload>,
+    ) -> Result<(), Error> {
+        self.within_limit(output.as_ref())?;
+        kill_points::pass(KillPoint::HookEnded);
+        if let Some(state) = state {
+            self.changed(state);
+        }
+        let output =
+            output.map(|payload| Output { payload, causes: vec![packet.seq], timestamp: packet.timestamp });
+        self.made(packet.seq, 1, self.engine.datastore().take_writes(), output, Vec::new());
+        self.ended.store(self.ended.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        let untimed = self.untimed.load(Ordering::Relaxed) - 1;
+        self.untimed.store(untimed, Ordering::Relaxed);
+        if untimed == 0 {
+            self.time(Stopwatch::lap);
+        }
+        Ok(())
+    }
+}
+
 impl Runner {
     async fn run(&mut self, batch: Batch) {
-        self.gap = batch.gap;
+        self.shared.gap.store(batch.gap, Ordering::Relaxed);
+        self.shared.time(Stopwatch::start);
         let mut packets = &batch.packets[..];
         // One of these packets ended an actor: alone, it shows itself, and its neighbours stay out of it.
         let one_by_one = batch.tried.is_some();
         while let Some(first) = packets.first() {
             let Some(planned) = self.routes.plan(packets, one_by_one) else {
-                self.cursor = first.seq;
+                self.shared.cursor.store(first.seq.0, Ordering::Relaxed);
                 packets = &packets[1..];
                 continue;
             };
@@ -207,89 +363,125 @@ impl Runner {
             self.call(&planned, now, tried).await;
             packets = later;
         }
-        self.in_hand.store(0, Ordering::Release);
+        self.shared.in_hand.store(0, Ordering::Release);
         self.hand_on(true);
     }
 
-    async fn call(&mut self, planned: &Planned, packets: &[Arc<DataPacket>], mut tries: u32) {
-        let (first, last) = (&packets[0], &packets[packets.len() - 1]);
-        self.in_hand.store(first.seq.0, Ordering::Release);
-        loop {
-            tries += 1;
-            self.engine.datastore().begin(last.seq, last.timestamp);
-            let started = Instant::now();
-            let result = self.attempt(planned.what, packets).await;
-            self.record.hooks.push(started.elapsed());
+    async fn call(&mut self, planned: &Planned, mut packets: &[Arc<DataPacket>], mut tries: u32) {
+        while !packets.is_empty() {
+            self.shared.ended.store(0, Ordering::Relaxed);
+            let result = match planned.what {
+                What::Each(hook) => self.attempt_each(hook, packets).await.map(|()| None),
+                What::Whole(what) => self.attempt(what, packets).await.map(Some),
+            };
+            // What is done with: single hooks that ended well, or the whole.
+            let ended = self.shared.ended.load(Ordering::Relaxed);
+            if ended > 0 {
+                packets = &packets[ended..];
+                tries = 0;
+            }
             let error = match result {
-                Ok(ran) => return self.finish(planned, packets, ran, tries),
+                Ok(None) => return,
+                Ok(Some(ran)) => return self.finish(planned, packets, ran, tries + 1),
                 Err(error) => error,
             };
+            tries += 1;
             self.record.errors += 1;
+            // What failed: the one hook that began last, or the whole.
+            let failed = match planned.what {
+                What::Each(_) => &packets[..1],
+                What::Whole(_) => packets,
+            };
             match self.policy.after(tries, error.is_reject()) {
                 Next::TryAgainAfter(wait) => {
-                    let (meeting, instance) = (&self.metadata.id, &self.instance);
-                    debug!(%meeting, %instance, seq = %first.seq, tries, error = error.chain(), "hook failed, trying again");
+                    let (meeting, instance) = (&self.shared.metadata.id, &self.shared.instance);
+                    let seq = failed[0].seq;
+                    debug!(%meeting, %instance, %seq, tries, error = error.chain(), "hook failed, trying again");
                     self.hand_on(false);
                     tokio::time::sleep(wait).await;
+                    self.shared.time(Stopwatch::start);
                 }
                 Next::GiveUp => {
-                    let dead_letters = packets
+                    let dead_letters = failed
                         .iter()
                         .filter_map(|packet| self.give_up(planned, packet, tries, &error))
                         .collect();
-                    return self.made(planned, packets, Vec::new(), None, dead_letters);
+                    let cursor = failed[failed.len() - 1].seq;
+                    self.shared.made(cursor, planned.delivers(failed), Vec::new(), None, dead_letters);
+                    packets = &packets[failed.len()..];
+                    tries = 0;
                 }
             }
         }
     }
 
-    /// Runs a handler once. Before it waits for anything, what is finished is handed on.
+    /// Runs a hook on each packet until one fails.
+    async fn attempt_each(&mut self, hook: HookId, packets: &[Arc<DataPacket>]) -> Result<(), Error> {
+        let shared = self.shared.clone();
+        let running = shared.hosted.each(hook, shared.call(packets), &*shared);
+        self.drive(running).await
+    }
+
+    /// Runs a handler once on all packets.
     async fn attempt(&mut self, what: Invocation, packets: &[Arc<DataPacket>]) -> Result<Ran, Error> {
-        let hosted = self.hosted.clone();
-        let (metadata, instance) = (self.metadata.clone(), self.instance.clone());
-        let engine = self.engine.until(Instant::now() + self.policy.deadline.mul_f64(QUESTIONS));
-        let (state, gap) = (self.state.clone(), self.gap);
-        let call = Call { packets, gap, state, meeting: &metadata, instance: &instance, engine: &engine };
+        let shared = self.shared.clone();
+        shared.in_hand.store(packets[0].seq.0, Ordering::Release);
+        shared.begin(&packets[packets.len() - 1]);
+        let ran = self.drive(shared.hosted.run(what, shared.call(packets))).await;
+        // Starts and ends are no packets' hooks, and an instance that had none costs no histogram.
+        match what {
+            Invocation::Hook(_) => shared.time(|stopwatch, ended| stopwatch.lap(ended + 1)),
+            _ => shared.time(Stopwatch::start),
+        }
+        let ran = ran?;
+        shared.within_limit(ran.output.as_ref())?;
+        Ok(ran)
+    }
+
+    /// Runs hooks. Before one waits for anything, what is finished is handed on; from then on it has its deadline.
+    async fn drive<T>(&mut self, running: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        let shared = self.shared.clone();
         // A hook that panics takes the actor with it, but not what the hooks before it made.
-        let mut running = pin!(AssertUnwindSafe(hosted.run(what, call)).catch_unwind());
-        let first = std::future::poll_fn(|cx| Poll::Ready(running.as_mut().poll(cx))).await;
-        let ran = match first {
-            Poll::Ready(ran) => ran,
-            Poll::Pending => {
-                self.hand_on(false);
-                match tokio::time::timeout(self.policy.deadline, running).await {
-                    Ok(ran) => ran,
-                    Err(_) => return Err(Error::retry(Deadline(self.policy.deadline))),
-                }
+        let mut running = pin!(AssertUnwindSafe(running).catch_unwind());
+        let mut next = std::future::poll_fn(|cx| Poll::Ready(running.as_mut().poll(cx))).await;
+        let ran = loop {
+            if let Poll::Ready(ran) = next {
+                break ran;
             }
+            self.hand_on(false);
+            let deadline = Instant::now() + self.policy.deadline;
+            shared.engine.until(Instant::now() + self.policy.deadline.mul_f64(QUESTIONS));
+            let ended = shared.ended.load(Ordering::Relaxed);
+            let step = std::future::poll_fn(|cx| match running.as_mut().poll(cx) {
+                // Another hook waits now, which has a deadline of its own.
+                Poll::Pending if shared.ended.load(Ordering::Relaxed) != ended => Poll::Ready(Poll::Pending),
+                Poll::Pending => Poll::Pending,
+                ran @ Poll::Ready(_) => Poll::Ready(ran),
+            });
+            next = match tokio::time::timeout_at(deadline, step).await {
+                Ok(next) => next,
+                Err(_) => return Err(Error::retry(Deadline(self.policy.deadline))),
+            };
         };
-        let ran = match ran {
-            Ok(ran) => ran?,
+        match ran {
+            Ok(ran) => ran,
             Err(panic) => {
                 self.hand_on(false);
                 std::panic::resume_unwind(panic);
             }
-        };
-        match &ran.output {
-            Some(output) if output.len() > self.packet_limit => {
-                Err(Error::reject(Oversized { bytes: output.len(), limit: self.packet_limit }))
-            }
-            _ => Ok(ran),
         }
     }
 
+    /// A handler that ran on all packets at once has ended well.
     fn finish(&mut self, planned: &Planned, packets: &[Arc<DataPacket>], ran: Ran, tries: u32) {
         kill_points::pass(KillPoint::HookEnded);
-        let keys = self.engine.datastore().take_writes();
+        let keys = self.shared.engine.datastore().take_writes();
         let mut dead_letters = Vec::new();
         for rejected in &ran.rejected {
             self.record.errors += 1;
             dead_letters.extend(self.give_up(planned, &packets[rejected.index], tries, &rejected.error));
         }
-        if !ran.state.ptr_eq(&self.state) {
-            self.state = ran.state;
-            self.state_changed = true;
-        }
+        self.shared.changed(ran.state);
         let output = ran.output.map(|payload| {
             let rejected = |index: usize| ran.rejected.iter().any(|rejected| rejected.index == index);
             let taken = packets.iter().enumerate().filter(|(index, _)| !rejected(*index));
@@ -298,7 +490,8 @@ impl Runner {
             let timestamp = times.into_iter().max().expect("invariant: an output has a cause");
             Output { payload, causes, timestamp }
         });
-        self.made(planned, packets, keys, output, dead_letters);
+        let cursor = packets[packets.len() - 1].seq;
+        self.shared.made(cursor, planned.delivers(packets), keys, output, dead_letters);
     }
 
     fn give_up(
@@ -308,46 +501,28 @@ impl Runner {
         tries: u32,
         error: &Error,
     ) -> Option<DeadLetter> {
-        let (meeting, instance) = (&self.metadata.id, &self.instance);
+        let (meeting, instance) = (&self.shared.metadata.id, &self.shared.instance);
         let (seq, source, error) = (packet.seq, &packet.source, error.chain());
         warn!(%meeting, %instance, %seq, %source, tries, error, "packet given up");
         self.record.dead_letters += 1;
         planned.is_durable.then(|| DeadLetter::new(instance.clone(), packet, tries, &error, clock::now()))
     }
 
-    /// A call is over: it ended well, or its packets are given up.
-    fn made(
-        &mut self,
-        planned: &Planned,
-        packets: &[Arc<DataPacket>],
-        keys: Vec<KeyValue>,
-        output: Option<Output>,
-        dead_letters: Vec<DeadLetter>,
-    ) {
-        let cursor = packets[packets.len() - 1].seq;
-        self.cursor = cursor;
-        self.record.lost += std::mem::take(&mut self.gap);
-        if matches!(planned.what, Invocation::Hook(_)) {
-            self.record.delivered += packets.len() as u64;
-        }
-        if keys.is_empty() && output.is_none() && dead_letters.is_empty() {
-            return;
-        }
-        self.record.outputs += u64::from(output.is_some());
-        let state = std::mem::take(&mut self.state_changed).then(|| self.state.clone());
-        self.cursor_handed_on = cursor;
-        self.outbox.push(Made { cursor, state, keys, output, dead_letters });
-    }
-
     fn hand_on(&mut self, done: bool) {
         // First the counts: who waits for what is handed on may ask for them.
+        self.record.outputs += self.shared.outbox.take_count();
+        self.record.delivered += self.shared.delivered.swap(0, Ordering::Relaxed);
+        self.record.lost += self.shared.lost.swap(0, Ordering::Relaxed);
+        let laps = &mut self.record.hooks;
+        self.shared.time(|stopwatch, ended| stopwatch.read(ended, laps));
         self.recorder.record(&mut self.record);
-        let state = std::mem::take(&mut self.state_changed).then(|| self.state.clone());
-        if done || state.is_some() || self.cursor > self.cursor_handed_on {
-            self.cursor_handed_on = self.cursor;
-            self.outbox.flush_up_to(self.cursor, state, done);
+        let state = self.shared.state.lock().take_changed();
+        let cursor = self.shared.cursor();
+        if done || state.is_some() || cursor > self.cursor_handed_on {
+            self.cursor_handed_on = cursor;
+            self.shared.outbox.flush_up_to(cursor, state, done);
         } else {
-            self.outbox.flush();
+            self.shared.outbox.flush();
         }
     }
 }

@@ -1,6 +1,9 @@
 //! What an instance's hooks have made and the meeting has not been told yet.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 use parking_lot::Mutex;
 use ractor::ActorRef;
@@ -48,6 +51,8 @@ pub(crate) struct Outbox {
     pub(crate) output: Durability,
     pub(crate) overlay: Arc<Overlay>,
     pending: Mutex<Pending>,
+    /// How many outputs were put in since they were last counted.
+    outputs: AtomicU64,
 }
 
 impl Outbox {
@@ -58,13 +63,14 @@ impl Outbox {
         output: Durability,
         overlay: Arc<Overlay>,
     ) -> Self {
-        Self { meeting, slot, life, output, overlay, pending: Mutex::default() }
+        Self { meeting, slot, life, output, overlay, pending: Mutex::default(), outputs: AtomicU64::new(0) }
     }
 
     /// Adds what a hook made. What is here is one unit, and a unit is stored in one piece: so it is handed on before it
     /// grows large.
     pub(crate) fn push(&self, made: Made) {
         const LARGE: usize = 1 << 20;
+        self.outputs.fetch_add(u64::from(made.output.is_some()), Ordering::Relaxed);
         let mut pending = self.pending.lock();
         pending.bytes += made.output.as_ref().map_or(0, |output| output.payload.len());
         pending.bytes += made.keys.iter().map(Datastore::cost).sum::<usize>();
@@ -76,6 +82,11 @@ impl Outbox {
         if pending.bytes >= LARGE {
             self.send_pending(&mut pending);
         }
+    }
+
+    /// How many outputs were put in since this was last asked.
+    pub(crate) fn take_count(&self) -> u64 {
+        self.outputs.swap(0, Ordering::Relaxed)
     }
 
     /// Hands on what is here, if anything is.

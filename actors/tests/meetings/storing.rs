@@ -215,3 +215,55 @@ async fn a_meeting_that_cannot_be_stored_holds_up_nobody_else() {
         assert_eq!(said, if n == 3 { 4 } else { 5 }, "each packet once: m{n}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn packets_published_together_keep_their_order_and_wait_for_room() {
+    let store = Gate::default();
+    let toml =
+        format!("{}\n[delivery]\nbacklog_bytes = \"4KiB\"\n[limits]\npacket_bytes = \"1KiB\"\n", probe(""));
+    let node = node(&store, &toml).await;
+    let meeting = start(&node, "m", &["probe"]).await;
+    let texts: Vec<_> = (0..20).map(|index| format!("{index} {}", "x".repeat(800))).collect();
+    let receipts = meeting.publish_all(texts.iter().map(|text| said(text))).await.unwrap();
+    receipts.durable().await.unwrap();
+    assert!(receipts.seqs().is_sorted() && receipts.seqs().len() == 20);
+    assert_eq!(
+        receipts.iter().map(|receipt| receipt.seq()).collect::<Vec<_>>(),
+        receipts.seqs().collect::<Vec<_>>()
+    );
+    let stored = store.packets("m").await;
+    let stored: Vec<_> = stored.into_iter().filter(|packet| packet.source == "transcription").collect();
+    assert_eq!(
+        stored.iter().map(|packet| packet.seq).collect::<Vec<_>>(),
+        receipts.seqs().collect::<Vec<_>>()
+    );
+
+    let with_a_bad_one = [said("good"), said(&"x".repeat(2000))];
+    let error = meeting.publish_all(with_a_bad_one).await.unwrap_err();
+    assert!(matches!(error, PublishError::TooLarge { .. }), "{error}");
+    let numbered = (1..=3).map(|number| said("numbered").numbered("caller", number));
+    let first = meeting.publish_all(numbered.clone()).await.unwrap();
+    let again = meeting.publish_all(numbered).await.unwrap();
+    assert_eq!(first.seqs().collect::<Vec<_>>(), again.seqs().collect::<Vec<_>>(), "a repeat gets its place");
+
+    meeting.end().await.unwrap();
+    let said = store.packets("m").await.into_iter().filter(|packet| packet.source == "transcription").count();
+    assert_eq!(said, 23, "of packets one of which is wrong none is published");
+    assert!(meeting.publish_all([super::support::said("late")]).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_stops_waiting_for_room_gives_back_what_it_took() {
+    let store = Gate::default();
+    let toml =
+        format!("{}\n[delivery]\nbacklog_bytes = \"4KiB\"\n[limits]\npacket_bytes = \"1KiB\"\n", probe(""));
+    let node = node(&store, &toml).await;
+    let meeting = start(&node, "m", &["probe"]).await;
+    say(&meeting, "one").await;
+    store.shut();
+    let large = || (0..10).map(|_| said(&"x".repeat(900)));
+    assert!(meeting.publish_all(large()).now_or_never().is_none(), "it waits, and is dropped");
+    store.open();
+    meeting.publish_all(large()).await.unwrap().durable().await.unwrap();
+    meeting.end().await.unwrap();
+}

@@ -7,7 +7,10 @@
 use std::{
     collections::BTreeMap,
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -184,15 +187,46 @@ struct Buffer {
     writes: BTreeMap<String, Option<Arc<str>>>,
     /// What was written, overwritten values included.
     bytes: usize,
-    /// The packet the hook runs on: what history is counted back from.
-    at: Option<(Seq, Timestamp)>,
+}
+
+/// The packet that the hook runs on: what history is counted back from. Written before each hook and read in it, so that its
+/// parts need not be written as one; seq 0 stands for no packet.
+#[derive(Default)]
+struct At {
+    seq: AtomicU64,
+    second: AtomicI64,
+    nanosecond: AtomicI32,
+}
+
+impl At {
+    fn set(&self, seq: Seq, timestamp: Timestamp) {
+        self.second.store(timestamp.as_second(), Ordering::Relaxed);
+        self.nanosecond.store(timestamp.subsec_nanosecond(), Ordering::Relaxed);
+        self.seq.store(seq.0, Ordering::Release);
+    }
+
+    fn get(&self) -> Option<(Seq, Timestamp)> {
+        let seq = Seq(self.seq.load(Ordering::Acquire));
+        let (second, nanosecond) =
+            (self.second.load(Ordering::Relaxed), self.nanosecond.load(Ordering::Relaxed));
+        let timestamp = Timestamp::new(second, nanosecond).ok()?;
+        (seq > Seq::ZERO).then_some((seq, timestamp))
+    }
+}
+
+#[derive(Default)]
+struct Running {
+    at: At,
+    /// Whether there is anything in the buffer: most hooks write nothing, and so lock nothing.
+    has_written: AtomicBool,
+    buffer: Mutex<Buffer>,
 }
 
 /// An instance's keys and values in one meeting, and the meeting's history.
 #[derive(Clone)]
 pub struct Datastore {
     provider: Arc<dyn PersistenceProvider>,
-    buffer: Arc<Mutex<Buffer>>,
+    running: Arc<Running>,
 }
 
 impl fmt::Debug for Datastore {
@@ -211,11 +245,11 @@ impl Datastore {
 
     /// A datastore over a provider.
     pub fn new(provider: Arc<dyn PersistenceProvider>) -> Self {
-        Self { provider, buffer: Arc::default() }
+        Self { provider, running: Arc::default() }
     }
 
     fn buffer(&self) -> MutexGuard<'_, Buffer> {
-        self.buffer.lock().unwrap_or_else(PoisonError::into_inner)
+        self.running.buffer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Reads a key; `None` where it was never set or is deleted.
@@ -265,6 +299,7 @@ impl Datastore {
             return Err(Error::Written { bytes });
         }
         buffer.bytes = bytes;
+        self.running.has_written.store(true, Ordering::Release);
         buffer.writes.insert(key.to_owned(), value);
         Ok(())
     }
@@ -295,7 +330,7 @@ impl Datastore {
     /// # Errors
     /// [`Error::Read`] if the store cannot be read.
     pub async fn stream_history(&self, history: History) -> Result<Vec<Arc<DataPacket>>, Error> {
-        let at = self.buffer().at;
+        let at = self.running.at.get();
         let mut history = history;
         if let (Some(within), Some((_, now))) = (history.within, at) {
             let since = jiff::SignedDuration::try_from(within)
@@ -315,19 +350,18 @@ impl Datastore {
 
     /// Forgets what was written and says on which packet the next hook runs; the runtime's.
     pub fn begin(&self, seq: Seq, timestamp: Timestamp) {
-        let mut buffer = self.buffer();
-        buffer.writes.clear();
-        buffer.bytes = 0;
-        buffer.at = Some((seq, timestamp));
+        self.running.at.set(seq, timestamp);
+        drop(self.take_writes());
     }
 
     /// Takes what the hook wrote; the runtime's.
     pub fn take_writes(&self) -> Vec<KeyValue> {
-        let mut buffer = self.buffer();
-        if buffer.writes.is_empty() {
+        if !self.running.has_written.load(Ordering::Acquire) {
             return Vec::new();
         }
-        std::mem::take(&mut buffer.writes).into_iter().collect()
+        let mut buffer = self.buffer();
+        self.running.has_written.store(false, Ordering::Release);
+        std::mem::take(&mut *buffer).writes.into_iter().collect()
     }
 }
 

@@ -2,7 +2,15 @@
 
 mod answer;
 
-use std::{fmt, future::Future, sync::Arc};
+use std::{
+    fmt,
+    future::Future,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use futures::{FutureExt, future::BoxFuture};
 use serde::{Deserialize, Serialize};
@@ -197,19 +205,57 @@ pub struct Llm {
     provider: SharedLlm,
     meeting: MeetingId,
     instance: Name,
-    /// When an answer comes too late.
-    until: Option<Instant>,
+    time: Arc<HookTime>,
+}
+
+/// The time that the running hook has for questions.
+#[derive(Debug)]
+struct HookTime {
+    /// Counted from its first question, if nothing else was said before; none: as long as it takes.
+    limit: Option<Duration>,
+    is_set: AtomicBool,
+    until: Mutex<Option<Instant>>,
+}
+
+impl HookTime {
+    fn new(limit: Option<Duration>) -> Arc<Self> {
+        Arc::new(Self { limit, is_set: AtomicBool::new(false), until: Mutex::new(None) })
+    }
+
+    fn until(&self, otherwise: impl FnOnce() -> Option<Instant>) -> Option<Instant> {
+        let mut until = self.until.lock().unwrap_or_else(PoisonError::into_inner);
+        if until.is_none() {
+            *until = otherwise();
+            self.is_set.store(until.is_some(), Ordering::Release);
+        }
+        *until
+    }
 }
 
 impl Llm {
     /// The models for an instance.
     pub fn new(provider: SharedLlm, meeting: MeetingId, instance: Name) -> Self {
-        Self { provider, meeting, instance, until: None }
+        Self { provider, meeting, instance, time: HookTime::new(None) }
     }
 
-    /// The same models; a question that is not answered by then has failed.
-    pub(super) fn until(&self, deadline: Instant) -> Self {
-        Self { until: Some(deadline), ..self.clone() }
+    /// The same models for hooks that have so much time: a question that takes a hook beyond it has failed.
+    #[must_use]
+    pub fn limit(self, limit: Duration) -> Self {
+        Self { time: HookTime::new(Some(limit)), ..self }
+    }
+
+    /// A hook is about to run: its time has not begun.
+    pub(super) fn begin(&self) {
+        if self.time.is_set.load(Ordering::Acquire) {
+            let mut until = self.time.until.lock().unwrap_or_else(PoisonError::into_inner);
+            *until = None;
+            self.time.is_set.store(false, Ordering::Release);
+        }
+    }
+
+    /// A question of the running hook that is not answered by then has failed, unless its time is set already.
+    pub(super) fn until(&self, deadline: Instant) {
+        self.time.until(|| Some(deadline));
     }
 
     /// Whether there is a model to ask, for a plugin that can do without.
@@ -241,7 +287,8 @@ impl Llm {
     async fn ask(&self, model: Model, messages: Vec<Message>, temperature: f32) -> Result<String, Error> {
         let request = Request::new(model, messages, temperature, self.meeting.clone(), self.instance.clone());
         let answer = self.provider.complete(request);
-        let answer = match self.until {
+        let until = self.time.until(|| self.time.limit.map(|limit| Instant::now() + limit));
+        let answer = match until {
             None => answer.await,
             Some(until) => match tokio::time::timeout_at(until, answer).await {
                 Ok(answer) => answer,

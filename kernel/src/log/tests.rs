@@ -2,6 +2,7 @@
 
 mod model;
 mod recovery;
+mod shared;
 
 use std::collections::{BTreeMap, BTreeSet};
 

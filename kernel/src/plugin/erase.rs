@@ -141,6 +141,36 @@ pub struct Call<'a> {
     pub engine: &'a MeetingEngine,
 }
 
+/// Who follows a run of single hooks, one for each packet.
+pub trait Observer: Sync {
+    /// A hook is about to run on this packet.
+    fn begins(&self, packet: &Arc<DataPacket>);
+
+    /// It ended well: with this state, if it changed it, and this output.
+    ///
+    /// # Errors
+    /// Why it counts as failed after all.
+    fn ended(
+        &self,
+        packet: &Arc<DataPacket>,
+        state: Option<StateRef>,
+        output: Option<Payload>,
+    ) -> Result<(), Error>;
+}
+
+/// Tells an observer how a hook ended; the state has changed if it is another one in memory.
+pub(super) fn ended<S: serde::Serialize + Send + Sync + 'static>(
+    observer: &dyn Observer,
+    packet: &Arc<DataPacket>,
+    before: &Arc<S>,
+    after: &Arc<S>,
+    output: Option<impl IntoPayload>,
+) -> Result<(), Error> {
+    let state = (!Arc::ptr_eq(before, after)).then(|| StateRef(after.clone()));
+    let output = output.map(IntoPayload::into_payload).transpose()?;
+    observer.ended(packet, state, output)
+}
+
 trait DynPlugin: Send + Sync {
     fn open(self: Arc<Self>) -> Arc<dyn DynHosted>;
     fn shutdown<'a>(&'a self, cx: &'a ShutdownCx) -> BoxFuture<'a, Result<(), Error>>;
@@ -151,6 +181,12 @@ trait DynHosted: Send + Sync {
     fn initial_state(&self) -> StateRef;
     fn decode_state(&self, json: &str) -> Result<StateRef, StateError>;
     fn run<'a>(&'a self, what: Invocation, call: Call<'a>) -> BoxFuture<'a, Result<Ran, Error>>;
+    fn each<'a>(
+        &'a self,
+        hook: HookId,
+        call: Call<'a>,
+        observer: &'a dyn Observer,
+    ) -> BoxFuture<'a, Result<(), Error>>;
 }
 
 struct Started<P>(P);
@@ -185,21 +221,18 @@ impl<P: InCallPlugin> DynHosted for Open<P> {
         Ok(StateRef::new(state))
     }
 
+    fn each<'a>(
+        &'a self,
+        hook: HookId,
+        call: Call<'a>,
+        observer: &'a dyn Observer,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        let (_, hook) = &self.hooks.hooks[hook.0];
+        hook.each(&self.plugin.0, Cx::of(call), observer)
+    }
+
     fn run<'a>(&'a self, what: Invocation, call: Call<'a>) -> BoxFuture<'a, Result<Ran, Error>> {
-        let state = call
-            .state
-            .0
-            .into_any()
-            .downcast::<P::State>()
-            .expect("invariant: a plugin's state is of its own type");
-        let mut cx = Cx {
-            packets: call.packets,
-            gap: call.gap,
-            state,
-            meeting: call.meeting,
-            instance: call.instance,
-            engine: call.engine,
-        };
+        let mut cx = Cx::of(call);
         let plugin = &self.plugin.0;
         async move {
             let mut kept = Vec::new();
@@ -230,6 +263,20 @@ impl<P: InCallPlugin> DynHosted for Open<P> {
             })
         }
         .boxed()
+    }
+}
+
+impl<'a, P: InCallPlugin> Cx<'a, P> {
+    fn of(call: Call<'a>) -> Self {
+        let state = call.state.0.into_any().downcast::<P::State>();
+        Self {
+            packets: call.packets,
+            gap: call.gap,
+            state: state.expect("invariant: a plugin's state is of its own type"),
+            meeting: call.meeting,
+            instance: call.instance,
+            engine: call.engine,
+        }
     }
 }
 
@@ -303,6 +350,18 @@ impl Hosted {
     /// If the plugin does, or if the state came from another plugin.
     pub async fn run(&self, what: Invocation, call: Call<'_>) -> Result<Ran, Error> {
         self.plugin.run(what, call).await
+    }
+
+    /// Runs a hook once for each packet of the call, in their order, until one fails. The first is told of the gap.
+    ///
+    /// # Errors
+    /// What the hook returned, [`Error::reject`] for a packet that does not decode, or what the observer says: for the packet
+    /// that began last.
+    ///
+    /// # Panics
+    /// As [`run`](Self::run).
+    pub async fn each(&self, hook: HookId, call: Call<'_>, observer: &dyn Observer) -> Result<(), Error> {
+        self.plugin.each(hook, call, observer).await
     }
 }
 

@@ -4,7 +4,7 @@ use std::{marker::PhantomData, sync::Arc, time::Duration};
 
 use futures::{FutureExt, future::BoxFuture};
 
-use super::{Batch, Cx, InCallPlugin, Receive, Tick};
+use super::{Batch, Cx, InCallPlugin, Observer, Receive, Tick, erase::ended};
 use crate::{DataPacket, Error, FromPacket, Name, name};
 
 /// A hook's place in its plugin's table.
@@ -39,6 +39,32 @@ pub(super) trait ErasedHook<P: InCallPlugin>: Send + Sync {
         cx: &'a mut Cx<'b, P>,
         keep: &'b mut Vec<Arc<DataPacket>>,
     ) -> BoxFuture<'a, Result<Called<P::Output>, Error>>;
+
+    /// Runs once for each packet, as one future: what a call costs beside the hook is paid once for all of them.
+    fn each<'a>(
+        &'a self,
+        plugin: &'a P,
+        mut cx: Cx<'a, P>,
+        observer: &'a dyn Observer,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        async move {
+            for packet in cx.packets.chunks(1) {
+                observer.begins(&packet[0]);
+                let before = cx.state.clone();
+                let mut keep = Vec::new();
+                let mut one = Cx { packets: packet, gap: cx.gap, state: cx.state, ..cx };
+                let mut called = self.call(plugin, &mut one, &mut keep).await?;
+                cx.state = one.state;
+                cx.gap = 0;
+                if let Some((_, error)) = called.rejected.pop() {
+                    return Err(error);
+                }
+                ended(observer, &packet[0], &before, &cx.state, called.output)?;
+            }
+            Ok(())
+        }
+        .boxed()
+    }
 }
 
 struct One<T>(PhantomData<fn(T)>);
@@ -64,6 +90,30 @@ impl<P: Receive<T>, T: FromPacket> ErasedHook<P> for One<T> {
                 _ => unreachable!("invariant: a hook for single packets gets one"),
             };
             plugin.receive(data, cx).await.map(Called::all)
+        }
+        .boxed()
+    }
+
+    fn each<'a>(
+        &'a self,
+        plugin: &'a P,
+        mut cx: Cx<'a, P>,
+        observer: &'a dyn Observer,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        async move {
+            let mut before = cx.state.clone();
+            for packet in cx.packets.chunks(1) {
+                observer.begins(&packet[0]);
+                cx.packets = packet;
+                let data = T::from_packet(&packet[0])?;
+                let output = plugin.receive(data, &mut cx).await?;
+                cx.gap = 0;
+                ended(observer, &packet[0], &before, &cx.state, output)?;
+                if !Arc::ptr_eq(&before, &cx.state) {
+                    before = cx.state.clone();
+                }
+            }
+            Ok(())
         }
         .boxed()
     }

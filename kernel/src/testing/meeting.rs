@@ -483,7 +483,7 @@ impl<P: InCallPlugin> PluginTest<P> {
 
     async fn run(&mut self, call: &Waiting) -> Result<Option<Arc<DataPacket>>, Error> {
         let newest = call.packets.last().expect("invariant: a call has a packet");
-        self.engine.datastore().begin(newest.seq, newest.timestamp);
+        self.engine.begin(newest.seq, newest.timestamp);
         let ran = self.hosted.run(
             call.what,
             Call {

@@ -1,0 +1,116 @@
+//! How long hooks take, without a reading of the clock for each.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Times hooks that follow each other: alone where they take long enough for it to matter, else in runs.
+///
+/// A reading of the clock costs as much as a short hook. So hooks that end within a microsecond are timed in runs of up to
+/// [`LONGEST`](Self::LONGEST), and each counts with the run's mean; as soon as they take longer, alone.
+#[derive(Debug)]
+pub(crate) struct Stopwatch {
+    began: Option<Instant>,
+    /// How many are timed together.
+    run: u32,
+    laps: Vec<Lap>,
+}
+
+/// So many hooks, each of which took so long on average.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Lap {
+    pub(crate) mean: Duration,
+    pub(crate) hooks: u32,
+}
+
+impl Default for Stopwatch {
+    fn default() -> Self {
+        Self { began: None, run: 1, laps: Vec::new() }
+    }
+}
+
+impl Stopwatch {
+    const SHORT: Duration = Duration::from_micros(1);
+    const LONG: Duration = Duration::from_micros(10);
+    const LONGEST: u32 = 16;
+
+    /// After how many hooks it wants to be told; at least 1.
+    pub(crate) fn run(&self) -> u32 {
+        self.run
+    }
+
+    /// A hook is about to run, after something that is no hook's time. So many ended before that and were not told yet.
+    pub(crate) fn start(&mut self, ended: u32) {
+        self.lap(ended);
+        self.began = Some(Instant::now());
+    }
+
+    /// So many hooks ended since the last lap, and another follows at once if any does.
+    pub(crate) fn lap(&mut self, ended: u32) {
+        let Some(began) = self.began.filter(|_| ended > 0) else { return };
+        let now = Instant::now();
+        let mean = (now - began) / ended;
+        self.laps.push(Lap { mean, hooks: ended });
+        self.began = Some(now);
+        self.run = match mean {
+            mean if mean < Self::SHORT => (self.run * 2).min(Self::LONGEST),
+            mean if mean < Self::LONG => self.run,
+            _ => 1,
+        };
+    }
+
+    /// Moves what was timed to the end of `laps`, with a last lap of so many hooks.
+    pub(crate) fn read(&mut self, ended: u32, laps: &mut Vec<Lap>) {
+        self.lap(ended);
+        laps.append(&mut self.laps);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn laps(stopwatch: &mut Stopwatch, ended: u32) -> Vec<(Duration, u32)> {
+        let mut laps = Vec::new();
+        stopwatch.read(ended, &mut laps);
+        laps.into_iter().map(|lap| (lap.mean, lap.hooks)).collect()
+    }
+
+    /// Runs so many hooks that take so long each, and tells the stopwatch as often as it wants; what it was not told is returned.
+    async fn hooks(stopwatch: &mut Stopwatch, hooks: u32, took: Duration) -> u32 {
+        let mut untold = 0;
+        for _ in 0..hooks {
+            tokio::time::advance(took).await;
+            untold += 1;
+            if untold == stopwatch.run() {
+                stopwatch.lap(std::mem::take(&mut untold));
+            }
+        }
+        untold
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn short_hooks_share_a_reading_and_long_ones_have_their_own() {
+        let mut stopwatch = Stopwatch::default();
+        stopwatch.start(0);
+        let untold = hooks(&mut stopwatch, 40, Duration::ZERO).await;
+        let short = laps(&mut stopwatch, untold);
+        assert_eq!(short.iter().map(|(_, hooks)| hooks).collect::<Vec<_>>(), [&1, &2, &4, &8, &16, &9]);
+        assert!(short.iter().all(|(mean, _)| mean.is_zero()));
+
+        let untold = hooks(&mut stopwatch, 17, Duration::from_millis(1)).await;
+        let long = laps(&mut stopwatch, untold);
+        let alone = (Duration::from_millis(1), 1);
+        assert_eq!(long, [(Duration::from_millis(1), 16), alone]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pause_between_hooks_is_nobodys_time() {
+        let mut stopwatch = Stopwatch::default();
+        stopwatch.start(0);
+        stopwatch.lap(1);
+        tokio::time::advance(Duration::from_secs(1)).await;
+        stopwatch.start(0);
+        assert_eq!(laps(&mut stopwatch, 1), [(Duration::ZERO, 1), (Duration::ZERO, 1)]);
+    }
+}
