@@ -63,9 +63,14 @@ features:
         check --package teammy --no-default-features --features "$feature"
     done
 
-# Measure the log and the wire format.
+# Measure everything beside the peers, then the log and the wire format alone: some 10 minutes. See docs/performance.md.
 bench *OPTIONS:
-    cargo bench --package teammy-benches {{ OPTIONS }}
+    cargo bench --package teammy-benches --bench ratios -- {{ OPTIONS }}
+    cargo bench --package teammy-benches --bench log --bench codec
+
+# The same figures from short runs, within 3 minutes.
+bench-quick *OPTIONS:
+    cargo bench --package teammy-benches --bench ratios -- --quick --rounds 3 {{ OPTIONS }}
 
 # Licences, advisories and sources of the dependencies; needs cargo-deny.
 deny:

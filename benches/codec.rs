@@ -1,7 +1,11 @@
 //! What a packet costs on the wire, beside copying its bytes. `cargo bench -p teammy-benches --bench codec`
 
+#![allow(missing_docs, reason = "criterion's macros make functions without them")]
+
+use std::hint::black_box;
+
 use bytes::Bytes;
-use divan::{Bencher, black_box, counter::BytesCount};
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use teammy_kernel::{
     DataPacket, MeetingId, Name, Payload, Publish, Seq, Timestamp,
     wire::{decode, encode},
@@ -21,24 +25,23 @@ fn encoded(bytes: usize) -> Vec<u8> {
     encode(&packet(bytes)).expect("a packet has a form on the wire")
 }
 
-#[divan::bench(args = SIZES)]
-fn write(bencher: Bencher<'_, '_>, bytes: usize) {
-    let packet = packet(bytes);
-    bencher.counter(BytesCount::new(encoded(bytes).len())).bench_local(|| encode(black_box(&packet)));
+fn codec(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("codec");
+    for bytes in SIZES {
+        let (packet, encoded) = (packet(bytes), encoded(bytes));
+        group.throughput(Throughput::Bytes(encoded.len() as u64));
+        group.bench_with_input(BenchmarkId::new("write", bytes), &packet, |bencher, packet| {
+            bencher.iter(|| encode(black_box(packet)));
+        });
+        group.bench_with_input(BenchmarkId::new("read", bytes), &encoded, |bencher, encoded| {
+            bencher.iter(|| decode::<DataPacket>(black_box(encoded)));
+        });
+        group.bench_with_input(BenchmarkId::new("copy", bytes), &encoded, |bencher, encoded| {
+            bencher.iter(|| black_box(encoded).clone());
+        });
+    }
+    group.finish();
 }
 
-#[divan::bench(args = SIZES)]
-fn read(bencher: Bencher<'_, '_>, bytes: usize) {
-    let encoded = encoded(bytes);
-    bencher.counter(BytesCount::new(encoded.len())).bench_local(|| decode::<DataPacket>(black_box(&encoded)));
-}
-
-#[divan::bench(args = SIZES)]
-fn copy(bencher: Bencher<'_, '_>, bytes: usize) {
-    let encoded = encoded(bytes);
-    bencher.counter(BytesCount::new(encoded.len())).bench_local(|| black_box(&encoded).clone());
-}
-
-fn main() {
-    divan::main();
-}
+criterion_group!(benches, codec);
+criterion_main!(benches);

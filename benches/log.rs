@@ -1,9 +1,11 @@
 //! What the log itself costs: packets appended, delivered to eight instances, handed on and committed, without an actor, a
 //! hook or a store. `cargo bench -p teammy-benches --bench log`
 
+#![allow(missing_docs, reason = "criterion's macros make functions without them")]
+
 use std::sync::Arc;
 
-use divan::{Bencher, counter::ItemsCount};
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use teammy_kernel::{
     DataPacket, Durability, MeetingId, MeetingMetadata, Name, Payload, Publish, Seq, Timestamp,
     log::{Append, Delivery, HandOn, Limits, MeetingLog, Sequencer, Subscription},
@@ -62,20 +64,23 @@ fn run(log: &mut MeetingLog, packets: Vec<Arc<DataPacket>>, durability: Durabili
     }
 }
 
-#[divan::bench(args = [Durability::Volatile, Durability::Durable])]
-fn fanout(bencher: Bencher<'_, '_>, durability: Durability) {
+fn fanout(criterion: &mut Criterion) {
     let source = name("audio");
-    let set_up = || {
-        let (log, mut seqs, id) = meeting(&source);
-        let packets = (0..PACKETS).map(|_| packet(&id, seqs.internal(), &source)).collect::<Vec<_>>();
-        (log, packets)
-    };
-    bencher
-        .counter(ItemsCount::new(INSTANCES * PACKETS))
-        .with_inputs(set_up)
-        .bench_local_values(|(mut log, packets)| run(&mut log, packets, durability));
+    let mut group = criterion.benchmark_group("log/fanout");
+    group.throughput(Throughput::Elements(INSTANCES * PACKETS));
+    for durability in [Durability::Volatile, Durability::Durable] {
+        let set_up = || {
+            let (log, mut seqs, id) = meeting(&source);
+            let packets = (0..PACKETS).map(|_| packet(&id, seqs.internal(), &source)).collect::<Vec<_>>();
+            (log, packets)
+        };
+        group.bench_function(format!("{durability:?}"), |bencher| {
+            let run = |(mut log, packets)| run(&mut log, packets, durability);
+            bencher.iter_batched(set_up, run, BatchSize::LargeInput);
+        });
+    }
+    group.finish();
 }
 
-fn main() {
-    divan::main();
-}
+criterion_group!(benches, fanout);
+criterion_main!(benches);

@@ -1,0 +1,128 @@
+//! What was measured: a JSON line for each figure, then a table.
+
+use comfy_table::{CellAlignment, Table, presets};
+use serde::Serialize;
+
+/// What one of two sides did, round by round.
+#[derive(Debug, Clone, Default)]
+pub struct Figure(Vec<f64>);
+
+/// What a figure is of.
+#[derive(Debug, Clone, Copy)]
+pub enum Unit {
+    /// More is better.
+    Rate(&'static str),
+    /// Less is better.
+    Cost(&'static str),
+}
+
+impl Unit {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Rate(name) | Self::Cost(name) => name,
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct Line {
+    name: String,
+    ours: f64,
+    peer: f64,
+    peer_name: String,
+    /// Ours ÷ the peer's; the median of the rounds' ratios.
+    ratio: f64,
+    unit: &'static str,
+}
+
+/// All lines so far.
+#[derive(Debug, Default)]
+pub struct Report(Vec<(Line, Unit)>);
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    match values.len() {
+        0 => f64::NAN,
+        n if n % 2 == 1 => values[n / 2],
+        n => f64::midpoint(values[n / 2 - 1], values[n / 2]),
+    }
+}
+
+impl Figure {
+    pub fn add(&mut self, value: f64) {
+        self.0.push(value);
+    }
+
+    pub fn median(&self) -> f64 {
+        median(self.0.clone())
+    }
+}
+
+impl Report {
+    /// Sets two sides beside each other and prints it. Rounds are paired: what disturbs the machine disturbs both.
+    pub fn add(
+        &mut self,
+        name: impl Into<String>,
+        ours: &Figure,
+        peer_name: &str,
+        peer: &Figure,
+        unit: Unit,
+    ) {
+        let ratios = ours.0.iter().zip(&peer.0).map(|(ours, peer)| ours / peer).collect();
+        let line = Line {
+            name: name.into(),
+            ours: ours.median(),
+            peer: peer.median(),
+            peer_name: peer_name.to_owned(),
+            ratio: median(ratios),
+            unit: unit.name(),
+        };
+        println!("{}", serde_json::to_string(&line).expect("a line has a JSON form"));
+        self.0.push((line, unit));
+    }
+
+    /// The table for people.
+    pub fn print(&self) {
+        let mut table = Table::new();
+        table.load_style(presets::UTF8_HORIZONTAL_ONLY);
+        table.set_header(["figure", "ours", "peer", "", "ours ÷ peer", "", "unit"]);
+        for (line, unit) in &self.0 {
+            table.add_row([
+                line.name.clone(),
+                short(line.ours),
+                line.peer_name.clone(),
+                short(line.peer),
+                format!("{:.2}", line.ratio),
+                match unit {
+                    Unit::Rate(_) => "more is better".to_owned(),
+                    Unit::Cost(_) => "less is better".to_owned(),
+                },
+                line.unit.to_owned(),
+            ]);
+        }
+        for column in [1, 3, 4] {
+            if let Some(column) = table.column_mut(column) {
+                column.set_cell_alignment(CellAlignment::Right);
+            }
+        }
+        println!("\n{table}");
+    }
+}
+
+/// A number as people read it: three digits and a letter.
+pub fn short(value: f64) -> String {
+    let (value, letter) = match value.abs() {
+        size if size >= 1e9 => (value / 1e9, "G"),
+        size if size >= 1e6 => (value / 1e6, "M"),
+        size if size >= 1e3 => (value / 1e3, "k"),
+        _ => (value, ""),
+    };
+    let digits = if value.abs() >= 100.0 {
+        0
+    } else if value.abs() >= 10.0 {
+        1
+    } else {
+        2
+    };
+    format!("{value:.digits$} {letter}").trim_end().to_owned()
+}
