@@ -43,7 +43,7 @@ fn meeting(source: &Name) -> (MeetingLog, Sequencer, MeetingId) {
 /// Appends all packets, then lets every instance take them in batches, and commits what there is after each round.
 fn run(log: &mut MeetingLog, packets: Vec<Arc<DataPacket>>, durability: Durability) -> u64 {
     for packet in packets {
-        log.append(Append { packet, durability, external: true });
+        log.append(Append::new(packet, durability, true));
     }
     let mut delivered = 0;
     loop {

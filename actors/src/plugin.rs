@@ -8,8 +8,10 @@
 //! * What a hook made is handed on after it ended well, never before.
 //! * Hooks that end at once share a hand-on with those before them; before the actor waits for anything, it hands on
 //!   what is finished.
+//! * A batch of which nothing came but the cursor is done without a message, unless the meeting waits for one.
 
 mod actor;
+mod completion;
 mod outbox;
 mod overlay;
 mod retry;
@@ -21,6 +23,7 @@ use std::sync::Arc;
 use teammy_kernel::{Payload, Seq, Timestamp, log::Batch};
 
 pub(crate) use actor::{Args, PluginActor, Routes};
+pub(crate) use completion::Completion;
 pub(crate) use outbox::Outbox;
 pub(crate) use overlay::Overlay;
 pub(crate) use retry::Policy as HookPolicy;

@@ -10,6 +10,7 @@ mod error;
 mod tests;
 
 use std::{
+    cmp,
     collections::{BTreeMap, BTreeSet},
     fmt,
     ops::Deref,
@@ -149,7 +150,28 @@ enum Origin {
 pub struct Graph {
     instances: Vec<Instance>,
     index: BTreeMap<Name, usize>,
-    sources: BTreeMap<Name, (Durability, Origin)>,
+    /// [By length](by_length).
+    sources: Vec<Source>,
+}
+
+/// A source that exists.
+#[derive(Debug, Clone)]
+struct Source {
+    name: Name,
+    durability: Durability,
+    origin: Origin,
+}
+
+/// A source as a [`Graph`] knows it, to look at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SourceView {
+    /// Its place in the graph; see [`Graph::source_name`].
+    pub place: u32,
+    /// Whether its packets are kept.
+    pub durability: Durability,
+    /// Whether it may be published on from outside: a well-known one, or one of the user's own.
+    pub is_external: bool,
 }
 
 impl Graph {
@@ -190,6 +212,11 @@ impl Graph {
 
         let instances = in_order(instances)?;
         let index = instances.iter().enumerate().map(|(at, instance)| (instance.name.clone(), at)).collect();
+        let mut sources: Vec<_> = sources
+            .into_iter()
+            .map(|(name, (durability, origin))| Source { name, durability, origin })
+            .collect();
+        sources.sort_by(|a, b| by_length(a.name.as_str(), b.name.as_str()));
         Ok(Self { instances, index, sources })
     }
 
@@ -206,12 +233,29 @@ impl Graph {
     /// Whether packets of a source are kept, if it exists: well-known, declared, an instance's output, or one that
     /// a meeting uses for itself.
     pub fn durability(&self, source: &str) -> Option<Durability> {
-        self.sources.get(source).map(|(durability, _)| *durability)
+        self.source(source).map(|source| source.durability)
     }
 
     /// Whether a source may be published on from outside: a well-known one, or one of the user's own.
     pub fn is_external(&self, source: &str) -> bool {
-        self.sources.get(source).is_some_and(|(_, origin)| *origin == Origin::External)
+        self.source(source).is_some_and(|source| source.is_external)
+    }
+
+    /// A source, if it exists.
+    pub fn source(&self, name: &str) -> Option<SourceView> {
+        let place = self.sources.binary_search_by(|source| by_length(source.name.as_str(), name)).ok()?;
+        let Source { durability, origin, .. } = self.sources[place];
+        let is_external = origin == Origin::External;
+        let place = u32::try_from(place).expect("invariant: sources are few");
+        Some(SourceView { place, durability, is_external })
+    }
+
+    /// The name of the source at a place.
+    ///
+    /// # Panics
+    /// If the place is another graph's.
+    pub fn source_name(&self, place: u32) -> &Name {
+        &self.sources[place as usize].name
     }
 
     /// The instances whose output an instance takes directly.
@@ -227,7 +271,8 @@ impl Graph {
 
     /// The source whose name is most like one that isn't there; never one of a meeting's own.
     pub fn closest_source(&self, name: &str) -> Option<&Name> {
-        closest_of(name, takeable(&self.sources))
+        let takeable = self.sources.iter().filter(|source| source.origin != Origin::Reserved);
+        closest_of(name, takeable.map(|source| &source.name))
     }
 }
 
@@ -256,6 +301,11 @@ fn closest_of<T: AsRef<str>>(text: &str, candidates: impl IntoIterator<Item = T>
         .filter(|(distance, _)| *distance <= most)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, it)| it)
+}
+
+/// An order that seldom has to look at the text: every packet's source is looked up.
+fn by_length(a: &str, b: &str) -> cmp::Ordering {
+    a.len().cmp(&b.len()).then_with(|| a.cmp(b))
 }
 
 fn takeable(sources: &BTreeMap<Name, (Durability, Origin)>) -> impl Iterator<Item = &Name> {

@@ -60,7 +60,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { batch_packets: 256, batch_bytes: 1 << 20, tail_bytes: 16 << 20, backlog_bytes: 16 << 20 }
+        Self { batch_packets: 4096, batch_bytes: 1 << 20, tail_bytes: 16 << 20, backlog_bytes: 16 << 20 }
     }
 }
 
@@ -74,14 +74,45 @@ pub struct Subscription {
 }
 
 /// A packet on its way into the log, with what the log must know beside it.
+///
+/// It is put together where the packet is made, so that the log need not look into one that is in another core's cache.
 #[derive(Debug, Clone)]
 pub struct Append {
+    packet: Arc<DataPacket>,
+    durability: Durability,
+    external: bool,
+    cost: usize,
+}
+
+impl Append {
+    /// A packet; whether it is to be stored; whether it came through the door, whose bound it counts against until it is.
+    pub fn new(packet: Arc<DataPacket>, durability: Durability, external: bool) -> Self {
+        let cost = packet.cost();
+        Self { packet, durability, external, cost }
+    }
+
     /// The packet.
-    pub packet: Arc<DataPacket>,
+    pub fn packet(&self) -> &Arc<DataPacket> {
+        &self.packet
+    }
+
     /// Whether it is to be stored.
-    pub durability: Durability,
-    /// Whether it came through the door, whose bound it counts against until it is stored.
-    pub external: bool,
+    pub fn durability(&self) -> Durability {
+        self.durability
+    }
+
+    /// What the packet counts against limits in bytes.
+    pub fn cost(&self) -> usize {
+        self.cost
+    }
+
+    /// Gives it its place in the log.
+    ///
+    /// # Panics
+    /// If somebody else has the packet already.
+    pub fn set_seq(&mut self, seq: Seq) {
+        Arc::get_mut(&mut self.packet).expect("invariant: nobody else has it yet").seq = seq;
+    }
 }
 
 /// What to do for an instance.
@@ -117,6 +148,11 @@ pub struct Fetch {
     pub limit: usize,
     /// The sources that the instance takes, [`Lifecycle::SOURCE`] among them.
     pub sources: Vec<Name>,
+}
+
+impl Fetch {
+    /// The most packets to read at once: a store knows no bound in bytes.
+    const MOST_PACKETS: usize = 256;
 }
 
 /// What an instance's hooks made, handed on as one unit.
@@ -164,6 +200,8 @@ pub struct MeetingLog {
     meeting: MeetingId,
     limits: Limits,
     sources: HashMap<Name, SourceId>,
+    /// The source that was asked for last: the next packet is often of the same.
+    last_source: Option<(Name, SourceId)>,
     lifecycle: SourceId,
     tail: Tail,
     /// The last packet appended.
@@ -185,6 +223,7 @@ impl MeetingLog {
             meeting: record.metadata.id.clone(),
             limits,
             sources: HashMap::new(),
+            last_source: None,
             lifecycle: SourceId(0),
             tail: Tail::new(last_stored),
             end: last_stored,
@@ -241,11 +280,20 @@ impl MeetingLog {
     }
 
     fn source(&mut self, name: &Name) -> SourceId {
-        if let Some(&id) = self.sources.get(name) {
-            return id;
+        if let Some((last, id)) = &self.last_source
+            && last == name
+        {
+            return *id;
         }
-        let id = SourceId(u32::try_from(self.sources.len()).expect("invariant: sources are few"));
-        self.sources.insert(name.clone(), id);
+        let id = match self.sources.get(name) {
+            Some(&id) => id,
+            None => {
+                let id = SourceId(u32::try_from(self.sources.len()).expect("invariant: sources are few"));
+                self.sources.insert(name.clone(), id);
+                id
+            }
+        };
+        self.last_source = Some((name.clone(), id));
         id
     }
 
@@ -266,7 +314,7 @@ impl MeetingLog {
 
     /// Puts a packet at the end. Its seq is above all before it.
     pub fn append(&mut self, append: Append) {
-        self.append_to(append.packet, append.durability, None, append.external);
+        self.append_as(append, None);
     }
 
     fn append_to(
@@ -276,21 +324,28 @@ impl MeetingLog {
         to: Option<Slot>,
         external: bool,
     ) {
+        self.append_as(Append::new(packet, durability, external), to);
+    }
+
+    fn append_as(&mut self, append: Append, to: Option<Slot>) {
+        let durability = append.durability;
         if durability == Durability::Durable {
-            self.queue.push(Item::Packet { packet: packet.clone(), external });
+            let (packet, external) = (append.packet.clone(), append.external);
+            self.queue.push(Item::Packet { packet, external });
         }
-        self.place(packet, durability, to);
+        self.place(append, to);
         if durability == Durability::Volatile {
             self.shed();
         }
     }
 
     /// Puts a packet at the end of what is in memory; whether it is to be stored is for the caller to queue.
-    fn place(&mut self, packet: Arc<DataPacket>, durability: Durability, to: Option<Slot>) {
+    fn place(&mut self, append: Append, to: Option<Slot>) {
+        let Append { packet, durability, cost, .. } = append;
         debug_assert!(packet.seq > self.end, "invariant: the log is in the order of its seqs");
         self.end = packet.seq;
         let source = self.source(&packet.source);
-        self.tail.push(Entry { packet, source, to }, durability);
+        self.tail.push(Entry { seq: packet.seq, packet, cost, source, to }, durability);
     }
 
     /// Adds an instance to the running meeting with its `join` packet, or takes one back that had left. One that comes
@@ -324,7 +379,7 @@ impl MeetingLog {
             }
         }
         // With its row as one unit: where it began cannot be told from the packet alone.
-        self.place(packet.clone(), Durability::Durable, Some(slot));
+        self.place(Append::new(packet.clone(), Durability::Durable, false), Some(slot));
         let row = Unit::row(slot, &self.instances[slot.0]);
         self.queue.push(Item::Unit(Unit { outputs: vec![packet], ..row }));
         slot
@@ -410,6 +465,9 @@ impl MeetingLog {
         if let Some(batch) = instance.send_again() {
             return Delivery::Batch(batch);
         }
+        if instance.cursor == self.end && self.ending.is_none() {
+            return Delivery::Idle;
+        }
         if instance.cursor < self.tail.stored_only_up_to() {
             instance.fetching = true;
             let mut sources = vec![];
@@ -422,11 +480,35 @@ impl MeetingLog {
             return Delivery::Fetch(Fetch {
                 from: instance.cursor.next(),
                 to: self.tail.stored_only_up_to(),
-                limit: self.limits.batch_packets,
+                limit: self.limits.batch_packets.min(Fetch::MOST_PACKETS),
                 sources,
             });
         }
         self.deliver_up_to(slot, None)
+    }
+
+    /// Whether there is something to do as soon as an instance is done with the batch that is with it: it can be sent more, or its
+    /// end, or somebody else's end waits for it.
+    pub fn waits_for(&self, slot: Slot) -> bool {
+        let instance = &self.instances[slot.0];
+        match instance.in_flight_up_to() {
+            Some(up_to) => {
+                up_to < self.end || self.status != MeetingStatus::Running || instance.leaving.is_some()
+            }
+            None => false,
+        }
+    }
+
+    /// Whether a batch is with any instance's actor.
+    pub fn has_batches(&self) -> bool {
+        self.instances.iter().any(|instance| instance.in_flight_up_to().is_some())
+    }
+
+    /// Whether every instance that takes part is at work and [waited for](Self::waits_for): until one is done, nothing that comes in
+    /// goes anywhere.
+    pub fn is_busy(&self) -> bool {
+        let mut unfinished = self.unfinished().peekable();
+        unfinished.peek().is_some() && unfinished.all(|slot| self.waits_for(slot))
     }
 
     /// Takes what the store gave for a [`Delivery::Fetch`] and says what to do next.
@@ -480,7 +562,7 @@ impl MeetingLog {
                     .into_iter()
                     .filter_map(|packet| {
                         let source = *self.sources.get(&packet.source)?;
-                        Some(Entry { packet, source, to: None })
+                        Some(Entry { seq: packet.seq, cost: packet.cost(), packet, source, to: None })
                     })
                     .collect();
                 let (packets, seen) =
@@ -525,7 +607,7 @@ impl MeetingLog {
                 Durability::Durable => stored.push(packet.clone()),
                 Durability::Volatile => shed = true,
             }
-            self.place(packet, hand_on.output, None);
+            self.place(Append::new(packet, hand_on.output, false), None);
         }
         let instance = &mut self.instances[slot.0];
         let before = instance.status;

@@ -18,7 +18,7 @@ use serde::{Serialize, de::DeserializeOwned};
 pub use config::ConfigError;
 pub use cx::{Cx, ShutdownCx};
 pub use erase::{
-    Call, Factory, Hosted, Invocation, Observer, Ran, Rejected, StartedPlugin, StateError, StateRef,
+    Call, Factory, Hosted, Invocation, Observer, Pace, Ran, Rejected, StartedPlugin, StateError, StateRef,
 };
 pub use hooks::{Hook, HookId, Hooks};
 

@@ -3,12 +3,12 @@
 mod instances;
 mod storing;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 use teammy_kernel::{
     DataPacket, Lifecycle, Name, Payload, Seq, chain,
-    log::{Delivery, Due, Limits, MeetingLog, Slot, Stored},
+    log::{Append, Delivery, Due, Limits, MeetingLog, Slot, Stored},
     store::{InstanceStatus, MeetingRecord, MeetingStatus},
 };
 use tokio::sync::oneshot;
@@ -54,6 +54,10 @@ pub(crate) struct Meeting {
     /// By slot.
     seats: Vec<Seat>,
     flush_is_set: bool,
+    /// What came in, on its way from the door to the log; empty between.
+    inbox: VecDeque<Append>,
+    /// The reservation that the next commit should write.
+    wanted_reservation: Seq,
     /// Who waits for an instance to be out.
     leaving: Vec<(Slot, oneshot::Sender<Result<(), Error>>)>,
     /// Who waits for the end.
@@ -89,6 +93,8 @@ impl Actor for MeetingActor {
             log,
             seats: Vec::new(),
             flush_is_set: false,
+            inbox: VecDeque::new(),
+            wanted_reservation: Seq::ZERO,
             leaving: Vec::new(),
             ending: Vec::new(),
             catching_up: Vec::new(),
@@ -145,6 +151,7 @@ impl Meeting {
             Message::Committed(outcome) => self.committed(outcome),
             Message::Flush => {
                 self.flush_is_set = false;
+                self.want_completions(true);
                 self.commit_now();
             }
             Message::Assign { instance, at, reply } => {
@@ -173,12 +180,23 @@ impl Meeting {
 
     /// Does everything that can be done now.
     fn pump(&mut self) {
-        self.take_in(0);
-        if self.stopping.is_none() {
-            for slot in self.log.slots() {
-                let delivery = self.log.deliver(slot);
-                self.carry_out(slot, delivery);
+        loop {
+            self.take_in(0);
+            self.collect_completions();
+            if self.stopping.is_none() {
+                for slot in self.log.slots() {
+                    let delivery = self.log.deliver(slot);
+                    self.carry_out(slot, delivery);
+                }
             }
+            // Who waits for all to be done waits for each batch.
+            let of_all = self.stopping.is_some() || !self.catching_up.is_empty();
+            if !self.want_completions(of_all) {
+                break;
+            }
+        }
+        if self.log.is_busy() {
+            self.shared.door.looks_soon();
         }
         if self.log.is_finished() {
             let packet = self.lifecycle(&Lifecycle::Ended);
@@ -187,17 +205,23 @@ impl Meeting {
         }
         // Who waits for all to be stored waits for the cursors, too.
         let in_haste = self.stopping.is_some() || !self.catching_up.is_empty() && self.log.is_worked_off();
-        match self.log.due(self.shared.door.wanted_reservation()) {
+        match self.log.due(self.wanted_reservation) {
             Due::Now => self.commit_now(),
             Due::Soon if in_haste => self.commit_now(),
-            Due::Soon if !self.flush_is_set => {
-                self.flush_is_set = true;
-                self.after(self.resources.settings.cursor_interval, Message::Flush);
-            }
-            Due::Soon | Due::Nothing => {}
+            Due::Soon => self.set_flush(),
+            // A batch may be done without a word, and its cursor is to be stored all the same.
+            Due::Nothing if self.log.has_batches() => self.set_flush(),
+            Due::Nothing => {}
         }
         self.tell_who_catches_up();
         self.stop_if_all_is_stored();
+    }
+
+    fn set_flush(&mut self) {
+        if !self.flush_is_set {
+            self.flush_is_set = true;
+            self.after(self.resources.settings.cursor_interval, Message::Flush);
+        }
     }
 
     fn id(&self) -> &teammy_kernel::MeetingId {
@@ -214,12 +238,13 @@ impl Meeting {
 
     /// Appends what is at the door, and gives `count` seqs right behind it.
     fn take_in(&mut self, count: usize) -> Vec<Seq> {
-        let (queue, seqs) = self.shared.door.drain(count);
-        for append in queue {
+        let found = self.shared.door.drain(&mut self.inbox, count);
+        self.wanted_reservation = found.wanted_reservation;
+        for append in self.inbox.drain(..) {
             self.log.append(append);
             kill_points::pass(KillPoint::Appended);
         }
-        seqs
+        found.seqs
     }
 
     /// A lifecycle packet at the end of the log.

@@ -3,6 +3,9 @@
 //! A publisher goes through it without a round trip to the actor: checks, then bytes of the backlog's bound (waiting, or
 //! `Busy`), then a seq and a place in the queue under one short lock, then a wake if the actor isn't awake. A packet's
 //! bytes are given back when it is stored (durable) or in the log (volatile).
+//!
+//! While every instance is busy and will say when it isn't, volatile packets wake nobody: the actor could do nothing with them. It
+//! is woken all the same before the room or the reservation runs out.
 
 use std::{
     cmp,
@@ -16,26 +19,37 @@ use std::{
 use parking_lot::Mutex;
 use teammy_kernel::{
     DataPacket, Durability, MeetingId, Name, Payload, Producer, Publish, Seq, Timestamp,
-    graph::Graph,
+    graph::{Graph, SourceView},
     log::{Append, Sequencer},
     store::Mark,
 };
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 
 use super::{Error, PublishError};
 use crate::clock;
 
-/// A packet that was taken: its seq, and whether it will be stored.
+/// A packet that was taken.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Taken {
     pub(crate) seq: Seq,
-    pub(crate) durability: Durability,
+    /// Its source's place in the graph, if that is one whose packets are never stored.
+    pub(crate) volatile: Option<u32>,
+}
+
+impl Taken {
+    fn new(seq: Seq, source: SourceView) -> Self {
+        let volatile = (source.durability == Durability::Volatile).then_some(source.place);
+        Self { seq, volatile }
+    }
 }
 
 #[derive(Debug)]
 struct Inner {
     sequencer: Sequencer,
     queue: VecDeque<Append>,
+    /// How many bytes there are in the queue.
+    bytes: usize,
+    volatile_bytes: usize,
     closed: Option<Error>,
     taken: u64,
     /// How far each producer has come.
@@ -55,6 +69,22 @@ pub(crate) struct Door {
     room: Semaphore,
     raised: Notify,
     awake: AtomicBool,
+    /// The actor will look without being woken.
+    looks_soon: AtomicBool,
+}
+
+/// What the actor finds when it looks.
+pub(crate) struct Found {
+    /// Seqs for packets of the runtime's own, behind those that came in.
+    pub(crate) seqs: Vec<Seq>,
+    /// The reservation that the next commit should write.
+    pub(crate) wanted_reservation: Seq,
+}
+
+/// A packet's place, and whether the actor must look at it at once.
+struct Entered {
+    seq: Seq,
+    urgent: bool,
 }
 
 /// Packets that have room and no seq yet. Their room is given back if they get none.
@@ -65,11 +95,26 @@ struct Run<'a> {
 
 impl Drop for Run<'_> {
     fn drop(&mut self) {
-        self.door.release(self.waiting.iter().map(|append| append.packet.cost()).sum());
+        self.door.release(self.waiting.iter().map(Append::cost).sum());
     }
 }
 
 impl Inner {
+    fn push(&mut self, append: Append) {
+        self.latest = Some((append.packet().timestamp, append.packet().received_at));
+        self.taken += 1;
+        self.bytes += append.cost();
+        if append.durability() == Durability::Volatile {
+            self.volatile_bytes += append.cost();
+        }
+        self.queue.push_back(append);
+    }
+
+    /// Whether the actor must look before there is no room or no seq left.
+    fn is_pressing(&self, capacity: usize) -> bool {
+        self.bytes >= capacity / 2 || self.sequencer.is_low()
+    }
+
     /// Where the packet of this number is, if the meeting has it.
     fn repeated(&self, producer: Option<&Producer>) -> Result<Option<Seq>, PublishError> {
         let Some(Producer { id, number }) = producer else { return Ok(None) };
@@ -104,6 +149,8 @@ impl Door {
             inner: Mutex::new(Inner {
                 sequencer,
                 queue: VecDeque::new(),
+                bytes: 0,
+                volatile_bytes: 0,
                 closed: None,
                 taken: 0,
                 producers: marks.into_iter().map(|mark| (mark.producer, (mark.number, mark.seq))).collect(),
@@ -112,6 +159,7 @@ impl Door {
             room: Semaphore::new(capacity),
             raised: Notify::new(),
             awake: AtomicBool::new(false),
+            looks_soon: AtomicBool::new(false),
         }
     }
 
@@ -120,48 +168,60 @@ impl Door {
     /// # Cancel safety
     /// A dropped call has taken nothing.
     pub(crate) async fn take(&self, publish: Publish, mut wake: impl FnMut()) -> Result<Taken, PublishError> {
-        let durability = check(&publish, &self.graph, self.packet_limit)?;
+        let source = check(&publish, &self.graph, self.packet_limit)?;
         // A repeat is answered even where nothing more is taken, and does not wait for room.
         if let Some(seq) = self.repeated(publish.producer.as_ref())? {
-            return Ok(Taken { seq, durability });
+            return Ok(Taken::new(seq, source));
         }
-        let mut packet = self.prepare(publish, clock::now());
-        let room = self.room.acquire_many(cost(&packet)).await.map_err(|_| self.closed())?;
+        let packet = Arc::new(self.prepare(publish, clock::now()));
+        let mut append = Append::new(packet, source.durability, true);
+        let cost = room_for(&append);
+        let room = match self.room.try_acquire_many(cost) {
+            Ok(room) => {
+                // As if it had waited: who publishes without a pause lets others run, too.
+                tokio::task::coop::consume_budget().await;
+                room
+            }
+            Err(_) => self.room.acquire_many(cost).await.map_err(|_| self.closed())?,
+        };
         loop {
             let raised = self.raised.notified();
-            match self.enter(packet, durability)? {
-                Ok(seq) => {
+            match self.enter(append)? {
+                Ok(Entered { seq, urgent }) => {
                     room.forget();
-                    self.wake(&mut wake);
-                    return Ok(Taken { seq, durability });
+                    self.wake(urgent, &mut wake);
+                    return Ok(Taken::new(seq, source));
                 }
-                Err(back) => packet = back,
+                Err(back) => append = back,
             }
             // The reservation is used up: the actor raises it with its next commit.
-            self.wake(&mut wake);
+            self.wake(true, &mut wake);
             raised.await;
         }
     }
 
     /// Takes a packet if there is room now.
     pub(crate) fn try_take(&self, publish: Publish, mut wake: impl FnMut()) -> Result<Taken, PublishError> {
-        let durability = check(&publish, &self.graph, self.packet_limit)?;
+        let source = check(&publish, &self.graph, self.packet_limit)?;
         if let Some(seq) = self.repeated(publish.producer.as_ref())? {
-            return Ok(Taken { seq, durability });
+            return Ok(Taken::new(seq, source));
         }
-        let packet = self.prepare(publish, clock::now());
-        let room = self.room.try_acquire_many(cost(&packet)).map_err(|error| match error {
-            tokio::sync::TryAcquireError::NoPermits => PublishError::Busy(self.meeting.clone()),
+        let packet = Arc::new(self.prepare(publish, clock::now()));
+        let append = Append::new(packet, source.durability, true);
+        let room = self.room.try_acquire_many(room_for(&append)).map_err(|error| match error {
+            tokio::sync::TryAcquireError::NoPermits => {
+                self.wake(true, &mut wake);
+                PublishError::Busy(self.meeting.clone())
+            }
             tokio::sync::TryAcquireError::Closed => self.closed(),
         })?;
-        let entered = self.enter(packet, durability)?;
-        self.wake(&mut wake);
-        match entered {
-            Ok(seq) => {
-                room.forget();
-                Ok(Taken { seq, durability })
-            }
-            Err(_) => Err(PublishError::Busy(self.meeting.clone())),
+        if let Ok(Entered { seq, urgent }) = self.enter(append)? {
+            room.forget();
+            self.wake(urgent, &mut wake);
+            Ok(Taken::new(seq, source))
+        } else {
+            self.wake(true, &mut wake);
+            Err(PublishError::Busy(self.meeting.clone()))
         }
     }
 
@@ -175,29 +235,34 @@ impl Door {
         publishes: Vec<Publish>,
         mut wake: impl FnMut(),
     ) -> Result<Vec<Taken>, PublishError> {
-        let durabilities = self.check_all(&publishes)?;
+        let sources = self.check_all(&publishes)?;
+        let mut taken: Vec<Taken> = Vec::with_capacity(sources.len());
+        let durabilities = sources.iter().map(|source| source.durability);
         let now = clock::now();
-        let packets = publishes.into_iter().map(|publish| self.prepare(publish, now));
-        let mut packets = packets.zip(durabilities).peekable();
-        let mut taken = Vec::with_capacity(packets.len());
-        while packets.peek().is_some() {
-            let mut run = VecDeque::with_capacity(packets.len());
+        let packets = publishes.into_iter().map(|publish| Arc::new(self.prepare(publish, now)));
+        let appends =
+            packets.zip(durabilities).map(|(packet, durability)| Append::new(packet, durability, true));
+        let mut appends = appends.peekable();
+        while appends.peek().is_some() {
+            let mut run = VecDeque::with_capacity(appends.len());
             let mut bytes = 0;
             // The largest packet fits, so a run has at least one.
-            while let Some((packet, durability)) =
-                packets.next_if(|(packet, _)| bytes + packet.cost() <= self.capacity)
-            {
-                bytes += packet.cost();
-                run.push_back(Append { packet: Arc::new(packet), durability, external: true });
+            while let Some(append) = appends.next_if(|append| bytes + append.cost() <= self.capacity) {
+                bytes += append.cost();
+                run.push_back(append);
             }
             let room = u32::try_from(bytes).expect("invariant: the capacity is within u32");
-            self.room.acquire_many(room).await.map_err(|_| self.closed())?.forget();
+            if self.room.try_acquire_many(room).map(SemaphorePermit::forget).is_err() {
+                self.room.acquire_many(room).await.map_err(|_| self.closed())?.forget();
+            }
+            tokio::task::coop::consume_budget().await;
             // What is not entered, because this is dropped or the meeting is over, gives its room back.
             let mut run = Run { door: self, waiting: run };
             loop {
                 let raised = self.raised.notified();
-                let is_all = self.enter_all(&mut run.waiting, &mut taken)?;
-                self.wake(&mut wake);
+                let urgent = self.enter_all(&mut run.waiting, &sources, &mut taken)?;
+                let is_all = run.waiting.is_empty();
+                self.wake(urgent || !is_all, &mut wake);
                 if is_all {
                     break;
                 }
@@ -207,15 +272,16 @@ impl Door {
         Ok(taken)
     }
 
-    /// Whether the meeting takes these packets, and which of them will be stored.
-    pub(crate) fn check_all(&self, publishes: &[Publish]) -> Result<Vec<Durability>, PublishError> {
+    /// Whether the meeting takes these packets, and the sources that they are of.
+    pub(crate) fn check_all(&self, publishes: &[Publish]) -> Result<Vec<SourceView>, PublishError> {
         publishes.iter().map(|publish| check(publish, &self.graph, self.packet_limit)).collect()
     }
 
-    /// Gives packets seqs and places, from the first on, as long as seqs may be given out; says whether all have theirs.
+    /// Gives packets seqs and places, from the first on, as long as seqs may be given out; says whether the actor must look at once.
     fn enter_all(
         &self,
         waiting: &mut VecDeque<Append>,
+        sources: &[SourceView],
         taken: &mut Vec<Taken>,
     ) -> Result<bool, PublishError> {
         let mut inner = self.inner.lock();
@@ -225,16 +291,14 @@ impl Door {
         while let Some(mut append) = waiting.pop_front() {
             let Some(seq) = inner.sequencer.external() else {
                 waiting.push_front(append);
-                return Ok(false);
+                break;
             };
-            let packet = Arc::get_mut(&mut append.packet).expect("invariant: nobody else has it yet");
-            packet.seq = seq;
-            inner.latest = Some((packet.timestamp, packet.received_at));
-            inner.taken += 1;
-            taken.push(Taken { seq, durability: append.durability });
-            inner.queue.push_back(append);
+            append.set_seq(seq);
+            taken.push(Taken::new(seq, sources[taken.len()]));
+            inner.push(append);
         }
-        Ok(true)
+        let durable = sources[..taken.len()].iter().any(|source| source.durability == Durability::Durable);
+        Ok(durable || inner.is_pressing(self.capacity))
     }
 
     fn repeated(&self, producer: Option<&Producer>) -> Result<Option<Seq>, PublishError> {
@@ -249,34 +313,32 @@ impl Door {
     }
 
     /// Gives the packet a seq and a place; gives it back while no seq may be given out.
-    #[allow(clippy::result_large_err)]
-    fn enter(
-        &self,
-        mut packet: DataPacket,
-        durability: Durability,
-    ) -> Result<Result<Seq, DataPacket>, PublishError> {
+    fn enter(&self, mut append: Append) -> Result<Result<Entered, Append>, PublishError> {
         let mut inner = self.inner.lock();
         if let Some(closed) = &inner.closed {
             return Err(closed.clone().into());
         }
-        if let Some(seq) = inner.repeated(packet.producer.as_ref())? {
+        if let Some(seq) = inner.repeated(append.packet().producer.as_ref())? {
             // Another publish of the same number came first. Its room is not needed.
-            self.release(cost(&packet) as usize);
-            return Ok(Ok(seq));
+            self.release(append.cost());
+            return Ok(Ok(Entered { seq, urgent: false }));
         }
-        let Some(seq) = inner.sequencer.external() else { return Ok(Err(packet)) };
-        if let Some(Producer { id, number }) = &packet.producer {
+        let Some(seq) = inner.sequencer.external() else { return Ok(Err(append)) };
+        if let Some(Producer { id, number }) = &append.packet().producer {
             inner.producers.insert(id.clone(), (*number, seq));
         }
-        packet.seq = seq;
-        inner.latest = Some((packet.timestamp, packet.received_at));
-        inner.taken += 1;
-        inner.queue.push_back(Append { packet: Arc::new(packet), durability, external: true });
-        Ok(Ok(seq))
+        append.set_seq(seq);
+        let is_durable = append.durability() == Durability::Durable;
+        inner.push(append);
+        let urgent = is_durable || inner.is_pressing(self.capacity);
+        Ok(Ok(Entered { seq, urgent }))
     }
 
-    fn wake(&self, wake: &mut impl FnMut()) {
-        if !self.awake.swap(true, Ordering::AcqRel) {
+    /// Wakes the actor if it must look and nobody has woken it.
+    fn wake(&self, urgent: bool, wake: &mut impl FnMut()) {
+        // Behind the lock: an actor that has looked before this packet came is seen to be asleep.
+        let must_look = urgent || !self.looks_soon.load(Ordering::Acquire);
+        if must_look && !self.awake.load(Ordering::Acquire) && !self.awake.swap(true, Ordering::AcqRel) {
             wake();
         }
     }
@@ -292,15 +354,24 @@ impl Door {
         self.awake.store(false, Ordering::Release);
     }
 
+    /// Says that the actor can do nothing with volatile packets before it looks again, and that it will without being woken.
+    pub(crate) fn looks_soon(&self) {
+        self.looks_soon.store(true, Ordering::Release);
+    }
+
     /// Takes what has come in, and `count` seqs right behind it for packets of the runtime's own.
-    pub(crate) fn drain(&self, count: usize) -> (VecDeque<Append>, Vec<Seq>) {
+    pub(crate) fn drain(&self, queue: &mut VecDeque<Append>, count: usize) -> Found {
+        self.looks_soon.store(false, Ordering::Release);
         let mut inner = self.inner.lock();
-        let queue = std::mem::take(&mut inner.queue);
+        debug_assert!(queue.is_empty(), "invariant: what was taken is in the log");
+        std::mem::swap(&mut inner.queue, queue);
+        inner.bytes = 0;
+        let volatile_bytes = std::mem::take(&mut inner.volatile_bytes);
         let seqs = (0..count).map(|_| inner.sequencer.internal()).collect();
+        let wanted_reservation = inner.sequencer.wanted();
         drop(inner);
-        let volatile = queue.iter().filter(|append| append.durability == Durability::Volatile);
-        self.release(volatile.map(|append| append.packet.cost()).sum());
-        (queue, seqs)
+        self.release(volatile_bytes);
+        Found { seqs, wanted_reservation }
     }
 
     /// Gives room back.
@@ -333,11 +404,6 @@ impl Door {
         self.inner.lock().latest.get_or_insert((timestamp, clock::now()));
     }
 
-    /// The reservation that the next commit should write.
-    pub(crate) fn wanted_reservation(&self) -> Seq {
-        self.inner.lock().sequencer.wanted()
-    }
-
     /// A reservation is stored: seqs up to it may be given out.
     pub(crate) fn reserved(&self, up_to: Seq) {
         self.inner.lock().sequencer.reserved(up_to);
@@ -363,18 +429,18 @@ impl Door {
 }
 
 /// Whether a meeting takes a packet: its source is one that is published from outside, and it is within the limits.
-/// `packet_bytes` is the limit on the payload. Says whether the packet will be stored.
+/// `packet_bytes` is the limit on the payload. Says what the source is.
 ///
 /// # Errors
 /// [`PublishError::UnknownSource`], [`PublishError::NotExternal`], [`PublishError::TooLarge`] and
 /// [`PublishError::ParticipantTooLong`].
-pub fn check(publish: &Publish, graph: &Graph, packet_bytes: usize) -> Result<Durability, PublishError> {
+pub fn check(publish: &Publish, graph: &Graph, packet_bytes: usize) -> Result<SourceView, PublishError> {
     let source = &publish.source;
-    let Some(durability) = graph.durability(source.as_str()) else {
+    let Some(view) = graph.source(source.as_str()) else {
         let suggestion = graph.closest_source(source.as_str()).cloned();
         return Err(PublishError::UnknownSource { source_name: source.clone(), suggestion });
     };
-    if !graph.is_external(source.as_str()) {
+    if !view.is_external {
         return Err(PublishError::NotExternal(source.clone()));
     }
     let bytes = publish.payload.len();
@@ -389,13 +455,13 @@ pub fn check(publish: &Publish, graph: &Graph, packet_bytes: usize) -> Result<Du
         if id.is_empty() || id.len() > Producer::MAX_ID_BYTES || *number == 0 {
             return Err(PublishError::BadNumber);
         }
-        if durability == Durability::Volatile {
+        if view.durability == Durability::Volatile {
             return Err(PublishError::NumberedVolatile(source.clone()));
         }
     }
-    Ok(durability)
+    Ok(view)
 }
 
-fn cost(packet: &DataPacket) -> u32 {
-    u32::try_from(packet.cost()).expect("invariant: a packet within the limit is far smaller")
+fn room_for(append: &Append) -> u32 {
+    u32::try_from(append.cost()).expect("invariant: a packet within the limit is far smaller")
 }

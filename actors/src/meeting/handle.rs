@@ -4,9 +4,7 @@ use std::{fmt, sync::Arc};
 
 use parking_lot::Mutex;
 use ractor::{ActorRef, ActorStatus};
-use teammy_kernel::{
-    DataPacket, Durability, MeetingId, MeetingMetadata, Name, Publish, Seq, graph::Graph, log::JoinAt,
-};
+use teammy_kernel::{DataPacket, MeetingId, MeetingMetadata, Name, Publish, Seq, graph::Graph, log::JoinAt};
 use tokio::sync::oneshot;
 
 use super::{
@@ -106,12 +104,12 @@ impl MeetingRef {
     /// # Cancel safety
     /// A dropped call has either published the packet or not touched the meeting.
     pub async fn publish(&self, publish: Publish) -> Result<Receipt, PublishError> {
-        let source = publish.source.clone();
         match self.shared.door.take(publish, self.wake()).await {
-            Ok(taken) => Ok(self.receipt(source, taken)),
+            Ok(taken) => Ok(self.receipt(taken)),
             Err(PublishError::Repeated { producer, number }) => {
                 let seq = self.original(&producer, number).await?;
-                Ok(self.receipt(source, Taken { seq, durability: Durability::Durable }))
+                // Only packets that are stored have numbers.
+                Ok(self.receipt(Taken { seq, volatile: None }))
             }
             Err(error) => Err(error),
         }
@@ -133,7 +131,6 @@ impl MeetingRef {
         packets: impl IntoIterator<Item = Publish>,
     ) -> Result<Receipts, PublishError> {
         let packets: Vec<_> = packets.into_iter().collect();
-        let sources: Vec<_> = packets.iter().map(|packet| packet.source.clone()).collect();
         let taken = if packets.iter().all(|packet| packet.producer.is_none()) {
             self.shared.door.take_all(packets, self.wake()).await?
         } else {
@@ -144,7 +141,7 @@ impl MeetingRef {
             }
             taken
         };
-        Ok(Receipts { taken, sources, shared: self.shared.clone() })
+        Ok(Receipts { taken, shared: self.shared.clone() })
     }
 
     /// The number that a producer is to publish next: 1 from one that has published nothing.
@@ -180,13 +177,12 @@ impl MeetingRef {
     /// [`PublishError::Busy`] if there is not; [`PublishError::Repeated`] for a numbered packet before the producer's last one,
     /// which is there; else as [`publish`](Self::publish).
     pub fn try_publish(&self, publish: Publish) -> Result<Receipt, PublishError> {
-        let source = publish.source.clone();
         let taken = self.shared.door.try_take(publish, self.wake())?;
-        Ok(self.receipt(source, taken))
+        Ok(self.receipt(taken))
     }
 
-    fn receipt(&self, source: Name, taken: Taken) -> Receipt {
-        Receipt { taken, source, shared: self.shared.clone() }
+    fn receipt(&self, taken: Taken) -> Receipt {
+        Receipt { taken, shared: self.shared.clone() }
     }
 
     /// All outputs of the meeting's instances, from the first on, as they are stored.
@@ -339,7 +335,6 @@ impl MeetingRef {
 #[derive(Debug, Clone)]
 pub struct Receipt {
     taken: Taken,
-    source: Name,
     shared: Arc<Shared>,
 }
 
@@ -347,18 +342,13 @@ pub struct Receipt {
 #[derive(Debug, Clone)]
 pub struct Receipts {
     taken: Vec<Taken>,
-    sources: Vec<Name>,
     shared: Arc<Shared>,
 }
 
 impl Receipts {
     /// A receipt for each packet.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Receipt> + '_ {
-        self.taken.iter().zip(&self.sources).map(|(taken, source)| Receipt {
-            taken: *taken,
-            source: source.clone(),
-            shared: self.shared.clone(),
-        })
+        self.taken.iter().map(|taken| Receipt { taken: *taken, shared: self.shared.clone() })
     }
 
     /// The packets' places in the log.
@@ -374,7 +364,7 @@ impl Receipts {
     /// # Cancel safety
     /// Can be dropped and called again.
     pub async fn durable(&self) -> Result<(), PublishError> {
-        let durable = self.taken.iter().filter(|taken| taken.durability == Durability::Durable);
+        let durable = self.taken.iter().filter(|taken| taken.volatile.is_none());
         match durable.map(|taken| taken.seq).max() {
             Some(seq) => self.shared.stored(seq).await,
             None => Ok(()),
@@ -397,8 +387,8 @@ impl Receipt {
     /// # Cancel safety
     /// Can be dropped and called again.
     pub async fn durable(&self) -> Result<(), PublishError> {
-        if self.taken.durability == Durability::Volatile {
-            return Err(PublishError::Volatile(self.source.clone()));
+        if let Some(source) = self.taken.volatile {
+            return Err(PublishError::Volatile(self.shared.graph.source_name(source).clone()));
         }
         self.shared.stored(self.seq()).await
     }

@@ -19,7 +19,7 @@ use teammy_kernel::{
     DataPacket, Error, KeyValue, Lifecycle, Llm, MeetingEngine, MeetingMetadata, Name, Payload, Seq,
     SharedLlm, Store, Tick,
     log::Batch,
-    plugin::{Call, Hook, HookId, Hosted, Invocation, Observer, Ran, StateRef},
+    plugin::{Call, Hook, HookId, Hosted, Invocation, Observer, Pace, Ran, StateRef},
     store::DeadLetter,
 };
 use tokio::time::Instant;
@@ -244,6 +244,9 @@ impl Actor for PluginActor {
 /// The part of a hook's time that its questions to language models may take, so that it can still act on one that took too long.
 const QUESTIONS: f64 = 0.95;
 
+/// How long hooks run one behind the other before what they made is handed on and other instances have their turn.
+const SLICE: Duration = Duration::from_millis(1);
+
 impl Shared {
     fn cursor(&self) -> Seq {
         Seq(self.cursor.load(Ordering::Relaxed))
@@ -258,6 +261,34 @@ impl Shared {
         output: Option<Output>,
         dead_letters: Vec<DeadLetter>,
     ) {
+        self.passed(cursor, delivered);
+        if keys.is_empty() && output.is_none() && dead_letters.is_empty() {
+            return;
+        }
+        let state = self.state.lock().take_changed();
+        self.outbox.push(Made { cursor, state, keys, output, dead_letters });
+    }
+
+    /// A call that ended well has made what is not nothing.
+    fn made_by_one(
+        &self,
+        packet: &DataPacket,
+        state: Option<StateRef>,
+        output: Option<Payload>,
+    ) -> Result<(), Error> {
+        self.within_limit(output.as_ref())?;
+        kill_points::pass(KillPoint::HookEnded);
+        if let Some(state) = state {
+            self.changed(state);
+        }
+        let output =
+            output.map(|payload| Output { payload, causes: vec![packet.seq], timestamp: packet.timestamp });
+        self.made(packet.seq, 1, self.engine.datastore().take_writes(), output, Vec::new());
+        Ok(())
+    }
+
+    /// A call is over, up to a cursor; so many packets were delivered with it.
+    fn passed(&self, cursor: Seq, delivered: u64) {
         // Nobody else writes these while a hook runs: no addition needs to be atomic.
         self.cursor.store(cursor.0, Ordering::Relaxed);
         self.delivered.store(self.delivered.load(Ordering::Relaxed) + delivered, Ordering::Relaxed);
@@ -266,11 +297,6 @@ impl Shared {
             self.gap.store(0, Ordering::Relaxed);
             self.lost.store(self.lost.load(Ordering::Relaxed) + gap, Ordering::Relaxed);
         }
-        if keys.is_empty() && output.is_none() && dead_letters.is_empty() {
-            return;
-        }
-        let state = self.state.lock().take_changed();
-        self.outbox.push(Made { cursor, state, keys, output, dead_letters });
     }
 
     /// Tells the stopwatch how many hooks have ended, and something more, and asks it when it wants to hear again.
@@ -326,22 +352,26 @@ impl Observer for Shared {
         packet: &Arc<DataPacket>,
         state: Option<StateRef>,
         output: Option<Payload>,
-    ) -> Result<(), Error> {
-        self.within_limit(output.as_ref())?;
-        kill_points::pass(KillPoint::HookEnded);
-        if let Some(state) = state {
-            self.changed(state);
+    ) -> Result<Pace, Error> {
+        if state.is_none() && output.is_none() && !self.engine.datastore().has_writes() {
+            kill_points::pass(KillPoint::HookEnded);
+            self.passed(packet.seq, 1);
+        } else {
+            self.made_by_one(packet, state, output)?;
         }
-        let output =
-            output.map(|payload| Output { payload, causes: vec![packet.seq], timestamp: packet.timestamp });
-        self.made(packet.seq, 1, self.engine.datastore().take_writes(), output, Vec::new());
         self.ended.store(self.ended.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
         let untimed = self.untimed.load(Ordering::Relaxed) - 1;
         self.untimed.store(untimed, Ordering::Relaxed);
-        if untimed == 0 {
-            self.time(Stopwatch::lap);
+        if untimed > 0 {
+            return Ok(Pace::GoOn);
         }
-        Ok(())
+        let mut is_long = false;
+        self.time(|stopwatch, ended| is_long = stopwatch.lap(ended) >= SLICE);
+        Ok(if is_long { Pace::Pause } else { Pace::GoOn })
+    }
+
+    fn resumes(&self) {
+        self.time(Stopwatch::start);
     }
 }
 
@@ -430,7 +460,9 @@ impl Runner {
         let ran = self.drive(shared.hosted.run(what, shared.call(packets))).await;
         // Starts and ends are no packets' hooks, and an instance that had none costs no histogram.
         match what {
-            Invocation::Hook(_) => shared.time(|stopwatch, ended| stopwatch.lap(ended + 1)),
+            Invocation::Hook(_) => shared.time(|stopwatch, ended| {
+                stopwatch.lap(ended + 1);
+            }),
             _ => shared.time(Stopwatch::start),
         }
         let ran = ran?;

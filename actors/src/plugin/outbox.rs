@@ -14,7 +14,7 @@ use teammy_kernel::{
     store::DeadLetter,
 };
 
-use super::{Output, Overlay};
+use super::{Completion, Output, Overlay};
 use crate::meeting::message::{Event, Life, Message};
 
 /// What one hook made.
@@ -40,6 +40,13 @@ impl Pending {
     fn is_empty(&self) -> bool {
         self.cursor == Seq::ZERO
     }
+
+    fn has_nothing_but_a_cursor(&self) -> bool {
+        self.state.is_none()
+            && self.keys.is_empty()
+            && self.outputs.is_empty()
+            && self.dead_letters.is_empty()
+    }
 }
 
 /// Collects what hooks make and hands it on as one unit. Shared with the datastore's provider, because a hook that reads
@@ -50,6 +57,7 @@ pub(crate) struct Outbox {
     pub(crate) life: Life,
     pub(crate) output: Durability,
     pub(crate) overlay: Arc<Overlay>,
+    completion: Arc<Completion>,
     pending: Mutex<Pending>,
     /// How many outputs were put in since they were last counted.
     outputs: AtomicU64,
@@ -62,8 +70,10 @@ impl Outbox {
         life: Life,
         output: Durability,
         overlay: Arc<Overlay>,
+        completion: Arc<Completion>,
     ) -> Self {
-        Self { meeting, slot, life, output, overlay, pending: Mutex::default(), outputs: AtomicU64::new(0) }
+        let (pending, outputs) = (Mutex::default(), AtomicU64::new(0));
+        Self { meeting, slot, life, output, overlay, completion, pending, outputs }
     }
 
     /// Adds what a hook made. What is here is one unit, and a unit is stored in one piece: so it is handed on before it
@@ -108,6 +118,12 @@ impl Outbox {
     }
 
     fn send(&self, pending: &mut Pending, cursor: Seq, state: Option<StateRef>, done: bool) {
+        if done {
+            if state.is_none() && pending.has_nothing_but_a_cursor() && self.completion.leave(cursor) {
+                return;
+            }
+            self.completion.told();
+        }
         let made = std::mem::take(pending);
         self.overlay.handed_on(&made.keys);
         let hand_on = HandOn {

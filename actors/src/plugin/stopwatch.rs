@@ -11,6 +11,8 @@ use tokio::time::Instant;
 #[derive(Debug)]
 pub(crate) struct Stopwatch {
     began: Option<Instant>,
+    /// When the hooks began that have followed each other since.
+    started: Option<Instant>,
     /// How many are timed together.
     run: u32,
     laps: Vec<Lap>,
@@ -25,7 +27,7 @@ pub(crate) struct Lap {
 
 impl Default for Stopwatch {
     fn default() -> Self {
-        Self { began: None, run: 1, laps: Vec::new() }
+        Self { began: None, started: None, run: 1, laps: Vec::new() }
     }
 }
 
@@ -43,11 +45,12 @@ impl Stopwatch {
     pub(crate) fn start(&mut self, ended: u32) {
         self.lap(ended);
         self.began = Some(Instant::now());
+        self.started = self.began;
     }
 
-    /// So many hooks ended since the last lap, and another follows at once if any does.
-    pub(crate) fn lap(&mut self, ended: u32) {
-        let Some(began) = self.began.filter(|_| ended > 0) else { return };
+    /// So many hooks ended since the last lap, and another follows at once if any does. Says how long they have done so.
+    pub(crate) fn lap(&mut self, ended: u32) -> Duration {
+        let Some(began) = self.began.filter(|_| ended > 0) else { return Duration::ZERO };
         let now = Instant::now();
         let mean = (now - began) / ended;
         self.laps.push(Lap { mean, hooks: ended });
@@ -57,6 +60,7 @@ impl Stopwatch {
             mean if mean < Self::LONG => self.run,
             _ => 1,
         };
+        self.started.map_or(Duration::ZERO, |started| now - started)
     }
 
     /// Moves what was timed to the end of `laps`, with a last lap of so many hooks.

@@ -42,7 +42,7 @@ fn the_defaults_are_these() {
     assert!(config.database.username.is_none() && config.database.password.is_none());
     assert_eq!(config.database.block_cache, Size::mib(64));
     assert_eq!(config.database.memtable, Size::mib(64));
-    assert_eq!(config.delivery.batch_packets.get(), 256);
+    assert_eq!(config.delivery.batch_packets.get(), 4096);
     assert_eq!(config.delivery.batch_bytes, Size::mib(1));
     assert_eq!(config.delivery.tail_bytes, Size::mib(16));
     assert_eq!(config.delivery.backlog_bytes, Size::mib(16));

@@ -349,16 +349,28 @@ impl Datastore {
     }
 
     /// Forgets what was written and says on which packet the next hook runs; the runtime's.
+    #[inline]
     pub fn begin(&self, seq: Seq, timestamp: Timestamp) {
         self.running.at.set(seq, timestamp);
-        drop(self.take_writes());
+        if self.has_writes() {
+            self.take_written();
+        }
+    }
+
+    /// Whether the hook wrote anything; the runtime's.
+    #[inline]
+    pub fn has_writes(&self) -> bool {
+        self.running.has_written.load(Ordering::Acquire)
     }
 
     /// Takes what the hook wrote; the runtime's.
+    #[inline]
     pub fn take_writes(&self) -> Vec<KeyValue> {
-        if !self.running.has_written.load(Ordering::Acquire) {
-            return Vec::new();
-        }
+        if self.has_writes() { self.take_written() } else { Vec::new() }
+    }
+
+    #[cold]
+    fn take_written(&self) -> Vec<KeyValue> {
         let mut buffer = self.buffer();
         self.running.has_written.store(false, Ordering::Release);
         std::mem::take(&mut *buffer).writes.into_iter().collect()

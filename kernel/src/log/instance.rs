@@ -141,8 +141,13 @@ impl Instance {
         self.ready && self.in_flight.is_none() && !self.fetching && self.status == InstanceStatus::Active
     }
 
+    /// The seq up to which the batch that is with its actor takes it.
+    pub(super) fn in_flight_up_to(&self) -> Option<Seq> {
+        self.in_flight.as_ref().map(|batch| batch.up_to)
+    }
+
     pub(super) fn wants(&self, slot: Slot, entry: &Entry, lifecycle: SourceId) -> bool {
-        let seq = entry.packet.seq;
+        let seq = entry.seq;
         if entry.source == lifecycle {
             return seq == self.joined || Some(seq) == self.leaving;
         }
@@ -157,7 +162,7 @@ impl Instance {
 
     /// A volatile packet is gone: if this instance would have got it, it has a gap.
     pub(super) fn miss(&mut self, slot: Slot, entry: &Entry, lifecycle: SourceId) {
-        let seq = entry.packet.seq;
+        let seq = entry.seq;
         let sent = self.in_flight.as_ref().or(self.again.as_ref()).map_or(self.cursor, |batch| batch.up_to);
         if self.status != InstanceStatus::Active || seq <= sent {
             return;

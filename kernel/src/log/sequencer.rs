@@ -37,8 +37,12 @@ impl Sequencer {
 
     /// The reservation that the next commit should write.
     pub fn wanted(&self) -> Seq {
-        let left = self.reserved.0.saturating_sub(self.next.0);
-        if left < Self::BLOCK / 2 { Seq(self.next.0 + Self::BLOCK) } else { self.reserved }
+        if self.is_low() { Seq(self.next.0 + Self::BLOCK) } else { self.reserved }
+    }
+
+    /// Whether the reservation should be raised.
+    pub fn is_low(&self) -> bool {
+        self.reserved.0.saturating_sub(self.next.0) < Self::BLOCK / 2
     }
 
     /// A reservation is stored.

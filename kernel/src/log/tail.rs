@@ -15,6 +15,10 @@ pub(super) struct SourceId(pub(super) u32);
 /// A packet in the tail.
 #[derive(Debug, Clone)]
 pub(super) struct Entry {
+    /// The packet's, beside it: who looks for a place need not look into packets.
+    pub(super) seq: Seq,
+    /// What the packet counts against limits.
+    pub(super) cost: usize,
     pub(super) packet: Arc<DataPacket>,
     pub(super) source: SourceId,
     /// The one instance it is for, where it isn't for all that take the source.
@@ -29,22 +33,22 @@ struct Lane {
 
 impl Lane {
     fn push(&mut self, entry: Entry) {
-        self.bytes += entry.packet.cost();
+        self.bytes += entry.cost;
         self.entries.push_back(entry);
     }
 
     fn pop(&mut self) -> Option<Entry> {
         let entry = self.entries.pop_front()?;
-        self.bytes -= entry.packet.cost();
+        self.bytes -= entry.cost;
         Some(entry)
     }
 
     fn front(&self) -> Option<Seq> {
-        self.entries.front().map(|entry| entry.packet.seq)
+        self.entries.front().map(|entry| entry.seq)
     }
 
-    fn after(&self, seq: Seq) -> impl Iterator<Item = &Entry> {
-        let start = self.entries.partition_point(|entry| entry.packet.seq <= seq);
+    fn after(&self, seq: Seq) -> impl ExactSizeIterator<Item = &Entry> {
+        let start = self.entries.partition_point(|entry| entry.seq <= seq);
         self.entries.range(start..)
     }
 }
@@ -138,35 +142,36 @@ impl Tail {
 }
 
 fn merge<'a>(
-    durable: impl Iterator<Item = &'a Entry>,
-    volatile: impl Iterator<Item = &'a Entry>,
+    durable: impl ExactSizeIterator<Item = &'a Entry>,
+    volatile: impl ExactSizeIterator<Item = &'a Entry>,
     end: Seq,
     limits: &Limits,
     wants: impl Fn(&Entry) -> bool,
 ) -> (Vec<Arc<DataPacket>>, Seq) {
+    let most = durable.len() + volatile.len();
+    let mut packets = Vec::with_capacity(most.min(limits.batch_packets));
     let mut durable = durable.peekable();
     let mut volatile = volatile.peekable();
-    let mut packets = Vec::new();
     let mut bytes = 0;
     loop {
         let from_durable = match (durable.peek(), volatile.peek()) {
-            (Some(d), Some(v)) => d.packet.seq < v.packet.seq,
+            (Some(d), Some(v)) => d.seq < v.seq,
             (Some(_), None) => true,
             (None, Some(_)) => false,
             (None, None) => return (packets, end),
         };
         let next = if from_durable { durable.next() } else { volatile.next() };
         let entry = next.expect("invariant: it was peeked at");
-        if entry.packet.seq > end {
+        if entry.seq > end {
             return (packets, end);
         }
         if !wants(entry) {
             continue;
         }
-        let cost = entry.packet.cost();
+        let cost = entry.cost;
         let full = packets.len() >= limits.batch_packets || bytes + cost > limits.batch_bytes;
         if full && !packets.is_empty() {
-            return (packets, entry.packet.seq.previous());
+            return (packets, entry.seq.previous());
         }
         bytes += cost;
         packets.push(entry.packet.clone());

@@ -103,7 +103,7 @@ impl World {
         let packet = packet(self.seqs.external().unwrap(), source, vec![]);
         self.published.push(packet.clone());
         let durability = if source == "v" { Durability::Volatile } else { Durability::Durable };
-        self.log.append(Append { packet, durability, external: true });
+        self.log.append(Append::new(packet, durability, true));
     }
 
     fn deliver(&mut self, index: usize) -> bool {

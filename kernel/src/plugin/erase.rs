@@ -155,17 +155,30 @@ pub trait Observer: Sync {
         packet: &Arc<DataPacket>,
         state: Option<StateRef>,
         output: Option<Payload>,
-    ) -> Result<(), Error>;
+    ) -> Result<Pace, Error>;
+
+    /// The run goes on after a [pause](Pace::Pause).
+    fn resumes(&self);
+}
+
+/// Whether the next hook of a run follows at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    /// It does.
+    GoOn,
+    /// Others have their turn first: the run has had the thread for long.
+    Pause,
 }
 
 /// Tells an observer how a hook ended; the state has changed if it is another one in memory.
+#[inline]
 pub(super) fn ended<S: serde::Serialize + Send + Sync + 'static>(
     observer: &dyn Observer,
     packet: &Arc<DataPacket>,
     before: &Arc<S>,
     after: &Arc<S>,
     output: Option<impl IntoPayload>,
-) -> Result<(), Error> {
+) -> Result<Pace, Error> {
     let state = (!Arc::ptr_eq(before, after)).then(|| StateRef(after.clone()));
     let output = output.map(IntoPayload::into_payload).transpose()?;
     observer.ended(packet, state, output)

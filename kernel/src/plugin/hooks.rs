@@ -4,7 +4,7 @@ use std::{marker::PhantomData, sync::Arc, time::Duration};
 
 use futures::{FutureExt, future::BoxFuture};
 
-use super::{Batch, Cx, InCallPlugin, Observer, Receive, Tick, erase::ended};
+use super::{Batch, Cx, InCallPlugin, Observer, Pace, Receive, Tick, erase::ended};
 use crate::{DataPacket, Error, FromPacket, Name, name};
 
 /// A hook's place in its plugin's table.
@@ -59,11 +59,20 @@ pub(super) trait ErasedHook<P: InCallPlugin>: Send + Sync {
                 if let Some((_, error)) = called.rejected.pop() {
                     return Err(error);
                 }
-                ended(observer, &packet[0], &before, &cx.state, called.output)?;
+                let pace = ended(observer, &packet[0], &before, &cx.state, called.output)?;
+                pause(pace, observer).await;
             }
             Ok(())
         }
         .boxed()
+    }
+}
+
+/// Lets others have their turn, if it is time.
+async fn pause(pace: Pace, observer: &dyn Observer) {
+    if pace == Pace::Pause {
+        tokio::task::yield_now().await;
+        observer.resumes();
     }
 }
 
@@ -108,7 +117,8 @@ impl<P: Receive<T>, T: FromPacket> ErasedHook<P> for One<T> {
                 let data = T::from_packet(&packet[0])?;
                 let output = plugin.receive(data, &mut cx).await?;
                 cx.gap = 0;
-                ended(observer, &packet[0], &before, &cx.state, output)?;
+                let pace = ended(observer, &packet[0], &before, &cx.state, output)?;
+                pause(pace, observer).await;
                 if !Arc::ptr_eq(&before, &cx.state) {
                     before = cx.state.clone();
                 }

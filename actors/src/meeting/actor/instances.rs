@@ -26,7 +26,7 @@ use crate::{
         restarts::{Decision, Restarts},
         stats::Record,
     },
-    plugin::{self, InHand, Output, Overlay, PluginActor},
+    plugin::{self, Completion, InHand, Output, Overlay, PluginActor},
 };
 
 /// What the meeting keeps of an instance beside what the log does.
@@ -39,6 +39,8 @@ pub(super) struct Seat {
     pub(super) overlay: Arc<Overlay>,
     pub(super) recorder: Recorder,
     pub(super) in_hand: InHand,
+    /// Of the newest life.
+    pub(super) completion: Arc<Completion>,
     pub(super) restarts: Restarts,
     pub(super) ticker: Option<JoinHandle<()>>,
 }
@@ -47,6 +49,7 @@ impl Seat {
     /// Ends the instance's actor and its ticks: nothing of this life is listened to any more.
     pub(super) fn vacate(&mut self) {
         self.life.0 += 1;
+        self.completion = Arc::default();
         if let Some(actor) = self.actor.take() {
             actor.stop(None);
         }
@@ -79,6 +82,7 @@ impl Meeting {
             overlay: Arc::default(),
             recorder,
             in_hand: Arc::new(AtomicU64::new(0)),
+            completion: Arc::default(),
             restarts: Restarts::default(),
             ticker: None,
         }
@@ -95,6 +99,7 @@ impl Meeting {
         let seat = &mut self.seats[slot.index()];
         seat.life.0 += 1;
         let life = seat.life;
+        seat.completion = Arc::default();
         let resources = &self.resources;
         let instance = resources.instance(&seat.name);
         let graph = &resources.graph;
@@ -109,7 +114,14 @@ impl Meeting {
             metadata: self.shared.metadata.clone(),
             instance: seat.name.clone(),
             state: self.log.view(slot).state.clone(),
-            outbox: plugin::Outbox::new(self.myself.clone(), slot, life, seat.output, seat.overlay.clone()),
+            outbox: plugin::Outbox::new(
+                self.myself.clone(),
+                slot,
+                life,
+                seat.output,
+                seat.overlay.clone(),
+                seat.completion.clone(),
+            ),
             store: resources.store.clone(),
             llm: resources.llm.clone(),
             policy: resources.settings.hooks,
@@ -153,13 +165,47 @@ impl Meeting {
         }
     }
 
+    /// Notes for every instance whose actor left word of it that it is done with its batch. Says whether one did.
+    pub(super) fn collect_completions(&mut self) -> bool {
+        let mut any = false;
+        for slot in self.log.slots() {
+            if let Some(cursor) = self.seats[slot.index()].completion.take() {
+                self.completed(slot, cursor);
+                any = true;
+            }
+        }
+        any
+    }
+
+    /// Asks instances for a message when they are done with their batch: those for which something is to be done then, or all of
+    /// them. Says whether one was done already.
+    pub(super) fn want_completions(&mut self, of_all: bool) -> bool {
+        let mut any = false;
+        for slot in self.log.slots() {
+            let wanted = of_all && self.log.view(slot).has_batch || self.log.waits_for(slot);
+            if wanted && let Some(cursor) = self.seats[slot.index()].completion.want() {
+                self.completed(slot, cursor);
+                any = true;
+            }
+        }
+        any
+    }
+
+    fn completed(&mut self, slot: Slot, cursor: Seq) {
+        self.handed_on(slot, HandOn { cursor, done: true, ..HandOn::default() }, Vec::new());
+    }
+
     /// An instance's actor is gone. Its packet in hand is tried again, or given up; the actor is started again, or the
     /// instance suspended.
     pub(super) fn failed(&mut self, slot: Slot, error: &str) {
+        if let Some(cursor) = self.seats[slot.index()].completion.take() {
+            self.completed(slot, cursor);
+        }
         let seat = &mut self.seats[slot.index()];
         let in_hand = Seq(seat.in_hand.swap(0, Ordering::AcqRel));
         seat.actor = None;
         seat.life.0 += 1;
+        seat.completion = Arc::default();
         let life = seat.life;
         seat.recorder.record(&mut Record { errors: 1, ..Record::default() });
         let name = seat.name.clone();
@@ -223,7 +269,7 @@ impl Meeting {
         error!(meeting = %self.id(), %instance, reason, "instance suspended");
         let status = serde_json::json!({"instance": instance, "status": "suspended", "reason": reason});
         let packet = self.own(PLUGIN_STATUS, Payload::Json(status.to_string().into()));
-        self.log.append(Append { packet, durability: Durability::Durable, external: false });
+        self.log.append(Append::new(packet, Durability::Durable, false));
         let error = Error::Suspended { instance, meeting: self.id().clone() };
         self.answer_leaving(slot, &Err(error));
     }

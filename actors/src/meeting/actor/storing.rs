@@ -64,8 +64,7 @@ impl Meeting {
     }
 
     pub(super) fn commit_now(&mut self) {
-        let reserve = self.shared.door.wanted_reservation();
-        let Some((commit, unwritable)) = self.log.next_commit(reserve) else { return };
+        let Some((commit, unwritable)) = self.log.next_commit(self.wanted_reservation) else { return };
         let to = self.myself.clone();
         if self.resources.persistence.cast(persistence::Message::Commit { commit, to }).is_err() {
             self.abandon("the persistence actor is gone");
@@ -120,7 +119,7 @@ impl Meeting {
     }
 
     pub(super) fn tell_who_catches_up(&mut self) {
-        let is_stored = self.log.is_stored(self.shared.door.wanted_reservation());
+        let is_stored = self.log.is_stored(self.wanted_reservation);
         if is_stored && self.log.status() == MeetingStatus::Running && self.log.is_worked_off() {
             for reply in self.catching_up.drain(..) {
                 let _ = reply.send(Ok(()));
@@ -133,7 +132,7 @@ impl Meeting {
             return;
         }
         let busy = self.log.slots().any(|slot| self.log.view(slot).has_batch);
-        if !busy && self.log.is_stored(self.shared.door.wanted_reservation()) {
+        if !busy && self.log.is_stored(self.wanted_reservation) {
             self.shared.gone(SHUTTING_DOWN);
             if let Some(reply) = self.stopping.take() {
                 let _ = reply.send(());

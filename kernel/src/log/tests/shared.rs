@@ -27,7 +27,7 @@ impl Twins {
 
     fn publish(&mut self) {
         let packet = packet(self.seqs.internal(), "v", vec![]);
-        self.log.append(Append { packet, durability: Durability::Volatile, external: true });
+        self.log.append(Append::new(packet, Durability::Volatile, true));
     }
 
     fn deliver(&mut self, index: usize) -> Batch {

@@ -216,7 +216,7 @@ impl Owner {
         let seq = self.sequencer.external()?;
         meeting.tells(seq);
         let packet = Arc::new(DataPacket { producer, ..packet_of(meeting, seq, source, payload) });
-        self.log.append(Append { packet: packet.clone(), durability, external: true });
+        self.log.append(Append::new(packet.clone(), durability, true));
         match durability {
             Durability::Durable => self.issue(meeting, Issued::Packet(packet)),
             Durability::Volatile => self.pass(meeting, packet),
@@ -429,7 +429,7 @@ impl Owner {
         self.log.suspend(slot);
         self.issue_unit(meeting, slot, None, HandOn::default());
         let packet = Arc::new(self.own(meeting, PLUGIN_STATUS, Payload::Text("suspended".into())));
-        self.log.append(Append { packet: packet.clone(), durability: Durability::Durable, external: false });
+        self.log.append(Append::new(packet.clone(), Durability::Durable, false));
         self.issue(meeting, Issued::Packet(packet));
     }
 
