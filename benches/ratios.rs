@@ -3,10 +3,12 @@
 //! Prints a JSON line for each figure, then a table. Each round measures everybody once, and a ratio is the median of the
 //! rounds' ratios, so that what disturbs the machine disturbs both sides. Options: `--quick` (less of everything), `--alone` (without the
 //! peers, for a profiler), `--only
-//! NAME` (one of those that it lists when it knows no such name; again for another), `--rounds N` (5).
+//! NAME` (one of those that it lists when it knows no such name; again for another), `--rounds N` (5), `--plots DIRECTORY` (a
+//! picture for each, `NAME.svg`). With feature `surrealdb` it measures what is stored, too.
 
 #![allow(
     clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
     clippy::cast_precision_loss,
     clippy::cast_sign_loss,
     missing_docs,
@@ -17,8 +19,13 @@
 
 #[path = "ratios/chain.rs"]
 mod chain;
+#[path = "ratios/codec.rs"]
+mod codec;
 #[path = "ratios/density.rs"]
 mod density;
+#[cfg(feature = "surrealdb")]
+#[path = "ratios/durable.rs"]
+mod durable;
 #[path = "ratios/fanout.rs"]
 mod fanout;
 #[path = "ratios/latency.rs"]
@@ -29,10 +36,20 @@ mod meetings;
 mod ours;
 #[path = "ratios/peers.rs"]
 mod peers;
+#[path = "ratios/plot.rs"]
+mod plot;
+#[cfg(feature = "surrealdb")]
+#[path = "ratios/raw.rs"]
+mod raw;
+#[cfg(feature = "surrealdb")]
+#[path = "ratios/recover.rs"]
+mod recover;
 #[path = "ratios/report.rs"]
 mod report;
 #[path = "ratios/tally.rs"]
 mod tally;
+
+use std::path::PathBuf;
 
 use report::Report;
 
@@ -45,17 +62,33 @@ pub struct Run {
 }
 
 /// In the order in which they run: memory first, see there.
-const BENCHES: [&str; 5] = ["density", "fanout", "chain", "latency", "meetings"];
+const BENCHES: &[&str] = &[
+    "density",
+    "fanout",
+    "chain",
+    "latency",
+    "meetings",
+    "codec",
+    #[cfg(feature = "surrealdb")]
+    "durable",
+    #[cfg(feature = "surrealdb")]
+    "recover",
+];
 
 fn main() {
     let mut run = Run { quick: false, alone: false, rounds: 5 };
     let mut only = Vec::new();
+    let mut plots: Option<PathBuf> = None;
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--quick" => run.quick = true,
             "--alone" => run.alone = true,
             "--only" => only.extend(arguments.next()),
+            "--plots" => {
+                let directory = arguments.next().unwrap_or_else(|| usage("--plots takes a directory"));
+                plots = Some(directory.into());
+            }
             "--rounds" => {
                 let rounds = arguments.next().and_then(|rounds| rounds.parse().ok());
                 run.rounds =
@@ -73,26 +106,38 @@ fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime starts");
     let mut report = Report::default();
     runtime.block_on(async {
-        if wanted("density") {
-            density::run(&run, &mut report).await;
-        }
-        if wanted("fanout") {
-            fanout::run(&run, &mut report).await;
-        }
-        if wanted("chain") {
-            chain::run(&run, &mut report).await;
-        }
-        if wanted("latency") {
-            latency::run(&run, &mut report).await;
-        }
-        if wanted("meetings") {
-            meetings::run(&run, &mut report).await;
+        for bench in BENCHES.iter().filter(|name| wanted(name)) {
+            report.bench(bench);
+            match *bench {
+                "density" => density::run(&run, &mut report).await,
+                "fanout" => fanout::run(&run, &mut report).await,
+                "chain" => chain::run(&run, &mut report).await,
+                "latency" => latency::run(&run, &mut report).await,
+                "meetings" => meetings::run(&run, &mut report).await,
+                "codec" => codec::run(&run, &mut report),
+                #[cfg(feature = "surrealdb")]
+                "durable" => durable::run(&run, &mut report).await,
+                #[cfg(feature = "surrealdb")]
+                "recover" => recover::run(&run, &mut report).await,
+                _ => unreachable!("it is not listed"),
+            }
         }
     });
+    if let Some(directory) = plots {
+        for bench in BENCHES.iter().filter(|name| wanted(name)) {
+            if let Err(error) = report.plot(&directory, bench) {
+                eprintln!("no plot of {bench} in {}: {error}", directory.display());
+                std::process::exit(1);
+            }
+        }
+    }
     report.print();
 }
 
 fn usage(problem: &str) -> ! {
-    eprintln!("{problem}; usage: ratios [--quick] [--alone] [--only {}]… [--rounds N]", BENCHES.join("|"));
+    eprintln!(
+        "{problem}; usage: ratios [--quick] [--alone] [--only {}]… [--rounds N] [--plots DIRECTORY]",
+        BENCHES.join("|")
+    );
     std::process::exit(2)
 }

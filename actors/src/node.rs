@@ -18,7 +18,7 @@ use std::{
 use parking_lot::Mutex;
 use ractor::{Actor, ActorRef};
 use teammy_kernel::{
-    Lifecycle, Llm, MeetingId, MeetingMetadata, Name, Seq, SharedLlm, ShutdownCx, Store, chain,
+    DataPacket, Lifecycle, Llm, MeetingId, MeetingMetadata, Name, Seq, SharedLlm, ShutdownCx, Store, chain,
     graph::{Graph, Instance},
     log::{Sequencer, Stored},
     plugin::StartedPlugin,
@@ -116,19 +116,27 @@ impl Drop for Resuming<'_> {
     }
 }
 
+/// A meeting's own packets, as far as they were read: they never change, so who reads again reads only what came since.
+#[derive(Default)]
+struct Course {
+    packets: Vec<Arc<DataPacket>>,
+    up_to: Seq,
+}
+
 /// What a store holds of a meeting.
-async fn stored(store: &dyn Store, record: MeetingRecord) -> Result<Stored, Error> {
+async fn stored(store: &dyn Store, record: MeetingRecord, course: &mut Course) -> Result<Stored, Error> {
     let id = record.metadata.id.clone();
-    let lifecycle = Name::new(Lifecycle::SOURCE).expect("invariant: a well-formed name");
-    let lifecycle = PacketQuery::default().sources(vec![lifecycle]);
+    // The last packet first: up to it the log is complete.
     let last = PacketQuery::default().take(Take::Last(1));
-    let (instances, lifecycle, last) = futures::try_join!(
-        store.instances(id.clone()),
-        store.packets(id.clone(), lifecycle),
-        store.packets(id, last),
-    )
-    .map_err(Error::Store)?;
-    Ok(Stored::new(record, last.into_iter().last(), &lifecycle, instances))
+    let last = store.packets(id.clone(), last).await.map_err(Error::Store)?.into_iter().last();
+    let end = last.as_ref().map_or(Seq::ZERO, |last| last.seq);
+    let lifecycle = Name::new(Lifecycle::SOURCE).expect("invariant: a well-formed name");
+    let since = PacketQuery::range(course.up_to.next(), end).sources(vec![lifecycle]);
+    let (instances, since) =
+        futures::try_join!(store.instances(id.clone()), store.packets(id, since)).map_err(Error::Store)?;
+    course.packets.extend(since);
+    course.up_to = end;
+    Ok(Stored::new(record, last, &course.packets, instances))
 }
 
 /// The instances that are not done with a meeting yet: those that a node must have to go on with it. None of a meeting that is
@@ -138,7 +146,7 @@ async fn stored(store: &dyn Store, record: MeetingRecord) -> Result<Stored, Erro
 /// [`Error::Store`].
 pub async fn unfinished(store: &dyn Store, meeting: &MeetingId) -> Result<Vec<Name>, Error> {
     match store.meeting(meeting.clone()).await.map_err(Error::Store)? {
-        Some(record) => Ok(stored(store, record).await?.unfinished()),
+        Some(record) => Ok(stored(store, record, &mut Course::default()).await?.unfinished()),
         None => Ok(Vec::new()),
     }
 }
@@ -231,7 +239,8 @@ impl Node {
             return Err(Error::NoMeeting(id.clone()));
         };
         // Before it is claimed, so that one that cannot go on here stays with its owner.
-        self.can_go_on(&stored(&**store, record).await?)?;
+        let mut course = Course::default();
+        self.can_go_on(&stored(&**store, record, &mut course).await?)?;
         let claimed = store.claim(id.clone(), Sequencer::BLOCK).await;
         let record = claimed.map_err(|error| match error {
             store::Error::NotFound(id) => Error::NoMeeting(id),
@@ -239,7 +248,7 @@ impl Node {
         })?;
         kill_points::pass(KillPoint::Claimed);
         // Read again: until the claim its owner may have stored more.
-        let stored = stored(&**store, record).await?;
+        let stored = stored(&**store, record, &mut course).await?;
         self.can_go_on(&stored)?;
         let marks = store.marks(id.clone()).await.map_err(Error::Store)?;
         let origin = if stored.is_started() {

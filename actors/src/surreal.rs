@@ -143,8 +143,9 @@ pub async fn open(options: Options) -> Result<SurrealStore, OpenError> {
     match prepare(&link, &url).await {
         Ok(()) => {
             let transaction = link::largest_transaction(&options);
+            let together = link::best_transaction(&options);
             let keeper = Keeper::new(options, link);
-            Ok(SurrealStore { inner: Arc::new(Inner { url, transaction, keeper }) })
+            Ok(SurrealStore { inner: Arc::new(Inner { url, transaction, together, keeper }) })
         }
         Err(error) => {
             // So that whoever meets a newer schema may look at it with another program at once.
@@ -199,6 +200,8 @@ struct Inner {
     url: String,
     /// The most bytes that one transaction may take.
     transaction: u64,
+    /// How many bytes of several commits go well together.
+    together: u64,
     keeper: Keeper,
 }
 

@@ -1,4 +1,5 @@
-//! The same packets a second to one meeting of five plugins and to thousands: what a delivery costs in time of the processor.
+//! One meeting of five plugins, and thousands of them: what a delivery costs in time of the processor, where each meeting gets its
+//! packets at its own pace, and where the same packets a second are spread over them.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,24 +17,50 @@ use crate::{
 };
 
 const PLUGINS: usize = 5;
-/// How many packets a second, to all meetings together.
-const RATE: usize = 20_000;
-/// How long the publisher sleeps between bursts.
-const EVERY: Duration = Duration::from_millis(1);
+
+/// How packets come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pace {
+    /// So many a second to each meeting.
+    Each(usize),
+    /// So many a second to all meetings together.
+    Together(usize),
+}
+
+impl Pace {
+    /// How many packets a second that is.
+    fn rate(self, meetings: usize) -> usize {
+        match self {
+            Self::Each(rate) => rate * meetings,
+            Self::Together(rate) => rate,
+        }
+    }
+
+    fn name(self, meetings: usize) -> String {
+        match self {
+            Self::Each(rate) => format!("{rate} packets/s to each of {meetings} meetings"),
+            Self::Together(rate) => format!("{rate} packets/s over {meetings} meetings"),
+        }
+    }
+}
 
 /// Publishes packets to so many meetings in turn, and says what a delivery cost in nanoseconds of processor time, and how many
-/// there were a second.
+/// there were a second. The publisher sleeps between bursts, a millisecond or longer.
 async fn paced(
     meetings: usize,
-    bursts: usize,
+    pace: Pace,
+    lasts: Duration,
     tally: &Arc<Tally>,
     publish: impl AsyncFn(usize),
 ) -> (f64, f64) {
-    let burst = RATE / 1_000;
+    let rate = pace.rate(meetings);
+    let burst = (rate / 1_000).max(1);
+    let every = Duration::from_secs_f64(burst as f64 / rate as f64);
+    let bursts = (lasts.as_secs_f64() / every.as_secs_f64()) as usize;
     let packets = bursts * burst;
     let deliveries = (packets * PLUGINS) as f64;
     tally.expect(packets as u64);
-    let mut clock = tokio::time::interval(EVERY);
+    let mut clock = tokio::time::interval(every);
     let (began, processor) = (Instant::now(), ProcessTime::now());
     let mut next = (0..meetings).cycle();
     for _ in 0..bursts {
@@ -62,39 +89,41 @@ pub async fn run(run: &Run, report: &mut Report) {
     for _ in 0..most {
         actors.push(peers::ractors(&peer_tally).await);
     }
-    let mut costs: Vec<Figure> = vec![Figure::default(); counts.len()];
-    let mut peer_costs = costs.clone();
-    let mut rates = costs.clone();
-    let mut peer_rates = costs.clone();
-    let bursts = if run.quick { 500 } else { 2_000 };
-    for round in 0..=run.rounds {
-        for (index, &count) in counts.iter().enumerate() {
-            let ours = paced(count, bursts, &tally, async |index| {
-                let packet = Publish::on(source.clone(), Payload::Bytes(payload()));
-                meetings[index].publish(packet).await.expect("the meeting takes it");
-            });
-            let (cost, rate) = ours.await;
-            let peer = paced(count, bursts, &peer_tally, async |index| {
-                let datum = Arc::new(payload());
-                for actor in &actors[index] {
-                    let _ = actor.cast(RactorMessage(datum.clone()));
+    for pace in [Pace::Each(10), Pace::Together(20_000)] {
+        let mut costs: Vec<Figure> = vec![Figure::default(); counts.len()];
+        let mut peer_costs = costs.clone();
+        let mut rates = costs.clone();
+        let mut peer_rates = costs.clone();
+        let lasts = Duration::from_secs(if run.quick { 1 } else { 3 });
+        for round in 0..=run.rounds {
+            for (index, &count) in counts.iter().enumerate() {
+                let ours = paced(count, pace, lasts, &tally, async |index| {
+                    let packet = Publish::on(source.clone(), Payload::Bytes(payload()));
+                    meetings[index].publish(packet).await.expect("the meeting takes it");
+                });
+                let (cost, rate) = ours.await;
+                let peer = paced(count, pace, lasts, &peer_tally, async |index| {
+                    let datum = Arc::new(payload());
+                    for actor in &actors[index] {
+                        let _ = actor.cast(RactorMessage(datum.clone()));
+                    }
+                });
+                let (peer_cost, peer_rate) = peer.await;
+                if round > 0 {
+                    costs[index].add(cost);
+                    rates[index].add(rate);
+                    peer_costs[index].add(peer_cost);
+                    peer_rates[index].add(peer_rate);
                 }
-            });
-            let (peer_cost, peer_rate) = peer.await;
-            if round > 0 {
-                costs[index].add(cost);
-                rates[index].add(rate);
-                peer_costs[index].add(peer_cost);
-                peer_rates[index].add(peer_rate);
             }
         }
-    }
-    for (index, count) in counts.iter().enumerate() {
-        let unit = Unit::Cost("ns of CPU a delivery");
-        report.add(format!("CPU, meetings: {count}"), &costs[index], "ractor", &peer_costs[index], unit);
-        report.add(format!("CPU, meetings: {count}"), &costs[index], "1 meeting", &costs[0], unit);
-        let unit = Unit::Rate("deliveries/s, paced");
-        report.add(format!("meetings: {count}"), &rates[index], "ractor", &peer_rates[index], unit);
+        for (index, &count) in counts.iter().enumerate() {
+            let (name, unit) = (pace.name(count), Unit::Cost("ns of CPU a delivery"));
+            report.add(&name, &costs[index], "ractor", &peer_costs[index], unit);
+            report.add(&name, &costs[index], "1 meeting", &costs[0], unit);
+            let unit = Unit::Rate("deliveries/s, paced");
+            report.add(&name, &rates[index], "ractor", &peer_rates[index], unit);
+        }
     }
     node.shutdown(Duration::from_mins(1)).await.expect("the node stops");
 }

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use teammy_actors::{MeetingRef, Node};
 use teammy_config::Config;
 use teammy_kernel::{
-    Cx, Durability, Error, Factory, Hooks, InCallPlugin, MeetingId, MeetingMetadata, Receive,
+    Cx, Durability, Error, Factory, Hooks, InCallPlugin, MeetingId, MeetingMetadata, Receive, Store,
     store::MemoryStore,
 };
 
@@ -141,8 +141,13 @@ pub async fn node(settings: &str, factory: Factory, counters: impl IntoIterator<
 
 /// A node of this configuration, whose store is in memory.
 pub async fn node_of(toml: &str, factory: Factory) -> Node {
+    node_on(Arc::new(MemoryStore::default()), toml, factory).await
+}
+
+/// A node of this configuration on a store.
+pub async fn node_on(store: Arc<dyn Store>, toml: &str, factory: Factory) -> Node {
     let config = Config::from_toml(toml).expect("the configuration is right");
-    let node = Node::builder(config).plugin(factory).store(Arc::new(MemoryStore::default()));
+    let node = Node::builder(config).plugin(factory).store(store);
     node.start().await.expect("the node starts")
 }
 

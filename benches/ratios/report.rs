@@ -1,7 +1,11 @@
 //! What was measured: a JSON line for each figure, then a table.
 
+use std::path::Path;
+
 use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
+
+use crate::plot::{self, Bar, Group};
 
 /// What one of two sides did, round by round.
 #[derive(Debug, Clone, Default)]
@@ -26,6 +30,8 @@ impl Unit {
 
 #[derive(Debug, Serialize)]
 struct Line {
+    #[serde(skip)]
+    bench: &'static str,
     name: String,
     ours: f64,
     peer: f64,
@@ -37,7 +43,10 @@ struct Line {
 
 /// All lines so far.
 #[derive(Debug, Default)]
-pub struct Report(Vec<(Line, Unit)>);
+pub struct Report {
+    lines: Vec<(Line, Unit)>,
+    bench: &'static str,
+}
 
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
@@ -70,6 +79,7 @@ impl Report {
     ) {
         let ratios = ours.0.iter().zip(&peer.0).map(|(ours, peer)| ours / peer).collect();
         let line = Line {
+            bench: self.bench,
             name: name.into(),
             ours: ours.median(),
             peer: peer.median(),
@@ -78,7 +88,37 @@ impl Report {
             unit: unit.name(),
         };
         println!("{}", serde_json::to_string(&line).expect("a line has a JSON form"));
-        self.0.push((line, unit));
+        self.lines.push((line, unit));
+    }
+
+    /// A picture of the figures whose names begin like this, as `NAME.svg` in a directory.
+    pub fn plot(&self, directory: &Path, name: &str) -> Result<(), Box<dyn std::error::Error>> {
+        let mut groups: Vec<Group> = Vec::new();
+        for (line, unit) in self.lines.iter().filter(|(line, _)| line.bench == name) {
+            let how = match unit {
+                Unit::Rate(_) => "more is better",
+                Unit::Cost(_) => "less is better",
+            };
+            let title = format!("{} ({}; {how})", line.name, line.unit);
+            if groups.last().is_none_or(|group| group.title != title) {
+                let ours = Bar {
+                    label: "ours".to_owned(),
+                    value: line.ours,
+                    shown: short(line.ours),
+                    is_ours: true,
+                };
+                groups.push(Group { title, bars: vec![ours] });
+            }
+            let bars = &mut groups.last_mut().expect("it was just made").bars;
+            let shown = format!("{}  (ours ÷ this: {:.2})", short(line.peer), line.ratio);
+            bars.push(Bar { label: line.peer_name.clone(), value: line.peer, shown, is_ours: false });
+        }
+        if groups.is_empty() { Ok(()) } else { plot::draw(&directory.join(format!("{name}.svg")), &groups) }
+    }
+
+    /// Says which bench the figures are of that come next.
+    pub fn bench(&mut self, name: &'static str) {
+        self.bench = name;
     }
 
     /// The table for people.
@@ -86,7 +126,7 @@ impl Report {
         let mut table = Table::new();
         table.load_style(presets::UTF8_HORIZONTAL_ONLY);
         table.set_header(["figure", "ours", "peer", "", "ours ÷ peer", "", "unit"]);
-        for (line, unit) in &self.0 {
+        for (line, unit) in &self.lines {
             table.add_row([
                 line.name.clone(),
                 short(line.ours),

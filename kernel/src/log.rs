@@ -152,7 +152,7 @@ pub struct Fetch {
 
 impl Fetch {
     /// The most packets to read at once: a store knows no bound in bytes.
-    const MOST_PACKETS: usize = 256;
+    const MOST_PACKETS: usize = 1024;
 }
 
 /// What an instance's hooks made, handed on as one unit.
@@ -285,13 +285,12 @@ impl MeetingLog {
         {
             return *id;
         }
-        let id = match self.sources.get(name) {
-            Some(&id) => id,
-            None => {
-                let id = SourceId(u32::try_from(self.sources.len()).expect("invariant: sources are few"));
-                self.sources.insert(name.clone(), id);
-                id
-            }
+        let id = if let Some(&id) = self.sources.get(name) {
+            id
+        } else {
+            let id = SourceId(u32::try_from(self.sources.len()).expect("invariant: sources are few"));
+            self.sources.insert(name.clone(), id);
+            id
         };
         self.last_source = Some((name.clone(), id));
         id

@@ -236,7 +236,8 @@ impl Actor for PluginActor {
         runner: &mut Runner,
     ) -> Result<(), ActorProcessingErr> {
         let Message::Deliver(batch) = message;
-        runner.run(batch).await;
+        // Boxed, so that an instance that has nothing to do keeps no room for it.
+        Box::pin(runner.run(batch)).await;
         Ok(())
     }
 }

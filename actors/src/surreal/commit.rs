@@ -30,47 +30,90 @@ const END: &str = "
     SELECT id, epoch, commit FROM $meetings;
     COMMIT";
 
-/// One kind of rows: whether a commit has any, and the statement that writes them.
-type Kind = (fn(&Commit) -> bool, &'static str);
+/// As [`BEGIN`], for a commit that is alone: what it writes are variables of their own, which the database copies once, and not
+/// once more for each level that they lie in. (A loop, though it runs once, because it is a statement without a result.)
+const BEGIN_ALONE: &str = "BEGIN;
+    FOR $once IN [true] {
+        LET $row = (UPDATE $meeting
+            SET commit = $number, reserved = math::max([reserved, $reserved]), status = $status
+            WHERE epoch = $epoch AND commit = $number - 1
+            RETURN VALUE commit);
+        IF $row != [] {";
 
-const PACKETS: Kind = (|commit| !commit.packets.is_empty(), "INSERT INTO packet $part.packets RETURN NONE;");
-/// Of two packets under one number the first keeps it.
-const RUNS: Kind = (numbers::has_runs, "INSERT IGNORE INTO numbered $part.runs RETURN NONE;");
-/// A mark never goes back. (What is to be done with a row that is there is worked out for a new one too, where the
-/// columns are `NONE`.)
-const MARKS: Kind = (
-    numbers::has_marks,
-    "INSERT INTO mark $part.marks ON DUPLICATE KEY UPDATE
-        seq = IF $input.number > number { $input.seq } ELSE { seq },
-        number = math::max([number ?? 0, $input.number])
-        RETURN NONE;",
-);
-/// A state that isn't given stays as it is.
-const INSTANCES: Kind = (
-    |commit| !commit.instances.is_empty(),
-    "INSERT INTO state $part.instances ON DUPLICATE KEY UPDATE
-        cursor = $input.cursor, joined = $input.joined, status = $input.status, state = $input.state ?? state
-        RETURN NONE;",
-);
-const KEYS_SET: Kind = (
-    |commit| commit.keys.iter().any(|write| write.value.is_some()),
-    "INSERT INTO kv $part.set ON DUPLICATE KEY UPDATE value = $input.value RETURN NONE;",
-);
-const KEYS_UNSET: Kind =
-    (|commit| commit.keys.iter().any(|write| write.value.is_none()), "DELETE $part.unset RETURN NONE;");
-const DEAD_LETTERS: Kind = (
-    |commit| !commit.dead_letters.is_empty(),
-    "INSERT INTO dead_letter $part.dead_letters ON DUPLICATE KEY UPDATE
-        source = $input.source, tries = $input.tries, error = $input.error, at = $input.at
-        RETURN NONE;",
-);
+/// One kind of rows.
+struct Kind {
+    /// Whether a commit has any.
+    some: fn(&Commit) -> bool,
+    /// The statement that writes those of `$part`.
+    of_part: &'static str,
+    /// The same for a commit that is alone.
+    alone: &'static str,
+}
+
+macro_rules! kind {
+    ($some:expr, $before:literal, $rows:literal, $after:literal) => {
+        Kind {
+            some: $some,
+            of_part: concat!($before, " $part.", $rows, " ", $after),
+            alone: concat!($before, " $", $rows, " ", $after),
+        }
+    };
+}
+
+const KINDS: [Kind; 7] = [
+    kind!(|commit| !commit.packets.is_empty(), "INSERT INTO packet", "packets", "RETURN NONE;"),
+    // Of two packets under one number the first keeps it.
+    kind!(numbers::has_runs, "INSERT IGNORE INTO numbered", "runs", "RETURN NONE;"),
+    // A mark never goes back. (What is to be done with a row that is there is worked out for a new one too, where the
+    // columns are `NONE`.)
+    kind!(
+        numbers::has_marks,
+        "INSERT INTO mark",
+        "marks",
+        "ON DUPLICATE KEY UPDATE
+            seq = IF $input.number > number { $input.seq } ELSE { seq },
+            number = math::max([number ?? 0, $input.number])
+            RETURN NONE;"
+    ),
+    // A state that isn't given stays as it is.
+    kind!(
+        |commit| !commit.instances.is_empty(),
+        "INSERT INTO state",
+        "instances",
+        "ON DUPLICATE KEY UPDATE
+            cursor = $input.cursor, joined = $input.joined, status = $input.status, state = $input.state ?? state
+            RETURN NONE;"
+    ),
+    kind!(
+        |commit| commit.keys.iter().any(|write| write.value.is_some()),
+        "INSERT INTO kv",
+        "set",
+        "ON DUPLICATE KEY UPDATE value = $input.value RETURN NONE;"
+    ),
+    kind!(
+        |commit| commit.keys.iter().any(|write| write.value.is_none()),
+        "DELETE",
+        "unset",
+        "RETURN NONE;"
+    ),
+    kind!(
+        |commit| !commit.dead_letters.is_empty(),
+        "INSERT INTO dead_letter",
+        "dead_letters",
+        "ON DUPLICATE KEY UPDATE
+            source = $input.source, tries = $input.tries, error = $input.error, at = $input.at
+            RETURN NONE;"
+    ),
+];
 
 /// The text for a batch. A statement that finds nothing to write takes the database about as long as one that writes a
 /// row, so only those are in it that some part needs.
 fn text(commits: &[Commit]) -> Vec<&'static str> {
-    let kinds = [PACKETS, RUNS, MARKS, INSTANCES, KEYS_SET, KEYS_UNSET, DEAD_LETTERS];
-    let needed = kinds.into_iter().filter(|(some, _)| commits.iter().any(some));
-    iter::once(BEGIN).chain(needed.map(|(_, statement)| statement)).chain([END]).collect()
+    let needed = KINDS.iter().filter(|kind| commits.iter().any(kind.some));
+    match commits {
+        [_] => iter::once(BEGIN_ALONE).chain(needed.map(|kind| kind.alone)).chain([END]).collect(),
+        _ => iter::once(BEGIN).chain(needed.map(|kind| kind.of_part)).chain([END]).collect(),
+    }
 }
 
 /// What a record takes beside its contents, generously.
@@ -120,9 +163,9 @@ impl SurrealStore {
             let mut bytes = 0;
             let fit = rest.iter().take_while(|commit| {
                 bytes += size(commit);
-                bytes <= limit
+                bytes <= self.inner.together.min(limit)
             });
-            let (now, later) = rest.split_at(fit.count());
+            let (now, later) = rest.split_at(fit.count().max(1));
             outcomes.extend(self.transact(now).await?);
             rest = later;
         }
@@ -136,13 +179,18 @@ impl SurrealStore {
             many => format!("committing for {} meetings", many.len()),
         };
         let values = || {
-            let parts: Vec<Value> = commits.iter().map(rows::part).collect::<Result<_, _>>()?;
             let meetings: Vec<Value> =
                 commits.iter().map(|commit| rows::meeting_id(&commit.meeting)).collect();
-            Ok(variables([
-                ("parts", Value::Array(Array::from(parts))),
-                ("meetings", Value::Array(Array::from(meetings))),
-            ]))
+            let mut values = variables([("meetings", Value::Array(Array::from(meetings)))]);
+            if let [alone] = commits {
+                for (name, value) in rows::part(alone)? {
+                    values.insert(name, value);
+                }
+            } else {
+                let parts = commits.iter().map(|commit| rows::part(commit).map(Value::Object));
+                values.insert("parts", Value::Array(Array::from(parts.collect::<Result<Vec<_>, _>>()?)));
+            }
+            Ok(values)
         };
         let stands = self
             .write(&text(commits), values, doing, |mut row| Ok((row.meeting_id()?, row.stand()?)))

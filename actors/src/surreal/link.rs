@@ -92,6 +92,14 @@ pub(super) fn largest_transaction(options: &Options) -> u64 {
     }
 }
 
+/// The most bytes of several commits that go into one transaction where they need not. The engine in memory copies what a
+/// transaction has written for each statement in it, so there a large one takes longer than many small ones.
+pub(super) fn best_transaction(options: &Options) -> u64 {
+    const IN_MEMORY: u64 = 64 << 10;
+    const ELSEWHERE: u64 = 1 << 20;
+    if options.url.starts_with("mem:") { IN_MEMORY } else { ELSEWHERE }
+}
+
 async fn embed(options: &Options, directory: Option<&Path>) -> Result<Link, OpenError> {
     let datastore = match directory {
         Some(path) => open_directory(options, path).await?,

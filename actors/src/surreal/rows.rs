@@ -202,7 +202,7 @@ pub(super) fn meeting_row(row: &MeetingRecord) -> Result<Value, Failure> {
 }
 
 /// A commit as the query that applies it takes it.
-pub(super) fn part(commit: &Commit) -> Result<Value, Failure> {
+pub(super) fn part(commit: &Commit) -> Result<Object, Failure> {
     fn rows<T>(of: &[T], row: impl Fn(&T) -> Result<Value, Failure>) -> Result<Value, Failure> {
         Ok(Value::Array(Array::from(of.iter().map(row).collect::<Result<Vec<_>, _>>()?)))
     }
@@ -216,7 +216,7 @@ pub(super) fn part(commit: &Commit) -> Result<Value, Failure> {
             None => unset.push(id),
         }
     }
-    Ok(Value::Object(object([
+    Ok(object([
         ("meeting", meeting_id(meeting)),
         ("epoch", number(commit.epoch.0)?),
         ("number", number(commit.number)?),
@@ -229,7 +229,7 @@ pub(super) fn part(commit: &Commit) -> Result<Value, Failure> {
         ("set", Value::Array(Array::from(set))),
         ("unset", Value::Array(Array::from(unset))),
         ("dead_letters", rows(&commit.dead_letters, |letter| dead_letter_row(meeting, letter))?),
-    ])))
+    ]))
 }
 
 // From values.

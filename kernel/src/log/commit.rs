@@ -120,7 +120,7 @@ pub(super) struct CommitQueue {
 
 impl CommitQueue {
     /// The most packets that one commit stores, give or take a unit's outputs.
-    const MAX_PACKETS: usize = 1024;
+    const MAX_PACKETS: usize = 256;
     /// The most bytes of packets and keys that one commit stores, give or take a unit's.
     const MAX_BYTES: usize = 4 << 20;
 

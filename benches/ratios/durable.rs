@@ -1,0 +1,150 @@
+//! Packets that are stored: how many a second, and how long from publishing until one is; beside the raw SDK making the same
+//! writes.
+//!
+//! Both write the same rows, a packet's with 256 bytes and its meeting's, in one transaction; the raw SDK in whichever of a few
+//! batch sizes it does best in. For the time until stored, packets are published when a clock says so, and the raw SDK writes each on
+//! its own, up to as many at once as there are.
+
+use std::{sync::Arc, time::Duration};
+
+use hdrhistogram::Histogram;
+use teammy_actors::surreal;
+use teammy_kernel::{Factory, Name, Payload, Publish};
+use tokio::{task::JoinSet, time::Instant};
+
+use crate::{
+    Run,
+    fanout::payload,
+    ours,
+    raw::{self, Kept},
+    report::{Figure, Report, Unit},
+    tally::Tally,
+};
+
+/// What is published at a time.
+const AT_ONCE: usize = 64;
+const BATCHES: [usize; 3] = [64, 256, 1024];
+
+pub async fn run(run: &Run, report: &mut Report) {
+    let counts: &[usize] = if run.quick { &[1, 100] } else { &[1, 100, 1_000] };
+    for kept in [Kept::OnDisk, Kept::InMemory] {
+        for &count in counts {
+            measure(run, report, kept, count).await;
+        }
+    }
+}
+
+async fn measure(run: &Run, report: &mut Report, kept: Kept, count: usize) {
+    let packets = if run.quick { 6_400 } else { 32_000 }.max(count * AT_ONCE);
+    let directory = tempfile::tempdir().expect("a directory");
+    let (our_directory, raw_directory) = (directory.path().join("ours"), directory.path().join("raw"));
+    let store =
+        surreal::open(surreal::Options::new(kept.url(&our_directory))).await.expect("the store opens");
+    // A plugin that is in no meeting.
+    let tally = Tally::of(1);
+    ours::register(tally.counters());
+    let node = ours::node_on(Arc::new(store), "", Factory::of::<ours::Sink>("sink")).await;
+    let mut meetings = Vec::with_capacity(count);
+    for index in 0..count {
+        meetings.push(ours::meeting_of(&node, &format!("durable-{index}"), &[]).await);
+    }
+    let db = raw::open(&kept.url(&raw_directory)).await;
+    let source = Name::new("transcription").expect("a well-formed name");
+    let packet = || Publish::on(source.clone(), Payload::Bytes(payload()));
+
+    let (mut ours, mut peer) = (Figure::default(), Figure::default());
+    let mut raw_seq = 0;
+    for round in 0..=run.rounds {
+        let began = Instant::now();
+        let mut last = vec![None; count];
+        for index in 0..packets / AT_ONCE {
+            let index = index % count;
+            let receipts = meetings[index].publish_all((0..AT_ONCE).map(|_| packet())).await;
+            last[index] = Some(receipts.expect("the meeting takes them"));
+        }
+        for receipts in last.into_iter().flatten() {
+            receipts.durable().await.expect("they are stored");
+        }
+        let our_rate = packets as f64 / began.elapsed().as_secs_f64();
+        let mut best = 0.0_f64;
+        for batch in BATCHES {
+            let began = Instant::now();
+            for _ in 0..packets / batch {
+                let mut of = Vec::new();
+                let mut rows = Vec::with_capacity(batch);
+                for part in 0..batch / AT_ONCE {
+                    let meeting = format!("durable-{}", part % count);
+                    rows.extend((0..AT_ONCE).map(|_| {
+                        raw_seq += 1;
+                        raw::packet(&meeting, raw_seq, &payload())
+                    }));
+                    if !of.contains(&meeting) {
+                        of.push(meeting);
+                    }
+                }
+                raw::insert(&db, of, rows).await;
+            }
+            best = best.max((packets / batch * batch) as f64 / began.elapsed().as_secs_f64());
+        }
+        if round > 0 {
+            ours.add(our_rate);
+            peer.add(best);
+        }
+    }
+    let name = |what: &str| format!("{what}, {}, meetings: {count}", kept.name());
+    report.add(name("durable"), &ours, "raw SDK", &peer, Unit::Rate("packets/s"));
+
+    let mut figures: [(Figure, Figure); 2] = Default::default();
+    let wanted = if run.quick { 200 } else { 1_000 };
+    for _ in 0..run.rounds {
+        let our_times = paced(wanted, |index| {
+            let meeting = meetings[index % count].clone();
+            let packet = packet();
+            async move {
+                let receipt = meeting.publish(packet).await.expect("the meeting takes it");
+                receipt.durable().await.expect("it is stored");
+            }
+        });
+        let our_times = our_times.await;
+        let peer_times = paced(wanted, |index| {
+            raw_seq += 1;
+            let (db, meeting) = (db.clone(), format!("alone-{}-{raw_seq}", index % count));
+            let row = raw::packet(&meeting, raw_seq, &payload());
+            async move { raw::insert(&db, vec![meeting], vec![row]).await }
+        });
+        let peer_times = peer_times.await;
+        for ((ours, peer), quantile) in figures.iter_mut().zip([0.5, 0.99]) {
+            ours.add(our_times.value_at_quantile(quantile) as f64);
+            peer.add(peer_times.value_at_quantile(quantile) as f64);
+        }
+    }
+    for ((ours, peer), quantile) in figures.iter().zip(["p50", "p99"]) {
+        let name = name(&format!("until stored, {quantile}"));
+        report.add(name, ours, "raw SDK", peer, Unit::Cost("µs"));
+    }
+    drop(meetings);
+    node.shutdown(Duration::from_mins(1)).await.expect("the node stops");
+}
+
+/// Starts something 500 times a second, and says how long each took from when it was due, in microseconds.
+async fn paced<F>(count: usize, mut start: impl FnMut(usize) -> F) -> Histogram<u64>
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let mut running = JoinSet::new();
+    let mut clock = tokio::time::interval(Duration::from_millis(2));
+    for index in 0..count {
+        let due = clock.tick().await;
+        let work = start(index);
+        running.spawn(async move {
+            work.await;
+            due.elapsed()
+        });
+    }
+    let mut times = Histogram::new(3).expect("three digits are allowed");
+    while let Some(took) = running.join_next().await {
+        let took = took.expect("it is done").as_micros() as u64;
+        times.record(took).expect("the histogram grows");
+    }
+    times
+}

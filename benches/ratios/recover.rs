@@ -1,0 +1,130 @@
+//! Going on with meetings that another owner has left: until an instance that has seen none of them has had a meeting's 1,000
+//! packets, beside the raw SDK reading the same rows.
+
+use std::{path::Path, sync::Arc};
+
+use surrealdb::{Surreal, engine::any::Any};
+use teammy_actors::surreal::{self, SurrealStore};
+use teammy_kernel::{
+    DataPacket, Factory, Lifecycle, MeetingId, MeetingMetadata, Name, Payload, Seq, Store, Timestamp,
+    store::{Commit, InstanceRecord, InstanceStatus},
+};
+use tokio::time::Instant;
+
+use crate::{
+    Run,
+    fanout::payload,
+    ours,
+    raw::{self, Kept},
+    report::{Figure, Report, Unit},
+    tally::Tally,
+};
+
+const PACKETS: u64 = 1_000;
+
+fn id(index: usize) -> MeetingId {
+    MeetingId::new(format!("recover-{index}")).expect("a well-formed id")
+}
+
+fn name(name: &str) -> Name {
+    Name::new(name).expect("a well-formed name")
+}
+
+/// A meeting with its packets, of which its one instance has seen none.
+async fn fill(store: &SurrealStore, db: &Surreal<Any>, index: usize) {
+    let id = id(index);
+    let metadata = MeetingMetadata::new(id.clone());
+    let created = store.create(metadata, vec![name("p0")], Seq(PACKETS * 2)).await.expect("it is made");
+    let at = Timestamp::from_second(1_700_000_000).expect("a time of this century");
+    let packet = |seq, source, payload| {
+        Arc::new(DataPacket {
+            meeting: id.clone(),
+            seq,
+            source,
+            timestamp: at,
+            received_at: at,
+            participant: None,
+            payload,
+            producer: None,
+            causes: Vec::new(),
+        })
+    };
+    let start = Lifecycle::Start { instances: vec![name("p0")] };
+    let mut commit = Commit::new(id.clone(), created.epoch, 1, created.reserved);
+    commit.packets.push(packet(Seq(1), name(Lifecycle::SOURCE), start.to_payload()));
+    let source = name("transcription");
+    commit
+        .packets
+        .extend((2..=PACKETS + 1).map(|seq| packet(Seq(seq), source.clone(), Payload::Bytes(payload()))));
+    commit.instances.push(unseen());
+    store.commit(&[commit]).await.expect("it is stored");
+    let rows = (1..=PACKETS + 1).map(|seq| raw::packet(id.as_str(), seq, &payload())).collect();
+    raw::insert(db, vec![id.as_str().to_owned()], rows).await;
+}
+
+fn unseen() -> InstanceRecord {
+    InstanceRecord {
+        instance: name("p0"),
+        cursor: Seq::ZERO,
+        joined: Seq(1),
+        status: InstanceStatus::Active,
+        state: None,
+    }
+}
+
+/// Sets a meeting back to where its instance has seen nothing.
+async fn reset(store: &SurrealStore, index: usize) {
+    let claimed = store.claim(id(index), 1).await.expect("it is there");
+    let mut commit = Commit::new(id(index), claimed.epoch, claimed.commit + 1, claimed.reserved);
+    commit.instances.push(unseen());
+    store.commit(&[commit]).await.expect("it is stored");
+}
+
+pub async fn run(run: &Run, report: &mut Report) {
+    let most = if run.quick { 20 } else { 1_000 };
+    let directory = tempfile::tempdir().expect("a directory");
+    let url = |name: &str| Kept::OnDisk.url(&Path::new(directory.path()).join(name));
+    let store = surreal::open(surreal::Options::new(url("ours"))).await.expect("the store opens");
+    let db = raw::open(&url("raw")).await;
+    for index in 0..most {
+        fill(&store, &db, index).await;
+    }
+    let tally = Tally::of(1);
+    ours::register(tally.counters());
+    let toml = "[[plugin]]\nname = \"p0\"\nkind = \"sink\"\nsources.audio = \"transcription\"\n";
+    for count in [1, most] {
+        let (mut ours, mut peer) = (Figure::default(), Figure::default());
+        for round in 0..=run.rounds {
+            let shared: Arc<dyn Store> = Arc::new(store.clone());
+            let node = ours::node_on(shared, toml, Factory::of::<ours::Sink>("sink")).await;
+            tally.expect(PACKETS * count as u64);
+            let began = Instant::now();
+            let ids: Vec<_> = (0..count).map(id).collect();
+            let resumed = ids.iter().map(|id| node.resume_meeting(id));
+            for meeting in futures::future::join_all(resumed).await {
+                drop(meeting.expect("the meeting goes on"));
+            }
+            tally.reached().await;
+            let our_time = began.elapsed();
+            // The store stays open.
+            drop(node);
+            for index in 0..count {
+                reset(&store, index).await;
+            }
+            let began = Instant::now();
+            let ids: Vec<_> = (0..count).map(|index| id(index).to_string()).collect();
+            let read = ids.iter().map(|id| raw::read(&db, id, PACKETS + 1));
+            for rows in futures::future::join_all(read).await {
+                assert_eq!(rows as u64, PACKETS + 1, "all rows are there");
+            }
+            let peer_time = began.elapsed();
+            if round > 0 {
+                ours.add(our_time.as_secs_f64() * 1e3);
+                peer.add(peer_time.as_secs_f64() * 1e3);
+            }
+        }
+        let name = format!("recover, meetings: {count}");
+        report.add(name, &ours, "raw SDK", &peer, Unit::Cost("ms"));
+    }
+    store.close().await.expect("the store closes");
+}
