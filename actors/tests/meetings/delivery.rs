@@ -200,3 +200,43 @@ async fn more_packets_than_a_reservation_holds_come_through() {
     assert!(row.reserved >= last.unwrap(), "no seq is known outside that is not reserved");
     assert_eq!(store.packets("m").await.len(), 3, "start, ending, ended");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_hook_that_made_nothing_holds_nobody_up() {
+    let store = Gate::default();
+    let toml = r#"
+        [[plugin]]
+        name = "silent"
+        kind = "probe"
+        sources = { up = "sound" }
+        config = { diary = "silent", answers = false }
+        [delivery]
+        cursor_interval = "1h"
+    "#;
+    let node = node(&store, toml).await;
+    let meeting = start(&node, "m", &["silent"]).await;
+    noted("silent", "silent start m").await;
+    let began = tokio::time::Instant::now();
+    let sound = async |value| meeting.publish(Publish::json("sound", &value).unwrap()).await.unwrap();
+    // One behind the other, each when the one before is done.
+    for n in 0..3 {
+        sound(json!(n)).await;
+        noted("silent", &format!("silent up {n} of []")).await;
+    }
+    // One that comes while a hook runs.
+    sound(json!({"wait": 300})).await;
+    noted("silent", "silent up {\"wait\":300} of []").await;
+    sound(json!("behind")).await;
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    assert!(
+        diary("silent").contains(&"silent up \"behind\" of []".to_owned()),
+        "it came when the hook was done"
+    );
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(1), "nothing waited for the cursor's time: {took:?}");
+    // Nobody says that it is done, and it is stored all the same.
+    let seq = meeting.caught_up().await.map(|()| meeting.stats().packets).unwrap();
+    assert_eq!(seq, 5);
+    assert_eq!(store.instance("m", "silent").await.cursor, teammy_kernel::Seq(6));
+    meeting.end().await.unwrap();
+}

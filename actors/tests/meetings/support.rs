@@ -184,6 +184,9 @@ impl Receive<Batch<Json<Said>>> for Probe {
 impl Receive<Json<Value>> for Probe {
     async fn receive(&self, value: Json<Value>, cx: &mut Cx<'_, Self>) -> Result<Option<Json<Value>>, Error> {
         self.note(format!("{} up {} of {:?}", cx.instance(), value.0, cx.packet().causes));
+        if let Some(millis) = value.0.get("wait").and_then(Value::as_u64) {
+            tokio::time::sleep(Duration::from_millis(millis)).await;
+        }
         Ok(self.0.answers.then(|| Json(json!({"from": value.0}))))
     }
 }
