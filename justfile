@@ -65,7 +65,7 @@ features:
 
 # Measure everything beside the peers, then the log and the wire format alone: some 10 minutes. See docs/performance.md.
 bench *OPTIONS:
-    cargo bench --package teammy-benches --bench ratios -- {{ OPTIONS }}
+    cargo bench --package teammy-benches --bench ratios --features surrealdb -- {{ OPTIONS }}
     cargo bench --package teammy-benches --bench log --bench codec
 
 # The same figures from short runs, within 3 minutes.
