@@ -199,11 +199,11 @@ fn a_commit_that_is_cut_forgets_neither_members_nor_the_end() {
 
     // The last packet that fits is the meeting's ending; its status stays behind.
     let mut world = World::new();
-    (0..1022).for_each(|_| world.publish("x"));
+    (0..254).for_each(|_| world.publish("x"));
     world.end();
     world.commit();
     world.commit();
-    assert_eq!((world.stored.len(), world.record.status), (1024, MeetingStatus::Running));
+    assert_eq!((world.stored.len(), world.record.status), (256, MeetingStatus::Running));
     world.change_owner(false);
     assert_eq!(world.log.status(), MeetingStatus::Ending);
     world.store_all();
