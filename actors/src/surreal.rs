@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `meeting:[id]` | `epoch`, `commit`, `reserved`, `status`, `metadata` (an object), `instances` (those it was started with) |
 //! | `packet:[meeting, seq]` | `source`, `timestamp`, `received_at`, `form` (`bytes`, `text` or `json`), `payload` (bytes or a string); where there are any: `participant`, `producer` (`id`, `number`), `causes` |
+//! | `lifecycle:[meeting, seq]` | the packets of source `meeting` once more, with the same columns |
 //! | `numbered:[meeting, producer, last]` | `seqs` of a run of up to 64 of a producer's packets, whose numbers end with `last` |
 //! | `mark:[meeting, producer]` | a `number` of the producer's and its `seq`, at most 63 behind its newest |
 //! | `state:[meeting, instance]` | `cursor`, `joined`, `status`, and the `state` as JSON text once there is one |
@@ -46,12 +47,13 @@ use surrealdb::{
     types::{Value, Variables},
 };
 use teammy_kernel::{
-    DataPacket, MeetingId, MeetingMetadata, Name, Seq, Store,
+    DataPacket, Lifecycle, MeetingId, MeetingMetadata, Name, Seq, Store,
     store::{
         self, Commit, DeadLetter, InstanceRecord, Mark, MeetingRecord, Outcome, PacketQuery, StoreFuture,
     },
 };
 use tokio::time::Duration;
+use tracing::info;
 
 use self::{
     keeper::Keeper,
@@ -66,7 +68,8 @@ pub use error::OpenError;
 ///
 /// - 1: the first.
 /// - 2: `numbered` and `mark`. They start empty, since who wrote version 1 let nobody number packets.
-const SCHEMA: i64 = 2;
+/// - 3: `lifecycle`. Opening an older database copies into it what its meetings have.
+const SCHEMA: i64 = 3;
 
 /// How to open a store.
 #[derive(Clone)]
@@ -159,16 +162,18 @@ pub async fn open(options: Options) -> Result<SurrealStore, OpenError> {
 async fn prepare(link: &Link, url: &str) -> Result<(), OpenError> {
     const READ_VERSION: &Text =
         &["DEFINE TABLE IF NOT EXISTS teammy SCHEMALESS; SELECT VALUE version FROM teammy:schema"];
-    const DEFINE: &Text = &["BEGIN;
+    const TABLES: &str = "
         DEFINE TABLE IF NOT EXISTS meeting SCHEMALESS;
         DEFINE TABLE IF NOT EXISTS packet SCHEMALESS;
+        DEFINE TABLE IF NOT EXISTS lifecycle SCHEMALESS;
         DEFINE TABLE IF NOT EXISTS numbered SCHEMALESS;
         DEFINE TABLE IF NOT EXISTS mark SCHEMALESS;
         DEFINE TABLE IF NOT EXISTS state SCHEMALESS;
         DEFINE TABLE IF NOT EXISTS kv SCHEMALESS;
-        DEFINE TABLE IF NOT EXISTS dead_letter SCHEMALESS;
-        UPSERT teammy:schema SET version = $version RETURN NONE;
-        COMMIT"];
+        DEFINE TABLE IF NOT EXISTS dead_letter SCHEMALESS;";
+    const DEFINE: &Text = &["BEGIN;", TABLES, "COMMIT"];
+    const FINISH: &Text =
+        &["BEGIN;", TABLES, "UPSERT teammy:schema SET version = $version RETURN NONE; COMMIT"];
     let failed = |error: QueryError| OpenError::Failed { url: url.to_owned(), cause: error.into_cause() };
     let read = async || {
         let mut found = attempt(link, READ_VERSION, || Ok(Variables::new())).await?;
@@ -179,15 +184,37 @@ async fn prepare(link: &Link, url: &str) -> Result<(), OpenError> {
             return Err(OpenError::NewerSchema { url: url.to_owned(), found, known: SCHEMA });
         }
         Some(SCHEMA) => return Ok(()),
-        _ => {}
+        Some(older) => {
+            info!(%url, version = older, to = SCHEMA, "the database is brought up to this version's schema");
+            attempt(link, DEFINE, || Ok(Variables::new())).await.map_err(failed)?;
+            copy_lifecycle(link).await.map_err(failed)?;
+        }
+        None => {}
     }
     let version = || Ok(variables([("version", Value::Number(SCHEMA.into()))]));
-    match attempt(link, DEFINE, version).await {
+    match attempt(link, FINISH, version).await {
         Ok(_) => Ok(()),
         // Who lost so often lost to others that opened it at the same time and did the same.
         Err(error) if error.is_conflict() && read().await.map_err(failed)? == Some(SCHEMA) => Ok(()),
         Err(error) => Err(failed(error)),
     }
+}
+
+/// Copies what meetings' lives are told by to where it is looked for since version 3: meeting by meeting, so that no transaction
+/// is large, and again without harm if it was cut off.
+async fn copy_lifecycle(link: &Link) -> Result<(), QueryError> {
+    const COPY: &Text = &["INSERT IGNORE INTO lifecycle
+        (SELECT *, type::record('lifecycle', record::id(id)) AS id FROM $range WHERE source = $source)
+        RETURN NONE"];
+    let meetings = rows(attempt(link, READ_MEETINGS, || Ok(Variables::new())).await, |row| row.meeting_id())?;
+    for meeting in meetings {
+        let range = || {
+            let range = rows::all_of(rows::PACKETS, &meeting);
+            Ok(variables([("range", range), ("source", rows::text(Lifecycle::SOURCE))]))
+        };
+        attempt(link, COPY, range).await?;
+    }
+    Ok(())
 }
 
 /// Meetings in SurrealDB. A clone is the same store.

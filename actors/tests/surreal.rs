@@ -20,7 +20,8 @@ use std::{fs, path::Path, sync::Arc};
 use surrealdb::types::Value;
 use teammy_actors::surreal::{self, OpenError, Options, SurrealStore};
 use teammy_kernel::{
-    MeetingId, MeetingMetadata, Name, Payload, Producer, Publish, Seq, Store, Timestamp, chain,
+    DataPacket, Lifecycle, MeetingId, MeetingMetadata, Name, Payload, Producer, Publish, Seq, Store,
+    Timestamp, chain,
     store::{Commit, Epoch, Error, Mark, Outcome, PacketQuery, Take, conformance::Fixture},
 };
 
@@ -191,9 +192,9 @@ async fn a_newer_schema_is_refused_and_left_alone() {
     by_hand(directory.path(), "UPDATE teammy:schema SET version = 7").await;
     for _ in 0..2 {
         let error = surreal::open(Options::new(url(directory.path()))).await.unwrap_err();
-        assert!(matches!(error, OpenError::NewerSchema { found: 7, known: 2, .. }), "{error:?}");
+        assert!(matches!(error, OpenError::NewerSchema { found: 7, known: 3, .. }), "{error:?}");
     }
-    by_hand(directory.path(), "UPDATE teammy:schema SET version = 2").await;
+    by_hand(directory.path(), "UPDATE teammy:schema SET version = 3").await;
     let store = open_directory(directory.path()).await;
     assert_eq!(store.meetings().await.unwrap(), [meeting("m")]);
     store.close().await.unwrap();
@@ -222,7 +223,60 @@ async fn a_database_from_before_packets_were_numbered_goes_on() {
     assert_eq!(store.numbered(meeting("m"), "p".into(), 1).await.unwrap(), Some(Seq(4)));
     store.close().await.unwrap();
     let version = by_hand(directory.path(), "SELECT VALUE version FROM teammy:schema").await;
-    assert_eq!(version.into_array().unwrap().into_vec(), [Value::Number(2.into())]);
+    assert_eq!(version.into_array().unwrap().into_vec(), [Value::Number(3.into())]);
+}
+
+/// A commit with the packets that tell of a meeting's life, and others between.
+fn life(id: &str) -> Commit {
+    let mut commit = commit(id, 1, 1, 200);
+    let events = [
+        (1, Lifecycle::Start { instances: vec![] }),
+        (90, Lifecycle::Join { instance: Name::new("late").unwrap() }),
+        (200, Lifecycle::Ending),
+    ];
+    for (seq, event) in events {
+        let packet = Arc::make_mut(&mut commit.packets[seq - 1]);
+        packet.source = Name::new(Lifecycle::SOURCE).unwrap();
+        packet.payload = event.to_payload();
+    }
+    commit
+}
+
+/// What is stored of a meeting's life, as who takes it over asks for it.
+async fn stored_life(store: &SurrealStore, id: &str) -> Vec<Arc<DataPacket>> {
+    let own = PacketQuery::default().sources(vec![Name::new(Lifecycle::SOURCE).unwrap()]);
+    store.packets(meeting(id), own).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_database_from_before_lives_had_a_table_gets_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open_directory(directory.path()).await;
+    for id in ["m", "n"] {
+        create(&store, id).await;
+        store.commit(&[life(id)]).await.unwrap();
+    }
+    let before = stored_life(&store, "n").await;
+    let seqs: Vec<_> = before.iter().map(|packet| packet.seq.0).collect();
+    assert_eq!(seqs, [1, 90, 200]);
+    store.close().await.unwrap();
+    by_hand(directory.path(), "REMOVE TABLE lifecycle").await;
+    // As if an earlier attempt had been cut off behind the first meeting.
+    let copied = "CREATE lifecycle:['m', 1] CONTENT (SELECT * OMIT id FROM ONLY packet:['m', 1])";
+    by_hand(directory.path(), copied).await;
+    by_hand(directory.path(), "UPDATE teammy:schema SET version = 2").await;
+
+    let store = open_directory(directory.path()).await;
+    assert_eq!(stored_life(&store, "n").await, before);
+    let seqs: Vec<_> = stored_life(&store, "m").await.iter().map(|packet| packet.seq.0).collect();
+    assert_eq!(seqs, [1, 90, 200]);
+    let mut next = commit("m", 2, 201, 1);
+    let packet = Arc::make_mut(&mut next.packets[0]);
+    packet.source = Name::new(Lifecycle::SOURCE).unwrap();
+    packet.payload = Lifecycle::Ended.to_payload();
+    assert_eq!(store.commit(&[next]).await.unwrap(), [Outcome::Applied]);
+    assert_eq!(stored_life(&store, "m").await.last().unwrap().seq, Seq(201));
+    store.close().await.unwrap();
 }
 
 #[tokio::test]

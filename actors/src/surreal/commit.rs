@@ -60,8 +60,14 @@ macro_rules! kind {
     };
 }
 
-const KINDS: [Kind; 7] = [
+const KINDS: [Kind; 8] = [
     kind!(|commit| !commit.packets.is_empty(), "INSERT INTO packet", "packets", "RETURN NONE;"),
+    kind!(
+        |commit| rows::lifecycle(commit).next().is_some(),
+        "INSERT INTO lifecycle",
+        "lifecycle",
+        "RETURN NONE;"
+    ),
     // Of two packets under one number the first keeps it.
     kind!(numbers::has_runs, "INSERT IGNORE INTO numbered", "runs", "RETURN NONE;"),
     // A mark never goes back. (What is to be done with a row that is there is worked out for a new one too, where the
@@ -129,6 +135,7 @@ fn size(commit: &Commit) -> u64 {
         .packets
         .iter()
         .map(|packet| record + packet.cost() + packet.participant.as_ref().map_or(0, |who| who.len()));
+    let lifecycle = rows::lifecycle(commit).map(|packet| record + packet.cost());
     let (runs, marks) = (numbers::runs(commit), numbers::marks(commit));
     let runs = runs.iter().map(|run| record + 2 * run.producer.len() + NUMBER * run.seqs.len());
     let marks = marks.iter().map(|mark| record + 2 * mark.producer.len());
@@ -141,8 +148,15 @@ fn size(commit: &Commit) -> u64 {
         .iter()
         .map(|write| record + 2 * write.key.len() + write.value.as_ref().map_or(0, |value| value.len()));
     let letters = commit.dead_letters.iter().map(|letter| record + letter.error.len());
-    let bytes =
-        record + packets.chain(runs).chain(marks).chain(instances).chain(keys).chain(letters).sum::<usize>();
+    let bytes = record
+        + packets
+            .chain(lifecycle)
+            .chain(runs)
+            .chain(marks)
+            .chain(instances)
+            .chain(keys)
+            .chain(letters)
+            .sum::<usize>();
     bytes as u64
 }
 

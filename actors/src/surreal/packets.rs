@@ -3,13 +3,13 @@
 //! A range of seqs is a range of record ids, read in order. This version of SurrealDB reads such a range forwards and
 //! whole, whatever `LIMIT` says, and sorts all of it for `ORDER BY id DESC`. So the first few or the last few are read
 //! in windows that grow, from the end that is asked for, until there are enough: a long meeting costs no more than a
-//! short one.
+//! short one. What a meeting's own life is told by has a table of its own.
 
 use std::sync::Arc;
 
 use surrealdb::types::{Array, Value, Variables};
 use teammy_kernel::{
-    DataPacket, MeetingId,
+    DataPacket, Lifecycle, MeetingId,
     store::{self, PacketQuery, Take},
 };
 
@@ -52,6 +52,14 @@ fn text(query: &PacketQuery, end: End) -> &'static str {
         (true, true, End::Newest) => {
             "SELECT * FROM $range WHERE source IN $sources AND timestamp >= $not_before ORDER BY id DESC LIMIT $limit"
         }
+    }
+}
+
+/// Where the packets are that a query asks for.
+fn table(query: &PacketQuery) -> &'static str {
+    match query.sources.as_deref() {
+        Some([source]) if *source == Lifecycle::SOURCE => rows::LIFECYCLE,
+        _ => rows::PACKETS,
     }
 }
 
@@ -131,7 +139,7 @@ impl SurrealStore {
         }
         let variables = || {
             let mut variables = Variables::new();
-            variables.insert("range", rows::packets_of(meeting, from, to));
+            variables.insert("range", rows::packets_of(table(query), meeting, from, to));
             variables.insert("limit", rows::bound(limit));
             if let Some(sources) = &query.sources {
                 let sources: Vec<Value> = sources.iter().map(|source| rows::text(source.as_str())).collect();

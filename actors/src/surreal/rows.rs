@@ -9,7 +9,7 @@ use surrealdb::types::{
     Value,
 };
 use teammy_kernel::{
-    DataPacket, MeetingId, MeetingMetadata, Name, Payload, Producer, Seq,
+    DataPacket, Lifecycle, MeetingId, MeetingMetadata, Name, Payload, Producer, Seq,
     store::{Commit, DeadLetter, Epoch, InstanceRecord, Mark, MeetingRecord},
 };
 
@@ -19,6 +19,17 @@ use super::{
 };
 
 pub(super) type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// The table of the log.
+pub(super) const PACKETS: &str = "packet";
+/// The table of those of its packets that tell of the meeting's own life, once more: who takes a meeting over needs all of these,
+/// and would else read all of the log for them.
+pub(super) const LIFECYCLE: &str = "lifecycle";
+
+/// A commit's packets that tell of the meeting's own life.
+pub(super) fn lifecycle(commit: &Commit) -> impl Iterator<Item = &Arc<DataPacket>> {
+    commit.packets.iter().filter(|packet| packet.source == Lifecycle::SOURCE)
+}
 
 // To values.
 
@@ -90,9 +101,10 @@ pub(super) fn all_of(table: &str, meeting: &MeetingId) -> Value {
     range(table, [meeting.clone()], Bound::Excluded([meeting, top()]))
 }
 
-pub(super) fn packets_of(meeting: &MeetingId, from: u64, to: u64) -> Value {
+/// A part of a meeting's log, in [`PACKETS`] or [`LIFECYCLE`].
+pub(super) fn packets_of(table: &str, meeting: &MeetingId, from: u64, to: u64) -> Value {
     let meeting = text(meeting.as_str());
-    range("packet", [meeting.clone(), bound(from)], Bound::Included([meeting, bound(to)]))
+    range(table, [meeting.clone(), bound(from)], Bound::Included([meeting, bound(to)]))
 }
 
 /// A producer's runs of numbers that end in a range of numbers, both ends included.
@@ -122,14 +134,14 @@ fn after_prefix(prefix: &str) -> Option<String> {
     None
 }
 
-fn packet_row(meeting: &MeetingId, packet: &DataPacket) -> Result<Value, Failure> {
+fn packet_row(table: &str, meeting: &MeetingId, packet: &DataPacket) -> Result<Value, Failure> {
     let (form, payload) = match &packet.payload {
         Payload::Bytes(bytes) => ("bytes", Value::Bytes(bytes.clone().into())),
         Payload::Text(value) => ("text", text(value)),
         Payload::Json(value) => ("json", text(value)),
     };
     let mut row = object([
-        ("id", record("packet", [text(meeting.as_str()), number(packet.seq.0)?])),
+        ("id", record(table, [text(meeting.as_str()), number(packet.seq.0)?])),
         ("source", text(packet.source.as_str())),
         ("timestamp", moment(packet.timestamp)),
         ("received_at", moment(packet.received_at)),
@@ -222,7 +234,13 @@ pub(super) fn part(commit: &Commit) -> Result<Object, Failure> {
         ("number", number(commit.number)?),
         ("reserved", number(commit.reserved.0)?),
         ("status", word(commit.status)),
-        ("packets", rows(&commit.packets, |packet| packet_row(meeting, packet))?),
+        ("packets", rows(&commit.packets, |packet| packet_row(PACKETS, meeting, packet))?),
+        (
+            "lifecycle",
+            lifecycle(commit)
+                .map(|packet| packet_row(LIFECYCLE, meeting, packet))
+                .collect::<Result<_, _>>()?,
+        ),
         ("runs", rows(&numbers::runs(commit), |run| run_row(meeting, run))?),
         ("marks", rows(&numbers::marks(commit), |mark| mark_row(meeting, mark))?),
         ("instances", rows(&commit.instances, |instance| instance_row(meeting, instance))?),
