@@ -4,15 +4,17 @@
 //! The rules are [`teammy_kernel::log::MeetingLog`]'s: the actor feeds it and does what it says.
 //!
 //! # A packet's way
-//! [`MeetingRef::publish`] takes it through the door (checks, a bound in bytes, a seq) and wakes the actor, which
-//! appends it to the log, sends it in a batch to every instance that has credit, and to the persistence actor in a
-//! commit. What the hooks make comes back as a hand-on and goes the same way. Stored packets reach readers.
+//! [`MeetingRef::publish`] takes it through the door (checks, a bound in bytes, a seq), appends it to the log and sends it in a
+//! batch to every instance that has credit; the actor sends it to the persistence actor in a commit. What the hooks make comes
+//! back as a hand-on and goes the same way. Stored packets reach readers.
 //!
 //! # Invariants
-//! * The actor never awaits an instance, the store or a publisher: they answer with messages.
+//! * Nobody who works on a meeting awaits an instance, the store or a publisher: they answer with messages, or do the work.
+//! * Nobody but the actor waits for another to be done with a meeting.
 //! * Only stored packets leave the meeting.
 
 mod actor;
+mod combiner;
 pub(crate) mod door;
 mod error;
 mod handle;
@@ -29,6 +31,7 @@ pub use readers::Packets;
 pub use stats::{InstanceStats, MeetingStats};
 
 pub(crate) use actor::{Args, MeetingActor, Origin};
+pub(crate) use combiner::Combiner;
 pub(crate) use handle::Shared;
 pub(crate) use restarts::{Policy as RestartPolicy, doubled};
 pub(crate) use stats::Recorder;

@@ -36,7 +36,7 @@ pub use error::Error;
 use crate::{
     clock,
     kill_points::{self, KillPoint},
-    meeting::{self, MeetingActor, MeetingRef, Shared, door::Door, readers::Published},
+    meeting::{self, Combiner, MeetingActor, MeetingRef, Shared, door::Door, readers::Published},
     persistence,
 };
 pub(crate) use settings::Settings;
@@ -294,6 +294,8 @@ impl Node {
             door: Door::new(id.clone(), graph, sequencer, packet, backlog, marks),
             published: Arc::new(Published::new(id.clone(), store, last, settings.recent_bytes)),
             recorders: Mutex::default(),
+            handed_on: Mutex::default(),
+            meeting: Combiner::default(),
         });
         let args = meeting::Args { shared: shared.clone(), resources: self.resources.clone(), origin };
         let spawned = MeetingActor::spawn_linked(None, MeetingActor, args, self.actor.get_cell()).await;

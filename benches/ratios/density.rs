@@ -44,7 +44,7 @@ pub async fn run(run: &Run, report: &mut Report) {
     let (ours_bytes, ours_start) = per_meeting(resident() - before, began.elapsed());
 
     let (before, began) = (resident(), Instant::now());
-    for _ in 0..meetings {
+    for _ in 0..if run.alone { 0 } else { meetings } {
         actors.push(peers::ractors(&peer_tally).await);
     }
     let (peer_bytes, peer_start) = per_meeting(resident() - before, began.elapsed());

@@ -102,6 +102,13 @@ pub async fn run(run: &Run, report: &mut Report) {
                     meetings[index].publish(packet).await.expect("the meeting takes it");
                 });
                 let (cost, rate) = ours.await;
+                if round > 0 {
+                    costs[index].add(cost);
+                    rates[index].add(rate);
+                }
+                if run.alone {
+                    continue;
+                }
                 let peer = paced(count, pace, lasts, &peer_tally, async |index| {
                     let datum = Arc::new(payload());
                     for actor in &actors[index] {
@@ -110,8 +117,6 @@ pub async fn run(run: &Run, report: &mut Report) {
                 });
                 let (peer_cost, peer_rate) = peer.await;
                 if round > 0 {
-                    costs[index].add(cost);
-                    rates[index].add(rate);
                     peer_costs[index].add(peer_cost);
                     peer_rates[index].add(peer_rate);
                 }

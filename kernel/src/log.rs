@@ -305,6 +305,9 @@ impl MeetingLog {
         let seq = packet.seq;
         self.start = seq;
         self.append_to(packet, Durability::Durable, None, false);
+        let instances = instances.into_iter();
+        // Most meetings stay with those that they start with.
+        self.instances.reserve_exact(instances.size_hint().0);
         for (subscription, state) in instances {
             let slot = self.add(subscription, state, seq.previous(), seq);
             self.queue.push(Item::Unit(Unit::row(slot, &self.instances[slot.0])));
@@ -503,11 +506,17 @@ impl MeetingLog {
         self.instances.iter().any(|instance| instance.in_flight_up_to().is_some())
     }
 
-    /// Whether every instance that takes part is at work and [waited for](Self::waits_for): until one is done, nothing that comes in
-    /// goes anywhere.
-    pub fn is_busy(&self) -> bool {
-        let mut unfinished = self.unfinished().peekable();
-        unfinished.peek().is_some() && unfinished.all(|slot| self.waits_for(slot))
+    /// Whether a packet that comes in now could go to an instance at once, or must at least be noted for it: that it has to be
+    /// [waited for](Self::waits_for). An instance that is not open is sent more when what it waits for happens.
+    pub fn is_open(&self, slot: Slot) -> bool {
+        self.instances[slot.0].is_there()
+            && !self.waits_for(slot)
+            && self.queue.bytes() < self.limits.backlog_bytes
+    }
+
+    /// Whether a commit is under way.
+    pub fn is_committing(&self) -> bool {
+        self.queue.is_in_flight()
     }
 
     /// Takes what the store gave for a [`Delivery::Fetch`] and says what to do next.

@@ -1,4 +1,7 @@
 //! The actor that runs a meeting: it feeds the log and does what the log says.
+//!
+//! What is quick is done by whoever brings it, a publisher or an instance ([`Meeting::look`]), so that a packet's way to a hook is one
+//! wake of one thread; see [`combiner`](super::combiner). What writes, ends or answers is the actor's.
 
 mod instances;
 mod storing;
@@ -11,12 +14,13 @@ use teammy_kernel::{
     log::{Append, Delivery, Due, Limits, MeetingLog, Slot, Stored},
     store::{InstanceStatus, MeetingRecord, MeetingStatus},
 };
-use tokio::sync::oneshot;
+use tokio::{runtime::Handle, sync::oneshot};
 use tracing::{debug, info};
 
 use super::{
     Error, Shared,
-    message::{Event, Message},
+    door::Sources,
+    message::{Event, HandedOn, Message},
 };
 use crate::{
     clock,
@@ -46,8 +50,19 @@ const SHUTTING_DOWN: &str = "the node is shutting down";
 
 pub(crate) struct MeetingActor;
 
+/// Has the meeting go with its actor, however that ends.
+pub(crate) struct Keeper(Arc<Shared>);
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        drop(self.0.meeting.replace(None));
+    }
+}
+
 pub(crate) struct Meeting {
     myself: ActorRef<Message>,
+    /// The actor's: what is started here may be started from any thread.
+    runtime: Handle,
     shared: Arc<Shared>,
     resources: Arc<Resources>,
     log: MeetingLog,
@@ -56,6 +71,10 @@ pub(crate) struct Meeting {
     flush_is_set: bool,
     /// What came in, on its way from the door to the log; empty between.
     inbox: VecDeque<Append>,
+    /// What instances handed on, on its way to the log; empty between.
+    handed_on: Vec<HandedOn>,
+    /// The actor has been called and has not come yet.
+    actor_is_called: bool,
     /// The reservation that the next commit should write.
     wanted_reservation: Seq,
     /// Who waits for an instance to be out.
@@ -70,10 +89,10 @@ pub(crate) struct Meeting {
 
 impl Actor for MeetingActor {
     type Msg = Message;
-    type State = Meeting;
+    type State = Keeper;
     type Arguments = Args;
 
-    async fn pre_start(&self, myself: ActorRef<Message>, args: Args) -> Result<Meeting, ActorProcessingErr> {
+    async fn pre_start(&self, myself: ActorRef<Message>, args: Args) -> Result<Keeper, ActorProcessingErr> {
         let settings = &args.resources.settings;
         let limits = Limits {
             batch_packets: settings.batch_packets,
@@ -88,12 +107,15 @@ impl Actor for MeetingActor {
         let log = MeetingLog::new(record, Seq::ZERO, limits);
         let mut meeting = Meeting {
             myself,
-            shared: args.shared,
+            runtime: Handle::current(),
+            shared: args.shared.clone(),
             resources: args.resources,
             log,
             seats: Vec::new(),
             flush_is_set: false,
             inbox: VecDeque::new(),
+            handed_on: Vec::new(),
+            actor_is_called: false,
             wanted_reservation: Seq::ZERO,
             leaving: Vec::new(),
             ending: Vec::new(),
@@ -104,18 +126,24 @@ impl Actor for MeetingActor {
             Origin::New(record) => meeting.start(&record.instances),
             Origin::Stored(stored) => meeting.resume(&stored, limits),
         }
-        meeting.pump();
-        Ok(meeting)
+        meeting.work();
+        args.shared.meeting.replace(Some(meeting));
+        Ok(Keeper(args.shared))
     }
 
     async fn handle(
         &self,
         _: ActorRef<Message>,
         message: Message,
-        meeting: &mut Meeting,
+        Keeper(shared): &mut Keeper,
     ) -> Result<(), ActorProcessingErr> {
-        meeting.handle(message);
-        meeting.pump();
+        let handle = |meeting: &mut Meeting| {
+            // What was handed on before the message was sent comes before it.
+            meeting.take_handed_on();
+            meeting.handle(message);
+            meeting.work();
+        };
+        shared.meeting.enter(handle, Meeting::work);
         Ok(())
     }
 
@@ -123,20 +151,22 @@ impl Actor for MeetingActor {
         &self,
         myself: ActorRef<Message>,
         event: SupervisionEvent,
-        meeting: &mut Meeting,
+        Keeper(shared): &mut Keeper,
     ) -> Result<(), ActorProcessingErr> {
         let (who, error) = match event {
             SupervisionEvent::ActorFailed(who, error) => (who, error.to_string()),
             SupervisionEvent::ActorTerminated(who, _, _) => (who, "it stopped".to_owned()),
             _ => return Ok(()),
         };
-        let ours = |seat: &Seat| seat.actor.as_ref().is_some_and(|actor| actor.get_id() == who.get_id());
-        if let Some(slot) = meeting.log.slots().find(|slot| ours(&meeting.seats[slot.index()])) {
-            // Events overtake messages: what the actor handed on before it failed is still in the mailbox, and comes
-            // before this.
-            let life = meeting.seats[slot.index()].life;
-            let _ = myself.cast(Message::Instance { slot, life, event: Event::Failed(error) });
-        }
+        let note = |meeting: &mut Meeting| {
+            let ours = |seat: &Seat| seat.actor.as_ref().is_some_and(|actor| actor.get_id() == who.get_id());
+            if let Some(slot) = meeting.log.slots().find(|slot| ours(&meeting.seats[slot.index()])) {
+                // Events overtake messages: those that are in the mailbox already come before this.
+                let life = meeting.seats[slot.index()].life;
+                let _ = myself.cast(Message::Instance { slot, life, event: Event::Failed(error) });
+            }
+        };
+        shared.meeting.enter(note, Meeting::work);
         Ok(())
     }
 }
@@ -144,7 +174,7 @@ impl Actor for MeetingActor {
 impl Meeting {
     fn handle(&mut self, message: Message) {
         match message {
-            Message::Wake => self.shared.door.looked_at(),
+            Message::Wake => self.actor_is_called = false,
             Message::Instance { slot, life, event } => self.instance(slot, life, event),
             Message::Tick { slot } => self.tick(slot),
             Message::Fetched { slot, fetch, packets } => self.fetched(slot, &fetch, packets),
@@ -178,10 +208,36 @@ impl Meeting {
         }
     }
 
+    /// Does what is quick, on whatever thread this is, and calls the actor if there is more.
+    pub(super) fn look(&mut self) {
+        self.pump();
+        if self.is_for_the_actor() && !self.actor_is_called {
+            self.actor_is_called = true;
+            let _ = self.myself.cast(Message::Wake);
+        }
+    }
+
     /// Does everything that can be done now.
+    fn work(&mut self) {
+        self.pump();
+        if self.log.is_finished() {
+            let packet = self.lifecycle(&Lifecycle::Ended);
+            self.log.ended(packet);
+            kill_points::pass(KillPoint::Ended);
+        }
+        if self.is_to_commit() {
+            self.commit_now();
+        }
+        self.tell_who_catches_up();
+        self.stop_if_all_is_stored();
+        self.say_what_is_wanted();
+    }
+
+    /// Takes what has come in and gives every instance that has credit its next batch.
     fn pump(&mut self) {
         loop {
             self.take_in(0);
+            self.take_handed_on();
             self.collect_completions();
             if self.stopping.is_none() {
                 for slot in self.log.slots() {
@@ -195,26 +251,50 @@ impl Meeting {
                 break;
             }
         }
-        if self.log.is_busy() {
-            self.shared.door.looks_soon();
+        self.say_what_is_wanted();
+    }
+
+    fn say_what_is_wanted(&self) {
+        let mut wanted = if self.log.is_committing() { Sources::NONE } else { Sources::DURABLE };
+        for slot in self.log.slots().filter(|slot| self.log.is_open(*slot)) {
+            wanted.add_all(self.seats[slot.index()].takes);
         }
-        if self.log.is_finished() {
-            let packet = self.lifecycle(&Lifecycle::Ended);
-            self.log.ended(packet);
-            kill_points::pass(KillPoint::Ended);
-        }
+        self.shared.door.wants(wanted);
+    }
+
+    /// Whether something is left that is not for any thread to do.
+    fn is_for_the_actor(&mut self) -> bool {
+        !self.catching_up.is_empty()
+            || self.stopping.is_some()
+            || self.log.is_finished()
+            || self.is_to_commit()
+    }
+
+    /// Whether it is time for a commit; sees to it that it will be.
+    fn is_to_commit(&mut self) -> bool {
         // Who waits for all to be stored waits for the cursors, too.
         let in_haste = self.stopping.is_some() || !self.catching_up.is_empty() && self.log.is_worked_off();
         match self.log.due(self.wanted_reservation) {
-            Due::Now => self.commit_now(),
-            Due::Soon if in_haste => self.commit_now(),
+            Due::Now => return true,
+            Due::Soon if in_haste => return true,
             Due::Soon => self.set_flush(),
             // A batch may be done without a word, and its cursor is to be stored all the same.
             Due::Nothing if self.log.has_batches() => self.set_flush(),
             Due::Nothing => {}
         }
-        self.tell_who_catches_up();
-        self.stop_if_all_is_stored();
+        false
+    }
+
+    /// Takes what instances have handed on.
+    fn take_handed_on(&mut self) {
+        std::mem::swap(&mut *self.shared.handed_on.lock(), &mut self.handed_on);
+        let mut handed_on = std::mem::take(&mut self.handed_on);
+        for HandedOn { slot, life, hand_on, outputs } in handed_on.drain(..) {
+            if life == self.seats[slot.index()].life {
+                self.handed_on(slot, hand_on, outputs);
+            }
+        }
+        self.handed_on = handed_on;
     }
 
     fn set_flush(&mut self) {
@@ -230,7 +310,7 @@ impl Meeting {
 
     fn after(&self, wait: Duration, message: Message) {
         let myself = self.myself.clone();
-        tokio::spawn(async move {
+        self.runtime.spawn(async move {
             tokio::time::sleep(wait).await;
             let _ = myself.cast(message);
         });
@@ -264,6 +344,7 @@ impl Meeting {
         self.shared.door.set_time(at);
         let packet = self.lifecycle(&Lifecycle::Start { instances: instances.to_vec() });
         let mut subscriptions = Vec::with_capacity(instances.len());
+        self.seats.reserve_exact(instances.len());
         for name in instances {
             let seat = self.seat(name);
             subscriptions.push((self.subscription(name), seat.hosted.initial_state()));

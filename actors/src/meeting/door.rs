@@ -1,18 +1,19 @@
 //! The door: where packets come in.
 //!
 //! A publisher goes through it without a round trip to the actor: checks, then bytes of the backlog's bound (waiting, or
-//! `Busy`), then a seq and a place in the queue under one short lock, then a wake if the actor isn't awake. A packet's
-//! bytes are given back when it is stored (durable) or in the log (volatile).
+//! `Busy`), then a seq and a place in the queue under one short lock, then a call of the meeting. A packet's bytes are given back when
+//! it is stored (durable) or in the log (volatile).
 //!
-//! While every instance is busy and will say when it isn't, volatile packets wake nobody: the actor could do nothing with them. It
-//! is woken all the same before the room or the reservation runs out.
+//! While every instance that takes a source is busy and will say when it isn't, and, if it is durable, a commit is under way, its
+//! packets call nobody: nothing could be done with them. Somebody is called all the same before the room or the reservation runs
+//! out.
 
 use std::{
     cmp,
     collections::{HashMap, VecDeque},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicU64, Ordering, fence},
     },
 };
 
@@ -68,12 +69,48 @@ pub(crate) struct Door {
     inner: Mutex<Inner>,
     room: Semaphore,
     raised: Notify,
-    awake: AtomicBool,
-    /// The actor will look without being woken.
-    looks_soon: AtomicBool,
+    /// The packets with which something could be done now.
+    wanted: AtomicU64,
 }
 
-/// What the actor finds when it looks.
+/// What packets are of, as far as a word can tell sources apart: bit by bit of their places in the graph, those beyond its end
+/// together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Sources(u64);
+
+impl Sources {
+    pub(crate) const NONE: Self = Self(0);
+    pub(crate) const ALL: Self = Self(u64::MAX);
+    /// All sources whose packets are stored.
+    pub(crate) const DURABLE: Self = Self(1 << 63);
+    const LAST_PLACE: u32 = 62;
+
+    /// Adds the source at a place in the graph.
+    pub(crate) fn add(&mut self, place: u32) {
+        self.0 |= 1 << place.min(Self::LAST_PLACE);
+    }
+
+    fn of(sources: &[SourceView]) -> Self {
+        let mut of = Self::NONE;
+        for source in sources {
+            of.add(source.place);
+            if source.durability == Durability::Durable {
+                of.add_all(Self::DURABLE);
+            }
+        }
+        of
+    }
+
+    pub(crate) fn add_all(&mut self, others: Self) {
+        self.0 |= others.0;
+    }
+
+    fn overlaps(self, others: Self) -> bool {
+        self.0 & others.0 != 0
+    }
+}
+
+/// What the meeting finds when it looks.
 pub(crate) struct Found {
     /// Seqs for packets of the runtime's own, behind those that came in.
     pub(crate) seqs: Vec<Seq>,
@@ -81,10 +118,10 @@ pub(crate) struct Found {
     pub(crate) wanted_reservation: Seq,
 }
 
-/// A packet's place, and whether the actor must look at it at once.
+/// A packet's place, and whether the meeting must look at it at once.
 struct Entered {
     seq: Seq,
-    urgent: bool,
+    is_pressing: bool,
 }
 
 /// Packets that have room and no seq yet. Their room is given back if they get none.
@@ -110,7 +147,7 @@ impl Inner {
         self.queue.push_back(append);
     }
 
-    /// Whether the actor must look before there is no room or no seq left.
+    /// Whether the meeting must look before there is no room or no seq left.
     fn is_pressing(&self, capacity: usize) -> bool {
         self.bytes >= capacity / 2 || self.sequencer.is_low()
     }
@@ -158,16 +195,15 @@ impl Door {
             }),
             room: Semaphore::new(capacity),
             raised: Notify::new(),
-            awake: AtomicBool::new(false),
-            looks_soon: AtomicBool::new(false),
+            wanted: AtomicU64::new(Sources::ALL.0),
         }
     }
 
-    /// Takes a packet, waiting for room. Says whether the actor must be woken.
+    /// Takes a packet, waiting for room. `call` has the meeting look at it.
     ///
     /// # Cancel safety
     /// A dropped call has taken nothing.
-    pub(crate) async fn take(&self, publish: Publish, mut wake: impl FnMut()) -> Result<Taken, PublishError> {
+    pub(crate) async fn take(&self, publish: Publish, mut call: impl FnMut()) -> Result<Taken, PublishError> {
         let source = check(&publish, &self.graph, self.packet_limit)?;
         // A repeat is answered even where nothing more is taken, and does not wait for room.
         if let Some(seq) = self.repeated(publish.producer.as_ref())? {
@@ -187,21 +223,21 @@ impl Door {
         loop {
             let raised = self.raised.notified();
             match self.enter(append)? {
-                Ok(Entered { seq, urgent }) => {
+                Ok(Entered { seq, is_pressing }) => {
                     room.forget();
-                    self.wake(urgent, &mut wake);
+                    self.call(is_pressing, Sources::of(&[source]), &mut call);
                     return Ok(Taken::new(seq, source));
                 }
                 Err(back) => append = back,
             }
             // The reservation is used up: the actor raises it with its next commit.
-            self.wake(true, &mut wake);
+            self.call(true, Sources::NONE, &mut call);
             raised.await;
         }
     }
 
     /// Takes a packet if there is room now.
-    pub(crate) fn try_take(&self, publish: Publish, mut wake: impl FnMut()) -> Result<Taken, PublishError> {
+    pub(crate) fn try_take(&self, publish: Publish, mut call: impl FnMut()) -> Result<Taken, PublishError> {
         let source = check(&publish, &self.graph, self.packet_limit)?;
         if let Some(seq) = self.repeated(publish.producer.as_ref())? {
             return Ok(Taken::new(seq, source));
@@ -210,22 +246,22 @@ impl Door {
         let append = Append::new(packet, source.durability, true);
         let room = self.room.try_acquire_many(room_for(&append)).map_err(|error| match error {
             tokio::sync::TryAcquireError::NoPermits => {
-                self.wake(true, &mut wake);
+                self.call(true, Sources::NONE, &mut call);
                 PublishError::Busy(self.meeting.clone())
             }
             tokio::sync::TryAcquireError::Closed => self.closed(),
         })?;
-        if let Ok(Entered { seq, urgent }) = self.enter(append)? {
+        if let Ok(Entered { seq, is_pressing }) = self.enter(append)? {
             room.forget();
-            self.wake(urgent, &mut wake);
+            self.call(is_pressing, Sources::of(&[source]), &mut call);
             Ok(Taken::new(seq, source))
         } else {
-            self.wake(true, &mut wake);
+            self.call(true, Sources::NONE, &mut call);
             Err(PublishError::Busy(self.meeting.clone()))
         }
     }
 
-    /// Takes packets that are not numbered, in their order, in runs that fit into the backlog: room, seqs and a wake once for
+    /// Takes packets that are not numbered, in their order, in runs that fit into the backlog: room, seqs and a call once for
     /// each run.
     ///
     /// # Cancel safety
@@ -233,7 +269,7 @@ impl Door {
     pub(crate) async fn take_all(
         &self,
         publishes: Vec<Publish>,
-        mut wake: impl FnMut(),
+        mut call: impl FnMut(),
     ) -> Result<Vec<Taken>, PublishError> {
         let sources = self.check_all(&publishes)?;
         let mut taken: Vec<Taken> = Vec::with_capacity(sources.len());
@@ -258,11 +294,12 @@ impl Door {
             tokio::task::coop::consume_budget().await;
             // What is not entered, because this is dropped or the meeting is over, gives its room back.
             let mut run = Run { door: self, waiting: run };
+            let of = Sources::of(&sources[taken.len()..][..run.waiting.len()]);
             loop {
                 let raised = self.raised.notified();
-                let urgent = self.enter_all(&mut run.waiting, &sources, &mut taken)?;
+                let is_pressing = self.enter_all(&mut run.waiting, &sources, &mut taken)?;
                 let is_all = run.waiting.is_empty();
-                self.wake(urgent || !is_all, &mut wake);
+                self.call(is_pressing || !is_all, of, &mut call);
                 if is_all {
                     break;
                 }
@@ -277,7 +314,7 @@ impl Door {
         publishes.iter().map(|publish| check(publish, &self.graph, self.packet_limit)).collect()
     }
 
-    /// Gives packets seqs and places, from the first on, as long as seqs may be given out; says whether the actor must look at once.
+    /// Gives packets seqs and places, from the first on, as long as seqs may be given out; says whether the meeting must look at once.
     fn enter_all(
         &self,
         waiting: &mut VecDeque<Append>,
@@ -297,8 +334,7 @@ impl Door {
             taken.push(Taken::new(seq, sources[taken.len()]));
             inner.push(append);
         }
-        let durable = sources[..taken.len()].iter().any(|source| source.durability == Durability::Durable);
-        Ok(durable || inner.is_pressing(self.capacity))
+        Ok(inner.is_pressing(self.capacity))
     }
 
     fn repeated(&self, producer: Option<&Producer>) -> Result<Option<Seq>, PublishError> {
@@ -321,25 +357,23 @@ impl Door {
         if let Some(seq) = inner.repeated(append.packet().producer.as_ref())? {
             // Another publish of the same number came first. Its room is not needed.
             self.release(append.cost());
-            return Ok(Ok(Entered { seq, urgent: false }));
+            return Ok(Ok(Entered { seq, is_pressing: false }));
         }
         let Some(seq) = inner.sequencer.external() else { return Ok(Err(append)) };
         if let Some(Producer { id, number }) = &append.packet().producer {
             inner.producers.insert(id.clone(), (*number, seq));
         }
         append.set_seq(seq);
-        let is_durable = append.durability() == Durability::Durable;
         inner.push(append);
-        let urgent = is_durable || inner.is_pressing(self.capacity);
-        Ok(Ok(Entered { seq, urgent }))
+        Ok(Ok(Entered { seq, is_pressing: inner.is_pressing(self.capacity) }))
     }
 
-    /// Wakes the actor if it must look and nobody has woken it.
-    fn wake(&self, urgent: bool, wake: &mut impl FnMut()) {
-        // Behind the lock: an actor that has looked before this packet came is seen to be asleep.
-        let must_look = urgent || !self.looks_soon.load(Ordering::Acquire);
-        if must_look && !self.awake.load(Ordering::Acquire) && !self.awake.swap(true, Ordering::AcqRel) {
-            wake();
+    /// Calls the meeting if something can be done at once with what came in.
+    fn call(&self, is_pressing: bool, sources: Sources, call: &mut impl FnMut()) {
+        // Behind the lock: a meeting that has looked before this packet came has said what it wants, or is about to look again.
+        fence(Ordering::SeqCst);
+        if is_pressing || Sources(self.wanted.load(Ordering::SeqCst)).overlaps(sources) {
+            call();
         }
     }
 
@@ -349,19 +383,16 @@ impl Door {
         closed.unwrap_or_else(|| Error::Ended(self.meeting.clone())).into()
     }
 
-    /// Says that the actor is about to look: what comes from here on wakes it again.
-    pub(crate) fn looked_at(&self) {
-        self.awake.store(false, Ordering::Release);
-    }
-
-    /// Says that the actor can do nothing with volatile packets before it looks again, and that it will without being woken.
-    pub(crate) fn looks_soon(&self) {
-        self.looks_soon.store(true, Ordering::Release);
+    /// Says of what a packet would have to be for the meeting to do something with it before it looks again. It looks again without
+    /// being called as soon as it could do something with another one, or there is nobody to take it.
+    pub(crate) fn wants(&self, sources: Sources) {
+        self.wanted.store(sources.0, Ordering::SeqCst);
     }
 
     /// Takes what has come in, and `count` seqs right behind it for packets of the runtime's own.
     pub(crate) fn drain(&self, queue: &mut VecDeque<Append>, count: usize) -> Found {
-        self.looks_soon.store(false, Ordering::Release);
+        // Until it says otherwise: what comes in from here on is not among what it finds.
+        self.wants(Sources::ALL);
         let mut inner = self.inner.lock();
         debug_assert!(queue.is_empty(), "invariant: what was taken is in the log");
         std::mem::swap(&mut inner.queue, queue);

@@ -6,11 +6,14 @@ use parking_lot::Mutex;
 use ractor::{ActorRef, ActorStatus};
 use teammy_kernel::{DataPacket, MeetingId, MeetingMetadata, Name, Publish, Seq, graph::Graph, log::JoinAt};
 use tokio::sync::oneshot;
+use tracing::error;
 
 use super::{
     Error, MeetingStats, Packets, PublishError, Recorder,
+    actor::Meeting,
+    combiner::{Called, Combiner},
     door::{Door, Taken},
-    message::Message,
+    message::{HandedOn, Message},
     readers::{Over, Published},
 };
 
@@ -22,9 +25,29 @@ pub(crate) struct Shared {
     pub(crate) door: Door,
     pub(crate) published: Arc<Published>,
     pub(crate) recorders: Mutex<Vec<Recorder>>,
+    /// What instances have handed on and nobody has taken into the log yet.
+    pub(crate) handed_on: Mutex<Vec<HandedOn>>,
+    /// The meeting itself, while its actor lives.
+    pub(crate) meeting: Combiner<Meeting>,
 }
 
 impl Shared {
+    /// Has the meeting look at what has come in: here, or where somebody is at it.
+    pub(crate) fn call(&self, actor: &ActorRef<Message>) {
+        match self.meeting.call(Meeting::look) {
+            Called::Done => {}
+            Called::KeepsComing => {
+                // An actor that is gone has closed the door, which is what the publisher hears.
+                let _ = actor.cast(Message::Wake);
+            }
+            Called::Panicked => {
+                error!(meeting = %self.metadata.id, "meeting failed");
+                self.gone("it failed");
+                actor.kill();
+            }
+        }
+    }
+
     /// This node is about to let go of the meeting: nothing more comes in.
     pub(crate) fn close(&self, reason: &str) -> Error {
         let error = Error::Gone { meeting: self.metadata.id.clone(), reason: reason.into() };
@@ -83,11 +106,8 @@ impl MeetingRef {
         &self.shared.metadata
     }
 
-    fn wake(&self) -> impl FnMut() + '_ {
-        || {
-            // An actor that is gone has closed the door, which is what the publisher hears.
-            let _ = self.actor.cast(Message::Wake);
-        }
+    fn call(&self) -> impl FnMut() + '_ {
+        || self.shared.call(&self.actor)
     }
 
     /// Publishes a packet, waiting while the meeting's backlog is full. The receipt comes as soon as the packet has its
@@ -104,7 +124,7 @@ impl MeetingRef {
     /// # Cancel safety
     /// A dropped call has either published the packet or not touched the meeting.
     pub async fn publish(&self, publish: Publish) -> Result<Receipt, PublishError> {
-        match self.shared.door.take(publish, self.wake()).await {
+        match self.shared.door.take(publish, self.call()).await {
             Ok(taken) => Ok(self.receipt(taken)),
             Err(PublishError::Repeated { producer, number }) => {
                 let seq = self.original(&producer, number).await?;
@@ -132,7 +152,7 @@ impl MeetingRef {
     ) -> Result<Receipts, PublishError> {
         let packets: Vec<_> = packets.into_iter().collect();
         let taken = if packets.iter().all(|packet| packet.producer.is_none()) {
-            self.shared.door.take_all(packets, self.wake()).await?
+            self.shared.door.take_all(packets, self.call()).await?
         } else {
             self.shared.door.check_all(&packets)?;
             let mut taken = Vec::with_capacity(packets.len());
@@ -177,7 +197,7 @@ impl MeetingRef {
     /// [`PublishError::Busy`] if there is not; [`PublishError::Repeated`] for a numbered packet before the producer's last one,
     /// which is there; else as [`publish`](Self::publish).
     pub fn try_publish(&self, publish: Publish) -> Result<Receipt, PublishError> {
-        let taken = self.shared.door.try_take(publish, self.wake())?;
+        let taken = self.shared.door.try_take(publish, self.call())?;
         Ok(self.receipt(taken))
     }
 

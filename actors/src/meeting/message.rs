@@ -17,7 +17,7 @@ use crate::plugin::Output;
 pub(crate) struct Life(pub(crate) u64);
 
 pub(crate) enum Message {
-    /// Something is at the door.
+    /// There is something to do that is not for any thread.
     Wake,
     /// Something happened to an instance's actor.
     Instance { slot: Slot, life: Life, event: Event },
@@ -47,14 +47,21 @@ pub(crate) enum Message {
 
 /// What happens to an instance's actor.
 pub(crate) enum Event {
-    /// Its hooks made something.
-    HandedOn { hand_on: HandOn, outputs: Vec<Output> },
     /// It is there, or could not be started.
     Spawned(Result<ractor::ActorRef<crate::plugin::Message>, String>),
     /// It ended; what it handed on before has arrived.
     Failed(String),
     /// It is time to start it again.
     Restart,
+}
+
+/// What an instance's hooks made, on its way into the log. It does not go through the mailbox: see [`combiner`](super::combiner).
+#[derive(Debug)]
+pub(crate) struct HandedOn {
+    pub(crate) slot: Slot,
+    pub(crate) life: Life,
+    pub(crate) hand_on: HandOn,
+    pub(crate) outputs: Vec<Output>,
 }
 
 impl ractor::Message for Message {}

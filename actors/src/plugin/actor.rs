@@ -57,7 +57,7 @@ pub(crate) struct Args {
 /// Which hook takes which source, as sources are called in this meeting.
 #[derive(Debug, Clone)]
 pub(crate) struct Routes {
-    sources: Vec<Route>,
+    sources: Box<[Route]>,
     tick: Option<HookId>,
 }
 
@@ -77,20 +77,20 @@ impl Routes {
         actual: impl Fn(&Name) -> Option<Name>,
         is_durable: impl Fn(&Name) -> bool,
     ) -> Self {
-        let mut routes = Self { sources: Vec::new(), tick: None };
+        let (mut sources, mut tick) = (Vec::new(), None);
         for (id, hook) in hosted.hooks() {
             match hook {
                 Hook::Source { source, max } => {
                     if let Some(source) = actual(source) {
                         let is_durable = is_durable(&source);
-                        routes.sources.push(Route { source, hook: *id, max: *max, is_durable });
+                        sources.push(Route { source, hook: *id, max: *max, is_durable });
                     }
                 }
-                Hook::Every(_) => routes.tick = Some(*id),
+                Hook::Every(_) => tick = Some(*id),
                 _ => {}
             }
         }
-        routes
+        Self { sources: sources.into(), tick }
     }
 
     /// The first call to make for these packets: what to run, on how many of them, and whether they can be dead letters.
@@ -152,6 +152,8 @@ pub(crate) struct Runner {
     recorder: Recorder,
     record: Record,
     cursor_handed_on: Seq,
+    /// It is time for others to have their turn.
+    turn_is_over: bool,
 }
 
 /// What an instance's hooks run with. One future runs many of them, and holds this while it does.
@@ -187,10 +189,16 @@ struct Newest {
 
 impl Actor for PluginActor {
     type Msg = Message;
-    type State = Runner;
-    type Arguments = Args;
+    // Boxed both: an actor's task has room for them several times over.
+    type State = Box<Runner>;
+    type Arguments = Box<Args>;
 
-    async fn pre_start(&self, _: ActorRef<Message>, args: Args) -> Result<Runner, ActorProcessingErr> {
+    async fn pre_start(
+        &self,
+        _: ActorRef<Message>,
+        args: Box<Args>,
+    ) -> Result<Box<Runner>, ActorProcessingErr> {
+        let args = *args;
         let outbox = Arc::new(args.outbox);
         let meeting = args.metadata.id.clone();
         let provider = InstanceStore {
@@ -219,21 +227,22 @@ impl Actor for PluginActor {
             untimed: AtomicU32::new(1),
             stopwatch: Mutex::default(),
         };
-        Ok(Runner {
+        Ok(Box::new(Runner {
             shared: Arc::new(shared),
             routes: args.routes,
             policy: args.policy,
             recorder: args.recorder,
             record: Record::default(),
             cursor_handed_on: Seq::ZERO,
-        })
+            turn_is_over: false,
+        }))
     }
 
     async fn handle(
         &self,
         _: ActorRef<Message>,
         message: Message,
-        runner: &mut Runner,
+        runner: &mut Box<Runner>,
     ) -> Result<(), ActorProcessingErr> {
         let Message::Deliver(batch) = message;
         // Boxed, so that an instance that has nothing to do keeps no room for it.
@@ -372,7 +381,7 @@ impl Observer for Shared {
     }
 
     fn resumes(&self) {
-        self.time(Stopwatch::start);
+        self.time(Stopwatch::start_turn);
     }
 }
 
@@ -393,6 +402,10 @@ impl Runner {
             let tried = batch.tried.filter(|(seq, _)| *seq == first.seq).map_or(0, |(_, tries)| tries);
             self.call(&planned, now, tried).await;
             packets = later;
+            if std::mem::take(&mut self.turn_is_over) {
+                tokio::task::yield_now().await;
+                self.shared.resumes();
+            }
         }
         self.shared.in_hand.store(0, Ordering::Release);
         self.hand_on(true);
@@ -460,12 +473,12 @@ impl Runner {
         shared.begin(&packets[packets.len() - 1]);
         let ran = self.drive(shared.hosted.run(what, shared.call(packets))).await;
         // Starts and ends are no packets' hooks, and an instance that had none costs no histogram.
+        let mut took = Duration::ZERO;
         match what {
-            Invocation::Hook(_) => shared.time(|stopwatch, ended| {
-                stopwatch.lap(ended + 1);
-            }),
+            Invocation::Hook(_) => shared.time(|stopwatch, ended| took = stopwatch.lap(ended + 1)),
             _ => shared.time(Stopwatch::start),
         }
+        self.turn_is_over = took >= SLICE;
         let ran = ran?;
         shared.within_limit(ran.output.as_ref())?;
         Ok(ran)
@@ -485,11 +498,20 @@ impl Runner {
             let deadline = Instant::now() + self.policy.deadline;
             shared.engine.until(Instant::now() + self.policy.deadline.mul_f64(QUESTIONS));
             let ended = shared.ended.load(Ordering::Relaxed);
-            let step = std::future::poll_fn(|cx| match running.as_mut().poll(cx) {
-                // Another hook waits now, which has a deadline of its own.
-                Poll::Pending if shared.ended.load(Ordering::Relaxed) != ended => Poll::Ready(Poll::Pending),
-                Poll::Pending => Poll::Pending,
-                ran @ Poll::Ready(_) => Poll::Ready(ran),
+            // It has just been polled, and wakes this task when it is to be polled again: it may have wanted others to have their turn.
+            let mut is_polled = true;
+            let step = std::future::poll_fn(|cx| {
+                if std::mem::take(&mut is_polled) {
+                    return Poll::Pending;
+                }
+                match running.as_mut().poll(cx) {
+                    // Another hook waits now, which has a deadline of its own.
+                    Poll::Pending if shared.ended.load(Ordering::Relaxed) != ended => {
+                        Poll::Ready(Poll::Pending)
+                    }
+                    Poll::Pending => Poll::Pending,
+                    ran @ Poll::Ready(_) => Poll::Ready(ran),
+                }
             });
             next = match tokio::time::timeout_at(deadline, step).await {
                 Ok(next) => next,

@@ -1,7 +1,7 @@
 //! How a meeting learns that an instance is done with a batch of which it made nothing.
 //!
-//! A message for it would wake the meeting, which in most cases has nothing to do but to note it. So the instance leaves it where
-//! the meeting finds it when it looks next, and sends a message only where the meeting has said that it waits.
+//! A meeting that is told of it looks, which in most cases it does for nothing but to note it. So the instance leaves it where the
+//! meeting finds it when it looks next, and tells it only where the meeting has said that it waits.
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 

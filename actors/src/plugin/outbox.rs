@@ -15,7 +15,10 @@ use teammy_kernel::{
 };
 
 use super::{Completion, Output, Overlay};
-use crate::meeting::message::{Event, Life, Message};
+use crate::meeting::{
+    Shared,
+    message::{HandedOn, Life, Message},
+};
 
 /// What one hook made.
 pub(crate) struct Made {
@@ -52,6 +55,7 @@ impl Pending {
 /// Collects what hooks make and hands it on as one unit. Shared with the datastore's provider, because a hook that reads
 /// history must see what the hooks before it made.
 pub(crate) struct Outbox {
+    shared: Arc<Shared>,
     pub(crate) meeting: ActorRef<Message>,
     pub(crate) slot: Slot,
     pub(crate) life: Life,
@@ -65,6 +69,7 @@ pub(crate) struct Outbox {
 
 impl Outbox {
     pub(crate) fn new(
+        shared: Arc<Shared>,
         meeting: ActorRef<Message>,
         slot: Slot,
         life: Life,
@@ -73,7 +78,7 @@ impl Outbox {
         completion: Arc<Completion>,
     ) -> Self {
         let (pending, outputs) = (Mutex::default(), AtomicU64::new(0));
-        Self { meeting, slot, life, output, overlay, completion, pending, outputs }
+        Self { shared, meeting, slot, life, output, overlay, completion, pending, outputs }
     }
 
     /// Adds what a hook made. What is here is one unit, and a unit is stored in one piece: so it is handed on before it
@@ -81,7 +86,8 @@ impl Outbox {
     pub(crate) fn push(&self, made: Made) {
         const LARGE: usize = 1 << 20;
         self.outputs.fetch_add(u64::from(made.output.is_some()), Ordering::Relaxed);
-        let mut pending = self.pending.lock();
+        let mut guard = self.pending.lock();
+        let pending = &mut *guard;
         pending.bytes += made.output.as_ref().map_or(0, |output| output.payload.len());
         pending.bytes += made.keys.iter().map(Datastore::cost).sum::<usize>();
         pending.cursor = made.cursor;
@@ -89,8 +95,10 @@ impl Outbox {
         pending.keys.extend(made.keys);
         pending.outputs.extend(made.output);
         pending.dead_letters.extend(made.dead_letters);
-        if pending.bytes >= LARGE {
-            self.send_pending(&mut pending);
+        let large = (pending.bytes >= LARGE).then(|| std::mem::take(pending));
+        drop(guard);
+        if let Some(large) = large {
+            self.send(large, None, false);
         }
     }
 
@@ -101,33 +109,29 @@ impl Outbox {
 
     /// Hands on what is here, if anything is.
     pub(crate) fn flush(&self) {
-        let mut pending = self.pending.lock();
-        if !pending.is_empty() {
-            self.send_pending(&mut pending);
+        let made = std::mem::take(&mut *self.pending.lock());
+        if !made.is_empty() {
+            self.send(made, None, false);
         }
-    }
-
-    fn send_pending(&self, pending: &mut Pending) {
-        let cursor = pending.cursor;
-        self.send(pending, cursor, None, false);
     }
 
     /// Hands on what is here, up to a cursor and with the newest state if it is newer than what is here.
     pub(crate) fn flush_up_to(&self, cursor: Seq, state: Option<StateRef>, done: bool) {
-        self.send(&mut self.pending.lock(), cursor, state, done);
+        let made = std::mem::take(&mut *self.pending.lock());
+        self.send(Pending { cursor, ..made }, state, done);
     }
 
-    fn send(&self, pending: &mut Pending, cursor: Seq, state: Option<StateRef>, done: bool) {
+    fn send(&self, made: Pending, state: Option<StateRef>, done: bool) {
         if done {
-            if state.is_none() && pending.has_nothing_but_a_cursor() && self.completion.leave(cursor) {
+            let is_nothing = state.is_none() && made.has_nothing_but_a_cursor();
+            if is_nothing && self.completion.leave(made.cursor) {
                 return;
             }
             self.completion.told();
         }
-        let made = std::mem::take(pending);
         self.overlay.handed_on(&made.keys);
         let hand_on = HandOn {
-            cursor,
+            cursor: made.cursor,
             state: state.or(made.state),
             keys: made.keys,
             outputs: Vec::new(),
@@ -136,7 +140,8 @@ impl Outbox {
             done,
         };
         // A meeting that is gone takes no hand-ons; this actor is about to be ended, too.
-        let event = Event::HandedOn { hand_on, outputs: made.outputs };
-        let _ = self.meeting.cast(Message::Instance { slot: self.slot, life: self.life, event });
+        let handed_on = HandedOn { slot: self.slot, life: self.life, hand_on, outputs: made.outputs };
+        self.shared.handed_on.lock().push(handed_on);
+        self.shared.call(&self.meeting);
     }
 }

@@ -11,8 +11,8 @@ use tokio::time::Instant;
 #[derive(Debug)]
 pub(crate) struct Stopwatch {
     began: Option<Instant>,
-    /// When the hooks began that have followed each other since.
-    started: Option<Instant>,
+    /// When the turn began: since then hooks have followed each other, over the ends of batches, too.
+    turn: Option<Instant>,
     /// How many are timed together.
     run: u32,
     laps: Vec<Lap>,
@@ -27,7 +27,7 @@ pub(crate) struct Lap {
 
 impl Default for Stopwatch {
     fn default() -> Self {
-        Self { began: None, started: None, run: 1, laps: Vec::new() }
+        Self { began: None, turn: None, run: 1, laps: Vec::new() }
     }
 }
 
@@ -35,6 +35,8 @@ impl Stopwatch {
     const SHORT: Duration = Duration::from_micros(1);
     const LONG: Duration = Duration::from_micros(10);
     const LONGEST: u32 = 16;
+    /// Who had nothing to do for so long has let others have their turn.
+    const REST: Duration = Duration::from_micros(100);
 
     /// After how many hooks it wants to be told; at least 1.
     pub(crate) fn run(&self) -> u32 {
@@ -44,11 +46,21 @@ impl Stopwatch {
     /// A hook is about to run, after something that is no hook's time. So many ended before that and were not told yet.
     pub(crate) fn start(&mut self, ended: u32) {
         self.lap(ended);
-        self.began = Some(Instant::now());
-        self.started = self.began;
+        let now = Instant::now();
+        if self.began.is_none_or(|ended| now - ended >= Self::REST) {
+            self.turn = Some(now);
+        }
+        self.began = Some(now);
     }
 
-    /// So many hooks ended since the last lap, and another follows at once if any does. Says how long they have done so.
+    /// As [`start`](Self::start), after others had their turn.
+    pub(crate) fn start_turn(&mut self, ended: u32) {
+        self.start(ended);
+        self.turn = self.began;
+    }
+
+    /// So many hooks ended since the last lap, and another follows at once if any does. Says how long they have done so in this
+    /// turn.
     pub(crate) fn lap(&mut self, ended: u32) -> Duration {
         let Some(began) = self.began.filter(|_| ended > 0) else { return Duration::ZERO };
         let now = Instant::now();
@@ -60,7 +72,7 @@ impl Stopwatch {
             mean if mean < Self::LONG => self.run,
             _ => 1,
         };
-        self.started.map_or(Duration::ZERO, |started| now - started)
+        self.turn.map_or(Duration::ZERO, |began| now - began)
     }
 
     /// Moves what was timed to the end of `laps`, with a last lap of so many hooks.
@@ -116,5 +128,25 @@ mod tests {
         tokio::time::advance(Duration::from_secs(1)).await;
         stopwatch.start(0);
         assert_eq!(laps(&mut stopwatch, 1), [(Duration::ZERO, 1), (Duration::ZERO, 1)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_turn_goes_on_over_short_rests_and_ends_with_longer_ones() {
+        let mut stopwatch = Stopwatch::default();
+        stopwatch.start(0);
+        let batch = Duration::from_micros(600);
+        tokio::time::advance(batch).await;
+        assert_eq!(stopwatch.lap(1), batch);
+        tokio::time::advance(Stopwatch::REST / 2).await;
+        stopwatch.start(0);
+        tokio::time::advance(batch).await;
+        assert_eq!(stopwatch.lap(1), batch + Stopwatch::REST / 2 + batch);
+        stopwatch.start_turn(0);
+        tokio::time::advance(batch).await;
+        assert_eq!(stopwatch.lap(1), batch, "others had their turn");
+        tokio::time::advance(Stopwatch::REST).await;
+        stopwatch.start(0);
+        tokio::time::advance(batch).await;
+        assert_eq!(stopwatch.lap(1), batch, "it rested");
     }
 }

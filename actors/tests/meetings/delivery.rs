@@ -240,3 +240,55 @@ async fn a_hook_that_made_nothing_holds_nobody_up() {
     assert_eq!(store.instance("m", "silent").await.cursor, teammy_kernel::Seq(6));
     meeting.end().await.unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_has_had_the_thread_for_a_millisecond_lets_others_have_their_turn() {
+    let store = Gate::default();
+    let toml = r#"
+        [[plugin]]
+        name = "one"
+        kind = "probe"
+        config = { diary = "turns" }
+        [[plugin]]
+        name = "two"
+        kind = "probe"
+        config = { diary = "turns" }
+    "#;
+    let node = node(&store, toml).await;
+    let meeting = start(&node, "m", &["one", "two"]).await;
+    meeting.caught_up().await.unwrap();
+    meeting.publish_all((0..4).map(|_| said("take-ms 1"))).await.unwrap();
+    meeting.caught_up().await.unwrap();
+    let lines: Vec<_> = diary("turns").into_iter().filter(|line| line.ends_with("take-ms 1")).collect();
+    assert_eq!(lines.len(), 8);
+    let (first, other) = (&lines[0], lines.iter().position(|line| *line != lines[0]).unwrap());
+    let last = lines.iter().rposition(|line| line == first).unwrap();
+    assert!(other < last, "the other had its turn within the batch: {lines:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_thread_without_a_runtime_publishes_as_any_other() {
+    let store = Gate::default();
+    let toml = r#"
+        [[plugin]]
+        name = "probe"
+        kind = "probe"
+        sources = { up = "sound" }
+        config = { diary = "threads", answers = true }
+    "#;
+    let node = node(&store, toml).await;
+    let meeting = start(&node, "m", &["probe"]).await;
+    meeting.caught_up().await.unwrap();
+    let publisher = {
+        let meeting = meeting.clone();
+        std::thread::spawn(move || {
+            // The second while the first is with the instance, the third of a source that is not stored.
+            let up = Publish::json("sound", &json!("up")).unwrap();
+            [said("one"), said("two"), up].map(|packet| meeting.try_publish(packet).unwrap().seq())
+        })
+    };
+    let seqs = publisher.join().unwrap();
+    let outputs = outputs(&meeting, 3).await;
+    let causes: Vec<_> = outputs.iter().map(|(_, causes)| causes[0]).collect();
+    assert_eq!(causes, seqs.map(|seq| seq.0));
+}

@@ -364,7 +364,8 @@ async fn a_meeting_that_nobody_publishes_to_catches_up() {
     let store = Gate::default();
     let first = node(&store, &probe("catch up")).await;
     let meeting = start(&first, "m", &["probe"]).await;
-    for text in ["wait 30", "two", "three"] {
+    // It ends between two ticks.
+    for text in ["wait-ms 29500", "two", "three"] {
         say(&meeting, text).await;
     }
     drop(first);

@@ -134,6 +134,11 @@ impl Receive<Json<Said>> for Probe {
             ["reject"] => return Err(Error::reject("as asked")),
             ["hang"] => std::future::pending::<()>().await,
             ["wait", seconds] => tokio::time::sleep(Duration::from_secs(seconds.parse()?)).await,
+            ["wait-ms", millis] => tokio::time::sleep(Duration::from_millis(millis.parse()?)).await,
+            // Time that passes while nobody else has the thread.
+            ["take-ms", millis] => {
+                let _ = tokio::time::advance(Duration::from_millis(millis.parse()?)).now_or_never();
+            }
             ["big"] => return Ok(Some(Json(json!("x".repeat(2 << 20))))),
             ["set", key, value] => cx.engine().datastore().set(key, value)?,
             ["delete", key] => cx.engine().datastore().delete(key)?,

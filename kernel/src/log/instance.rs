@@ -137,8 +137,13 @@ impl Instance {
         self.gap += std::mem::take(&mut self.gap_in_flight);
     }
 
+    /// Whether its actor is there and nothing is read from the store for it.
+    pub(super) fn is_there(&self) -> bool {
+        self.ready && !self.fetching && self.status == InstanceStatus::Active
+    }
+
     pub(super) fn has_credit(&self) -> bool {
-        self.ready && self.in_flight.is_none() && !self.fetching && self.status == InstanceStatus::Active
+        self.is_there() && self.in_flight.is_none()
     }
 
     /// The seq up to which the batch that is with its actor takes it.

@@ -60,7 +60,9 @@ pub(super) trait ErasedHook<P: InCallPlugin>: Send + Sync {
                     return Err(error);
                 }
                 let pace = ended(observer, &packet[0], &before, &cx.state, called.output)?;
-                pause(pace, observer).await;
+                if pace == Pace::Pause {
+                    pause(observer).await;
+                }
             }
             Ok(())
         }
@@ -68,12 +70,10 @@ pub(super) trait ErasedHook<P: InCallPlugin>: Send + Sync {
     }
 }
 
-/// Lets others have their turn, if it is time.
-async fn pause(pace: Pace, observer: &dyn Observer) {
-    if pace == Pace::Pause {
-        tokio::task::yield_now().await;
-        observer.resumes();
-    }
+/// Lets others have their turn.
+async fn pause(observer: &dyn Observer) {
+    tokio::task::yield_now().await;
+    observer.resumes();
 }
 
 struct One<T>(PhantomData<fn(T)>);
@@ -118,7 +118,9 @@ impl<P: Receive<T>, T: FromPacket> ErasedHook<P> for One<T> {
                 let output = plugin.receive(data, &mut cx).await?;
                 cx.gap = 0;
                 let pace = ended(observer, &packet[0], &before, &cx.state, output)?;
-                pause(pace, observer).await;
+                if pace == Pace::Pause {
+                    pause(observer).await;
+                }
                 if !Arc::ptr_eq(&before, &cx.state) {
                     before = cx.state.clone();
                 }
@@ -184,7 +186,10 @@ pub struct Hooks<P: InCallPlugin> {
 
 impl<P: InCallPlugin> Hooks<P> {
     pub(super) fn read() -> Self {
-        P::hooks(Self { hooks: Vec::new(), problem: None })
+        let mut hooks = P::hooks(Self { hooks: Vec::new(), problem: None });
+        // Every meeting keeps its own.
+        hooks.hooks.shrink_to_fit();
+        hooks
     }
 
     /// Takes packets of a source, one a call.

@@ -22,6 +22,7 @@ use crate::{
     kill_points::{self, KillPoint},
     meeting::{
         Error, Recorder,
+        door::Sources,
         message::{Event, Life, Message},
         restarts::{Decision, Restarts},
         stats::Record,
@@ -34,6 +35,8 @@ pub(super) struct Seat {
     pub(super) name: Name,
     pub(super) hosted: Hosted,
     pub(super) output: Durability,
+    /// The sources that it takes.
+    pub(super) takes: Sources,
     pub(super) life: Life,
     pub(super) actor: Option<ActorRef<plugin::Message>>,
     pub(super) overlay: Arc<Overlay>,
@@ -59,6 +62,40 @@ impl Seat {
     }
 }
 
+/// An instance's actor that is on its way. The meeting is told what became of it, whatever does.
+struct Spawning {
+    meeting: ActorRef<Message>,
+    slot: Slot,
+    life: Life,
+    is_told: bool,
+}
+
+impl Spawning {
+    fn tell(mut self, spawned: Result<ActorRef<plugin::Message>, String>) {
+        let actor = spawned.as_ref().ok().cloned();
+        if self.send(spawned).is_err()
+            && let Some(actor) = actor
+        {
+            // The meeting is gone.
+            actor.stop(None);
+        }
+    }
+
+    fn send(&mut self, spawned: Result<ActorRef<plugin::Message>, String>) -> Result<(), ()> {
+        self.is_told = true;
+        let (slot, life, event) = (self.slot, self.life, Event::Spawned(spawned));
+        self.meeting.cast(Message::Instance { slot, life, event }).map_err(drop)
+    }
+}
+
+impl Drop for Spawning {
+    fn drop(&mut self) {
+        if !self.is_told {
+            let _ = self.send(Err("the plugins' runtime dropped it".to_owned()));
+        }
+    }
+}
+
 impl Drop for Seat {
     fn drop(&mut self) {
         if let Some(ticker) = self.ticker.take() {
@@ -73,10 +110,16 @@ impl Meeting {
         let plugin = self.resources.plugins.get(name).expect("invariant: the node started every instance");
         let recorder = Recorder::new(name.clone());
         self.shared.recorders.lock().push(recorder.clone());
+        let mut takes = Sources::NONE;
+        for source in instance.subscriptions.keys() {
+            let view = self.resources.graph.source(source.as_str());
+            takes.add(view.expect("invariant: a checked graph has every source that is taken").place);
+        }
         Seat {
             name: name.clone(),
             hosted: plugin.open(),
             output: instance.output,
+            takes,
             life: Life(0),
             actor: None,
             overlay: Arc::default(),
@@ -108,13 +151,14 @@ impl Meeting {
             mapped.next().map(|(actual, _)| actual.clone())
         };
         let is_durable = |source: &Name| graph.durability(source.as_str()) == Some(Durability::Durable);
-        let args = plugin::Args {
+        let args = Box::new(plugin::Args {
             routes: plugin::Routes::new(&seat.hosted, actual, is_durable),
             hosted: seat.hosted.clone(),
             metadata: self.shared.metadata.clone(),
             instance: seat.name.clone(),
             state: self.log.view(slot).state.clone(),
             outbox: plugin::Outbox::new(
+                self.shared.clone(),
                 self.myself.clone(),
                 slot,
                 life,
@@ -128,23 +172,12 @@ impl Meeting {
             packet_limit: resources.settings.packet_bytes,
             recorder: seat.recorder.clone(),
             in_hand: seat.in_hand.clone(),
-        };
-        let (runtime, myself) = (resources.plugin_runtime.clone(), self.myself.clone());
-        tokio::spawn(async move {
-            let supervisor = myself.get_cell();
-            let spawned = runtime.spawn(PluginActor::spawn_linked(None, PluginActor, args, supervisor)).await;
-            let actor = match spawned {
-                Ok(Ok((actor, _))) => Ok(actor),
-                Ok(Err(error)) => Err(error.to_string()),
-                Err(error) => Err(error.to_string()),
-            };
-            let started = actor.as_ref().ok().cloned();
-            let event = Event::Spawned(actor);
-            if myself.cast(Message::Instance { slot, life, event }).is_err()
-                && let Some(actor) = started
-            {
-                actor.stop(None);
-            }
+        });
+        let myself = self.myself.clone();
+        let spawning = Spawning { meeting: myself.clone(), slot, life, is_told: false };
+        resources.plugin_runtime.spawn(async move {
+            let spawned = PluginActor::spawn_linked(None, PluginActor, args, myself.get_cell()).await;
+            spawning.tell(spawned.map(|(actor, _)| actor).map_err(|error| error.to_string()));
         });
     }
 
@@ -160,7 +193,6 @@ impl Meeting {
                 self.log.set_ready(slot, true);
             }
             Event::Spawned(Err(error)) | Event::Failed(error) => self.failed(slot, &error),
-            Event::HandedOn { hand_on, outputs } => self.handed_on(slot, hand_on, outputs),
             Event::Restart => self.spawn(slot),
         }
     }
@@ -288,7 +320,7 @@ impl Meeting {
                 }
             }
         };
-        if let Some(earlier) = seat.ticker.replace(tokio::spawn(ticks)) {
+        if let Some(earlier) = seat.ticker.replace(self.runtime.spawn(ticks)) {
             earlier.abort();
         }
     }

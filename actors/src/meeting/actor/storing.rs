@@ -21,7 +21,7 @@ impl Meeting {
     /// Reads a stretch of the store for an instance. It comes back as [`Message::Fetched`].
     pub(super) fn fetch(&self, slot: Slot, fetch: Fetch, wait: Duration) {
         let (store, myself, meeting) = (self.resources.store.clone(), self.myself.clone(), self.id().clone());
-        tokio::spawn(async move {
+        self.runtime.spawn(async move {
             if !wait.is_zero() {
                 tokio::time::sleep(wait).await;
             }
