@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use teammy_kernel::{
-    DataPacket, Durability, MeetingId, MeetingMetadata, Name, Payload, Publish, Seq, Timestamp,
+    DataPacket, Durability, MeetingId, MeetingMetadata, Name, Payload, Policy, Publish, Seq, Timestamp,
     log::{Append, Delivery, HandOn, Limits, MeetingLog, Sequencer, Subscription},
     plugin::StateRef,
     store::MeetingRecord,
@@ -31,7 +31,8 @@ fn meeting(source: &Name) -> (MeetingLog, Sequencer, MeetingId) {
     let record = MeetingRecord::first(MeetingMetadata::new(id.clone()), Vec::new(), Seq(Sequencer::BLOCK));
     let mut seqs = Sequencer::new(Seq(1), record.reserved);
     let mut log = MeetingLog::new(&record, Seq::ZERO, Limits::default());
-    let subscription = |n| Subscription { instance: name(&format!("i{n}")), sources: vec![source.clone()] };
+    let subscription =
+        |n| Subscription { instance: name(&format!("i{n}")), sources: vec![(source.clone(), Policy::Spill)] };
     let instances: Vec<_> = (0..INSTANCES).map(|n| (subscription(n), StateRef::new(0_u64))).collect();
     log.start(packet(&id, seqs.internal(), &name("meeting")), instances);
     for slot in log.slots() {

@@ -16,6 +16,7 @@ pub mod install;
 pub mod kill_points;
 pub mod llm;
 pub mod meeting;
+mod memory;
 pub mod node;
 #[cfg(feature = "openai")]
 mod openai;

@@ -22,6 +22,8 @@ pub(crate) mod message;
 pub(crate) mod readers;
 mod restarts;
 pub(crate) mod stats;
+mod subscription;
+mod taps;
 
 pub use door::check;
 pub(crate) use error::did_you_mean;
@@ -29,9 +31,12 @@ pub use error::{Error, PublishError};
 pub use handle::{MeetingRef, Receipt, Receipts};
 pub use readers::Packets;
 pub use stats::{InstanceStats, MeetingStats};
+pub use subscription::{Delivered, StartAt, Subscribe, Subscription};
+pub use taps::Slow;
+pub(crate) use taps::Taps;
 
 pub(crate) use actor::{Args, MeetingActor, Origin};
 pub(crate) use combiner::Combiner;
-pub(crate) use handle::Shared;
+pub(crate) use handle::{Shared, Watched};
 pub(crate) use restarts::{Policy as RestartPolicy, doubled};
 pub(crate) use stats::Recorder;

@@ -5,8 +5,10 @@
 
 mod actor;
 mod builder;
+mod dead_letters;
 mod error;
 mod settings;
+mod watchdog;
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -31,15 +33,18 @@ use tokio::{
 use tracing::{info, warn};
 
 pub use builder::{Builder, open_store};
+pub use dead_letters::Redrive;
 pub use error::Error;
 
 use crate::{
     clock,
     kill_points::{self, KillPoint},
-    meeting::{self, Combiner, MeetingActor, MeetingRef, Shared, door::Door, readers::Published},
+    meeting::{self, Combiner, MeetingActor, MeetingRef, Shared, Taps, door::Door, readers::Published},
+    memory::Memory,
     persistence,
 };
 pub(crate) use settings::Settings;
+use watchdog::Watchdog;
 
 /// What all meetings of a node share.
 pub(crate) struct Resources {
@@ -49,6 +54,7 @@ pub(crate) struct Resources {
     pub(crate) persistence: ActorRef<persistence::Message>,
     pub(crate) llm: SharedLlm,
     pub(crate) plugin_runtime: Handle,
+    pub(crate) memory: Arc<Memory>,
     pub(crate) settings: Settings,
 }
 
@@ -64,6 +70,17 @@ impl Resources {
     }
 }
 
+/// How much a node keeps in memory of its meetings' packets, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MemoryUse {
+    /// What it keeps, to within 16 KiB a meeting. The batches that instances have in hand come on top
+    /// (`delivery.batch_bytes` each), and what waits at the meetings' doors (`delivery.backlog_bytes` each at most).
+    pub used: usize,
+    /// Where publishers begin to wait.
+    pub limit: usize,
+}
+
 pub(crate) type Meetings = Arc<Mutex<HashMap<MeetingId, MeetingRef>>>;
 
 /// A running node. Dropping it ends its meetings' actors at once, without ending the meetings; [`Node::shutdown`] does
@@ -74,6 +91,7 @@ pub struct Node {
     /// The meetings that are on their way to the list.
     resuming: Mutex<HashSet<MeetingId>>,
     actor: ActorRef<actor::Message>,
+    _watchdog: Watchdog,
     /// The plugins' runtime, if it is this node's own.
     runtime: Option<Runtime>,
 }
@@ -167,6 +185,12 @@ impl Node {
         self.resources.llm.is_configured()
     }
 
+    /// How much all meetings together keep in memory of their packets, and the bound (`node.memory`).
+    pub fn memory(&self) -> MemoryUse {
+        let memory = &self.resources.memory;
+        MemoryUse { used: memory.used(), limit: memory.limit() }
+    }
+
     /// Where meetings are kept.
     pub fn store(&self) -> &Arc<dyn Store> {
         &self.resources.store
@@ -233,6 +257,19 @@ impl Node {
     /// # Cancel safety
     /// A dropped call may have taken the meeting from its owner, though nobody runs it; it can be called again.
     pub async fn resume_meeting(&self, id: &MeetingId) -> Result<MeetingRef, Error> {
+        self.go_on(id, |stored| self.can_go_on(stored)).await
+    }
+
+    /// Goes on with a meeting that had ended, so that instances can be taken back for packets that they had given up.
+    async fn reopen_meeting(&self, id: &MeetingId) -> Result<MeetingRef, Error> {
+        self.go_on(id, |_| Ok(())).await
+    }
+
+    async fn go_on(
+        &self,
+        id: &MeetingId,
+        can_go_on: impl Fn(&Stored) -> Result<(), Error>,
+    ) -> Result<MeetingRef, Error> {
         let store = &self.resources.store;
         let _resuming = Resuming::new(self, id)?;
         let Some(record) = store.meeting(id.clone()).await.map_err(Error::Store)? else {
@@ -240,16 +277,23 @@ impl Node {
         };
         // Before it is claimed, so that one that cannot go on here stays with its owner.
         let mut course = Course::default();
-        self.can_go_on(&stored(&**store, record, &mut course).await?)?;
+        let mut before = stored(&**store, record, &mut course).await?;
+        can_go_on(&before)?;
         let claimed = store.claim(id.clone(), Sequencer::BLOCK).await;
         let record = claimed.map_err(|error| match error {
             store::Error::NotFound(id) => Error::NoMeeting(id),
             error => Error::Store(error),
         })?;
         kill_points::pass(KillPoint::Claimed);
-        // Read again: until the claim its owner may have stored more.
-        let stored = stored(&**store, record, &mut course).await?;
-        self.can_go_on(&stored)?;
+        let stored = if record.commit == before.record.commit {
+            before.record = record;
+            before
+        } else {
+            // Until the claim its owner has stored more.
+            let stored = stored(&**store, record, &mut course).await?;
+            can_go_on(&stored)?;
+            stored
+        };
         let marks = store.marks(id.clone()).await.map_err(Error::Store)?;
         let origin = if stored.is_started() {
             meeting::Origin::Stored(stored)
@@ -288,12 +332,15 @@ impl Node {
         let sequencer = Sequencer::new(taken.max(last).next(), record.reserved);
         let (packet, backlog) = (settings.packet_bytes, settings.backlog_bytes);
         let (graph, store) = (self.resources.graph.clone(), self.resources.store.clone());
+        let memory = self.resources.memory.clone();
         let shared = Arc::new(Shared {
             metadata: Arc::new(record.metadata.clone()),
             graph: graph.clone(),
-            door: Door::new(id.clone(), graph, sequencer, packet, backlog, marks),
+            door: Door::new(id.clone(), graph, sequencer, packet, backlog, marks, memory),
             published: Arc::new(Published::new(id.clone(), store, last, settings.recent_bytes)),
             recorders: Mutex::default(),
+            taps: Taps::default(),
+            watched: Mutex::default(),
             handed_on: Mutex::default(),
             meeting: Combiner::default(),
         });

@@ -14,6 +14,7 @@ mod actor;
 mod completion;
 mod outbox;
 mod overlay;
+mod pulse;
 mod retry;
 mod stopwatch;
 mod store;
@@ -26,6 +27,7 @@ pub(crate) use actor::{Args, PluginActor, Routes};
 pub(crate) use completion::Completion;
 pub(crate) use outbox::Outbox;
 pub(crate) use overlay::Overlay;
+pub(crate) use pulse::{Beat, Doing, Pulse};
 pub(crate) use retry::Policy as HookPolicy;
 pub(crate) use stopwatch::Lap;
 

@@ -5,7 +5,7 @@
 //!
 //! | record | columns |
 //! |---|---|
-//! | `meeting:[id]` | `epoch`, `commit`, `reserved`, `status`, `metadata` (an object), `instances` (those it was started with) |
+//! | `meeting:[id]` | `epoch`, `commit`, `reserved`, `status`, `metadata` (an object), `instances` (those it was started with), `last` (the seq of its last packet, once there is one) |
 //! | `packet:[meeting, seq]` | `source`, `timestamp`, `received_at`, `form` (`bytes`, `text` or `json`), `payload` (bytes or a string); where there are any: `participant`, `producer` (`id`, `number`), `causes` |
 //! | `lifecycle:[meeting, seq]` | the packets of source `meeting` once more, with the same columns |
 //! | `numbered:[meeting, producer, last]` | `seqs` of a run of up to 64 of a producer's packets, whose numbers end with `last` |
@@ -33,6 +33,7 @@
 mod commit;
 mod directory;
 mod error;
+mod forget;
 mod keeper;
 mod link;
 mod numbers;
@@ -68,7 +69,8 @@ pub use error::OpenError;
 ///
 /// - 1: the first.
 /// - 2: `numbered` and `mark`. They start empty, since who wrote version 1 let nobody number packets.
-/// - 3: `lifecycle`. Opening an older database copies into it what its meetings have.
+/// - 3: `lifecycle`, into which opening an older database copies what its meetings have; and `last`, which they get with their next
+///   packet.
 const SCHEMA: i64 = 3;
 
 /// How to open a store.
@@ -443,7 +445,7 @@ impl SurrealStore {
     /// The highest seq that may be stored of a meeting; 0 if there is no such meeting.
     async fn log_end(&self, meeting: &MeetingId) -> Result<u64, store::Error> {
         let doing = || format!("reading the end of meeting {meeting}");
-        let end = self.read(READ, || Ok(by_id(rows::meeting_id(meeting))), doing, Row::reserved).await?.pop();
+        let end = self.read(READ, || Ok(by_id(rows::meeting_id(meeting))), doing, Row::log_end).await?.pop();
         Ok(end.unwrap_or(0))
     }
 }
@@ -539,6 +541,20 @@ impl Store for SurrealStore {
         .boxed()
     }
 
+    fn dead_letter(
+        &self,
+        meeting: MeetingId,
+        instance: Name,
+        seq: Seq,
+    ) -> StoreFuture<'_, Option<DeadLetter>> {
+        async move {
+            let doing = || format!("reading a dead letter of {instance} in meeting {meeting}");
+            let id = || Ok(by_id(rows::dead_letter_id(&meeting, &instance, seq)?));
+            Ok(self.read(READ, id, doing, Row::dead_letter).await?.pop())
+        }
+        .boxed()
+    }
+
     fn dead_letters(&self, meeting: MeetingId) -> StoreFuture<'_, Vec<DeadLetter>> {
         async move {
             let doing = || format!("reading dead letters of meeting {meeting}");
@@ -548,6 +564,10 @@ impl Store for SurrealStore {
             Ok(letters)
         }
         .boxed()
+    }
+
+    fn forget(&self, meeting: MeetingId) -> StoreFuture<'_, bool> {
+        self.forget_meeting(meeting).boxed()
     }
 
     fn close(&self) -> StoreFuture<'_, ()> {

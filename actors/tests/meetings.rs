@@ -19,5 +19,11 @@ mod llm;
 mod numbered;
 #[path = "meetings/recovery.rs"]
 mod recovery;
+#[path = "meetings/redrive.rs"]
+mod redrive;
+#[path = "meetings/slow.rs"]
+mod slow;
 #[path = "meetings/storing.rs"]
 mod storing;
+#[path = "meetings/subscriptions.rs"]
+mod subscriptions;

@@ -58,6 +58,9 @@ pub enum Error {
          /var/lib/teammy/installed.json (environment variable TEAMMY_INSTALL__MANIFEST)"
     )]
     NoManifestDirectory(#[source] DataDirectoryError),
+    /// There is no place for the default socket.
+    #[error("there is no directory for the node's socket; set node.socket to a path, or to \"off\"")]
+    NoSocketDirectory(#[source] DataDirectoryError),
 }
 
 /// Why the user's data directory cannot be used.

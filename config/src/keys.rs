@@ -6,6 +6,8 @@ use std::collections::BTreeSet;
 pub(crate) const KEYS: &[&str] = &[
     "node.plugin_threads",
     "node.shutdown_deadline",
+    "node.memory",
+    "node.socket",
     "database.url",
     "database.namespace",
     "database.database",
@@ -17,12 +19,14 @@ pub(crate) const KEYS: &[&str] = &[
     "delivery.batch_bytes",
     "delivery.tail_bytes",
     "delivery.backlog_bytes",
+    "delivery.block_bytes",
     "delivery.recent_bytes",
     "delivery.cursor_interval",
     "hooks.deadline",
     "hooks.tries",
     "hooks.backoff",
     "hooks.backoff_max",
+    "hooks.watchdog",
     "meeting.end_deadline",
     "restart.intensity",
     "restart.within",
@@ -45,7 +49,7 @@ pub(crate) const MODEL: List =
     List { path: "llm.model", keys: &["name", "model", "base_url", "api_key_env", "extra_body"] };
 pub(crate) const SOURCE: List = List { path: "source", keys: &["name", "durable"] };
 pub(crate) const PLUGIN: List =
-    List { path: "plugin", keys: &["name", "kind", "sources", "output", "config"] };
+    List { path: "plugin", keys: &["name", "kind", "sources", "delivery", "output", "config"] };
 
 /// All of them, in the order in which they are read.
 pub(crate) const LISTS: &[&List] = &[&MODEL, &SOURCE, &PLUGIN];

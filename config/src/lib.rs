@@ -21,17 +21,19 @@ pub mod reference;
 mod sections;
 mod show;
 mod size;
+mod socket;
 mod takes;
 mod variables;
 
 pub use error::{DataDirectoryError, Error, Problem};
 pub use install::Install;
-pub use lists::{Durability, Plugin, Source};
+pub use lists::{Durability, Plugin, Policy, Source};
 pub use llm::{ApiKey, BaseUrl, BaseUrlError, Llm, LlmModel};
 pub use loader::{Loaded, Loader};
 pub use reader::Setting;
 pub use sections::{Config, Database, Delivery, Hooks, Limits, Log, Meeting, Node, Restart};
 pub use size::{ParseSizeError, Size};
+pub use socket::Socket;
 
 pub use secrecy::{ExposeSecret, SecretString};
 

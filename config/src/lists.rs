@@ -26,6 +26,43 @@ pub enum Durability {
 const DURABILITY: OneOf<Durability> =
     OneOf(&[("durable", Durability::Durable), ("volatile", Durability::Volatile)]);
 
+/// What becomes of a source's packets while an instance is busy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Policy {
+    /// They are read from the store later.
+    Spill,
+    /// The oldest are lost.
+    DropOldest,
+    /// The newest of each key is left. The key is `participant`, or a JSON pointer.
+    Latest(String),
+    /// Who publishes them waits.
+    Block,
+}
+
+impl Policy {
+    const WORDS: [(&'static str, Self); 3] =
+        [("spill", Self::Spill), ("drop-oldest", Self::DropOldest), ("block", Self::Block)];
+    const DESCRIPTION: &'static str = "\"spill\", \"drop-oldest\", \"block\" or { latest = \"participant\" }, \
+        where a JSON pointer such as \"/segment/id\" can stand for the participant";
+
+    fn read(value: &Value) -> Option<Self> {
+        if let Some(text) = value.as_str() {
+            return Self::WORDS.into_iter().find(|(word, _)| *word == text).map(|(_, policy)| policy);
+        }
+        let Value::Dict(_, table) = value else { return None };
+        let key = table.get("latest").filter(|_| table.len() == 1)?.as_str()?;
+        (key == "participant" || key.starts_with('/')).then(|| Self::Latest(key.to_owned()))
+    }
+
+    fn json(&self) -> serde_json::Value {
+        match self {
+            Self::Latest(key) => serde_json::json!({"latest": key}),
+            plain => Self::WORDS.iter().find(|(_, policy)| policy == plain).map(|(word, _)| *word).into(),
+        }
+    }
+}
+
 /// A source of the user's own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -46,6 +83,9 @@ pub struct Plugin {
     pub kind: String,
     /// Where the plugin's sources come from: as it calls them, and the source to take instead.
     pub sources: BTreeMap<String, String>,
+    /// What becomes of packets while it is busy, by the source as the plugin calls it; the others are as the plugin or the source
+    /// has it.
+    pub delivery: BTreeMap<String, Policy>,
     /// Whether its outputs are kept; `None` leaves that to the plugin.
     pub output: Option<Durability>,
     /// The plugin's own table; null where there is none.
@@ -58,6 +98,7 @@ impl fmt::Debug for Plugin {
             .field("name", &self.name)
             .field("kind", &self.kind)
             .field("sources", &self.sources)
+            .field("delivery", &self.delivery)
             .field("output", &self.output)
             .field("config", &format_args!("{}", show::table(&self.config)))
             .finish()
@@ -90,6 +131,21 @@ pub(crate) fn plugins(reader: &mut Reader) -> Option<Vec<Plugin>> {
             entry.set("sources", show::table(&serde_json::json!(sources)));
         }
 
+        let mut delivery = BTreeMap::new();
+        for (source, policy) in entry.table("delivery", "table of sources' policies").unwrap_or_default() {
+            if let Some(policy) = Policy::read(&policy) {
+                delivery.insert(source, policy);
+            } else {
+                let problem = Raw { value: policy, form: Form::Toml }.but_takes(Policy::DESCRIPTION);
+                entry.complain(&format!("delivery.{source}"), problem);
+            }
+        }
+        if !delivery.is_empty() {
+            let shown: serde_json::Map<_, _> =
+                delivery.iter().map(|(source, policy)| (source.clone(), policy.json())).collect();
+            entry.set("delivery", show::table(&shown.into()));
+        }
+
         let output = entry.take("output", &DURABILITY, Fallback::Words("what the plugin says".to_owned()));
 
         let config = match entry.table("config", "table, as its plugin defines it") {
@@ -99,7 +155,7 @@ pub(crate) fn plugins(reader: &mut Reader) -> Option<Vec<Plugin>> {
         if !config.is_null() {
             entry.set("config", show::table(&config));
         }
-        Plugin { name, kind, sources, output, config }
+        Plugin { name, kind, sources, delivery, output, config }
     })
 }
 

@@ -24,6 +24,12 @@ pub(crate) fn database(data: Result<PathBuf, DataDirectoryError>) -> Result<data
     .map_err(Error::NoDataDirectory)
 }
 
+pub(crate) fn socket() -> Result<PathBuf, DataDirectoryError> {
+    let user = etcetera::choose_base_strategy().map_err(|_| DataDirectoryError::NoHome)?;
+    let directory = user.runtime_dir().unwrap_or_else(|| user.data_dir());
+    Ok(directory.join("teammy").join("node.sock"))
+}
+
 pub(crate) fn manifest(data: &Path) -> PathBuf {
     data.join("teammy").join("installed.json")
 }

@@ -5,9 +5,10 @@ use std::{num::NonZeroUsize, thread, time::Duration};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::{
-    Error, Install, Llm, Loader, Plugin, Size, Source, database, lists, places,
+    Error, Install, Llm, Loader, Plugin, Size, Socket, Source, database, lists, places,
     reader::Reader,
     reference::Fallback,
+    socket::SocketPath,
     takes::{Bytes, DatabaseUrl, Lasting, MILLISECOND, Secret, Text, Whole},
 };
 
@@ -64,6 +65,10 @@ pub struct Node {
     pub plugin_threads: usize,
     /// How long a shutdown waits for meetings to let go.
     pub shutdown_deadline: Duration,
+    /// How many bytes of packets all meetings together keep in memory.
+    pub memory: Size,
+    /// Where the node listens for commands; `None` leaves that to whoever starts it.
+    pub socket: Option<Socket>,
 }
 
 /// `[database]`
@@ -125,6 +130,8 @@ pub struct Delivery {
     pub tail_bytes: Size,
     /// How much a meeting may have published that is not committed; at least twice the largest packet.
     pub backlog_bytes: Size,
+    /// How much may wait for an instance before its publishers do, of sources that it blocks on.
+    pub block_bytes: Size,
     /// How much a meeting keeps of its committed packets, for readers.
     pub recent_bytes: Size,
     /// How long a commit that holds nothing but a cursor may wait.
@@ -143,6 +150,8 @@ pub struct Hooks {
     pub backoff: Duration,
     /// The longest wait between tries.
     pub backoff_max: Duration,
+    /// How long a hook may hold its thread before it is named.
+    pub watchdog: Duration,
 }
 
 /// `[meeting]`
@@ -274,6 +283,8 @@ impl Node {
         Self {
             plugin_threads: count(threads).get(),
             shutdown_deadline: reader.take("node.shutdown_deadline", &Lasting(Duration::ZERO)),
+            memory: reader.take("node.memory", &Bytes(Size::mib(1)..=Size::mib(1 << 20))),
+            socket: reader.take_optional("node.socket", &SocketPath, Socket::fallback()),
         }
     }
 }
@@ -301,6 +312,7 @@ impl Delivery {
             batch_bytes: reader.take("delivery.batch_bytes", &Bytes(Size::kib(1)..=LARGEST_BUFFER)),
             tail_bytes: reader.take("delivery.tail_bytes", &Bytes(Size::kib(1)..=LARGEST_BUFFER)),
             backlog_bytes: reader.take("delivery.backlog_bytes", &Bytes(Size::kib(1)..=LARGEST_BUFFER)),
+            block_bytes: reader.take("delivery.block_bytes", &Bytes(Size::from_bytes(1)..=LARGEST_BUFFER)),
             recent_bytes: reader.take("delivery.recent_bytes", &Bytes(Size::from_bytes(0)..=LARGEST_BUFFER)),
             cursor_interval: reader.take("delivery.cursor_interval", &Lasting(MILLISECOND)),
         }
@@ -314,6 +326,7 @@ impl Hooks {
             tries: reader.take("hooks.tries", &Whole(1..=1000)),
             backoff: reader.take("hooks.backoff", &Lasting(Duration::ZERO)),
             backoff_max: reader.take("hooks.backoff_max", &Lasting(Duration::ZERO)),
+            watchdog: reader.take("hooks.watchdog", &Lasting(Duration::from_millis(10))),
         }
     }
 }

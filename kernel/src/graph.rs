@@ -19,7 +19,7 @@ use std::{
 pub use error::{Claim, Error};
 
 pub use crate::plugin::ConfigError;
-use crate::{Durability, Factory, InCallPluginMetadata, Lifecycle, Name, Tick};
+use crate::{Durability, Factory, InCallPluginMetadata, Lifecycle, Name, Policy, Tick};
 
 /// The source on which the runtime tells of instances that it suspends; anyone may take it, nobody publishes on it.
 pub const PLUGIN_STATUS: &str = "plugin-status";
@@ -46,6 +46,9 @@ pub struct Declared {
     pub kind: String,
     /// Where the plugin's sources come from: the source as the plugin calls it, and the one to take instead.
     pub sources: BTreeMap<String, String>,
+    /// What becomes of a source's packets while it is busy, by the source as the plugin calls it; of the others what the plugin or
+    /// the source says.
+    pub policies: BTreeMap<String, Policy>,
     /// Whether its outputs are kept; `None` leaves that to the plugin.
     pub output: Option<Durability>,
     /// Its table; null stands for the plugin's default.
@@ -59,6 +62,7 @@ impl Declared {
             name: name.into(),
             kind: kind.into(),
             sources: BTreeMap::new(),
+            policies: BTreeMap::new(),
             output: None,
             config: serde_json::Value::Null,
         }
@@ -127,6 +131,8 @@ pub struct Instance {
     pub metadata: InCallPluginMetadata,
     /// What it takes: the actual source, and what the plugin calls it.
     pub subscriptions: BTreeMap<Name, Name>,
+    /// What becomes of a source's packets while it is busy, by the actual source.
+    pub policies: BTreeMap<Name, Policy>,
     /// Whether its outputs are kept.
     pub output: Durability,
     /// Its table; null stands for the plugin's default.
@@ -210,6 +216,23 @@ impl Graph {
             }
         }
 
+        for instance in &mut instances {
+            for (source, called) in &instance.subscriptions {
+                let (durability, _) = sources[source];
+                let default = match durability {
+                    Durability::Durable => Policy::Spill,
+                    Durability::Volatile => Policy::DropOldest,
+                };
+                let policy = instance.policies.entry(source.clone()).or_insert(default);
+                if (durability, &*policy) == (Durability::Volatile, &Policy::Spill) {
+                    return Err(Error::NothingToSpill {
+                        instance: instance.name.clone(),
+                        source_name: source.clone(),
+                        declared: called.clone(),
+                    });
+                }
+            }
+        }
         let instances = in_order(instances)?;
         let index = instances.iter().enumerate().map(|(at, instance)| (instance.name.clone(), at)).collect();
         let mut sources: Vec<_> = sources
@@ -250,6 +273,11 @@ impl Graph {
         Some(SourceView { place, durability, is_external })
     }
 
+    /// All sources, by their places.
+    pub fn sources(&self) -> impl ExactSizeIterator<Item = &Name> {
+        self.sources.iter().map(|source| &source.name)
+    }
+
     /// The name of the source at a place.
     ///
     /// # Panics
@@ -262,6 +290,16 @@ impl Graph {
     pub fn upstream(&self, instance: &str) -> impl Iterator<Item = &Name> {
         let taken = self.instance(instance).map(|instance| instance.subscriptions.keys());
         taken.into_iter().flatten().filter(|source| self.index.contains_key(*source))
+    }
+
+    /// The sources from outside that a source comes from: itself, or what feeds the instance whose output it is, over any number of
+    /// others.
+    pub fn origins(&self, source: &str) -> BTreeSet<&Name> {
+        if let Some(instance) = self.instance(source) {
+            return instance.subscriptions.keys().flat_map(|taken| self.origins(taken.as_str())).collect();
+        }
+        let place = self.source(source).filter(|view| view.is_external).map(|view| view.place);
+        place.map(|place| self.source_name(place)).into_iter().collect()
     }
 
     /// The instance whose name is most like one that isn't there.
@@ -387,7 +425,8 @@ fn check(
         return Err(Error::Config { instance: name, kind, error });
     }
     let output = declared.output.unwrap_or(metadata.output);
-    Ok(Instance { name, factory, metadata, subscriptions, output, config: declared.config })
+    let policies = policies(&name, kind, &metadata, &declared.policies, &subscriptions)?;
+    Ok(Instance { name, factory, metadata, subscriptions, policies, output, config: declared.config })
 }
 
 fn find(instance: &Name, kind: &str, factories: &[Factory], known: &[KnownKind]) -> Result<Factory, Error> {
@@ -453,6 +492,30 @@ fn subscriptions(
         }
     }
     Ok(subscriptions)
+}
+
+/// What is said of policies, by the actual source: in the configuration, or else by the plugin.
+fn policies(
+    instance: &Name,
+    kind: &'static str,
+    metadata: &InCallPluginMetadata,
+    declared: &BTreeMap<String, Policy>,
+    subscriptions: &BTreeMap<Name, Name>,
+) -> Result<BTreeMap<Name, Policy>, Error> {
+    let takes = &metadata.sources;
+    if let Some(unknown) = declared.keys().find(|source| !takes.iter().any(|name| name == source.as_str())) {
+        return Err(Error::NoHookForPolicy {
+            instance: instance.clone(),
+            kind,
+            declared: unknown.clone(),
+            meant: closest_of(unknown, takes).cloned(),
+            takes: takes.clone(),
+        });
+    }
+    let policy = |called: &Name| declared.get(called.as_str()).or_else(|| metadata.policies.get(called));
+    let said =
+        subscriptions.iter().filter_map(|(actual, called)| Some((actual.clone(), policy(called)?.clone())));
+    Ok(said.collect())
 }
 
 /// Upstream before downstream; of those that could come next, the one that was declared first.

@@ -29,6 +29,7 @@ pub use meeting::{Lifecycle, MeetingMetadata};
 pub use name::{MeetingId, Name};
 pub use packet::{DataPacket, FromPacket, IntoPayload, Json, Payload, Producer, Publish, Seq};
 pub use plugin::{
-    Batch, Cx, Durability, Factory, Hooks, InCallPlugin, InCallPluginMetadata, Receive, ShutdownCx, Tick,
+    Batch, Cx, Durability, Factory, Hooks, InCallPlugin, InCallPluginMetadata, Key, KeyError, Policy,
+    Receive, ShutdownCx, Tick,
 };
 pub use store::Store;

@@ -21,7 +21,9 @@
 
 mod commit;
 mod instance;
+mod latest;
 mod recovery;
+mod redrive;
 mod sequencer;
 mod shared;
 mod tail;
@@ -31,18 +33,20 @@ use std::{cell::Cell, collections::HashMap, sync::Arc};
 pub use commit::{Committed, Due};
 pub use instance::{InstanceView, Slot};
 pub use recovery::{Member, Stored};
+pub use redrive::{Redrive, RedriveError};
 pub use sequencer::Sequencer;
 
 use crate::{
     DataPacket, KeyValue, MeetingId, Name, Seq,
     meeting::Lifecycle,
-    plugin::{Durability, StateRef},
+    plugin::{Durability, Policy, StateRef},
     store::{Commit, DeadLetter, Epoch, InstanceStatus, MeetingRecord, MeetingStatus},
 };
 use commit::{CommitQueue, Item, Unit};
-use instance::Instance;
+use instance::{How, Instance, Taken};
+use latest::Latest;
 use shared::SharedBatches;
-use tail::{Entry, SourceId, Tail};
+use tail::{Entry, Keep, SourceId, Tail};
 
 /// Bounds of a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,11 +60,20 @@ pub struct Limits {
     pub tail_bytes: usize,
     /// How many bytes may wait to be stored before no instance gets more to work on.
     pub backlog_bytes: usize,
+    /// How many bytes may wait for an instance, of the sources that it takes with [`Policy::Block`], before it
+    /// [blocks](MeetingLog::is_blocking).
+    pub block_bytes: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { batch_packets: 4096, batch_bytes: 1 << 20, tail_bytes: 16 << 20, backlog_bytes: 16 << 20 }
+        Self {
+            batch_packets: 4096,
+            batch_bytes: 1 << 20,
+            tail_bytes: 16 << 20,
+            backlog_bytes: 16 << 20,
+            block_bytes: 1 << 20,
+        }
     }
 }
 
@@ -69,8 +82,9 @@ impl Default for Limits {
 pub struct Subscription {
     /// The instance.
     pub instance: Name,
-    /// The sources it takes, as they are called in this meeting.
-    pub sources: Vec<Name>,
+    /// The sources it takes, as they are called in this meeting, and what becomes of their packets while it is busy. (Of a source
+    /// that is not stored, [`Policy::Spill`] is [`Policy::DropOldest`]: there is nowhere to read from.)
+    pub sources: Vec<(Name, Policy)>,
 }
 
 /// A packet on its way into the log, with what the log must know beside it.
@@ -124,6 +138,8 @@ pub enum Delivery {
     Batch(Batch),
     /// It is behind the tail: read these packets of the store and come back with [`MeetingLog::fetched`].
     Fetch(Fetch),
+    /// A packet that it gave up is due once more: read it from the store and come back with [`MeetingLog::redriven`].
+    Redrive(Redrive),
 }
 
 /// Packets for an instance, oldest first.
@@ -135,6 +151,9 @@ pub struct Batch {
     pub gap: u64,
     /// A packet that was tried before, and how often: by an actor that did not survive it.
     pub tried: Option<(Seq, u32)>,
+    /// The batch is one packet that the instance gave up, delivered once more: what comes of it is handed on with this place as the
+    /// cursor.
+    pub redriven_at: Option<Seq>,
 }
 
 /// A stretch of the store to read for an instance.
@@ -170,6 +189,8 @@ pub struct HandOn {
     pub output: Durability,
     /// The packets that it gave up.
     pub dead_letters: Vec<DeadLetter>,
+    /// The packet that it had given up and has finished with now: it is no dead letter any more.
+    pub redriven: Option<Seq>,
     /// Whether its batch is finished: it has credit again.
     pub done: bool,
 }
@@ -180,6 +201,7 @@ impl HandOn {
             && self.keys.is_empty()
             && self.outputs.is_empty()
             && self.dead_letters.is_empty()
+            && self.redriven.is_none()
     }
 }
 
@@ -211,6 +233,12 @@ pub struct MeetingLog {
     instances: Vec<Instance>,
     status: MeetingStatus,
     ending: Option<Arc<DataPacket>>,
+    /// It had ended, and instances were taken back for packets that they had given up: theirs is no second end.
+    is_reopened: bool,
+    /// What is replaced of sources that instances take by a key.
+    latest: Vec<Latest>,
+    /// Some instance may block.
+    blocks: bool,
     queue: CommitQueue,
     /// Batches that others can take, too.
     shared: SharedBatches,
@@ -231,6 +259,9 @@ impl MeetingLog {
             instances: Vec::new(),
             status: record.status,
             ending: None,
+            is_reopened: false,
+            latest: Vec::new(),
+            blocks: false,
             queue: CommitQueue::new(record),
             shared: SharedBatches::default(),
         };
@@ -347,7 +378,52 @@ impl MeetingLog {
         debug_assert!(packet.seq > self.end, "invariant: the log is in the order of its seqs");
         self.end = packet.seq;
         let source = self.source(&packet.source);
-        self.tail.push(Entry { seq: packet.seq, packet, cost, source, to }, durability);
+        self.enter(Entry { seq: packet.seq, packet, cost, source, to, redrives: None }, durability);
+    }
+
+    fn enter(&mut self, entry: Entry, durability: Durability) {
+        if entry.to.is_none() {
+            for latest in self.latest.iter_mut().filter(|latest| latest.source == entry.source) {
+                latest.note(&entry.packet);
+            }
+        }
+        let mut is_blocked_on = false;
+        if self.blocks {
+            for instance in &mut self.instances {
+                is_blocked_on |= instance.waits(&entry);
+            }
+        }
+        let keep = match durability {
+            Durability::Durable => Keep::Durable,
+            Durability::Volatile if is_blocked_on => Keep::Held,
+            Durability::Volatile => Keep::Volatile,
+        };
+        self.tail.push(entry, keep);
+    }
+
+    /// What an instance takes, in the log's terms.
+    fn taken(&mut self, subscription: &Subscription) -> Vec<Taken> {
+        let taken = |(name, policy): &(Name, Policy)| {
+            let source = self.source(name);
+            let how = match policy {
+                Policy::Spill => How::Spill,
+                Policy::DropOldest => How::DropOldest,
+                Policy::Block => {
+                    self.blocks = true;
+                    How::Block
+                }
+                Policy::Latest(key) => {
+                    let known =
+                        self.latest.iter().position(|latest| latest.source == source && latest.key == *key);
+                    How::Latest(known.unwrap_or_else(|| {
+                        self.latest.push(Latest::new(source, key.clone()));
+                        self.latest.len() - 1
+                    }))
+                }
+            };
+            Taken { source, how }
+        };
+        subscription.sources.iter().map(taken).collect()
     }
 
     /// Adds an instance to the running meeting with its `join` packet, or takes one back that had left. One that comes
@@ -374,7 +450,7 @@ impl MeetingLog {
                 self.add(subscription, state, cursor, joined);
             }
             Some(slot) => {
-                let sources = subscription.sources.iter().map(|name| self.source(name)).collect();
+                let sources = self.taken(&subscription);
                 let instance = &mut self.instances[slot.0];
                 assert_eq!(instance.status, InstanceStatus::Left, "invariant: it takes part at most once");
                 instance.rejoin(sources, cursor, joined);
@@ -388,7 +464,7 @@ impl MeetingLog {
     }
 
     fn add(&mut self, subscription: Subscription, state: StateRef, cursor: Seq, joined: Seq) -> Slot {
-        let sources = subscription.sources.iter().map(|name| self.source(name)).collect();
+        let sources = self.taken(&subscription);
         let output = self.source(&subscription.instance);
         let slot = Slot(self.instances.len());
         self.instances.push(Instance::new(subscription.instance, sources, output, cursor, joined, state));
@@ -474,7 +550,7 @@ impl MeetingLog {
             instance.fetching = true;
             let mut sources = vec![];
             for (name, id) in &self.sources {
-                if *id == self.lifecycle || instance.sources.contains(id) {
+                if *id == self.lifecycle || instance.spills(*id) {
                     sources.push(name.clone());
                 }
             }
@@ -530,6 +606,7 @@ impl MeetingLog {
             _ => fetch.to,
         };
         match self.deliver_up_to(slot, Some((packets, to))) {
+            // What was in the store is seen; perhaps there is more.
             Delivery::Idle => self.deliver(slot),
             delivery => delivery,
         }
@@ -546,43 +623,87 @@ impl MeetingLog {
         if let Some(batch) = self.shared.find(instance, self.end, &self.limits) {
             return batch;
         }
-        let is_own = Cell::new(instance.leaving.is_some());
-        let (packets, seen) = self.tail.collect(instance.cursor, self.end, &self.limits, |entry| {
-            if entry.to.is_some() || entry.source == self.lifecycle {
-                is_own.set(true);
-            }
-            instance.wants(slot, entry, self.lifecycle)
-        });
+        let (is_own, replaced) = (Cell::new(instance.leaving.is_some()), Cell::new(0));
+        let (packets, seen) = {
+            let wanted = self.wanted(slot, &replaced);
+            self.tail.collect(instance.cursor, self.end, &self.limits, |entry| {
+                if entry.to.is_some() || entry.source == self.lifecycle {
+                    is_own.set(true);
+                }
+                wanted(entry)
+            })
+        };
         let packets: Arc<[_]> = packets.into();
         if !is_own.get() {
             self.shared.keep(instance, &packets, seen);
         }
+        self.instances[slot.0].gap += replaced.get();
         (packets, seen)
+    }
+
+    /// As [`collect`](Self::collect), with durable packets from the store, which were read up to a place.
+    fn collect_stored(
+        &mut self,
+        slot: Slot,
+        stored: Vec<Arc<DataPacket>>,
+        to: Seq,
+    ) -> (Arc<[Arc<DataPacket>]>, Seq) {
+        let entries = stored.into_iter().filter_map(|packet| {
+            let source = *self.sources.get(&packet.source)?;
+            let (to, redrives) = match redrive::read(&packet).filter(|_| source == self.lifecycle) {
+                Some((instance, seq)) => (Some(self.slot(instance.as_str())?), Some(seq)),
+                None => (None, None),
+            };
+            Some(Entry { seq: packet.seq, cost: packet.cost(), packet, source, to, redrives })
+        });
+        let entries: Vec<Entry> = entries.collect();
+        let (instance, replaced) = (&self.instances[slot.0], Cell::new(0));
+        let wanted = self.wanted(slot, &replaced);
+        let (packets, seen) = self.tail.collect_with(&entries, instance.cursor, to, &self.limits, wanted);
+        self.instances[slot.0].gap += replaced.get();
+        (packets.into(), seen)
+    }
+
+    /// Whether an instance wants a packet; those that were replaced for it are counted.
+    fn wanted<'a>(&'a self, slot: Slot, replaced: &'a Cell<u64>) -> impl Fn(&Entry) -> bool + 'a {
+        let instance = &self.instances[slot.0];
+        let is_plain = !instance.sources.iter().any(|taken| matches!(taken.how, How::Latest(_)));
+        move |entry| {
+            if !instance.wants(slot, entry, self.lifecycle) {
+                return false;
+            }
+            if !is_plain && self.is_replaced(instance, entry) {
+                replaced.set(replaced.get() + 1);
+                return false;
+            }
+            true
+        }
+    }
+
+    /// Whether an instance is to get a later packet in the place of this one.
+    fn is_replaced(&self, instance: &Instance, entry: &Entry) -> bool {
+        match instance.takes(entry.source) {
+            Some(How::Latest(latest)) => self.latest[latest].is_replaced(entry.seq),
+            _ => false,
+        }
     }
 
     fn deliver_up_to(&mut self, slot: Slot, stored: Option<(Vec<Arc<DataPacket>>, Seq)>) -> Delivery {
         let (packets, seen) = match stored {
             None => self.collect(slot),
-            Some((stored, to)) => {
-                let instance = &self.instances[slot.0];
-                let wants = |entry: &Entry| instance.wants(slot, entry, self.lifecycle);
-                let stored: Vec<Entry> = stored
-                    .into_iter()
-                    .filter_map(|packet| {
-                        let source = *self.sources.get(&packet.source)?;
-                        Some(Entry { seq: packet.seq, cost: packet.cost(), packet, source, to: None })
-                    })
-                    .collect();
-                let (packets, seen) =
-                    self.tail.collect_with(&stored, instance.cursor, to, &self.limits, wants);
-                (packets.into(), seen)
-            }
+            Some((stored, to)) => self.collect_stored(slot, stored, to),
         };
         let at_end = seen == self.end;
         let instance = &mut self.instances[slot.0];
         if packets.is_empty() {
             instance.skip_to(seen);
             return if at_end { self.deliver_ending(slot) } else { Delivery::Idle };
+        }
+        if let Some(seq) = instance.redrives.get(&seen).copied().filter(|_| packets[0].seq == seen) {
+            let redrive = Redrive { at: seen, seq };
+            instance.fetching = true;
+            instance.redriving = Some(redrive);
+            return Delivery::Redrive(redrive);
         }
         Delivery::Batch(instance.send(packets, seen))
     }
@@ -591,10 +712,13 @@ impl MeetingLog {
     /// seen the whole log.
     fn deliver_ending(&mut self, slot: Slot) -> Delivery {
         let Some(ending) = &self.ending else { return Delivery::Idle };
+        if self.is_reopened {
+            return self.close_again(slot);
+        }
         let waits = {
             let instance = &self.instances[slot.0];
             let upstream = |other: &Instance| {
-                other.status == InstanceStatus::Active && instance.sources.contains(&other.output)
+                other.status == InstanceStatus::Active && instance.takes(other.output).is_some()
             };
             self.status != MeetingStatus::Ending || self.instances.iter().any(upstream)
         };
@@ -631,6 +755,7 @@ impl MeetingLog {
                 keys: hand_on.keys,
                 outputs: stored,
                 dead_letters: hand_on.dead_letters,
+                redriven: hand_on.redriven,
                 ..Unit::row(slot, instance)
             }));
         }
@@ -732,6 +857,14 @@ impl MeetingLog {
         self.queue.packets().filter(|packet| matches(packet)).cloned().collect()
     }
 
+    /// Whether too much waits for an instance of the sources that it blocks on, while it works and the meeting runs.
+    pub fn is_blocking(&self, slot: Slot) -> bool {
+        let instance = &self.instances[slot.0];
+        self.status == MeetingStatus::Running
+            && instance.status == InstanceStatus::Active
+            && instance.waiting_bytes() > self.limits.block_bytes
+    }
+
     /// The seq up to which every instance is done with the log.
     fn seen(&self) -> Seq {
         let active = self.instances.iter().filter(|instance| instance.status == InstanceStatus::Active);
@@ -740,21 +873,78 @@ impl MeetingLog {
 
     /// Lets go of packets that nobody needs any more.
     fn trim(&mut self) {
+        self.trim_to(self.limits.tail_bytes);
+    }
+
+    fn trim_to(&mut self, bytes: usize) {
         let seen = self.seen();
-        self.tail.trim(seen, self.limits.tail_bytes);
+        let (instances, lifecycle) = (&mut self.instances, self.lifecycle);
+        self.tail.trim(seen, bytes, |entry| {
+            for (index, instance) in instances.iter_mut().enumerate() {
+                if instance.takes(entry.source) == Some(How::DropOldest) {
+                    instance.miss(Slot(index), entry, lifecycle);
+                }
+            }
+        });
         self.shared.trim(seen);
+        for latest in &mut self.latest {
+            latest.trim(seen);
+        }
+        if self.blocks {
+            let blocking = self.instances.iter().filter(|instance| instance.can_block());
+            self.tail.release(blocking.map(|instance| instance.cursor).min().unwrap_or(Seq::MAX));
+            self.shed_to(self.limits.tail_bytes);
+        }
     }
 
     /// Drops the oldest volatile packets while the tail is too large, and counts them where they are missed.
     fn shed(&mut self) {
-        while let Some(entry) = self.tail.shed(self.limits.tail_bytes) {
+        self.shed_to(self.limits.tail_bytes);
+        self.tail.trim_volatile(self.seen());
+    }
+
+    fn shed_to(&mut self, bytes: usize) {
+        if self.tail.volatile_bytes() > bytes {
+            self.shed_replaced();
+        }
+        while let Some(entry) = self.tail.shed(bytes) {
             // What is counted as lost must not be delivered.
             self.shared.clear();
             for (index, instance) in self.instances.iter_mut().enumerate() {
                 instance.miss(Slot(index), &entry, self.lifecycle);
             }
         }
-        self.tail.trim_volatile(self.seen());
+    }
+
+    /// Before the oldest packets go, those that nobody is to get any more; if they are so many that looking for them pays.
+    fn shed_replaced(&mut self) {
+        let replaced: usize = self.latest.iter().map(Latest::replaced).sum();
+        if replaced == 0 || replaced * 4 < self.tail.volatile().len() {
+            return;
+        }
+        let (instances, latest) = (&mut self.instances, &self.latest);
+        self.tail.shed_if(|entry| {
+            let is_needless = |instance: &Instance| match instance.takes(entry.source) {
+                None => true,
+                Some(_) if !instance.awaits(entry.seq) => true,
+                Some(How::Latest(place)) => latest[place].is_replaced(entry.seq),
+                Some(_) => false,
+            };
+            if entry.to.is_some() || !instances.iter().all(is_needless) {
+                return false;
+            }
+            for instance in instances.iter_mut().filter(|instance| instance.awaits(entry.seq)) {
+                instance.gap += u64::from(instance.takes(entry.source).is_some());
+            }
+            true
+        });
+    }
+
+    /// Lets go of half of what can be gone without: stored packets, which are read again, and volatile ones, which are counted as
+    /// lost. For when a node has too much in memory.
+    pub fn squeeze(&mut self) {
+        self.trim_to(self.tail.bytes() / 2);
+        self.shed_to(self.tail.volatile_bytes() / 2);
     }
 }
 

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{MeetingId, Name, Payload};
+use crate::{MeetingId, Name, Payload, Seq};
 
 /// What is known of a meeting when it starts; every hook can read it.
 ///
@@ -79,6 +79,13 @@ pub enum Lifecycle {
     Leave {
         /// The instance.
         instance: Name,
+    },
+    /// An instance gets a packet once more that it had given up.
+    Redrive {
+        /// The instance.
+        instance: Name,
+        /// The packet.
+        seq: Seq,
     },
     /// Nothing more is published from outside; the instances finish.
     Ending,

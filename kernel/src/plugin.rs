@@ -9,8 +9,9 @@ mod config;
 mod cx;
 mod erase;
 mod hooks;
+mod policy;
 
-use std::{future::Future, ops::Deref, time::Duration};
+use std::{collections::BTreeMap, future::Future, ops::Deref, time::Duration};
 
 use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
@@ -21,6 +22,7 @@ pub use erase::{
     Call, Factory, Hosted, Invocation, Observer, Pace, Ran, Rejected, StartedPlugin, StateError, StateRef,
 };
 pub use hooks::{Hook, HookId, Hooks};
+pub use policy::{Key, KeyError, Policy};
 
 use crate::{Error, IntoPayload, Name};
 
@@ -201,6 +203,9 @@ pub struct InCallPluginMetadata {
     pub version: &'static str,
     /// The sources it takes, as its hooks declare them.
     pub sources: Vec<Name>,
+    /// What it says of packets that come while it is busy, by source.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub policies: BTreeMap<Name, Policy>,
     /// How often it wants a tick, if at all.
     pub every: Option<Duration>,
     /// Whether its outputs are kept.

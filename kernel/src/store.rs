@@ -181,6 +181,9 @@ pub struct Commit {
     pub keys: Vec<KeyWrite>,
     /// Packets given up.
     pub dead_letters: Vec<DeadLetter>,
+    /// Packets that were given up and are finished with now, each of an instance: dead letters that go. None of them is among
+    /// `dead_letters`.
+    pub redriven: Vec<(Name, Seq)>,
 }
 
 impl Commit {
@@ -196,6 +199,7 @@ impl Commit {
             instances: Vec::new(),
             keys: Vec::new(),
             dead_letters: Vec::new(),
+            redriven: Vec::new(),
         }
     }
 }
@@ -396,8 +400,23 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
         prefix: String,
     ) -> StoreFuture<'_, Vec<(String, Arc<str>)>>;
 
+    /// An instance's dead letter of a packet, if there is one.
+    fn dead_letter(
+        &self,
+        meeting: MeetingId,
+        instance: Name,
+        seq: Seq,
+    ) -> StoreFuture<'_, Option<DeadLetter>>;
+
     /// A meeting's dead letters, by seq, then instance.
     fn dead_letters(&self, meeting: MeetingId) -> StoreFuture<'_, Vec<DeadLetter>>;
+
+    /// Forgets a meeting: its row, packets, instances, keys, numbers and dead letters. An owner that it still has is fenced first. Says
+    /// whether there was anything of it. One that was cut off is to be asked for again, and until then may have left a part.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`], [`Error::Failed`]: a part may be gone.
+    fn forget(&self, meeting: MeetingId) -> StoreFuture<'_, bool>;
 
     /// Finishes what is under way and lets go of files and connections; nothing is called afterwards.
     fn close(&self) -> StoreFuture<'_, ()>;

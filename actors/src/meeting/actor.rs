@@ -4,6 +4,7 @@
 //! wake of one thread; see [`combiner`](super::combiner). What writes, ends or answers is the actor's.
 
 mod instances;
+mod redriving;
 mod storing;
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
@@ -25,6 +26,7 @@ use super::{
 use crate::{
     clock,
     kill_points::{self, KillPoint},
+    memory::Share,
     node::Resources,
     plugin,
 };
@@ -75,6 +77,8 @@ pub(crate) struct Meeting {
     handed_on: Vec<HandedOn>,
     /// The actor has been called and has not come yet.
     actor_is_called: bool,
+    /// What it keeps in memory.
+    share: Share,
     /// The reservation that the next commit should write.
     wanted_reservation: Seq,
     /// Who waits for an instance to be out.
@@ -99,6 +103,7 @@ impl Actor for MeetingActor {
             batch_bytes: settings.batch_bytes,
             tail_bytes: settings.tail_bytes,
             backlog_bytes: settings.backlog_bytes,
+            block_bytes: settings.block_bytes,
         };
         let record = match &args.origin {
             Origin::New(record) => record,
@@ -108,6 +113,7 @@ impl Actor for MeetingActor {
         let mut meeting = Meeting {
             myself,
             runtime: Handle::current(),
+            share: Share::new(args.resources.memory.clone()),
             shared: args.shared.clone(),
             resources: args.resources,
             log,
@@ -178,6 +184,16 @@ impl Meeting {
             Message::Instance { slot, life, event } => self.instance(slot, life, event),
             Message::Tick { slot } => self.tick(slot),
             Message::Fetched { slot, fetch, packets } => self.fetched(slot, &fetch, packets),
+            Message::Redriven { slot, redrive, packet } => self.redriven(slot, redrive, packet),
+            Message::Redrive { letters, reply } => {
+                let result = self.redrive(letters);
+                let _ = reply.send(result);
+            }
+            Message::Reinstate { instance, reply } => {
+                let result = self.reinstate(&instance);
+                let _ = reply.send(result);
+            }
+            Message::Stuck { slot, life, hook, held } => self.stuck(slot, life, &hook, held),
             Message::Committed(outcome) => self.committed(outcome),
             Message::Flush => {
                 self.flush_is_set = false;
@@ -254,12 +270,28 @@ impl Meeting {
         self.say_what_is_wanted();
     }
 
-    fn say_what_is_wanted(&self) {
-        let mut wanted = if self.log.is_committing() { Sources::NONE } else { Sources::DURABLE };
-        for slot in self.log.slots().filter(|slot| self.log.is_open(*slot)) {
-            wanted.add_all(self.seats[slot.index()].takes);
+    fn say_what_is_wanted(&mut self) {
+        let door = &self.shared.door;
+        self.share.set(self.log.tail_bytes() + self.shared.published.bytes());
+        if self.share.is_over() {
+            self.log.squeeze();
+            self.shared.published.squeeze();
+            self.share.set(self.log.tail_bytes() + self.shared.published.bytes());
         }
-        self.shared.door.wants(wanted);
+        let mut wanted = if self.log.is_committing() { Sources::NONE } else { Sources::DURABLE };
+        wanted.add_all(self.shared.taps.sources());
+        for slot in self.log.slots() {
+            let seat = &self.seats[slot.index()];
+            if self.log.is_open(slot) {
+                wanted.add_all(seat.takes);
+            }
+            if let Some(blocks) = &seat.blocks {
+                // Whoever publishes what it blocks on finds out at once whether it does.
+                wanted.add_all(blocks.sources);
+                blocks.set(door, self.log.is_blocking(slot));
+            }
+        }
+        door.wants(wanted);
     }
 
     /// Whether something is left that is not for any thread to do.
@@ -321,6 +353,7 @@ impl Meeting {
         let found = self.shared.door.drain(&mut self.inbox, count);
         self.wanted_reservation = found.wanted_reservation;
         for append in self.inbox.drain(..) {
+            self.shared.taps.pass(append.packet(), append.durability());
             self.log.append(append);
             kill_points::pass(KillPoint::Appended);
         }
@@ -388,6 +421,7 @@ impl Meeting {
         info!(meeting = %self.id(), %epoch, ?status, seq = %last, "meeting goes on");
         let slots: Vec<Slot> = self.log.slots().collect();
         for (index, reason) in unreadable {
+            self.seats[slots[index].index()].unreadable = Some(reason.clone());
             // What is stored of the state stays as it is, for a build that can read it.
             if self.log.view(slots[index]).status == InstanceStatus::Active {
                 self.suspend(slots[index], &reason);
@@ -403,8 +437,10 @@ impl Meeting {
             }
         }
         kill_points::pass(KillPoint::Resumed);
-        if status == MeetingStatus::Ending {
+        if status != MeetingStatus::Running {
             self.shared.door.close(Error::Ended(self.id().clone()));
+        }
+        if status == MeetingStatus::Ending {
             self.after(self.resources.settings.end_deadline, Message::EndDeadline);
         }
     }
@@ -421,6 +457,7 @@ impl Meeting {
                 }
             }
             Delivery::Fetch(fetch) => self.fetch(slot, fetch, Duration::ZERO),
+            Delivery::Redrive(redrive) => self.fetch_redriven(slot, redrive, Duration::ZERO),
         }
     }
 
@@ -450,7 +487,12 @@ impl Meeting {
             if let Some(actor) = seat.actor.take() {
                 actor.kill();
             }
-            self.expire(slot, &ending);
+            if self.log.is_reopened() {
+                self.log.give_up_redrives(slot);
+                self.settle_seat(slot);
+            } else {
+                self.expire(slot, &ending);
+            }
         }
     }
 }

@@ -11,12 +11,14 @@
 use std::{
     cmp,
     collections::{HashMap, VecDeque},
+    pin::pin,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering, fence},
+        atomic::{AtomicU32, AtomicU64, Ordering, fence},
     },
 };
 
+use futures::future::select;
 use parking_lot::Mutex;
 use teammy_kernel::{
     DataPacket, Durability, MeetingId, Name, Payload, Producer, Publish, Seq, Timestamp,
@@ -27,7 +29,7 @@ use teammy_kernel::{
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 
 use super::{Error, PublishError};
-use crate::clock;
+use crate::{clock, memory::Memory};
 
 /// A packet that was taken.
 #[derive(Debug, Clone, Copy)]
@@ -71,6 +73,11 @@ pub(crate) struct Door {
     raised: Notify,
     /// The packets with which something could be done now.
     wanted: AtomicU64,
+    /// By the place of a source from outside: how many instances block it.
+    blocked: Box<[AtomicU32]>,
+    /// Told when one of them no longer does.
+    unblocked: Notify,
+    memory: Arc<Memory>,
 }
 
 /// What packets are of, as far as a word can tell sources apart: bit by bit of their places in the graph, those beyond its end
@@ -88,6 +95,14 @@ impl Sources {
     /// Adds the source at a place in the graph.
     pub(crate) fn add(&mut self, place: u32) {
         self.0 |= 1 << place.min(Self::LAST_PLACE);
+    }
+
+    pub(crate) fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+
+    pub(crate) fn bits(self) -> u64 {
+        self.0
     }
 
     fn of(sources: &[SourceView]) -> Self {
@@ -175,9 +190,11 @@ impl Door {
         packet_limit: usize,
         capacity: usize,
         marks: Vec<Mark>,
+        memory: Arc<Memory>,
     ) -> Self {
         // The largest packet must fit, or it would wait for ever.
         let capacity = capacity.max(DataPacket::max_cost(packet_limit)).min(u32::MAX as usize);
+        let blocked = graph.sources().map(|_| AtomicU32::new(0)).collect();
         Self {
             meeting,
             graph,
@@ -196,6 +213,9 @@ impl Door {
             room: Semaphore::new(capacity),
             raised: Notify::new(),
             wanted: AtomicU64::new(Sources::ALL.0),
+            blocked,
+            unblocked: Notify::new(),
+            memory,
         }
     }
 
@@ -208,6 +228,9 @@ impl Door {
         // A repeat is answered even where nothing more is taken, and does not wait for room.
         if let Some(seq) = self.repeated(publish.producer.as_ref())? {
             return Ok(Taken::new(seq, source));
+        }
+        if self.is_held_up(&[source]) {
+            self.let_in(&[source], &mut call).await?;
         }
         let packet = Arc::new(self.prepare(publish, clock::now()));
         let mut append = Append::new(packet, source.durability, true);
@@ -241,6 +264,12 @@ impl Door {
         let source = check(&publish, &self.graph, self.packet_limit)?;
         if let Some(seq) = self.repeated(publish.producer.as_ref())? {
             return Ok(Taken::new(seq, source));
+        }
+        if self.is_held_up(&[source]) {
+            self.call(true, Sources::NONE, &mut call);
+            if self.is_held_up(&[source]) {
+                return Err(PublishError::Busy(self.meeting.clone()));
+            }
         }
         let packet = Arc::new(self.prepare(publish, clock::now()));
         let append = Append::new(packet, source.durability, true);
@@ -286,6 +315,10 @@ impl Door {
             while let Some(append) = appends.next_if(|append| bytes + append.cost() <= self.capacity) {
                 bytes += append.cost();
                 run.push_back(append);
+            }
+            let of = &sources[taken.len()..][..run.len()];
+            if self.is_held_up(of) {
+                self.let_in(of, &mut call).await?;
             }
             let room = u32::try_from(bytes).expect("invariant: the capacity is within u32");
             if self.room.try_acquire_many(room).map(SemaphorePermit::forget).is_err() {
@@ -377,6 +410,46 @@ impl Door {
         }
     }
 
+    /// Whether an instance blocks one of these sources, or the node has too much in memory.
+    fn is_held_up(&self, sources: &[SourceView]) -> bool {
+        let is_blocked =
+            |source: &SourceView| self.blocked[source.place as usize].load(Ordering::Relaxed) > 0;
+        self.memory.is_over() || sources.iter().any(is_blocked)
+    }
+
+    /// Waits until nothing holds these sources up.
+    async fn let_in(&self, sources: &[SourceView], call: &mut impl FnMut()) -> Result<(), PublishError> {
+        loop {
+            let (mut unblocked, mut freed) = (pin!(self.unblocked.notified()), pin!(self.memory.freed()));
+            unblocked.as_mut().enable();
+            freed.as_mut().enable();
+            if self.inner.lock().closed.is_some() {
+                return Err(self.closed());
+            }
+            // What is at the door counts, and the meeting lets go of what it can.
+            self.call(true, Sources::NONE, call);
+            if !self.is_held_up(sources) {
+                return Ok(());
+            }
+            select(unblocked, freed).await;
+        }
+    }
+
+    /// An instance blocks sources from outside, or does so no longer.
+    pub(crate) fn block(&self, places: &[u32], is_blocking: bool) {
+        for place in places {
+            let blocked = &self.blocked[*place as usize];
+            if is_blocking {
+                blocked.fetch_add(1, Ordering::Relaxed);
+            } else {
+                blocked.fetch_sub(1, Ordering::Relaxed);
+            }
+        }
+        if !is_blocking {
+            self.unblocked.notify_waiters();
+        }
+    }
+
     fn closed(&self) -> PublishError {
         let inner = self.inner.lock();
         let closed = inner.closed.clone();
@@ -446,6 +519,7 @@ impl Door {
         self.inner.lock().closed.get_or_insert(why);
         self.room.close();
         self.raised.notify_waiters();
+        self.unblocked.notify_waiters();
     }
 
     /// The number that a producer is to publish next.

@@ -62,6 +62,38 @@ pub enum Error {
         /// The meeting.
         meeting: MeetingId,
     },
+    /// The instance is not suspended.
+    #[error("{instance} is not suspended in meeting {meeting}")]
+    NotSuspended {
+        /// The instance.
+        instance: Name,
+        /// The meeting.
+        meeting: MeetingId,
+    },
+    /// What is stored of the instance's state cannot be read by this build, so that it cannot go on.
+    #[error("{instance} cannot go on in meeting {meeting}: {reason}")]
+    Unreadable {
+        /// The instance.
+        instance: Name,
+        /// The meeting.
+        meeting: MeetingId,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// It is ending, and what was asked for has to wait until it has ended.
+    #[error("meeting {0} is ending; ask again when it has ended")]
+    Ending(MeetingId),
+    /// Nobody declares the source.
+    #[error("there is no source {source_name}{}", did_you_mean(suggestion.as_ref()))]
+    UnknownSource {
+        /// The source as given.
+        source_name: String,
+        /// The declared source that is closest to it.
+        suggestion: Option<Name>,
+    },
+    /// A subscriber did not keep up, and was to be told so.
+    #[error("the subscriber to meeting {0} was too slow")]
+    TooSlow(MeetingId),
     /// The store could not be read.
     #[error("reading the history of meeting {meeting}")]
     Read {

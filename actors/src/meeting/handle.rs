@@ -1,21 +1,36 @@
 //! The way to a meeting from outside.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use ractor::{ActorRef, ActorStatus};
-use teammy_kernel::{DataPacket, MeetingId, MeetingMetadata, Name, Publish, Seq, graph::Graph, log::JoinAt};
+use teammy_kernel::{
+    DataPacket, MeetingId, MeetingMetadata, Name, Publish, Seq,
+    graph::Graph,
+    log::{JoinAt, Slot},
+};
 use tokio::sync::oneshot;
 use tracing::error;
 
+use crate::plugin::Pulse;
+
 use super::{
-    Error, MeetingStats, Packets, PublishError, Recorder,
+    Error, MeetingStats, Packets, PublishError, Recorder, Subscribe, Subscription, Taps,
     actor::Meeting,
     combiner::{Called, Combiner},
     door::{Door, Taken},
-    message::{HandedOn, Message},
+    message::{HandedOn, Life, Message},
     readers::{Over, Published},
 };
+
+/// What an instance is at, in one life of its actor.
+#[derive(Debug, Clone)]
+pub(crate) struct Watched {
+    pub(crate) slot: Slot,
+    pub(crate) life: Life,
+    pub(crate) instance: Name,
+    pub(crate) pulse: Arc<Pulse>,
+}
 
 /// What a meeting's actor shares with its handles.
 #[derive(Debug)]
@@ -25,6 +40,9 @@ pub(crate) struct Shared {
     pub(crate) door: Door,
     pub(crate) published: Arc<Published>,
     pub(crate) recorders: Mutex<Vec<Recorder>>,
+    pub(crate) taps: Taps,
+    /// What the instances are at; by slot.
+    pub(crate) watched: Mutex<Vec<Watched>>,
     /// What instances have handed on and nobody has taken into the log yet.
     pub(crate) handed_on: Mutex<Vec<HandedOn>>,
     /// The meeting itself, while its actor lives.
@@ -46,6 +64,13 @@ impl Shared {
                 actor.kill();
             }
         }
+    }
+
+    /// An instance's actor is about to start.
+    pub(crate) fn watch(&self, slot: Slot, life: Life, instance: &Name, pulse: &Arc<Pulse>) {
+        let mut watched = self.watched.lock();
+        watched.retain(|other| other.slot != slot);
+        watched.push(Watched { slot, life, instance: instance.clone(), pulse: pulse.clone() });
     }
 
     /// This node is about to let go of the meeting: nothing more comes in.
@@ -229,6 +254,37 @@ impl MeetingRef {
         Packets::new(self.shared.published.clone(), seq, |_| true)
     }
 
+    /// Packets of some sources, as they come: those that are stored from a place on, without a hole or a double, and then as they are
+    /// stored; those that are never stored as they come. See [`Subscription`].
+    ///
+    /// # Errors
+    /// [`Error::UnknownSource`].
+    pub fn subscribe(&self, subscribe: Subscribe) -> Result<Subscription, Error> {
+        // What waits at the door came before.
+        self.shared.call(&self.actor);
+        let subscription = Subscription::new(self.shared.clone(), subscribe)?;
+        // What nobody wanted before may be wanted now.
+        self.shared.call(&self.actor);
+        Ok(subscription)
+    }
+
+    /// Goes on delivering to an instance that was suspended, from where it was, with the state it had. What it missed meanwhile of
+    /// sources that are not stored is lost.
+    ///
+    /// # Errors
+    /// [`Error::UnknownInstance`], [`Error::NotAssigned`], [`Error::NotSuspended`], [`Error::Unreadable`], [`Error::Ended`],
+    /// [`Error::Gone`].
+    pub async fn resume_instance(&self, instance: &str) -> Result<(), Error> {
+        let instance = self.instance(instance)?;
+        self.ask(|reply| Message::Reinstate { instance, reply }).await
+    }
+
+    /// Has instances get packets once more that they gave up, and says how many those are. Whoever is to have them gets each at the
+    /// end of the log; its dead letter goes with what comes of it.
+    pub(crate) async fn redrive(&self, letters: Vec<(Name, Seq)>) -> Result<usize, Error> {
+        self.ask(|reply| Message::Redrive { letters, reply }).await
+    }
+
     async fn ask<T>(
         &self,
         message: impl FnOnce(oneshot::Sender<Result<T, Error>>) -> Message,
@@ -331,6 +387,22 @@ impl MeetingRef {
             // An actor that ends without an answer is what was asked for, too.
             let _ = stopped.await;
         }
+    }
+
+    /// Has the meeting look at what there is to do.
+    pub(crate) fn look(&self) {
+        self.shared.call(&self.actor);
+    }
+
+    /// Shows what each instance is at.
+    pub(crate) fn watched(&self, show: impl FnMut(&Watched)) {
+        self.shared.watched.lock().iter().for_each(show);
+    }
+
+    /// A hook holds its thread past its deadline.
+    pub(crate) fn stuck(&self, watched: &Watched, hook: &Name, held: Duration) {
+        let (slot, life, hook) = (watched.slot, watched.life, hook.clone());
+        let _ = self.actor.cast(Message::Stuck { slot, life, hook, held });
     }
 
     pub(crate) fn kill(&self, reason: &str) {

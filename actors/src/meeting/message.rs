@@ -1,10 +1,10 @@
 //! What a meeting's actor is told.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use teammy_kernel::{
-    DataPacket, Name,
-    log::{Fetch, HandOn, JoinAt, Slot},
+    DataPacket, Name, Seq,
+    log::{Fetch, HandOn, JoinAt, Redrive, Slot},
     store,
 };
 use tokio::sync::oneshot;
@@ -25,6 +25,8 @@ pub(crate) enum Message {
     Tick { slot: Slot },
     /// The store was read for an instance.
     Fetched { slot: Slot, fetch: Fetch, packets: Result<Vec<Arc<DataPacket>>, store::Error> },
+    /// A packet that was given up was read, for its redrive; none if it is no dead letter any more.
+    Redriven { slot: Slot, redrive: Redrive, packet: Result<Option<Arc<DataPacket>>, store::Error> },
     /// The commit in flight is stored, or never will be.
     Committed(Result<store::Outcome, Arc<store::Error>>),
     /// Cursors have waited long enough.
@@ -33,6 +35,12 @@ pub(crate) enum Message {
     Assign { instance: Name, at: JoinAt, reply: oneshot::Sender<Result<(), Error>> },
     /// Take an instance out; the answer comes when it is out.
     Unassign { instance: Name, reply: oneshot::Sender<Result<(), Error>> },
+    /// Deliver these packets once more, which instances have given up; the answer says how many there are to be.
+    Redrive { letters: Vec<(Name, Seq)>, reply: oneshot::Sender<Result<usize, Error>> },
+    /// Go on delivering to an instance that was suspended.
+    Reinstate { instance: Name, reply: oneshot::Sender<Result<(), Error>> },
+    /// A hook of an instance has held its thread for longer than it may take.
+    Stuck { slot: Slot, life: Life, hook: Name, held: Duration },
     /// End the meeting; the answer comes when it has ended.
     End { reply: oneshot::Sender<Result<(), Error>> },
     /// The instances had their time to finish.

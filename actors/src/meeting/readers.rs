@@ -6,7 +6,10 @@
 use std::{
     collections::VecDeque,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll},
 };
 
@@ -51,6 +54,8 @@ pub(crate) struct Published {
     meeting: MeetingId,
     store: Arc<dyn Store>,
     recent: Mutex<Recent>,
+    /// What `recent` holds; for those who count.
+    bytes: AtomicUsize,
     limit: usize,
     progress: watch::Sender<Progress>,
 }
@@ -61,6 +66,7 @@ impl Published {
             meeting,
             store,
             recent: Mutex::new(Recent { before: last, ..Recent::default() }),
+            bytes: AtomicUsize::new(0),
             limit,
             progress: watch::Sender::new(Progress { stored: last, over: None }),
         }
@@ -81,13 +87,35 @@ impl Published {
                 recent.bytes += packet.cost();
                 recent.packets.push_back(packet.clone());
             }
-            while recent.bytes > self.limit {
-                let Some(packet) = recent.packets.pop_front() else { break };
-                recent.bytes -= packet.cost();
-                recent.before = packet.seq;
-            }
+            self.shed(&mut recent, self.limit);
         }
         self.progress.send_modify(|progress| progress.stored = last.seq);
+    }
+
+    fn shed(&self, recent: &mut Recent, limit: usize) {
+        while recent.bytes > limit {
+            let Some(packet) = recent.packets.pop_front() else { break };
+            recent.bytes -= packet.cost();
+            recent.before = packet.seq;
+        }
+        self.bytes.store(recent.bytes, Ordering::Relaxed);
+    }
+
+    /// Bytes of packets that are kept for readers.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Keeps half of what it keeps for readers; they find the rest in the store.
+    pub(crate) fn squeeze(&self) {
+        let mut recent = self.recent.lock();
+        let limit = recent.bytes / 2;
+        self.shed(&mut recent, limit);
+    }
+
+    /// Durable packets up to here are stored.
+    pub(crate) fn stored_up_to(&self) -> Seq {
+        self.progress.borrow().stored
     }
 
     /// Nothing more comes.

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 use ractor::Actor;
 use teammy_config::{Config, database};
 use teammy_kernel::{
-    Durability, Factory, LlmProvider, SharedLlm, Store, chain,
+    Durability, Factory, LlmProvider, Policy, SharedLlm, Store, chain,
     graph::{self, Bundle, Declared, Graph, KnownKind},
 };
 use tokio::{
@@ -15,10 +15,10 @@ use tokio::{
 use tracing::info;
 
 use super::{
-    Error, Meetings, Node, Resources, Settings,
+    Error, Meetings, Node, Resources, Settings, Watchdog,
     actor::{self, NodeActor},
 };
-use crate::llm::LlmRef;
+use crate::{llm::LlmRef, memory::Memory};
 
 /// What a node is made of. What is not given comes from the configuration.
 pub struct Builder {
@@ -173,10 +173,14 @@ impl Builder {
             persistence: services.persistence,
             llm,
             plugin_runtime,
+            memory: Arc::new(Memory::new(self.config.node.memory.as_usize())),
             settings: Settings::new(&self.config),
         };
+        let resources = Arc::new(resources);
+        let threads = runtime.is_some().then_some(self.config.node.plugin_threads);
         Ok(Node {
-            resources: Arc::new(resources),
+            _watchdog: Watchdog::start(meetings.clone(), resources.clone(), threads),
+            resources,
             meetings,
             resuming: parking_lot::Mutex::default(),
             actor,
@@ -190,8 +194,21 @@ fn declared(plugin: &teammy_config::Plugin) -> Declared {
     Declared {
         sources: plugin.sources.clone(),
         output,
+        policies: plugin.delivery.iter().map(|(source, said)| (source.clone(), policy(said))).collect(),
         config: plugin.config.clone(),
         ..Declared::new(&plugin.name, &plugin.kind)
+    }
+}
+
+fn policy(said: &teammy_config::Policy) -> Policy {
+    use teammy_config::Policy as Said;
+    match said {
+        Said::DropOldest => Policy::DropOldest,
+        Said::Latest(key) => {
+            Policy::Latest(key.parse().expect("invariant: a configuration's keys are checked"))
+        }
+        Said::Block => Policy::Block,
+        _ => Policy::Spill,
     }
 }
 

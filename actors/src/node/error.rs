@@ -67,6 +67,9 @@ pub enum Error {
     /// The meeting runs on this node already.
     #[error("meeting {0} runs on this node already")]
     Running(MeetingId),
+    /// The meeting did not do what it was asked.
+    #[error(transparent)]
+    Meeting(#[from] crate::meeting::Error),
     /// The meeting is complete: there is nothing to go on with.
     #[error("meeting {0} has ended")]
     Ended(MeetingId),

@@ -26,8 +26,8 @@ use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use super::{
-    HookPolicy, InHand, Message, Output,
-    outbox::{Made, Outbox},
+    HookPolicy, InHand, Message, Output, Pulse,
+    outbox::{Made, Outbox, Told},
     retry::Next,
     stopwatch::Stopwatch,
     store::InstanceStore,
@@ -52,6 +52,7 @@ pub(crate) struct Args {
     pub(crate) packet_limit: usize,
     pub(crate) recorder: Recorder,
     pub(crate) in_hand: InHand,
+    pub(crate) pulse: Arc<Pulse>,
 }
 
 /// Which hook takes which source, as sources are called in this meeting.
@@ -150,10 +151,14 @@ pub(crate) struct Runner {
     routes: Routes,
     policy: HookPolicy,
     recorder: Recorder,
+    pulse: Arc<Pulse>,
     record: Record,
     cursor_handed_on: Seq,
     /// It is time for others to have their turn.
     turn_is_over: bool,
+    /// Before the next hook runs, those have their turn that were sent something from here: tokio keeps one of them for this thread
+    /// alone, and it would wait for a hook that holds the thread.
+    lets_others_first: bool,
 }
 
 /// What an instance's hooks run with. One future runs many of them, and holds this while it does.
@@ -169,6 +174,8 @@ struct Shared {
     ended: AtomicUsize,
     /// The packet that the last hook finished with.
     cursor: AtomicU64,
+    /// Where the packet in hand is delivered once more, if it is one that was given up; else 0.
+    redriven_at: AtomicU64,
     /// What was lost before the next call and has not been told yet.
     gap: AtomicU64,
     /// Packets that hooks have finished with and that were lost, since they were last counted.
@@ -220,6 +227,7 @@ impl Actor for PluginActor {
             in_hand: args.in_hand,
             ended: AtomicUsize::new(0),
             cursor: AtomicU64::new(0),
+            redriven_at: AtomicU64::new(0),
             gap: AtomicU64::new(0),
             delivered: AtomicU64::new(0),
             lost: AtomicU64::new(0),
@@ -232,9 +240,11 @@ impl Actor for PluginActor {
             routes: args.routes,
             policy: args.policy,
             recorder: args.recorder,
+            pulse: args.pulse,
             record: Record::default(),
             cursor_handed_on: Seq::ZERO,
             turn_is_over: false,
+            lets_others_first: false,
         }))
     }
 
@@ -272,11 +282,25 @@ impl Shared {
         dead_letters: Vec<DeadLetter>,
     ) {
         self.passed(cursor, delivered);
-        if keys.is_empty() && output.is_none() && dead_letters.is_empty() {
+        // One that was given up and is finished with now is a dead letter no more.
+        let redriven = (self.is_redrive() && dead_letters.is_empty()).then_some(cursor);
+        if keys.is_empty() && output.is_none() && dead_letters.is_empty() && redriven.is_none() {
             return;
         }
-        let state = self.state.lock().take_changed();
-        self.outbox.push(Made { cursor, state, keys, output, dead_letters });
+        let (cursor, state) = (self.place(cursor), self.state.lock().take_changed());
+        self.outbox.push(Made { cursor, state, keys, output, dead_letters, redriven });
+    }
+
+    fn is_redrive(&self) -> bool {
+        self.redriven_at.load(Ordering::Relaxed) > 0
+    }
+
+    /// Where the log is when this packet is done: at its own place, or at that of its redrive.
+    fn place(&self, seq: Seq) -> Seq {
+        match self.redriven_at.load(Ordering::Relaxed) {
+            0 => seq,
+            at => Seq(at),
+        }
     }
 
     /// A call that ended well has made what is not nothing.
@@ -300,7 +324,7 @@ impl Shared {
     /// A call is over, up to a cursor; so many packets were delivered with it.
     fn passed(&self, cursor: Seq, delivered: u64) {
         // Nobody else writes these while a hook runs: no addition needs to be atomic.
-        self.cursor.store(cursor.0, Ordering::Relaxed);
+        self.cursor.store(self.place(cursor).0, Ordering::Relaxed);
         self.delivered.store(self.delivered.load(Ordering::Relaxed) + delivered, Ordering::Relaxed);
         let gap = self.gap.load(Ordering::Relaxed);
         if gap > 0 {
@@ -363,7 +387,8 @@ impl Observer for Shared {
         state: Option<StateRef>,
         output: Option<Payload>,
     ) -> Result<Pace, Error> {
-        if state.is_none() && output.is_none() && !self.engine.datastore().has_writes() {
+        let is_nothing = state.is_none() && output.is_none() && !self.engine.datastore().has_writes();
+        if is_nothing && !self.is_redrive() {
             kill_points::pass(KillPoint::HookEnded);
             self.passed(packet.seq, 1);
         } else {
@@ -387,17 +412,22 @@ impl Observer for Shared {
 
 impl Runner {
     async fn run(&mut self, batch: Batch) {
+        if std::mem::take(&mut self.lets_others_first) {
+            tokio::task::yield_now().await;
+        }
         self.shared.gap.store(batch.gap, Ordering::Relaxed);
+        self.shared.redriven_at.store(batch.redriven_at.map_or(0, |at| at.0), Ordering::Relaxed);
         self.shared.time(Stopwatch::start);
         let mut packets = &batch.packets[..];
         // One of these packets ended an actor: alone, it shows itself, and its neighbours stay out of it.
         let one_by_one = batch.tried.is_some();
         while let Some(first) = packets.first() {
             let Some(planned) = self.routes.plan(packets, one_by_one) else {
-                self.shared.cursor.store(first.seq.0, Ordering::Relaxed);
+                self.shared.cursor.store(self.shared.place(first.seq).0, Ordering::Relaxed);
                 packets = &packets[1..];
                 continue;
             };
+            self.pulse.hook(&first.source);
             let (now, later) = packets.split_at(planned.count);
             let tried = batch.tried.filter(|(seq, _)| *seq == first.seq).map_or(0, |(_, tries)| tries);
             self.call(&planned, now, tried).await;
@@ -489,14 +519,18 @@ impl Runner {
         let shared = self.shared.clone();
         // A hook that panics takes the actor with it, but not what the hooks before it made.
         let mut running = pin!(AssertUnwindSafe(running).catch_unwind());
+        let pulse = self.pulse.clone();
+        pulse.holds(Instant::now());
         let mut next = std::future::poll_fn(|cx| Poll::Ready(running.as_mut().poll(cx))).await;
         let ran = loop {
             if let Poll::Ready(ran) = next {
                 break ran;
             }
             self.hand_on(false);
-            let deadline = Instant::now() + self.policy.deadline;
-            shared.engine.until(Instant::now() + self.policy.deadline.mul_f64(QUESTIONS));
+            let now = Instant::now();
+            pulse.waits(now);
+            let deadline = now + self.policy.deadline;
+            shared.engine.until(now + self.policy.deadline.mul_f64(QUESTIONS));
             let ended = shared.ended.load(Ordering::Relaxed);
             // It has just been polled, and wakes this task when it is to be polled again: it may have wanted others to have their turn.
             let mut is_polled = true;
@@ -504,7 +538,12 @@ impl Runner {
                 if std::mem::take(&mut is_polled) {
                     return Poll::Pending;
                 }
-                match running.as_mut().poll(cx) {
+                pulse.holds(Instant::now());
+                let next = running.as_mut().poll(cx);
+                if next.is_pending() {
+                    pulse.waits(now);
+                }
+                match next {
                     // Another hook waits now, which has a deadline of its own.
                     Poll::Pending if shared.ended.load(Ordering::Relaxed) != ended => {
                         Poll::Ready(Poll::Pending)
@@ -513,11 +552,13 @@ impl Runner {
                     ran @ Poll::Ready(_) => Poll::Ready(ran),
                 }
             });
-            next = match tokio::time::timeout_at(deadline, step).await {
-                Ok(next) => next,
-                Err(_) => return Err(Error::retry(Deadline(self.policy.deadline))),
+            let Ok(stepped) = tokio::time::timeout_at(deadline, step).await else {
+                pulse.rests();
+                return Err(Error::retry(Deadline(self.policy.deadline)));
             };
+            next = stepped;
         };
+        pulse.rests();
         match ran {
             Ok(ran) => ran,
             Err(panic) => {
@@ -575,7 +616,8 @@ impl Runner {
         let cursor = self.shared.cursor();
         if done || state.is_some() || cursor > self.cursor_handed_on {
             self.cursor_handed_on = cursor;
-            self.shared.outbox.flush_up_to(cursor, state, done);
+            let told = self.shared.outbox.flush_up_to(cursor, state, done);
+            self.lets_others_first = done && told == Told::Called;
         } else {
             self.shared.outbox.flush();
         }

@@ -27,6 +27,17 @@ pub(crate) struct Made {
     pub(crate) keys: Vec<KeyValue>,
     pub(crate) output: Option<Output>,
     pub(crate) dead_letters: Vec<DeadLetter>,
+    /// The packet, if it is one that was given up before.
+    pub(crate) redriven: Option<Seq>,
+}
+
+/// How a meeting hears of what was handed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Told {
+    /// It finds it when it looks next.
+    Left,
+    /// It was called, and may have sent other instances something from this thread.
+    Called,
 }
 
 #[derive(Default)]
@@ -36,6 +47,7 @@ struct Pending {
     keys: Vec<KeyValue>,
     outputs: Vec<Output>,
     dead_letters: Vec<DeadLetter>,
+    redriven: Option<Seq>,
     bytes: usize,
 }
 
@@ -49,6 +61,7 @@ impl Pending {
             && self.keys.is_empty()
             && self.outputs.is_empty()
             && self.dead_letters.is_empty()
+            && self.redriven.is_none()
     }
 }
 
@@ -95,6 +108,7 @@ impl Outbox {
         pending.keys.extend(made.keys);
         pending.outputs.extend(made.output);
         pending.dead_letters.extend(made.dead_letters);
+        pending.redriven = made.redriven.or(pending.redriven);
         let large = (pending.bytes >= LARGE).then(|| std::mem::take(pending));
         drop(guard);
         if let Some(large) = large {
@@ -115,17 +129,17 @@ impl Outbox {
         }
     }
 
-    /// Hands on what is here, up to a cursor and with the newest state if it is newer than what is here.
-    pub(crate) fn flush_up_to(&self, cursor: Seq, state: Option<StateRef>, done: bool) {
+    /// Hands on what is here, up to a cursor and with the newest state if it is newer than what is here. Says how.
+    pub(crate) fn flush_up_to(&self, cursor: Seq, state: Option<StateRef>, done: bool) -> Told {
         let made = std::mem::take(&mut *self.pending.lock());
-        self.send(Pending { cursor, ..made }, state, done);
+        self.send(Pending { cursor, ..made }, state, done)
     }
 
-    fn send(&self, made: Pending, state: Option<StateRef>, done: bool) {
+    fn send(&self, made: Pending, state: Option<StateRef>, done: bool) -> Told {
         if done {
             let is_nothing = state.is_none() && made.has_nothing_but_a_cursor();
             if is_nothing && self.completion.leave(made.cursor) {
-                return;
+                return Told::Left;
             }
             self.completion.told();
         }
@@ -137,11 +151,13 @@ impl Outbox {
             outputs: Vec::new(),
             output: self.output,
             dead_letters: made.dead_letters,
+            redriven: made.redriven,
             done,
         };
         // A meeting that is gone takes no hand-ons; this actor is about to be ended, too.
         let handed_on = HandedOn { slot: self.slot, life: self.life, hand_on, outputs: made.outputs };
         self.shared.handed_on.lock().push(handed_on);
         self.shared.call(&self.meeting);
+        Told::Called
     }
 }

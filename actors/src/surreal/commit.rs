@@ -19,7 +19,8 @@ use super::{SurrealStore, error::TooBig, numbers, rows, variables};
 const BEGIN: &str = "BEGIN;
     FOR $part IN $parts {
         LET $row = (UPDATE $part.meeting
-            SET commit = $part.number, reserved = math::max([reserved, $part.reserved]), status = $part.status
+            SET commit = $part.number, reserved = math::max([reserved, $part.reserved]), status = $part.status,
+                last = IF $part.last { math::max([last ?? 0, $part.last]) } ELSE { last }
             WHERE epoch = $part.epoch AND commit = $part.number - 1
             RETURN VALUE commit);
         IF $row != [] {";
@@ -35,7 +36,8 @@ const END: &str = "
 const BEGIN_ALONE: &str = "BEGIN;
     FOR $once IN [true] {
         LET $row = (UPDATE $meeting
-            SET commit = $number, reserved = math::max([reserved, $reserved]), status = $status
+            SET commit = $number, reserved = math::max([reserved, $reserved]), status = $status,
+                last = IF $last { math::max([last ?? 0, $last]) } ELSE { last }
             WHERE epoch = $epoch AND commit = $number - 1
             RETURN VALUE commit);
         IF $row != [] {";
@@ -60,7 +62,7 @@ macro_rules! kind {
     };
 }
 
-const KINDS: [Kind; 8] = [
+const KINDS: [Kind; 9] = [
     kind!(|commit| !commit.packets.is_empty(), "INSERT INTO packet", "packets", "RETURN NONE;"),
     kind!(
         |commit| rows::lifecycle(commit).next().is_some(),
@@ -110,6 +112,7 @@ const KINDS: [Kind; 8] = [
             source = $input.source, tries = $input.tries, error = $input.error, at = $input.at
             RETURN NONE;"
     ),
+    kind!(|commit| !commit.redriven.is_empty(), "DELETE", "redriven", "RETURN NONE;"),
 ];
 
 /// The text for a batch. A statement that finds nothing to write takes the database about as long as one that writes a
@@ -148,6 +151,7 @@ fn size(commit: &Commit) -> u64 {
         .iter()
         .map(|write| record + 2 * write.key.len() + write.value.as_ref().map_or(0, |value| value.len()));
     let letters = commit.dead_letters.iter().map(|letter| record + letter.error.len());
+    let redriven = commit.redriven.iter().map(|_| record);
     let bytes = record
         + packets
             .chain(lifecycle)
@@ -156,6 +160,7 @@ fn size(commit: &Commit) -> u64 {
             .chain(instances)
             .chain(keys)
             .chain(letters)
+            .chain(redriven)
             .sum::<usize>();
     bytes as u64
 }

@@ -190,10 +190,13 @@ fn instance_row(meeting: &MeetingId, instance: &InstanceRecord) -> Result<Value,
     Ok(Value::Object(row))
 }
 
+pub(super) fn dead_letter_id(meeting: &MeetingId, instance: &Name, seq: Seq) -> Result<Value, Failure> {
+    Ok(record("dead_letter", [text(meeting.as_str()), text(instance.as_str()), number(seq.0)?]))
+}
+
 fn dead_letter_row(meeting: &MeetingId, letter: &DeadLetter) -> Result<Value, Failure> {
-    let key = [text(meeting.as_str()), text(letter.instance.as_str()), number(letter.seq.0)?];
     Ok(Value::Object(object([
-        ("id", record("dead_letter", key)),
+        ("id", dead_letter_id(meeting, &letter.instance, letter.seq)?),
         ("source", text(letter.source.as_str())),
         ("tries", number(u64::from(letter.tries))?),
         ("error", text(&letter.error)),
@@ -228,12 +231,15 @@ pub(super) fn part(commit: &Commit) -> Result<Object, Failure> {
             None => unset.push(id),
         }
     }
+    let last = commit.packets.iter().map(|packet| packet.seq.0).max();
+    let last = last.map_or(Ok(Value::None), number)?;
     Ok(object([
         ("meeting", meeting_id(meeting)),
         ("epoch", number(commit.epoch.0)?),
         ("number", number(commit.number)?),
         ("reserved", number(commit.reserved.0)?),
         ("status", word(commit.status)),
+        ("last", last),
         ("packets", rows(&commit.packets, |packet| packet_row(PACKETS, meeting, packet))?),
         (
             "lifecycle",
@@ -246,6 +252,7 @@ pub(super) fn part(commit: &Commit) -> Result<Object, Failure> {
         ("instances", rows(&commit.instances, |instance| instance_row(meeting, instance))?),
         ("set", Value::Array(Array::from(set))),
         ("unset", Value::Array(Array::from(unset))),
+        ("redriven", rows(&commit.redriven, |(instance, seq)| dead_letter_id(meeting, instance, *seq))?),
         ("dead_letters", rows(&commit.dead_letters, |letter| dead_letter_row(meeting, letter))?),
     ]))
 }
@@ -353,8 +360,12 @@ impl Row {
         Ok((Epoch(self.number("epoch")?), self.number("commit")?))
     }
 
-    pub(super) fn reserved(mut self) -> Result<u64, Failure> {
-        self.number("reserved")
+    /// The seq of a meeting's last packet, or one that is higher: rows that were last written by version 2 don't have it.
+    pub(super) fn log_end(mut self) -> Result<u64, Failure> {
+        match self.optional("last", |value| as_number(&value), "a number")? {
+            Some(last) => Ok(last),
+            None => self.number("reserved"),
+        }
     }
 
     pub(super) fn meeting_id(&self) -> Result<MeetingId, Failure> {

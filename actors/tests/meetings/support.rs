@@ -131,6 +131,15 @@ impl Receive<Json<Said>> for Probe {
                 cx.engine().datastore().set("failed", &true)?;
                 return Err(Error::retry("as asked, twice"));
             }
+            ["poison"] if !diary(&self.0.diary).iter().any(|line| line == "fixed") => {
+                return Err(Error::retry("poisoned"));
+            }
+            // Neither waits nor ends before it is told to.
+            ["spin"] => {
+                while !diary(&self.0.diary).iter().any(|line| line == "released") {
+                    std::thread::yield_now();
+                }
+            }
             ["reject"] => return Err(Error::reject("as asked")),
             ["hang"] => std::future::pending::<()>().await,
             ["wait", seconds] => tokio::time::sleep(Duration::from_secs(seconds.parse()?)).await,
@@ -351,8 +360,21 @@ impl Store for Gate {
         self.store.numbered(meeting, producer, number)
     }
 
+    fn dead_letter(
+        &self,
+        meeting: MeetingId,
+        instance: Name,
+        seq: Seq,
+    ) -> StoreFuture<'_, Option<DeadLetter>> {
+        self.store.dead_letter(meeting, instance, seq)
+    }
+
     fn dead_letters(&self, meeting: MeetingId) -> StoreFuture<'_, Vec<DeadLetter>> {
         self.store.dead_letters(meeting)
+    }
+
+    fn forget(&self, meeting: MeetingId) -> StoreFuture<'_, bool> {
+        self.store.forget(meeting)
     }
 
     fn close(&self) -> StoreFuture<'_, ()> {

@@ -4,7 +4,7 @@ use secrecy::ExposeSecret;
 
 use super::*;
 use crate::{
-    Durability, Plugin, Size, Source,
+    Durability, Plugin, Policy, Size, Socket, Source,
     database::{self, Kind},
 };
 
@@ -339,7 +339,7 @@ fn unknown_keys_are_errors() {
         ("[[plugin]]\nname = \"x\"\nkin = \"y\"", "plugin.x.kin is unknown; did you mean kind?"),
         (
             "[[plugin]]\nname = \"x\"\nevery = 5",
-            "plugin.x.every is unknown; known here are: name, kind, sources, output, config",
+            "plugin.x.every is unknown; known here are: name, kind, sources, delivery, output, config",
         ),
         (
             "[[plugin]]\nname = \"x\"\nkind = \"\"",
@@ -429,6 +429,7 @@ fn lists_are_read() {
         name = "minutes-de"
         kind = "minutes"
         sources = { transcription = "captions-de" }
+        delivery = { transcription = { latest = "/segment" }, chat = "block" }
         output = "volatile"
         [plugin.config]
         every = 5
@@ -458,6 +459,11 @@ fn lists_are_read() {
             name: "minutes-de".into(),
             kind: "minutes".into(),
             sources: [("transcription".into(), "captions-de".into())].into(),
+            delivery: [
+                ("chat".into(), Policy::Block),
+                ("transcription".into(), Policy::Latest("/segment".into())),
+            ]
+            .into(),
             output: Some(Durability::Volatile),
             config: serde_json::json!({
                 "every": 5, "share": 0.5, "since": "2024-05-01", "api_key": "hunter2", "nested": [{ "a b": true }],
@@ -472,6 +478,11 @@ fn lists_are_read() {
         ("source.captions-fr.durable", "true", "default"),
         ("plugin.minutes-de.kind", "\"minutes\"", "teammy.toml"),
         ("plugin.minutes-de.sources", "{ transcription = \"captions-de\" }", "teammy.toml"),
+        (
+            "plugin.minutes-de.delivery",
+            "{ chat = \"block\", transcription = { latest = \"/segment\" } }",
+            "teammy.toml",
+        ),
         ("plugin.minutes-de.output", "\"volatile\"", "teammy.toml"),
         (
             "plugin.minutes-de.config",
@@ -483,6 +494,25 @@ fn lists_are_read() {
         assert_eq!(setting(&loaded, key), (value.to_owned(), origin.to_owned()), "{key}");
     }
     assert!(!format!("{loaded:?}").contains("hunter2"));
+}
+
+#[test]
+fn a_policy_that_is_none_is_told_with_those_that_are() {
+    for policy in ["\"latest\"", "\"drop\"", "{ latest = \"segment\" }", "{ latest = \"/a\", by = 1 }", "3"] {
+        let text = format!("[[plugin]]\nname = \"x\"\ndelivery = {{ chat = {policy} }}");
+        let error = toml(&text).load().unwrap_err().to_string();
+        assert!(error.contains("plugin.x.delivery.chat") && error.contains("\"drop-oldest\""), "{error}");
+    }
+}
+
+#[test]
+fn a_socket_is_a_path_or_off() {
+    assert_eq!(toml("").load().unwrap().config.node.socket, None);
+    let socket =
+        |text: &str| toml(&format!("node.socket = {text}")).load().map(|loaded| loaded.config.node.socket);
+    assert_eq!(socket("\"off\"").unwrap(), Some(Socket::Off));
+    assert_eq!(socket("\"/run/teammy.sock\"").unwrap(), Some(Socket::At("/run/teammy.sock".into())));
+    assert!(socket("\"/run/\"").is_err());
 }
 
 #[test]

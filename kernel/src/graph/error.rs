@@ -129,6 +129,39 @@ pub enum Error {
         /// The reserved source.
         source_name: Name,
     },
+    /// An instance would have packets read from the store that are never stored.
+    #[error(
+        "instance {instance} takes {declared} with the policy spill, but packets of {source_name} are never stored; \
+         give it drop-oldest, latest or block in the instance's [plugin.delivery]"
+    )]
+    NothingToSpill {
+        /// The instance.
+        instance: Name,
+        /// The source.
+        source_name: Name,
+        /// The source, as the plugin calls it.
+        declared: Name,
+    },
+    /// A policy is for a source that the plugin does not take.
+    #[error(
+        "instance {instance} has a delivery policy for the source {}, but its plugin {kind} has no hook for it{}; \
+         it takes: {}",
+        Shown(.declared),
+        Meant(.meant.as_ref().map(Name::as_str)),
+        List(.takes)
+    )]
+    NoHookForPolicy {
+        /// The instance.
+        instance: Name,
+        /// Its kind.
+        kind: &'static str,
+        /// The source that has the policy.
+        declared: String,
+        /// The source that it takes and that is most like it.
+        meant: Option<Name>,
+        /// All that it takes.
+        takes: Vec<Name>,
+    },
     /// A mapping is for a source that the plugin does not take.
     #[error(
         "instance {instance} maps the source {}, but its plugin {kind} has no hook for it{}; \

@@ -78,6 +78,7 @@ pub(super) struct Unit {
     pub(super) keys: Vec<KeyValue>,
     pub(super) outputs: Vec<Arc<DataPacket>>,
     pub(super) dead_letters: Vec<DeadLetter>,
+    pub(super) redriven: Option<Seq>,
 }
 
 impl Unit {
@@ -92,6 +93,7 @@ impl Unit {
             keys: Vec::new(),
             outputs: Vec::new(),
             dead_letters: Vec::new(),
+            redriven: None,
         }
     }
 }
@@ -201,7 +203,18 @@ impl CommitQueue {
                 Item::Status(status) => commit.status = *status,
                 Item::Unit(unit) => {
                     commit.packets.extend(unit.outputs.iter().cloned());
-                    commit.dead_letters.extend(unit.dead_letters.iter().cloned());
+                    let instance = &instances[unit.slot.0].name;
+                    // Of a packet that is given up and finished with in one commit, what came last counts.
+                    for letter in &unit.dead_letters {
+                        commit.redriven.retain(|(who, seq)| (who, *seq) != (instance, letter.seq));
+                        commit.dead_letters.push(letter.clone());
+                    }
+                    if let Some(seq) = unit.redriven {
+                        commit
+                            .dead_letters
+                            .retain(|letter| (&letter.instance, letter.seq) != (instance, seq));
+                        commit.redriven.push((instance.clone(), seq));
+                    }
                     for (key, value) in &unit.keys {
                         keys.insert((unit.slot, key), value.clone());
                     }

@@ -1,9 +1,12 @@
 //! One instance in one meeting: what it takes, how far it is, whether it has credit.
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
 use super::{
-    Batch,
+    Batch, Redrive,
     tail::{Entry, SourceId},
 };
 use crate::{DataPacket, Name, Seq, plugin::StateRef, store::InstanceStatus};
@@ -35,6 +38,25 @@ pub struct InstanceView<'a> {
     pub is_leaving: bool,
     /// Whether a batch is with its actor.
     pub has_batch: bool,
+    /// How many packets it lost that it has not been told of, or is just being told of.
+    pub gap: u64,
+}
+
+/// A source that an instance takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Taken {
+    pub(super) source: SourceId,
+    pub(super) how: How,
+}
+
+/// What becomes of its packets while the instance is busy: a [`Policy`](crate::Policy), in the log's terms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum How {
+    Spill,
+    DropOldest,
+    /// With the place in the log's table of [`Latest`](super::latest::Latest).
+    Latest(usize),
+    Block,
 }
 
 /// A batch that is with an instance's actor.
@@ -45,12 +67,34 @@ struct InFlight {
     up_to: Seq,
     /// It is the meeting's end: with it the instance is finished.
     is_ending: bool,
+    /// It is a packet that was given up, delivered once more: at the place of `up_to`.
+    is_redriven: bool,
+}
+
+/// What waits of sources that are blocked on, up to the cursor.
+#[derive(Debug, Default)]
+struct Waiting {
+    packets: VecDeque<(Seq, usize)>,
+    bytes: usize,
+}
+
+impl Waiting {
+    fn push(&mut self, seq: Seq, cost: usize) {
+        self.packets.push_back((seq, cost));
+        self.bytes += cost;
+    }
+
+    fn done(&mut self, up_to: Seq) {
+        while let Some((_, cost)) = self.packets.pop_front_if(|(seq, _)| *seq <= up_to) {
+            self.bytes -= cost;
+        }
+    }
 }
 
 #[derive(Debug)]
 pub(super) struct Instance {
     pub(super) name: Name,
-    pub(super) sources: Vec<SourceId>,
+    pub(super) sources: Vec<Taken>,
     /// The source of its outputs.
     pub(super) output: SourceId,
     pub(super) status: InstanceStatus,
@@ -71,15 +115,21 @@ pub(super) struct Instance {
     in_flight: Option<InFlight>,
     /// A batch whose actor did not survive it. It is kept because what was volatile in it may be gone from the tail.
     again: Option<InFlight>,
-    gap: u64,
+    pub(super) gap: u64,
     gap_in_flight: u64,
     tried: Option<(Seq, u32)>,
+    /// What it has not finished with of the sources that it blocks on.
+    waiting: Waiting,
+    /// The packets that it gave up and is to get once more, with the places where.
+    pub(super) redrives: BTreeMap<Seq, Seq>,
+    /// The redrive whose packet is read from the store.
+    pub(super) redriving: Option<Redrive>,
 }
 
 impl Instance {
     pub(super) fn new(
         name: Name,
-        sources: Vec<SourceId>,
+        sources: Vec<Taken>,
         output: SourceId,
         cursor: Seq,
         joined: Seq,
@@ -103,10 +153,13 @@ impl Instance {
             gap: 0,
             gap_in_flight: 0,
             tried: None,
+            waiting: Waiting::default(),
+            redrives: BTreeMap::new(),
+            redriving: None,
         }
     }
 
-    pub(super) fn rejoin(&mut self, sources: Vec<SourceId>, cursor: Seq, joined: Seq) {
+    pub(super) fn rejoin(&mut self, sources: Vec<Taken>, cursor: Seq, joined: Seq) {
         self.sources = sources;
         self.status = InstanceStatus::Active;
         self.joined = joined;
@@ -116,6 +169,7 @@ impl Instance {
         self.set_ready(false);
         self.again = None;
         self.gap = 0;
+        self.waiting = Waiting::default();
     }
 
     pub(super) fn view(&self) -> InstanceView<'_> {
@@ -126,6 +180,7 @@ impl Instance {
             state: &self.state,
             is_leaving: self.leaving.is_some(),
             has_batch: self.in_flight.is_some(),
+            gap: self.gap + self.gap_in_flight,
         }
     }
 
@@ -151,25 +206,41 @@ impl Instance {
         self.in_flight.as_ref().map(|batch| batch.up_to)
     }
 
+    /// How it takes a source, if it does.
+    pub(super) fn takes(&self, source: SourceId) -> Option<How> {
+        self.sources.iter().find(|taken| taken.source == source).map(|taken| taken.how)
+    }
+
+    /// Whether its packets of a source that is stored are read from the store where they are in memory no more.
+    pub(super) fn spills(&self, source: SourceId) -> bool {
+        self.takes(source).is_some_and(|how| how != How::DropOldest)
+    }
+
     pub(super) fn wants(&self, slot: Slot, entry: &Entry, lifecycle: SourceId) -> bool {
         let seq = entry.seq;
         if entry.source == lifecycle {
-            return seq == self.joined || Some(seq) == self.leaving;
+            let is_redrive = entry.redrives.is_some() && entry.to == Some(slot);
+            return seq == self.joined || Some(seq) == self.leaving || is_redrive;
         }
         if self.leaving.is_some_and(|leaving| seq > leaving) {
             return false;
         }
         match entry.to {
             Some(to) => to == slot,
-            None => self.sources.contains(&entry.source),
+            None => self.takes(entry.source).is_some(),
         }
     }
 
-    /// A volatile packet is gone: if this instance would have got it, it has a gap.
+    /// Whether a packet could still be sent to it.
+    pub(super) fn awaits(&self, seq: Seq) -> bool {
+        let sent = self.in_flight.as_ref().or(self.again.as_ref()).map_or(self.cursor, |batch| batch.up_to);
+        self.status == InstanceStatus::Active && seq > sent
+    }
+
+    /// A packet is gone: if this instance would have got it, it has a gap.
     pub(super) fn miss(&mut self, slot: Slot, entry: &Entry, lifecycle: SourceId) {
         let seq = entry.seq;
-        let sent = self.in_flight.as_ref().or(self.again.as_ref()).map_or(self.cursor, |batch| batch.up_to);
-        if self.status != InstanceStatus::Active || seq <= sent {
+        if !self.awaits(seq) {
             return;
         }
         if self.tick == Some(seq) {
@@ -179,16 +250,42 @@ impl Instance {
         }
     }
 
+    /// A packet has come. Says whether it must be kept for this instance.
+    pub(super) fn waits(&mut self, entry: &Entry) -> bool {
+        let waits = self.status == InstanceStatus::Active
+            && self.leaving.is_none()
+            && entry.to.is_none()
+            && self.takes(entry.source) == Some(How::Block);
+        if waits {
+            self.waiting.push(entry.seq, entry.cost);
+        }
+        waits
+    }
+
+    /// Whether packets are held for it.
+    pub(super) fn can_block(&self) -> bool {
+        self.status == InstanceStatus::Active && self.sources.iter().any(|taken| taken.how == How::Block)
+    }
+
+    /// How many bytes wait for it of the sources that it blocks on.
+    pub(super) fn waiting_bytes(&self) -> usize {
+        self.waiting.bytes
+    }
+
     pub(super) fn skip_to(&mut self, seq: Seq) {
         if seq > self.cursor {
             self.cursor = seq;
             self.cursor_moved = true;
+            self.waiting.done(seq);
         }
     }
 
     /// What is left of a batch whose actor did not survive it.
     pub(super) fn send_again(&mut self) -> Option<Batch> {
-        let InFlight { packets, up_to, .. } = self.again.take()?;
+        let InFlight { packets, up_to, is_redriven, .. } = self.again.take()?;
+        if is_redriven {
+            return (self.cursor < up_to).then(|| self.send_redriven(packets, up_to));
+        }
         let done = packets.partition_point(|packet| packet.seq <= self.cursor);
         if done == packets.len() {
             self.skip_to(up_to);
@@ -203,9 +300,17 @@ impl Instance {
     }
 
     pub(super) fn send(&mut self, packets: Arc<[Arc<DataPacket>]>, up_to: Seq) -> Batch {
-        self.in_flight = Some(InFlight { packets: packets.clone(), up_to, is_ending: false });
+        self.in_flight =
+            Some(InFlight { packets: packets.clone(), up_to, is_ending: false, is_redriven: false });
         self.gap_in_flight = std::mem::take(&mut self.gap);
-        Batch { packets, gap: self.gap_in_flight, tried: self.tried }
+        Batch { packets, gap: self.gap_in_flight, tried: self.tried, redriven_at: None }
+    }
+
+    /// Sends a packet once more that it gave up.
+    pub(super) fn send_redriven(&mut self, packets: Arc<[Arc<DataPacket>]>, at: Seq) -> Batch {
+        self.in_flight =
+            Some(InFlight { packets: packets.clone(), up_to: at, is_ending: false, is_redriven: true });
+        Batch { packets, gap: 0, tried: self.tried, redriven_at: Some(at) }
     }
 
     /// Sends the meeting's end.
@@ -218,7 +323,7 @@ impl Instance {
     /// What is in flight, if anything, is the meeting's end.
     pub(super) fn is_at_its_end(&mut self) {
         let packets = self.in_flight.take().map_or_else(|| [].into(), |batch| batch.packets);
-        self.in_flight = Some(InFlight { packets, up_to: self.cursor, is_ending: true });
+        self.in_flight = Some(InFlight { packets, up_to: self.cursor, is_ending: true, is_redriven: false });
     }
 
     /// Moves the cursor; with `done` the batch is finished and there is credit again.
@@ -234,6 +339,8 @@ impl Instance {
         if done && let Some(batch) = self.in_flight.take() {
             self.cursor = self.cursor.max(batch.up_to);
         }
+        self.waiting.done(self.cursor);
+        self.redrives.retain(|at, _| *at > self.cursor);
         if is_ended {
             self.status = InstanceStatus::Finished;
         } else if self.status == InstanceStatus::Active
@@ -244,7 +351,8 @@ impl Instance {
         if self.tick.is_some_and(|tick| tick <= self.cursor) {
             self.tick = None;
         }
-        if self.tried.is_some_and(|(seq, _)| seq <= self.cursor) {
+        let is_redriven = self.in_flight.as_ref().is_some_and(|batch| batch.is_redriven);
+        if !is_redriven && self.tried.is_some_and(|(seq, _)| seq <= self.cursor) {
             self.tried = None;
         }
     }

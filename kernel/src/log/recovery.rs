@@ -51,6 +51,10 @@ struct Course {
     members: Vec<(Name, Seq, Option<Seq>)>,
     ending: Option<Arc<DataPacket>>,
     has_ended: bool,
+    /// It had ended, and was opened once more for packets that were given up.
+    is_reopened: bool,
+    /// Which packet an instance is to get once more, and where.
+    redrives: Vec<(Name, Seq, Seq)>,
 }
 
 impl Course {
@@ -73,6 +77,10 @@ impl Course {
                 }
                 Some(Lifecycle::Ending) => course.ending = Some(packet.clone()),
                 Some(Lifecycle::Ended) => course.has_ended = true,
+                Some(Lifecycle::Redrive { instance, seq }) => {
+                    course.is_reopened |= std::mem::take(&mut course.has_ended);
+                    course.redrives.push((instance, packet.seq, seq));
+                }
                 None => {}
             }
         }
@@ -172,13 +180,19 @@ impl MeetingLog {
         let mut log = Self::new(&stored.record, stored.last_seq(), limits);
         log.start = stored.course.start.expect("invariant: what was never started cannot go on");
         for (member, subscription, state) in opened {
-            let sources = subscription.sources.iter().map(|name| log.source(name)).collect();
+            let sources = log.taken(&subscription);
             let output = log.source(&member.name);
             let slot = super::Slot(log.instances.len());
             let mut instance =
                 Instance::new(member.name, sources, output, member.cursor, member.joined, state);
             instance.status = member.status;
             instance.leaving = member.leaving;
+            let redrives = stored
+                .course
+                .redrives
+                .iter()
+                .filter(|(name, at, _)| *name == instance.name && *at > instance.cursor);
+            instance.redrives = redrives.map(|(_, at, seq)| (*at, *seq)).collect();
             if !member.has_row {
                 log.queue.push(Item::Unit(Unit::row(slot, &instance)));
             }
@@ -186,6 +200,7 @@ impl MeetingLog {
         }
         log.ending.clone_from(&stored.course.ending);
         log.status = stored.status();
+        log.is_reopened = stored.course.is_reopened;
         if log.status != stored.record.status {
             log.queue.push(Item::Status(log.status));
         }

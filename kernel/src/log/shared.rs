@@ -5,12 +5,15 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use super::{Limits, instance::Instance, tail::SourceId};
+use super::{
+    Limits,
+    instance::{How, Instance, Taken},
+};
 use crate::{DataPacket, Seq};
 
 #[derive(Debug)]
 struct Shared {
-    sources: Vec<SourceId>,
+    sources: Vec<Taken>,
     /// The cursor that it follows.
     after: Seq,
     packets: Arc<[Arc<DataPacket>]>,
@@ -34,7 +37,7 @@ impl SharedBatches {
         end: Seq,
         limits: &Limits,
     ) -> Option<(Arc<[Arc<DataPacket>]>, Seq)> {
-        if instance.leaving.is_some() {
+        if instance.leaving.is_some() || !Self::fits(instance) {
             return None;
         }
         let fits = |shared: &&Shared| {
@@ -48,7 +51,7 @@ impl SharedBatches {
 
     /// Keeps a batch in which, and up to whose end, nothing is for one instance alone.
     pub(super) fn keep(&mut self, instance: &Instance, packets: &Arc<[Arc<DataPacket>]>, seen: Seq) {
-        if packets.is_empty() {
+        if packets.is_empty() || !Self::fits(instance) {
             return;
         }
         if self.0.len() == Self::MOST {
@@ -56,6 +59,11 @@ impl SharedBatches {
         }
         let (sources, after) = (instance.sources.clone(), instance.cursor);
         self.0.push_back(Shared { sources, after, packets: packets.clone(), seen });
+    }
+
+    /// Whether what an instance gets depends on nothing but where it is and what it takes.
+    fn fits(instance: &Instance) -> bool {
+        !instance.sources.iter().any(|taken| matches!(taken.how, How::Latest(_)))
     }
 
     /// Lets go of what all have seen.

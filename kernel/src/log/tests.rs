@@ -1,7 +1,9 @@
 //! The log against a model: random publishing, delivering, handing on, committing and actors' deaths.
 
 mod model;
+mod policies;
 mod recovery;
+mod redrive;
 mod shared;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,8 +13,13 @@ use proptest::prelude::*;
 use super::*;
 use crate::{MeetingMetadata, Payload, Tick, Timestamp};
 
-const LIMITS: Limits =
-    Limits { batch_packets: 4, batch_bytes: 4_000, tail_bytes: 2_000, backlog_bytes: 1 << 20 };
+const LIMITS: Limits = Limits {
+    batch_packets: 4,
+    batch_bytes: 4_000,
+    tail_bytes: 2_000,
+    backlog_bytes: 1 << 20,
+    block_bytes: 1_000,
+};
 
 fn name(text: &str) -> Name {
     Name::new(text).unwrap()
@@ -49,7 +56,12 @@ fn joins(seq: Seq, instance: &str) -> Arc<DataPacket> {
 }
 
 fn subscription(instance: &str, sources: &[&str]) -> Subscription {
-    Subscription { instance: name(instance), sources: sources.iter().map(|s| name(s)).collect() }
+    subscribes(instance, sources.iter().map(|source| (*source, Policy::Spill)))
+}
+
+fn subscribes<'a>(instance: &str, sources: impl IntoIterator<Item = (&'a str, Policy)>) -> Subscription {
+    let sources = sources.into_iter().map(|(source, policy)| (name(source), policy)).collect();
+    Subscription { instance: name(instance), sources }
 }
 
 /// A meeting with its store: `early` takes x and v (volatile), `relay` takes early, `late` takes x and relay.

@@ -221,7 +221,7 @@ impl<P: InCallPlugin> DynPlugin for Started<P> {
 
 impl<P: InCallPlugin> DynHosted for Open<P> {
     fn hooks(&self) -> Vec<(HookId, Hook)> {
-        let table = self.hooks.hooks.iter().enumerate();
+        let table = self.hooks.table.iter().enumerate();
         table.map(|(index, (hook, _))| (HookId(index), hook.clone())).collect()
     }
 
@@ -240,7 +240,7 @@ impl<P: InCallPlugin> DynHosted for Open<P> {
         call: Call<'a>,
         observer: &'a dyn Observer,
     ) -> BoxFuture<'a, Result<(), Error>> {
-        let (_, hook) = &self.hooks.hooks[hook.0];
+        let (_, hook) = &self.hooks.table[hook.0];
         hook.each(&self.plugin.0, Cx::of(call), observer)
     }
 
@@ -251,7 +251,7 @@ impl<P: InCallPlugin> DynHosted for Open<P> {
             let mut kept = Vec::new();
             let (called, state) = match what {
                 Invocation::Hook(id) => {
-                    let (_, hook) = &self.hooks.hooks[id.0];
+                    let (_, hook) = &self.hooks.table[id.0];
                     let mut cx = Cx { ..cx };
                     let called = hook.call(plugin, &mut cx, &mut kept).await?;
                     (called, cx.state)
@@ -495,11 +495,12 @@ fn metadata<P: InCallPlugin>() -> Result<InCallPluginMetadata, String> {
     if let Some(problem) = hooks.problem {
         return Err(problem);
     }
-    let every = every(hooks.hooks.iter().map(|(hook, _)| hook));
+    let every = every(hooks.table.iter().map(|(hook, _)| hook));
     Ok(InCallPluginMetadata {
         name: P::KIND,
         version: P::VERSION,
         sources: hooks.sources().cloned().collect(),
+        policies: hooks.policies.iter().cloned().collect(),
         every,
         output: P::OUTPUT,
         needs_llm: P::NEEDS_LLM,

@@ -4,7 +4,7 @@ use std::{marker::PhantomData, sync::Arc, time::Duration};
 
 use futures::{FutureExt, future::BoxFuture};
 
-use super::{Batch, Cx, InCallPlugin, Observer, Pace, Receive, Tick, erase::ended};
+use super::{Batch, Cx, InCallPlugin, Observer, Pace, Policy, Receive, Tick, erase::ended};
 use crate::{DataPacket, Error, FromPacket, Name, name};
 
 /// A hook's place in its plugin's table.
@@ -180,15 +180,16 @@ impl<P: Receive<Tick>> ErasedHook<P> for OnTick {
 
 /// Which hook takes what: filled by [`InCallPlugin::hooks`].
 pub struct Hooks<P: InCallPlugin> {
-    pub(super) hooks: Vec<(Hook, Box<dyn ErasedHook<P>>)>,
+    pub(super) table: Vec<(Hook, Box<dyn ErasedHook<P>>)>,
+    pub(super) policies: Vec<(Name, Policy)>,
     pub(super) problem: Option<String>,
 }
 
 impl<P: InCallPlugin> Hooks<P> {
     pub(super) fn read() -> Self {
-        let mut hooks = P::hooks(Self { hooks: Vec::new(), problem: None });
+        let mut hooks = P::hooks(Self { table: Vec::new(), policies: Vec::new(), problem: None });
         // Every meeting keeps its own.
-        hooks.hooks.shrink_to_fit();
+        hooks.table.shrink_to_fit();
         hooks
     }
 
@@ -210,17 +211,30 @@ impl<P: InCallPlugin> Hooks<P> {
         self.source(source, max.max(1), Box::new(Many::<T>(PhantomData)))
     }
 
+    /// Says what becomes of packets of the source that was named last, while the plugin is busy. The configuration may say otherwise.
+    #[must_use]
+    pub fn policy(mut self, policy: Policy) -> Self {
+        match self.table.last() {
+            Some((Hook::Source { source, .. }, _)) => {
+                let source = source.clone();
+                self.policies.push((source, policy));
+            }
+            _ => self.complain("it has a policy before a source".to_owned()),
+        }
+        self
+    }
+
     /// Is called once a `period`, at least a millisecond. A tick that comes while the last one still waits is left out.
     #[must_use]
     pub fn every(mut self, period: Duration) -> Self
     where
         P: Receive<Tick>,
     {
-        if self.hooks.iter().any(|(hook, _)| matches!(hook, Hook::Every(_))) {
+        if self.table.iter().any(|(hook, _)| matches!(hook, Hook::Every(_))) {
             self.complain("it asks for ticks twice".to_owned());
         }
         let period = period.max(Duration::from_millis(1));
-        self.hooks.push((Hook::Every(period), Box::new(OnTick)));
+        self.table.push((Hook::Every(period), Box::new(OnTick)));
         self
     }
 
@@ -232,7 +246,7 @@ impl<P: InCallPlugin> Hooks<P> {
             Ok(name) if self.sources().any(|other| *other == name) => {
                 self.complain(format!("it takes {name} twice"));
             }
-            Ok(source) => self.hooks.push((Hook::Source { source, max }, hook)),
+            Ok(source) => self.table.push((Hook::Source { source, max }, hook)),
             Err(error) => self.complain(bad_source(&error)),
         }
         self
@@ -243,7 +257,7 @@ impl<P: InCallPlugin> Hooks<P> {
     }
 
     pub(super) fn sources(&self) -> impl Iterator<Item = &Name> {
-        self.hooks.iter().filter_map(|(hook, _)| match hook {
+        self.table.iter().filter_map(|(hook, _)| match hook {
             Hook::Source { source, .. } => Some(source),
             Hook::Every(_) => None,
         })

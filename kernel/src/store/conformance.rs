@@ -17,6 +17,7 @@
 
 mod ambiguous;
 mod crash;
+mod forgetting;
 mod interleave;
 mod keys;
 mod marks;
@@ -39,6 +40,7 @@ pub use ambiguous::{
     a_part_of_a_lost_batch_may_be_fenced,
 };
 pub use crash::a_crash_keeps_what_was_acknowledged;
+pub use forgetting::{a_forgotten_meeting_is_gone, a_long_meeting_is_forgotten, a_redriven_letter_goes};
 pub use interleave::{claims_and_commits_in_every_order, claims_and_commits_race};
 pub use keys::{keys_are_listed_by_prefix, keys_are_set_and_deleted, keys_do_not_collide};
 pub use marks::{
@@ -137,11 +139,14 @@ macro_rules! store_conformance {
             a_crash_keeps_what_was_acknowledged,
             a_creation_whose_answer_is_lost_is_repeated,
             a_lasting_store_keeps_everything,
+            a_forgotten_meeting_is_gone,
+            a_long_meeting_is_forgotten,
             a_lost_commit_and_a_claim_leave_all_or_nothing,
             a_mark_never_goes_back,
             a_meeting_is_created_once,
             a_new_owner_goes_on_from_the_marks,
             a_part_of_a_lost_batch_may_be_fenced,
+            a_redriven_letter_goes,
             a_refused_commit_leaves_no_mark,
             a_repeated_commit_is_applied_once,
             a_repeated_commit_marks_once,

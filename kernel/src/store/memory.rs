@@ -92,6 +92,9 @@ impl Stored {
         for letter in &commit.dead_letters {
             self.dead_letters.insert((letter.seq, letter.instance.clone()), letter.clone());
         }
+        for (instance, seq) in &commit.redriven {
+            self.dead_letters.remove(&(*seq, instance.clone()));
+        }
     }
 
     fn read(&self, query: &PacketQuery) -> Vec<Arc<DataPacket>> {
@@ -233,8 +236,21 @@ impl Store for MemoryStore {
         })
     }
 
+    fn dead_letter(
+        &self,
+        meeting: MeetingId,
+        instance: Name,
+        seq: Seq,
+    ) -> StoreFuture<'_, Option<DeadLetter>> {
+        self.read(&meeting, |stored| stored.dead_letters.get(&(seq, instance)).cloned())
+    }
+
     fn dead_letters(&self, meeting: MeetingId) -> StoreFuture<'_, Vec<DeadLetter>> {
         self.read(&meeting, |stored| stored.dead_letters.values().cloned().collect())
+    }
+
+    fn forget(&self, meeting: MeetingId) -> StoreFuture<'_, bool> {
+        answer(Ok(self.lock().remove(&meeting).is_some()))
     }
 
     fn close(&self) -> StoreFuture<'_, ()> {

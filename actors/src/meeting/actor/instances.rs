@@ -7,8 +7,8 @@ use std::sync::{
 
 use ractor::{Actor, ActorRef};
 use teammy_kernel::{
-    DataPacket, Lifecycle, Name, Payload, Seq, Tick,
-    graph::PLUGIN_STATUS,
+    DataPacket, Lifecycle, Name, Payload, Policy, Seq, Tick,
+    graph::{Graph, Instance, PLUGIN_STATUS},
     log::{Append, HandOn, JoinAt, Slot, Subscription},
     plugin::{Durability, Hosted},
     store::{DeadLetter, InstanceStatus, MeetingStatus},
@@ -22,12 +22,12 @@ use crate::{
     kill_points::{self, KillPoint},
     meeting::{
         Error, Recorder,
-        door::Sources,
+        door::{Door, Sources},
         message::{Event, Life, Message},
         restarts::{Decision, Restarts},
         stats::Record,
     },
-    plugin::{self, Completion, InHand, Output, Overlay, PluginActor},
+    plugin::{self, Completion, InHand, Output, Overlay, PluginActor, Pulse},
 };
 
 /// What the meeting keeps of an instance beside what the log does.
@@ -37,6 +37,8 @@ pub(super) struct Seat {
     pub(super) output: Durability,
     /// The sources that it takes.
     pub(super) takes: Sources,
+    /// What it holds up while it blocks, if it may.
+    pub(super) blocks: Option<Blocks>,
     pub(super) life: Life,
     pub(super) actor: Option<ActorRef<plugin::Message>>,
     pub(super) overlay: Arc<Overlay>,
@@ -44,11 +46,52 @@ pub(super) struct Seat {
     pub(super) in_hand: InHand,
     /// Of the newest life.
     pub(super) completion: Arc<Completion>,
+    pub(super) pulse: Arc<Pulse>,
     pub(super) restarts: Restarts,
     pub(super) ticker: Option<JoinHandle<()>>,
+    /// What is stored of its state cannot be read, and why.
+    pub(super) unreadable: Option<String>,
+}
+
+/// What an instance holds up while it blocks.
+pub(super) struct Blocks {
+    /// The sources that it takes so.
+    pub(super) sources: Sources,
+    /// The places of the sources from outside that feed it.
+    origins: Vec<u32>,
+    is_blocking: std::cell::Cell<bool>,
+}
+
+impl Blocks {
+    fn new(instance: &Instance, graph: &Graph) -> Option<Self> {
+        let place = |name: &Name| graph.source(name.as_str()).map(|view| view.place);
+        let (mut sources, mut origins) = (Sources::NONE, Vec::new());
+        for (source, policy) in &instance.policies {
+            if *policy == Policy::Block {
+                if let Some(place) = place(source) {
+                    sources.add(place);
+                }
+                origins.extend(graph.origins(source.as_str()).into_iter().filter_map(place));
+            }
+        }
+        origins.sort_unstable();
+        origins.dedup();
+        (sources != Sources::NONE).then_some(Self { sources, origins, is_blocking: false.into() })
+    }
+
+    pub(super) fn set(&self, door: &Door, is_blocking: bool) {
+        if self.is_blocking.replace(is_blocking) != is_blocking {
+            door.block(&self.origins, is_blocking);
+        }
+    }
 }
 
 impl Seat {
+    /// Forgets how often its actor has failed.
+    pub(super) fn forgive(&mut self) {
+        self.restarts = Restarts::default();
+    }
+
     /// Ends the instance's actor and its ticks: nothing of this life is listened to any more.
     pub(super) fn vacate(&mut self) {
         self.life.0 += 1;
@@ -120,20 +163,24 @@ impl Meeting {
             hosted: plugin.open(),
             output: instance.output,
             takes,
+            blocks: Blocks::new(instance, &self.resources.graph),
             life: Life(0),
             actor: None,
             overlay: Arc::default(),
             recorder,
             in_hand: Arc::new(AtomicU64::new(0)),
             completion: Arc::default(),
+            pulse: Arc::default(),
             restarts: Restarts::default(),
             ticker: None,
+            unreadable: None,
         }
     }
 
     pub(super) fn subscription(&self, name: &Name) -> Subscription {
         let instance = self.resources.instance(name);
-        let sources = instance.subscriptions.keys().cloned().collect();
+        let sources =
+            instance.policies.iter().map(|(source, policy)| (source.clone(), policy.clone())).collect();
         Subscription { instance: name.clone(), sources }
     }
 
@@ -143,6 +190,8 @@ impl Meeting {
         seat.life.0 += 1;
         let life = seat.life;
         seat.completion = Arc::default();
+        seat.pulse = Arc::default();
+        self.shared.watch(slot, life, &seat.name, &seat.pulse);
         let resources = &self.resources;
         let instance = resources.instance(&seat.name);
         let graph = &resources.graph;
@@ -172,6 +221,7 @@ impl Meeting {
             packet_limit: resources.settings.packet_bytes,
             recorder: seat.recorder.clone(),
             in_hand: seat.in_hand.clone(),
+            pulse: seat.pulse.clone(),
         });
         let myself = self.myself.clone();
         let spawning = Spawning { meeting: myself.clone(), slot, life, is_told: false };
@@ -299,11 +349,16 @@ impl Meeting {
         let instance = seat.name.clone();
         self.log.suspend(slot);
         error!(meeting = %self.id(), %instance, reason, "instance suspended");
-        let status = serde_json::json!({"instance": instance, "status": "suspended", "reason": reason});
-        let packet = self.own(PLUGIN_STATUS, Payload::Json(status.to_string().into()));
+        let packet = self.plugin_status(
+            &serde_json::json!({"instance": instance, "status": "suspended", "reason": reason}),
+        );
         self.log.append(Append::new(packet, Durability::Durable, false));
         let error = Error::Suspended { instance, meeting: self.id().clone() };
         self.answer_leaving(slot, &Err(error));
+    }
+
+    pub(super) fn plugin_status(&mut self, status: &serde_json::Value) -> Arc<DataPacket> {
+        self.own(PLUGIN_STATUS, Payload::Json(status.to_string().into()))
     }
 
     pub(super) fn start_ticks(&mut self, slot: Slot) {
@@ -351,6 +406,9 @@ impl Meeting {
                 })
             });
             hand_on.outputs = packets.collect();
+            for packet in &hand_on.outputs {
+                self.shared.taps.pass(packet, hand_on.output);
+            }
         }
         self.log.hand_on(slot, hand_on);
         kill_points::pass(KillPoint::HandedOn);

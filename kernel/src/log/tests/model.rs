@@ -43,8 +43,13 @@ const NODES: usize = 3;
 const RESERVE: u64 = 8;
 
 /// Small, so that a few packets fill a batch, leave the tail, or go unseen.
-const LIMITS: Limits =
-    Limits { batch_packets: 4, batch_bytes: 4_000, tail_bytes: 500, backlog_bytes: 5 << 20 };
+const LIMITS: Limits = Limits {
+    batch_packets: 4,
+    batch_bytes: 4_000,
+    tail_bytes: 500,
+    backlog_bytes: 5 << 20,
+    block_bytes: 500,
+};
 /// The longest payload that isn't one of [`Content::Filling`].
 const SMALL: usize = 8;
 /// What fills a commit.

@@ -259,6 +259,7 @@ impl Owner {
             Delivery::Fetch(fetch) => {
                 self.fetches.insert(slot, fetch);
             }
+            Delivery::Redrive(_) => unreachable!("nobody asks for one here"),
             Delivery::Batch(batch) => {
                 assert!(!batch.packets.is_empty(), "a batch has packets");
                 let earlier = self.in_hand.insert(slot, InHand { batch, handled: 0 });

@@ -1,0 +1,202 @@
+//! Who watches the hooks: names those that hold their threads, and those that have waited for long, for what they cannot tell
+//! themselves.
+//!
+//! A hook that computes for seconds holds one of the plugins' threads; nobody can take it away. So it is named while it does, with its
+//! instance and for how long, and one that does so past its deadline is suspended, so that it takes no second thread.
+
+use std::{collections::HashMap, time::Duration};
+
+use teammy_kernel::{MeetingId, Name};
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, MissedTickBehavior},
+};
+use tracing::{error, warn};
+
+use super::{Meetings, Resources};
+use crate::{
+    meeting::{MeetingRef, Watched},
+    plugin::{Beat, Doing},
+};
+
+/// What to say, and when.
+#[derive(Debug, Clone, Copy)]
+struct Policy {
+    /// How long a hook may hold its thread unnamed.
+    unnamed: Duration,
+    deadline: Duration,
+    /// How many threads plugins have, where that is known.
+    threads: Option<usize>,
+}
+
+/// What is to be done about a hook.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Finding {
+    /// It holds its thread.
+    Holds,
+    /// It holds its thread past its deadline.
+    Stuck,
+    /// It has waited for half of its time.
+    Waits,
+}
+
+/// What was said of a hook that still runs.
+#[derive(Debug, Default, Clone, Copy)]
+struct Said {
+    /// How long it had held its thread, or waited, when it was named.
+    at: Option<(Doing, Duration)>,
+}
+
+impl Said {
+    /// What is to be said of a hook now: once when it takes too long, and again each time that it has taken twice as long.
+    fn judge(&mut self, beat: &Beat, policy: &Policy) -> Option<Finding> {
+        // What lasts shorter than when it was named is another hook.
+        let before =
+            self.at.filter(|(doing, at)| *doing == beat.doing && *at <= beat.lasts).map(|(_, at)| at);
+        let finding = match beat.doing {
+            Doing::Holds if beat.lasts > policy.deadline => Finding::Stuck,
+            Doing::Holds if beat.lasts >= policy.unnamed => Finding::Holds,
+            Doing::Waits if beat.lasts * 2 >= policy.deadline => Finding::Waits,
+            _ => {
+                self.at = None;
+                return None;
+            }
+        };
+        let is_news = match (finding, before) {
+            (_, None) => true,
+            (Finding::Stuck, Some(at)) => at <= policy.deadline || beat.lasts >= at * 2,
+            (Finding::Holds, Some(at)) => beat.lasts >= at * 2,
+            (Finding::Waits, Some(_)) => false,
+        };
+        if is_news {
+            self.at = Some((beat.doing, beat.lasts));
+        }
+        is_news.then_some(finding)
+    }
+}
+
+/// Watches until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Watchdog(JoinHandle<()>);
+
+impl Drop for Watchdog {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Watchdog {
+    /// The longest time between two looks.
+    const LONGEST: Duration = Duration::from_millis(500);
+
+    pub(crate) fn start(
+        meetings: Meetings,
+        resources: std::sync::Arc<Resources>,
+        threads: Option<usize>,
+    ) -> Self {
+        let settings = &resources.settings;
+        let policy = Policy { unnamed: settings.watchdog, deadline: settings.hooks.deadline, threads };
+        let every =
+            (settings.watchdog.min(policy.deadline) / 4).clamp(Duration::from_millis(5), Self::LONGEST);
+        Self(tokio::spawn(async move {
+            let mut said = HashMap::new();
+            let mut clock = tokio::time::interval(every);
+            clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                clock.tick().await;
+                let running: Vec<MeetingRef> = meetings.lock().values().cloned().collect();
+                look(&running, &policy, &mut said);
+                if resources.memory.is_over() {
+                    // Those that nothing happens to must let go of something, too.
+                    running.iter().for_each(MeetingRef::look);
+                }
+            }
+        }))
+    }
+}
+
+type Key = (MeetingId, Name);
+
+/// Looks at every hook that runs. `said` is what was said when it was last looked.
+fn look(meetings: &[MeetingRef], policy: &Policy, said: &mut HashMap<Key, Said>) {
+    let now = Instant::now();
+    let mut still = HashMap::new();
+    let mut held = 0;
+    let mut is_news = false;
+    for meeting in meetings {
+        meeting.watched(|watched| {
+            let Some(beat) = watched.pulse.read(now) else { return };
+            held += usize::from(beat.doing == Doing::Holds && beat.lasts >= policy.unnamed);
+            let key = (meeting.id().clone(), watched.instance.clone());
+            let mut hook = said.get(&key).copied().unwrap_or_default();
+            if let Some(finding) = hook.judge(&beat, policy) {
+                is_news |= finding != Finding::Waits;
+                tell(meeting, watched, &beat, finding);
+            }
+            if hook.at.is_some() {
+                still.insert(key, hook);
+            }
+        });
+    }
+    if is_news && let Some(threads) = policy.threads.filter(|threads| held >= *threads) {
+        error!(held, threads, "every thread for plugins is held by a hook that waits for nothing");
+    }
+    *said = still;
+}
+
+fn tell(meeting: &MeetingRef, watched: &Watched, beat: &Beat, finding: Finding) {
+    let (id, instance, hook, lasts) = (meeting.id(), &watched.instance, &beat.hook, beat.lasts);
+    match finding {
+        Finding::Holds => {
+            warn!(meeting = %id, %instance, %hook, held = ?lasts, "hook holds its thread without waiting for anything");
+        }
+        Finding::Stuck => {
+            error!(meeting = %id, %instance, %hook, held = ?lasts, "hook holds its thread past its deadline");
+            meeting.stuck(watched, hook, lasts);
+        }
+        Finding::Waits => {
+            warn!(meeting = %id, %instance, %hook, waited = ?lasts, "hook has waited for half of its time");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const POLICY: Policy =
+        Policy { unnamed: Duration::from_secs(1), deadline: Duration::from_secs(10), threads: None };
+
+    fn judge(said: &mut Said, doing: Doing, seconds: f64) -> Option<Finding> {
+        let beat = Beat { hook: Name::new("audio").unwrap(), doing, lasts: Duration::from_secs_f64(seconds) };
+        said.judge(&beat, &POLICY)
+    }
+
+    #[test]
+    fn a_hook_that_holds_its_thread_is_named_as_often_as_it_doubles_and_once_past_its_deadline() {
+        use Finding::{Holds, Stuck};
+
+        let mut said = Said::default();
+        let mut named = Vec::new();
+        for tenth in 0..250_u32 {
+            let seconds = f64::from(tenth) / 10.0;
+            named.extend(judge(&mut said, Doing::Holds, seconds).map(|finding| (seconds, finding)));
+        }
+        assert_eq!(
+            named,
+            [(1.0, Holds), (2.0, Holds), (4.0, Holds), (8.0, Holds), (10.1, Stuck), (20.2, Stuck)]
+        );
+    }
+
+    #[test]
+    fn another_hook_is_another_matter() {
+        let mut said = Said::default();
+        assert_eq!(judge(&mut said, Doing::Holds, 3.0), Some(Finding::Holds));
+        assert_eq!(judge(&mut said, Doing::Holds, 1.5), Some(Finding::Holds), "it began later");
+        assert_eq!(judge(&mut said, Doing::Holds, 0.5), None);
+        assert_eq!(judge(&mut said, Doing::Waits, 4.0), None, "waiting is what hooks do");
+        assert_eq!(judge(&mut said, Doing::Waits, 5.0), Some(Finding::Waits));
+        assert_eq!(judge(&mut said, Doing::Waits, 9.9), None, "once");
+        assert_eq!(judge(&mut said, Doing::Holds, 3.0), Some(Finding::Holds));
+    }
+}

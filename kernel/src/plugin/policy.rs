@@ -1,0 +1,142 @@
+//! What becomes of packets that an instance cannot take yet.
+
+use std::{fmt, str::FromStr, sync::Arc};
+
+use serde::{Serialize, Serializer};
+
+use crate::{DataPacket, Payload};
+
+/// What becomes of a source's packets while an instance that takes it is busy.
+///
+/// Whatever it is, an instance gets packets in the log's order, and is told how many it did not get
+/// ([`Cx::gap`](super::Cx::gap)).
+///
+/// # Examples
+/// ```
+/// use teammy_kernel::{Key, Policy};
+/// let newest_of_each = Policy::Latest(Key::Participant);
+/// let by_segment = Policy::Latest("/segment/id".parse::<Key>()?);
+/// # Ok::<(), teammy_kernel::KeyError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Policy {
+    /// It gets them all: those that memory has no room for are read from the store. For sources that are stored, where it is the
+    /// default.
+    Spill,
+    /// It loses the oldest of those that memory has no room for. The default for sources that are not stored.
+    DropOldest,
+    /// It gets the newest of each key: a packet that it has not been sent is replaced by a later one of the same key. Those that are
+    /// left keep their order. One without the key is never replaced.
+    Latest(Key),
+    /// It gets them all, and who publishes waits: while more than `delivery.block_bytes` of the source wait for this instance,
+    /// nothing is taken of the sources from outside that feed it, until it catches up, is suspended, or the meeting ends.
+    /// Outputs of other instances are never held up.
+    Block,
+}
+
+/// By what [`Policy::Latest`] tells packets apart.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Key {
+    /// By their participant; those of nobody are of one key.
+    Participant,
+    /// By the value at a place in their JSON: a JSON pointer ([RFC 6901](https://www.rfc-editor.org/rfc/rfc6901)), which begins with
+    /// `/`.
+    Pointer(Arc<str>),
+}
+
+/// What is wrong with a [`Key`]'s text.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is neither participant nor a JSON pointer, which begins with / and has ~ only as ~0 or ~1")]
+pub struct KeyError(String);
+
+impl FromStr for Key {
+    type Err = KeyError;
+
+    fn from_str(text: &str) -> Result<Self, KeyError> {
+        let tildes_are_escapes = || text.split('~').skip(1).all(|rest| rest.starts_with(['0', '1']));
+        match text {
+            "participant" => Ok(Self::Participant),
+            pointer if pointer.starts_with('/') && tildes_are_escapes() => Ok(Self::Pointer(pointer.into())),
+            _ => Err(KeyError(text.to_owned())),
+        }
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Participant => f.write_str("participant"),
+            Self::Pointer(pointer) => f.write_str(pointer),
+        }
+    }
+}
+
+impl Serialize for Policy {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl fmt::Display for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Spill => f.write_str("spill"),
+            Self::DropOldest => f.write_str("drop-oldest"),
+            Self::Latest(key) => write!(f, "latest by {key}"),
+            Self::Block => f.write_str("block"),
+        }
+    }
+}
+
+impl Key {
+    /// A packet's key, as text; none if it has none.
+    pub fn of(&self, packet: &DataPacket) -> Option<Box<str>> {
+        match self {
+            Self::Participant => Some(packet.participant.as_deref().unwrap_or_default().into()),
+            Self::Pointer(pointer) => {
+                let Payload::Json(text) = &packet.payload else { return None };
+                let value: serde_json::Value = serde_json::from_str(text).ok()?;
+                value.pointer(pointer).map(|value| value.to_string().into())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{MeetingId, Name, Publish, Seq, Timestamp};
+
+    fn packet(json: &str, participant: Option<&str>) -> DataPacket {
+        let mut publish = Publish::on(Name::new("s").unwrap(), Payload::Json(json.into()));
+        if let Some(participant) = participant {
+            publish = publish.participant(participant);
+        }
+        publish.into_packet(MeetingId::new("m").unwrap(), Seq(1), Timestamp::UNIX_EPOCH)
+    }
+
+    #[test]
+    fn keys_are_read_as_they_are_shown() {
+        for text in ["participant", "/segment/id", "/a~1b/0", "/"] {
+            assert_eq!(text.parse::<Key>().unwrap().to_string(), text);
+        }
+        for text in ["", "segment", "/a~2b", "/a~", "Participant"] {
+            let error = text.parse::<Key>().unwrap_err();
+            assert!(error.to_string().contains(&format!("{text:?}")), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_packet_has_the_key_that_its_json_says() {
+        let key: Key = "/segment/id".parse().unwrap();
+        let of = |json: &str| key.of(&packet(json, Some("Ada")));
+        assert_eq!(of(r#"{"segment": {"id": 7}}"#).as_deref(), Some("7"));
+        assert_eq!(of(r#"{"segment": {"id": "7"}}"#).as_deref(), Some("\"7\""), "a word is no number");
+        assert_eq!(of(r#"{"segment": 7}"#), None);
+        assert_eq!(of("broken"), None);
+        assert_eq!(Key::Participant.of(&packet("{}", Some("Ada"))).as_deref(), Some("Ada"));
+        assert_eq!(Key::Participant.of(&packet("{}", None)).as_deref(), Some(""));
+    }
+}
