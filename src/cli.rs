@@ -5,7 +5,9 @@
 
 mod completions;
 mod config;
+mod dead_letters;
 mod error;
+mod forget;
 mod history;
 mod hosting;
 mod install;
@@ -16,8 +18,10 @@ mod plugins;
 mod recording;
 mod replay;
 mod resume;
+mod running;
 mod select;
 mod signal;
+mod status;
 mod summary;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -63,6 +67,12 @@ enum Command {
     History(history::Args),
     /// Go on with a meeting that was cut off: its instances finish with what is stored
     Resume(resume::Args),
+    /// Print the packets of a meeting that instances gave up, or deliver them once more
+    DeadLetters(dead_letters::Args),
+    /// Forget a meeting: all that is stored of it goes
+    Forget(forget::Args),
+    /// Show how the node that runs on this machine stands
+    Status(status::Args),
     /// Show the plugins and the instances that are configured
     Plugins(plugins::Args),
     /// Show every setting, and where it comes from
@@ -79,6 +89,9 @@ impl Command {
             Self::Replay(args) => args.json,
             Self::History(args) => args.json,
             Self::Resume(args) => args.json,
+            Self::DeadLetters(args) => args.json,
+            Self::Forget(args) => args.json,
+            Self::Status(args) => args.json,
             Self::Plugins(args) => args.json,
             Self::Config(args) => args.json,
             Self::Install(args) => args.json,
@@ -92,7 +105,13 @@ impl Command {
             Self::Replay(args) => args.db.as_deref(),
             Self::History(args) => args.db.as_deref(),
             Self::Resume(args) => args.db.as_deref(),
-            Self::Plugins(_) | Self::Config(_) | Self::Install(_) | Self::Completions(_) => None,
+            Self::DeadLetters(args) => args.db.as_deref(),
+            Self::Forget(args) => args.db.as_deref(),
+            Self::Status(_)
+            | Self::Plugins(_)
+            | Self::Config(_)
+            | Self::Install(_)
+            | Self::Completions(_) => None,
         }
     }
 }
@@ -122,6 +141,9 @@ fn run(args: &Args) -> Result<(), Error> {
         Command::Replay(args) => replay::run(args, loaded.config, &output),
         Command::History(args) => history::run(args, &loaded.config, &output),
         Command::Resume(args) => resume::run(args, loaded.config, &output),
+        Command::DeadLetters(args) => dead_letters::run(args, loaded.config, &output),
+        Command::Forget(args) => forget::run(args, &loaded.config, &output),
+        Command::Status(_) => status::run(&loaded.config, &output),
         Command::Plugins(_) => plugins::run(loaded.config, &output),
         Command::Config(_) => config::run(&loaded, &output),
         Command::Install(_) => install::run(&loaded.config, &output),

@@ -36,6 +36,8 @@
 //! It installs no subscriber, no panic hook and no signal handler, and keeps nothing in globals: two nodes can live in one
 //! process.
 
+#[cfg(unix)]
+pub use teammy_actors::control;
 #[doc(hidden)]
 #[cfg(feature = "kill-points")]
 pub use teammy_actors::kill_points;
@@ -46,10 +48,10 @@ pub use teammy_actors::{
 pub use teammy_config as config;
 pub use teammy_kernel::{
     Batch, Bytes, Cx, DataPacket, Datastore, Durability, Error, Factory, FromPacket, History, Hooks,
-    InCallPlugin, InCallPluginMetadata, IntoPayload, Json, Lifecycle, Llm, LlmError, LlmMessage, LlmProvider,
-    LlmRequest, LlmResponse, MeetingEngine, MeetingId, MeetingMetadata, Model, Name, Payload,
-    PersistenceProvider, Producer, Publish, Receive, Role, Seq, ShutdownCx, Store, Tick, Timestamp, chain,
-    data, graph, log::JoinAt, name, packet, store,
+    InCallPlugin, InCallPluginMetadata, IntoPayload, Json, Key, Lifecycle, Llm, LlmError, LlmMessage,
+    LlmProvider, LlmRequest, LlmResponse, MeetingEngine, MeetingId, MeetingMetadata, Model, Name, Payload,
+    PersistenceProvider, Policy, Producer, Publish, Receive, Role, Seq, ShutdownCx, Store, Tick, Timestamp,
+    chain, data, graph, log::JoinAt, name, packet, store,
 };
 
 /// The plugins that this build ships.

@@ -11,6 +11,8 @@
 //! Handles ([`Node`], [`MeetingRef`]) are the only way in; no `ActorRef` and no ractor type shows outside this crate.
 
 mod clock;
+#[cfg(unix)]
+pub mod control;
 pub mod install;
 #[doc(hidden)]
 pub mod kill_points;

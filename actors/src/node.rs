@@ -8,6 +8,7 @@ mod builder;
 mod dead_letters;
 mod error;
 mod settings;
+pub mod status;
 mod watchdog;
 
 use std::{
@@ -41,7 +42,7 @@ use crate::{
     kill_points::{self, KillPoint},
     meeting::{self, Combiner, MeetingActor, MeetingRef, Shared, Taps, door::Door, readers::Published},
     memory::Memory,
-    persistence,
+    persistence::{self, Health},
 };
 pub(crate) use settings::Settings;
 use watchdog::Watchdog;
@@ -55,6 +56,7 @@ pub(crate) struct Resources {
     pub(crate) llm: SharedLlm,
     pub(crate) plugin_runtime: Handle,
     pub(crate) memory: Arc<Memory>,
+    pub(crate) health: Arc<Health>,
     pub(crate) settings: Settings,
 }
 
@@ -356,6 +358,24 @@ impl Node {
             meeting.shared().gone("its actor failed");
         }
         Ok(meeting)
+    }
+
+    /// Forgets a meeting: all that is stored of it goes, and so does the meeting if it runs here. An owner elsewhere is fenced off. Says
+    /// whether there was anything of it.
+    ///
+    /// Nobody who asks the database finds anything of it from then on. What the database's files still hold is overwritten when the
+    /// database writes them anew: see `docs/embedding.md`.
+    ///
+    /// # Errors
+    /// [`Error::Store`]: a part of it may be gone; ask again.
+    ///
+    /// # Cancel safety
+    /// As for an error.
+    pub async fn forget(&self, id: &MeetingId) -> Result<bool, Error> {
+        if let Some(meeting) = self.meetings.lock().remove(id) {
+            meeting.kill("it was forgotten");
+        }
+        self.resources.store.forget(id.clone()).await.map_err(Error::Store)
     }
 
     /// Stops gracefully: meetings finish what is in flight, store it and are let go of, without being ended; then every

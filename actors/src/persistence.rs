@@ -6,7 +6,13 @@
 
 mod schedule;
 
-use std::{panic::AssertUnwindSafe, sync::Arc};
+use std::{
+    panic::AssertUnwindSafe,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use futures::FutureExt;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
@@ -36,10 +42,21 @@ pub(crate) enum Message {
 
 impl ractor::Message for Message {}
 
+/// Whether the store takes what it is given; for whoever asks.
+#[derive(Debug, Default)]
+pub(crate) struct Health(AtomicBool);
+
+impl Health {
+    pub(crate) fn is_failing(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 pub(crate) struct PersistenceActor;
 
 pub(crate) struct State {
     store: Arc<dyn Store>,
+    health: Arc<Health>,
     schedule: Schedule<Meeting>,
     is_sending: bool,
     alarm: Option<JoinHandle<()>>,
@@ -48,14 +65,14 @@ pub(crate) struct State {
 impl Actor for PersistenceActor {
     type Msg = Message;
     type State = State;
-    type Arguments = Arc<dyn Store>;
+    type Arguments = (Arc<dyn Store>, Arc<Health>);
 
     async fn pre_start(
         &self,
         _: ActorRef<Message>,
-        store: Arc<dyn Store>,
+        (store, health): Self::Arguments,
     ) -> Result<State, ActorProcessingErr> {
-        Ok(State { store, schedule: Schedule::default(), is_sending: false, alarm: None })
+        Ok(State { store, health, schedule: Schedule::default(), is_sending: false, alarm: None })
     }
 
     async fn handle(
@@ -69,6 +86,7 @@ impl Actor for PersistenceActor {
             Message::Tried { attempt, result } => {
                 state.is_sending = false;
                 state.tried(attempt, result);
+                state.health.0.store(state.schedule.is_failing(), Ordering::Relaxed);
             }
             Message::Due => {}
         }

@@ -21,6 +21,7 @@
 
 mod commit;
 mod instance;
+mod lag;
 mod latest;
 mod recovery;
 mod redrive;
@@ -32,6 +33,7 @@ use std::{cell::Cell, collections::HashMap, sync::Arc};
 
 pub use commit::{Committed, Due};
 pub use instance::{InstanceView, Slot};
+pub use lag::Lag;
 pub use recovery::{Member, Stored};
 pub use redrive::{Redrive, RedriveError};
 pub use sequencer::Sequencer;

@@ -61,6 +61,14 @@ pub(crate) enum Error {
     Runtime(#[source] io::Error),
     #[error("cannot write to standard output")]
     Output(#[source] io::Error),
+    #[error(transparent)]
+    Control(#[from] teammy::control::Error),
+    #[error("node.socket is \"off\": there is no way to ask a node")]
+    SocketOff,
+    #[error("{0}")]
+    Refused(String),
+    #[error("there is no meeting {0}")]
+    NoSuchMeeting(MeetingId),
     #[error("stopped before the end of meeting {meeting}")]
     Interrupted { signal: Signal, meeting: MeetingId },
 }
@@ -94,6 +102,7 @@ impl Error {
             | Self::Select(_)
             | Self::Graph(_)
             | Self::Forgotten
+            | Self::SocketOff
             | Self::Node(
                 node::Error::Graph(_)
                 | node::Error::Config(_)
@@ -110,6 +119,9 @@ impl Error {
             | Self::Store(_)
             | Self::NoDatabase(_)
             | Self::NoMeeting { .. }
+            | Self::NoSuchMeeting(_)
+            | Self::Control(_)
+            | Self::Refused(_)
             | Self::Runtime(_)
             | Self::Output(_) => 1,
         }
@@ -140,6 +152,9 @@ impl Error {
             }
             Self::Install(teammy::install::Error::Write { .. }) => {
                 "name a file that can be written: install.manifest, or TEAMMY_INSTALL__MANIFEST".to_owned()
+            }
+            Self::Control(teammy::control::Error::NoNode { .. }) => {
+                "start one, or say where it listens: node.socket; `teammy config` shows where it is looked for".to_owned()
             }
             Self::Forgotten => "say where the meeting was kept: --db URL".to_owned(),
             Self::NoDatabase(_) => "check --db, or `teammy config`, which shows database.url".to_owned(),

@@ -1,37 +1,67 @@
 //! A node for as long as a command works on it.
 
-use teammy::{Builder, MeetingId, Node};
+use std::convert::Infallible;
+
+use teammy::{Builder, MeetingId, Node, config::Config, control::Socket};
 use tokio::time::Duration;
 
-use super::{error::Error, output::Output, signal::Signals};
+use super::{
+    error::Error,
+    output::Output,
+    running::{self, Listening},
+    signal::Signals,
+};
 
-/// Starts a node, lets `work` do something with a meeting there, and shuts the node down, whatever came of the work. A signal
-/// stops the work, and what is published by then is stored; another one stops that, too.
-pub(crate) async fn on_a_node<T>(
-    builder: Builder,
+/// What a command's node is like, beside what it is built of.
+pub(crate) struct Hosting {
     deadline: Duration,
-    meeting: &MeetingId,
-    output: &Output,
-    work: impl AsyncFnOnce(&Node) -> Result<T, Error>,
-) -> Result<T, Error> {
-    let mut signals = Signals::take().map_err(Error::Runtime)?;
-    let interrupted = |signal| Error::Interrupted { signal, meeting: meeting.clone() };
-    let node = tokio::select! {
-        node = builder.start() => node?,
-        signal = signals.next() => return Err(interrupted(signal)),
-    };
-    let done = tokio::select! {
-        done = work(&node) => done,
-        signal = signals.next() => {
-            output.note("stopping; once more stops at once");
-            Err(interrupted(signal))
-        }
-    };
-    let stopped = tokio::select! {
-        stopped = node.shutdown(deadline) => stopped.map_err(Error::Node),
-        signal = signals.next() => Err(interrupted(signal)),
-    };
-    let done = done?;
-    stopped?;
-    Ok(done)
+    listening: Listening,
+}
+
+impl Hosting {
+    pub(crate) fn new(config: &Config) -> Self {
+        Self { deadline: config.node.shutdown_deadline, listening: Listening::new(config) }
+    }
+
+    /// Starts a node, lets `work` do something with a meeting there, and shuts the node down, whatever came of the work. A signal stops
+    /// the work, and what is published by then is stored; another one stops that, too. Meanwhile commands come by the node's socket.
+    pub(crate) async fn run<T>(
+        &self,
+        builder: Builder,
+        meeting: &MeetingId,
+        output: &Output,
+        work: impl AsyncFnOnce(&Node) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let mut signals = Signals::take().map_err(Error::Runtime)?;
+        let interrupted = |signal| Error::Interrupted { signal, meeting: meeting.clone() };
+        let node = tokio::select! {
+            node = builder.start() => node?,
+            signal = signals.next() => return Err(interrupted(signal)),
+        };
+        let done = match running::listen(&self.listening) {
+            Err(error) => Err(error),
+            Ok(socket) => tokio::select! {
+                done = work(&node) => done,
+                never = answer(socket.as_ref(), &node) => match never {},
+                signal = signals.next() => {
+                    output.note("stopping; once more stops at once");
+                    Err(interrupted(signal))
+                }
+            },
+        };
+        let stopped = tokio::select! {
+            stopped = node.shutdown(self.deadline) => stopped.map_err(Error::Node),
+            signal = signals.next() => Err(interrupted(signal)),
+        };
+        let done = done?;
+        stopped?;
+        Ok(done)
+    }
+}
+
+async fn answer(socket: Option<&Socket>, node: &Node) -> Infallible {
+    if let Some(socket) = socket {
+        socket.serve(node).await;
+    }
+    std::future::pending().await
 }

@@ -22,7 +22,8 @@ use super::{
     count,
     error::Error,
     history::print_stored,
-    hosting, install,
+    hosting::Hosting,
+    install,
     output::{Output, is_shown},
     pace::{Pacer, Speed},
     recording::{Encoding, OnBroken, Options, Recording, Rules, is_stdin, parse_time},
@@ -93,7 +94,7 @@ pub(crate) fn run(args: &Args, config: Config, output: &Output) -> Result<(), Er
     let bundle = bundle();
     let Selection { config, instances, mut notes } = select(config, args.plugins.as_deref(), &bundle)?;
     let packet_bytes = config.limits.packet_bytes;
-    let deadline = config.node.shutdown_deadline;
+    let hosting = Hosting::new(&config);
     let install = config.install.clone();
     let has_llm = !config.llm.models.is_empty();
     let builder = Node::builder(config).plugins(bundle);
@@ -113,7 +114,7 @@ pub(crate) fn run(args: &Args, config: Config, output: &Output) -> Result<(), Er
     let replay = Replay { args, id, instances, recording, output };
     let runtime = Runtime::new().map_err(Error::Runtime)?;
     runtime.block_on(install::missing(&factories, &install, output))?;
-    let done = runtime.block_on(replay.run(builder, deadline));
+    let done = runtime.block_on(replay.run(builder, &hosting));
     // All is stored and closed; what may be left running is of no use to anybody.
     runtime.shutdown_timeout(Duration::from_secs(1));
     done
@@ -142,9 +143,9 @@ struct Replay<'a> {
 }
 
 impl Replay<'_> {
-    async fn run(&self, builder: Builder, deadline: Duration) -> Result<(), Error> {
+    async fn run(&self, builder: Builder, hosting: &Hosting) -> Result<(), Error> {
         let play = async |node: &Node| self.play(node).await;
-        let summary = hosting::on_a_node(builder, deadline, &self.id, self.output, play).await?;
+        let summary = hosting.run(builder, &self.id, self.output, play).await?;
         summary.print(self.output)
     }
 

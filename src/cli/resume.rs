@@ -9,6 +9,7 @@ use futures::TryStreamExt;
 use teammy::{
     Builder, DataPacket, MeetingId, MeetingRef, Name, Node, Seq, Store,
     config::Config,
+    control::{Answer, Client, Request},
     node, open_store,
     plugins::bundle,
     store::{MeetingStatus, PacketQuery},
@@ -21,8 +22,10 @@ use tokio::{
 use super::{
     error::Error,
     history::{self, print_stored},
-    hosting, install,
+    hosting::Hosting,
+    install,
     output::Output,
+    running,
     select::{self, select},
     summary::Summary,
 };
@@ -31,6 +34,7 @@ const EXAMPLES: &str = "\
 Examples:
   teammy resume standup         let its instances finish what they had not
   teammy resume standup --end   and end the meeting
+  teammy resume standup --instance minutes   go on with one that was suspended
 
 It takes the meeting from whoever runs it: they stop, and lose what they have not stored.";
 
@@ -44,6 +48,10 @@ pub(crate) struct Args {
     /// end in any case
     #[arg(long)]
     end: bool,
+    /// Go on with this instance, too, which was suspended; may be given more than once. Where a node runs the meeting, it is asked to,
+    /// and nothing else is done
+    #[arg(long, value_name = "NAME")]
+    instance: Vec<String>,
     /// Where the meeting is kept, instead of database.url
     #[arg(long, value_name = "URL")]
     pub(super) db: Option<String>,
@@ -54,14 +62,19 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args, config: Config, output: &Output) -> Result<(), Error> {
     let id = MeetingId::new(&args.meeting).map_err(Error::MeetingId)?;
-    history::check_kept(&config.database)?;
     let runtime = Runtime::new().map_err(Error::Runtime)?;
     let done = runtime.block_on(async {
+        if !args.instance.is_empty()
+            && let Some(mut client) = running::holder(&config).await?
+        {
+            return ask(&mut client, &id, &args.instance, output).await;
+        }
+        history::check_kept(&config.database)?;
         let store = open_store(&config.database).await?;
         let resume = Resume { args, id, output };
         let found = resume.prepare(&*store, config).await;
         match found {
-            Ok(Some((builder, deadline, after))) => resume.run(builder.store(store), deadline, after).await,
+            Ok(Some((builder, hosting, after))) => resume.run(builder.store(store), &hosting, after).await,
             Ok(None) => {
                 store.close().await?;
                 output.note(&format!("note: meeting {} is complete: there is nothing left to do", resume.id));
@@ -78,6 +91,31 @@ pub(crate) fn run(args: &Args, config: Config, output: &Output) -> Result<(), Er
     done
 }
 
+/// Through the node that runs the meeting.
+async fn ask(
+    client: &mut Client,
+    id: &MeetingId,
+    instances: &[String],
+    output: &Output,
+) -> Result<(), Error> {
+    for instance in instances {
+        let request = Request::ResumeInstance {
+            meeting: id.clone(),
+            instance: Name::new(instance).map_err(Error::Source)?,
+        };
+        match running::ask(client, &request).await? {
+            Answer::Done => output.note(&format!("{instance} goes on in meeting {id}")),
+            Answer::Nothing => {
+                return Err(Error::Refused(format!(
+                    "the node that holds the database does not run meeting {id}"
+                )));
+            }
+            answer => return Err(running::odd(&answer)),
+        }
+    }
+    Ok(())
+}
+
 struct Resume<'a> {
     args: &'a Args,
     id: MeetingId,
@@ -85,13 +123,13 @@ struct Resume<'a> {
 }
 
 impl Resume<'_> {
-    /// A node with the instances that the meeting needs, how long it may take to shut down, and the seq behind which
+    /// A node with the instances that the meeting needs, what it is like beside, and the seq behind which
     /// all will be new. `None` if the meeting is complete.
     async fn prepare(
         &self,
         store: &dyn Store,
         config: Config,
-    ) -> Result<Option<(Builder, Duration, Seq)>, Error> {
+    ) -> Result<Option<(Builder, Hosting, Seq)>, Error> {
         let Some(record) = store.meeting(self.id.clone()).await? else {
             return Err(history::unknown(store, &self.id).await?);
         };
@@ -99,7 +137,8 @@ impl Resume<'_> {
             return Ok(None);
         }
         let needed = node::unfinished(store, &self.id).await?;
-        let needed: Vec<String> = needed.iter().map(|name| name.as_str().to_owned()).collect();
+        let mut needed: Vec<String> = needed.iter().map(|name| name.as_str().to_owned()).collect();
+        needed.extend(self.args.instance.iter().cloned());
         let missing = |name: &str| match Name::new(name) {
             Ok(instance) => node::Error::MissingInstance { meeting: self.id.clone(), instance }.into(),
             Err(error) => Error::Source(error),
@@ -110,24 +149,26 @@ impl Resume<'_> {
                 missing(&name)
             }
         })?;
-        let (manifest, deadline) =
-            (selection.config.install.clone(), selection.config.node.shutdown_deadline);
+        let (manifest, hosting) = (selection.config.install.clone(), Hosting::new(&selection.config));
         let builder = Node::builder(selection.config).plugins(bundle);
         let graph = builder.check()?;
         let factories: Vec<_> = graph.instances().map(|instance| instance.factory).collect();
         install::missing(&factories, &manifest, self.output).await?;
-        Ok(Some((builder, deadline, record.reserved)))
+        Ok(Some((builder, hosting, record.reserved)))
     }
 
-    async fn run(&self, builder: Builder, deadline: Duration, after: Seq) -> Result<(), Error> {
+    async fn run(&self, builder: Builder, hosting: &Hosting, after: Seq) -> Result<(), Error> {
         let work = async |node: &Node| self.go_on(node, after).await;
-        let summary = hosting::on_a_node(builder, deadline, &self.id, self.output, work).await?;
+        let summary = hosting.run(builder, &self.id, self.output, work).await?;
         summary.print(self.output)
     }
 
     async fn go_on(&self, node: &Node, after: Seq) -> Result<Summary<'_>, Error> {
         let started = Instant::now();
         let meeting = node.resume_meeting(&self.id).await?;
+        for instance in &self.args.instance {
+            meeting.resume_instance(instance).await?;
+        }
         let mut outputs = meeting.outputs_after(after);
         let mut shown = after;
         let mut finished = pin!(self.finish(&meeting));

@@ -21,7 +21,7 @@ use tracing::{debug, info};
 use super::{
     Error, Shared,
     door::Sources,
-    message::{Event, HandedOn, Message},
+    message::{Event, HandedOn, InstanceReport, Message, Report},
 };
 use crate::{
     clock,
@@ -212,6 +212,10 @@ impl Meeting {
             },
             Message::End { reply } => self.end(reply),
             Message::EndDeadline => self.end_deadline(),
+            Message::Report { reply } => {
+                self.take_in(0);
+                let _ = reply.send(self.report());
+            }
             Message::CatchUp { reply } => self.catching_up.push(reply),
             Message::Stop { reply } => {
                 self.shared.close(SHUTTING_DOWN);
@@ -327,6 +331,26 @@ impl Meeting {
             }
         }
         self.handed_on = handed_on;
+    }
+
+    fn report(&self) -> Report {
+        let instance = |slot| {
+            let view = self.log.view(slot);
+            let (name, status, cursor, gap) = (view.name.clone(), view.status, view.cursor, view.gap);
+            let (lag, spilled) = match status {
+                InstanceStatus::Active => self.log.lag(slot),
+                _ => (Vec::new(), None),
+            };
+            InstanceReport { name, status, cursor, gap, lag, spilled }
+        };
+        Report {
+            status: self.log.status(),
+            seq: self.log.end_seq(),
+            stored: self.shared.published.stored_up_to(),
+            memory: self.log.tail_bytes() + self.shared.published.bytes(),
+            backlog: self.log.backlog_bytes(),
+            instances: self.log.slots().map(instance).collect(),
+        }
     }
 
     fn set_flush(&mut self) {

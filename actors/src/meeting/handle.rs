@@ -9,17 +9,17 @@ use teammy_kernel::{
     graph::Graph,
     log::{JoinAt, Slot},
 };
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::Instant};
 use tracing::error;
 
-use crate::plugin::Pulse;
+use crate::plugin::{Beat, Pulse};
 
 use super::{
     Error, MeetingStats, Packets, PublishError, Recorder, Subscribe, Subscription, Taps,
     actor::Meeting,
     combiner::{Called, Combiner},
     door::{Door, Taken},
-    message::{HandedOn, Life, Message},
+    message::{HandedOn, Life, Message, Report},
     readers::{Over, Published},
 };
 
@@ -397,6 +397,23 @@ impl MeetingRef {
     /// Shows what each instance is at.
     pub(crate) fn watched(&self, show: impl FnMut(&Watched)) {
         self.shared.watched.lock().iter().for_each(show);
+    }
+
+    /// How it stands; none if its actor is gone.
+    pub(crate) async fn report(&self) -> Option<Report> {
+        let (reply, report) = oneshot::channel();
+        self.actor.cast(Message::Report { reply }).ok()?;
+        report.await.ok()
+    }
+
+    /// Shows every hook that runs.
+    pub(crate) fn beats(&self, mut show: impl FnMut(&Name, &Beat)) {
+        let now = Instant::now();
+        self.watched(|watched| {
+            if let Some(beat) = watched.pulse.read(now) {
+                show(&watched.instance, &beat);
+            }
+        });
     }
 
     /// A hook holds its thread past its deadline.

@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use teammy_kernel::{
     DataPacket, Name, Seq,
-    log::{Fetch, HandOn, JoinAt, Redrive, Slot},
-    store,
+    log::{Fetch, HandOn, JoinAt, Lag, Redrive, Slot},
+    store::{self, InstanceStatus, MeetingStatus},
 };
 use tokio::sync::oneshot;
 
@@ -45,6 +45,8 @@ pub(crate) enum Message {
     End { reply: oneshot::Sender<Result<(), Error>> },
     /// The instances had their time to finish.
     EndDeadline,
+    /// Say how it stands.
+    Report { reply: oneshot::Sender<Report> },
     /// Say when every instance has worked off the log, and all of that is stored.
     CatchUp { reply: oneshot::Sender<Result<(), Error>> },
     /// Let go of the meeting without ending it; the answer comes when all is stored.
@@ -61,6 +63,30 @@ pub(crate) enum Event {
     Failed(String),
     /// It is time to start it again.
     Restart,
+}
+
+/// How a meeting stands, as its log has it.
+#[derive(Debug)]
+pub(crate) struct Report {
+    pub(crate) status: MeetingStatus,
+    pub(crate) seq: Seq,
+    pub(crate) stored: Seq,
+    pub(crate) memory: usize,
+    pub(crate) backlog: usize,
+    pub(crate) instances: Vec<InstanceReport>,
+}
+
+/// How an instance stands, as the log has it.
+#[derive(Debug)]
+pub(crate) struct InstanceReport {
+    pub(crate) name: Name,
+    pub(crate) status: InstanceStatus,
+    pub(crate) cursor: Seq,
+    /// How many it lost and has not been told of.
+    pub(crate) gap: u64,
+    pub(crate) lag: Vec<Lag>,
+    /// What it has to read from the store first.
+    pub(crate) spilled: Option<(Seq, Seq)>,
 }
 
 /// What an instance's hooks made, on its way into the log. It does not go through the mailbox: see [`combiner`](super::combiner).

@@ -10,7 +10,7 @@ use tracing::error;
 use super::Meetings;
 use crate::{
     llm::{self, LlmActor},
-    persistence::{self, PersistenceActor},
+    persistence::{self, Health, PersistenceActor},
 };
 
 pub(crate) enum Message {
@@ -37,16 +37,17 @@ pub(crate) struct State {
 impl Actor for NodeActor {
     type Msg = Message;
     type State = State;
-    type Arguments = (Meetings, Arc<dyn Store>, SharedLlm);
+    type Arguments = (Meetings, Arc<dyn Store>, SharedLlm, Arc<Health>);
 
     async fn pre_start(
         &self,
         myself: ActorRef<Message>,
-        (meetings, store, provider): (Meetings, Arc<dyn Store>, SharedLlm),
+        (meetings, store, provider, health): Self::Arguments,
     ) -> Result<State, ActorProcessingErr> {
         let supervisor = myself.get_cell();
         let (persistence, _) =
-            PersistenceActor::spawn_linked(None, PersistenceActor, store, supervisor.clone()).await?;
+            PersistenceActor::spawn_linked(None, PersistenceActor, (store, health), supervisor.clone())
+                .await?;
         let (llm, _) = LlmActor::spawn_linked(None, LlmActor, provider, supervisor).await?;
         Ok(State { meetings, services: Services { persistence, llm } })
     }

@@ -18,7 +18,7 @@ use super::{
     Error, Meetings, Node, Resources, Settings, Watchdog,
     actor::{self, NodeActor},
 };
-use crate::{llm::LlmRef, memory::Memory};
+use crate::{llm::LlmRef, memory::Memory, persistence::Health};
 
 /// What a node is made of. What is not given comes from the configuration.
 pub struct Builder {
@@ -158,7 +158,9 @@ impl Builder {
             None => Box::pin(open_store(&self.config.database)).await?,
         };
         let meetings = Meetings::default();
-        let spawned = NodeActor::spawn(None, NodeActor, (meetings.clone(), store.clone(), llm.clone())).await;
+        let health = Arc::new(Health::default());
+        let args = (meetings.clone(), store.clone(), llm.clone(), health.clone());
+        let spawned = NodeActor::spawn(None, NodeActor, args).await;
         let (actor, _) = spawned.map_err(|error| failed(&error))?;
         let (reply, services) = oneshot::channel();
         actor.cast(actor::Message::Services(reply)).map_err(|error| failed(&error))?;
@@ -173,6 +175,7 @@ impl Builder {
             persistence: services.persistence,
             llm,
             plugin_runtime,
+            health,
             memory: Arc::new(Memory::new(self.config.node.memory.as_usize())),
             settings: Settings::new(&self.config),
         };

@@ -95,6 +95,11 @@ impl Tail {
         self.durable.bytes + self.volatile.bytes + self.held.bytes
     }
 
+    /// All that is in memory behind a place, lane by lane.
+    pub(super) fn after(&self, seq: Seq) -> impl Iterator<Item = &Entry> {
+        self.durable.after(seq).chain(self.volatile.after(seq)).chain(self.held.after(seq))
+    }
+
     pub(super) fn volatile(&self) -> &VecDeque<Entry> {
         &self.volatile.entries
     }

@@ -1,0 +1,207 @@
+//! `teammy dead-letters`: the packets that instances gave up, and another try.
+
+use teammy::{
+    MeetingId, Name, Node, Seq, Store,
+    config::Config,
+    control::{Answer, Client, Request},
+    node, open_store,
+    plugins::bundle,
+    store::DeadLetter,
+};
+use tokio::{runtime::Runtime, time::Duration};
+
+use super::{
+    count,
+    error::Error,
+    history,
+    hosting::Hosting,
+    install,
+    output::{Form, Output, table},
+    running,
+};
+
+const EXAMPLES: &str = "\
+Examples:
+  teammy dead-letters standup                                what was given up, and why
+  teammy dead-letters standup --redrive all                  deliver it once more
+  teammy dead-letters standup --redrive 41 --instance minutes
+
+A packet that is redriven comes to its instance at the end of the log, and its dead letter goes with what comes of it. A meeting that \
+had ended is opened once more for that, and ends again. Where a node runs that holds the meeting, it is asked to.";
+
+/// Print the packets of a meeting that instances gave up, or deliver them once more
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// The meeting's id
+    meeting: String,
+    /// Only those of this instance
+    #[arg(long, value_name = "NAME")]
+    instance: Option<String>,
+    /// Deliver them once more: the packet at this place, or all
+    #[arg(long, value_name = "SEQ|all", value_parser = which)]
+    redrive: Option<Which>,
+    /// Where the meeting is kept, instead of database.url
+    #[arg(long, value_name = "URL")]
+    pub(super) db: Option<String>,
+    /// Print JSON lines, each with a "type"
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Which {
+    All,
+    One(Seq),
+}
+
+fn which(text: &str) -> Result<Which, String> {
+    match text.parse() {
+        _ if text == "all" => Ok(Which::All),
+        Ok(seq @ 1..) => Ok(Which::One(Seq(seq))),
+        _ => Err("this takes a packet's seq, or all".to_owned()),
+    }
+}
+
+#[derive(serde::Serialize)]
+struct Line<'a> {
+    r#type: &'static str,
+    #[serde(flatten)]
+    letter: &'a DeadLetter,
+}
+
+#[derive(serde::Serialize)]
+struct Redriven {
+    r#type: &'static str,
+    redriven: usize,
+    left: usize,
+}
+
+pub(crate) fn run(args: &Args, config: Config, output: &Output) -> Result<(), Error> {
+    let id = MeetingId::new(&args.meeting).map_err(Error::MeetingId)?;
+    let instance = args.instance.as_ref().map(Name::new).transpose().map_err(Error::Source)?;
+    let letters = Letters { id, instance, redrive: args.redrive, output };
+    let runtime = Runtime::new().map_err(Error::Runtime)?;
+    let done = runtime.block_on(async {
+        if let Some(client) = running::holder(&config).await? {
+            return letters.ask(client).await;
+        }
+        history::check_kept(&config.database)?;
+        let store = open_store(&config.database).await?;
+        if store.meeting(letters.id.clone()).await?.is_none() {
+            let unknown = history::unknown(&*store, &letters.id).await?;
+            let _ = store.close().await;
+            return Err(unknown);
+        }
+        if letters.redrive.is_some() {
+            return letters.host(config, store).await;
+        }
+        let found = store.dead_letters(letters.id.clone()).await;
+        let closed = store.close().await;
+        letters.print(&found?)?;
+        Ok(closed?)
+    });
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    done
+}
+
+struct Letters<'a> {
+    id: MeetingId,
+    instance: Option<Name>,
+    redrive: Option<Which>,
+    output: &'a Output,
+}
+
+impl Letters<'_> {
+    fn seq(&self) -> Option<Seq> {
+        match self.redrive {
+            Some(Which::One(seq)) => Some(seq),
+            _ => None,
+        }
+    }
+
+    /// Those that the options leave.
+    fn wanted<'a>(&'a self, letters: &'a [DeadLetter]) -> impl Iterator<Item = &'a DeadLetter> {
+        letters.iter().filter(|letter| self.instance.as_ref().is_none_or(|name| *name == letter.instance))
+    }
+
+    fn print(&self, letters: &[DeadLetter]) -> Result<(), Error> {
+        let wanted: Vec<_> = self.wanted(letters).collect();
+        if self.output.form() == Form::Json {
+            return wanted
+                .iter()
+                .try_for_each(|letter| self.output.object(&Line { r#type: "dead-letter", letter }));
+        }
+        if wanted.is_empty() {
+            self.output.note(&format!("note: meeting {} has no dead letters", self.id));
+            return Ok(());
+        }
+        let mut table = table(["seq", "instance", "source", "tries", "given up at", "error"]);
+        for letter in wanted {
+            table.add_row([
+                letter.seq.to_string(),
+                letter.instance.to_string(),
+                letter.source.to_string(),
+                letter.tries.to_string(),
+                letter.at.to_string(),
+                letter.error.clone(),
+            ]);
+        }
+        self.output.text(&table.to_string())
+    }
+
+    fn print_redriven(&self, redriven: usize, left: &[DeadLetter]) -> Result<(), Error> {
+        let left: Vec<_> = self.wanted(left).cloned().collect();
+        if self.output.form() == Form::Json {
+            left.iter().try_for_each(|letter| self.output.object(&Line { r#type: "dead-letter", letter }))?;
+            return self.output.object(&Redriven { r#type: "redriven", redriven, left: left.len() });
+        }
+        let packets = count(redriven as u64, "packet", "packets");
+        let letters = count(left.len() as u64, "dead letter", "dead letters");
+        self.output.note(&format!("{packets} delivered once more; {letters} left"));
+        if left.is_empty() { Ok(()) } else { self.print(&left) }
+    }
+
+    /// Through the node that holds the meeting.
+    async fn ask(&self, mut client: Client) -> Result<(), Error> {
+        let meeting = self.id.clone();
+        let mut count = None;
+        if self.redrive.is_some() {
+            let (instance, seq) = (self.instance.clone(), self.seq());
+            let request = Request::Redrive { meeting: meeting.clone(), instance, seq };
+            match running::ask(&mut client, &request).await? {
+                Answer::Redriven { count: redriven } => count = Some(redriven),
+                answer => return Err(running::odd(&answer)),
+            }
+        }
+        match running::ask(&mut client, &Request::DeadLetters { meeting }).await? {
+            Answer::DeadLetters { letters } => match count {
+                Some(count) => self.print_redriven(count, &letters),
+                None => self.print(&letters),
+            },
+            answer => Err(running::odd(&answer)),
+        }
+    }
+
+    /// On a node of our own.
+    async fn host(&self, config: Config, store: std::sync::Arc<dyn Store>) -> Result<(), Error> {
+        let (manifest, hosting) = (config.install.clone(), Hosting::new(&config));
+        let builder = Node::builder(config).plugins(bundle()).store(store);
+        let factories: Vec<_> = builder.check()?.instances().map(|instance| instance.factory).collect();
+        install::missing(&factories, &manifest, self.output).await?;
+        let mut which = node::Redrive::all();
+        if let Some(instance) = &self.instance {
+            which = which.instance(instance.clone());
+        }
+        if let Some(seq) = self.seq() {
+            which = which.seq(seq);
+        }
+        let work = async |node: &Node| {
+            let redriven = node.redrive(&self.id, &which).await?;
+            redriven.done().await?;
+            Ok((redriven.count, node.dead_letters(&self.id).await?))
+        };
+        let (count, left) = hosting.run(builder, &self.id, self.output, work).await?;
+        self.print_redriven(count, &left)
+    }
+}

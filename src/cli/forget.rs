@@ -1,0 +1,72 @@
+//! `teammy forget`: a meeting goes, with all that is stored of it.
+
+use teammy::{
+    MeetingId, Store,
+    config::Config,
+    control::{Answer, Request},
+    open_store,
+};
+use tokio::{runtime::Runtime, time::Duration};
+
+use super::{error::Error, history, output::Output, running};
+
+const EXAMPLES: &str = "\
+Examples:
+  teammy forget standup
+
+Its packets, plugins' states and keys, dead letters and its own row go, at once and for everybody who asks the database. A meeting \
+that runs stops. What is not reached: copies of the database, what plugins have sent elsewhere, and, until the database writes its \
+files anew, the bytes in them: an embedded one does when it is closed, for what is new, and as it compacts.";
+
+/// Forget a meeting: all that is stored of it goes
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// The meeting's id
+    meeting: String,
+    /// Where the meeting is kept, instead of database.url
+    #[arg(long, value_name = "URL")]
+    pub(super) db: Option<String>,
+    /// Print a JSON line, with a "type"
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(serde::Serialize)]
+struct Line<'a> {
+    r#type: &'static str,
+    meeting: &'a MeetingId,
+}
+
+pub(crate) fn run(args: &Args, config: &Config, output: &Output) -> Result<(), Error> {
+    let id = MeetingId::new(&args.meeting).map_err(Error::MeetingId)?;
+    let runtime = Runtime::new().map_err(Error::Runtime)?;
+    let done = runtime.block_on(async {
+        if let Some(mut client) = running::holder(config).await? {
+            return match running::ask(&mut client, &Request::Forget { meeting: id.clone() }).await? {
+                Answer::Done => Ok(()),
+                Answer::Nothing => Err(Error::NoSuchMeeting(id.clone())),
+                answer => Err(running::odd(&answer)),
+            };
+        }
+        history::check_kept(&config.database)?;
+        let store = open_store(&config.database).await?;
+        let forgotten = match store.forget(id.clone()).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(history::unknown(&*store, &id).await?),
+            Err(error) => Err(error.into()),
+        };
+        let closed = store.close().await;
+        forgotten?;
+        Ok(closed?)
+    });
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    done?;
+    match output.form() {
+        super::output::Form::Json => output.object(&Line { r#type: "forgotten", meeting: &id }),
+        super::output::Form::Text => {
+            output.note(&format!("meeting {id} is forgotten"));
+            Ok(())
+        }
+    }
+}
