@@ -12,6 +12,7 @@ mod history;
 mod hosting;
 mod install;
 mod logs;
+mod metrics;
 mod output;
 mod pace;
 mod plugins;
@@ -100,6 +101,11 @@ impl Command {
         if json { Form::Json } else { Form::Text }
     }
 
+    /// Whether it runs a node.
+    fn hosts(&self) -> bool {
+        matches!(self, Self::Replay(_) | Self::Resume(_) | Self::DeadLetters(_))
+    }
+
     fn database(&self) -> Option<&str> {
         match self {
             Self::Replay(args) => args.db.as_deref(),
@@ -137,6 +143,7 @@ fn run(args: &Args) -> Result<(), Error> {
     let bars = MultiProgress::new();
     logs::to_stderr(&loaded.config.log.filter, &bars)?;
     let output = Output::new(args.command.form(), bars);
+    let _serving = if args.command.hosts() { metrics::serve(&loaded.config.metrics)? } else { None };
     match &args.command {
         Command::Replay(args) => replay::run(args, loaded.config, &output),
         Command::History(args) => history::run(args, &loaded.config, &output),

@@ -25,6 +25,9 @@ mod install;
 mod llm;
 #[path = "cli/meetings.rs"]
 mod meetings;
+#[cfg(all(unix, feature = "surrealdb"))]
+#[path = "cli/operating.rs"]
+mod operating;
 #[cfg(feature = "surrealdb")]
 #[path = "cli/resume.rs"]
 mod resume;

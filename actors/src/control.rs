@@ -21,6 +21,7 @@ use teammy_kernel::{MeetingId, Name, Seq, chain, store::DeadLetter};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::{UnixListener, UnixStream},
+    sync::watch,
 };
 use tracing::{info, warn};
 
@@ -148,6 +149,8 @@ pub struct Socket {
     path: PathBuf,
     listener: UnixListener,
     owner: u32,
+    /// How many requests are being answered.
+    answering: watch::Sender<usize>,
     /// What it shows of the database.
     database: Option<String>,
 }
@@ -182,7 +185,7 @@ impl Socket {
         let listener = UnixListener::bind(&path).map_err(failed)?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).map_err(failed)?;
         let owner = fs::metadata(&path).map_err(failed)?.uid();
-        Ok(Self { path, listener, owner, database: None })
+        Ok(Self { path, listener, owner, answering: watch::Sender::new(0), database: None })
     }
 
     /// Says where the node keeps its meetings, so that who looks for them there finds this node.
@@ -195,6 +198,12 @@ impl Socket {
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Waits until nothing is being answered, while somebody goes on to [`serve`](Self::serve): for a node that is about to stop.
+    pub async fn idle(&self) {
+        // The sender is ours, so it is there.
+        let _ = self.answering.subscribe().wait_for(|requests| *requests == 0).await;
     }
 
     /// Answers for a node, until it is dropped.
@@ -227,6 +236,7 @@ impl Socket {
             let mut line = String::new();
             let read = async { (&mut reader).take(LONGEST_LINE).read_line(&mut line).await };
             let Ok(Ok(1..)) = tokio::time::timeout(PATIENCE, read).await else { return };
+            let _answering = Answering::new(&self.answering);
             let answer = match serde_json::from_str(&line) {
                 Ok(request) => self.answer(request, node).await,
                 Err(error) => Answer::Failed { error: format!("this is no request: {error}") },
@@ -260,6 +270,22 @@ impl Socket {
                 .map(|is_gone| if is_gone { Answer::Done } else { Answer::Nothing }),
         };
         answer.unwrap_or_else(|error| Answer::Failed { error: chain(&error) })
+    }
+}
+
+/// A request that is being answered.
+struct Answering<'a>(&'a watch::Sender<usize>);
+
+impl<'a> Answering<'a> {
+    fn new(requests: &'a watch::Sender<usize>) -> Self {
+        requests.send_modify(|requests| *requests += 1);
+        Self(requests)
+    }
+}
+
+impl Drop for Answering<'_> {
+    fn drop(&mut self) {
+        self.0.send_modify(|requests| *requests -= 1);
     }
 }
 

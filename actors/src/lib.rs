@@ -19,6 +19,7 @@ pub mod kill_points;
 pub mod llm;
 pub mod meeting;
 mod memory;
+pub mod metrics;
 pub mod node;
 #[cfg(feature = "openai")]
 mod openai;

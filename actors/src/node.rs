@@ -14,7 +14,7 @@ mod watchdog;
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     fmt,
-    sync::Arc,
+    sync::{Arc, atomic::AtomicU64},
     time::Duration,
 };
 
@@ -42,6 +42,7 @@ use crate::{
     kill_points::{self, KillPoint},
     meeting::{self, Combiner, MeetingActor, MeetingRef, Shared, Taps, door::Door, readers::Published},
     memory::Memory,
+    metrics::Metrics,
     persistence::{self, Health},
 };
 pub(crate) use settings::Settings;
@@ -57,6 +58,7 @@ pub(crate) struct Resources {
     pub(crate) plugin_runtime: Handle,
     pub(crate) memory: Arc<Memory>,
     pub(crate) health: Arc<Health>,
+    pub(crate) metrics: Arc<Metrics>,
     pub(crate) settings: Settings,
 }
 
@@ -334,14 +336,15 @@ impl Node {
         let sequencer = Sequencer::new(taken.max(last).next(), record.reserved);
         let (packet, backlog) = (settings.packet_bytes, settings.backlog_bytes);
         let (graph, store) = (self.resources.graph.clone(), self.resources.store.clone());
-        let memory = self.resources.memory.clone();
+        let (memory, metrics) = (self.resources.memory.clone(), self.resources.metrics.clone());
         let shared = Arc::new(Shared {
             metadata: Arc::new(record.metadata.clone()),
             graph: graph.clone(),
-            door: Door::new(id.clone(), graph, sequencer, packet, backlog, marks, memory),
+            door: Door::new(id.clone(), graph, sequencer, packet, backlog, marks, memory, metrics),
             published: Arc::new(Published::new(id.clone(), store, last, settings.recent_bytes)),
             recorders: Mutex::default(),
             taps: Taps::default(),
+            lag: AtomicU64::new(0),
             watched: Mutex::default(),
             handed_on: Mutex::default(),
             meeting: Combiner::default(),

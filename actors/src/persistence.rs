@@ -26,6 +26,7 @@ use tracing::{error, info, warn};
 use crate::{
     kill_points::{self, KillPoint},
     meeting::message,
+    metrics::StoreMetrics,
 };
 use schedule::{Attempt, Schedule};
 
@@ -52,11 +53,15 @@ impl Health {
     }
 }
 
+/// The store, and who is told how it does.
+pub(crate) type Args = (Arc<dyn Store>, Arc<Health>, StoreMetrics);
+
 pub(crate) struct PersistenceActor;
 
 pub(crate) struct State {
     store: Arc<dyn Store>,
     health: Arc<Health>,
+    metrics: StoreMetrics,
     schedule: Schedule<Meeting>,
     is_sending: bool,
     alarm: Option<JoinHandle<()>>,
@@ -65,14 +70,14 @@ pub(crate) struct State {
 impl Actor for PersistenceActor {
     type Msg = Message;
     type State = State;
-    type Arguments = (Arc<dyn Store>, Arc<Health>);
+    type Arguments = Args;
 
     async fn pre_start(
         &self,
         _: ActorRef<Message>,
-        (store, health): Self::Arguments,
+        (store, health, metrics): Args,
     ) -> Result<State, ActorProcessingErr> {
-        Ok(State { store, health, schedule: Schedule::default(), is_sending: false, alarm: None })
+        Ok(State { store, health, metrics, schedule: Schedule::default(), is_sending: false, alarm: None })
     }
 
     async fn handle(
@@ -106,11 +111,16 @@ impl State {
         let (now, myself) = (Instant::now(), myself.clone());
         if let Some(attempt) = self.schedule.next(now) {
             self.is_sending = true;
-            let store = self.store.clone();
+            let (store, metrics) = (self.store.clone(), self.metrics.clone());
             tokio::spawn(async move {
                 kill_points::pass(KillPoint::CommitBefore);
+                let began = Instant::now();
                 let answer = AssertUnwindSafe(store.commit(&attempt.commits)).catch_unwind().await;
                 let result = answer.unwrap_or_else(|_| Err(panicked("committing")));
+                match &result {
+                    Ok(_) => metrics.stored(&attempt.commits, began.elapsed()),
+                    Err(_) => metrics.failed(),
+                }
                 if result.is_ok() {
                     kill_points::pass(KillPoint::CommitAfter);
                 }

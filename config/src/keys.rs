@@ -33,6 +33,7 @@ pub(crate) const KEYS: &[&str] = &[
     "restart.backoff",
     "restart.backoff_max",
     "limits.packet_bytes",
+    "metrics.listen",
     "llm.default",
     "llm.fast",
     "install.manifest",

@@ -31,7 +31,7 @@ pub use lists::{Durability, Plugin, Policy, Source};
 pub use llm::{ApiKey, BaseUrl, BaseUrlError, Llm, LlmModel};
 pub use loader::{Loaded, Loader};
 pub use reader::Setting;
-pub use sections::{Config, Database, Delivery, Hooks, Limits, Log, Meeting, Node, Restart};
+pub use sections::{Config, Database, Delivery, Hooks, Limits, Log, Meeting, Metrics, Node, Restart};
 pub use size::{ParseSizeError, Size};
 pub use socket::Socket;
 

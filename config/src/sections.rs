@@ -1,6 +1,6 @@
 //! The configuration's tables as types, and the rules that their values keep.
 
-use std::{num::NonZeroUsize, thread, time::Duration};
+use std::{net::SocketAddr, num::NonZeroUsize, thread, time::Duration};
 
 use secrecy::{ExposeSecret, SecretString};
 
@@ -9,7 +9,7 @@ use crate::{
     reader::Reader,
     reference::Fallback,
     socket::SocketPath,
-    takes::{Bytes, DatabaseUrl, Lasting, MILLISECOND, Secret, Text, Whole},
+    takes::{Address, Bytes, DatabaseUrl, Lasting, MILLISECOND, Secret, Text, Whole},
 };
 
 /// Everything that can be configured, in range.
@@ -44,6 +44,8 @@ pub struct Config {
     pub restart: Restart,
     /// What is too large.
     pub limits: Limits,
+    /// Where what is counted can be read.
+    pub metrics: Metrics,
     /// Which language models there are.
     pub llm: Llm,
     /// Where the manifest of an installation is.
@@ -184,6 +186,14 @@ pub struct Limits {
     pub packet_bytes: Size,
 }
 
+/// `[metrics]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Metrics {
+    /// Where the program answers a Prometheus server, if anywhere.
+    pub listen: Option<SocketAddr>,
+}
+
 /// `[log]`
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -217,6 +227,7 @@ impl Config {
             meeting: Meeting::read(reader),
             restart: Restart::read(reader),
             limits: Limits::read(reader),
+            metrics: Metrics::read(reader),
             llm: Llm::read(reader),
             install: Install::read(reader),
             log: Log::read(reader),
@@ -351,6 +362,12 @@ impl Restart {
 impl Limits {
     fn read(reader: &mut Reader) -> Self {
         Self { packet_bytes: reader.take("limits.packet_bytes", &Bytes(Size::from_bytes(1)..=Size::mib(4))) }
+    }
+}
+
+impl Metrics {
+    fn read(reader: &mut Reader) -> Self {
+        Self { listen: reader.take_optional("metrics.listen", &Address, Fallback::None) }
     }
 }
 

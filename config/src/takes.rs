@@ -2,7 +2,7 @@
 //!
 //! One type says all three, so that the reference cannot promise what is not checked.
 
-use std::{fmt, ops::RangeInclusive, path, path::PathBuf, time::Duration};
+use std::{fmt, net::SocketAddr, ops::RangeInclusive, path, path::PathBuf, time::Duration};
 
 use figment::value::Value;
 use secrecy::SecretString;
@@ -248,6 +248,26 @@ impl Takes for FilePath {
 
     fn describe(&self) -> String {
         "path of a file".to_owned()
+    }
+}
+
+/// An address and a port to listen on.
+pub(crate) struct Address;
+
+impl Takes for Address {
+    type Value = SocketAddr;
+
+    fn read(&self, raw: &Raw) -> Result<SocketAddr, String> {
+        let parsed = raw.text().and_then(|text| text.trim().parse().ok());
+        parsed.ok_or_else(|| raw.but_takes("an address and a port in quotes, such as \"127.0.0.1:9464\""))
+    }
+
+    fn show(&self, value: &SocketAddr) -> String {
+        show::quoted(&value.to_string())
+    }
+
+    fn describe(&self) -> String {
+        "address and port".to_owned()
     }
 }
 

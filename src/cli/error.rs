@@ -67,6 +67,14 @@ pub(crate) enum Error {
     SocketOff,
     #[error("{0}")]
     Refused(String),
+    #[cfg(feature = "prometheus")]
+    #[error("cannot answer a Prometheus server on {address} (metrics.listen)")]
+    Metrics { address: std::net::SocketAddr, source: Box<dyn std::error::Error + Send + Sync> },
+    #[cfg(not(feature = "prometheus"))]
+    #[error(
+        "metrics.listen is set, but this build cannot answer a Prometheus server; build it with feature `prometheus`"
+    )]
+    NoPrometheus,
     #[error("there is no meeting {0}")]
     NoSuchMeeting(MeetingId),
     #[error("stopped before the end of meeting {meeting}")]
@@ -124,6 +132,10 @@ impl Error {
             | Self::Refused(_)
             | Self::Runtime(_)
             | Self::Output(_) => 1,
+            #[cfg(feature = "prometheus")]
+            Self::Metrics { .. } => 1,
+            #[cfg(not(feature = "prometheus"))]
+            Self::NoPrometheus => 2,
         }
     }
 

@@ -1,7 +1,7 @@
 //! `teammy forget`: a meeting goes, with all that is stored of it.
 
 use teammy::{
-    MeetingId, Store,
+    MeetingId,
     config::Config,
     control::{Answer, Request},
     open_store,

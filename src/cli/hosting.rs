@@ -1,6 +1,6 @@
 //! A node for as long as a command works on it.
 
-use std::convert::Infallible;
+use std::{convert::Infallible, pin::pin};
 
 use teammy::{Builder, MeetingId, Node, config::Config, control::Socket};
 use tokio::time::Duration;
@@ -40,14 +40,24 @@ impl Hosting {
         };
         let done = match running::listen(&self.listening) {
             Err(error) => Err(error),
-            Ok(socket) => tokio::select! {
-                done = work(&node) => done,
-                never = answer(socket.as_ref(), &node) => match never {},
-                signal = signals.next() => {
-                    output.note("stopping; once more stops at once");
-                    Err(interrupted(signal))
+            Ok(socket) => {
+                let mut answering = pin!(answer(socket.as_ref(), &node));
+                let done = tokio::select! {
+                    done = work(&node) => done,
+                    never = &mut answering => match never {},
+                    signal = signals.next() => {
+                        output.note("stopping; once more stops at once");
+                        Err(interrupted(signal))
+                    }
+                };
+                // Whoever has asked for something hears what came of it.
+                tokio::select! {
+                    () = idle(socket.as_ref()) => {}
+                    never = &mut answering => match never {},
+                    () = tokio::time::sleep(PATIENCE) => {}
                 }
-            },
+                done
+            }
         };
         let stopped = tokio::select! {
             stopped = node.shutdown(self.deadline) => stopped.map_err(Error::Node),
@@ -56,6 +66,15 @@ impl Hosting {
         let done = done?;
         stopped?;
         Ok(done)
+    }
+}
+
+/// How long a node that is about to stop goes on to answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+async fn idle(socket: Option<&Socket>) {
+    if let Some(socket) = socket {
+        socket.idle().await;
     }
 }
 

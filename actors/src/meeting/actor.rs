@@ -7,7 +7,11 @@ mod instances;
 mod redriving;
 mod storing;
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 use teammy_kernel::{
@@ -15,7 +19,7 @@ use teammy_kernel::{
     log::{Append, Delivery, Due, Limits, MeetingLog, Slot, Stored},
     store::{InstanceStatus, MeetingRecord, MeetingStatus},
 };
-use tokio::{runtime::Handle, sync::oneshot};
+use tokio::{runtime::Handle, sync::oneshot, task::JoinSet};
 use tracing::{debug, info};
 
 use super::{
@@ -71,6 +75,8 @@ pub(crate) struct Meeting {
     /// By slot.
     seats: Vec<Seat>,
     flush_is_set: bool,
+    /// What is to happen later; it goes with the meeting.
+    timers: JoinSet<()>,
     /// What came in, on its way from the door to the log; empty between.
     inbox: VecDeque<Append>,
     /// What instances handed on, on its way to the log; empty between.
@@ -119,6 +125,7 @@ impl Actor for MeetingActor {
             log,
             seats: Vec::new(),
             flush_is_set: false,
+            timers: JoinSet::new(),
             inbox: VecDeque::new(),
             handed_on: Vec::new(),
             actor_is_called: false,
@@ -284,8 +291,13 @@ impl Meeting {
         }
         let mut wanted = if self.log.is_committing() { Sources::NONE } else { Sources::DURABLE };
         wanted.add_all(self.shared.taps.sources());
+        let mut lag = 0;
         for slot in self.log.slots() {
             let seat = &self.seats[slot.index()];
+            let view = self.log.view(slot);
+            if view.status == InstanceStatus::Active {
+                lag = lag.max(self.log.end_seq().0.saturating_sub(view.cursor.0));
+            }
             if self.log.is_open(slot) {
                 wanted.add_all(seat.takes);
             }
@@ -295,6 +307,7 @@ impl Meeting {
                 blocks.set(door, self.log.is_blocking(slot));
             }
         }
+        self.shared.lag.store(lag, Ordering::Relaxed);
         door.wants(wanted);
     }
 
@@ -364,12 +377,15 @@ impl Meeting {
         &self.shared.metadata.id
     }
 
-    fn after(&self, wait: Duration, message: Message) {
+    /// Sends itself a message in a while, if there still is a meeting then.
+    fn after(&mut self, wait: Duration, message: Message) {
+        while self.timers.try_join_next().is_some() {}
         let myself = self.myself.clone();
-        self.runtime.spawn(async move {
+        let timer = async move {
             tokio::time::sleep(wait).await;
             let _ = myself.cast(message);
-        });
+        };
+        self.timers.spawn_on(timer, &self.runtime);
     }
 
     /// Appends what is at the door, and gives `count` seqs right behind it.

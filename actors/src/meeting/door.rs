@@ -29,7 +29,7 @@ use teammy_kernel::{
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 
 use super::{Error, PublishError};
-use crate::{clock, memory::Memory};
+use crate::{clock, memory::Memory, metrics::Metrics};
 
 /// A packet that was taken.
 #[derive(Debug, Clone, Copy)]
@@ -53,6 +53,8 @@ struct Inner {
     /// How many bytes there are in the queue.
     bytes: usize,
     volatile_bytes: usize,
+    /// By the source's place in the graph: packets and payloads' bytes since they were last counted.
+    counts: Box<[(u64, u64)]>,
     closed: Option<Error>,
     taken: u64,
     /// How far each producer has come.
@@ -78,6 +80,7 @@ pub(crate) struct Door {
     /// Told when one of them no longer does.
     unblocked: Notify,
     memory: Arc<Memory>,
+    metrics: Arc<Metrics>,
 }
 
 /// What packets are of, as far as a word can tell sources apart: bit by bit of their places in the graph, those beyond its end
@@ -152,7 +155,10 @@ impl Drop for Run<'_> {
 }
 
 impl Inner {
-    fn push(&mut self, append: Append) {
+    fn push(&mut self, append: Append, place: u32) {
+        let (packets, bytes) = &mut self.counts[place as usize];
+        *packets += 1;
+        *bytes += append.packet().payload.len() as u64;
         self.latest = Some((append.packet().timestamp, append.packet().received_at));
         self.taken += 1;
         self.bytes += append.cost();
@@ -191,9 +197,11 @@ impl Door {
         capacity: usize,
         marks: Vec<Mark>,
         memory: Arc<Memory>,
+        metrics: Arc<Metrics>,
     ) -> Self {
         // The largest packet must fit, or it would wait for ever.
         let capacity = capacity.max(DataPacket::max_cost(packet_limit)).min(u32::MAX as usize);
+        let counts = graph.sources().map(|_| (0, 0)).collect();
         let blocked = graph.sources().map(|_| AtomicU32::new(0)).collect();
         Self {
             meeting,
@@ -205,6 +213,7 @@ impl Door {
                 queue: VecDeque::new(),
                 bytes: 0,
                 volatile_bytes: 0,
+                counts,
                 closed: None,
                 taken: 0,
                 producers: marks.into_iter().map(|mark| (mark.producer, (mark.number, mark.seq))).collect(),
@@ -216,6 +225,7 @@ impl Door {
             blocked,
             unblocked: Notify::new(),
             memory,
+            metrics,
         }
     }
 
@@ -245,7 +255,7 @@ impl Door {
         };
         loop {
             let raised = self.raised.notified();
-            match self.enter(append)? {
+            match self.enter(append, source.place)? {
                 Ok(Entered { seq, is_pressing }) => {
                     room.forget();
                     self.call(is_pressing, Sources::of(&[source]), &mut call);
@@ -280,7 +290,7 @@ impl Door {
             }
             tokio::sync::TryAcquireError::Closed => self.closed(),
         })?;
-        if let Ok(Entered { seq, is_pressing }) = self.enter(append)? {
+        if let Ok(Entered { seq, is_pressing }) = self.enter(append, source.place)? {
             room.forget();
             self.call(is_pressing, Sources::of(&[source]), &mut call);
             Ok(Taken::new(seq, source))
@@ -364,8 +374,9 @@ impl Door {
                 break;
             };
             append.set_seq(seq);
-            taken.push(Taken::new(seq, sources[taken.len()]));
-            inner.push(append);
+            let source = sources[taken.len()];
+            taken.push(Taken::new(seq, source));
+            inner.push(append, source.place);
         }
         Ok(inner.is_pressing(self.capacity))
     }
@@ -382,7 +393,7 @@ impl Door {
     }
 
     /// Gives the packet a seq and a place; gives it back while no seq may be given out.
-    fn enter(&self, mut append: Append) -> Result<Result<Entered, Append>, PublishError> {
+    fn enter(&self, mut append: Append, place: u32) -> Result<Result<Entered, Append>, PublishError> {
         let mut inner = self.inner.lock();
         if let Some(closed) = &inner.closed {
             return Err(closed.clone().into());
@@ -397,7 +408,7 @@ impl Door {
             inner.producers.insert(id.clone(), (*number, seq));
         }
         append.set_seq(seq);
-        inner.push(append);
+        inner.push(append, place);
         Ok(Ok(Entered { seq, is_pressing: inner.is_pressing(self.capacity) }))
     }
 
@@ -473,9 +484,18 @@ impl Door {
         let volatile_bytes = std::mem::take(&mut inner.volatile_bytes);
         let seqs = (0..count).map(|_| inner.sequencer.internal()).collect();
         let wanted_reservation = inner.sequencer.wanted();
+        for (place, counts) in inner.counts.iter_mut().enumerate().filter(|(_, (packets, _))| *packets > 0) {
+            let (packets, bytes) = std::mem::take(counts);
+            self.metrics.received(place, packets, bytes);
+        }
         drop(inner);
         self.release(volatile_bytes);
         Found { seqs, wanted_reservation }
+    }
+
+    /// How many bytes there are that are not appended yet, or wait to be stored.
+    pub(crate) fn backlog(&self) -> usize {
+        self.capacity.saturating_sub(self.room.available_permits())
     }
 
     /// Gives room back.

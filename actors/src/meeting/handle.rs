@@ -1,6 +1,10 @@
 //! The way to a meeting from outside.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
 
 use parking_lot::Mutex;
 use ractor::{ActorRef, ActorStatus};
@@ -41,6 +45,8 @@ pub(crate) struct Shared {
     pub(crate) published: Arc<Published>,
     pub(crate) recorders: Mutex<Vec<Recorder>>,
     pub(crate) taps: Taps,
+    /// How far the instance that is furthest behind is behind, in places of the log.
+    pub(crate) lag: AtomicU64,
     /// What the instances are at; by slot.
     pub(crate) watched: Mutex<Vec<Watched>>,
     /// What instances have handed on and nobody has taken into the log yet.

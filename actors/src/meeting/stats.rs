@@ -6,7 +6,7 @@ use hdrhistogram::Histogram;
 use parking_lot::Mutex;
 use teammy_kernel::Name;
 
-use crate::plugin::Lap;
+use crate::{metrics::InstanceMetrics, plugin::Lap};
 
 /// What an instance has done in a meeting.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,6 +57,7 @@ struct Counts {
 pub(crate) struct Recorder {
     name: Name,
     counts: Arc<Mutex<Counts>>,
+    metrics: Arc<InstanceMetrics>,
 }
 
 /// What has happened since the last record.
@@ -71,11 +72,12 @@ pub(crate) struct Record {
 }
 
 impl Recorder {
-    pub(crate) fn new(name: Name) -> Self {
-        Self { name, counts: Arc::default() }
+    pub(crate) fn new(name: Name, metrics: Arc<InstanceMetrics>) -> Self {
+        Self { name, counts: Arc::default(), metrics }
     }
 
     pub(crate) fn record(&self, record: &mut Record) {
+        self.tell(record);
         let mut counts = self.counts.lock();
         counts.delivered += record.delivered;
         counts.outputs += record.outputs;
@@ -96,6 +98,22 @@ impl Recorder {
         }
         let hooks = std::mem::take(&mut record.hooks);
         *record = Record { hooks, ..Record::default() };
+    }
+
+    fn tell(&self, record: &Record) {
+        let metrics = &self.metrics;
+        for (counter, count) in [
+            (&metrics.delivered, record.delivered),
+            (&metrics.outputs, record.outputs),
+            (&metrics.failed, record.errors),
+            (&metrics.dead_letters, record.dead_letters),
+            (&metrics.dropped, record.lost),
+        ] {
+            if count > 0 {
+                counter.increment(count);
+            }
+        }
+        metrics.hooks(&record.hooks);
     }
 
     pub(crate) fn read(&self) -> InstanceStats {
@@ -120,7 +138,8 @@ mod tests {
 
     #[test]
     fn quantiles_are_within_one_percent() {
-        let recorder = Recorder::new(Name::new("a").unwrap());
+        let name = Name::new("a").unwrap();
+        let recorder = Recorder::new(name.clone(), Arc::new(InstanceMetrics::new(name.as_str())));
         assert_eq!(recorder.read().hook_p50, None);
         let lap = |mean| Lap { mean, hooks: 1 };
         let hooks = (1..=1000).map(|took| lap(Duration::from_micros(took))).collect();

@@ -1,16 +1,14 @@
 //! The supervisor at the root.
 
-use std::sync::Arc;
-
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
-use teammy_kernel::{SharedLlm, Store};
+use teammy_kernel::SharedLlm;
 use tokio::sync::oneshot;
 use tracing::error;
 
 use super::Meetings;
 use crate::{
     llm::{self, LlmActor},
-    persistence::{self, Health, PersistenceActor},
+    persistence::{self, PersistenceActor},
 };
 
 pub(crate) enum Message {
@@ -37,17 +35,16 @@ pub(crate) struct State {
 impl Actor for NodeActor {
     type Msg = Message;
     type State = State;
-    type Arguments = (Meetings, Arc<dyn Store>, SharedLlm, Arc<Health>);
+    type Arguments = (Meetings, persistence::Args, SharedLlm);
 
     async fn pre_start(
         &self,
         myself: ActorRef<Message>,
-        (meetings, store, provider, health): Self::Arguments,
+        (meetings, persistence, provider): Self::Arguments,
     ) -> Result<State, ActorProcessingErr> {
         let supervisor = myself.get_cell();
         let (persistence, _) =
-            PersistenceActor::spawn_linked(None, PersistenceActor, (store, health), supervisor.clone())
-                .await?;
+            PersistenceActor::spawn_linked(None, PersistenceActor, persistence, supervisor.clone()).await?;
         let (llm, _) = LlmActor::spawn_linked(None, LlmActor, provider, supervisor).await?;
         Ok(State { meetings, services: Services { persistence, llm } })
     }

@@ -18,7 +18,7 @@ use super::{
     Error, Meetings, Node, Resources, Settings, Watchdog,
     actor::{self, NodeActor},
 };
-use crate::{llm::LlmRef, memory::Memory, persistence::Health};
+use crate::{llm::LlmRef, memory::Memory, metrics::Metrics, persistence::Health};
 
 /// What a node is made of. What is not given comes from the configuration.
 pub struct Builder {
@@ -158,8 +158,9 @@ impl Builder {
             None => Box::pin(open_store(&self.config.database)).await?,
         };
         let meetings = Meetings::default();
-        let health = Arc::new(Health::default());
-        let args = (meetings.clone(), store.clone(), llm.clone(), health.clone());
+        let (health, metrics) = (Arc::new(Health::default()), Arc::new(Metrics::new(&graph)));
+        let persistence = (store.clone(), health.clone(), metrics.store.clone());
+        let args = (meetings.clone(), persistence, llm.clone());
         let spawned = NodeActor::spawn(None, NodeActor, args).await;
         let (actor, _) = spawned.map_err(|error| failed(&error))?;
         let (reply, services) = oneshot::channel();
@@ -176,6 +177,7 @@ impl Builder {
             llm,
             plugin_runtime,
             health,
+            metrics,
             memory: Arc::new(Memory::new(self.config.node.memory.as_usize())),
             settings: Settings::new(&self.config),
         };

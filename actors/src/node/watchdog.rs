@@ -4,7 +4,7 @@
 //! A hook that computes for seconds holds one of the plugins' threads; nobody can take it away. So it is named while it does, with its
 //! instance and for how long, and one that does so past its deadline is suspended, so that it takes no second thread.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::atomic::Ordering, time::Duration};
 
 use teammy_kernel::{MeetingId, Name};
 use tokio::{
@@ -105,7 +105,9 @@ impl Watchdog {
             loop {
                 clock.tick().await;
                 let running: Vec<MeetingRef> = meetings.lock().values().cloned().collect();
-                look(&running, &policy, &mut said);
+                let held = look(&running, &policy, &mut said);
+                resources.metrics.threads_held.set(gauged(held));
+                count(&running, &resources);
                 if resources.memory.is_over() {
                     // Those that nothing happens to must let go of something, too.
                     running.iter().for_each(MeetingRef::look);
@@ -117,8 +119,23 @@ impl Watchdog {
 
 type Key = (MeetingId, Name);
 
-/// Looks at every hook that runs. `said` is what was said when it was last looked.
-fn look(meetings: &[MeetingRef], policy: &Policy, said: &mut HashMap<Key, Said>) {
+/// Sets what is not counted as it happens.
+fn count(meetings: &[MeetingRef], resources: &Resources) {
+    let metrics = &resources.metrics;
+    metrics.meetings.set(gauged(meetings.len()));
+    metrics.memory.set(gauged(resources.memory.used()));
+    metrics.backlog.set(gauged(meetings.iter().map(|meeting| meeting.shared().door.backlog()).sum()));
+    let lag = meetings.iter().map(|meeting| meeting.shared().lag.load(Ordering::Relaxed)).max();
+    metrics.lag.set(gauged(usize::try_from(lag.unwrap_or(0)).unwrap_or(usize::MAX)));
+}
+
+#[allow(clippy::cast_precision_loss, reason = "a gauge is a float")]
+fn gauged(value: usize) -> f64 {
+    value as f64
+}
+
+/// Looks at every hook that runs, and says how many hold their threads. `said` is what was said when it was last looked.
+fn look(meetings: &[MeetingRef], policy: &Policy, said: &mut HashMap<Key, Said>) -> usize {
     let now = Instant::now();
     let mut still = HashMap::new();
     let mut held = 0;
@@ -142,6 +159,7 @@ fn look(meetings: &[MeetingRef], policy: &Policy, said: &mut HashMap<Key, Said>)
         error!(held, threads, "every thread for plugins is held by a hook that waits for nothing");
     }
     *said = still;
+    held
 }
 
 fn tell(meeting: &MeetingRef, watched: &Watched, beat: &Beat, finding: Finding) {

@@ -151,7 +151,7 @@ impl Meeting {
     pub(super) fn seat(&self, name: &Name) -> Seat {
         let instance = self.resources.instance(name);
         let plugin = self.resources.plugins.get(name).expect("invariant: the node started every instance");
-        let recorder = Recorder::new(name.clone());
+        let recorder = Recorder::new(name.clone(), self.resources.metrics.instance(name));
         self.shared.recorders.lock().push(recorder.clone());
         let mut takes = Sources::NONE;
         for source in instance.subscriptions.keys() {
