@@ -63,9 +63,15 @@ features:
         check --package teammy --no-default-features --features "$feature"
     done
 
-# Measure everything beside the peers, then the log and the wire format alone: some 10 minutes. See docs/performance.md.
+# Measure everything beside the peers, each part in a process of its own, then what slow plugins cost, the log and the wire format alone:
+# some 25 minutes. See docs/performance.md; `just bench --plots docs/performance` draws its pictures.
 bench *OPTIONS:
-    cargo bench --package teammy-benches --bench ratios --features surrealdb -- {{ OPTIONS }}
+    #!/usr/bin/env bash
+    set -euo pipefail
+    for part in density fanout chain latency meetings codec durable recover; do
+        cargo bench --package teammy-benches --bench ratios --features surrealdb -- --only "$part" {{ OPTIONS }}
+    done
+    cargo bench --package teammy-benches --bench slow
     cargo bench --package teammy-benches --bench log --bench codec
 
 # The same figures from short runs, within 3 minutes.

@@ -9,6 +9,7 @@
     clippy::cast_possible_wrap,
     clippy::cast_precision_loss,
     clippy::cast_sign_loss,
+    clippy::format_push_string,
     missing_docs,
     unreachable_pub,
     reason = "figures are rounded anyway"
@@ -214,8 +215,8 @@ async fn behind(packets: u64) {
     let without = paced(&meeting, &source, lasts).await;
     meeting.assign_at("late", teammy_kernel::log::JoinAt::Start).await.expect("it joins");
     let with = paced(&meeting, &source, lasts).await;
-    let status = node.status().await;
-    let lag = &status.meetings[0].instances[1].lag;
+    let standing = node.status().await;
+    let lag = &standing.meetings[0].instances[1].lag;
     let waiting = lag.iter().map(|lag| lag.packets).max().unwrap_or(0);
     meeting.caught_up().await.expect("the meeting runs");
     let stats = meeting.stats();

@@ -10,6 +10,7 @@ use teammy::{
     LlmResponse, MeetingId, MeetingMetadata, MeetingRef, Node, Payload, Publish, PublishError, Receive, Seq,
     config::{Config, Loader},
     data::{Chat, Transcription},
+    meeting::{Delivered, StartAt, Subscribe},
     node,
 };
 
@@ -137,6 +138,20 @@ async fn show(meeting: MeetingRef) -> Result<Vec<String>, BoxError> {
     Ok(shown)
 }
 
+/// Follows what is said and what is made of it, from the meeting's beginning, and whatever is heard from now on.
+async fn follow(meeting: &MeetingRef) -> Result<usize, BoxError> {
+    let everything = Subscribe::to(["transcription", "talk-time", "audio"]).from(StartAt::Start);
+    let mut packets = meeting.subscribe(everything)?;
+    let mut followed = 0;
+    while let Some(Delivered { packet, gap, .. }) = packets.try_next().await? {
+        if gap > 0 {
+            eprintln!("too slow for {gap} packets before the one of {}", packet.source);
+        }
+        followed += 1;
+    }
+    Ok(followed)
+}
+
 /// One meeting, from its start to the node's shutdown; gives what was shown.
 ///
 /// # Errors
@@ -152,6 +167,10 @@ pub async fn run(config: Config) -> Result<Vec<String>, BoxError> {
     let metadata = MeetingMetadata::new(MeetingId::new("weekly")?).title("Weekly").label("team", "maps");
     let meeting = open(&node, metadata).await?;
     let shown = tokio::spawn(show(meeting.clone()));
+    let followed = tokio::spawn({
+        let meeting = meeting.clone();
+        async move { follow(&meeting).await }
+    });
 
     said(&meeting, "Ada", "The map is done, but for the legend.").await?;
     said(&meeting, "Bo", "Friday, then.").await?;
@@ -168,6 +187,7 @@ pub async fn run(config: Config) -> Result<Vec<String>, BoxError> {
         eprintln!("{}: {} outputs, {} errors", instance.name, instance.outputs, instance.errors);
     }
     node.shutdown(Duration::from_secs(30)).await?;
+    eprintln!("followed {} packets", followed.await??);
     shown.await?
 }
 

@@ -34,7 +34,7 @@ use tokio::{
 use tracing::{info, warn};
 
 pub use builder::{Builder, open_store};
-pub use dead_letters::Redrive;
+pub use dead_letters::{Redrive, Redriven};
 pub use error::Error;
 
 use crate::{
@@ -334,13 +334,11 @@ impl Node {
         // What earlier owners may have given out is below what they had reserved.
         let taken = Seq(record.reserved.0.saturating_sub(Sequencer::BLOCK));
         let sequencer = Sequencer::new(taken.max(last).next(), record.reserved);
-        let (packet, backlog) = (settings.packet_bytes, settings.backlog_bytes);
         let (graph, store) = (self.resources.graph.clone(), self.resources.store.clone());
-        let (memory, metrics) = (self.resources.memory.clone(), self.resources.metrics.clone());
         let shared = Arc::new(Shared {
             metadata: Arc::new(record.metadata.clone()),
             graph: graph.clone(),
-            door: Door::new(id.clone(), graph, sequencer, packet, backlog, marks, memory, metrics),
+            door: Door::new(id.clone(), &self.resources, sequencer, marks),
             published: Arc::new(Published::new(id.clone(), store, last, settings.recent_bytes)),
             recorders: Mutex::default(),
             taps: Taps::default(),

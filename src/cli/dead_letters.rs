@@ -71,7 +71,7 @@ struct Line<'a> {
 }
 
 #[derive(serde::Serialize)]
-struct Redriven {
+struct Done {
     r#type: &'static str,
     redriven: usize,
     left: usize,
@@ -154,7 +154,7 @@ impl Letters<'_> {
         let left: Vec<_> = self.wanted(left).cloned().collect();
         if self.output.form() == Form::Json {
             left.iter().try_for_each(|letter| self.output.object(&Line { r#type: "dead-letter", letter }))?;
-            return self.output.object(&Redriven { r#type: "redriven", redriven, left: left.len() });
+            return self.output.object(&Done { r#type: "redriven", redriven, left: left.len() });
         }
         let packets = count(redriven as u64, "packet", "packets");
         let letters = count(left.len() as u64, "dead letter", "dead letters");

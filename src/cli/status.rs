@@ -63,7 +63,8 @@ fn readable(status: &Status) -> String {
         status.version, status.process
     );
     if status.threads_held > 0 {
-        text += &format!("; {} held", count(status.threads_held as u64, "thread", "threads"));
+        let threads = count(status.threads_held as u64, "thread", "threads");
+        text.extend(["; ", &threads, " held by hooks"]);
     }
     for meeting in &status.meetings {
         text += &readable_meeting(meeting);

@@ -29,7 +29,7 @@ use teammy_kernel::{
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 
 use super::{Error, PublishError};
-use crate::{clock, memory::Memory, metrics::Metrics};
+use crate::{clock, memory::Memory, metrics::Metrics, node::Resources};
 
 /// A packet that was taken.
 #[derive(Debug, Clone, Copy)]
@@ -189,16 +189,11 @@ impl Inner {
 }
 
 impl Door {
-    pub(crate) fn new(
-        meeting: MeetingId,
-        graph: Arc<Graph>,
-        sequencer: Sequencer,
-        packet_limit: usize,
-        capacity: usize,
-        marks: Vec<Mark>,
-        memory: Arc<Memory>,
-        metrics: Arc<Metrics>,
-    ) -> Self {
+    /// A meeting's door on a node, with how far its producers have come.
+    pub(crate) fn new(meeting: MeetingId, node: &Resources, sequencer: Sequencer, marks: Vec<Mark>) -> Self {
+        let (graph, packet_limit) = (node.graph.clone(), node.settings.packet_bytes);
+        let (memory, metrics) = (node.memory.clone(), node.metrics.clone());
+        let capacity = node.settings.backlog_bytes;
         // The largest packet must fit, or it would wait for ever.
         let capacity = capacity.max(DataPacket::max_cost(packet_limit)).min(u32::MAX as usize);
         let counts = graph.sources().map(|_| (0, 0)).collect();

@@ -11,7 +11,7 @@ use super::{Row, SurrealStore, Text, by_id, rows};
 /// The tables whose rows are a meeting's, beside the log and the meeting's own.
 const TABLES: [&str; 6] = [rows::LIFECYCLE, "numbered", "mark", "state", "kv", "dead_letter"];
 /// How many seqs' packets go in one transaction.
-const WINDOW: u64 = 4096;
+const WINDOW: u16 = 4096;
 
 const FENCE: &Text = &["UPDATE $id SET epoch += 1 RETURN AFTER"];
 const DELETE: &Text = &["DELETE $id RETURN NONE"];
@@ -21,8 +21,8 @@ impl SurrealStore {
         let doing = || format!("forgetting meeting {meeting}");
         let id = || Ok(by_id(rows::meeting_id(&meeting)));
         let Some(record) = self.write(FENCE, id, doing, Row::meeting).await?.pop() else { return Ok(false) };
-        for from in (1..=record.reserved.0.max(self.log_end(&meeting).await?)).step_by(WINDOW as usize) {
-            let range = rows::packets_of(rows::PACKETS, &meeting, from, from + WINDOW - 1);
+        for from in (1..=record.reserved.0.max(self.log_end(&meeting).await?)).step_by(WINDOW.into()) {
+            let range = rows::packets_of(rows::PACKETS, &meeting, from, from + u64::from(WINDOW) - 1);
             self.delete(&meeting, range).await?;
         }
         for table in TABLES {
