@@ -10,7 +10,7 @@
 
 use std::{
     fs, io,
-    os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt},
+    os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -149,6 +149,8 @@ pub struct Socket {
     path: PathBuf,
     listener: UnixListener,
     owner: u32,
+    /// The file that it made.
+    file: (u64, u64),
     /// How many requests are being answered.
     answering: watch::Sender<usize>,
     /// What it shows of the database.
@@ -157,8 +159,16 @@ pub struct Socket {
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.path);
+        // Somebody may have put another in its place.
+        let is_ours = |metadata: fs::Metadata| (metadata.dev(), metadata.ino()) == self.file;
+        if fs::symlink_metadata(&self.path).is_ok_and(is_ours) {
+            let _ = fs::remove_file(&self.path);
+        }
     }
+}
+
+fn is_socket(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket())
 }
 
 impl Socket {
@@ -177,15 +187,17 @@ impl Socket {
         }
         match std::os::unix::net::UnixStream::connect(&path) {
             Ok(_) => return Err(Error::InUse(path)),
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            // A file that is no socket is refused just so, and is not ours to take away.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused && is_socket(&path) => {
                 fs::remove_file(&path).map_err(failed)?;
             }
             Err(_) => {}
         }
         let listener = UnixListener::bind(&path).map_err(failed)?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).map_err(failed)?;
-        let owner = fs::metadata(&path).map_err(failed)?.uid();
-        Ok(Self { path, listener, owner, answering: watch::Sender::new(0), database: None })
+        let metadata = fs::metadata(&path).map_err(failed)?;
+        let (owner, file) = (metadata.uid(), (metadata.dev(), metadata.ino()));
+        Ok(Self { path, listener, owner, file, answering: watch::Sender::new(0), database: None })
     }
 
     /// Says where the node keeps its meetings, so that who looks for them there finds this node.

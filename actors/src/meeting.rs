@@ -38,6 +38,6 @@ pub(crate) use taps::Taps;
 pub(crate) use actor::{Args, MeetingActor, Origin};
 pub(crate) use combiner::Combiner;
 pub(crate) use handle::{Shared, Watched};
-pub(crate) use message::Report;
+pub(crate) use message::{Place, Report};
 pub(crate) use restarts::{Policy as RestartPolicy, doubled};
 pub(crate) use stats::Recorder;

@@ -376,6 +376,8 @@ impl Node {
         if let Some(meeting) = self.meetings.lock().remove(id) {
             meeting.kill("it was forgotten");
         }
+        // Nobody goes on with it here meanwhile.
+        let _alone = Resuming::new(self, id)?;
         self.resources.store.forget(id.clone()).await.map_err(Error::Store)
     }
 

@@ -5,7 +5,7 @@
 //!
 //! | record | columns |
 //! |---|---|
-//! | `meeting:[id]` | `epoch`, `commit`, `reserved`, `status`, `metadata` (an object), `instances` (those it was started with), `last` (the seq of its last packet, once there is one) |
+//! | `meeting:[id]` | `epoch`, `commit`, `reserved`, `status`, `metadata` (an object), `instances` (those it was started with), `last` (the seq of its last packet, once there is one), `forgotten` (true while it is being forgotten) |
 //! | `packet:[meeting, seq]` | `source`, `timestamp`, `received_at`, `form` (`bytes`, `text` or `json`), `payload` (bytes or a string); where there are any: `participant`, `producer` (`id`, `number`), `causes` |
 //! | `lifecycle:[meeting, seq]` | the packets of source `meeting` once more, with the same columns |
 //! | `numbered:[meeting, producer, last]` | `seqs` of a run of up to 64 of a producer's packets, whose numbers end with `last` |
@@ -244,7 +244,8 @@ impl fmt::Debug for SurrealStore {
 type Text = [&'static str];
 
 const CREATE: &Text = &["CREATE $id CONTENT $row RETURN NONE"];
-const CLAIM: &Text = &["UPDATE $id SET epoch += 1, reserved += $reserve RETURN AFTER"];
+const CLAIM: &Text =
+    &["UPDATE $id SET epoch += 1, reserved += $reserve WHERE forgotten != true RETURN AFTER"];
 const READ: &Text = &["SELECT * FROM $id"];
 const READ_MEETINGS: &Text = &["SELECT id FROM meeting"];
 

@@ -187,7 +187,7 @@ mod tests {
         assert_eq!(unknown("limits.zzz"), "is unknown; known in [limits] are: packet_bytes");
         assert_eq!(
             unknown("zzz"),
-            "is unknown; known are: node, database, delivery, hooks, meeting, restart, limits, llm, install, log, \
+            "is unknown; known are: node, database, delivery, hooks, meeting, restart, limits, metrics, llm, install, log, \
              source, plugin"
         );
     }

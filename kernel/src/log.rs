@@ -781,11 +781,13 @@ impl MeetingLog {
     /// Gives up a packet for an instance whose actor is gone: the cursor moves on, and a durable packet goes to the dead
     /// letters. With the packet of a meeting's end, the instance is finished.
     pub fn give_up(&mut self, slot: Slot, seq: Seq, dead_letter: Option<DeadLetter>) {
-        if self.ending.as_ref().is_some_and(|packet| packet.seq == seq) {
+        // One that was redriven is done with at the redrive's place, not at its own.
+        let redriven_at = self.instances[slot.0].take_redriven(seq);
+        if redriven_at.is_none() && self.ending.as_ref().is_some_and(|packet| packet.seq == seq) {
             self.instances[slot.0].is_at_its_end();
         }
-        let dead_letters = dead_letter.into_iter().collect();
-        self.hand_on(slot, HandOn { cursor: seq, dead_letters, done: true, ..HandOn::default() });
+        let (cursor, dead_letters) = (redriven_at.unwrap_or(seq), dead_letter.into_iter().collect());
+        self.hand_on(slot, HandOn { cursor, dead_letters, done: true, ..HandOn::default() });
     }
 
     /// Finishes with an instance that had its time at the meeting's end. Its cursor stays where it is.
@@ -793,6 +795,7 @@ impl MeetingLog {
         let instance = &mut self.instances[slot.0];
         instance.status = InstanceStatus::Finished;
         instance.set_ready(false);
+        instance.redrives.clear();
         let dead_letters = vec![dead_letter];
         let unit = Unit { dead_letters, ..Unit::row(slot, instance) };
         self.queue.push(Item::Unit(unit));
@@ -857,6 +860,11 @@ impl MeetingLog {
     /// Durable packets that are not stored yet and match, oldest first: what a reader must add to the store's answer.
     pub fn unstored(&self, matches: impl Fn(&DataPacket) -> bool) -> Vec<Arc<DataPacket>> {
         self.queue.packets().filter(|packet| matches(packet)).cloned().collect()
+    }
+
+    /// What an instance has written to its keys and is not stored, oldest first.
+    pub fn unstored_keys(&self, slot: Slot) -> impl Iterator<Item = &KeyValue> {
+        self.queue.keys(slot)
     }
 
     /// Whether too much waits for an instance of the sources that it blocks on, while it works and the meeting runs.

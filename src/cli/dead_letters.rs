@@ -27,7 +27,8 @@ Examples:
   teammy dead-letters standup --redrive 41 --instance minutes
 
 A packet that is redriven comes to its instance at the end of the log, and its dead letter goes with what comes of it. A meeting that \
-had ended is opened once more for that, and ends again. Where a node runs that holds the meeting, it is asked to.";
+had ended is opened once more for that, and ends again. Where a node runs here that holds the meeting, it is asked to; elsewhere the \
+meeting is taken from whoever runs it.";
 
 /// Print the packets of a meeting that instances gave up, or deliver them once more
 #[derive(Debug, clap::Args)]

@@ -128,6 +128,18 @@ fn the_socket_is_its_owners_alone() {
 }
 
 #[test]
+fn a_file_that_is_no_socket_stays_as_it_is() {
+    let place = Place::new();
+    let precious = place.file("precious", "do not lose");
+    let file = place.file("socket.toml", format!("node.socket = {precious:?}\n"));
+    place.file("m.jsonl", said(0, "one"));
+    let replay = ["replay", "m.jsonl", "--plugins", "talk-time", "--config", file];
+    let refused = place.run(&replay).ends_with(1);
+    assert!(refused.stderr.contains("cannot listen on precious"), "{refused:#?}");
+    assert_eq!(fs::read_to_string(place.path().join(precious)).unwrap(), "do not lose");
+}
+
+#[test]
 fn what_was_given_up_is_listed_and_redriven_even_after_the_end() {
     let place = Place::new();
     let bad = r#"{"source":"transcription","timestamp":"2026-01-05T09:00:01Z","participant":"Ada","data":{"text":7}}"#;

@@ -25,7 +25,7 @@ use tracing::{debug, info};
 use super::{
     Error, Shared,
     door::Sources,
-    message::{Event, HandedOn, InstanceReport, Message, Report},
+    message::{Event, HandedOn, InstanceReport, Message, Place, Report},
 };
 use crate::{
     clock,
@@ -53,6 +53,9 @@ pub(crate) enum Origin {
 
 /// What those hear who come while, or after, the meeting is let go of.
 const SHUTTING_DOWN: &str = "the node is shutting down";
+
+/// How somebody who waits is answered.
+type Reply = oneshot::Sender<Result<(), Error>>;
 
 pub(crate) struct MeetingActor;
 
@@ -88,11 +91,13 @@ pub(crate) struct Meeting {
     /// The reservation that the next commit should write.
     wanted_reservation: Seq,
     /// Who waits for an instance to be out.
-    leaving: Vec<(Slot, oneshot::Sender<Result<(), Error>>)>,
+    leaving: Vec<(Slot, Reply)>,
     /// Who waits for the end.
-    ending: Vec<oneshot::Sender<Result<(), Error>>>,
+    ending: Vec<Reply>,
+    /// Who waits for redrives to be done with.
+    redriving: Vec<(Vec<Place>, Reply)>,
     /// Who waits for the instances to have worked off the log.
-    catching_up: Vec<oneshot::Sender<Result<(), Error>>>,
+    catching_up: Vec<Reply>,
     /// Who waits for the meeting to be let go of.
     stopping: Option<oneshot::Sender<()>>,
 }
@@ -132,6 +137,7 @@ impl Actor for MeetingActor {
             wanted_reservation: Seq::ZERO,
             leaving: Vec::new(),
             ending: Vec::new(),
+            redriving: Vec::new(),
             catching_up: Vec::new(),
             stopping: None,
         };
@@ -178,6 +184,8 @@ impl Actor for MeetingActor {
                 let life = meeting.seats[slot.index()].life;
                 let _ = myself.cast(Message::Instance { slot, life, event: Event::Failed(error) });
             }
+            // Somebody may have left what they brought to who is here.
+            meeting.work();
         };
         shared.meeting.enter(note, Meeting::work);
         Ok(())
@@ -196,6 +204,7 @@ impl Meeting {
                 let result = self.redrive(letters);
                 let _ = reply.send(result);
             }
+            Message::Redriving { places, reply } => self.redriving.push((places, reply)),
             Message::Reinstate { instance, reply } => {
                 let result = self.reinstate(&instance);
                 let _ = reply.send(result);
@@ -222,6 +231,9 @@ impl Meeting {
             Message::Report { reply } => {
                 self.take_in(0);
                 let _ = reply.send(self.report());
+            }
+            Message::CatchUp { reply } if self.is_over() => {
+                let _ = reply.send(Err(Error::Ended(self.id().clone())));
             }
             Message::CatchUp { reply } => self.catching_up.push(reply),
             Message::Stop { reply } => {
@@ -256,6 +268,7 @@ impl Meeting {
             self.commit_now();
         }
         self.tell_who_catches_up();
+        self.tell_who_redrives();
         self.stop_if_all_is_stored();
         self.say_what_is_wanted();
     }
@@ -314,6 +327,7 @@ impl Meeting {
     /// Whether something is left that is not for any thread to do.
     fn is_for_the_actor(&mut self) -> bool {
         !self.catching_up.is_empty()
+            || !self.redriving.is_empty()
             || self.stopping.is_some()
             || self.log.is_finished()
             || self.is_to_commit()
@@ -344,6 +358,11 @@ impl Meeting {
             }
         }
         self.handed_on = handed_on;
+    }
+
+    /// Whether it has ended and all of that is stored: it was opened for redrives, and there are none.
+    fn is_over(&self) -> bool {
+        self.log.status() == MeetingStatus::Ended && self.log.is_stored(self.wanted_reservation)
     }
 
     fn report(&self) -> Report {
@@ -501,7 +520,11 @@ impl Meeting {
         }
     }
 
-    fn end(&mut self, reply: oneshot::Sender<Result<(), Error>>) {
+    fn end(&mut self, reply: Reply) {
+        if self.is_over() {
+            let _ = reply.send(Err(Error::Ended(self.id().clone())));
+            return;
+        }
         self.ending.push(reply);
         if self.log.status() != MeetingStatus::Running {
             return;

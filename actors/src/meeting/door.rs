@@ -329,9 +329,9 @@ impl Door {
             if self.room.try_acquire_many(room).map(SemaphorePermit::forget).is_err() {
                 self.room.acquire_many(room).await.map_err(|_| self.closed())?.forget();
             }
-            tokio::task::coop::consume_budget().await;
             // What is not entered, because this is dropped or the meeting is over, gives its room back.
             let mut run = Run { door: self, waiting: run };
+            tokio::task::coop::consume_budget().await;
             let of = Sources::of(&sources[taken.len()..][..run.waiting.len()]);
             loop {
                 let raised = self.raised.notified();

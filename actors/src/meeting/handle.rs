@@ -23,7 +23,7 @@ use super::{
     actor::Meeting,
     combiner::{Called, Combiner},
     door::{Door, Taken},
-    message::{HandedOn, Life, Message, Report},
+    message::{HandedOn, Life, Message, Place, Report},
     readers::{Over, Published},
 };
 
@@ -285,10 +285,15 @@ impl MeetingRef {
         self.ask(|reply| Message::Reinstate { instance, reply }).await
     }
 
-    /// Has instances get packets once more that they gave up, and says how many those are. Whoever is to have them gets each at the
+    /// Has instances get packets once more that they gave up, and says where those are. Whoever is to have them gets each at the
     /// end of the log; its dead letter goes with what comes of it.
-    pub(crate) async fn redrive(&self, letters: Vec<(Name, Seq)>) -> Result<usize, Error> {
+    pub(crate) async fn redrive(&self, letters: Vec<(Name, Seq)>) -> Result<Vec<Place>, Error> {
         self.ask(|reply| Message::Redrive { letters, reply }).await
+    }
+
+    /// Waits until redrives are done with, and what came of them is stored.
+    pub(crate) async fn redriven(&self, places: Vec<Place>) -> Result<(), Error> {
+        self.ask(|reply| Message::Redriving { places, reply }).await
     }
 
     async fn ask<T>(

@@ -36,7 +36,9 @@ pub(crate) enum Message {
     /// Take an instance out; the answer comes when it is out.
     Unassign { instance: Name, reply: oneshot::Sender<Result<(), Error>> },
     /// Deliver these packets once more, which instances have given up; the answer says how many there are to be.
-    Redrive { letters: Vec<(Name, Seq)>, reply: oneshot::Sender<Result<usize, Error>> },
+    Redrive { letters: Vec<(Name, Seq)>, reply: oneshot::Sender<Result<Vec<Place>, Error>> },
+    /// Say when these redrives are done with, and what came of them is stored.
+    Redriving { places: Vec<Place>, reply: oneshot::Sender<Result<(), Error>> },
     /// Go on delivering to an instance that was suspended.
     Reinstate { instance: Name, reply: oneshot::Sender<Result<(), Error>> },
     /// A hook of an instance has held its thread for longer than it may take.
@@ -63,6 +65,13 @@ pub(crate) enum Event {
     Failed(String),
     /// It is time to start it again.
     Restart,
+}
+
+/// Where an instance comes by a redrive.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place {
+    pub(crate) slot: Slot,
+    pub(crate) at: Seq,
 }
 
 /// How a meeting stands, as its log has it.

@@ -6,7 +6,7 @@ use teammy_kernel::{
 };
 
 use super::{Course, Error, Node, stored};
-use crate::meeting::{self, MeetingRef};
+use crate::meeting::{self, MeetingRef, Place};
 
 /// Which of a meeting's dead letters to deliver once more.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -49,9 +49,14 @@ pub struct Redriven {
     pub count: usize,
     /// The meeting, if there are any.
     pub meeting: Option<MeetingRef>,
+    places: Vec<Place>,
 }
 
 impl Redriven {
+    fn of(places: Vec<Place>, meeting: Option<MeetingRef>) -> Self {
+        Self { count: places.len(), meeting, places }
+    }
+
     /// Waits until their instances have had them, and what came of it is stored: then those that are still dead letters have failed
     /// again. Of a meeting that had ended it waits until it has ended once more.
     ///
@@ -62,7 +67,7 @@ impl Redriven {
     /// Can be dropped and called again.
     pub async fn done(&self) -> Result<(), meeting::Error> {
         let Some(meeting) = &self.meeting else { return Ok(()) };
-        match meeting.caught_up().await {
+        match meeting.redriven(self.places.clone()).await {
             // It had nothing else to do.
             Err(meeting::Error::Ended(_)) => Ok(()),
             result => result,
@@ -93,23 +98,23 @@ impl Node {
         let letters: Vec<_> = letters.iter().filter(|letter| which.takes(letter)).collect();
         if letters.is_empty() {
             return match self.store().meeting(id.clone()).await.map_err(Error::Store)? {
-                Some(_) => Ok(Redriven { count: 0, meeting: None }),
+                Some(_) => Ok(Redriven::of(Vec::new(), None)),
                 None => Err(Error::NoMeeting(id.clone())),
             };
         }
         let letters: Vec<_> =
             letters.into_iter().map(|letter| (letter.instance.clone(), letter.seq)).collect();
         if let Some(meeting) = self.meeting(id) {
-            let count = meeting.redrive(letters).await?;
-            return Ok(Redriven { count, meeting: Some(meeting) });
+            let places = meeting.redrive(letters).await?;
+            return Ok(Redriven::of(places, Some(meeting)));
         }
         let meeting = self.open_for(id, &letters).await?;
         match meeting.redrive(letters).await {
-            Ok(count) if count > 0 => Ok(Redriven { count, meeting: Some(meeting) }),
+            Ok(places) if !places.is_empty() => Ok(Redriven::of(places, Some(meeting))),
             // There is nothing that it was opened for.
             answer => {
                 meeting.stop().await;
-                Ok(Redriven { count: answer?, meeting: None })
+                Ok(Redriven::of(answer?, None))
             }
         }
     }

@@ -20,8 +20,15 @@ pub(crate) struct Overlay {
 }
 
 impl Overlay {
+    /// With these writes on their way.
+    pub(crate) fn of<'a>(writes: impl IntoIterator<Item = &'a KeyValue>) -> Self {
+        let overlay = Self::default();
+        overlay.handed_on(writes);
+        overlay
+    }
+
     /// Writes were handed on.
-    pub(crate) fn handed_on(&self, writes: &[KeyValue]) {
+    pub(crate) fn handed_on<'a>(&self, writes: impl IntoIterator<Item = &'a KeyValue>) {
         let mut keys = self.keys.lock();
         for (key, value) in writes {
             let on_the_way = keys.get(key).map_or(0, |written| written.on_the_way) + 1;

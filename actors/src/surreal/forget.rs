@@ -1,6 +1,6 @@
 //! Forgetting a meeting.
 //!
-//! Its owner is fenced first. Then its rows go, the log in parts, so that no transaction is large, and the meeting's own row last: a
+//! Its owner is fenced first, and nobody can claim it any more. Then its rows go, the log in parts, so that no transaction is large, and the meeting's own row last: a
 //! forgetting that was cut off is found and can be gone on with.
 
 use surrealdb::types::Value;
@@ -13,7 +13,7 @@ const TABLES: [&str; 6] = [rows::LIFECYCLE, "numbered", "mark", "state", "kv", "
 /// How many seqs' packets go in one transaction.
 const WINDOW: u16 = 4096;
 
-const FENCE: &Text = &["UPDATE $id SET epoch += 1 RETURN AFTER"];
+const FENCE: &Text = &["UPDATE $id SET epoch += 1, forgotten = true RETURN AFTER"];
 const DELETE: &Text = &["DELETE $id RETURN NONE"];
 
 impl SurrealStore {

@@ -138,3 +138,46 @@ async fn who_was_suspended_goes_on_from_where_it_was_when_it_is_resumed() {
     let resumed = status.next().await.unwrap();
     assert_eq!((resumed.source.as_str(), resumed.seq > Seq(0)), ("plugin-status", true));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_packet_that_panics_once_more_is_given_up_once_more_and_harms_nobody() {
+    let store = Gate::default();
+    let node = node(&store, &format!("restart.intensity = 100\n{}", probe("panics again"))).await;
+    let meeting = start(&node, "m", &["probe"]).await;
+    let bad = say(&meeting, "panic").await;
+    meeting.caught_up().await.unwrap();
+    let redriven = node.redrive(&id("m"), &node::Redrive::all()).await.unwrap();
+    redriven.done().await.unwrap();
+    assert_eq!(letters(&store).await, [bad.0]);
+    say(&meeting, "after").await;
+    meeting.end().await.unwrap();
+    let tries = diary("panics again").iter().filter(|line| *line == "probe panic").count();
+    assert_eq!(tries, 6, "three each time");
+    assert_eq!(store.instance("m", "probe").await.status, InstanceStatus::Finished);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_redrive_is_told_of_though_the_meeting_is_never_at_rest() {
+    let store = Gate::default();
+    let toml = r#"
+        [[plugin]]
+        name = "hurt"
+        kind = "probe"
+        config = { diary = "busy" }
+        [[plugin]]
+        name = "slow"
+        kind = "probe"
+        sources = { up = "sound", transcription = "chat", chat = "participant" }
+    "#;
+    let node = node(&store, toml).await;
+    let meeting = start(&node, "m", &["hurt", "slow"]).await;
+    say(&meeting, "poison").await;
+    meeting.caught_up().await.unwrap();
+    let slow = json!({"wait": 3_600_000});
+    meeting.publish(teammy_kernel::Publish::json("sound", &slow).unwrap()).await.unwrap();
+    note("busy", "fixed");
+    let redriven = node.redrive(&id("m"), &node::Redrive::all()).await.unwrap();
+    let at_once = tokio::time::timeout(std::time::Duration::from_secs(30), redriven.done()).await;
+    at_once.expect("it does not wait for the other").unwrap();
+    assert!(letters(&store).await.is_empty());
+}

@@ -89,6 +89,7 @@ fn every_key_is_there_once_and_in_order() {
             "[meeting]",
             "[restart]",
             "[limits]",
+            "[metrics]",
             "[llm]",
             "[[llm.model]]",
             "[install]",

@@ -176,6 +176,28 @@ impl CommitQueue {
         })
     }
 
+    fn units(&self, slot: Slot) -> impl Iterator<Item = &Unit> {
+        self.items.iter().filter_map(move |item| match item {
+            Item::Unit(unit) if unit.slot == slot => Some(unit),
+            _ => None,
+        })
+    }
+
+    /// Whether a packet that an instance had given up is finished with, and that is not stored.
+    pub(super) fn has_redriven(&self, slot: Slot, seq: Seq) -> bool {
+        self.units(slot).any(|unit| unit.redriven == Some(seq))
+    }
+
+    /// Whether what an instance made up to a place is not stored.
+    pub(super) fn has_unit_up_to(&self, slot: Slot, cursor: Seq) -> bool {
+        self.units(slot).any(|unit| unit.cursor <= cursor)
+    }
+
+    /// What an instance has written to its keys and is not stored, oldest first.
+    pub(super) fn keys(&self, slot: Slot) -> impl Iterator<Item = &KeyValue> {
+        self.units(slot).flat_map(|unit| &unit.keys)
+    }
+
     pub(super) fn next_commit(
         &mut self,
         meeting: &MeetingId,

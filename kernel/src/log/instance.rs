@@ -277,6 +277,9 @@ impl Instance {
             self.cursor = seq;
             self.cursor_moved = true;
             self.waiting.done(seq);
+            if self.tick.is_some_and(|tick| tick <= seq) {
+                self.tick = None;
+            }
         }
     }
 
@@ -313,6 +316,19 @@ impl Instance {
         Batch { packets, gap: 0, tried: self.tried, redriven_at: Some(at) }
     }
 
+    /// The place of the redrive by which it has this packet, or last had it with an actor that did not survive it; with that it is done.
+    pub(super) fn take_redriven(&mut self, seq: Seq) -> Option<Seq> {
+        let is_it =
+            |batch: &mut InFlight| batch.is_redriven && batch.packets.iter().any(|packet| packet.seq == seq);
+        let batch = self.in_flight.take_if(is_it).or_else(|| self.again.take_if(is_it))?;
+        Some(batch.up_to)
+    }
+
+    /// Whether the meeting's end is with its actor.
+    pub(super) fn has_ending(&self) -> bool {
+        self.in_flight.as_ref().is_some_and(|batch| batch.is_ending)
+    }
+
     /// Sends the meeting's end.
     pub(super) fn send_ending(&mut self, packet: Arc<DataPacket>) -> Batch {
         let batch = self.send([packet].into(), self.cursor);
@@ -343,6 +359,7 @@ impl Instance {
         self.redrives.retain(|at, _| *at > self.cursor);
         if is_ended {
             self.status = InstanceStatus::Finished;
+            self.redrives.clear();
         } else if self.status == InstanceStatus::Active
             && self.leaving.is_some_and(|leaving| self.cursor >= leaving)
         {

@@ -187,11 +187,12 @@ impl MeetingLog {
                 Instance::new(member.name, sources, output, member.cursor, member.joined, state);
             instance.status = member.status;
             instance.leaving = member.leaving;
+            let is_there = matches!(instance.status, InstanceStatus::Active | InstanceStatus::Suspended);
             let redrives = stored
                 .course
                 .redrives
                 .iter()
-                .filter(|(name, at, _)| *name == instance.name && *at > instance.cursor);
+                .filter(|(name, at, _)| is_there && *name == instance.name && *at > instance.cursor);
             instance.redrives = redrives.map(|(_, at, seq)| (*at, *seq)).collect();
             if !member.has_row {
                 log.queue.push(Item::Unit(Unit::row(slot, &instance)));

@@ -54,10 +54,12 @@ impl MeetingLog {
     /// Why not.
     pub fn can_redrive(&self, slot: Slot, seq: Seq) -> Result<(), RedriveError> {
         let instance = &self.instances[slot.0];
-        if instance.redrives.values().any(|underway| *underway == seq) {
+        // One that is finished with counts until the store has heard of it: its dead letter is still there.
+        if instance.redrives.values().any(|underway| *underway == seq) || self.queue.has_redriven(slot, seq) {
             return Err(RedriveError::Underway);
         }
         match instance.status {
+            InstanceStatus::Active if instance.has_ending() => Err(RedriveError::Ending),
             InstanceStatus::Active => Ok(()),
             InstanceStatus::Suspended => Err(RedriveError::Suspended),
             InstanceStatus::Left => Err(RedriveError::Left),
@@ -124,6 +126,13 @@ impl MeetingLog {
     pub fn redrive_failed(&mut self, slot: Slot) {
         self.instances[slot.0].redriving = None;
         self.instances[slot.0].fetching = false;
+    }
+
+    /// Whether a redrive is done with, or never will be, and what came of it is stored.
+    pub fn is_redriven(&self, slot: Slot, at: Seq) -> bool {
+        let instance = &self.instances[slot.0];
+        let is_past = instance.status != InstanceStatus::Active || instance.cursor >= at;
+        is_past && !self.queue.has_unit_up_to(slot, at)
     }
 
     /// Whether the meeting had ended and was opened once more.

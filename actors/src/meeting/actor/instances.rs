@@ -191,6 +191,7 @@ impl Meeting {
         let life = seat.life;
         seat.completion = Arc::default();
         seat.pulse = Arc::default();
+        seat.in_hand = Arc::default();
         self.shared.watch(slot, life, &seat.name, &seat.pulse);
         let resources = &self.resources;
         let instance = resources.instance(&seat.name);
@@ -264,7 +265,9 @@ impl Meeting {
     pub(super) fn want_completions(&mut self, of_all: bool) -> bool {
         let mut any = false;
         for slot in self.log.slots() {
-            let wanted = of_all && self.log.view(slot).has_batch || self.log.waits_for(slot);
+            // While it blocks, publishers wait for it.
+            let is_waited_for = of_all || self.log.is_blocking(slot);
+            let wanted = is_waited_for && self.log.view(slot).has_batch || self.log.waits_for(slot);
             if wanted && let Some(cursor) = self.seats[slot.index()].completion.want() {
                 self.completed(slot, cursor);
                 any = true;
@@ -274,6 +277,8 @@ impl Meeting {
     }
 
     fn completed(&mut self, slot: Slot, cursor: Seq) {
+        // What it handed on before it was done comes before that.
+        self.take_handed_on();
         self.handed_on(slot, HandOn { cursor, done: true, ..HandOn::default() }, Vec::new());
     }
 
@@ -344,8 +349,11 @@ impl Meeting {
     }
 
     pub(super) fn suspend(&mut self, slot: Slot, reason: &str) {
+        self.take_handed_on();
         let seat = &mut self.seats[slot.index()];
         seat.vacate();
+        // A hook that goes on all the same writes to what nobody reads any more.
+        seat.overlay = Arc::new(Overlay::of(self.log.unstored_keys(slot)));
         let instance = seat.name.clone();
         self.log.suspend(slot);
         error!(meeting = %self.id(), %instance, reason, "instance suspended");

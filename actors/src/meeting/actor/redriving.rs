@@ -14,18 +14,22 @@ use super::Meeting;
 use crate::{
     meeting::{
         Error,
-        message::{Life, Message},
+        message::{Life, Message, Place},
     },
     persistence,
 };
 
 impl Meeting {
     /// Has instances get packets once more that they have given up. Those that are on their way already are passed over.
-    pub(super) fn redrive(&mut self, letters: Vec<(Name, Seq)>) -> Result<usize, Error> {
-        if self.stopping.is_some() {
-            return Err(Error::Ended(self.id().clone()));
-        }
+    pub(super) fn redrive(&mut self, letters: Vec<(Name, Seq)>) -> Result<Vec<Place>, Error> {
         let meeting = self.id().clone();
+        if self.stopping.is_some() {
+            return Err(Error::Ended(meeting));
+        }
+        if self.log.status() == MeetingStatus::Ended && !self.log.is_stored(self.wanted_reservation) {
+            // It is about to be gone from here.
+            return Err(Error::Ending(meeting));
+        }
         let mut wanted = Vec::with_capacity(letters.len());
         for (instance, seq) in letters {
             let slot = self.log.slot(instance.as_str());
@@ -41,10 +45,10 @@ impl Meeting {
                 Err(RedriveError::Ending) => return Err(Error::Ending(meeting)),
             }
         }
-        let count = wanted.len();
-        if count > 0 && self.log.status() == MeetingStatus::Ended {
+        if !wanted.is_empty() && self.log.status() == MeetingStatus::Ended {
             self.after(self.resources.settings.end_deadline, Message::EndDeadline);
         }
+        let mut places = Vec::with_capacity(wanted.len());
         for (slot, instance, seq) in wanted {
             // All were looked at before, but one may be named twice.
             if self.log.can_redrive(slot, seq).is_err() {
@@ -53,12 +57,26 @@ impl Meeting {
             let is_back = self.log.view(slot).status == InstanceStatus::Finished;
             info!(meeting = %self.id(), %instance, %seq, "packet redriven");
             let packet = self.lifecycle(&Lifecycle::Redrive { instance, seq });
+            places.push(Place { slot, at: packet.seq });
             self.log.redrive(slot, packet, seq);
             if is_back {
                 self.spawn(slot);
             }
         }
-        Ok(count)
+        Ok(places)
+    }
+
+    /// Tells who waits for redrives that are done with.
+    pub(super) fn tell_who_redrives(&mut self) {
+        if self.log.is_reopened() {
+            // They hear of its end.
+            return;
+        }
+        let log = &self.log;
+        let is_done = |places: &[Place]| places.iter().all(|place| log.is_redriven(place.slot, place.at));
+        for (_, reply) in self.redriving.extract_if(.., |(places, _)| is_done(places)) {
+            let _ = reply.send(Ok(()));
+        }
     }
 
     /// Reads a packet that was given up, if it still is. It comes back as [`Message::Redriven`].

@@ -264,3 +264,61 @@ fn who_was_suspended_goes_on_from_where_it_was() {
     assert_eq!(seen, [first, second]);
     assert_eq!(world.row.as_ref().unwrap().status, InstanceStatus::Active);
 }
+
+#[test]
+fn one_that_kills_again_is_given_up_and_goes_on_being_a_letter() {
+    let mut world = World::new();
+    let bad = world.publish();
+    world.settle(|seq| seq != bad);
+    let at = world.redrive(bad);
+    let batch = world.deliver().unwrap();
+    // Its actor does not survive it, as often as it may be tried.
+    world.log.set_ready(SLOT, false);
+    world.log.count_try(SLOT, bad);
+    let letter = DeadLetter::new(name("one"), &batch.packets[0], 3, "it panicked", Timestamp::UNIX_EPOCH);
+    world.log.give_up(SLOT, bad, Some(letter));
+    world.log.set_ready(SLOT, true);
+    let runs = world.runs.len();
+    let next = world.publish();
+    world.settle(|_| true);
+    assert_eq!(world.runs[runs..], [(next, next)], "it does not come again");
+    assert!(world.log.view(SLOT).cursor >= at);
+    assert_eq!(world.letters, [bad].into());
+    world.redrive(bad);
+    world.settle(|_| true);
+    assert!(world.letters.is_empty());
+}
+
+#[test]
+fn one_whose_commit_is_not_stored_is_on_its_way_still() {
+    let mut world = World::new();
+    let bad = world.publish();
+    world.settle(|seq| seq != bad);
+    let at = world.redrive(bad);
+    assert!(!world.log.is_redriven(SLOT, at));
+    while world.work(|_| true) {}
+    assert_eq!(world.letters, [bad].into(), "the store has not heard of it");
+    assert_eq!(world.log.can_redrive(SLOT, bad), Err(RedriveError::Underway));
+    assert!(!world.log.is_redriven(SLOT, at));
+    while world.commit() {}
+    assert_eq!(world.log.can_redrive(SLOT, bad), Ok(()));
+    assert!(world.log.is_redriven(SLOT, at));
+}
+
+#[test]
+fn an_end_that_is_under_way_comes_first() {
+    let mut world = World::new();
+    let bad = world.publish();
+    world.settle(|seq| seq != bad);
+    world.log.end(lifecycle(world.seqs.internal(), &Lifecycle::Ending));
+    let ending = world.deliver().unwrap();
+    assert_eq!(world.log.can_redrive(SLOT, bad), Err(RedriveError::Ending));
+    let cursor = ending.packets[0].seq;
+    world.log.hand_on(SLOT, HandOn { cursor, done: true, ..HandOn::default() });
+    assert_eq!(world.log.can_redrive(SLOT, bad), Err(RedriveError::Ending), "the meeting has not ended yet");
+    world.ended();
+    world.recover();
+    world.redrive(bad);
+    world.settle(|_| true);
+    assert!(world.letters.is_empty());
+}
