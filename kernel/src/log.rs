@@ -20,6 +20,7 @@
 //! * An instance has at most one batch in flight: its credit. It comes back with [`HandOn::done`].
 
 mod commit;
+mod delivery;
 mod instance;
 mod lag;
 mod latest;
@@ -27,11 +28,13 @@ mod recovery;
 mod redrive;
 mod sequencer;
 mod shared;
+mod shedding;
 mod tail;
 
-use std::{cell::Cell, collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc};
 
 pub use commit::{Committed, Due};
+pub use delivery::{Batch, Delivery, Fetch};
 pub use instance::{InstanceView, Slot};
 pub use lag::Lag;
 pub use recovery::{Member, Stored};
@@ -129,51 +132,6 @@ impl Append {
     pub fn set_seq(&mut self, seq: Seq) {
         Arc::get_mut(&mut self.packet).expect("invariant: nobody else has it yet").seq = seq;
     }
-}
-
-/// What to do for an instance.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Delivery {
-    /// Nothing.
-    Idle,
-    /// Send it this.
-    Batch(Batch),
-    /// It is behind the tail: read these packets of the store and come back with [`MeetingLog::fetched`].
-    Fetch(Fetch),
-    /// A packet that it gave up is due once more: read it from the store and come back with [`MeetingLog::redriven`].
-    Redrive(Redrive),
-}
-
-/// Packets for an instance, oldest first.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Batch {
-    /// The packets.
-    pub packets: Arc<[Arc<DataPacket>]>,
-    /// How many packets it lost before these.
-    pub gap: u64,
-    /// A packet that was tried before, and how often: by an actor that did not survive it.
-    pub tried: Option<(Seq, u32)>,
-    /// The batch is one packet that the instance gave up, delivered once more: what comes of it is handed on with this place as the
-    /// cursor.
-    pub redriven_at: Option<Seq>,
-}
-
-/// A stretch of the store to read for an instance.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fetch {
-    /// The first seq.
-    pub from: Seq,
-    /// The last seq.
-    pub to: Seq,
-    /// The most packets; the oldest come first.
-    pub limit: usize,
-    /// The sources that the instance takes, [`Lifecycle::SOURCE`] among them.
-    pub sources: Vec<Name>,
-}
-
-impl Fetch {
-    /// The most packets to read at once: a store knows no bound in bytes.
-    const MOST_PACKETS: usize = 1024;
 }
 
 /// What an instance's hooks made, handed on as one unit.
@@ -536,37 +494,6 @@ impl MeetingLog {
         self.instances[slot.0].set_ready(ready);
     }
 
-    /// The next thing to do for an instance.
-    pub fn deliver(&mut self, slot: Slot) -> Delivery {
-        let instance = &mut self.instances[slot.0];
-        if !instance.has_credit() || self.queue.bytes() >= self.limits.backlog_bytes {
-            return Delivery::Idle;
-        }
-        if let Some(batch) = instance.send_again() {
-            return Delivery::Batch(batch);
-        }
-        if instance.cursor == self.end && self.ending.is_none() {
-            return Delivery::Idle;
-        }
-        if instance.cursor < self.tail.stored_only_up_to() {
-            instance.fetching = true;
-            let mut sources = vec![];
-            for (name, id) in &self.sources {
-                if *id == self.lifecycle || instance.spills(*id) {
-                    sources.push(name.clone());
-                }
-            }
-            sources.sort();
-            return Delivery::Fetch(Fetch {
-                from: instance.cursor.next(),
-                to: self.tail.stored_only_up_to(),
-                limit: self.limits.batch_packets.min(Fetch::MOST_PACKETS),
-                sources,
-            });
-        }
-        self.deliver_up_to(slot, None)
-    }
-
     /// Whether there is something to do as soon as an instance is done with the batch that is with it: it can be sent more, or its
     /// end, or somebody else's end waits for it.
     pub fn waits_for(&self, slot: Slot) -> bool {
@@ -595,140 +522,6 @@ impl MeetingLog {
     /// Whether a commit is under way.
     pub fn is_committing(&self) -> bool {
         self.queue.is_in_flight()
-    }
-
-    /// Takes what the store gave for a [`Delivery::Fetch`] and says what to do next.
-    pub fn fetched(&mut self, slot: Slot, fetch: &Fetch, packets: Vec<Arc<DataPacket>>) -> Delivery {
-        self.instances[slot.0].fetching = false;
-        if !self.instances[slot.0].has_credit() || fetch.from != self.instances[slot.0].cursor.next() {
-            return self.deliver(slot);
-        }
-        let to = match packets.last() {
-            Some(last) if packets.len() >= fetch.limit => last.seq,
-            _ => fetch.to,
-        };
-        match self.deliver_up_to(slot, Some((packets, to))) {
-            // What was in the store is seen; perhaps there is more.
-            Delivery::Idle => self.deliver(slot),
-            delivery => delivery,
-        }
-    }
-
-    /// The store could not be read for a [`Delivery::Fetch`]; it may be asked for again.
-    pub fn fetch_failed(&mut self, slot: Slot) {
-        self.instances[slot.0].fetching = false;
-    }
-
-    /// The packets in memory that an instance is to get next, and the seq up to which they take it.
-    fn collect(&mut self, slot: Slot) -> (Arc<[Arc<DataPacket>]>, Seq) {
-        let instance = &self.instances[slot.0];
-        if let Some(batch) = self.shared.find(instance, self.end, &self.limits) {
-            return batch;
-        }
-        let (is_own, replaced) = (Cell::new(instance.leaving.is_some()), Cell::new(0));
-        let (packets, seen) = {
-            let wanted = self.wanted(slot, &replaced);
-            self.tail.collect(instance.cursor, self.end, &self.limits, |entry| {
-                if entry.to.is_some() || entry.source == self.lifecycle {
-                    is_own.set(true);
-                }
-                wanted(entry)
-            })
-        };
-        let packets: Arc<[_]> = packets.into();
-        if !is_own.get() {
-            self.shared.keep(instance, &packets, seen);
-        }
-        self.instances[slot.0].gap += replaced.get();
-        (packets, seen)
-    }
-
-    /// As [`collect`](Self::collect), with durable packets from the store, which were read up to a place.
-    fn collect_stored(
-        &mut self,
-        slot: Slot,
-        stored: Vec<Arc<DataPacket>>,
-        to: Seq,
-    ) -> (Arc<[Arc<DataPacket>]>, Seq) {
-        let entries = stored.into_iter().filter_map(|packet| {
-            let source = *self.sources.get(&packet.source)?;
-            let (to, redrives) = match redrive::read(&packet).filter(|_| source == self.lifecycle) {
-                Some((instance, seq)) => (Some(self.slot(instance.as_str())?), Some(seq)),
-                None => (None, None),
-            };
-            Some(Entry { seq: packet.seq, cost: packet.cost(), packet, source, to, redrives })
-        });
-        let entries: Vec<Entry> = entries.collect();
-        let (instance, replaced) = (&self.instances[slot.0], Cell::new(0));
-        let wanted = self.wanted(slot, &replaced);
-        let (packets, seen) = self.tail.collect_with(&entries, instance.cursor, to, &self.limits, wanted);
-        self.instances[slot.0].gap += replaced.get();
-        (packets.into(), seen)
-    }
-
-    /// Whether an instance wants a packet; those that were replaced for it are counted.
-    fn wanted<'a>(&'a self, slot: Slot, replaced: &'a Cell<u64>) -> impl Fn(&Entry) -> bool + 'a {
-        let instance = &self.instances[slot.0];
-        let is_plain = !instance.sources.iter().any(|taken| matches!(taken.how, How::Latest(_)));
-        move |entry| {
-            if !instance.wants(slot, entry, self.lifecycle) {
-                return false;
-            }
-            if !is_plain && self.is_replaced(instance, entry) {
-                replaced.set(replaced.get() + 1);
-                return false;
-            }
-            true
-        }
-    }
-
-    /// Whether an instance is to get a later packet in the place of this one.
-    fn is_replaced(&self, instance: &Instance, entry: &Entry) -> bool {
-        match instance.takes(entry.source) {
-            Some(How::Latest(latest)) => self.latest[latest].is_replaced(entry.seq),
-            _ => false,
-        }
-    }
-
-    fn deliver_up_to(&mut self, slot: Slot, stored: Option<(Vec<Arc<DataPacket>>, Seq)>) -> Delivery {
-        let (packets, seen) = match stored {
-            None => self.collect(slot),
-            Some((stored, to)) => self.collect_stored(slot, stored, to),
-        };
-        let at_end = seen == self.end;
-        let instance = &mut self.instances[slot.0];
-        if packets.is_empty() {
-            instance.skip_to(seen);
-            return if at_end { self.deliver_ending(slot) } else { Delivery::Idle };
-        }
-        if let Some(seq) = instance.redrives.get(&seen).copied().filter(|_| packets[0].seq == seen) {
-            let redrive = Redrive { at: seen, seq };
-            instance.fetching = true;
-            instance.redriving = Some(redrive);
-            return Delivery::Redrive(redrive);
-        }
-        Delivery::Batch(instance.send(packets, seen))
-    }
-
-    /// An instance gets `ending` when nothing more can come for it: those whose outputs it takes are done, and it has
-    /// seen the whole log.
-    fn deliver_ending(&mut self, slot: Slot) -> Delivery {
-        let Some(ending) = &self.ending else { return Delivery::Idle };
-        if self.is_reopened {
-            return self.close_again(slot);
-        }
-        let waits = {
-            let instance = &self.instances[slot.0];
-            let upstream = |other: &Instance| {
-                other.status == InstanceStatus::Active && instance.takes(other.output).is_some()
-            };
-            self.status != MeetingStatus::Ending || self.instances.iter().any(upstream)
-        };
-        if waits {
-            return Delivery::Idle;
-        }
-        let packet = ending.clone();
-        Delivery::Batch(self.instances[slot.0].send_ending(packet))
     }
 
     /// Takes what an instance's hooks made. Its outputs go to the end of the log.
@@ -873,88 +666,6 @@ impl MeetingLog {
         self.status == MeetingStatus::Running
             && instance.status == InstanceStatus::Active
             && instance.waiting_bytes() > self.limits.block_bytes
-    }
-
-    /// The seq up to which every instance is done with the log.
-    fn seen(&self) -> Seq {
-        let active = self.instances.iter().filter(|instance| instance.status == InstanceStatus::Active);
-        active.map(|instance| instance.cursor).min().unwrap_or(Seq::MAX)
-    }
-
-    /// Lets go of packets that nobody needs any more.
-    fn trim(&mut self) {
-        self.trim_to(self.limits.tail_bytes);
-    }
-
-    fn trim_to(&mut self, bytes: usize) {
-        let seen = self.seen();
-        let (instances, lifecycle) = (&mut self.instances, self.lifecycle);
-        self.tail.trim(seen, bytes, |entry| {
-            for (index, instance) in instances.iter_mut().enumerate() {
-                if instance.takes(entry.source) == Some(How::DropOldest) {
-                    instance.miss(Slot(index), entry, lifecycle);
-                }
-            }
-        });
-        self.shared.trim(seen);
-        for latest in &mut self.latest {
-            latest.trim(seen);
-        }
-        if self.blocks {
-            let blocking = self.instances.iter().filter(|instance| instance.can_block());
-            self.tail.release(blocking.map(|instance| instance.cursor).min().unwrap_or(Seq::MAX));
-            self.shed_to(self.limits.tail_bytes);
-        }
-    }
-
-    /// Drops the oldest volatile packets while the tail is too large, and counts them where they are missed.
-    fn shed(&mut self) {
-        self.shed_to(self.limits.tail_bytes);
-        self.tail.trim_volatile(self.seen());
-    }
-
-    fn shed_to(&mut self, bytes: usize) {
-        if self.tail.volatile_bytes() > bytes {
-            self.shed_replaced();
-        }
-        while let Some(entry) = self.tail.shed(bytes) {
-            // What is counted as lost must not be delivered.
-            self.shared.clear();
-            for (index, instance) in self.instances.iter_mut().enumerate() {
-                instance.miss(Slot(index), &entry, self.lifecycle);
-            }
-        }
-    }
-
-    /// Before the oldest packets go, those that nobody is to get any more; if they are so many that looking for them pays.
-    fn shed_replaced(&mut self) {
-        let replaced: usize = self.latest.iter().map(Latest::replaced).sum();
-        if replaced == 0 || replaced * 4 < self.tail.volatile().len() {
-            return;
-        }
-        let (instances, latest) = (&mut self.instances, &self.latest);
-        self.tail.shed_if(|entry| {
-            let is_needless = |instance: &Instance| match instance.takes(entry.source) {
-                None => true,
-                Some(_) if !instance.awaits(entry.seq) => true,
-                Some(How::Latest(place)) => latest[place].is_replaced(entry.seq),
-                Some(_) => false,
-            };
-            if entry.to.is_some() || !instances.iter().all(is_needless) {
-                return false;
-            }
-            for instance in instances.iter_mut().filter(|instance| instance.awaits(entry.seq)) {
-                instance.gap += u64::from(instance.takes(entry.source).is_some());
-            }
-            true
-        });
-    }
-
-    /// Lets go of half of what can be gone without: stored packets, which are read again, and volatile ones, which are counted as
-    /// lost. For when a node has too much in memory.
-    pub fn squeeze(&mut self) {
-        self.trim_to(self.tail.bytes() / 2);
-        self.shed_to(self.tail.volatile_bytes() / 2);
     }
 }
 
