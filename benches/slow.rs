@@ -1,7 +1,7 @@
 //! What slow, broken and silent plugins cost the others, the publishers and the memory, and what is left of meetings that are over:
 //! `cargo bench -p teammy-benches --bench slow -- [--quick]`.
 //!
-//! Prints a JSON line for each figure. What must be exact is asserted; what is time or memory is printed beside what it is to be
+//! Prints a JSON line for each figure, and to stderr what the watchdog says. What must be exact is asserted; what is time or memory is printed beside what it is to be
 //! compared with, both of this run.
 
 #![allow(
@@ -313,6 +313,11 @@ async fn over(meetings: usize, times: usize) {
 }
 
 fn main() {
+    // What the watchdog says is to be seen.
+    tracing_subscriber::fmt()
+        .with_max_level(tracing_subscriber::filter::LevelFilter::WARN)
+        .with_writer(std::io::stderr)
+        .init();
     let is_quick = std::env::args().any(|argument| argument == "--quick");
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime starts");
     runtime.block_on(async {
