@@ -3,14 +3,16 @@
 //! It is packets as JSON lines, or a transcript as WebVTT or SubRip, compressed with gzip or not, which its content tells.
 //! It is read in layers, each of which keeps a piece of it only: [`input`] unpacks and decodes bytes, [`lines`] splits them,
 //! [`format`] recognises what they are, [`packet`] and [`cue`] read them, and [`entries`] makes packets of either.
-//! [`speakers`] learns in the first reading who speaks, for the second.
+//! The first reading learns what only the whole tells, for the second: [`speakers`] who speaks, [`clock`] what times mean,
+//! [`pasted`] whether it is a transcript at all.
 //!
 //! A file is never held in memory. What cannot be read twice, such as a pipe, is: its lines are kept as they are checked,
 //! unpacked and as UTF-8.
 //!
-//! A limit changes how much is played, and not who speaks: behind it a file is read on for the names alone. A pipe isn't, whose
-//! rest may be long in coming, so that its names are learnt from what is read of it.
+//! A limit changes how much is played, and not who speaks or when: behind it a file is read on for these alone. A pipe isn't,
+//! whose rest may be long in coming, so that it is learnt from what is read of it.
 
+mod clock;
 mod cue;
 mod encoding;
 mod entries;
@@ -20,10 +22,12 @@ mod gzip;
 mod input;
 mod lines;
 mod packet;
+mod pasted;
 mod problem;
 mod speakers;
 
 use std::{
+    collections::VecDeque,
     fs::File,
     io::{self, BufRead, BufReader},
     path::{Path, PathBuf},
@@ -35,11 +39,12 @@ use teammy::{Payload, Publish, Timestamp};
 
 pub(crate) use self::{encoding::Encoding, error::Error, packet::Rules};
 use self::{
-    entries::Entries,
+    entries::{Entries, Entry, Heard, Told},
     error::{Broken, Nothing},
     input::{Failure, Input, Packing},
     lines::Lines,
-    speakers::Speakers,
+    problem::Problem,
+    speakers::LastSpeaker,
 };
 use super::count;
 
@@ -53,11 +58,14 @@ pub(crate) enum OnBroken {
     Skip,
 }
 
-/// Broken lines that were skipped.
+/// Broken lines, or cues of a transcript, that were skipped.
 #[derive(Debug, Default)]
 pub(crate) struct Skipped {
     named: Vec<Broken>,
     count: u64,
+    is_transcript: bool,
+    /// How many words skipped cues have, so far as they can be read.
+    words: u64,
 }
 
 impl Skipped {
@@ -70,8 +78,16 @@ impl Skipped {
     pub(crate) fn warnings(&self) -> Vec<String> {
         let mut warnings: Vec<String> = self.named.iter().map(|broken| format!("skipped {broken}")).collect();
         let more = self.count - u64::try_from(self.named.len()).unwrap_or(u64::MAX).min(self.count);
+        let (one, many) = if self.is_transcript { ("cue", "cues") } else { ("line", "lines") };
         if more > 0 {
-            warnings.push(format!("… and {}", count(more, "more broken line", "more broken lines")));
+            warnings.push(format!("… and {more} more broken {}", if more == 1 { one } else { many }));
+        }
+        if self.count > 0 {
+            let words = match (self.is_transcript, self.words) {
+                (false, _) => String::new(),
+                (true, words) => format!(" with {}", count(words, "word", "words")),
+            };
+            warnings.push(format!("left out {}{words}", count(self.count, one, many)));
         }
         warnings
     }
@@ -108,9 +124,11 @@ pub(crate) struct Recording {
     rules: Rules,
     options: Options,
     entries: u64,
+    /// How many packets they are at most.
+    packets: u64,
     started_at: Timestamp,
     is_transcript: bool,
-    speakers: Speakers,
+    told: Told,
     skipped: Skipped,
 }
 
@@ -154,9 +172,9 @@ impl Recording {
         let lines = if again.is_none() { lines.holding() } else { lines };
         let mut entries = Entries::new(lines, input.encoding, rules.clone(), now);
         let mut skipped = Skipped::default();
-        let mut speakers = Speakers::default();
+        let mut heard = Heard::default();
         let mut first = None;
-        let (mut taken, mut certain) = (0, 0);
+        let (mut taken, mut certain, mut packets) = (0, 0, 0);
         while options.limit.is_none_or(|limit| certain < limit) {
             let next = entries.next().map_err(|error| Failure::of(error, input.packing));
             match next.map_err(|failure| Error::of(failure, &name))? {
@@ -165,8 +183,9 @@ impl Recording {
                     taken += 1;
                     // What may be a name alone isn't known to be played before all names are, so it doesn't use up the limit.
                     certain += u64::from(entry.is_certain());
+                    packets += entry.most();
                     first = first.or(entry.timestamp());
-                    entry.introduce(&mut speakers);
+                    entry.introduce(&mut heard);
                 }
                 Some(Err((line, problem))) => {
                     let broken = Broken { name: name.clone(), line, problem };
@@ -178,8 +197,10 @@ impl Recording {
             }
         }
         let transcript = entries.is_transcript();
+        skipped.is_transcript = transcript;
+        skipped.words = entries.words_left_out();
         let started_at = match first {
-            Some(_) if transcript => now,
+            None if transcript && taken > 0 => now,
             Some(_) if options.started_at.is_some() => return Err(Error::Dated(name)),
             Some(first) => first,
             None if entries.lines() == 0 => return Err(Error::Empty(name)),
@@ -189,13 +210,15 @@ impl Recording {
                 return Err(Error::NoPacket { name, nothing, source: skipped.into_first() });
             }
         };
+        if transcript && again.is_some() {
+            entries.introduce_rest(&mut heard);
+        }
+        entries.introduce_shape(&mut heard);
+        if heard.is_pasted() {
+            return Err(Error::Pasted(name));
+        }
         let text = match again {
-            Some(path) => {
-                if transcript {
-                    entries.introduce_rest(&mut speakers);
-                }
-                Text::File(path)
-            }
+            Some(path) => Text::File(path),
             None => Text::Held(entries.into_held(), input.encoding),
         };
         let recording = Self {
@@ -204,9 +227,10 @@ impl Recording {
             rules,
             options,
             entries: taken,
+            packets,
             started_at,
             is_transcript: transcript,
-            speakers,
+            told: heard.told(),
             skipped,
         };
         if certain == 0 && recording.play()?.next().transpose()?.is_none() {
@@ -216,9 +240,10 @@ impl Recording {
         Ok(recording)
     }
 
-    /// How many packets it plays at most; fewer where somebody is named who says nothing.
+    /// How many packets it plays at most; fewer where somebody is named who says nothing, or where what looks like a name
+    /// isn't one.
     pub(crate) fn len(&self) -> u64 {
-        self.options.limit.map_or(self.entries, |limit| limit.min(self.entries))
+        self.options.limit.map_or(self.packets, |limit| limit.min(self.packets))
     }
 
     /// What messages call it.
@@ -280,29 +305,56 @@ impl Recording {
         let mut entries = Entries::new(lines, encoding, self.rules.clone(), start);
         // Entries that were checked, of which some may be no packets, and packets.
         let (mut left, mut wanted) = (self.entries, self.len());
+        let mut last = LastSpeaker::default();
+        let mut ready: VecDeque<(Publish, u64)> = VecDeque::new();
         Ok(std::iter::from_fn(move || {
-            while left > 0 && wanted > 0 {
+            while wanted > 0 {
+                if let Some(packet) = ready.pop_front() {
+                    wanted -= 1;
+                    return Some(Ok(packet));
+                }
+                if left == 0 {
+                    break;
+                }
                 let entry = match entries.next() {
                     Ok(Some(Ok(entry))) => entry,
                     Ok(Some(Err(_))) if self.options.on_broken == OnBroken::Skip => continue,
                     Ok(Some(Err(_)) | None) => {
-                        left = 0;
+                        wanted = 0;
                         return Some(Err(Error::Changed(self.name.clone())));
                     }
                     Err(error) => {
-                        left = 0;
+                        wanted = 0;
                         return Some(Err(Error::of(Failure::of(error, packing), &self.name)));
                     }
                 };
                 left -= 1;
                 let line = entry.line;
-                if let Some(publish) = entry.publish(&self.speakers) {
-                    wanted -= 1;
-                    return Some(Ok((publish, line)));
+                match self.packets(entry, &mut last, start) {
+                    Ok(packets) => ready.extend(packets.into_iter().map(|publish| (publish, line))),
+                    Err(_) if self.options.on_broken == OnBroken::Skip => {}
+                    Err(problem) => {
+                        wanted = 0;
+                        return Some(Err(Error::Broken(Broken { name: self.name.clone(), line, problem })));
+                    }
                 }
             }
             None
         }))
+    }
+
+    /// The packets of an entry, which a meeting will take.
+    fn packets(
+        &self,
+        entry: Entry,
+        last: &mut LastSpeaker,
+        start: Timestamp,
+    ) -> Result<Vec<Publish>, Problem> {
+        let packets = entry.packets(&self.told, last, start)?;
+        if self.is_transcript {
+            packets.iter().try_for_each(|packet| self.rules.check(packet))?;
+        }
+        Ok(packets)
     }
 }
 

@@ -5,67 +5,146 @@ use std::{collections::VecDeque, io, time::Duration};
 use teammy::{Publish, Timestamp, data::Transcription};
 
 use super::{
-    cue::{self, Cues, Span, Times},
+    clock::Clock,
+    cue::{self, Cues, Moment, Span, Times, Voice},
     format::Format,
     lines::{Line, Lines},
     packet::Rules,
+    pasted::Shape,
     problem::Problem,
-    speakers::{self, Speakers},
+    speakers::{self, LastSpeaker, Names, Speakers, Turn},
 };
 
-/// What becomes a packet.
+/// What becomes packets.
 #[derive(Debug)]
 pub(super) struct Entry {
     /// The line that messages name.
     pub(super) line: u64,
-    publish: Publish,
-    /// What is said, if nobody is named who says it: it may begin with a name.
-    unnamed: Option<Unnamed>,
+    content: Content,
 }
 
 #[derive(Debug)]
-struct Unnamed {
-    text: String,
-    first_line: usize,
-    start_ms: u64,
-    end_ms: u64,
+enum Content {
+    Packet(Box<Publish>),
+    Spoken(Spoken),
+}
+
+/// What is said in a cue by one voice.
+#[derive(Debug)]
+struct Spoken {
+    times: Times,
+    identifier: Option<String>,
+    span: Span,
+}
+
+/// What a whole recording tells, for its cues to be read by.
+#[derive(Debug, Default)]
+pub(super) struct Heard {
+    speakers: Speakers,
+    clock: Clock,
+    shape: Shape,
+}
+
+impl Heard {
+    /// What was heard, for packets to be made by.
+    pub(super) fn told(self) -> Told {
+        Told { names: self.speakers.names(), clock: self.clock }
+    }
+
+    /// Whether it looks like something else than a transcript with cues.
+    pub(super) fn is_pasted(&self) -> bool {
+        self.shape.is_pasted()
+    }
+
+    #[cfg(test)]
+    pub(super) fn footprint(&self) -> usize {
+        self.speakers.footprint()
+    }
+}
+
+/// What the cues of a transcript mean.
+#[derive(Debug)]
+pub(super) struct Told {
+    names: Names,
+    clock: Clock,
 }
 
 impl Entry {
-    /// Adds what this one tells of who speaks.
-    pub(super) fn introduce(&self, speakers: &mut Speakers) {
-        match &self.unnamed {
-            Some(unnamed) => speakers.hear(&unnamed.text[..unnamed.first_line]),
-            None => speakers.hear_known(),
+    /// Adds what this one tells of the whole.
+    pub(super) fn introduce(&self, heard: &mut Heard) {
+        match &self.content {
+            Content::Packet(_) => heard.speakers.hear_known(),
+            Content::Spoken(Spoken { times, identifier, span }) => {
+                heard.clock.hear(*times);
+                match span.voice {
+                    Voice::Untold => heard.speakers.hear(identifier.as_deref(), &span.lines),
+                    Voice::Named(_) | Voice::Nobody => heard.speakers.hear_known(),
+                }
+            }
         }
     }
 
     /// Whether it is a packet whoever speaks: it isn't if it may be a name alone.
     pub(super) fn is_certain(&self) -> bool {
-        self.unnamed.as_ref().is_none_or(|Unnamed { text, first_line, .. }| {
-            *first_line < text.len() || !speakers::may_be_name_alone(text)
-        })
-    }
-
-    /// When it happened.
-    pub(super) fn timestamp(&self) -> Option<Timestamp> {
-        self.publish.timestamp
-    }
-
-    /// The packet; `None` if there is nothing said but a name.
-    pub(super) fn publish(self, speakers: &Speakers) -> Option<Publish> {
-        let Self { mut publish, unnamed, .. } = self;
-        if let Some(Unnamed { text, first_line, start_ms, end_ms }) = unnamed
-            && let Some((name, length)) = speakers.name(&text[..first_line])
-        {
-            let said = text[length..].trim();
-            if said.is_empty() {
-                return None;
+        match &self.content {
+            Content::Spoken(Spoken { span: Span { voice: Voice::Untold, lines }, .. }) => {
+                !speakers::may_be_names_alone(lines)
             }
-            publish.payload = transcription(said, start_ms, end_ms).payload;
-            publish.participant = Some(name.into());
+            _ => true,
         }
-        Some(publish)
+    }
+
+    /// How many packets it is at most.
+    pub(super) fn most(&self) -> u64 {
+        match &self.content {
+            Content::Spoken(Spoken { span: Span { voice: Voice::Untold, lines }, .. }) => {
+                speakers::most_turns(lines)
+            }
+            _ => 1,
+        }
+    }
+
+    /// When it happened, if it says so by itself.
+    pub(super) fn timestamp(&self) -> Option<Timestamp> {
+        match &self.content {
+            Content::Packet(publish) => publish.timestamp,
+            Content::Spoken(_) => None,
+        }
+    }
+
+    /// The packets; none if there is nothing said but a name. Times count from the meeting's start.
+    pub(super) fn packets(
+        self,
+        told: &Told,
+        last: &mut LastSpeaker,
+        started_at: Timestamp,
+    ) -> Result<Vec<Publish>, Problem> {
+        let Spoken { times, identifier, span: Span { voice, lines } } = match self.content {
+            Content::Packet(publish) => return Ok(vec![*publish]),
+            Content::Spoken(spoken) => spoken,
+        };
+        let turns = match voice {
+            Voice::Untold => told.names.turns(last, identifier.as_deref(), &lines),
+            Voice::Named(name) => {
+                last.forget();
+                vec![Turn { name: Some(name.into()), text: lines.join(" ") }]
+            }
+            Voice::Nobody => {
+                last.forget();
+                vec![Turn { name: None, text: lines.join(" ") }]
+            }
+        };
+        let (start_ms, end_ms) = told.clock.read(times);
+        let at = started_at.checked_add(Duration::from_millis(end_ms));
+        let at = at.map_err(|_| Problem::BeyondDates { from: started_at })?;
+        let publish = |Turn { name, text }| {
+            let publish = transcription(&text, start_ms, end_ms).timestamp(at);
+            match name {
+                Some(name) => publish.participant(name),
+                None => publish,
+            }
+        };
+        Ok(turns.into_iter().map(publish).collect())
     }
 }
 
@@ -94,6 +173,14 @@ impl<R: io::BufRead> Entries<R> {
     /// Whether it is known to be a transcript.
     pub(super) fn is_transcript(&self) -> bool {
         matches!(self.finder.reader, Reader::Cues(_))
+    }
+
+    /// How many words were left out with what is broken, so far as it can be read.
+    pub(super) fn words_left_out(&self) -> u64 {
+        match &self.finder.reader {
+            Reader::Cues(cues) => cues.words_left_out() + self.finder.words_left_out,
+            _ => self.finder.words_left_out,
+        }
     }
 
     /// How many lines have been read.
@@ -126,13 +213,19 @@ impl<R: io::BufRead> Entries<R> {
         Ok(self.finder.found.pop_front())
     }
 
-    /// Reads to the end for who speaks, and nothing else: what is broken is nobody's concern, and what cannot be read ends it.
-    pub(super) fn introduce_rest(&mut self, speakers: &mut Speakers) {
+    /// Reads to the end for what the whole tells, and nothing else: what is broken is nobody's concern, and what cannot be
+    /// read ends it.
+    pub(super) fn introduce_rest(&mut self, heard: &mut Heard) {
         while let Ok(Some(found)) = self.next() {
             if let Ok(entry) = found {
-                entry.introduce(speakers);
+                entry.introduce(heard);
             }
         }
+    }
+
+    /// Adds what the form of the cues so far tells.
+    pub(super) fn introduce_shape(&self, heard: &mut Heard) {
+        heard.shape = self.finder.shape;
     }
 
     /// How many bytes it keeps.
@@ -153,6 +246,9 @@ struct Finder {
     started_at: Timestamp,
     reader: Reader,
     found: VecDeque<Found>,
+    shape: Shape,
+    /// The words of cues that came to be known as broken only when they were complete.
+    words_left_out: u64,
 }
 
 /// What the lines are read as.
@@ -161,14 +257,23 @@ enum Reader {
     Undecided(Option<(u64, String)>),
     Packets {
         /// The line by which no format was recognised.
-        unknown: Option<u64>,
+        unknown: Option<(u64, Unknown)>,
     },
     Cues(Cues),
 }
 
+/// What a text looks like in which no format was recognised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Unknown {
+    Anything,
+    /// A transcript as text.
+    Pasted,
+}
+
 impl Finder {
     fn new(rules: Rules, started_at: Timestamp) -> Self {
-        Self { rules, started_at, reader: Reader::Undecided(None), found: VecDeque::new() }
+        let (reader, found) = (Reader::Undecided(None), VecDeque::new());
+        Self { rules, started_at, reader, found, shape: Shape::default(), words_left_out: 0 }
     }
 
     /// Takes the next line.
@@ -189,6 +294,10 @@ impl Finder {
                 self.decide(Format::Unknown, number);
                 self.read(number, line);
             }
+            (Some((at, first)), Ok(second)) if second.trim().is_empty() && Format::may_be_parted(&first) => {
+                // A number, or a line of something else: the next line that isn't blank tells.
+                self.reader = Reader::Undecided(Some((at, first)));
+            }
             (Some((at, first)), second) => {
                 let format =
                     second.as_ref().map_or(Format::Unknown, |second| Format::by_second(&first, second));
@@ -207,9 +316,11 @@ impl Finder {
             self.decide(Format::Unknown, at);
             self.read(at, Ok(&first));
         }
-        let Self { rules, started_at, reader, found } = self;
+        let Self { reader, .. } = self;
         if let Reader::Cues(cues) = reader {
-            cues.end(|cue| spoken(cue, rules, *started_at, found));
+            let mut complete = Vec::new();
+            cues.end(|cue| complete.push(cue));
+            complete.into_iter().for_each(|cue| self.spoken(cue));
         }
     }
 
@@ -217,14 +328,15 @@ impl Finder {
         let (longest, limit) = (self.rules.longest_line(), self.rules.packet_bytes);
         self.reader = match format {
             Format::Packets => Reader::Packets { unknown: None },
-            Format::Unknown => Reader::Packets { unknown: Some(first) },
+            Format::Unknown => Reader::Packets { unknown: Some((first, Unknown::Anything)) },
+            Format::Pasted => Reader::Packets { unknown: Some((first, Unknown::Pasted)) },
             Format::WebVtt => Reader::Cues(Cues::behind_header(longest, limit)),
             Format::Cues => Reader::Cues(Cues::without_header(longest, limit)),
         };
     }
 
     fn read(&mut self, number: u64, line: Result<&str, Problem>) {
-        let Self { rules, started_at, reader, found } = self;
+        let Self { rules, reader, found, .. } = self;
         match reader {
             Reader::Undecided(_) => {}
             Reader::Packets { unknown } => {
@@ -234,33 +346,66 @@ impl Finder {
                     Err(problem) => Err(problem),
                 };
                 found.push_back(match packet {
-                    Ok(publish) => Ok(Entry { line: number, publish, unnamed: None }),
-                    Err(problem) if *unknown == Some(number) => Err((number, problem.unrecognised())),
-                    Err(problem) => Err((number, problem)),
+                    Ok(publish) => Ok(Entry { line: number, content: Content::Packet(Box::new(publish)) }),
+                    Err(problem) => Err((
+                        number,
+                        match unknown {
+                            Some((at, Unknown::Pasted)) if *at == number => Problem::Pasted,
+                            Some((at, Unknown::Anything)) if *at == number => problem.unrecognised(),
+                            _ => problem,
+                        },
+                    )),
                 });
             }
-            Reader::Cues(cues) => cues.line(number, line, |cue| spoken(cue, rules, *started_at, found)),
+            Reader::Cues(cues) => {
+                let mut complete = Vec::new();
+                cues.line(number, line, |cue| complete.push(cue));
+                complete.into_iter().for_each(|cue| self.spoken(cue));
+            }
         }
     }
-}
 
-/// Adds what is said in a cue: an entry for each voice.
-fn spoken(cue: cue::Found, rules: &Rules, started_at: Timestamp, found: &mut VecDeque<Found>) {
-    let cue = match cue {
-        Ok(cue) => cue,
-        Err(broken) => return found.push_back(Err(broken)),
-    };
-    let (line, Times { start_ms, end_ms }) = (cue.line, cue.times);
-    let Ok(timestamp) = started_at.checked_add(Duration::from_millis(end_ms)) else {
-        return found.push_back(Err((line, Problem::BeyondDates { from: started_at })));
-    };
-    for Span { voice, text, first_line } in cue.spans() {
-        let publish = transcription(&text, start_ms, end_ms).timestamp(timestamp);
-        let (publish, unnamed) = match voice {
-            Some(voice) => (publish.participant(voice), None),
-            None => (publish, Some(Unnamed { text, first_line, start_ms, end_ms })),
+    /// Adds what is said in a cue: an entry for each voice.
+    fn spoken(&mut self, cue: cue::Found) {
+        let Self { rules, started_at, found, shape, words_left_out, .. } = self;
+        let cue = match cue {
+            Ok(cue) => cue,
+            Err(broken) => return found.push_back(Err(broken)),
         };
-        let checked = rules.check(&publish).map_err(|problem| (line, problem));
-        found.push_back(checked.map(|()| Entry { line, publish, unnamed }));
+        let (line, times) = (cue.line, cue.times);
+        let is_dated = |moment: Moment| {
+            let seconds = Duration::from_secs(moment.seconds);
+            started_at.checked_add(seconds).is_ok()
+        };
+        let spans = if is_dated(times.start) && is_dated(times.end) {
+            cue.spans()
+        } else {
+            Err(Problem::BeyondDates { from: *started_at })
+        };
+        let spans = match spans {
+            Ok(spans) => spans,
+            Err(problem) => {
+                *words_left_out += cue.words();
+                return found.push_back(Err((line, problem)));
+            }
+        };
+        shape.see(&cue, &spans);
+        for span in spans {
+            let identifier = cue.identifier.clone();
+            // What a cue's times are in the end changes no more than some digits; they are looked at again when it is played.
+            let (start_ms, end_ms) = Clock::default().read(times);
+            let publish = transcription(&span.lines.join(" "), start_ms, end_ms);
+            let publish = match &span.voice {
+                Voice::Named(name) => publish.participant(name.as_str()),
+                _ => publish,
+            };
+            let checked = rules.check(&publish).map_err(|problem| (line, problem));
+            if checked.is_err() {
+                *words_left_out +=
+                    span.lines.iter().map(|line| line.split_whitespace().count() as u64).sum::<u64>();
+            }
+            let content = Content::Spoken(Spoken { times, identifier, span });
+            found.push_back(checked.map(|()| Entry { line, content }));
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::{fmt, io, path::PathBuf, sync::Arc};
 
 use super::{
     input::{Failure, LAYERS},
-    problem::Problem,
+    problem::{Problem, READABLE},
 };
 
 /// Why a recording cannot be played.
@@ -18,6 +18,11 @@ pub(crate) enum Error {
     Read { name: Arc<str>, source: io::Error },
     #[error("{0}")]
     Broken(Broken),
+    #[error(
+        "{0} looks like a Teams transcript pasted from its document: a name stands on a line of its own under each time; \
+         download the meeting's transcript as .vtt and replay that; {READABLE}"
+    )]
+    Pasted(Arc<str>),
     #[error("{0} is empty; a recording holds one packet a line")]
     Empty(Arc<str>),
     #[error("{name} holds no packet: {nothing}")]
@@ -108,7 +113,7 @@ pub(crate) struct Broken {
 impl Broken {
     /// Whether it is known what the line was meant to be, so that it can be corrected.
     pub(crate) fn is_recognised(&self) -> bool {
-        !matches!(self.problem, Problem::Unrecognised(_))
+        !matches!(self.problem, Problem::Unrecognised(_) | Problem::Pasted)
     }
 }
 

@@ -1,6 +1,9 @@
 //! What a text is: packets as JSON lines, or a transcript as WebVTT or SubRip. Its first two lines tell, not the file's name.
 
-use super::cue::{begins_passage, holds_times, may_be_times};
+use super::{
+    cue::{begins_passage, holds_times, may_be_times},
+    pasted::are_talk,
+};
 
 /// What a recording is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,6 +14,8 @@ pub(super) enum Format {
     WebVtt,
     /// SubRip, or WebVTT without its header.
     Cues,
+    /// A transcript as text, such as one that was pasted from a document.
+    Pasted,
     /// None of these; a JSON line that is broken, perhaps.
     Unknown,
 }
@@ -34,7 +39,18 @@ impl Format {
     /// What the next line tells then: times have a number or another identifier before them.
     pub(super) fn by_second(first: &str, line: &str) -> Self {
         let numbered = first.trim().bytes().all(|byte| byte.is_ascii_digit());
-        if holds_times(line) || (numbered && may_be_times(line)) { Self::Cues } else { Self::Unknown }
+        if holds_times(line) || (numbered && may_be_times(line)) {
+            Self::Cues
+        } else if are_talk(first, line) {
+            Self::Pasted
+        } else {
+            Self::Unknown
+        }
+    }
+
+    /// Whether times may follow a first line behind an empty line: it is a number.
+    pub(super) fn may_be_parted(first: &str) -> bool {
+        first.trim().bytes().all(|byte| byte.is_ascii_digit())
     }
 }
 
@@ -51,7 +67,7 @@ mod tests {
             ("WEBVTT - a title", "", Format::WebVtt),
             ("WEBVTT\tX", "", Format::WebVtt),
             ("WEBVTTX", "", Format::Unknown),
-            ("webvtt", "00:01.000 -> 00:02.000", Format::Unknown),
+            ("webvtt", "00:01.000 -> 00:02.000", Format::Pasted),
             ("1", "00:00:01,000 --> 00:00:02,000", Format::Cues),
             ("1", "00:00:99,000 --> 00:00:02,000", Format::Cues),
             ("1", "00:01 -> 00:02", Format::Cues),
@@ -61,8 +77,14 @@ mod tests {
             ("7", "8", Format::Unknown),
             ("NOTE duration: 1800", "", Format::Cues),
             ("NOTE: tomorrow", "", Format::Unknown),
-            ("hello", "Ada: 10:30 --> 11:00", Format::Unknown),
-            ("hello", "10:30 Ada: hello", Format::Unknown),
+            ("1", "0:0:5.320 --> 0:0:6.0", Format::Cues),
+            ("00:00:01.000 --> soon", "x", Format::Pasted),
+            ("hello", "Ada: 10:30 --> 11:00", Format::Pasted),
+            ("hello", "10:30 Ada: hello", Format::Pasted),
+            ("Nadia Berg", "0:05", Format::Pasted),
+            ("Nadia Berg   0:05", "We open.", Format::Pasted),
+            ("[00:00:01.000 --> 00:00:05.420]  So", "", Format::Pasted),
+            ("Ada: good morning", "Bo: hello", Format::Pasted),
             ("\"a --> b\"", "", Format::Unknown),
         ] {
             let found = Format::by_first(first).unwrap_or_else(|| Format::by_second(first, second));

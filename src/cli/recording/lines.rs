@@ -2,14 +2,17 @@
 
 use std::io::{self, BufRead};
 
-/// Reads lines without keeping more than one of them. A line ends with LF, CRLF or a CR alone, as WebVTT has it.
+/// Reads lines without keeping more than one of them. A line ends with LF, CRLF or a CR alone, as WebVTT has it. Several CRs
+/// before an LF are one end too: so a text ends whose CRLFs a program has taken for LFs and written as CRLFs once more.
 pub(super) struct Lines<R> {
     reader: R,
     longest: usize,
     number: u64,
     buffer: Vec<u8>,
-    /// The last line ended with a CR: an LF that follows belongs to it. It isn't waited for before the line is handed out.
+    /// The last line ended with a CR, and so many more have come: an LF that follows belongs to them. It isn't waited for
+    /// before the line is handed out.
     after_cr: bool,
+    more_crs: usize,
     held: Option<Vec<u8>>,
 }
 
@@ -26,7 +29,7 @@ pub(super) enum Line<'a> {
 
 impl<R: BufRead> Lines<R> {
     pub(super) fn new(reader: R, longest: usize) -> Self {
-        Self { reader, longest, number: 0, buffer: Vec::new(), after_cr: false, held: None }
+        Self { reader, longest, number: 0, buffer: Vec::new(), after_cr: false, more_crs: 0, held: None }
     }
 
     /// Keeps the lines, for [`Lines::into_held`].
@@ -69,16 +72,34 @@ impl<R: BufRead> Lines<R> {
     fn fill(&mut self) -> io::Result<bool> {
         let mut found = false;
         loop {
+            if !self.after_cr && self.more_crs > 0 {
+                // They did not belong to one end: each is that of an empty line.
+                self.more_crs -= 1;
+                return Ok(true);
+            }
             let available = match self.reader.fill_buf() {
                 Ok(available) => available,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error),
             };
             if available.is_empty() {
+                if std::mem::take(&mut self.after_cr) && self.more_crs > 0 {
+                    continue;
+                }
                 return Ok(found);
             }
-            if std::mem::take(&mut self.after_cr) && available[0] == b'\n' {
-                self.reader.consume(1);
+            if self.after_cr {
+                match available[0] {
+                    b'\r' => {
+                        self.more_crs += 1;
+                        self.reader.consume(1);
+                    }
+                    b'\n' => {
+                        (self.after_cr, self.more_crs) = (false, 0);
+                        self.reader.consume(1);
+                    }
+                    _ => self.after_cr = false,
+                }
                 continue;
             }
             found = true;
@@ -156,6 +177,12 @@ mod tests {
 
     #[test]
     fn a_line_ends_with_lf_crlf_or_cr() {
-        are(b"a\r\nb\rc\nd\r\r\n\n\r", &[(1, "a"), (2, "b"), (3, "c"), (4, "d"), (5, ""), (6, ""), (7, "")]);
+        are(b"a\r\nb\rc\nd\n\n\r", &[(1, "a"), (2, "b"), (3, "c"), (4, "d"), (5, ""), (6, "")]);
+        are(b"a\r\rb\r\r\rc\r\r", &[(1, "a"), (2, ""), (3, "b"), (4, ""), (5, ""), (6, "c"), (7, "")]);
+    }
+
+    #[test]
+    fn crs_before_an_lf_are_one_end() {
+        are(b"a\r\r\nb\r\r\n\r\r\nc\r\r\r\n", &[(1, "a"), (2, "b"), (3, ""), (4, "c")]);
     }
 }

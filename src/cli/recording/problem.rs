@@ -4,6 +4,10 @@ use teammy::{PublishError, Timestamp, config::Size, name};
 
 const EXPECTED: &str = r#"{"source": …, "timestamp": …, "participant": …, "data": …}"#;
 
+/// What a recording may be.
+pub(super) const READABLE: &str =
+    "what can be read is packets as JSON lines, and transcripts as WebVTT or SubRip";
+
 /// What is wrong with a line.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Problem {
@@ -15,8 +19,12 @@ pub(crate) enum Problem {
     NotAnObject,
     #[error("expected one packet as JSON, {EXPECTED}: {message}")]
     Json { column: usize, message: String },
-    #[error("{0}; what can be read is packets as JSON lines, and transcripts as WebVTT or SubRip")]
+    #[error("{0}; {READABLE}")]
     Unrecognised(Box<Problem>),
+    #[error(
+        "this looks like a transcript as text, pasted or saved from a document; export it as .vtt or .srt; {READABLE}"
+    )]
+    Pasted,
     #[error(
         "\"timestamp\" is {shown:?}, but takes a time as in RFC 3339, such as \"2026-01-05T09:00:02.400Z\""
     )]
@@ -29,8 +37,10 @@ pub(crate) enum Problem {
     NoTimes,
     #[error("a cue's time is {shown:?}, but takes hours, minutes and seconds, such as 00:01:02.400")]
     Time { shown: String },
-    #[error("the cue ends before it begins")]
-    EndsFirst,
+    #[error("the cue's JSON says nothing of what was spoken: \"spokenText\" is missing or no text")]
+    NoSpokenText,
+    #[error("the cue holds JSON with \"spokenText\" that cannot be read; get the transcript once more")]
+    BrokenMetadata,
     #[error("the cue's times are beyond any date, counted from {from}")]
     BeyondDates { from: Timestamp },
     #[error("the cue's text is longer than any packet of the limit's size, {0} (limits.packet_bytes)")]

@@ -120,8 +120,12 @@ fn broken_lines_stop_it_or_are_skipped() {
 fn only_some_broken_lines_are_named() {
     let some = recording("x\n".repeat(25) + &line(1), SKIP).unwrap();
     let warnings = some.skipped().warnings();
-    assert_eq!((some.skipped().count(), warnings.len()), (25, 11));
-    assert_eq!(warnings[10], "… and 15 more broken lines");
+    assert_eq!((some.skipped().count(), warnings.len()), (25, 12));
+    assert_eq!(warnings[10..], ["… and 15 more broken lines", "left out 25 lines"]);
+    let some =
+        recording("WEBVTT\n\n00:99.000 --> 00:02.000\none two\n\n00:01.000 --> 00:02.000\na\n\nthree", SKIP)
+            .unwrap();
+    assert_eq!(some.skipped().warnings()[2], "left out 2 cues with 3 words");
 }
 
 #[test]
@@ -136,6 +140,7 @@ fn nothing_to_play_is_an_error() {
         ("WEBVTT\n\nNOTE x\n", STOP, "it has no cue with text"),
         (&format!("{times}\n\n{times}\n<i></i>"), STOP, "it has no cue with text"),
         ("WEBVTT\n\n00:01.000 --> soon\na", SKIP, "its only cue is broken"),
+        ("WEBVTT\n\n00:01.000 --> 00:61.000\na", SKIP, "its only cue is broken"),
         ("WEBVTT\n\na\n\nb", SKIP, "all its 2 cues are broken"),
         (&format!("{times}\nAda:\n\n{times}\nBo: "), STOP, "its cues name somebody, and nothing is said"),
         (&format!("{times}\nAda:\n\nb"), SKIP, "its cues name somebody, and nothing is said"),
@@ -161,6 +166,13 @@ fn nothing_but_broken_lines_says_what_is_wrong_with_the_first() {
 #[test]
 fn what_is_no_recording_is_told_with_what_could_be() {
     let error = refused("hello\n00:01 Ada: hi", STOP);
+    assert!(
+        error.starts_with("x, line 1: this looks like a transcript as text, pasted or saved from a document"),
+        "{error}"
+    );
+    let error = refused("0:0:0.0 --> 0:0:1.250\nBo\nOh.\n0:0:2.90 --> 0:0:4.480\nAda\nSo.", STOP);
+    assert!(error.starts_with("x looks like a Teams transcript pasted from its document"), "{error}");
+    let error = refused("hello\nyou", STOP);
     assert!(error.starts_with("x, line 1, column 1: expected one packet as JSON"), "{error}");
     assert!(
         error.ends_with("what can be read is packets as JSON lines, and transcripts as WebVTT or SubRip"),
@@ -340,7 +352,7 @@ fn broken_cues_stop_it_or_are_skipped() {
             "a cue's time is \"00:00:99.000\", but takes hours, minutes and seconds, such as",
         ),
         ("00:01 -> 00:02", "expected a cue's times, such as 00:01:02.400 --> 00:01:05.900"),
-        ("00:02.000 --> 00:01.000", "the cue ends before it begins"),
+        ("-99999999:00:00.000 --> 00:01.000", "the cue's times are beyond any date"),
         ("00:01.000 --> 99999999:00:00.000", "the cue's times are beyond any date"),
         ("00:01.000 --> 99999999999999999999999:00:00.000", "the cue's times are beyond any date"),
     ] {
@@ -360,6 +372,36 @@ fn broken_cues_stop_it_or_are_skipped() {
     let voice = format!("<v {}>a", "n".repeat(2000));
     let error = refused(cue(fine, &voice), STOP);
     assert!(error.starts_with("x, line 1: the participant"), "{error}");
+}
+
+#[test]
+fn times_are_read_as_the_whole_tells() {
+    let cue = |times: &str| format!("{times}\na\n\n");
+    let times =
+        |text: &str| heard(text, STOP).iter().map(|said| (said.start_ms, said.end_ms)).collect::<Vec<_>>();
+    assert_eq!(times(&cue("00:02.000 --> 00:01.000")), [(2000, 2000)], "it ends before it begins");
+    assert_eq!(
+        times(&(cue("0:0:0.0 --> 0:0:5.320") + &cue("0:0:6.90 --> 0:0:8.500"))),
+        [(0, 5320), (6090, 8500)]
+    );
+    assert_eq!(times(&(cue("1:02 --> 1:03,5") + &cue("-0:01.000 --> 0:00"))), [(63_000, 64_500), (0, 1000)]);
+    // What is behind the limit tells too, in a file.
+    let (_folder, path) = file(cue("00:01.000 --> 00:02.000") + &cue("-00:01.000 --> 00:02.000"));
+    let one = Options { limit: Some(1), started_at: Some(Timestamp::UNIX_EPOCH), ..STOP };
+    assert_eq!(played(&Recording::check(&path, rules(64), one).unwrap()), ["1970-01-01T00:00:03Z"]);
+}
+
+#[test]
+fn cues_with_metadata_are_what_is_spoken() {
+    let at = "00:01.000 --> 00:02.000";
+    let text = format!(
+        "WEBVTT\n{at}\n{{\"speakerName\":\"Ada\",\"spokenText\":\"So: we go.\"}}\n\n{at}\n{{\"speakerName\":\"\",\"spokenText\":\"yes\"}}\n"
+    );
+    assert_eq!(lines(text), ["Ada: So: we go.", "-: yes"]);
+    let broken = format!("{at}\n{{\"spokenText\":\"one two\n\n{at}\nb");
+    assert!(refused(&broken, STOP).starts_with("x, line 1: the cue holds JSON with \"spokenText\""));
+    let some = recording(&broken, SKIP).unwrap();
+    assert_eq!(some.skipped().warnings()[1], "left out 1 cue with 2 words");
 }
 
 #[test]

@@ -12,31 +12,43 @@ use super::{Markup, times};
 /// Tags that change how text looks. `s` and `font` are SubRip's, but converters leave them behind.
 const LOOKS: [&str; 9] = ["b", "i", "u", "s", "c", "ruby", "rt", "lang", "font"];
 
+/// Who says something in a cue, by its markup.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::cli::recording) enum Voice {
+    Named(String),
+    /// It is known that nobody is named.
+    Nobody,
+    /// Nothing tells; the text may.
+    Untold,
+}
+
 /// Something that one voice says in a cue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::cli::recording) struct Span {
-    /// Who says it, if a tag tells.
-    pub(in crate::cli::recording) voice: Option<String>,
-    /// What, on one line; there is something.
-    pub(in crate::cli::recording) text: String,
-    /// How many bytes of it were the first line.
-    pub(in crate::cli::recording) first_line: usize,
+    pub(in crate::cli::recording) voice: Voice,
+    /// What, in lines without white space around them; there is one at least, and none is empty.
+    pub(in crate::cli::recording) lines: Vec<String>,
+}
+
+impl Span {
+    /// What somebody says whose name is known, or known not to be told.
+    pub(super) fn known(name: Option<String>, text: String) -> Self {
+        Self { voice: name.map_or(Voice::Nobody, Voice::Named), lines: vec![text] }
+    }
 }
 
 /// Reads a cue's text. What one voice says in a row is one span, so that the cue's time counts once.
 pub(super) fn spans(markup: Markup, text: &str) -> Vec<Span> {
     let mut spans: Vec<Span> = Vec::new();
     for (voice, said) in pieces(markup, text) {
-        let lines = said.split('\n').map(str::trim).filter(|line| !line.is_empty());
-        for line in lines {
-            match spans.last_mut() {
-                Some(span) if span.voice == voice => {
-                    span.text.push(' ');
-                    span.text.push_str(line);
-                }
-                _ => {
-                    let (voice, text) = (voice.clone(), line.to_owned());
-                    spans.push(Span { voice, text, first_line: line.len() });
+        let voice = voice.map_or(Voice::Untold, Voice::Named);
+        let lines = said.split('\n').map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned);
+        match spans.last_mut() {
+            Some(span) if span.voice == voice => span.lines.extend(lines),
+            _ => {
+                let lines: Vec<String> = lines.collect();
+                if !lines.is_empty() {
+                    spans.push(Span { voice, lines });
                 }
             }
         }
@@ -145,8 +157,15 @@ mod tests {
     #[track_caller]
     fn said(markup: Markup, text: &str, expected: &[(&str, &str)]) {
         let found = spans(markup, text);
-        let found: Vec<_> =
-            found.iter().map(|span| (span.voice.as_deref().unwrap_or("-"), span.text.as_str())).collect();
+        let found: Vec<_> = found
+            .iter()
+            .map(|span| match &span.voice {
+                Voice::Named(name) => (name.as_str(), span.lines.join(" ")),
+                Voice::Nobody => ("nobody", span.lines.join(" ")),
+                Voice::Untold => ("-", span.lines.join(" ")),
+            })
+            .collect();
+        let expected: Vec<_> = expected.iter().map(|(voice, text)| (*voice, (*text).to_owned())).collect();
         assert_eq!(found, expected, "{text}");
     }
 
@@ -208,10 +227,11 @@ mod tests {
     }
 
     #[test]
-    fn the_first_line_is_known() {
-        let first = |text| spans(Markup::WebVtt, text)[0].first_line;
-        assert_eq!(first("\n <i> Ada:</i> \n one"), "Ada:".len());
-        assert_eq!(first("one"), 3);
+    fn lines_are_known() {
+        let lines = |text| spans(Markup::WebVtt, text).remove(0).lines;
+        assert_eq!(lines("\n <i> Ada:</i> \n one"), ["Ada:", "one"]);
+        assert_eq!(lines(" \none<00:00:01.000><c> two</c>"), ["one two"]);
+        assert_eq!(lines("one<br>two"), ["one", "two"]);
     }
 
     #[test]

@@ -36,7 +36,10 @@ prop_compose! {
             start_ms,
             end_ms: start_ms + length,
         });
-        said.filter(|said| !said.text.is_empty() && said.name.as_deref() != Some("")).collect()
+        // Marks before a turn and brackets around a name are no part of it.
+        let is_marked = |name: &str| name.starts_with(['-', '–', '—', '>', '»', '[', '(']);
+        said.filter(|said| !said.text.is_empty() && said.name.as_deref().is_some_and(|name| !name.is_empty() && !is_marked(name)))
+            .collect()
     }
 }
 

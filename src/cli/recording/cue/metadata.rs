@@ -1,0 +1,100 @@
+//! Cues that hold JSON: what Microsoft Graph gives as a Teams transcript's `metadataContent`.
+//!
+//! Each cue is an object with `speakerName`, `spokenText` and more, and nothing around it. JSON is never speech: a cue that is
+//! an object and says nothing of a speaker is broken, and so is one that was meant as such an object and cannot be read.
+
+use serde_json::{Deserializer, Map, Value};
+
+use super::super::problem::Problem;
+
+/// Something said, as metadata tells it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Said {
+    /// Who; nobody where the name is empty.
+    pub(super) name: Option<String>,
+    pub(super) text: String,
+}
+
+const NAME: &str = "speakerName";
+const TEXT: &str = "spokenText";
+
+/// What a cue's text says if it is metadata; `None` if it is speech.
+pub(super) fn read(text: &str) -> Option<Result<Vec<Said>, Problem>> {
+    let inside = text.trim_start().strip_prefix('{')?;
+    if !inside.trim_start().starts_with('"') {
+        return None;
+    }
+    let objects: Result<Vec<Map<String, Value>>, _> = Deserializer::from_str(text).into_iter().collect();
+    match objects {
+        Ok(objects) => Some(objects.iter().filter_map(|object| said(object).transpose()).collect()),
+        Err(_) if text.contains(TEXT) => Some(Err(Problem::BrokenMetadata)),
+        Err(_) => None,
+    }
+}
+
+/// What one object says; nothing where its text is empty.
+fn said(object: &Map<String, Value>) -> Result<Option<Said>, Problem> {
+    let text = match object.get(TEXT) {
+        Some(Value::String(text)) => text.split_whitespace().collect::<Vec<_>>().join(" "),
+        Some(Value::Null) | None if object.contains_key(NAME) => String::new(),
+        _ => return Err(Problem::NoSpokenText),
+    };
+    let name = match object.get(NAME) {
+        Some(Value::String(name)) => Some(name.trim().to_owned()).filter(|name| !name.is_empty()),
+        Some(Value::Null) | None => None,
+        Some(_) => return Err(Problem::NoSpokenText),
+    };
+    Ok((!text.is_empty()).then_some(Said { name, text }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn says(text: &str) -> Vec<(Option<String>, String)> {
+        read(text).unwrap().unwrap().into_iter().map(|said| (said.name, said.text)).collect()
+    }
+
+    #[test]
+    fn objects_are_what_somebody_says() {
+        let one = |name: Option<&str>, text: &str| vec![(name.map(str::to_owned), text.to_owned())];
+        assert_eq!(
+            says(r#"{"speakerName":"Ada","spokenText":"We go.","spokenLanguage":"en"}"#),
+            one(Some("Ada"), "We go.")
+        );
+        assert_eq!(
+            says("{\n \"spokenText\": \"a\\n b\",\n \"speakerName\": \" Ada \"\n}\n"),
+            one(Some("Ada"), "a b")
+        );
+        for nobody in [
+            r#"{"speakerName":"","spokenText":"a"}"#,
+            r#"{"spokenText":"a"}"#,
+            r#"{"spokenText":"a","speakerName":null}"#,
+        ] {
+            assert_eq!(says(nobody), one(None, "a"), "{nobody}");
+        }
+        assert_eq!(says("{\"spokenText\":\"a\"}\n{\"spokenText\":\"b\",\"speakerName\":\"Bo\"}").len(), 2);
+        for nothing in [r#"{"speakerName":"Ada","spokenText":" "}"#, r#"{"speakerName":"Ada"}"#] {
+            assert_eq!(says(nothing), [], "{nothing}");
+        }
+    }
+
+    #[test]
+    fn json_is_never_speech() {
+        for broken in [r#"{"speakerName":"Ada","spokenText":"We"#, r#"{"spokenText":"a"} and more"#] {
+            assert!(matches!(read(broken), Some(Err(Problem::BrokenMetadata))), "{broken}");
+        }
+        for other in
+            [r#"{"title":"Kickoff"}"#, r#"{"spokenText":5}"#, r#"{"speakerName":{},"spokenText":"a"}"#]
+        {
+            assert!(matches!(read(other), Some(Err(Problem::NoSpokenText))), "{other}");
+        }
+    }
+
+    #[test]
+    fn speech_may_hold_braces() {
+        for text in ["{\\an8}up", "{ so }", "{}", "{\"quoted\" words}", "a {\"spokenText\":\"a\"}", ""] {
+            assert!(read(text).is_none(), "{text}");
+        }
+    }
+}
