@@ -5,10 +5,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    DataPacket, Error, FromPacket, IntoPayload, Payload,
+    DataPacket, Error, FromPacket, IntoPayload, Payload, participant,
     wire::{self, Wire},
 };
 use std::sync::Arc;
+
+mod milliseconds;
 
 const fn yes() -> bool {
     true
@@ -20,11 +22,12 @@ const fn yes() -> bool {
 pub struct Transcription {
     /// What was said.
     pub text: String,
-    /// When it began, in milliseconds from the meeting's start.
-    #[serde(default)]
+    /// When it began, in milliseconds from the meeting's start. Read from any JSON number: fractions are rounded, what is
+    /// before the start is 0, and so is null.
+    #[serde(default, deserialize_with = "milliseconds::deserialize")]
     pub start_ms: u64,
-    /// When it ended, in milliseconds from the meeting's start.
-    #[serde(default)]
+    /// When it ended, in milliseconds from the meeting's start. Read as `start_ms` is.
+    #[serde(default, deserialize_with = "milliseconds::deserialize")]
     pub end_ms: u64,
     /// Whether the recogniser is done with it; a partial one is replaced by a later one. Final where not said.
     #[serde(default = "yes")]
@@ -75,7 +78,8 @@ pub enum ParticipantEvent {
     Left,
     /// Goes by another name from now on.
     Renamed {
-        /// The new name.
+        /// The new name, in the form in which packets hold names.
+        #[serde(deserialize_with = "participant::deserialize")]
         to: String,
     },
 }
@@ -118,6 +122,13 @@ mod tests {
         let said: Transcription = serde_json::from_str(r#"{"text":"hi"}"#).unwrap();
         assert_eq!(said, Transcription::new("hi", 0, 0));
         assert!(serde_json::from_str::<Transcription>(r#"{"txt":"hi"}"#).is_err());
+    }
+
+    #[test]
+    fn a_new_name_is_as_packets_hold_it() {
+        let event = r#"{"event":"renamed","to":" Jose\u0301 "}"#;
+        let event: ParticipantEvent = serde_json::from_str(event).unwrap();
+        assert_eq!(event, ParticipantEvent::Renamed { to: "José".into() });
     }
 
     #[test]

@@ -11,6 +11,7 @@ pub mod log;
 mod meeting;
 pub mod name;
 pub mod packet;
+mod participant;
 pub mod plugin;
 pub mod store;
 #[cfg(any(test, feature = "testing"))]

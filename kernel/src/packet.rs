@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::{Error, MeetingId, Name, name};
+use crate::{Error, MeetingId, Name, name, participant};
 
 /// A packet's place in its meeting's log: from 1, never used twice, not without holes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -112,7 +112,8 @@ pub struct DataPacket {
     pub timestamp: Timestamp,
     /// When it entered this system; set once, kept by redelivery.
     pub received_at: Timestamp,
-    /// Who said or did it, where somebody did.
+    /// Who said or did it, where somebody did: without white space around the name and in Unicode's normal form C, so that names
+    /// that look alike are one, and never empty.
     pub participant: Option<Arc<str>>,
     /// The data.
     pub payload: Payload,
@@ -157,7 +158,7 @@ pub struct Publish {
     pub source: Name,
     /// When it happened; the time of arrival where it isn't said.
     pub timestamp: Option<Timestamp>,
-    /// Who said or did it.
+    /// Who said or did it. What is blank is nobody.
     pub participant: Option<Arc<str>>,
     /// The data.
     pub payload: Payload,
@@ -255,7 +256,7 @@ impl Publish {
             source: self.source,
             timestamp: self.timestamp.unwrap_or(received_at),
             received_at,
-            participant: self.participant,
+            participant: self.participant.and_then(participant::normalized),
             payload: self.payload,
             producer: self.producer,
             causes: Vec::new(),

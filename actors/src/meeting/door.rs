@@ -59,7 +59,8 @@ struct Inner {
     taken: u64,
     /// How far each producer has come.
     producers: HashMap<Arc<str>, (u64, Seq)>,
-    /// The newest packet's own time and when it came: what the meeting's clock is read off.
+    /// The latest packet's own time, and when it came: what the meeting's clock is read off. Packets may come out of order, as
+    /// those do whose speakers talk at the same time.
     latest: Option<(Timestamp, Timestamp)>,
 }
 
@@ -159,7 +160,10 @@ impl Inner {
         let (packets, bytes) = &mut self.counts[place as usize];
         *packets += 1;
         *bytes += append.packet().payload.len() as u64;
-        self.latest = Some((append.packet().timestamp, append.packet().received_at));
+        let packet = append.packet();
+        if self.latest.is_none_or(|(latest, _)| packet.timestamp >= latest) {
+            self.latest = Some((packet.timestamp, packet.received_at));
+        }
         self.taken += 1;
         self.bytes += append.cost();
         if append.durability() == Durability::Volatile {
@@ -507,7 +511,7 @@ impl Door {
         Arc::new(publish.into_packet(self.meeting.clone(), seq, now))
     }
 
-    /// The time in the meeting: the newest packet's own, and what has passed since it came. So a recording that is
+    /// The time in the meeting: the latest packet's own, and what has passed since it came. So a recording that is
     /// played fast stays in its own time.
     fn event_time(&self, now: Timestamp) -> Timestamp {
         match self.inner.lock().latest {

@@ -232,6 +232,9 @@ impl InCallPlugin for Minutes {
             state.leave_out_beyond(0);
         }
         let started_at = meeting.started_at.or(state.since);
+        // Packets may come out of order, and their clock may have been set back.
+        let ended_at =
+            [Some(ended_at), state.until, started_at].into_iter().flatten().max().unwrap_or(ended_at);
         let title = meeting.title.as_deref().map(text::line).filter(|title| !title.is_empty());
         let about = About { title: title.as_deref(), started_at, attendees: &state.attendees.names };
         let answer = if state.notes.is_empty() {

@@ -1,5 +1,7 @@
 //! What the plugin remembers of a meeting.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use teammy_kernel::{DataPacket, Timestamp, data::ParticipantEvent};
 
@@ -16,8 +18,10 @@ const MAX_ATTENDEES: usize = 200;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct State {
-    /// When the first packet of the meeting was.
+    /// When the earliest packet of the meeting was.
     pub(crate) since: Option<Timestamp>,
+    /// When the latest was.
+    pub(crate) until: Option<Timestamp>,
     pub(crate) attendees: Attendees,
     /// What was said since the notes.
     pub(crate) pending: Transcript,
@@ -39,6 +43,9 @@ pub(crate) struct Attendees {
     /// Whether there were more than are kept.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) more: bool,
+    /// Names that people had before, and what they are called now: what they said then may come later.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    before: BTreeMap<String, String>,
 }
 
 impl Attendees {
@@ -55,12 +62,24 @@ impl Attendees {
 
     /// Gives one another name; one who comes back under a name that is known is one again.
     fn rename(&mut self, from: &str, to: String) {
+        self.before.remove(&to);
+        self.before.values_mut().filter(|now| **now == from).for_each(|now| now.clone_from(&to));
+        if self.before.len() < MAX_ATTENDEES {
+            self.before.insert(from.to_owned(), to.clone());
+        }
         let place = self.names.iter().position(|name| name == from);
         match place {
             Some(place) if self.names.contains(&to) => drop(self.names.remove(place)),
             Some(place) => self.names[place] = to,
             None => self.add(to),
         }
+    }
+}
+
+impl Attendees {
+    /// What somebody is called now.
+    fn now(&self, name: String) -> String {
+        self.before.get(&name).cloned().unwrap_or(name)
     }
 }
 
@@ -73,6 +92,12 @@ impl State {
 
     /// Somebody comes, goes or changes their name.
     pub(crate) fn notice(&mut self, packet: &DataPacket, event: ParticipantEvent) {
+        if event == ParticipantEvent::Joined
+            && let Some(name) = packet.participant.as_deref().and_then(transcript::name)
+        {
+            // Somebody else comes under a name that was given up.
+            self.attendees.before.remove(&name);
+        }
         let by = self.see(packet);
         if let ParticipantEvent::Renamed { to } = event
             && let (Some(from), Some(to)) = (by, transcript::name(&to))
@@ -102,8 +127,11 @@ impl State {
     }
 
     fn see(&mut self, packet: &DataPacket) -> Option<String> {
-        self.since.get_or_insert(packet.timestamp);
+        let at = packet.timestamp;
+        self.since = Some(self.since.map_or(at, |since| since.min(at)));
+        self.until = Some(self.until.map_or(at, |until| until.max(at)));
         let name = packet.participant.as_deref().and_then(transcript::name)?;
+        let name = self.attendees.now(name);
         self.attendees.add(name.clone());
         Some(name)
     }

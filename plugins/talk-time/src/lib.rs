@@ -1,6 +1,6 @@
 //! Who talks how much: turns, words and seconds of each participant.
 //!
-//! The plugin takes `transcription` and counts what is final. Each packet is one turn, so that the turns add up to the
+//! The plugin takes `transcription`, and `participant` for who changes their name, and counts what is final. Each packet is one turn, so that the turns add up to the
 //! packets; words are what Unicode white space separates; the time is the sum of the packets' durations, kept in whole
 //! milliseconds so that it is exact. It puts out a [`Table`] every so many turns and one when the meeting ends (or the
 //! plugin is taken out), even where the last turn made one and even where nobody spoke: the last output is always the
@@ -17,6 +17,10 @@
 //! {"participants":[{"name":"Ada","turns":2,"words":11,"seconds":4.5}],"turns":2,"words":11}
 //! ```
 //!
+//! # Who changes their name
+//! Somebody who is renamed has one row, under the newest name, with all that was said under the others. What is recognised
+//! late under a former name counts there too, until somebody joins under that name.
+//!
 //! # Nobody's words
 //! Packets that name no participant are counted together, in a row called `unknown` that says `"unnamed": true`. A
 //! participant who calls themselves `unknown` has a row of their own, without it: the two are never added up.
@@ -25,7 +29,10 @@ use std::{collections::BTreeMap, ops::Not, sync::Arc};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use teammy_kernel::{Cx, Error, Hooks, InCallPlugin, Json, Receive, data::Transcription};
+use teammy_kernel::{
+    Cx, Error, Hooks, InCallPlugin, Json, Receive,
+    data::{ParticipantEvent, Transcription},
+};
 
 /// The name that the row of packets without a participant shows.
 pub const UNNAMED: &str = "unknown";
@@ -67,6 +74,9 @@ pub struct State {
     named: BTreeMap<Arc<str>, Tally>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     unnamed: Option<Tally>,
+    /// Former names, and what their owners are called now.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    renamed: BTreeMap<Arc<str>, Arc<str>>,
 }
 
 /// Who talked how much.
@@ -96,7 +106,16 @@ pub struct Row {
     pub unnamed: bool,
 }
 
+/// The most former names that are remembered.
+const MAX_RENAMED: usize = 1000;
+
 impl Tally {
+    fn merge(&mut self, other: Self) {
+        self.turns = self.turns.saturating_add(other.turns);
+        self.words = self.words.saturating_add(other.words);
+        self.ms = self.ms.saturating_add(other.ms);
+    }
+
     fn add(&mut self, said: &Transcription) {
         let words = said.text.split_whitespace().count();
         self.turns = self.turns.saturating_add(1);
@@ -115,11 +134,26 @@ impl Tally {
 impl State {
     fn add(&mut self, participant: Option<&Arc<str>>, said: &Transcription) {
         let tally = match participant {
-            Some(name) => self.named.entry(name.clone()).or_default(),
+            Some(name) => self.named.entry(self.renamed.get(name).unwrap_or(name).clone()).or_default(),
             None => self.unnamed.get_or_insert_default(),
         };
         tally.add(said);
         self.turns = self.turns.saturating_add(1);
+    }
+
+    /// Somebody goes by another name from now on.
+    fn rename(&mut self, from: &Arc<str>, to: &Arc<str>) {
+        if from == to || to.is_empty() {
+            return;
+        }
+        self.renamed.remove(to);
+        self.renamed.values_mut().filter(|now| *now == from).for_each(|now| now.clone_from(to));
+        if self.renamed.len() < MAX_RENAMED {
+            self.renamed.insert(from.clone(), to.clone());
+        }
+        if let Some(tally) = self.named.remove(from) {
+            self.named.entry(to.clone()).or_default().merge(tally);
+        }
     }
 
     fn table(&self) -> Table {
@@ -151,7 +185,7 @@ impl InCallPlugin for TalkTime {
     }
 
     fn hooks(hooks: Hooks<Self>) -> Hooks<Self> {
-        hooks.on::<Json<Transcription>>("transcription")
+        hooks.on::<Json<Transcription>>("transcription").on::<Json<ParticipantEvent>>("participant")
     }
 
     async fn on_meeting_end(&self, cx: &mut Cx<'_, Self>) -> Result<Option<Json<Table>>, Error> {
@@ -172,6 +206,25 @@ impl Receive<Json<Transcription>> for TalkTime {
         cx.state_mut().add(participant.as_ref(), &said);
         let due = cx.state().turns % self.every == 0;
         Ok(due.then(|| Json(cx.state().table())))
+    }
+}
+
+impl Receive<Json<ParticipantEvent>> for TalkTime {
+    async fn receive(
+        &self,
+        Json(event): Json<ParticipantEvent>,
+        cx: &mut Cx<'_, Self>,
+    ) -> Result<Option<Json<Table>>, Error> {
+        let Some(name) = cx.packet().participant.clone() else { return Ok(None) };
+        match event {
+            ParticipantEvent::Renamed { to } => cx.state_mut().rename(&name, &to.into()),
+            // Somebody else comes under a name that was given up.
+            ParticipantEvent::Joined if cx.state().renamed.contains_key(&name) => {
+                cx.state_mut().renamed.remove(&name);
+            }
+            _ => {}
+        }
+        Ok(None)
     }
 }
 

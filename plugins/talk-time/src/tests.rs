@@ -152,3 +152,48 @@ async fn the_samples_add_up() {
         assert!(table.participants.iter().all(|row| !row.unnamed && row.seconds > 0.0));
     }
 }
+
+fn happened(by: &str, event: &ParticipantEvent) -> Publish {
+    Publish::json("participant", event).unwrap().participant(by)
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_renamed_is_one_person() {
+    let mut meeting = meeting(100).await;
+    let renamed = |from: &str, to: &str| happened(from, &ParticipantEvent::Renamed { to: to.into() });
+    meeting.receive(said("iPhone (2)", "hello there all", 0, 1000)).await.unwrap();
+    meeting.receive(renamed("iPhone (2)", "Olu")).await.unwrap();
+    meeting.receive(said("Olu", "now with my name", 0, 1000)).await.unwrap();
+    // What was said under the former name is recognised late.
+    meeting.receive(said("iPhone (2)", "late", 0, 500)).await.unwrap();
+    meeting.receive(renamed("Olu", " Ol\u{301}u ")).await.unwrap();
+    meeting.receive(said("iPhone (2)", "later", 0, 500)).await.unwrap();
+    // Somebody else comes under a name that was given up.
+    meeting.receive(happened("Olu", &ParticipantEvent::Joined)).await.unwrap();
+    meeting.receive(said("Olu", "me", 0, 100)).await.unwrap();
+    let output = meeting.end().await.unwrap().unwrap();
+    assert_eq!(
+        testing::json::<Value>(&output)["participants"],
+        json!([
+            {"name": "Oĺu", "turns": 4, "words": 9, "seconds": 3.0},
+            {"name": "Olu", "turns": 1, "words": 1, "seconds": 0.1},
+        ])
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn names_alike_are_one_and_blanks_are_nobody() {
+    let mut meeting = meeting(100).await;
+    for name in ["José", "Jose\u{301}", "Ada ", "Ada", "", " "] {
+        meeting.receive(said(name, "one", 0, 500)).await.unwrap();
+    }
+    let output = meeting.end().await.unwrap().unwrap();
+    assert_eq!(
+        testing::json::<Value>(&output)["participants"],
+        json!([
+            {"name": "Ada", "turns": 2, "words": 2, "seconds": 1.0},
+            {"name": "José", "turns": 2, "words": 2, "seconds": 1.0},
+            {"name": "unknown", "turns": 2, "words": 2, "seconds": 1.0, "unnamed": true},
+        ])
+    );
+}

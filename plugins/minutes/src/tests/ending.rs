@@ -212,3 +212,25 @@ async fn names_and_answers_cannot_break_the_markdown() {
          - Ship \\# it \\| \\<b>now\\</b>\n\n## Action items\n\n- [ ] **דנה 🙂 - Eve**: \\*Test\\*\n"
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn minutes_end_with_the_latest_that_was_said_and_never_before_they_begin() {
+    let at = |time: &str| -> Timestamp { time.parse().unwrap() };
+    for (times, started_at, ended_at) in [
+        (["09:10:00", "09:05:02", "09:05:02"], "09:05:02", "09:10:00"),
+        (["09:00:00", "08:30:00", "08:31:00"], "08:30:00", "09:00:00"),
+    ] {
+        let mut meeting = meeting(json!({}), &obedient()).await;
+        for time in times {
+            meeting.receive(said("Ada", "one").timestamp(at(&format!("2026-01-05T{time}Z")))).await.unwrap();
+        }
+        let minutes = minutes(&meeting.end().await.unwrap().unwrap()).minutes;
+        assert_eq!(minutes.started_at, Some(at(&format!("2026-01-05T{started_at}Z"))));
+        assert_eq!(minutes.ended_at, at(&format!("2026-01-05T{ended_at}Z")));
+    }
+    let about = MeetingMetadata::new(MeetingId::new("m").unwrap()).started_at(at("2099-01-01T00:00:00Z"));
+    let mut meeting = PluginTest::<Minutes>::builder().llm(obedient()).meeting(about).start().await.unwrap();
+    meeting.receive(said("Ada", "one").timestamp(at("2026-01-05T09:00:00Z"))).await.unwrap();
+    let minutes = minutes(&meeting.end().await.unwrap().unwrap()).minutes;
+    assert_eq!(Some(minutes.ended_at), minutes.started_at);
+}

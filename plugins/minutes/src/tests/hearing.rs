@@ -107,11 +107,23 @@ async fn a_state_is_read_back_as_it_was_written() {
     meeting.receive(happened("Bo", &ParticipantEvent::Renamed { to: "Boris".into() })).await.unwrap();
     assert_eq!(
         meeting.state_json(),
-        r#"{"since":"2026-03-02T09:00:00Z","attendees":{"names":["Ada","Boris"]},"pending":[{"by":"Bo","text":"\"three\""},{"text":"Bo is now called Boris"}],"notes":"The notes.","words":3,"left_out":0,"lost":0}"#
+        r#"{"since":"2026-03-02T09:00:00Z","until":"2026-03-02T09:00:00Z","attendees":{"names":["Ada","Boris"],"before":{"Bo":"Boris"}},"pending":[{"by":"Bo","text":"\"three\""},{"text":"Bo is now called Boris"}],"notes":"The notes.","words":3,"left_out":0,"lost":0}"#
     );
     let state = meeting.state();
     meeting.restart().await.unwrap();
     assert_eq!(meeting.state(), state);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_renamed_is_one_person_also_in_what_comes_late() {
+    let mut meeting = meeting(json!({}), &obedient()).await;
+    meeting.receive(said("iPhone (2)", "one")).await.unwrap();
+    meeting.receive(happened("iPhone (2)", &ParticipantEvent::Renamed { to: "Olu".into() })).await.unwrap();
+    meeting.receive(said("iPhone (2)", "two")).await.unwrap();
+    assert_eq!(meeting.state().attendees.names, ["Olu"]);
+    // Somebody else comes under the name that was given up.
+    meeting.receive(happened("iPhone (2)", &ParticipantEvent::Joined)).await.unwrap();
+    assert_eq!(meeting.state().attendees.names, ["Olu", "iPhone (2)"]);
 }
 
 #[test]

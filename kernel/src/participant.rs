@@ -1,0 +1,56 @@
+//! Who says or does something: names that look alike are one.
+//!
+//! The same person may come with white space around the name, or with `é` as one character or as two (Unicode's normal forms
+//! C and D), depending on which program wrote it. A packet holds the name without that white space and in normal form C
+//! ([UAX #15](https://www.unicode.org/reports/tr15/)), so that nobody has to compare names in any other way than as text. A
+//! name of which nothing is left is nobody.
+
+use std::{borrow::Cow, sync::Arc};
+
+use serde::{Deserialize, Deserializer};
+use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
+
+/// A name as packets hold it; none where nothing of it is left.
+pub(crate) fn normalized(name: Arc<str>) -> Option<Arc<str>> {
+    let normal = match normalize(&name) {
+        Cow::Borrowed(same) if same.len() == name.len() => None,
+        other => Some(Arc::from(other)),
+    };
+    Some(normal.unwrap_or(name)).filter(|name| !name.is_empty())
+}
+
+fn normalize(name: &str) -> Cow<'_, str> {
+    let name = name.trim();
+    if name.is_ascii() || is_nfc_quick(name.chars()) == IsNormalized::Yes {
+        Cow::Borrowed(name)
+    } else {
+        Cow::Owned(name.nfc().collect())
+    }
+}
+
+/// Reads a name that stands in a packet's data.
+pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    Ok(normalize(&name).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_alike_are_one() {
+        let name = |name: &str| normalized(name.into());
+        assert_eq!(name("Jose\u{301}"), name("José"));
+        assert_eq!(name(" Ada\t"), name("Ada"));
+        assert_eq!(name("\u{1112}\u{1161}\u{11ab}"), name("한"));
+        for nobody in ["", " ", "\u{a0}\n"] {
+            assert_eq!(name(nobody), None, "{nobody:?}");
+        }
+        for same in ["Ada", "José", "田中", "Ada L"] {
+            let given: Arc<str> = same.into();
+            assert!(Arc::ptr_eq(&given, &normalized(given.clone()).unwrap()), "{same}");
+        }
+        assert_ne!(name("ada"), name("Ada"));
+    }
+}
