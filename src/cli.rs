@@ -124,6 +124,7 @@ impl Command {
 
 /// Does what the command line says.
 pub(crate) fn main() -> ExitCode {
+    logs::without_words_in_panics();
     let args = Args::parse();
     match run(&args) {
         Ok(()) => ExitCode::SUCCESS,

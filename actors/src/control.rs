@@ -251,7 +251,7 @@ impl Socket {
             let _answering = Answering::new(&self.answering);
             let answer = match serde_json::from_str(&line) {
                 Ok(request) => self.answer(request, node).await,
-                Err(error) => Answer::Failed { error: format!("this is no request: {error}") },
+                Err(_) => Answer::Failed { error: "this is no request of this version".to_owned() },
             };
             let mut line = serde_json::to_string(&answer).expect("invariant: answers have a JSON form");
             line.push('\n');
@@ -360,6 +360,9 @@ impl Client {
         if read == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        Ok(serde_json::from_str(&line)?)
+        let other = |_| {
+            io::Error::new(io::ErrorKind::InvalidData, "the node is of another version: it answers otherwise")
+        };
+        serde_json::from_str(&line).map_err(other)
     }
 }

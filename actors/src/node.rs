@@ -350,7 +350,7 @@ impl Node {
         let args = meeting::Args { shared: shared.clone(), resources: self.resources.clone(), origin };
         let spawned = MeetingActor::spawn_linked(None, MeetingActor, args, self.actor.get_cell()).await;
         let (actor, _) =
-            spawned.map_err(|error| Error::Spawn { meeting: id.clone(), cause: error.to_string() })?;
+            spawned.map_err(|error| Error::Spawn { meeting: id.clone(), cause: chain(&error) })?;
         let meeting = MeetingRef::new(shared, actor);
         self.meetings.lock().insert(id.clone(), meeting.clone());
         if meeting.has_stopped() {
@@ -427,7 +427,8 @@ impl Node {
             match tokio::time::timeout_at(until, self.resources.plugin_runtime.spawn(hook)).await {
                 Ok(Ok(Ok(()))) => {}
                 Ok(Ok(Err(error))) => warn!(%instance, error = error.chain(), "on_shutdown failed"),
-                Ok(Err(error)) => warn!(%instance, error = chain(&error), "on_shutdown panicked"),
+                // What it panicked with may quote anything; the panic hook has told where.
+                Ok(Err(_)) => warn!(%instance, "on_shutdown panicked"),
                 Err(_) => {
                     warn!(%instance, "on_shutdown was cut off");
                     in_time = false;

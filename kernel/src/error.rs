@@ -1,6 +1,9 @@
 //! What a hook says when it fails.
 
-use std::{error::Error as StdError, fmt};
+use std::{
+    error::Error as StdError,
+    fmt::{self, Write},
+};
 
 type BoxError = Box<dyn StdError + Send + Sync>;
 
@@ -37,22 +40,64 @@ impl Error {
         &*self.cause
     }
 
-    /// The cause and all that is behind it, on one line.
+    /// The cause and all that is behind it, on one line of at most [`MAX_BYTES`].
     pub fn chain(&self) -> String {
         chain(&*self.cause)
     }
 }
 
-/// An error and all that is behind it, on one line: `what: why: why`.
+/// The longest error text that is logged or stored, in bytes. Plugins and providers may quote what they worked on, which may be
+/// as large as a packet.
+pub const MAX_BYTES: usize = 4096;
+
+/// An error and all that is behind it, on one line: `what: why: why`. It is cut after [`MAX_BYTES`]; and of JSON that isn't
+/// of a type only that is said, as serde's message quotes the value.
 pub fn chain(error: &(dyn StdError + 'static)) -> String {
-    let mut line = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        line.push_str(": ");
-        line.push_str(&cause.to_string());
-        source = cause.source();
+    let mut line = Bounded(String::new());
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let text: &dyn fmt::Display = match error.downcast_ref::<serde_json::Error>() {
+            Some(json) if json.is_data() => &"the JSON is of another type",
+            _ => &error,
+        };
+        let separator = if line.0.is_empty() { "" } else { ": " };
+        if write!(line, "{separator}{text}").is_err() {
+            return line.cut();
+        }
+        next = error.source();
     }
-    line
+    line.0
+}
+
+/// A text, cut where it is longer than so many bytes.
+pub fn shortened(text: &str, most: usize) -> String {
+    if text.len() <= most {
+        return text.to_owned();
+    }
+    let end = text.floor_char_boundary(most.saturating_sub('…'.len_utf8()));
+    format!("{}…", &text[..end])
+}
+
+/// A line that takes no more than [`MAX_BYTES`], so that a larger text is never put together.
+struct Bounded(String);
+
+impl Write for Bounded {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let room = MAX_BYTES - self.0.len();
+        if text.len() <= room {
+            self.0.push_str(text);
+            return Ok(());
+        }
+        self.0.push_str(&text[..text.floor_char_boundary(room)]);
+        Err(fmt::Error)
+    }
+}
+
+impl Bounded {
+    /// The line, which was full.
+    fn cut(self) -> String {
+        shortened(&(self.0 + "…"), MAX_BYTES)
+    }
 }
 
 impl<E: StdError + Send + Sync + 'static> From<E> for Error {
@@ -94,5 +139,23 @@ mod tests {
         struct Outer(#[source] std::fmt::Error);
         let error = Error::retry(Outer(std::fmt::Error));
         assert_eq!(error.chain(), "reading the table: an error occurred when formatting an argument");
+    }
+
+    #[test]
+    fn a_chain_is_bounded() {
+        let exact = "é".repeat(MAX_BYTES / 2);
+        assert_eq!(Error::retry(exact.clone()).chain(), exact);
+        let cut = Error::retry(exact + "é").chain();
+        assert!(cut.len() <= MAX_BYTES && cut.ends_with("é…"), "{}", cut.len());
+        let cut = Error::retry("x".repeat(MAX_BYTES + 1)).chain();
+        assert_eq!(cut.len(), MAX_BYTES);
+    }
+
+    #[test]
+    fn a_chain_quotes_no_json() {
+        let json = serde_json::from_str::<u8>("\"MARKER\"").unwrap_err();
+        assert_eq!(Error::from(json).chain(), "the JSON is of another type");
+        let json = serde_json::from_str::<Vec<u8>>("[1").unwrap_err();
+        assert!(Error::from(json).chain().starts_with("EOF while parsing"));
     }
 }

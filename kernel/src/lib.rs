@@ -4,8 +4,9 @@
 //! the test kit behind feature `testing`.
 
 pub mod data;
+pub mod decode;
 mod engine;
-mod error;
+pub mod error;
 pub mod graph;
 pub mod log;
 mod meeting;
@@ -19,6 +20,7 @@ pub mod testing;
 pub mod wire;
 
 pub use bytes::Bytes;
+pub use decode::{DecodeError, EncodeError};
 pub use engine::{
     AnswerError, Datastore, DatastoreError, History, KeyValue, Llm, LlmError, LlmMessage, LlmProvider,
     LlmRequest, LlmResponse, MeetingEngine, Model, PersistenceProvider, ReadError, ReadFuture, Role,

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::{Error, MeetingId, Name, name, participant};
+use crate::{EncodeError, Error, MeetingId, Name, decode, name, participant};
 
 /// A packet's place in its meeting's log: from 1, never used twice, not without holes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -72,8 +72,8 @@ impl Payload {
     ///
     /// # Errors
     /// If the value cannot be written as JSON, for example a map whose keys are not strings.
-    pub fn json<T: Serialize + ?Sized>(value: &T) -> Result<Self, serde_json::Error> {
-        serde_json::to_string(value).map(|text| Self::Json(text.into()))
+    pub fn json<T: Serialize + ?Sized>(value: &T) -> Result<Self, EncodeError> {
+        decode::to_json(value).map(|text| Self::Json(text.into()))
     }
 
     /// Its size in bytes, as the limits count it.
@@ -180,7 +180,7 @@ pub enum PublishError {
         source_name: Name,
         /// What serialisation said.
         #[source]
-        error: serde_json::Error,
+        error: EncodeError,
     },
 }
 
@@ -305,7 +305,7 @@ fn wrong_form(expected: &'static str, payload: &Payload) -> Error {
 impl<T: DeserializeOwned + Send + 'static> FromPacket for Json<T> {
     fn from_packet(packet: &Arc<DataPacket>) -> Result<Self, Error> {
         match &packet.payload {
-            Payload::Json(text) => serde_json::from_str(text).map(Self).map_err(Error::reject),
+            Payload::Json(text) => decode::json(text).map(Self).map_err(Error::reject),
             other => Err(wrong_form("JSON", other)),
         }
     }

@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 pub use mark::Mark;
 pub use memory::MemoryStore;
 
-use crate::{DataPacket, MeetingId, MeetingMetadata, Name, Seq};
+use crate::{DataPacket, MeetingId, MeetingMetadata, Name, Seq, error};
 
 /// How many owners a meeting has had; the owner's claim to write. The first owner's is 1.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -141,21 +141,12 @@ pub struct DeadLetter {
 
 impl DeadLetter {
     /// The longest error that is kept, in bytes.
-    pub const MAX_ERROR_BYTES: usize = 4096;
+    pub const MAX_ERROR_BYTES: usize = error::MAX_BYTES;
 
     /// A packet that an instance gave up at `at`, after so many tries. The error is cut where it is too long.
     pub fn new(instance: Name, packet: &DataPacket, tries: u32, error: &str, at: Timestamp) -> Self {
-        let error = Self::shortened(error);
+        let error = error::shortened(error, Self::MAX_ERROR_BYTES);
         Self { instance, seq: packet.seq, source: packet.source.clone(), tries, error, at }
-    }
-
-    /// An error's text, cut where it is too long: one that quotes the packet may be as long as that.
-    fn shortened(error: &str) -> String {
-        if error.len() <= Self::MAX_ERROR_BYTES {
-            return error.to_owned();
-        }
-        let end = error.floor_char_boundary(Self::MAX_ERROR_BYTES - '…'.len_utf8());
-        format!("{}…", &error[..end])
     }
 }
 

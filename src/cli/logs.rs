@@ -1,12 +1,13 @@
 //! The log, on stderr: the program installs what writes it, the library never does.
 
 use std::{
+    backtrace::{Backtrace, BacktraceStatus},
     fmt::{Debug, Write as _},
     io::{self, IsTerminal, Write},
 };
 
 use indicatif::MultiProgress;
-use tracing::{Event, Subscriber, field::Field};
+use tracing::{Event, Level, Metadata, Subscriber, field::Field};
 use tracing_subscriber::{
     EnvFilter, Layer, field::Visit, fmt, layer::Context, layer::SubscriberExt, util::SubscriberInitExt,
 };
@@ -20,16 +21,76 @@ pub(crate) fn to_stderr(filter: &str, bars: &MultiProgress) -> Result<(), Error>
         .map_err(|error| Error::LogFilter { filter: filter.to_owned(), error })?;
     let bars = bars.clone();
     let layer = fmt::layer().with_writer(move || Stderr(bars.clone())).with_ansi(io::stderr().is_terminal());
-    tracing_subscriber::registry().with(filter).with(FalseAlarms).with(layer).init();
+    tracing_subscriber::registry().with(filter).with(Discreet).with(FalseAlarms).with(layer).init();
     Ok(())
 }
+
+/// Tells of a panic where it was, and what it said if that stands in the program. A message that was put together may quote
+/// what was said in a meeting.
+pub(crate) fn without_words_in_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let thread = std::thread::current();
+        let name = thread.name().unwrap_or("unnamed");
+        let place = panic.location().map_or_else(|| "somewhere".to_owned(), ToString::to_string);
+        let said = panic.payload().downcast_ref::<&'static str>();
+        let said = said.copied().unwrap_or("(its message may quote a meeting, and is left out)");
+        let trace = Backtrace::capture();
+        let trace =
+            if trace.status() == BacktraceStatus::Captured { format!("{trace}\n") } else { String::new() };
+        let _ = writeln!(io::stderr(), "thread '{name}' panicked at {place}: {said}\n{trace}");
+    }));
+}
+
+/// Keeps out what dependencies log of what passes through them, whatever the filter says: frames and statements at TRACE,
+/// values that a database was given, answers of models. They hold what was said in meetings, and passwords.
+struct Discreet;
+
+impl Discreet {
+    fn lets_through(target: &str, level: Level) -> bool {
+        let is_of = |name: &str| {
+            target == name || target.strip_prefix(name).is_some_and(|rest| rest.starts_with("::"))
+        };
+        let most = if target.starts_with("teammy") {
+            Level::TRACE
+        } else if is_of("async_openai") {
+            return false;
+        } else if target.starts_with("surrealdb")
+            || target.starts_with("surrealkv")
+            || target.starts_with("tungstenite")
+        {
+            Level::INFO
+        } else {
+            Level::DEBUG
+        };
+        level <= most
+    }
+}
+
+impl<S: Subscriber> Layer<S> for Discreet {
+    fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
+        Self::lets_through(metadata.target(), *metadata.level())
+    }
+}
+
+/// The longest line of the log, in bytes.
+const LONGEST_LINE: usize = 16 << 10;
 
 /// Writes to stderr without tearing a progress bar apart.
 struct Stderr(MultiProgress);
 
 impl Write for Stderr {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.suspend(|| io::stderr().write(bytes))
+        // One call is one line.
+        let (line, end): (_, &[u8]) = match bytes.get(..LONGEST_LINE) {
+            Some(start) if bytes.len() > LONGEST_LINE => (start, "…\n".as_bytes()),
+            _ => (bytes, b""),
+        };
+        self.0.suspend(|| {
+            let mut stderr = io::stderr().lock();
+            stderr.write_all(line)?;
+            stderr.write_all(end)
+        })?;
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -63,6 +124,29 @@ impl Visit for Message {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
         if field.name() == "message" {
             let _ = write!(self.0, "{value:?}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dependencies_say_nothing_of_what_passes_through_them() {
+        for (target, most) in [
+            ("teammy_kernel::log", Some(Level::TRACE)),
+            ("teammy", Some(Level::TRACE)),
+            ("tungstenite::protocol", Some(Level::INFO)),
+            ("surrealdb::core::kvs::api", Some(Level::INFO)),
+            ("surrealkv", Some(Level::INFO)),
+            ("hyper_util::client", Some(Level::DEBUG)),
+            ("async_openai::client", None),
+        ] {
+            for level in [Level::ERROR, Level::WARN, Level::INFO, Level::DEBUG, Level::TRACE] {
+                let expected = most.is_some_and(|most| level <= most);
+                assert_eq!(Discreet::lets_through(target, level), expected, "{target} at {level}");
+            }
         }
     }
 }

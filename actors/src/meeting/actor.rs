@@ -173,7 +173,7 @@ impl Actor for MeetingActor {
         Keeper(shared): &mut Keeper,
     ) -> Result<(), ActorProcessingErr> {
         let (who, error) = match event {
-            SupervisionEvent::ActorFailed(who, error) => (who, error.to_string()),
+            SupervisionEvent::ActorFailed(who, error) => (who, chain(&*error)),
             SupervisionEvent::ActorTerminated(who, _, _) => (who, "it stopped".to_owned()),
             _ => return Ok(()),
         };

@@ -1,7 +1,7 @@
 //! The supervisor at the root.
 
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
-use teammy_kernel::SharedLlm;
+use teammy_kernel::{SharedLlm, chain};
 use tokio::sync::oneshot;
 use tracing::error;
 
@@ -67,7 +67,7 @@ impl Actor for NodeActor {
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
         let (who, failure) = match event {
-            SupervisionEvent::ActorFailed(who, failure) => (who.get_id(), Some(failure.to_string())),
+            SupervisionEvent::ActorFailed(who, failure) => (who.get_id(), Some(chain(&*failure))),
             SupervisionEvent::ActorTerminated(who, _, _) => (who.get_id(), None),
             _ => return Ok(()),
         };

@@ -145,7 +145,8 @@ impl Builder {
             let started = match plugin_runtime.spawn(start).await {
                 Ok(Ok(plugin)) => Ok(plugin),
                 Ok(Err(error)) => Err(error.chain()),
-                Err(error) => Err(error.to_string()),
+                // What it panicked with may quote its table; the panic hook has told where.
+                Err(_) => Err("on_startup panicked".to_owned()),
             };
             let name = instance.name.clone();
             let plugin = started.map_err(|cause| Error::Startup { instance: name.clone(), cause })?;

@@ -41,6 +41,10 @@ pub(super) fn classify(error: &OpenAIError) -> LlmError {
         Some(problem) if problem.may_pass() => LlmError::Failed(problem.to_string()),
         Some(problem) => LlmError::Refused(problem.to_string()),
         // The transport has seen every answer, so this is about making the request.
+        // These quote what the server said, which is the answer.
+        None if matches!(error, OpenAIError::JSONDeserialize(..) | OpenAIError::ApiError(..)) => {
+            LlmError::Failed("the server's answer cannot be read".to_owned())
+        }
         None => LlmError::Failed(chain(error)),
     }
 }

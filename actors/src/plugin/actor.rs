@@ -563,7 +563,11 @@ impl Runner {
             Ok(ran) => ran,
             Err(panic) => {
                 self.hand_on(false);
-                std::panic::resume_unwind(panic);
+                // A message that was put together may quote the packet; one that stands in the program doesn't.
+                let said = panic.downcast_ref::<&'static str>().copied();
+                let said = said
+                    .unwrap_or("the hook panicked with a message that may quote the packet, and is left out");
+                std::panic::resume_unwind(Box::new(said.to_owned()));
             }
         }
     }

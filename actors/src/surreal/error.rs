@@ -1,9 +1,9 @@
 //! What can go wrong, and which of it may pass.
 
-use std::{collections::HashMap, error::Error as StdError, path::PathBuf, time::Duration};
+use std::{collections::HashMap, error::Error as StdError, fmt, path::PathBuf, time::Duration};
 
 use surrealdb::types::{ErrorDetails, QueryError};
-use teammy_kernel::store;
+use teammy_kernel::{error, store};
 
 type Cause = Box<dyn StdError + Send + Sync>;
 
@@ -149,9 +149,27 @@ pub(super) fn is_transient(error: &surrealdb::Error) -> bool {
     }
 }
 
+/// What SurrealDB said. Its messages about values quote them, so only those about connections, transactions and the disk are
+/// passed on; of others the kind is told.
+#[derive(Debug)]
+struct Said(surrealdb::Error);
+
+impl fmt::Display for Said {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if is_transient(&self.0) {
+            return f.write_str(&error::shortened(self.0.message(), error::MAX_BYTES));
+        }
+        let kind = format!("{:?}", self.0.details());
+        let kind: String = kind.chars().take_while(char::is_ascii_alphabetic).collect();
+        write!(f, "the database refused it ({kind})")
+    }
+}
+
+impl std::error::Error for Said {}
+
 /// What SurrealDB's error means to a store's caller.
 pub(super) fn store_error(doing: String, error: surrealdb::Error) -> store::Error {
     let transient = is_transient(&error);
-    let cause = Box::new(error);
+    let cause = Box::new(Said(error));
     if transient { store::Error::Unavailable { doing, cause } } else { store::Error::Failed { doing, cause } }
 }

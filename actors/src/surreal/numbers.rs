@@ -111,7 +111,7 @@ impl SurrealStore {
         producer: &str,
         number: u64,
     ) -> Result<Option<Seq>, store::Error> {
-        let doing = || format!("looking up number {number} of producer {producer:?} in meeting {meeting}");
+        let doing = || format!("looking up number {number} of a producer in meeting {meeting}");
         let runs = self.runs_from(meeting, producer, number, doing).await?;
         // If an owner ever gave a number out twice, the original is the one that came first.
         Ok(runs.iter().filter_map(|run| place(number, run)).min())
@@ -130,7 +130,7 @@ impl SurrealStore {
 
     /// How far a producer has come that was at a mark when that was written.
     async fn newest(&self, meeting: &MeetingId, mark: Mark) -> Result<Mark, store::Error> {
-        let doing = || format!("reading how far producer {:?} is in meeting {meeting}", mark.producer);
+        let doing = || format!("reading how far a producer is in meeting {meeting}");
         let runs = self.runs_from(meeting, &mark.producer, mark.number, doing).await?;
         let last = runs.iter().filter_map(|(number, seqs)| Some((*number, *seqs.last()?))).max();
         Ok(match last {

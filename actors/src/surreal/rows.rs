@@ -5,8 +5,7 @@ use std::{ops::Bound, sync::Arc};
 use jiff::Timestamp;
 use serde::{Serialize, de::DeserializeOwned};
 use surrealdb::types::{
-    Array, Datetime, Number, Object, Range, RecordId, RecordIdKey, RecordIdKeyRange, SurrealValue, ToSql,
-    Value,
+    Array, Datetime, Number, Object, Range, RecordId, RecordIdKey, RecordIdKeyRange, SurrealValue, Value,
 };
 use teammy_kernel::{
     DataPacket, Lifecycle, MeetingId, MeetingMetadata, Name, Payload, Producer, Seq,
@@ -266,10 +265,23 @@ pub(super) struct Row {
     columns: Object,
 }
 
+/// What a value is, and nothing of what it holds.
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::None | Value::Null => "nothing",
+        Value::Object(_) => "an object",
+        Value::Array(_) => "an array",
+        Value::String(_) => "a text",
+        Value::Number(_) => "a number",
+        Value::RecordId(_) => "a record's id",
+        _ => "a value",
+    }
+}
+
 impl Row {
     pub(super) fn new(value: Value) -> Result<Self, Failure> {
         let unexpected = |value: &Value| Unexpected {
-            record: value.to_sql(),
+            record: kind(value).to_owned(),
             column: "id",
             expected: "a record's id with an array",
         };
@@ -287,7 +299,10 @@ impl Row {
     }
 
     fn unexpected(&self, column: &'static str, expected: &'static str) -> Failure {
-        Unexpected { record: self.id.to_sql(), column, expected }.into()
+        // A key may hold what somebody said; the meeting and numbers don't.
+        let of = self.key.first().cloned().and_then(as_text).unwrap_or_default();
+        let record = format!("{} of meeting {of:?}", self.id.table);
+        Unexpected { record, column, expected }.into()
     }
 
     /// A value of the record's key.

@@ -18,30 +18,26 @@ use futures::future::BoxFuture;
 use jiff::Timestamp;
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{DataPacket, Name, Seq};
+use crate::{DataPacket, DecodeError, EncodeError, Name, Seq, decode};
 
 /// A failed read, from behind the provider.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{0}")]
 pub struct ReadError(pub String);
 
-/// Why a read or a write failed.
+/// Why a read or a write failed. No message holds a key: keys are made of what is said, and of who says it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The key is empty or too long.
-    #[error("key {key:?} is {bytes} bytes long; keys are 1 to {} bytes", Datastore::MAX_KEY_BYTES)]
+    #[error("a key is {bytes} bytes long; keys are 1 to {} bytes", Datastore::MAX_KEY_BYTES)]
     Key {
-        /// The key, cut after 80 characters.
-        key: String,
-        /// Its whole length in bytes.
+        /// Its length in bytes.
         bytes: usize,
     },
     /// The value is too large.
-    #[error("the value of {key:?} is {bytes} bytes of JSON; the limit is {}", Datastore::MAX_VALUE_BYTES)]
+    #[error("a key's value is {bytes} bytes of JSON; the limit is {}", Datastore::MAX_VALUE_BYTES)]
     Value {
-        /// The key.
-        key: String,
         /// The value's size in bytes of JSON.
         bytes: usize,
     },
@@ -55,23 +51,11 @@ pub enum Error {
         bytes: usize,
     },
     /// The value has no JSON form.
-    #[error("the value of {key:?} cannot be written as JSON")]
-    Encode {
-        /// The key.
-        key: String,
-        /// What serialisation said.
-        #[source]
-        error: serde_json::Error,
-    },
+    #[error("a key's value cannot be written as JSON")]
+    Encode(#[source] EncodeError),
     /// What is stored is not of the type asked for.
-    #[error("the value of {key:?} is not of the type asked for")]
-    Decode {
-        /// The key.
-        key: String,
-        /// What deserialisation said.
-        #[source]
-        error: serde_json::Error,
-    },
+    #[error("a key's value is not of the type asked for")]
+    Decode(#[source] DecodeError),
     /// The store could not be read.
     #[error("reading the datastore")]
     Read(#[source] ReadError),
@@ -263,10 +247,7 @@ impl Datastore {
             Some(written) => written,
             None => self.provider.get(key).await.map_err(Error::Read)?,
         };
-        value
-            .map(|json| serde_json::from_str(&json))
-            .transpose()
-            .map_err(|error| Error::Decode { key: key.to_owned(), error })
+        value.map(|json| decode::json(&json)).transpose().map_err(Error::Decode)
     }
 
     /// Sets a key, as part of the running hook's commit.
@@ -275,10 +256,9 @@ impl Datastore {
     /// [`Error::Key`], [`Error::Value`], [`Error::Written`] and [`Error::Encode`] as they say.
     pub fn set<T: Serialize + ?Sized>(&self, key: &str, value: &T) -> Result<(), Error> {
         check_key(key)?;
-        let json =
-            serde_json::to_string(value).map_err(|error| Error::Encode { key: key.to_owned(), error })?;
+        let json = decode::to_json(value).map_err(Error::Encode)?;
         if json.len() > Self::MAX_VALUE_BYTES {
-            return Err(Error::Value { key: key.to_owned(), bytes: json.len() });
+            return Err(Error::Value { bytes: json.len() });
         }
         self.write(key, Some(json.into()))
     }
@@ -385,7 +365,7 @@ fn bytes(key: &str, value: Option<&Arc<str>>) -> usize {
 
 fn check_key(key: &str) -> Result<(), Error> {
     if key.is_empty() || key.len() > Datastore::MAX_KEY_BYTES {
-        return Err(Error::Key { key: key.chars().take(80).collect(), bytes: key.len() });
+        return Err(Error::Key { bytes: key.len() });
     }
     Ok(())
 }

@@ -2,15 +2,19 @@
 
 use std::fmt::{self, Write};
 
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 use serde_path_to_error::Segment;
 
-/// Why a plugin cannot read its table of the configuration: the key at fault and what is wrong with its value, on one line.
+use crate::decode;
+
+/// Why a plugin cannot read its table of the configuration: the key at fault and what is wrong with its value, on one line. The
+/// value itself may be a secret and isn't told.
 #[derive(Debug, thiserror::Error)]
-#[error("{}{error}", At(.path))]
+#[error("{}{problem}", At(.path))]
 pub struct ConfigError {
     path: String,
-    // Part of the message: whoever shows an error without its causes would show a place and nothing more.
-    error: serde_json::Error,
+    problem: String,
 }
 
 impl ConfigError {
@@ -21,21 +25,27 @@ impl ConfigError {
     }
 }
 
-impl From<serde_path_to_error::Error<serde_json::Error>> for ConfigError {
-    fn from(error: serde_path_to_error::Error<serde_json::Error>) -> Self {
+/// Reads a plugin's table.
+pub(super) fn read<T: DeserializeOwned>(table: Value) -> Result<T, ConfigError> {
+    let text = table.to_string();
+    serde_path_to_error::deserialize(table).map_err(|error| {
         let mut segments: Vec<&Segment> = error.path().iter().collect();
-        // An unknown key is named by the message already, in the table that doesn't have it.
-        if let Some(Segment::Map { key }) = segments.last()
-            && error.inner().to_string().starts_with(&format!("unknown field `{key}`"))
-        {
-            segments.pop();
-        }
+        let problem = decode::json::<T>(&text).err().map_or_else(String::new, |error| error.problem());
+        // An unknown key is named, in the table that doesn't have it. Keys are the author's words, and no secrets.
+        let problem = match segments.last() {
+            Some(Segment::Map { key }) if let Some(expected) = problem.strip_prefix("unknown field, ") => {
+                let problem = format!("unknown field `{key}`, {expected}");
+                segments.pop();
+                problem
+            }
+            _ => problem,
+        };
         let mut path = String::new();
         for segment in segments {
             push(&mut path, segment);
         }
-        Self { path, error: error.into_inner() }
-    }
+        ConfigError { path, problem }
+    })
 }
 
 /// Adds a step to a path, as TOML writes keys.
@@ -72,7 +82,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use serde::Deserialize;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
 
@@ -104,39 +114,31 @@ mod tests {
         },
     }
 
-    fn read(table: Value) -> ConfigError {
-        ConfigError::from(serde_path_to_error::deserialize::<_, Table>(table).unwrap_err())
-    }
-
     #[test]
     fn the_key_at_fault_is_named() {
         let named = |name: Value| json!({"name": name});
         for (table, path, says) in [
-            (json!({"phrases": "deal"}), "phrases", "invalid type: string \"deal\", expected a sequence"),
-            (json!({"phrases": ["deal", 3]}), "phrases[1]", "invalid type: integer `3`, expected a string"),
+            (json!({"phrases": "deal"}), "phrases", "invalid type: string, expected a sequence"),
+            (json!({"phrases": ["deal", 3]}), "phrases[1]", "invalid type: integer, expected a string"),
             (
                 json!({"actions": [named(json!("a")), named(json!(1))]}),
                 "actions[1].name",
-                "invalid type: integer `1`, expected a string",
+                "invalid type: integer, expected a string",
             ),
             (json!({"actions": [{}]}), "actions[0]", "missing field `name`"),
-            (
-                json!({"actions": [{"name": "a", "if": 300}]}),
-                "actions[0].if",
-                "invalid value: integer `300`, ",
-            ),
+            (json!({"actions": [{"name": "a", "if": 300}]}), "actions[0].if", "invalid value: integer, "),
             (
                 json!({"actions": [{"nmae": "a"}]}),
                 "actions[0]",
-                "unknown field `nmae`, expected `name` or `if`",
+                "unknown field `nmae`, expected one of `name`, `if`",
             ),
-            (json!({"tables": {"a b": [1, -1]}}), "tables.\"a b\"[1]", "invalid value: integer `-1`, "),
-            (json!({"when": {"after": {"words": "x"}}}), "when.after.words", "invalid type: string \"x\", "),
-            (json!({"when": "evre"}), "when", "unknown variant `evre`, expected `always` or `after`"),
+            (json!({"tables": {"a b": [1, -1]}}), "tables.\"a b\"[1]", "invalid value: integer, "),
+            (json!({"when": {"after": {"words": "x"}}}), "when.after.words", "invalid type: string, "),
+            (json!({"when": "evre"}), "when", "unknown variant, expected one of `always`, `after`"),
             (json!({"phrase": []}), "", "unknown field `phrase`, expected one of "),
-            (json!("deal"), "", "invalid type: string \"deal\", expected struct Table"),
+            (json!("deal"), "", "invalid type: string, expected struct Table"),
         ] {
-            let error = read(table.clone());
+            let error = read::<Table>(table.clone()).unwrap_err();
             assert_eq!(error.path(), path, "{table}: {error}");
             let at = if path.is_empty() { String::new() } else { format!("{path}: ") };
             assert!(error.to_string().starts_with(&format!("{at}{says}")), "{table}: {error}");

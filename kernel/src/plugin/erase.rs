@@ -16,7 +16,10 @@ use futures::{FutureExt, future::BoxFuture};
 use super::{
     ConfigError, Cx, Hook, HookId, Hooks, InCallPlugin, InCallPluginMetadata, ShutdownCx, hooks::Called,
 };
-use crate::{DataPacket, Error, IntoPayload, MeetingEngine, MeetingMetadata, Name, Payload};
+use crate::{
+    DataPacket, DecodeError, EncodeError, Error, IntoPayload, MeetingEngine, MeetingMetadata, Name, Payload,
+    decode,
+};
 
 /// Why a state could not be turned into text or back.
 #[derive(Debug, thiserror::Error)]
@@ -24,7 +27,7 @@ use crate::{DataPacket, Error, IntoPayload, MeetingEngine, MeetingMetadata, Name
 pub enum StateError {
     /// The state has no JSON form, such as a map whose keys are not strings.
     #[error("the state cannot be written as JSON")]
-    Encode(#[source] serde_json::Error),
+    Encode(#[source] EncodeError),
     /// Its `Serialize` panicked.
     #[error("the state's Serialize panicked")]
     Panicked,
@@ -36,7 +39,7 @@ pub enum StateError {
     },
     /// What is stored is not of this build's state type.
     #[error("the stored state is not of the plugin's state type")]
-    Decode(#[source] serde_json::Error),
+    Decode(#[source] DecodeError),
 }
 
 trait DynState: Send + Sync {
@@ -46,7 +49,7 @@ trait DynState: Send + Sync {
 
 impl<S: serde::Serialize + Send + Sync + 'static> DynState for S {
     fn to_json(&self) -> Result<String, StateError> {
-        serde_json::to_string(self).map_err(StateError::Encode)
+        decode::to_json(self).map_err(StateError::Encode)
     }
 
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
@@ -230,7 +233,7 @@ impl<P: InCallPlugin> DynHosted for Open<P> {
     }
 
     fn decode_state(&self, json: &str) -> Result<StateRef, StateError> {
-        let state: P::State = serde_json::from_str(json).map_err(StateError::Decode)?;
+        let state: P::State = decode::json(json).map_err(StateError::Decode)?;
         Ok(StateRef::new(state))
     }
 
@@ -401,7 +404,7 @@ fn config<P: InCallPlugin>(table: serde_json::Value) -> Result<P::Config, Config
     match table {
         serde_json::Value::Null => Ok(P::Config::default()),
         serde_json::Value::Object(table) if table.is_empty() => Ok(P::Config::default()),
-        table => serde_path_to_error::deserialize(table).map_err(ConfigError::from),
+        table => super::config::read(table),
     }
 }
 

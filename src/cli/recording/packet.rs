@@ -4,9 +4,9 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use teammy::{Name, Payload, Publish, Timestamp, config::Size, graph::Graph};
+use teammy::{Name, Payload, Publish, Timestamp, config::Size, decode, graph::Graph};
 
-use super::problem::{Problem, shown};
+use super::problem::{Problem, shown_time};
 
 /// What a line may take beside its packet's data.
 const ENVELOPE: usize = 64 << 10;
@@ -49,9 +49,10 @@ impl Rules {
         if !text.trim_start().starts_with('{') && serde_json::from_str::<&RawValue>(text).is_ok() {
             return Err(Problem::NotAnObject);
         }
-        let line: Line<'_> = serde_json::from_str(text).map_err(|error| json(&error))?;
+        let line: Line<'_> = decode::json(text)
+            .map_err(|error| Problem::Json { column: error.column(), message: error.to_string() })?;
         let timestamp: Timestamp =
-            line.timestamp.parse().map_err(|_| Problem::Timestamp { shown: shown(&line.timestamp) })?;
+            line.timestamp.parse().map_err(|_| Problem::Timestamp { shown: shown_time(&line.timestamp) })?;
         let source = Name::new(&*line.source)?;
         let publish = Publish::on(source, Payload::Json(line.data.get().into())).timestamp(timestamp);
         let publish = match line.participant {
@@ -61,14 +62,6 @@ impl Rules {
         self.check(&publish)?;
         Ok(publish)
     }
-}
-
-fn json(error: &serde_json::Error) -> Problem {
-    let message = error.to_string();
-    // The line number there is always 1.
-    let place = format!(" at line {} column {}", error.line(), error.column());
-    let message = message.strip_suffix(&place).unwrap_or(&message).to_owned();
-    Problem::Json { column: error.column(), message }
 }
 
 #[cfg(test)]
@@ -128,9 +121,15 @@ mod tests {
             ("[\"chat\"]".to_owned(), "not a list"),
             ("7".to_owned(), "not a list or a single value"),
             (line("chat", at, ""), "missing field `data`"),
-            (line("chat", at, r#","data":1,"speaker":"x""#), "unknown field `speaker`"),
+            (
+                line("chat", at, r#","data":1,"speaker":"x""#),
+                "unknown field, expected one of `source`, `timestamp`, `participant`, `data`",
+            ),
             (line("chat", at, r#","data":1,"data":2"#), "duplicate field `data`"),
-            (line("chat", at, r#","participant":5,"data":1"#), "invalid type: integer `5`"),
+            (
+                line("chat", at, r#","participant":5,"data":1"#),
+                "participant: invalid type: integer, expected a string",
+            ),
             (line("chat", "yesterday", r#","data":1"#), "such as \"2026-01-05T09:00:02.400Z\""),
             (line("chat", "2026-01-05T09:00:00", r#","data":1"#), "takes a time as in RFC 3339"),
             (line("cha", at, r#","data":1"#), "there is no source cha; did you mean chat?"),

@@ -26,7 +26,7 @@ pub(crate) enum Problem {
     )]
     Pasted,
     #[error(
-        "\"timestamp\" is {shown:?}, but takes a time as in RFC 3339, such as \"2026-01-05T09:00:02.400Z\""
+        "\"timestamp\" is {shown}, but takes a time as in RFC 3339, such as \"2026-01-05T09:00:02.400Z\""
     )]
     Timestamp { shown: String },
     #[error(transparent)]
@@ -57,6 +57,12 @@ fn advice(encoding: &str) -> &'static str {
 /// As much of a text as a message shows.
 pub(super) fn shown(text: &str) -> String {
     text.chars().take(40).collect()
+}
+
+/// A text that was meant as a time, as a message shows it: as it is, if it looks like one.
+pub(super) fn shown_time(text: &str) -> String {
+    let is_time = text.chars().all(|c| c.is_ascii_digit() || "-+:.,/TZtz ".contains(c));
+    if is_time { format!("{:?}", shown(text)) } else { "something else".to_owned() }
 }
 
 impl Problem {

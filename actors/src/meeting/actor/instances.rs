@@ -7,7 +7,7 @@ use std::sync::{
 
 use ractor::{Actor, ActorRef};
 use teammy_kernel::{
-    DataPacket, Lifecycle, Name, Payload, Policy, Seq, Tick,
+    DataPacket, Lifecycle, Name, Payload, Policy, Seq, Tick, chain,
     graph::{Graph, Instance, PLUGIN_STATUS},
     log::{Append, HandOn, JoinAt, Slot, Subscription},
     plugin::{Durability, Hosted},
@@ -228,7 +228,7 @@ impl Meeting {
         let spawning = Spawning { meeting: myself.clone(), slot, life, is_told: false };
         resources.plugin_runtime.spawn(async move {
             let spawned = PluginActor::spawn_linked(None, PluginActor, args, myself.get_cell()).await;
-            spawning.tell(spawned.map(|(actor, _)| actor).map_err(|error| error.to_string()));
+            spawning.tell(spawned.map(|(actor, _)| actor).map_err(|error| chain(&error)));
         });
     }
 
