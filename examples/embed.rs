@@ -54,6 +54,6 @@ pub async fn main() -> Result<(), Box<dyn Error>> {
     while let Some(output) = outputs.next().await {
         println!("{:?}", output?.payload);
     }
-    node.shutdown(Duration::from_secs(5)).await?;
+    node.shutdown(Duration::from_secs(30)).await?;
     Ok(())
 }

@@ -43,7 +43,7 @@ pub use teammy_actors::control;
 pub use teammy_actors::kill_points;
 pub use teammy_actors::{
     Builder, InstanceStats, MeetingRef, MeetingStats, Node, Packets, PublishError, Receipt, Receipts,
-    install, llm, meeting, node, open_store,
+    install, llm, logs, meeting, node, open_store,
 };
 pub use teammy_config as config;
 pub use teammy_kernel::{

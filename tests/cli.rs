@@ -17,6 +17,8 @@ mod database;
 #[cfg(all(target_os = "linux", feature = "surrealdb"))]
 #[path = "cli/disk.rs"]
 mod disk;
+#[path = "cli/field.rs"]
+mod field;
 #[path = "cli/formats.rs"]
 mod formats;
 #[path = "cli/install.rs"]
@@ -28,6 +30,8 @@ mod meetings;
 #[cfg(all(unix, feature = "surrealdb"))]
 #[path = "cli/operating.rs"]
 mod operating;
+#[path = "cli/privacy.rs"]
+mod privacy;
 #[cfg(feature = "surrealdb")]
 #[path = "cli/resume.rs"]
 mod resume;
@@ -92,7 +96,9 @@ impl Place {
                 command.env_remove(name);
             }
         }
-        command.env("TEAMMY_DATABASE__URL", "mem://").env("HOME", self.path()).env_remove("XDG_DATA_HOME");
+        command.env("TEAMMY_DATABASE__URL", "mem://").env("HOME", self.path());
+        // Where a node's socket and data are else: another test's, or those of whoever runs this.
+        command.env_remove("XDG_DATA_HOME").env_remove("XDG_RUNTIME_DIR");
         command.current_dir(self.path());
         command
     }

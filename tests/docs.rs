@@ -181,7 +181,11 @@ fn recordings_can_be_played() {
         {
             command.env_remove(name);
         }
-        command.current_dir(place.path()).env("HOME", place.path()).env_remove("XDG_DATA_HOME");
+        command
+            .current_dir(place.path())
+            .env("HOME", place.path())
+            .env_remove("XDG_DATA_HOME")
+            .env_remove("XDG_RUNTIME_DIR");
         let ran = command.args(["replay", "own.jsonl", "--all", "--json", "--db", "mem://"]).output();
         let ran = ran.expect("the program can be run");
         let played = String::from_utf8_lossy(&ran.stdout);

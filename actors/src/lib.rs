@@ -17,6 +17,7 @@ pub mod install;
 #[doc(hidden)]
 pub mod kill_points;
 pub mod llm;
+pub mod logs;
 pub mod meeting;
 mod memory;
 pub mod metrics;

@@ -20,6 +20,9 @@ use teammy_kernel::{LlmError, LlmMessage, LlmProvider, LlmRequest, LlmResponse, 
 
 use crate::llm::Error;
 
+/// What the client logs under: answers that it cannot read, at ERROR.
+pub(crate) const LOG_TARGET: &str = "async_openai";
+
 /// The models of a configuration.
 pub(crate) struct OpenAi {
     default: Arc<Endpoint>,

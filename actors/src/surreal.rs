@@ -64,6 +64,9 @@ use self::{
 
 pub use error::OpenError;
 
+/// What the database logs under, the link to a server included. At DEBUG and TRACE it logs what it is given.
+pub(crate) const LOG_TARGETS: [&str; 3] = ["surrealdb", "surrealkv", "tungstenite"];
+
 /// The schema that this module reads and writes; a database says in `teammy:schema` which one it holds. An older one is
 /// brought up to it when it is opened.
 ///
@@ -76,7 +79,7 @@ const SCHEMA: i64 = 3;
 /// How to open a store.
 #[derive(Clone)]
 pub struct Options {
-    /// `mem://`, `surrealkv://DIRECTORY`, `ws://HOST:PORT` or `wss://HOST:PORT`.
+    /// `surrealkv://DIRECTORY`, `ws://HOST:PORT` or `wss://HOST:PORT`.
     pub url: String,
     /// SurrealDB's namespace.
     pub namespace: String,
@@ -148,7 +151,7 @@ pub async fn open(options: Options) -> Result<SurrealStore, OpenError> {
     match prepare(&link, &url).await {
         Ok(()) => {
             let transaction = link::largest_transaction(&options);
-            let together = link::best_transaction(&options);
+            let together = link::BEST_TRANSACTION;
             let keeper = Keeper::new(options, link);
             Ok(SurrealStore { inner: Arc::new(Inner { url, transaction, together, keeper }) })
         }

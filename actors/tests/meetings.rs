@@ -17,6 +17,8 @@ mod lifecycle;
 mod llm;
 #[path = "meetings/numbered.rs"]
 mod numbered;
+#[path = "meetings/privacy.rs"]
+mod privacy;
 #[path = "meetings/recovery.rs"]
 mod recovery;
 #[path = "meetings/redrive.rs"]

@@ -15,8 +15,7 @@ use tokio::{task::JoinSet, time::Instant};
 use crate::{
     Run,
     fanout::payload,
-    ours,
-    raw::{self, Kept},
+    ours, raw,
     report::{Figure, Report, Unit},
     tally::Tally,
 };
@@ -27,19 +26,17 @@ const BATCHES: [usize; 3] = [64, 256, 1024];
 
 pub async fn run(run: &Run, report: &mut Report) {
     let counts: &[usize] = if run.quick { &[1, 100] } else { &[1, 100, 1_000] };
-    for kept in [Kept::OnDisk, Kept::InMemory] {
-        for &count in counts {
-            measure(run, report, kept, count).await;
-        }
+    for &count in counts {
+        measure(run, report, count).await;
     }
 }
 
-async fn measure(run: &Run, report: &mut Report, kept: Kept, count: usize) {
+async fn measure(run: &Run, report: &mut Report, count: usize) {
     let packets = if run.quick { 6_400 } else { 32_000 }.max(count * AT_ONCE);
     let directory = tempfile::tempdir().expect("a directory");
     let (our_directory, raw_directory) = (directory.path().join("ours"), directory.path().join("raw"));
     let store =
-        surreal::open(surreal::Options::new(kept.url(&our_directory))).await.expect("the store opens");
+        surreal::open(surreal::Options::new(raw::url(&our_directory))).await.expect("the store opens");
     // A plugin that is in no meeting.
     let tally = Tally::of(1);
     ours::register(tally.counters());
@@ -48,7 +45,7 @@ async fn measure(run: &Run, report: &mut Report, kept: Kept, count: usize) {
     for index in 0..count {
         meetings.push(ours::meeting_of(&node, &format!("durable-{index}"), &[]).await);
     }
-    let db = raw::open(&kept.url(&raw_directory)).await;
+    let db = raw::open(&raw::url(&raw_directory)).await;
     let source = Name::new("transcription").expect("a well-formed name");
     let packet = || Publish::on(source.clone(), Payload::Bytes(payload()));
 
@@ -91,7 +88,7 @@ async fn measure(run: &Run, report: &mut Report, kept: Kept, count: usize) {
             peer.add(best);
         }
     }
-    let name = |what: &str| format!("{what}, {}, meetings: {count}", kept.name());
+    let name = |what: &str| format!("{what}, surrealkv, meetings: {count}");
     report.add(name("durable"), &ours, "raw SDK", &peer, Unit::Rate("packets/s"));
 
     let mut figures: [(Figure, Figure); 2] = Default::default();

@@ -8,27 +8,9 @@ use surrealdb::{
     types::{Array, Bytes, Datetime, Number, Object, RecordId, RecordIdKey, RecordIdKeyRange, Value},
 };
 
-/// Where a database is kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kept {
-    OnDisk,
-    InMemory,
-}
-
-impl Kept {
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::OnDisk => "surrealkv",
-            Self::InMemory => "memory",
-        }
-    }
-
-    pub fn url(self, directory: &Path) -> String {
-        match self {
-            Self::OnDisk => format!("surrealkv://{}", directory.display()),
-            Self::InMemory => "mem://".to_owned(),
-        }
-    }
+/// The URL of a database in a directory.
+pub fn url(directory: &Path) -> String {
+    format!("surrealkv://{}", directory.display())
 }
 
 /// A database with the tables that are needed here.

@@ -14,8 +14,7 @@ use tokio::time::Instant;
 use crate::{
     Run,
     fanout::payload,
-    ours,
-    raw::{self, Kept},
+    ours, raw,
     report::{Figure, Report, Unit},
     tally::Tally,
 };
@@ -83,7 +82,7 @@ async fn reset(store: &SurrealStore, index: usize) {
 pub async fn run(run: &Run, report: &mut Report) {
     let most = if run.quick { 20 } else { 1_000 };
     let directory = tempfile::tempdir().expect("a directory");
-    let url = |name: &str| Kept::OnDisk.url(&Path::new(directory.path()).join(name));
+    let url = |name: &str| raw::url(&Path::new(directory.path()).join(name));
     let store = surreal::open(surreal::Options::new(url("ours"))).await.expect("the store opens");
     let db = raw::open(&url("raw")).await;
     for index in 0..most {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use indicatif::MultiProgress;
-use tracing::{Event, Level, Metadata, Subscriber, field::Field};
+use tracing::{Event, Metadata, Subscriber, field::Field};
 use tracing_subscriber::{
     EnvFilter, Layer, field::Visit, fmt, layer::Context, layer::SubscriberExt, util::SubscriberInitExt,
 };
@@ -41,34 +41,12 @@ pub(crate) fn without_words_in_panics() {
     }));
 }
 
-/// Keeps out what dependencies log of what passes through them, whatever the filter says: frames and statements at TRACE,
-/// values that a database was given, answers of models. They hold what was said in meetings, and passwords.
+/// Keeps out what holds words of a meeting, whatever the filter says.
 struct Discreet;
-
-impl Discreet {
-    fn lets_through(target: &str, level: Level) -> bool {
-        let is_of = |name: &str| {
-            target == name || target.strip_prefix(name).is_some_and(|rest| rest.starts_with("::"))
-        };
-        let most = if target.starts_with("teammy") {
-            Level::TRACE
-        } else if is_of("async_openai") {
-            return false;
-        } else if target.starts_with("surrealdb")
-            || target.starts_with("surrealkv")
-            || target.starts_with("tungstenite")
-        {
-            Level::INFO
-        } else {
-            Level::DEBUG
-        };
-        level <= most
-    }
-}
 
 impl<S: Subscriber> Layer<S> for Discreet {
     fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
-        Self::lets_through(metadata.target(), *metadata.level())
+        *metadata.level() <= teammy::logs::at_most(metadata.target())
     }
 }
 
@@ -124,29 +102,6 @@ impl Visit for Message {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
         if field.name() == "message" {
             let _ = write!(self.0, "{value:?}");
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn dependencies_say_nothing_of_what_passes_through_them() {
-        for (target, most) in [
-            ("teammy_kernel::log", Some(Level::TRACE)),
-            ("teammy", Some(Level::TRACE)),
-            ("tungstenite::protocol", Some(Level::INFO)),
-            ("surrealdb::core::kvs::api", Some(Level::INFO)),
-            ("surrealkv", Some(Level::INFO)),
-            ("hyper_util::client", Some(Level::DEBUG)),
-            ("async_openai::client", None),
-        ] {
-            for level in [Level::ERROR, Level::WARN, Level::INFO, Level::DEBUG, Level::TRACE] {
-                let expected = most.is_some_and(|most| level <= most);
-                assert_eq!(Discreet::lets_through(target, level), expected, "{target} at {level}");
-            }
         }
     }
 }

@@ -43,7 +43,7 @@ fn lines_that_are_no_packets() {
         (r#"{"source":"chat","timestamp":"2026-01-05T09:00:00Z"}"#, "missing field `data`"),
         (
             r#"{"source":"chat","timestamp":"2026-01-05T09:00:00Z","data":1,"speaker":"A"}"#,
-            "unknown field `speaker`",
+            "unknown field, expected one of `source`, `timestamp`, `participant`, `data`",
         ),
         (r#"{"source":"chat","timestamp":"9 o'clock","data":1}"#, "takes a time as in RFC 3339, such as"),
         (

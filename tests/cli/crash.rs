@@ -204,8 +204,15 @@ fn a_process_that_dies_at_the_worst_moments_loses_and_doubles_nothing() {
             if is_of_another_owner {
                 assert_eq!(played.run(Kill::At(KillPoint::Appended, 20)), End::Killed);
             }
+            // How often a place is passed depends on the machine: a slow one stores more at once.
+            let mut passage = passage;
             println!("{point}:{passage}");
-            assert_eq!(played.run(Kill::At(point, passage)), End::Killed, "{point}:{passage} is passed");
+            while played.run(Kill::At(point, passage)) == End::Done {
+                assert!(passage > 1, "{point} is passed");
+                fs::remove_dir_all(played.place.path().join("db")).unwrap();
+                passage /= 2;
+                println!("{point}:{passage}");
+            }
             played.finish_and_compare(&undisturbed);
         }
     }

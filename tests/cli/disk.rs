@@ -6,13 +6,16 @@ use std::{
     io::{BufRead, BufReader, Read, Write},
     path::Path,
     process::{Child, ChildStderr, Command, Stdio},
+    sync::mpsc,
+    thread::JoinHandle,
 };
 
 use crate::{Place, read, said, sample};
 
-/// Enough for several blocks of the engine's log.
+/// Enough for several blocks of the engine's log. The first is alone for a minute, so that at a pace it is stored before the
+/// disk can be full.
 fn recording() -> String {
-    (0..400).map(|n| said(n, &format!("{n} {}", "word ".repeat(30)))).collect()
+    (0..400).map(|n| said(if n == 0 { 0 } else { 100 + n }, &format!("{n} {}", "word ".repeat(30)))).collect()
 }
 
 const REPLAY: [&str; 8] =
@@ -39,12 +42,37 @@ fn until_said(stderr: ChildStderr, what: &str) -> BufReader<ChildStderr> {
     said
 }
 
-/// Waits for a process to end and gives the packets that it printed, which it reported as stored.
-fn printed(mut child: Child) -> Vec<String> {
-    let mut out = String::new();
-    child.stdout.take().unwrap().read_to_string(&mut out).unwrap();
-    child.wait().unwrap();
-    out.lines().filter(|line| line.contains("\"type\":\"packet\"")).map(str::to_owned).collect()
+/// What a process prints, read as it comes: a full pipe would hold it up.
+struct Printed {
+    lines: JoinHandle<Vec<String>>,
+    first: mpsc::Receiver<()>,
+}
+
+impl Printed {
+    fn by(child: &mut Child) -> Self {
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let (tell, first) = mpsc::channel();
+        let read = move || {
+            let lines = stdout.lines().map_while(Result::ok).inspect(|_| {
+                // Nobody waits for any but the first.
+                let _ = tell.send(());
+            });
+            lines.filter(|line| line.contains("\"type\":\"packet\"")).collect()
+        };
+        Self { lines: std::thread::spawn(read), first }
+    }
+
+    /// Waits for the first line.
+    fn begins(&self) {
+        self.first.recv().expect("it prints something");
+    }
+
+    /// Waits for the process to end and gives the packets that it printed, which it reported as stored.
+    fn all(self, mut child: Child) -> Vec<String> {
+        let lines = self.lines.join().unwrap();
+        child.wait().unwrap();
+        lines
+    }
 }
 
 /// What a restart finds.
@@ -65,10 +93,12 @@ fn a_disk_that_is_full_stores_nothing_and_says_so() {
     let place = Place::new();
     place.file("m.jsonl", recording());
     let mut child = limited(&place, 80, &["--speed", "200x"]).spawn().unwrap();
+    let printed = Printed::by(&mut child);
     let stderr = child.stderr.take().unwrap();
+    printed.begins();
     let _said = until_said(stderr, "not stored, trying again");
     child.kill().unwrap();
-    let printed = printed(child);
+    let printed = printed.all(child);
     assert!(!printed.is_empty(), "something was stored before");
     assert_found(&place, &printed);
     // And when there is room, it goes on as if nothing had been.
@@ -88,6 +118,7 @@ fn what_is_stored_after_the_disk_was_full_survives_a_crash() {
     // At full speed, so that what cannot be written is large: it breaks off in the midst of a record of the engine's log.
     let mut command = limited(&place, 80, &[]);
     let mut child = command.env("KILL_POINT", "end-stored").spawn().unwrap();
+    let printed = Printed::by(&mut child);
     let mut said = until_said(child.stderr.take().unwrap(), "not stored, trying again");
     let lifted = Command::new("prlimit")
         .args(["--fsize=unlimited:unlimited", "--pid", &child.id().to_string()])
@@ -99,7 +130,7 @@ fn what_is_stored_after_the_disk_was_full_survives_a_crash() {
         said.read_to_string(&mut rest).unwrap();
         rest
     });
-    let printed = printed(child);
+    let printed = printed.all(child);
     let rest = rest.join().unwrap();
     assert!(rest.contains("killed at end-stored"), "{rest}");
     assert_found(&place, &printed);
@@ -120,7 +151,8 @@ fn a_database_that_is_removed_under_a_meeting_is_noticed() {
     for _ in 0..10 {
         assert!(out.read_line(&mut String::new()).unwrap() > 0);
     }
-    fs::remove_dir_all(place.path().join("db")).unwrap();
+    // At once: what is removed file by file may get another meanwhile.
+    fs::rename(place.path().join("db"), place.path().join("gone")).unwrap();
     let printed = 10 + out.lines().count();
     let output = child.wait_with_output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();

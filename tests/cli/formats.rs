@@ -99,7 +99,10 @@ fn as_its_packets(form: Form, stored: impl Fn(String) -> Vec<u8>) {
         let arguments = ["replay", file, "--meeting", "m", "--plugins", "talk-time", "--json"];
         let ran = place.run(&arguments).ends_with(0);
         let last = ran.packets().pop().unwrap();
-        assert_eq!(last["payload"], count(&path), "{} as {form:?}", path.display());
+        // A transcript says nothing of who comes, goes or is renamed.
+        let said: Vec<_> =
+            packets.iter().filter(|packet| packet["source"] == "transcription").cloned().collect();
+        assert_eq!(last["payload"], count(&said), "{} as {form:?}", path.display());
         assert_eq!(ran.summary()["packets"], packets.len(), "{} as {form:?}", path.display());
     }
 }
@@ -246,7 +249,6 @@ fn broken_transcripts_are_refused_or_broken_cues_skipped() {
             "line 8: a cue's time is \"00:00:99.000\", but takes hours, minutes",
         ),
         ("00:01 -> 00:02", "line 8: expected a cue's times, such as 00:01:02.400 --> 00:01:05.900"),
-        ("00:00:02.000 --> 00:00:01.000", "line 8: the cue ends before it begins"),
         ("00:00:01.000 --> 9999999999:00:00.000", "line 8: the cue's times are beyond any date"),
     ] {
         let file = place.file("x.vtt", with(bad));

@@ -19,7 +19,10 @@ fn every_plugin_is_installed_with_its_metadata() {
     let ran = place.run(&["install"]).ends_with(0);
     assert!(ran.stdout.contains(&format!("installed talk-time {}\n", env!("CARGO_PKG_VERSION"))), "{ran:#?}");
     let written = manifest(&place);
-    assert_eq!(written["plugins"]["talk-time"]["metadata"]["sources"], json!(["transcription"]));
+    assert_eq!(
+        written["plugins"]["talk-time"]["metadata"]["sources"],
+        json!(["transcription", "participant"])
+    );
     assert_eq!(written["plugins"]["minutes"]["metadata"]["needs_llm"], true);
 
     let lines = place.run(&["install", "--json"]).ends_with(0).lines();

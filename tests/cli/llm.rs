@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::{Place, Ran, said};
 
 #[path = "../../actors/src/openai/tests/server.rs"]
-mod server;
+pub(crate) mod server;
 
 use server::{Answer, Asked, Server};
 

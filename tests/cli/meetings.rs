@@ -6,11 +6,18 @@ use serde_json::{Value, json};
 
 use crate::{Place, Ran, read, repository, said, sample};
 
-/// What talk-time should find, counted from the file.
-pub(crate) fn count(path: &Path) -> Value {
+/// What talk-time should find in these packets.
+pub(crate) fn count(packets: &[Value]) -> Value {
     let mut rows = BTreeMap::<String, (u64, u64, u64)>::new();
-    for packet in read(path) {
+    for packet in packets {
         let data = &packet["data"];
+        if packet["source"] == "participant" && data["event"] == "renamed" {
+            // All that was said under the old name is said by whoever has the new one.
+            if let Some(old) = rows.remove(packet["participant"].as_str().unwrap()) {
+                let row = rows.entry(data["to"].as_str().unwrap().to_owned()).or_default();
+                (row.0, row.1, row.2) = (row.0 + old.0, row.1 + old.1, row.2 + old.2);
+            }
+        }
         if packet["source"] != "transcription" || data["is_final"] == false {
             continue;
         }
@@ -41,12 +48,13 @@ fn totals_are_right(path: &Path) {
     let file = path.to_str().unwrap();
     let ran = Place::new().run(&["replay", file, "--plugins", "talk-time", "--json"]).ends_with(0);
     let outputs = ran.packets();
-    assert_eq!(outputs.last().unwrap()["payload"], count(path), "{file}");
+    assert_eq!(outputs.last().unwrap()["payload"], count(&read(path)), "{file}");
     let (packets, summary) = (read(path), ran.summary());
     assert_eq!(summary["packets"], packets.len(), "{file}");
-    let turns = packets.iter().filter(|packet| packet["source"] == "transcription").count();
+    let takes = |packet: &&Value| packet["source"] == "transcription" || packet["source"] == "participant";
+    let taken = packets.iter().filter(takes).count();
     let instance = &summary["instances"][0];
-    assert_eq!((&instance["name"], &instance["delivered"]), (&json!("talk-time"), &json!(turns)), "{file}");
+    assert_eq!((&instance["name"], &instance["delivered"]), (&json!("talk-time"), &json!(taken)), "{file}");
     assert_eq!(instance["outputs"], outputs.len(), "{file}");
     assert_eq!(instance["errors"], 0, "{file}");
 }

@@ -9,10 +9,12 @@ use serde_json::Value;
 
 use crate::{Place, Ran, said};
 
-/// Sixty lines, a second apart; every third mentions what the watch list watches for.
+/// Sixty lines, a second apart; every third mentions what the watch list watches for. The last comes long after the others,
+/// so that a paced run is never done before it is killed.
 fn recording() -> String {
     let text = |n: u32| if n.is_multiple_of(3) { format!("the deadline {n}") } else { format!("word {n}") };
-    (0..60).map(|n| said(n, &text(n))).collect()
+    let second = |n: u32| if n == 59 { 3599 } else { n };
+    (0..60).map(|n| said(second(n), &text(n))).collect()
 }
 
 const REPLAY: [&str; 8] =
@@ -32,11 +34,13 @@ fn contents(ran: &Ran) -> Vec<(String, Vec<Value>)> {
 fn cut_off(place: &Place, lines: usize) {
     let mut command = place.teammy(&[&REPLAY[..], &["--speed", "40x"]].concat());
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let stdout = BufReader::new(child.stdout.take().unwrap());
-    let seen = stdout.lines().take(lines).map_while(Result::ok).count();
+    // The pipe stays open until it is dead: on a closed one it would end in good order.
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    for _ in 0..lines {
+        assert!(stdout.read_line(&mut String::new()).unwrap() > 0, "it is killed in the middle");
+    }
     child.kill().unwrap();
     child.wait().unwrap();
-    assert_eq!(seen, lines, "it was killed in the middle");
 }
 
 #[test]
@@ -68,7 +72,12 @@ fn a_replay_that_was_killed_goes_on_where_it_was() {
 #[test]
 fn a_transcript_goes_on_with_the_times_it_began_with() {
     let place = Place::new();
-    let cue = |n: u32| format!("00:00:{n:02}.000 --> 00:00:{n:02}.500\n<v Ada>word {n}\n\n");
+    // The last comes long after the others: a paced run is never done before it is killed.
+    let minute = |n: u32| if n == 49 { 59 } else { 0 };
+    let cue = |n: u32| {
+        let at = format!("00:{:02}:{n:02}", minute(n));
+        format!("{at}.000 --> {at}.500\n<v Ada>word {n}\n\n")
+    };
     place.file("m.jsonl", format!("WEBVTT\n\n{}", (0..50).map(cue).collect::<String>()));
     cut_off(&place, 10);
     let ran = place.run(&REPLAY).ends_with(0);
@@ -80,7 +89,7 @@ fn a_transcript_goes_on_with_the_times_it_began_with() {
     assert_eq!(times.len(), 50);
     let seconds = |time: &str| time.parse::<teammy::Timestamp>().unwrap().as_millisecond();
     let steps: Vec<i64> = times.windows(2).map(|two| seconds(&two[1]) - seconds(&two[0])).collect();
-    assert!(steps.iter().all(|step| *step == 1000), "{steps:?}");
+    assert!(steps[..48].iter().all(|step| *step == 1000), "{steps:?}");
 }
 
 #[test]

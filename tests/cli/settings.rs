@@ -46,7 +46,7 @@ fn plugins_are_shown_with_schemas_and_instances() {
         lines.iter().find(|line| line["kind"] == "talk-time" && line["type"] == "plugin").unwrap();
     assert_eq!(talk_time["in_build"], true);
     assert_eq!(talk_time["version"], env!("CARGO_PKG_VERSION"));
-    assert_eq!(talk_time["sources"], json!(["transcription"]));
+    assert_eq!(talk_time["sources"], json!(["transcription", "participant"]));
     assert_eq!(talk_time["output"], "durable");
     assert!(talk_time["config_schema"]["properties"]["every"].is_object(), "{talk_time}");
     assert!(talk_time["output_schema"]["properties"]["participants"].is_object(), "{talk_time}");
@@ -56,7 +56,7 @@ fn plugins_are_shown_with_schemas_and_instances() {
         instances,
         [&json!({
             "type": "instance", "name": "talk", "kind": "talk-time",
-            "sources": {"transcription": "captions"}, "output": "volatile",
+            "sources": {"transcription": "captions", "participant": "participant"}, "output": "volatile",
         })]
     );
 

@@ -265,12 +265,16 @@ fn configured_llm(config: &teammy_config::Llm, graph: &Graph) -> Result<SharedLl
     Err(crate::llm::Error::NoClient.into())
 }
 
-/// Opens the store that a configuration names: SurrealDB, or, in a build without it, a store in memory for `mem://`.
+/// Opens the store that a configuration names: SurrealDB, or the kernel's own store in memory for `mem://`.
 ///
 /// # Errors
 /// [`Error::Config`], [`Error::Open`] and [`Error::NoStore`].
 pub async fn open_store(config: &teammy_config::Database) -> Result<Arc<dyn Store>, Error> {
-    open(config, &config.effective_url()?).await
+    let url = config.effective_url()?;
+    match url.kind() {
+        database::Kind::Memory => Ok(Arc::new(teammy_kernel::store::MemoryStore::default())),
+        _ => open(config, &url).await,
+    }
 }
 
 #[cfg(feature = "surrealdb")]
@@ -292,9 +296,6 @@ async fn open(config: &teammy_config::Database, url: &database::Url) -> Result<A
 
 #[cfg(not(feature = "surrealdb"))]
 #[allow(clippy::unused_async)]
-async fn open(_: &teammy_config::Database, url: &database::Url) -> Result<Arc<dyn Store>, Error> {
-    match url.kind() {
-        database::Kind::Memory => Ok(Arc::new(teammy_kernel::store::MemoryStore::default())),
-        _ => Err(Error::NoStore),
-    }
+async fn open(_: &teammy_config::Database, _: &database::Url) -> Result<Arc<dyn Store>, Error> {
+    Err(Error::NoStore)
 }

@@ -12,9 +12,7 @@ type Cause = Box<dyn StdError + Send + Sync>;
 #[non_exhaustive]
 pub enum OpenError {
     /// The URL is of no form that can be opened.
-    #[error(
-        "cannot open {url}: {problem}; use surrealkv://DIRECTORY, mem://, ws://HOST:PORT or wss://HOST:PORT"
-    )]
+    #[error("cannot open {url}: {problem}; use surrealkv://DIRECTORY, ws://HOST:PORT or wss://HOST:PORT")]
     Url {
         /// The URL, without credentials.
         url: String,

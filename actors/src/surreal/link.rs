@@ -47,10 +47,9 @@ pub(super) async fn open(options: &Options) -> Result<Link, OpenError> {
         return Err(refused("it has no scheme"));
     };
     match scheme {
-        "mem" if rest.is_empty() => embed(options, None).await,
-        "mem" => Err(refused("nothing may follow mem://")),
+        "mem" => Err(refused("what is kept in memory needs no database")),
         "surrealkv" => match directory(url) {
-            Some(path) => embed(options, Some(Path::new(path))).await,
+            Some(path) => embed(options, Path::new(path)).await,
             None => Err(refused("the directory is missing")),
         },
         "ws" | "wss" if rest.is_empty() => Err(refused("the server's address is missing")),
@@ -86,25 +85,16 @@ pub(super) fn largest_transaction(options: &Options) -> u64 {
     // A server's limits aren't known here; a message to it may not pass 64 MiB by the SDK's default.
     const SERVER: u64 = 16 << 20;
     match options.url.split_once("://") {
-        Some(("mem", _)) => u64::MAX,
         Some(("surrealkv", _)) => options.memtable.unwrap_or(Options::MEMTABLE) / 2,
         _ => SERVER,
     }
 }
 
-/// The most bytes of several commits that go into one transaction where they need not. The engine in memory copies what a
-/// transaction has written for each statement in it, so there a large one takes longer than many small ones.
-pub(super) fn best_transaction(options: &Options) -> u64 {
-    const IN_MEMORY: u64 = 64 << 10;
-    const ELSEWHERE: u64 = 1 << 20;
-    if options.url.starts_with("mem:") { IN_MEMORY } else { ELSEWHERE }
-}
+/// The most bytes of several commits that go into one transaction where they need not.
+pub(super) const BEST_TRANSACTION: u64 = 1 << 20;
 
-async fn embed(options: &Options, directory: Option<&Path>) -> Result<Link, OpenError> {
-    let datastore = match directory {
-        Some(path) => open_directory(options, path).await?,
-        None => start_engine(options, None).await?,
-    };
+async fn embed(options: &Options, directory: &Path) -> Result<Link, OpenError> {
+    let datastore = open_directory(options, directory).await?;
     let failed = |cause| OpenError::Failed { url: without_credentials(&options.url), cause };
     // Its maintenance is not started: it is for indexes, dropped tables and a cluster's nodes, of which there are none here,
     // and it would write beside us, so that a failure to write could go by unnoticed.
@@ -142,7 +132,7 @@ async fn open_directory(options: &Options, path: &Path) -> Result<Arc<Datastore>
     fs::create_dir_all(path).map_err(unusable)?;
     for _ in 0..OPENINGS {
         let before = Segment::newest(path).map_err(unusable)?;
-        let datastore = start_engine(options, Some(path)).await?;
+        let datastore = start_engine(options, path).await?;
         let after = Segment::newest(path).map_err(unusable)?;
         if before.is_none_or(|before| before.goes_on_in(after)) {
             return Ok(datastore);
@@ -157,7 +147,7 @@ async fn open_directory(options: &Options, path: &Path) -> Result<Arc<Datastore>
     Err(OpenError::Failed { url: options.url.clone(), cause })
 }
 
-async fn start_engine(options: &Options, directory: Option<&Path>) -> Result<Arc<Datastore>, OpenError> {
+async fn start_engine(options: &Options, directory: &Path) -> Result<Arc<Datastore>, OpenError> {
     let memory = ConfigMap::empty()
         .with_key_value(
             "surrealkv_block_cache_capacity",
@@ -168,10 +158,8 @@ async fn start_engine(options: &Options, directory: Option<&Path>) -> Result<Arc
             options.memtable.unwrap_or(Options::MEMTABLE).to_string(),
         );
     let engine = Datastore::builder().with_config(memory).without_maintenance_tasks();
-    engine.build_with_path(&options.url).await.map_err(|error| match directory {
-        Some(path) => directory_error(path, &options.url, error.into()),
-        None => OpenError::Failed { url: options.url.clone(), cause: error.into() },
-    })
+    let opened = engine.build_with_path(&options.url).await;
+    opened.map_err(|error| directory_error(directory, &options.url, error.into()))
 }
 
 /// The storage engine passes on as text why it could not open a directory.

@@ -211,9 +211,9 @@ async fn two_nodes_live_in_one_process_and_dropping_one_leaves_the_other() {
     assert_eq!(error, "meeting m is no longer run by this node: the node is gone");
     let error = here.outputs().collect::<Vec<_>>().await.pop().unwrap().unwrap_err().to_string();
     assert_eq!(error, "meeting m is no longer run by this node: the node is gone");
-    say(&there, "hello").await;
+    let seq = say(&there, "hello").await;
     there.end().await.unwrap();
-    assert_eq!(all_outputs(&there).await, [(json!({"count": 1}), vec![2])]);
+    assert_eq!(all_outputs(&there).await, [(json!({"count": 1}), vec![seq.0])]);
 }
 
 #[tokio::test]
@@ -225,7 +225,7 @@ async fn a_node_with_threads_of_its_own_runs_plugins_there_and_can_be_dropped_an
         .store(std::sync::Arc::new(Gate::default()));
     let node = builder.start().await.unwrap();
     let meeting = start(&node, "m", &["probe"]).await;
-    say(&meeting, "hello").await;
-    assert_eq!(outputs(&meeting, 1).await, [(json!({"count": 1}), vec![2])]);
+    let seq = say(&meeting, "hello").await;
+    assert_eq!(outputs(&meeting, 1).await, [(json!({"count": 1}), vec![seq.0])]);
     drop(node);
 }

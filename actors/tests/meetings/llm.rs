@@ -143,7 +143,8 @@ async fn a_node_whose_plugins_need_a_model_wants_its_key() {
 #[tokio::test(start_paused = true)]
 async fn a_build_without_a_client_says_so() {
     let config = Config::from_toml("database.url = \"mem://\"\n[[llm.model]]\nname = \"big\"").unwrap();
-    Node::builder(config.clone()).start().await.unwrap().shutdown(DEADLINE).await.unwrap();
-    let refused = Node::builder(config).plugin(Factory::of::<Helper>("helper")).start().await.unwrap_err();
+    let builder = |config| Node::builder(config).store(std::sync::Arc::new(Gate::default()));
+    builder(config.clone()).start().await.unwrap().shutdown(DEADLINE).await.unwrap();
+    let refused = builder(config).plugin(Factory::of::<Helper>("helper")).start().await.unwrap_err();
     assert!(matches!(refused, node::Error::Llm(teammy_actors::llm::Error::NoClient)), "{refused}");
 }

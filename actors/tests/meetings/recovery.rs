@@ -312,7 +312,10 @@ async fn a_state_of_another_version_is_read_or_kept_for_one_that_can() {
     let status = value(&Box::pin(status).next().await.unwrap());
     assert_eq!((&status["instance"], &status["status"]), (&json!("memory"), &json!("suspended")));
     let reason = status["reason"].as_str().unwrap();
-    assert!(reason.contains("the stored state is not of the plugin's state type: invalid type"), "{reason}");
+    assert!(
+        reason.contains("the stored state is not of the plugin's state type: words: invalid type"),
+        "{reason}"
+    );
     node.shutdown(DEADLINE).await.unwrap();
     let row = store.instance("m", "memory").await;
     assert_eq!((row.status, row.state), (InstanceStatus::Suspended, kept), "its bytes are kept");

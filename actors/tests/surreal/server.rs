@@ -103,7 +103,6 @@ impl Server {
     /// Starts it and waits until it answers; says whether it does.
     fn run(&mut self) -> bool {
         const LOOK_EVERY: Duration = Duration::from_millis(20);
-        const PATIENCE: u32 = 3000;
         let database = format!("surrealkv://{}", self.directory.path().join("db").display());
         let bind = format!("127.0.0.1:{}", self.port);
         let mut shell = Command::new("sh")
@@ -130,12 +129,14 @@ impl Server {
             .unwrap();
         let leash = shell.stdin.take().unwrap();
         self.running = Some(Running { shell, leash });
-        for _ in 0..PATIENCE {
-            if self.is_up() {
-                return true;
-            }
+        // As long as it takes: it is up, or it is dead.
+        loop {
+            let is_up = self.is_up();
             if self.running.as_mut().unwrap().shell.try_wait().unwrap().is_some() {
                 break;
+            }
+            if is_up {
+                return true;
             }
             // A wait that is over early only if somebody sends something, and nobody can.
             let (_sender, nothing) = mpsc::channel::<()>();

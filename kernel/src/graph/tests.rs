@@ -328,8 +328,7 @@ fn a_table_that_does_not_fit_names_the_instance_and_the_field() {
     let config = serde_json::json!({ "every": "3" });
     assert_eq!(
         message([Declared { config, ..Declared::new("x", "talk-time") }]),
-        "the [plugin.config] of instance x does not fit its plugin talk-time: every: invalid type: string \"3\", \
-         expected u32"
+        "the [plugin.config] of instance x does not fit its plugin talk-time: every: invalid type: string, expected u32"
     );
 }
 

@@ -164,7 +164,7 @@ async fn a_configuration_that_makes_no_sense_is_refused() {
         (json!({"temperature": 2.5}), "`temperature` is 2.5; choose 0 to 2"),
         (json!({"language": "German"}), "`language` is \"German\"; give a language tag, such as \"de\""),
         (json!({"evry_words": 5}), "unknown field `evry_words`, expected one of `every_words`"),
-        (json!({"every_words": -1}), "every_words: invalid value: integer `-1`"),
+        (json!({"every_words": -1}), "every_words: invalid value: integer, expected u32"),
     ] {
         let error = PluginTest::<Minutes>::start_with(&table).await.unwrap_err();
         assert!(error.is_reject() && error.to_string().starts_with(said), "{table}: {error}");

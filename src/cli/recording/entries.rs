@@ -313,7 +313,7 @@ impl Finder {
         if let Reader::Undecided(first) = &mut self.reader
             && let Some((at, first)) = first.take()
         {
-            self.decide(Format::Unknown, at);
+            self.decide(Format::by_second(&first, ""), at);
             self.read(at, Ok(&first));
         }
         let Self { reader, .. } = self;
