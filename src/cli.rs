@@ -54,7 +54,7 @@ struct Args {
     #[arg(long, value_name = "FILE", global = true)]
     config: Option<PathBuf>,
     /// Log more to stderr: once for what goes on, twice for details; otherwise log.filter says what is logged
-    #[arg(short, long, action = ArgAction::Count, global = true)]
+    #[arg(short, long, action = ArgAction::Count, global = true, value_parser = clap::value_parser!(u8).range(..=2))]
     verbose: u8,
     #[command(subcommand)]
     command: Command,
@@ -101,11 +101,6 @@ impl Command {
         if json { Form::Json } else { Form::Text }
     }
 
-    /// Whether it runs a node.
-    fn hosts(&self) -> bool {
-        matches!(self, Self::Replay(_) | Self::Resume(_) | Self::DeadLetters(_))
-    }
-
     fn database(&self) -> Option<&str> {
         match self {
             Self::Replay(args) => args.db.as_deref(),
@@ -133,18 +128,19 @@ pub(crate) fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<(), Error> {
-    if let Command::Completions(args) = &args.command {
+    if let Command::Completions(of) = &args.command {
         // They are the same whatever is configured.
-        return completions::run(args);
+        without_configuration(args)?;
+        return completions::run(of);
     }
     if let Command::Config(config::Args { reference: true, .. }) = &args.command {
+        without_configuration(args)?;
         return config::reference(&Output::new(Form::Text, MultiProgress::new()));
     }
     let loaded = load(args)?;
     let bars = MultiProgress::new();
     logs::to_stderr(&loaded.config.log.filter, &bars)?;
     let output = Output::new(args.command.form(), bars);
-    let _serving = if args.command.hosts() { metrics::serve(&loaded.config.metrics)? } else { None };
     match &args.command {
         Command::Replay(args) => replay::run(args, loaded.config, &output),
         Command::History(args) => history::run(args, &loaded.config, &output),
@@ -159,15 +155,33 @@ fn run(args: &Args) -> Result<(), Error> {
     }
 }
 
+/// That nothing is said of a configuration to a command that reads none.
+fn without_configuration(args: &Args) -> Result<(), Error> {
+    match args {
+        Args { config: Some(_), .. } => Err(Error::NoEffect("--config")),
+        Args { verbose: 1.., .. } => Err(Error::NoEffect("--verbose")),
+        _ => Ok(()),
+    }
+}
+
 fn load(args: &Args) -> Result<Loaded, Error> {
-    // Variables that are not UTF-8 are nobody's settings.
-    let variables = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    // Variables that are not UTF-8 are nobody's settings, unless they are called as ours are.
+    let mut variables = Vec::new();
+    for (name, value) in std::env::vars_os() {
+        match (name.into_string(), value.into_string()) {
+            (Ok(name), Ok(value)) => variables.push((name, value)),
+            (Ok(name), Err(_)) if name.starts_with("TEAMMY_") => return Err(Error::Variable(name)),
+            _ => {}
+        }
+    }
     let mut loader = Loader::default().env(variables);
     if let Some(file) = &args.config {
         loader = loader.file(file);
     }
     if let Some(url) = args.command.database() {
+        if url.trim().is_empty() {
+            return Err(Error::BlankDatabase);
+        }
         loader = loader.set("database.url", url, "--db");
     }
     match args.verbose {

@@ -50,8 +50,8 @@ pub use teammy_kernel::{
     Batch, Bytes, Cx, DataPacket, Datastore, DecodeError, Durability, EncodeError, Error, Factory,
     FromPacket, History, Hooks, InCallPlugin, InCallPluginMetadata, IntoPayload, Json, Key, Lifecycle, Llm,
     LlmError, LlmMessage, LlmProvider, LlmRequest, LlmResponse, MeetingEngine, MeetingId, MeetingMetadata,
-    Model, Name, Payload, PersistenceProvider, Policy, Producer, Publish, Receive, Role, Seq, ShutdownCx,
-    Store, Tick, Timestamp, chain, data, decode, graph, log::JoinAt, name, packet, store,
+    Model, Name, Payload, PersistenceProvider, Policy, Producer, Publish, Receive, Role, Seq, Setup,
+    ShutdownCx, Store, Tick, Timestamp, chain, data, decode, graph, log::JoinAt, name, packet, store,
 };
 
 /// The plugins that this build ships.

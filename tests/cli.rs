@@ -27,6 +27,9 @@ mod install;
 mod llm;
 #[path = "cli/meetings.rs"]
 mod meetings;
+#[cfg(feature = "surrealdb")]
+#[path = "cli/no_effect.rs"]
+mod no_effect;
 #[cfg(all(unix, feature = "surrealdb"))]
 #[path = "cli/operating.rs"]
 mod operating;

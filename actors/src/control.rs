@@ -265,9 +265,7 @@ impl Socket {
         let answer = match request {
             Request::Database => Ok(Answer::Database { url: self.database.clone() }),
             Request::Status => Ok(Answer::Status { status: Box::new(node.status().await) }),
-            Request::DeadLetters { meeting } => {
-                node.dead_letters(&meeting).await.map(|letters| Answer::DeadLetters { letters })
-            }
+            Request::DeadLetters { meeting } => dead_letters(node, meeting).await,
             Request::Redrive { meeting, instance, seq } => redrive(node, &meeting, instance, seq).await,
             Request::ResumeInstance { meeting, instance } => match node.meeting(&meeting) {
                 Some(running) => {
@@ -283,6 +281,15 @@ impl Socket {
         };
         answer.unwrap_or_else(|error| Answer::Failed { error: chain(&error) })
     }
+}
+
+/// A meeting's dead letters; nothing where there is no such meeting.
+async fn dead_letters(node: &Node, meeting: MeetingId) -> Result<Answer, crate::node::Error> {
+    let is_there = node.store().meeting(meeting.clone()).await.map_err(crate::node::Error::Store)?.is_some();
+    if !is_there {
+        return Ok(Answer::Nothing);
+    }
+    Ok(Answer::DeadLetters { letters: node.dead_letters(&meeting).await? })
 }
 
 /// A request that is being answered.

@@ -21,7 +21,8 @@ use std::{
 use parking_lot::Mutex;
 use ractor::{Actor, ActorRef};
 use teammy_kernel::{
-    DataPacket, Lifecycle, Llm, MeetingId, MeetingMetadata, Name, Seq, SharedLlm, ShutdownCx, Store, chain,
+    DataPacket, Lifecycle, Llm, MeetingId, MeetingMetadata, Name, Seq, Setup, SharedLlm, ShutdownCx, Store,
+    chain,
     graph::{Graph, Instance},
     log::{Sequencer, Stored},
     plugin::StartedPlugin,
@@ -171,6 +172,34 @@ pub async fn unfinished(store: &dyn Store, meeting: &MeetingId) -> Result<Vec<Na
         Some(record) => Ok(stored(store, record, &mut Course::default()).await?.unfinished()),
         None => Ok(Vec::new()),
     }
+}
+
+/// The instances that a meeting has had, and what they were configured as, so far as its log says it; none where there is no such
+/// meeting.
+///
+/// # Errors
+/// [`Error::Store`].
+pub async fn members(store: &dyn Store, meeting: &MeetingId) -> Result<BTreeMap<Name, Option<Setup>>, Error> {
+    let Some(record) = store.meeting(meeting.clone()).await.map_err(Error::Store)? else {
+        return Ok(BTreeMap::new());
+    };
+    let lifecycle = Name::new(Lifecycle::SOURCE).expect("invariant: a well-formed name");
+    let packets = store.packets(meeting.clone(), PacketQuery::default().sources(vec![lifecycle]));
+    let mut members: BTreeMap<Name, Option<Setup>> =
+        record.instances.into_iter().map(|name| (name, None)).collect();
+    for packet in packets.await.map_err(Error::Store)? {
+        match Lifecycle::from_payload(&packet.payload) {
+            Some(Lifecycle::Start { instances, mut setups }) => {
+                members.extend(instances.into_iter().map(|name| {
+                    let setup = setups.remove(&name);
+                    (name, setup)
+                }));
+            }
+            Some(Lifecycle::Join { instance, setup }) => drop(members.insert(instance, setup)),
+            _ => {}
+        }
+    }
+    Ok(members)
 }
 
 impl Node {

@@ -220,8 +220,8 @@ async fn a_database_from_before_packets_were_numbered_goes_on() {
 fn life(id: &str) -> Commit {
     let mut commit = commit(id, 1, 1, 200);
     let events = [
-        (1, Lifecycle::Start { instances: vec![] }),
-        (90, Lifecycle::Join { instance: Name::new("late").unwrap() }),
+        (1, Lifecycle::Start { instances: vec![], setups: std::collections::BTreeMap::new() }),
+        (90, Lifecycle::Join { instance: Name::new("late").unwrap(), setup: None }),
         (200, Lifecycle::Ending),
     ];
     for (seq, event) in events {

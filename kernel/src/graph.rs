@@ -6,6 +6,7 @@
 //! behind this line sources exist, kinds are in the build and tables fit their plugins.
 
 mod error;
+mod setup;
 #[cfg(test)]
 mod tests;
 

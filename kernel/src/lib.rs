@@ -28,7 +28,7 @@ pub use engine::{
 };
 pub use error::{Error, chain};
 pub use jiff::Timestamp;
-pub use meeting::{Lifecycle, MeetingMetadata};
+pub use meeting::{Lifecycle, MeetingMetadata, Setup};
 pub use name::{MeetingId, Name};
 pub use packet::{DataPacket, FromPacket, IntoPayload, Json, Payload, Producer, Publish, Seq};
 pub use plugin::{

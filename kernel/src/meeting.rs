@@ -60,6 +60,29 @@ impl MeetingMetadata {
     }
 }
 
+/// What an instance was when a meeting took it in: enough to tell whether another run would do the same, and nothing of what
+/// its table holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Setup {
+    /// Its plugin's kind.
+    pub kind: String,
+    /// Its plugin's version.
+    pub version: String,
+    /// A digest of its table, sources, policies and of what becomes of its outputs: [FNV-1a][fnv] of 64 bits, as 16
+    /// hexadecimal digits.
+    ///
+    /// [fnv]: http://www.isthe.com/chongo/tech/comp/fnv/
+    pub digest: String,
+}
+
+impl Setup {
+    /// Whether an instance with this setup works like one with the other, whatever their versions.
+    pub fn works_like(&self, other: &Self) -> bool {
+        self.kind == other.kind && self.digest == other.digest
+    }
+}
+
 /// What happens to a meeting itself. Each is a packet in its log, on source [`Lifecycle::SOURCE`], as JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
@@ -69,11 +92,17 @@ pub enum Lifecycle {
     Start {
         /// The instances subscribed from the first packet on.
         instances: Vec<Name>,
+        /// What they are configured as. Meetings of earlier versions don't say.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        setups: BTreeMap<Name, Setup>,
     },
     /// An instance is added while it runs.
     Join {
         /// The instance.
         instance: Name,
+        /// What it is configured as. Meetings of earlier versions don't say.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        setup: Option<Setup>,
     },
     /// An instance is taken out while it runs.
     Leave {
@@ -117,7 +146,7 @@ mod tests {
 
     #[test]
     fn lifecycle_packets_read_well() {
-        let join = Lifecycle::Join { instance: Name::new("minutes").unwrap() };
+        let join = Lifecycle::Join { instance: Name::new("minutes").unwrap(), setup: None };
         let payload = join.to_payload();
         assert_eq!(payload, Payload::Json(r#"{"event":"join","instance":"minutes"}"#.into()));
         assert_eq!(Lifecycle::from_payload(&payload), Some(join));

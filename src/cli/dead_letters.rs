@@ -94,6 +94,10 @@ pub(crate) fn run(args: &Args, config: Config, output: &Output) -> Result<(), Er
             let _ = store.close().await;
             return Err(unknown);
         }
+        if let Err(error) = letters.are_there(&store.dead_letters(letters.id.clone()).await?) {
+            let _ = store.close().await;
+            return Err(error);
+        }
         if letters.redrive.is_some() {
             return letters.host(config, store).await;
         }
@@ -121,6 +125,26 @@ impl Letters<'_> {
         }
     }
 
+    /// That there is what is named by its place.
+    fn are_there(&self, letters: &[DeadLetter]) -> Result<(), Error> {
+        let Some(seq) = self.seq() else { return Ok(()) };
+        if self.wanted(letters).any(|letter| letter.seq == seq) {
+            return Ok(());
+        }
+        Err(Error::NoSuchLetter { id: self.id.clone(), there: Self::shown(letters) })
+    }
+
+    /// Some letters, by place and instance.
+    fn shown(letters: &[DeadLetter]) -> Vec<String> {
+        let mut there: Vec<_> =
+            letters.iter().map(|letter| format!("{} of {}", letter.seq, letter.instance)).collect();
+        if there.len() > 10 {
+            there.truncate(10);
+            there.push("more".to_owned());
+        }
+        there
+    }
+
     /// Those that the options leave.
     fn wanted<'a>(&'a self, letters: &'a [DeadLetter]) -> impl Iterator<Item = &'a DeadLetter> {
         letters.iter().filter(|letter| self.instance.as_ref().is_none_or(|name| *name == letter.instance))
@@ -134,7 +158,14 @@ impl Letters<'_> {
                 .try_for_each(|letter| self.output.object(&Line { r#type: "dead-letter", letter }));
         }
         if wanted.is_empty() {
-            self.output.note(&format!("note: meeting {} has no dead letters", self.id));
+            let note = match &self.instance {
+                Some(instance) if !letters.is_empty() => {
+                    let there = Self::shown(letters).join(", ");
+                    format!("note: meeting {} has no dead letters of {instance}; there are {there}", self.id)
+                }
+                _ => format!("note: meeting {} has no dead letters", self.id),
+            };
+            self.output.note(&note);
             return Ok(());
         }
         let mut table = table(["seq", "instance", "source", "tries", "given up at", "error"]);
@@ -166,6 +197,11 @@ impl Letters<'_> {
     /// Through the node that holds the meeting.
     async fn ask(&self, mut client: Client) -> Result<(), Error> {
         let meeting = self.id.clone();
+        match running::ask(&mut client, &Request::DeadLetters { meeting: meeting.clone() }).await? {
+            Answer::DeadLetters { letters } => self.are_there(&letters)?,
+            Answer::Nothing => return Err(Error::NoSuchMeeting(meeting)),
+            answer => return Err(running::odd(&answer)),
+        }
         let mut count = None;
         if self.redrive.is_some() {
             let (instance, seq) = (self.instance.clone(), self.seq());

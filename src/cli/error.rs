@@ -77,6 +77,30 @@ pub(crate) enum Error {
     NoPrometheus,
     #[error("there is no meeting {0}")]
     NoSuchMeeting(MeetingId),
+    #[error("meeting {id} ran with {}; {differs}, and what was played is not run again", listed(.ran))]
+    OtherInstances { id: MeetingId, ran: Vec<String>, differs: String },
+    #[error(
+        "meeting {id} began at {began}, as --started-at said then; the times of what was played are not changed by another"
+    )]
+    BeganOtherwise { id: MeetingId, began: teammy::Timestamp },
+    #[error(
+        "meeting {id} has ended after {played} of the recording's {packets} packets; the rest was never played into it"
+    )]
+    EndedEarly { id: MeetingId, played: u64, packets: u64 },
+    #[error("meeting {id} is complete: no instance goes on in it")]
+    NothingGoesOn { id: MeetingId },
+    #[error("a node runs meeting {0}, and ends it: --end goes with a meeting that nobody runs")]
+    EndsItself(MeetingId),
+    #[error("meeting {id} has no such dead letter{}", of_instances(.there))]
+    NoSuchLetter { id: MeetingId, there: Vec<String> },
+    #[error("no packet of meeting {0} came from outside, so --since has nothing to count back from")]
+    NothingSince(MeetingId),
+    #[error("{0} has no effect with this command: it reads no configuration and logs nothing")]
+    NoEffect(&'static str),
+    #[error("the variable {0} is no UTF-8 text")]
+    Variable(String),
+    #[error("--db is blank")]
+    BlankDatabase,
     #[error("stopped before the end of meeting {meeting}")]
     Interrupted { signal: Signal, meeting: MeetingId },
 }
@@ -95,6 +119,14 @@ fn known(meant: Option<&MeetingId>, others: &[MeetingId]) -> String {
     format!("; the database holds {}{more}", shown.join(", "))
 }
 
+fn listed(names: &[String]) -> String {
+    if names.is_empty() { "no instance".to_owned() } else { names.join(", ") }
+}
+
+fn of_instances(there: &[String]) -> String {
+    if there.is_empty() { "; it has none".to_owned() } else { format!("; there are {}", there.join(", ")) }
+}
+
 impl Error {
     fn code(&self) -> u8 {
         match self {
@@ -110,6 +142,16 @@ impl Error {
             | Self::Select(_)
             | Self::Graph(_)
             | Self::Forgotten
+            | Self::OtherInstances { .. }
+            | Self::BeganOtherwise { .. }
+            | Self::EndedEarly { .. }
+            | Self::NothingGoesOn { .. }
+            | Self::EndsItself(_)
+            | Self::NoSuchLetter { .. }
+            | Self::NothingSince(_)
+            | Self::NoEffect(_)
+            | Self::Variable(_)
+            | Self::BlankDatabase
             | Self::SocketOff
             | Self::Node(
                 node::Error::Graph(_)
@@ -154,6 +196,20 @@ impl Error {
                  `teammy history {}` shows what is there",
                 shell_word(id.as_str())
             ),
+            Self::OtherInstances { id, .. } | Self::BeganOtherwise { id, .. } | Self::EndedEarly { id, .. } => {
+                let id = shell_word(id.as_str());
+                format!(
+                    "play it anew under another id with --meeting ID, or after `teammy forget {id}`; `teammy history {id}` \
+                     shows what is there"
+                )
+            }
+            Self::NothingGoesOn { id } => format!(
+                "what an instance gave up can be delivered once more: `teammy dead-letters {} --redrive all`",
+                shell_word(id.as_str())
+            ),
+            Self::NothingSince(_) => "leave --since out, or count from the end: --last N".to_owned(),
+            Self::NoEffect(_) => "leave it out".to_owned(),
+            Self::BlankDatabase => "leave it out, or give a URL, such as surrealkv://PATH; a shell's variable may be unset".to_owned(),
             Self::Node(node::Error::Llm(llm::Error::Keyless { .. })) => {
                 "set it, or run plugins that ask no model: --plugins; `teammy config` shows which keys are set".to_owned()
             }

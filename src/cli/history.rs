@@ -35,7 +35,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     source: Vec<String>,
     /// Only the last N packets, of those that the other options leave
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
     last: Option<usize>,
     /// Only packets from so long before the last one that came from outside: 90s, 10m, 1h 30m
     #[arg(long, value_name = "DUR", value_parser = humantime::parse_duration)]
@@ -46,6 +46,10 @@ pub(crate) struct Args {
     /// Print JSON lines, each with a "type"
     #[arg(long)]
     pub(super) json: bool,
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|number| *number > 0).ok_or_else(|| "this takes a number from 1".to_owned())
 }
 
 pub(crate) fn run(args: &Args, config: &Config, output: &Output) -> Result<(), Error> {
@@ -126,7 +130,8 @@ impl History<'_> {
             query = query.sources(self.sources.clone());
         }
         if let Some(since) = args.since {
-            query.not_before = self.before_last(since).await?;
+            let not_before = self.before_last(since).await?;
+            query.not_before = Some(not_before.ok_or_else(|| Error::NothingSince(self.id.clone()))?);
         }
         let is_wanted = |packet: &DataPacket| self.is_shown(packet);
         let shown = match args.last {

@@ -2,11 +2,16 @@
 
 use std::{convert::Infallible, pin::pin};
 
-use teammy::{Builder, MeetingId, Node, config::Config, control::Socket};
+use teammy::{
+    Builder, MeetingId, Node,
+    config::{Config, Metrics},
+    control::Socket,
+};
 use tokio::time::Duration;
 
 use super::{
     error::Error,
+    metrics,
     output::Output,
     running::{self, Listening},
     signal::Signals,
@@ -16,11 +21,13 @@ use super::{
 pub(crate) struct Hosting {
     deadline: Duration,
     listening: Listening,
+    metrics: Metrics,
 }
 
 impl Hosting {
     pub(crate) fn new(config: &Config) -> Self {
-        Self { deadline: config.node.shutdown_deadline, listening: Listening::new(config) }
+        let (deadline, metrics) = (config.node.shutdown_deadline, config.metrics.clone());
+        Self { deadline, listening: Listening::new(config), metrics }
     }
 
     /// Starts a node, lets `work` do something with a meeting there, and shuts the node down, whatever came of the work. A signal stops
@@ -32,6 +39,7 @@ impl Hosting {
         output: &Output,
         work: impl AsyncFnOnce(&Node) -> Result<T, Error>,
     ) -> Result<T, Error> {
+        let _serving = metrics::serve(&self.metrics)?;
         let mut signals = Signals::take().map_err(Error::Runtime)?;
         let interrupted = |signal| Error::Interrupted { signal, meeting: meeting.clone() };
         let node = tokio::select! {

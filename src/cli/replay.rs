@@ -10,8 +10,8 @@ use std::{path::PathBuf, sync::Arc};
 use futures::TryStreamExt;
 use indicatif::ProgressBar;
 use teammy::{
-    Builder, DataPacket, Durability, Factory, MeetingId, MeetingMetadata, MeetingRef, Node, Timestamp,
-    config::Config, plugins::bundle, store::PacketQuery,
+    Builder, DataPacket, Durability, Factory, MeetingId, MeetingMetadata, MeetingRef, Node, Publish,
+    Timestamp, config::Config, plugins::bundle, store::PacketQuery,
 };
 use tokio::{
     runtime::Runtime,
@@ -30,7 +30,7 @@ use super::{
     select::{Selection, select, taking_part},
     summary::Summary,
 };
-use opening::Opening;
+use opening::{Opening, Wanted};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -104,6 +104,13 @@ pub(crate) fn run(args: &Args, config: Config, output: &Output) -> Result<(), Er
     let on_broken = if args.keep_going { OnBroken::Skip } else { OnBroken::Stop };
     let Args { limit, encoding, started_at, .. } = *args;
     let options = Options { limit, on_broken, encoding, started_at };
+    let volatile = graph.instances().filter(|instance| instance.output == Durability::Volatile);
+    for instance in volatile.filter(|instance| instances.iter().any(|name| *name == instance.name.as_str())) {
+        notes.push(format!(
+            "{} puts out what is never stored, and a replay prints what is stored",
+            instance.name
+        ));
+    }
     let recording = Recording::check(&args.file, Rules { graph, packet_bytes }, options)?;
     for note in notes {
         output.note(&format!("note: {note}"));
@@ -134,6 +141,11 @@ fn meeting_id(args: &Args) -> Result<MeetingId, Error> {
     MeetingId::new(stem.ok_or_else(|| unusable(None))?).map_err(|error| unusable(Some(error)))
 }
 
+/// Whether a packet is stored, and so numbered.
+fn is_numbered(node: &Node, packet: &Publish) -> bool {
+    node.graph().durability(packet.source.as_str()) == Some(Durability::Durable)
+}
+
 struct Replay<'a> {
     args: &'a Args,
     id: MeetingId,
@@ -153,7 +165,18 @@ impl Replay<'_> {
         let started = Instant::now();
         let producer: Arc<str> = self.recording.producer()?.into();
         let metadata = MeetingMetadata::new(self.id.clone()).started_at(self.recording.started_at());
-        let (meeting, done) = match opening::open(node, metadata, &self.instances, &producer).await? {
+        let packets = self.recording.play()?.try_fold(0, |count, packet| {
+            let (packet, _) = packet?;
+            Ok::<_, Error>(count + u64::from(is_numbered(node, &packet)))
+        })?;
+        let wanted = Wanted {
+            metadata,
+            instances: &self.instances,
+            producer: &producer,
+            packets,
+            started_at: self.args.started_at,
+        };
+        let (meeting, done) = match opening::open(node, wanted).await? {
             Opening::New(meeting) => (meeting, 0),
             Opening::GoesOn(meeting, done) => {
                 let (id, name) = (&self.id, self.recording.name());
@@ -193,7 +216,7 @@ impl Replay<'_> {
         for packet in self.recording.play_from(start)? {
             let (mut packet, line) = packet?;
             // Only what is stored is numbered. What isn't, and came before what is, was lost with the run that published it.
-            if node.graph().durability(packet.source.as_str()) == Some(Durability::Durable) {
+            if is_numbered(node, &packet) {
                 number += 1;
                 packet = packet.numbered(producer.clone(), number);
             }

@@ -67,6 +67,9 @@ pub(crate) fn run(args: &Args, config: Config, output: &Output) -> Result<(), Er
         if !args.instance.is_empty()
             && let Some(mut client) = running::holder(&config).await?
         {
+            if args.end {
+                return Err(Error::EndsItself(id));
+            }
             return ask(&mut client, &id, &args.instance, output).await;
         }
         history::check_kept(&config.database)?;
@@ -77,6 +80,9 @@ pub(crate) fn run(args: &Args, config: Config, output: &Output) -> Result<(), Er
             Ok(Some((builder, hosting, after))) => resume.run(builder.store(store), &hosting, after).await,
             Ok(None) => {
                 store.close().await?;
+                if !args.instance.is_empty() {
+                    return Err(Error::NothingGoesOn { id: resume.id });
+                }
                 output.note(&format!("note: meeting {} is complete: there is nothing left to do", resume.id));
                 Ok(())
             }

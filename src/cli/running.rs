@@ -1,7 +1,7 @@
 //! The node that runs on this machine, reached through its socket: it alone may touch the database that it holds, and it alone
 //! knows how its meetings stand.
 
-use std::path::PathBuf;
+use std::{io::ErrorKind, path::PathBuf};
 
 use teammy::{
     config::{self, Config, Database, Socket},
@@ -10,11 +10,15 @@ use teammy::{
 
 use super::error::Error;
 
-/// Where a database is, so that two ways to write it are one.
+/// Where a database is, so that two ways to write it are one: its URL, and which of the databases there.
 pub(super) fn place(database: &Database) -> Result<String, Error> {
     let url = database.effective_url()?;
     let canonical = url.directory().and_then(|directory| directory.canonicalize().ok());
-    Ok(canonical.map_or_else(|| url.to_string(), |directory| format!("surrealkv://{}", directory.display())))
+    let url = match canonical {
+        Some(directory) => format!("surrealkv://{}", directory.display()),
+        None => url.to_string().trim_end_matches('/').to_owned(),
+    };
+    Ok(format!("{url} {}/{}", database.namespace, database.database))
 }
 
 /// Where the configuration says that a node listens, or else the default; none if it says nowhere.
@@ -29,7 +33,17 @@ pub(super) fn path(node: &config::Node) -> Result<Option<PathBuf>, Error> {
 /// The node that runs here and keeps its meetings where the configuration says, if there is one.
 pub(super) async fn holder(config: &Config) -> Result<Option<Client>, Error> {
     let Ok(Some(path)) = path(&config.node) else { return Ok(None) };
-    let Ok(mut client) = Client::connect(path).await else { return Ok(None) };
+    let mut client = match Client::connect(path).await {
+        Ok(client) => client,
+        Err(control::Error::NoNode { cause, .. })
+            if matches!(cause.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) =>
+        {
+            return Ok(None);
+        }
+        // One that was named is to be reached; where it is only looked for, something else may be there.
+        Err(error) if config.node.socket.is_some() => return Err(error.into()),
+        Err(_) => return Ok(None),
+    };
     match client.ask(&Request::Database).await? {
         Answer::Database { url: Some(url) } if url == place(&config.database)? => Ok(Some(client)),
         _ => Ok(None),

@@ -15,7 +15,8 @@ use std::{
 
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 use teammy_kernel::{
-    DataPacket, Lifecycle, Name, Payload, Seq, chain,
+    DataPacket, Lifecycle, Name, Payload, Seq, Setup, chain,
+    graph::Instance,
     log::{Append, Delivery, Due, Limits, MeetingLog, Slot, Stored},
     store::{InstanceStatus, MeetingRecord, MeetingStatus},
 };
@@ -431,10 +432,16 @@ impl Meeting {
         self.shared.door.internal(seq, source, payload)
     }
 
+    /// What an instance is configured as.
+    fn setup(&self, name: &Name) -> Option<Setup> {
+        self.resources.graph.instance(name.as_str()).map(Instance::setup)
+    }
+
     fn start(&mut self, instances: &[Name]) {
         let at = self.shared.metadata.started_at.unwrap_or_else(clock::now);
         self.shared.door.set_time(at);
-        let packet = self.lifecycle(&Lifecycle::Start { instances: instances.to_vec() });
+        let setups = instances.iter().filter_map(|name| Some((name.clone(), self.setup(name)?))).collect();
+        let packet = self.lifecycle(&Lifecycle::Start { instances: instances.to_vec(), setups });
         let mut subscriptions = Vec::with_capacity(instances.len());
         self.seats.reserve_exact(instances.len());
         for name in instances {

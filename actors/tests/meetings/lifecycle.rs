@@ -73,7 +73,12 @@ async fn the_log_tells_the_meetings_life() {
     say(&meeting, "unheard").await;
     meeting.end().await.unwrap();
     let packets: Vec<_> = meeting.packets().map(|packet| packet.unwrap()).collect().await;
-    let told: Vec<_> = packets.iter().map(|packet| (packet.source.as_str(), value(packet))).collect();
+    let mut told: Vec<_> = packets.iter().map(|packet| (packet.source.as_str(), value(packet))).collect();
+    // What an instance was is told with it, for a later run to compare.
+    let setup = told[1].1.as_object_mut().unwrap().remove("setup").unwrap();
+    let graph = node.graph().instance("probe").unwrap().setup();
+    assert_eq!(setup, serde_json::to_value(graph).unwrap());
+    assert_eq!((&setup["kind"], &setup["version"]), (&json!("probe"), &json!("1.0.0")));
     let expected = [
         ("meeting", json!({"event": "start", "instances": []})),
         ("meeting", json!({"event": "join", "instance": "probe"})),

@@ -62,13 +62,13 @@ impl Course {
         let mut course = Self::default();
         for packet in lifecycle {
             match Lifecycle::from_payload(&packet.payload) {
-                Some(Lifecycle::Start { instances }) => {
+                Some(Lifecycle::Start { instances, .. }) => {
                     course.start.get_or_insert(packet.seq);
                     for instance in instances {
                         course.comes(instance, packet.seq);
                     }
                 }
-                Some(Lifecycle::Join { instance }) => course.comes(instance, packet.seq),
+                Some(Lifecycle::Join { instance, .. }) => course.comes(instance, packet.seq),
                 Some(Lifecycle::Leave { instance }) => {
                     let member = course.members.iter_mut().find(|(name, ..)| *name == instance);
                     if let Some((_, _, leaving)) = member {

@@ -47,12 +47,15 @@ fn lifecycle(seq: Seq, event: &Lifecycle) -> Arc<DataPacket> {
 fn started(seq: Seq) -> Arc<DataPacket> {
     lifecycle(
         seq,
-        &Lifecycle::Start { instances: SOURCES.iter().map(|(instance, _)| name(instance)).collect() },
+        &Lifecycle::Start {
+            instances: SOURCES.iter().map(|(instance, _)| name(instance)).collect(),
+            setups: BTreeMap::new(),
+        },
     )
 }
 
 fn joins(seq: Seq, instance: &str) -> Arc<DataPacket> {
-    lifecycle(seq, &Lifecycle::Join { instance: name(instance) })
+    lifecycle(seq, &Lifecycle::Join { instance: name(instance), setup: None })
 }
 
 fn subscription(instance: &str, sources: &[&str]) -> Subscription {

@@ -234,7 +234,10 @@ impl<P: InCallPlugin> PluginTest<P> {
         }
         self.phase = Phase::Running;
         self.ticks = self.hosted.every().map(Ticks::every);
-        let start = Lifecycle::Start { instances: vec![self.instance.clone()] };
+        let start = Lifecycle::Start {
+            instances: vec![self.instance.clone()],
+            setups: std::collections::BTreeMap::new(),
+        };
         let packet = self.lifecycle(&start);
         self.call(Invocation::MeetingStart, vec![packet]).await
     }

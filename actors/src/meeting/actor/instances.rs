@@ -464,7 +464,7 @@ impl Meeting {
                 _ => return Err(Error::Assigned { instance: name.clone(), meeting }),
             }
         }
-        let packet = self.lifecycle(&Lifecycle::Join { instance: name.clone() });
+        let packet = self.lifecycle(&Lifecycle::Join { instance: name.clone(), setup: self.setup(name) });
         let subscription = self.subscription(name);
         let slot = if let Some(slot) = known {
             let seat = &mut self.seats[slot.index()];

@@ -175,7 +175,7 @@ fn a_commit_that_is_cut_forgets_neither_members_nor_the_end() {
     let names: Vec<String> = (0..40).map(|n| format!("i{n}")).collect();
     let instances = names.iter().map(|instance| name(instance)).collect();
     world.log = MeetingLog::new(&world.record, Seq::ZERO, LIMITS);
-    let start = lifecycle(Seq(1), &Lifecycle::Start { instances });
+    let start = lifecycle(Seq(1), &Lifecycle::Start { instances, setups: std::collections::BTreeMap::new() });
     let subscribed = names.iter().map(|instance| (subscription(instance, &["x"]), StateRef::new(0_u64)));
     world.log.start(start, subscribed.collect::<Vec<_>>());
     world.commit();

@@ -22,7 +22,10 @@ impl World {
         let record = MeetingRecord::first(metadata, Vec::new(), Seq(Sequencer::BLOCK));
         let mut seqs = Sequencer::new(Seq(1), record.reserved);
         let mut log = MeetingLog::new(&record, Seq::ZERO, LIMITS);
-        let start = lifecycle(seqs.internal(), &Lifecycle::Start { instances: vec![name("one")] });
+        let start = lifecycle(
+            seqs.internal(),
+            &Lifecycle::Start { instances: vec![name("one")], setups: std::collections::BTreeMap::new() },
+        );
         log.start(start, [(subscription("one", &["x"]), StateRef::new(0_u64))]);
         log.set_ready(SLOT, true);
         let (stored, row, letters, runs) = (vec![], None, BTreeSet::new(), vec![]);

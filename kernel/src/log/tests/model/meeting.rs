@@ -284,13 +284,13 @@ impl Meeting {
         let mut start = Seq::ZERO;
         for (seq, event) in &self.course {
             match event {
-                Lifecycle::Start { instances } => {
+                Lifecycle::Start { instances, .. } => {
                     start = *seq;
                     if instances.iter().any(|name| *name == instance) {
                         memberships.push((start, Seq::MAX));
                     }
                 }
-                Lifecycle::Join { instance: name } if *name == instance => {
+                Lifecycle::Join { instance: name, .. } if *name == instance => {
                     let from = if self.joins[seq] == JoinAt::Now { *seq } else { start };
                     memberships.push((from, Seq::MAX));
                 }

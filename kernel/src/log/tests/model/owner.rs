@@ -67,7 +67,10 @@ impl Owner {
         };
         if !is_started {
             let instances = record.instances.clone();
-            let packet = owner.lifecycle(meeting, &Lifecycle::Start { instances });
+            let packet = owner.lifecycle(
+                meeting,
+                &Lifecycle::Start { instances, setups: std::collections::BTreeMap::new() },
+            );
             let begins = |instance: &Name| (subscribed(instance.as_str()), StateRef::new(0_u64));
             owner.log.start(packet.clone(), record.instances.iter().map(begins).collect::<Vec<_>>());
             owner.issue(meeting, Issued::Packet(packet));
@@ -462,7 +465,7 @@ impl Owner {
             Some(view) if view.status == InstanceStatus::Left => (view.state.clone(), JoinAt::Now),
             Some(_) => return,
         };
-        let packet = self.lifecycle(meeting, &Lifecycle::Join { instance: name(instance) });
+        let packet = self.lifecycle(meeting, &Lifecycle::Join { instance: name(instance), setup: None });
         meeting.joins(self.log.epoch(), packet.seq, at);
         let slot = self.log.join(subscribed(instance), state, at, packet.clone());
         self.issue_unit(meeting, slot, None, HandOn { outputs: vec![packet], ..HandOn::default() });

@@ -1,0 +1,114 @@
+//! What an instance is configured as, made into a [`Setup`]: a form that can be stored with a meeting and compared with later.
+
+use serde_json::Value;
+
+use super::Instance;
+use crate::Setup;
+
+impl Instance {
+    /// What it is configured as.
+    pub fn setup(&self) -> Setup {
+        let mut digest = Digest::default();
+        digest.value(&self.table());
+        for (actual, own) in &self.subscriptions {
+            digest.text(actual.as_str());
+            digest.text(own.as_str());
+        }
+        for (source, policy) in &self.policies {
+            digest.text(source.as_str());
+            digest.text(&policy.to_string());
+        }
+        digest.text(&format!("{:?}", self.output));
+        Setup {
+            kind: self.factory.kind().to_owned(),
+            version: self.factory.version().to_owned(),
+            digest: format!("{:016x}", digest.0),
+        }
+    }
+
+    /// Its table with the defaults that its schema states, so that one that is spelled out makes no difference.
+    fn table(&self) -> Value {
+        let mut table = self.config.as_object().cloned().unwrap_or_default();
+        let schema = self.metadata.config.as_value();
+        for (key, property) in schema["properties"].as_object().into_iter().flatten() {
+            if let Some(default) = property.get("default").filter(|default| !default.is_null()) {
+                table.entry(key).or_insert_with(|| default.clone());
+            }
+        }
+        Value::Object(table)
+    }
+}
+
+/// FNV-1a. Each part ends in a byte that no UTF-8 text holds, so that parts don't run into each other.
+struct Digest(u64);
+
+impl Default for Digest {
+    fn default() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
+    }
+}
+
+impl Digest {
+    fn text(&mut self, text: &str) {
+        for byte in text.bytes().chain([0xff]) {
+            self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+
+    /// A value, whatever the order of its keys is.
+    fn value(&mut self, value: &Value) {
+        match value {
+            Value::Object(entries) => {
+                let mut keys: Vec<&String> = entries.keys().collect();
+                keys.sort_unstable();
+                self.text("{");
+                for key in keys {
+                    self.text(key);
+                    self.value(&entries[key]);
+                }
+                self.text("}");
+            }
+            Value::Array(items) => {
+                self.text("[");
+                items.iter().for_each(|item| self.value(item));
+                self.text("]");
+            }
+            other => self.text(&other.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn digest(value: &Value) -> u64 {
+        let mut digest = Digest::default();
+        digest.value(value);
+        digest.0
+    }
+
+    #[test]
+    fn the_order_of_keys_makes_no_difference_and_all_else_does() {
+        let one = json!({"a": 1, "b": [true, "x"]});
+        assert_eq!(digest(&one), digest(&serde_json::from_str(r#"{"b":[true,"x"],"a":1}"#).unwrap()));
+        for other in [
+            json!({"a": 1, "b": ["x", true]}),
+            json!({"a": "1", "b": [true, "x"]}),
+            json!({"a": 1, "b": [true, "x"], "c": null}),
+            json!({"a": 1}),
+            json!({}),
+            json!(null),
+        ] {
+            assert_ne!(digest(&one), digest(&other), "{other}");
+        }
+        // By the test vectors of its authors.
+        let mut digest = Digest::default();
+        for byte in b"foobar" {
+            digest.0 = (digest.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+        assert_eq!(digest.0, 0x8594_4171_f739_67e8);
+    }
+}
