@@ -26,6 +26,10 @@ server:
 torture KILLS="500" SEED="":
     CRASH_KILLS={{ KILLS }} {{ if SEED == "" { "" } else { "CRASH_SEED=" + SEED } }} cargo test --workspace --test cli -- crash:: --nocapture
 
+# Give the reader of recordings whatever bytes, for so many seconds; needs a nightly toolchain and cargo-fuzz.
+fuzz SECONDS="600":
+    cargo +nightly fuzz run recording -- -max_total_time={{ SECONDS }} -timeout=10 -max_len=4096
+
 # Write docs/configuration.md anew, as the code has it: when a setting is new or another, or a plugin or its table.
 reference:
     cargo run --quiet -- config --reference > docs/configuration.md

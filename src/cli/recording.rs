@@ -46,7 +46,7 @@ use self::{
     problem::Problem,
     speakers::LastSpeaker,
 };
-use super::count;
+use super::{count, summary::LeftOut};
 
 /// How many broken lines are named; the rest are counted.
 const NAMED: usize = 10;
@@ -69,9 +69,9 @@ pub(crate) struct Skipped {
 }
 
 impl Skipped {
-    /// How many.
-    pub(crate) fn count(&self) -> u64 {
-        self.count
+    /// How many lines or cues, and words of the latter.
+    pub(crate) fn left_out(&self) -> LeftOut {
+        LeftOut { skipped: self.count, skipped_words: self.is_transcript.then_some(self.words) }
     }
 
     /// What to tell of them.
@@ -158,7 +158,7 @@ impl Recording {
     }
 
     /// Checks what a reader gives. Without a path to read it from `again`, it is kept.
-    fn read(
+    pub(crate) fn read(
         name: Arc<str>,
         reader: impl BufRead + Send,
         again: Option<PathBuf>,

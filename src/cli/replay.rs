@@ -48,14 +48,17 @@ Plugins that need a language model are left out where none is configured.";
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     /// The recording: packets as JSON lines, {"source", "timestamp", "participant", "data"}, or a transcript as WebVTT (as
-    /// Zoom and Teams export it) or SubRip; any of them plain or compressed with gzip. Its content tells which, and not its
-    /// name. - reads standard input. A file is read twice; what cannot be, such as a pipe, is held in memory, unpacked
+    /// Zoom and Teams export it, Teams' metadataContent included) or SubRip; any of them plain or compressed with gzip. Its
+    /// content tells which, and not its name. Who speaks is read from tags (<v Ada>), or, where the whole file shows that
+    /// they are names, from `Ada: …`, `[Ada] …` or `(Ada) …` before the text, or from the cues' identifiers.
+    /// - reads standard input. A file is read twice; what cannot be, such as a pipe, is held in memory, unpacked
     file: PathBuf,
     /// The meeting's id; otherwise the file's name without its ending
     #[arg(long, value_name = "ID")]
     meeting: Option<String>,
     /// Run only these instances; a plugin that the configuration has no instance of runs with its defaults.
-    /// Otherwise all that are configured run, or else all plugins of this build
+    /// Otherwise all that are configured run, or else all plugins of this build. A meeting that is there already is not run
+    /// again with others: that is refused
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     plugins: Option<Vec<String>>,
     /// Where to keep the meeting, instead of database.url: `surrealkv://PATH`, `mem://` or `ws://HOST:PORT`
@@ -77,7 +80,8 @@ pub(crate) struct Args {
     /// Packets as JSON lines say themselves when they happened, and are refused with this option
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     started_at: Option<Timestamp>,
-    /// Skip broken lines instead of stopping before anything is stored
+    /// Skip broken lines, or cues of a transcript, instead of stopping before anything is stored; how many cues and words
+    /// that leaves out is said
     #[arg(long)]
     keep_going: bool,
     /// Print JSON lines, each with a "type": the packets, and a summary at the end
@@ -190,13 +194,17 @@ impl Replay<'_> {
                 let wanted =
                     |packet: &DataPacket| is_shown(packet) && (self.args.all || !packet.causes.is_empty());
                 print_stored(&**node.store(), id, PacketQuery::default(), self.output, wanted).await?;
-                return Ok(Summary::complete(&self.id, self.recording.skipped().count(), started.elapsed()));
+                return Ok(Summary::complete(
+                    &self.id,
+                    self.recording.skipped().left_out(),
+                    started.elapsed(),
+                ));
             }
         };
         let bar = self.output.progress(self.recording.len());
         tokio::try_join!(self.publish(node, &meeting, &producer, done, &bar), self.print(&meeting))?;
         bar.finish_and_clear();
-        Ok(Summary::new(&self.id, &meeting.stats(), self.recording.skipped().count(), started.elapsed()))
+        Ok(Summary::new(&self.id, &meeting.stats(), self.recording.skipped().left_out(), started.elapsed()))
     }
 
     /// Publishes the recording behind the `done` packets that the meeting has.

@@ -27,7 +27,7 @@ use super::{
     output::Output,
     running,
     select::{self, select},
-    summary::Summary,
+    summary::{LeftOut, Summary},
 };
 
 const EXAMPLES: &str = "\
@@ -200,7 +200,7 @@ impl Resume<'_> {
             let id = &self.id;
             self.output.note(&format!("note: meeting {id} has caught up and is still open: --end ends it"));
         }
-        Ok(Summary::new(&self.id, &meeting.stats(), 0, started.elapsed()))
+        Ok(Summary::new(&self.id, &meeting.stats(), LeftOut::default(), started.elapsed()))
     }
 
     async fn finish(&self, meeting: &MeetingRef) -> Result<(), Error> {

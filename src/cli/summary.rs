@@ -19,9 +19,20 @@ pub(crate) struct Summary<'a> {
     r#type: &'static str,
     meeting: &'a MeetingId,
     packets: u64,
-    skipped: u64,
+    #[serde(flatten)]
+    skipped: LeftOut,
     instances: Vec<Instance>,
     seconds: f64,
+}
+
+/// What was broken, and left out.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub(crate) struct LeftOut {
+    /// Lines, or a transcript's cues.
+    pub(crate) skipped: u64,
+    /// A transcript's words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) skipped_words: Option<u64>,
 }
 
 #[derive(Debug, Serialize)]
@@ -37,7 +48,12 @@ struct Instance {
 }
 
 impl<'a> Summary<'a> {
-    pub(crate) fn new(meeting: &'a MeetingId, stats: &MeetingStats, skipped: u64, took: Duration) -> Self {
+    pub(crate) fn new(
+        meeting: &'a MeetingId,
+        stats: &MeetingStats,
+        skipped: LeftOut,
+        took: Duration,
+    ) -> Self {
         let instances = stats.instances.iter().map(|stats| Instance {
             name: stats.name.as_str().to_owned(),
             delivered: stats.delivered,
@@ -59,7 +75,7 @@ impl<'a> Summary<'a> {
     }
 
     /// Of a meeting in which nothing was left to do.
-    pub(crate) fn complete(meeting: &'a MeetingId, skipped: u64, took: Duration) -> Self {
+    pub(crate) fn complete(meeting: &'a MeetingId, skipped: LeftOut, took: Duration) -> Self {
         let seconds = (took.as_secs_f64() * 1e3).round() / 1e3;
         Self { r#type: "summary", meeting, packets: 0, skipped, instances: Vec::new(), seconds }
     }
@@ -98,8 +114,14 @@ impl<'a> Summary<'a> {
         }
         let packets = count(self.packets, "packet", "packets");
         let skipped = match self.skipped {
-            0 => String::new(),
-            skipped => format!(", {} skipped", count(skipped, "broken line", "broken lines")),
+            LeftOut { skipped: 0, .. } => String::new(),
+            LeftOut { skipped, skipped_words: None } => {
+                format!(", {} skipped", count(skipped, "broken line", "broken lines"))
+            }
+            LeftOut { skipped, skipped_words: Some(words) } => {
+                let cues = count(skipped, "broken cue", "broken cues");
+                format!(", {cues} with {} skipped", count(words, "word", "words"))
+            }
         };
         format!("{}: {packets} in {} s{skipped}\n{}", self.meeting, self.seconds, table.trim_fmt())
     }

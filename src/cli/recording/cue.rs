@@ -186,9 +186,13 @@ impl Cues {
                 found(Ok(cue));
                 identifier
             }
-            State::Open { cue, line } => {
+            State::Open { cue, line: Some(line) } if cue.is_followed_by(&line) => {
                 found(Ok(cue));
-                line
+                Some(line)
+            }
+            State::Open { cue, line } => {
+                found(Ok(line.iter().fold(cue, |cue, line| cue.with_text(line))));
+                None
             }
             State::Named { identifier, .. } => Some(identifier),
             State::Broken(Some(last)) => {
@@ -268,6 +272,12 @@ impl Cue {
         self.text.push_str(line);
         self.text.push('\n');
         self
+    }
+
+    /// Whether a line behind an empty one, with times below it, is the identifier of the cue that follows, rather than this
+    /// one's text: it is, where cues have identifiers, and else if it is a number or one word.
+    fn is_followed_by(&self, line: &str) -> bool {
+        self.identifier.is_some() || is_number(line) || !line.trim().contains(char::is_whitespace)
     }
 
     /// Takes off the text's last line if it is the identifier of the cue that follows.

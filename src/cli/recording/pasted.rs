@@ -60,9 +60,9 @@ impl Shape {
     }
 
     /// Whether it looks like a Teams transcript that was pasted from its document: above what is said there is a name in
-    /// each cue, and no header anywhere, no number and no colon.
+    /// most cues (some name nobody), and no header anywhere, no number and no colon.
     pub(super) fn is_pasted(&self) -> bool {
-        self.cues >= 2 && self.named_above == self.cues
+        self.cues >= 2 && self.named_above * 5 >= self.cues * 4
     }
 }
 

@@ -14,7 +14,7 @@
 //! other cues of hers don't go on so. Who begins *every* cue with the same words and a colon gets them into the name; without
 //! a list of names nothing tells that from a name.
 //!
-//! **Brackets.** `[Ada]` or `(Ada)` before what is said. Sounds are no names: `[Music]`, and whatever mostly stands alone.
+//! **Brackets.** `[Ada]` or `(Ada)` before what is said. Sounds are no names: `[Music]`, and whatever stands alone as often as not.
 //!
 //! **Identifiers.** A name instead of a cue's number, or behind it, if names come back, or have two words, or stand in quotes
 //! behind a number, as Webex writes them.
@@ -104,7 +104,7 @@ impl Heard {
 
     /// Whether it is a sound rather than somebody, if it stands in brackets.
     fn is_sound(&self, label: &str) -> bool {
-        is_sound(label) || self.alone * 2 > self.cues
+        is_sound(label) || self.alone * 2 >= self.cues
     }
 }
 
@@ -255,7 +255,10 @@ impl Labels {
         let are_names = match place {
             Place::Colon => is_half(labelled) || on_change,
             Place::Brackets(_) => {
-                is_half(labelled) && looking_so * 2 >= labelled || on_change && (are_numbered || come_back)
+                // A sound that no list knows stands alone now and then.
+                let any_alone = self.heard.values().any(|heard| heard.alone > 0);
+                is_half(labelled) && looking_so * 2 >= labelled
+                    || on_change && (are_numbered || come_back || !any_alone)
             }
             Place::Identifier => {
                 let have_two_words =

@@ -108,7 +108,7 @@ fn broken_lines_stop_it_or_are_skipped() {
     let error = refused(&text, STOP);
     assert!(error.starts_with("x, line 2, column 1: expected one packet as JSON"), "{error}");
     let some = recording(&text, SKIP).unwrap();
-    assert_eq!((some.len(), some.skipped().count()), (2, 2));
+    assert_eq!((some.len(), some.skipped().left_out().skipped), (2, 2));
     assert!(some.skipped().warnings()[1].starts_with("skipped x, line 3: the line is longer"));
     assert_eq!(played(&some), ["2026-01-05T09:00:01Z", "2026-01-05T09:00:03Z"]);
     // What was held has the lines' own numbers.
@@ -120,7 +120,7 @@ fn broken_lines_stop_it_or_are_skipped() {
 fn only_some_broken_lines_are_named() {
     let some = recording("x\n".repeat(25) + &line(1), SKIP).unwrap();
     let warnings = some.skipped().warnings();
-    assert_eq!((some.skipped().count(), warnings.len()), (25, 12));
+    assert_eq!((some.skipped().left_out().skipped, warnings.len()), (25, 12));
     assert_eq!(warnings[10..], ["… and 15 more broken lines", "left out 25 lines"]);
     let some =
         recording("WEBVTT\n\n00:99.000 --> 00:02.000\none two\n\n00:01.000 --> 00:02.000\na\n\nthree", SKIP)
@@ -360,7 +360,11 @@ fn broken_cues_stop_it_or_are_skipped() {
         let error = refused(&text, STOP);
         assert!(error.starts_with(&format!("x, line 7: {says}")), "{error}");
         let some = recording(&text, SKIP).unwrap();
-        assert_eq!((some.len(), some.skipped().count(), played(&some).len()), (2, 1, 2), "{times}");
+        assert_eq!(
+            (some.len(), some.skipped().left_out().skipped, played(&some).len()),
+            (2, 1, 2),
+            "{times}"
+        );
         let two = Options { limit: Some(1), ..STOP };
         assert_eq!(recording(&text, two).unwrap().len(), 1, "what is behind the limit isn't looked at");
     }
@@ -368,7 +372,7 @@ fn broken_cues_stop_it_or_are_skipped() {
     let text = format!("{}{}", cue(fine, &large), cue(fine, "c"));
     assert!(refused(&text, STOP).starts_with("x, line 1: the packet carries"), "{}", refused(&text, STOP));
     let some = recording(&text, SKIP).unwrap();
-    assert_eq!((some.skipped().count(), some.play().unwrap().next().unwrap().unwrap().1), (1, 4));
+    assert_eq!((some.skipped().left_out().skipped, some.play().unwrap().next().unwrap().unwrap().1), (1, 4));
     let voice = format!("<v {}>a", "n".repeat(2000));
     let error = refused(cue(fine, &voice), STOP);
     assert!(error.starts_with("x, line 1: the participant"), "{error}");

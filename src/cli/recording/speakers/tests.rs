@@ -180,6 +180,11 @@ fn names_may_stand_in_brackets() {
         &["[Ada] a", "[Music] b", "[Music]", "[Bo] c"],
         &["Ada: a", "Ada: [Music] b", "Ada: [Music]", "Bo: c"],
     );
+    speak(&["(Ada) a", "b", "c", "(Bo) d", "e"], &["Ada: a", "Ada: b", "Ada: c", "Bo: d", "Bo: e"]);
+    speak(
+        &["[Musik] a", "b", "[Musik]", "c", "[Applaus] d", "e"],
+        &["-: [Musik] a", "-: b", "-: [Musik]", "-: c", "-: [Applaus] d", "-: e"],
+    );
     // Sounds are nobody, known ones and those that mostly stand alone.
     speak(
         &["[Music] a", "b", "[Applause] c", "[Music] d"],

@@ -1,0 +1,49 @@
+//! Whatever bytes are given as a recording: they are read, or refused; nothing panics, and what was checked can be played.
+#![no_main]
+
+use std::sync::LazyLock;
+
+use libfuzzer_sys::fuzz_target;
+use teammy::{Node, config::Config};
+
+/// The program's reader, as a module of this one. It is no part of the library.
+mod cli {
+    pub(crate) fn count(number: u64, one: &str, many: &str) -> String {
+        format!("{number} {}", if number == 1 { one } else { many })
+    }
+
+    pub(crate) mod summary {
+        pub(crate) struct LeftOut {
+            pub(crate) skipped: u64,
+            pub(crate) skipped_words: Option<u64>,
+        }
+    }
+
+    #[allow(dead_code)]
+    #[path = "../../../src/cli/recording.rs"]
+    pub(crate) mod recording;
+}
+
+use cli::recording::{OnBroken, Options, Recording, Rules};
+
+static RULES: LazyLock<Rules> = LazyLock::new(|| {
+    let config = Config::from_toml("[limits]\npacket_bytes = \"4KiB\"").expect("a configuration");
+    let packet_bytes = config.limits.packet_bytes;
+    Rules { graph: Node::builder(config).check().expect("no instances"), packet_bytes }
+});
+
+fuzz_target!(|bytes: &[u8]| {
+    // The first byte chooses how it is read.
+    let Some((how, bytes)) = bytes.split_first() else { return };
+    let options = Options {
+        limit: (how & 2 != 0).then(|| u64::from(how >> 4) + 1),
+        on_broken: if how & 1 == 0 { OnBroken::Stop } else { OnBroken::Skip },
+        encoding: (how & 4 != 0).then(|| "windows-1252".parse().expect("an encoding")),
+        started_at: (how & 8 != 0).then_some(teammy::Timestamp::UNIX_EPOCH),
+    };
+    let Ok(recording) = Recording::read("bytes".into(), bytes, None, RULES.clone(), options) else { return };
+    let _ = recording.skipped().warnings();
+    let Ok(packets) = recording.play() else { return };
+    let played = packets.take_while(Result::is_ok).count() as u64;
+    assert!(played <= recording.len(), "{played} of {}", recording.len());
+});
