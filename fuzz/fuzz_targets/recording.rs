@@ -7,12 +7,14 @@ use libfuzzer_sys::fuzz_target;
 use teammy::{Node, config::Config};
 
 /// The program's reader, as a module of this one. It is no part of the library.
+#[path = "../../src/cli"]
 mod cli {
     pub(crate) fn count(number: u64, one: &str, many: &str) -> String {
         format!("{number} {}", if number == 1 { one } else { many })
     }
 
     pub(crate) mod summary {
+        #[allow(dead_code)]
         pub(crate) struct LeftOut {
             pub(crate) skipped: u64,
             pub(crate) skipped_words: Option<u64>,
@@ -20,7 +22,6 @@ mod cli {
     }
 
     #[allow(dead_code)]
-    #[path = "../../../src/cli/recording.rs"]
     pub(crate) mod recording;
 }
 
