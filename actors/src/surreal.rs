@@ -39,6 +39,7 @@ mod link;
 mod numbers;
 mod packets;
 mod rows;
+mod runs;
 
 use std::{fmt, sync::Arc};
 

@@ -48,7 +48,7 @@ async fn fill(store: &SurrealStore, db: &Surreal<Any>, index: usize) {
             causes: Vec::new(),
         })
     };
-    let start = Lifecycle::Start { instances: vec![name("p0")], setups: Default::default() };
+    let start = Lifecycle::Start { instances: vec![name("p0")], setups: std::collections::BTreeMap::new() };
     let mut commit = Commit::new(id.clone(), created.epoch, 1, created.reserved);
     commit.packets.push(packet(Seq(1), name(Lifecycle::SOURCE), start.to_payload()));
     let source = name("transcription");

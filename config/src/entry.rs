@@ -4,10 +4,10 @@ use figment::value::{Dict, Value};
 use secrecy::SecretString;
 
 use crate::{
+    asked::Fallback,
     keys::{self, List},
     layer::Form,
     reader::Reader,
-    reference::Fallback,
     show,
     takes::{Raw, Takes},
 };

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::{Error, places, reader::Reader, reference::Fallback, takes::FilePath};
+use crate::{Error, asked::Fallback, places, reader::Reader, takes::FilePath};
 
 /// `[install]`
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -6,6 +6,7 @@
 //!
 //! This crate knows no other of Teammy's: whether a plugin or a source exists is for the plugin graph to say.
 
+mod asked;
 pub mod database;
 mod entry;
 mod error;

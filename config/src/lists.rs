@@ -5,11 +5,11 @@ use std::{collections::BTreeMap, fmt};
 use figment::value::Value;
 
 use crate::{
+    asked::Fallback,
     entry::{Entry, each},
     keys,
     layer::Form,
     reader::Reader,
-    reference::Fallback,
     show,
     takes::{Flag, OneOf, Raw, Text},
 };

@@ -14,10 +14,10 @@ use figment::value::Value;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::{
+    asked::Fallback,
     entry::{Entry, each},
     keys, lists,
     reader::Reader,
-    reference::Fallback,
     show,
     takes::{Raw, Takes, Trimmed},
 };

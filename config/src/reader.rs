@@ -8,9 +8,9 @@ use figment::{Figment, value::Value};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::{
+    asked::{Asked, Fallback},
     error::Problem,
     layer::Layer,
-    reference::Fallback,
     takes::{Raw, Takes},
     variables::Variables,
 };
@@ -26,13 +26,6 @@ pub struct Setting {
     pub value: String,
     /// Where it comes from: `default`, a file, or `environment variable NAME`.
     pub origin: String,
-}
-
-/// What was asked for: a key, what it takes, and what holds without it.
-pub(crate) struct Asked {
-    pub(crate) key: String,
-    pub(crate) takes: String,
-    pub(crate) fallback: Fallback,
 }
 
 pub(crate) struct Reader {

@@ -9,12 +9,9 @@ mod schema;
 #[cfg(test)]
 mod tests;
 
-use crate::{
-    Config, keys,
-    layer::defaults,
-    reader::{Asked, Reader},
-};
+use crate::{Config, asked::Asked, keys, layer::defaults, reader::Reader};
 
+pub use crate::asked::Fallback;
 pub use schema::schema_markdown;
 
 /// A table of the configuration, or a list of them.
@@ -43,20 +40,6 @@ pub struct Key {
     pub fallback: Fallback,
     /// What it means, in Markdown's code spans but otherwise plain. A line break is one that should stay.
     pub description: String,
-}
-
-/// What holds where a key is not given.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Fallback {
-    /// It must be given.
-    Required,
-    /// Nothing.
-    None,
-    /// This value, as TOML writes it.
-    Value(String),
-    /// What these words say, since it depends on the machine or on other keys.
-    Words(String),
 }
 
 /// Every table of the configuration with every key, in the order of `default.toml`.

@@ -5,9 +5,10 @@ use std::{net::SocketAddr, num::NonZeroUsize, thread, time::Duration};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::{
-    Error, Install, Llm, Loader, Plugin, Size, Socket, Source, database, lists, places,
+    Error, Install, Llm, Loader, Plugin, Size, Socket, Source,
+    asked::Fallback,
+    database, lists, places,
     reader::Reader,
-    reference::Fallback,
     socket::SocketPath,
     takes::{Address, Bytes, DatabaseUrl, Lasting, MILLISECOND, Secret, Text, Whole},
 };

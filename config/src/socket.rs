@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use crate::{
-    Error, places,
-    reference::Fallback,
-    show,
+    Error,
+    asked::Fallback,
+    places, show,
     takes::{FilePath, Raw, Takes},
 };
 

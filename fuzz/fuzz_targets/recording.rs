@@ -13,14 +13,6 @@ mod cli {
         format!("{number} {}", if number == 1 { one } else { many })
     }
 
-    pub(crate) mod summary {
-        #[allow(dead_code)]
-        pub(crate) struct LeftOut {
-            pub(crate) skipped: u64,
-            pub(crate) skipped_words: Option<u64>,
-        }
-    }
-
     #[allow(dead_code)]
     pub(crate) mod recording;
 }

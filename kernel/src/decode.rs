@@ -2,7 +2,7 @@
 //!
 //! serde's messages quote the value that they didn't expect, which may be what somebody said, or megabytes of it. They end
 //! in logs, in dead letters and in front of people who have no business with the meeting. So where JSON isn't of a type,
-//! it is read once more by [`explain`], which tells the place, what was expected there and what *kind* of value was found.
+//! it is read once more by `explain`, which tells the place, what was expected there and what *kind* of value was found.
 //! A place is made of positions and of keys that stand in the type; keys of maps are data and show as `*`.
 //!
 //! What a type's own `Deserialize` says (by `Error::custom`) is left out, as it may quote the value too.

@@ -9,7 +9,9 @@ mod config;
 mod cx;
 mod erase;
 mod hooks;
+mod observer;
 mod policy;
+mod state;
 
 use std::{collections::BTreeMap, future::Future, ops::Deref, time::Duration};
 
@@ -18,11 +20,11 @@ use serde::{Serialize, de::DeserializeOwned};
 
 pub use config::ConfigError;
 pub use cx::{Cx, ShutdownCx};
-pub use erase::{
-    Call, Factory, Hosted, Invocation, Observer, Pace, Ran, Rejected, StartedPlugin, StateError, StateRef,
-};
+pub use erase::{Call, Factory, Hosted, Invocation, Ran, Rejected, StartedPlugin};
 pub use hooks::{Hook, HookId, Hooks};
+pub use observer::{Observer, Pace};
 pub use policy::{Key, KeyError, Policy};
+pub use state::{StateError, StateRef};
 
 use crate::{Error, IntoPayload, Name};
 

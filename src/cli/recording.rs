@@ -35,6 +35,7 @@ use std::{
 };
 
 use jiff::fmt::temporal::Pieces;
+use serde::Serialize;
 use teammy::{Payload, Publish, Timestamp};
 
 pub(crate) use self::{encoding::Encoding, error::Error, packet::Rules};
@@ -46,7 +47,7 @@ use self::{
     problem::Problem,
     speakers::LastSpeaker,
 };
-use super::{count, summary::LeftOut};
+use super::count;
 
 /// How many broken lines are named; the rest are counted.
 const NAMED: usize = 10;
@@ -56,6 +57,16 @@ const NAMED: usize = 10;
 pub(crate) enum OnBroken {
     Stop,
     Skip,
+}
+
+/// What was broken, and left out.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub(crate) struct LeftOut {
+    /// Lines, or a transcript's cues.
+    pub(crate) skipped: u64,
+    /// A transcript's words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) skipped_words: Option<u64>,
 }
 
 /// Broken lines, or cues of a transcript, that were skipped.

@@ -25,9 +25,10 @@ use super::{
     hosting::Hosting,
     install,
     output::Output,
+    recording::LeftOut,
     running,
     select::{self, select},
-    summary::{LeftOut, Summary},
+    summary::Summary,
 };
 
 const EXAMPLES: &str = "\

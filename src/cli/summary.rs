@@ -11,6 +11,7 @@ use super::{
     count,
     error::Error,
     output::{Form, Output, table},
+    recording::LeftOut,
 };
 
 /// What was done with a meeting.
@@ -23,16 +24,6 @@ pub(crate) struct Summary<'a> {
     skipped: LeftOut,
     instances: Vec<Instance>,
     seconds: f64,
-}
-
-/// What was broken, and left out.
-#[derive(Debug, Clone, Copy, Default, Serialize)]
-pub(crate) struct LeftOut {
-    /// Lines, or a transcript's cues.
-    pub(crate) skipped: u64,
-    /// A transcript's words.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) skipped_words: Option<u64>,
 }
 
 #[derive(Debug, Serialize)]

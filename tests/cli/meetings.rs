@@ -51,8 +51,8 @@ fn totals_are_right(path: &Path) {
     assert_eq!(outputs.last().unwrap()["payload"], count(&read(path)), "{file}");
     let (packets, summary) = (read(path), ran.summary());
     assert_eq!(summary["packets"], packets.len(), "{file}");
-    let takes = |packet: &&Value| packet["source"] == "transcription" || packet["source"] == "participant";
-    let taken = packets.iter().filter(takes).count();
+    let is_heard = |packet: &&Value| packet["source"] == "transcription" || packet["source"] == "participant";
+    let taken = packets.iter().filter(is_heard).count();
     let instance = &summary["instances"][0];
     assert_eq!((&instance["name"], &instance["delivered"]), (&json!("talk-time"), &json!(taken)), "{file}");
     assert_eq!(instance["outputs"], outputs.len(), "{file}");

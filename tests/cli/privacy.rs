@@ -58,7 +58,9 @@ fn recording() -> String {
         ("participant", json!({"event": "renamed", "to": [WORD]})),
     ] {
         line(1, source, &fine);
-        broken.iter().for_each(|data| line(2, source, data));
+        for data in &broken {
+            line(2, source, data);
+        }
     }
     lines
 }

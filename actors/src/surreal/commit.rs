@@ -13,7 +13,7 @@ use teammy_kernel::{
     store::{self, Commit, Epoch, Outcome},
 };
 
-use super::{SurrealStore, error::TooBig, numbers, rows, variables};
+use super::{SurrealStore, error::TooBig, rows, runs, variables};
 
 /// Applies the parts that may be, with what each of them writes beside the meeting's row.
 const BEGIN: &str = "BEGIN;
@@ -71,11 +71,11 @@ const KINDS: [Kind; 9] = [
         "RETURN NONE;"
     ),
     // Of two packets under one number the first keeps it.
-    kind!(numbers::has_runs, "INSERT IGNORE INTO numbered", "runs", "RETURN NONE;"),
+    kind!(runs::has_runs, "INSERT IGNORE INTO numbered", "runs", "RETURN NONE;"),
     // A mark never goes back. (What is to be done with a row that is there is worked out for a new one too, where the
     // columns are `NONE`.)
     kind!(
-        numbers::has_marks,
+        runs::has_marks,
         "INSERT INTO mark",
         "marks",
         "ON DUPLICATE KEY UPDATE
@@ -139,7 +139,7 @@ fn size(commit: &Commit) -> u64 {
         .iter()
         .map(|packet| record + packet.cost() + packet.participant.as_ref().map_or(0, |who| who.len()));
     let lifecycle = rows::lifecycle(commit).map(|packet| record + packet.cost());
-    let (runs, marks) = (numbers::runs(commit), numbers::marks(commit));
+    let (runs, marks) = (runs::runs(commit), runs::marks(commit));
     let runs = runs.iter().map(|run| record + 2 * run.producer.len() + NUMBER * run.seqs.len());
     let marks = marks.iter().map(|mark| record + 2 * mark.producer.len());
     let instances = commit

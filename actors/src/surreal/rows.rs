@@ -14,7 +14,7 @@ use teammy_kernel::{
 
 use super::{
     error::{TooHigh, Unexpected},
-    numbers::{self, Run},
+    runs::{self, Run},
 };
 
 pub(super) type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -246,8 +246,8 @@ pub(super) fn part(commit: &Commit) -> Result<Object, Failure> {
                 .map(|packet| packet_row(LIFECYCLE, meeting, packet))
                 .collect::<Result<_, _>>()?,
         ),
-        ("runs", rows(&numbers::runs(commit), |run| run_row(meeting, run))?),
-        ("marks", rows(&numbers::marks(commit), |mark| mark_row(meeting, mark))?),
+        ("runs", rows(&runs::runs(commit), |run| run_row(meeting, run))?),
+        ("marks", rows(&runs::marks(commit), |mark| mark_row(meeting, mark))?),
         ("instances", rows(&commit.instances, |instance| instance_row(meeting, instance))?),
         ("set", Value::Array(Array::from(set))),
         ("unset", Value::Array(Array::from(unset))),

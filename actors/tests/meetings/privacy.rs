@@ -193,14 +193,14 @@ async fn no_words_of_a_meeting_get_into_logs_and_errors() {
         meeting.caught_up().await.unwrap();
         told.push(serde_json::to_string(&node.status().await).unwrap());
         told.push(format!("{:?}", meeting.stats()));
-        node.shutdown(std::time::Duration::from_secs(60)).await.unwrap();
+        node.shutdown(std::time::Duration::from_mins(1)).await.unwrap();
     }
     // What is stored of it is of another type in another build.
     let node = leaky::<u64>(&store, &llm).await;
     let meeting = node.resume_meeting(&id("m")).await.unwrap();
     told.push(serde_json::to_string(&node.status().await).unwrap());
     told.push(format!("{:?}", meeting.resume_instance("leaky").await.map_err(|error| chain(&error))));
-    node.shutdown(std::time::Duration::from_secs(60)).await.unwrap();
+    node.shutdown(std::time::Duration::from_mins(1)).await.unwrap();
 
     let letters = store.store.dead_letters(id("m")).await.unwrap();
     // Of each source five that don't decode and a text; of the single hooks all orders but two, too.

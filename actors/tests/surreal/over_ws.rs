@@ -33,7 +33,7 @@ fn options(server: &Server) -> Options {
     options.username = Some(ROOT.to_owned());
     options.password = Some(ROOT.to_owned());
     // An unoptimised server on a busy machine takes its time.
-    options.answer_timeout = Duration::from_secs(600);
+    options.answer_timeout = Duration::from_mins(10);
     options
 }
 

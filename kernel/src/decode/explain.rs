@@ -204,6 +204,7 @@ impl Trace {
 }
 
 /// A step into a value.
+#[derive(Clone, Copy)]
 enum Step {
     Index(usize),
     /// A key that stands in the type.
@@ -213,7 +214,7 @@ enum Step {
 }
 
 impl Step {
-    fn push(&self, path: &mut String) {
+    fn push(self, path: &mut String) {
         let name = match self {
             Self::Index(index) => {
                 let _ = write!(path, "[{index}]");
@@ -427,7 +428,7 @@ struct Content<'t, A> {
     name: Option<&'static str>,
 }
 
-impl<'t, A> Content<'t, A> {
+impl<A> Content<'_, A> {
     fn step(&self) -> Step {
         self.name.map_or(Step::Key, Step::Field)
     }

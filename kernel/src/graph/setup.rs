@@ -70,7 +70,9 @@ impl Digest {
             }
             Value::Array(items) => {
                 self.text("[");
-                items.iter().for_each(|item| self.value(item));
+                for item in items {
+                    self.value(item);
+                }
                 self.text("]");
             }
             other => self.text(&other.to_string()),

@@ -1,100 +1,17 @@
 //! The erasure line: typed plugins on one side, what the runtime handles on the other.
 //!
 //! [`Factory`] makes a [`StartedPlugin`] from a configuration; a meeting opens that into a [`Hosted`] plugin, which
-//! runs hooks over a [`StateRef`]. `Any` stays in this file.
+//! runs hooks over a [`StateRef`].
 
-use std::{
-    any::Any,
-    fmt,
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
-    time::Duration,
-};
+use std::{fmt, sync::Arc, time::Duration};
 
 use futures::{FutureExt, future::BoxFuture};
 
 use super::{
-    ConfigError, Cx, Hook, HookId, Hooks, InCallPlugin, InCallPluginMetadata, ShutdownCx, hooks::Called,
+    ConfigError, Cx, Hook, HookId, Hooks, InCallPlugin, InCallPluginMetadata, Observer, ShutdownCx,
+    StateError, StateRef, hooks::Called,
 };
-use crate::{
-    DataPacket, DecodeError, EncodeError, Error, IntoPayload, MeetingEngine, MeetingMetadata, Name, Payload,
-    decode,
-};
-
-/// Why a state could not be turned into text or back.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StateError {
-    /// The state has no JSON form, such as a map whose keys are not strings.
-    #[error("the state cannot be written as JSON")]
-    Encode(#[source] EncodeError),
-    /// Its `Serialize` panicked.
-    #[error("the state's Serialize panicked")]
-    Panicked,
-    /// The state is too large to be stored with every change.
-    #[error("the state is {bytes} bytes of JSON; the limit is {}", StateRef::MAX_BYTES)]
-    TooLarge {
-        /// Its size.
-        bytes: usize,
-    },
-    /// What is stored is not of this build's state type.
-    #[error("the stored state is not of the plugin's state type")]
-    Decode(#[source] DecodeError),
-}
-
-trait DynState: Send + Sync {
-    fn to_json(&self) -> Result<String, StateError>;
-    fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
-}
-
-impl<S: serde::Serialize + Send + Sync + 'static> DynState for S {
-    fn to_json(&self) -> Result<String, StateError> {
-        decode::to_json(self).map_err(StateError::Encode)
-    }
-
-    fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
-        self
-    }
-}
-
-/// A state whose type is forgotten: shared, immutable, and written as text only when it is committed.
-#[derive(Clone)]
-pub struct StateRef(Arc<dyn DynState>);
-
-impl StateRef {
-    /// A state of any type that serialises.
-    pub fn new<S: serde::Serialize + Send + Sync + 'static>(state: S) -> Self {
-        Self(Arc::new(state))
-    }
-
-    /// The largest state, in bytes of JSON.
-    pub const MAX_BYTES: usize = 1 << 20;
-
-    /// It as JSON text.
-    ///
-    /// # Errors
-    /// [`StateError::Encode`], [`StateError::TooLarge`] and [`StateError::Panicked`].
-    pub fn to_json(&self) -> Result<String, StateError> {
-        // It runs in the meeting, whose other instances must not notice.
-        let written = catch_unwind(AssertUnwindSafe(|| self.0.to_json()));
-        let json = written.map_err(|_| StateError::Panicked)??;
-        if json.len() > Self::MAX_BYTES {
-            return Err(StateError::TooLarge { bytes: json.len() });
-        }
-        Ok(json)
-    }
-
-    /// Whether both are the same value in memory: a hook that changed nothing gives back the state it got.
-    pub fn ptr_eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
-    }
-}
-
-impl fmt::Debug for StateRef {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("StateRef")
-    }
-}
+use crate::{DataPacket, Error, IntoPayload, MeetingEngine, MeetingMetadata, Name, Payload, decode};
 
 /// Which of a plugin's handlers to run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -142,49 +59,6 @@ pub struct Call<'a> {
     pub instance: &'a Name,
     /// The engine.
     pub engine: &'a MeetingEngine,
-}
-
-/// Who follows a run of single hooks, one for each packet.
-pub trait Observer: Sync {
-    /// A hook is about to run on this packet.
-    fn begins(&self, packet: &Arc<DataPacket>);
-
-    /// It ended well: with this state, if it changed it, and this output.
-    ///
-    /// # Errors
-    /// Why it counts as failed after all.
-    fn ended(
-        &self,
-        packet: &Arc<DataPacket>,
-        state: Option<StateRef>,
-        output: Option<Payload>,
-    ) -> Result<Pace, Error>;
-
-    /// The run goes on after a [pause](Pace::Pause).
-    fn resumes(&self);
-}
-
-/// Whether the next hook of a run follows at once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pace {
-    /// It does.
-    GoOn,
-    /// Others have their turn first: the run has had the thread for long.
-    Pause,
-}
-
-/// Tells an observer how a hook ended; the state has changed if it is another one in memory.
-#[inline]
-pub(super) fn ended<S: serde::Serialize + Send + Sync + 'static>(
-    observer: &dyn Observer,
-    packet: &Arc<DataPacket>,
-    before: &Arc<S>,
-    after: &Arc<S>,
-    output: Option<impl IntoPayload>,
-) -> Result<Pace, Error> {
-    let state = (!Arc::ptr_eq(before, after)).then(|| StateRef(after.clone()));
-    let output = output.map(IntoPayload::into_payload).transpose()?;
-    observer.ended(packet, state, output)
 }
 
 trait DynPlugin: Send + Sync {
@@ -269,7 +143,7 @@ impl<P: InCallPlugin> DynHosted for Open<P> {
                 }
             };
             Ok(Ran {
-                state: StateRef(state),
+                state: StateRef::of(state),
                 output: called.output.map(IntoPayload::into_payload).transpose()?,
                 rejected: called
                     .rejected
@@ -284,7 +158,7 @@ impl<P: InCallPlugin> DynHosted for Open<P> {
 
 impl<'a, P: InCallPlugin> Cx<'a, P> {
     fn of(call: Call<'a>) -> Self {
-        let state = call.state.0.into_any().downcast::<P::State>();
+        let state = call.state.downcast::<P::State>();
         Self {
             packets: call.packets,
             gap: call.gap,

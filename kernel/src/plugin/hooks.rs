@@ -4,7 +4,7 @@ use std::{marker::PhantomData, sync::Arc, time::Duration};
 
 use futures::{FutureExt, future::BoxFuture};
 
-use super::{Batch, Cx, InCallPlugin, Observer, Pace, Policy, Receive, Tick, erase::ended};
+use super::{Batch, Cx, InCallPlugin, Observer, Pace, Policy, Receive, Tick, observer::ended};
 use crate::{DataPacket, Error, FromPacket, Name, name};
 
 /// A hook's place in its plugin's table.

@@ -7,7 +7,7 @@ use jiff::civil::Date;
 use serde::Deserialize;
 use teammy_kernel::{AnswerError, parse_answer};
 
-use crate::{config::is_language_tag, output::ActionItem, prompt, text};
+use crate::{config::is_language_tag, form, output::ActionItem, text};
 
 /// The longest answer, in bytes; minutes of many hours are a tenth of it. It bounds what is put out.
 const MAX_BYTES: usize = 64 * 1024;
@@ -68,7 +68,7 @@ pub(crate) fn notes(answer: &str, max_words: usize) -> Result<String, Unusable> 
         None if answer.trim_start().starts_with("<think>") => "",
         None => answer,
     };
-    let mut lines: Vec<_> = notes.lines().filter(|line| !prompt::is_tag(line)).collect();
+    let mut lines: Vec<_> = notes.lines().filter(|line| !form::is_tag(line)).collect();
     // Small models get caught in a line and say it until they have no more room.
     lines.dedup();
     let notes = text::block(&lines.join("\n"));
@@ -86,7 +86,7 @@ impl Answer {
         }
         let raw: Raw = parse_answer(answer)?;
         let summary = text::block(&raw.summary);
-        if summary.is_empty() || prompt::is_of_the_form(&summary) {
+        if summary.is_empty() || form::is_of_the_form(&summary) {
             return Err(Unusable::NoSummary);
         }
         Ok(Self {
@@ -121,7 +121,7 @@ fn said(text: Option<String>) -> Option<String> {
     let bare = line.trim_end_matches('.');
     let is_nothing = bare.is_empty()
         || NOTHING.iter().any(|nothing| bare.eq_ignore_ascii_case(nothing))
-        || prompt::is_of_the_form(bare);
+        || form::is_of_the_form(bare);
     (!is_nothing).then_some(line)
 }
 

@@ -93,6 +93,7 @@
 
 mod answer;
 mod config;
+mod form;
 mod markdown;
 mod output;
 mod prompt;

@@ -6,21 +6,12 @@
 use jiff::Timestamp;
 use teammy_kernel::LlmMessage;
 
-use crate::{answer::Unusable, config::Config, text};
-
-// What the data stands between.
-const MEETING: (&str, &str) = ("<meeting>", "</meeting>");
-const NOTES: (&str, &str) = ("<notes>", "</notes>");
-const TRANSCRIPT: (&str, &str) = ("<transcript>", "</transcript>");
-
-// What the form of the minutes says in its places.
-const TITLE: &str = "what the meeting was about, in a few words";
-const SUMMARY: &str = "what was talked about, in a few sentences";
-const DECISION: &str = "what was decided";
-const TASK: &str = "what is to be done";
-const OWNER: &str = "who does it";
-const DUE: &str = "by when";
-const QUESTION: &str = "what was asked and not answered";
+use crate::{
+    answer::Unusable,
+    config::Config,
+    form::{self, MEETING, NOTES, TRANSCRIPT},
+    text,
+};
 
 /// So many attendees are named in a prompt.
 const ATTENDEES: usize = 50;
@@ -36,16 +27,6 @@ pub(crate) struct About<'a> {
     pub(crate) title: Option<&'a str>,
     pub(crate) started_at: Option<Timestamp>,
     pub(crate) attendees: &'a [String],
-}
-
-/// Whether a text is one that the form says, which a model has left standing.
-pub(crate) fn is_of_the_form(text: &str) -> bool {
-    [TITLE, SUMMARY, DECISION, TASK, OWNER, DUE, QUESTION].contains(&text)
-}
-
-/// Whether a line is a tag of ours, which a model has copied.
-pub(crate) fn is_tag(line: &str) -> bool {
-    [MEETING, NOTES, TRANSCRIPT].iter().any(|(open, close)| [*open, *close].contains(&line.trim()))
 }
 
 /// Asks for the notes with a part of the transcript folded in.
@@ -71,7 +52,7 @@ pub(crate) fn fold(config: &Config, notes: &str, part: &str) -> Vec<LlmMessage> 
 /// Asks for the minutes.
 pub(crate) fn minutes(config: &Config, about: &About<'_>, notes: &str) -> Vec<LlmMessage> {
     let language = write_in(config.language.as_deref(), "notes");
-    let form = form();
+    let form = form::form();
     let system = format!(
         "You write the minutes of a meeting from the notes that were taken while it went on. Answer with one \
          JSON object of this form and nothing else:\n\n{form}\n\n\
@@ -94,19 +75,6 @@ pub(crate) fn again(mut messages: Vec<LlmMessage>, answer: &str, problem: &Unusa
         "That is of no use: {problem}. Answer again, in the form that was asked for, and with nothing else."
     )));
     messages
-}
-
-fn form() -> String {
-    format!(
-        r#"{{
-  "title": "{TITLE}",
-  "summary": "{SUMMARY}",
-  "decisions": ["{DECISION}"],
-  "action_items": [{{"task": "{TASK}", "owner": "{OWNER}", "due": "{DUE}", "due_date": "YYYY-MM-DD"}}],
-  "open_questions": ["{QUESTION}"],
-  "language": "the tag of the language that you write in, such as en"
-}}"#
-    )
 }
 
 fn meeting(about: &About<'_>) -> String {

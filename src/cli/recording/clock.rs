@@ -82,7 +82,9 @@ mod tests {
     fn are(lines: &[&str], expected: &[(u64, u64)]) {
         let mut clock = Clock::default();
         let all: Vec<Times> = lines.iter().map(|line| times(line)).collect();
-        all.iter().for_each(|times| clock.hear(*times));
+        for times in &all {
+            clock.hear(*times);
+        }
         let found: Vec<_> = all.iter().map(|times| clock.read(*times)).collect();
         assert_eq!(found, expected, "{lines:?}");
     }

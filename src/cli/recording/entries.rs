@@ -320,7 +320,9 @@ impl Finder {
         if let Reader::Cues(cues) = reader {
             let mut complete = Vec::new();
             cues.end(|cue| complete.push(cue));
-            complete.into_iter().for_each(|cue| self.spoken(cue));
+            for cue in complete {
+                self.spoken(cue);
+            }
         }
     }
 
@@ -360,7 +362,9 @@ impl Finder {
             Reader::Cues(cues) => {
                 let mut complete = Vec::new();
                 cues.line(number, line, |cue| complete.push(cue));
-                complete.into_iter().for_each(|cue| self.spoken(cue));
+                for cue in complete {
+                    self.spoken(cue);
+                }
             }
         }
     }

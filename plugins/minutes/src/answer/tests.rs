@@ -119,8 +119,8 @@ fn notes_are_what_is_neither_thought_nor_copied_nor_repeated() {
 
 #[test]
 fn the_form_is_an_answer_but_for_what_it_says() {
-    let about = prompt::About { title: None, started_at: None, attendees: &[] };
-    let asked = &prompt::minutes(&crate::Config::default(), &about, "-")[0].content;
+    let about = crate::prompt::About { title: None, started_at: None, attendees: &[] };
+    let asked = &crate::prompt::minutes(&crate::Config::default(), &about, "-")[0].content;
     let form = &asked[asked.find('{').unwrap()..=asked.rfind('}').unwrap()];
     let raw: serde_json::Value = serde_json::from_str(form).unwrap();
     assert_eq!(Answer::read(form), Err(Unusable::NoSummary));

@@ -22,7 +22,9 @@ fn said<'a>(lines: &[&'a str]) -> Vec<(Option<&'a str>, &'a str)> {
 fn turns(cues: &[(Option<&str>, &[&str])]) -> Vec<String> {
     let owned = |lines: &[&str]| lines.iter().map(|line| (*line).to_owned()).collect::<Vec<_>>();
     let mut speakers = Speakers::default();
-    cues.iter().for_each(|(identifier, lines)| speakers.hear(*identifier, &owned(lines)));
+    for (identifier, lines) in cues {
+        speakers.hear(*identifier, &owned(lines));
+    }
     let (names, mut last) = (speakers.names(), LastSpeaker::default());
     let turns =
         cues.iter().flat_map(|(identifier, lines)| names.turns(&mut last, *identifier, &owned(lines)));

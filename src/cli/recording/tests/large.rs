@@ -31,17 +31,17 @@ fn of_large(head: &str, unit: &[u8]) -> (u64, Vec<String>, usize) {
     let input = Input::new(text, None).unwrap_or_else(|failure| panic!("{failure:?}"));
     let lines = Lines::new(input.text, rules.longest_line());
     let mut entries = Entries::new(lines, input.encoding, rules, Timestamp::UNIX_EPOCH);
-    let mut heard = Heard::default();
+    let mut whole = Heard::default();
     let (mut count, mut broken, mut most) = (0, Vec::new(), 0);
     while let Some(found) = entries.next().unwrap() {
         match found {
             Ok(entry) => {
                 count += 1;
-                entry.introduce(&mut heard);
+                entry.introduce(&mut whole);
             }
             Err((line, problem)) => broken.push(format!("{line}: {problem}")),
         }
-        most = most.max(entries.footprint() + heard.footprint());
+        most = most.max(entries.footprint() + whole.footprint());
     }
     (count, broken, most)
 }
