@@ -14,7 +14,7 @@ model URL *OPTIONS:
     printf '[[llm.model]]\nname = "model"\nbase_url = "%s"\nextra_body = { max_tokens = 128 }\n' '{{ URL }}' > target/model.toml
     cargo run -- --config target/model.toml replay samples/standup.jsonl --limit 5 --db mem:// --plugins llm-action,minutes {{ OPTIONS }}
 
-# Run every test; `just test PACKAGE` runs one package's, which is fast for all but `teammy` and `teammy-actors`.
+# Run every test; `just test PACKAGE` runs one package's, which is fast for all but `teammy` and `teammy-surreal`.
 test PACKAGE="":
     cargo test {{ if PACKAGE == "" { "--workspace" } else { "--package " + PACKAGE } }}
 
@@ -58,10 +58,11 @@ features:
     for manifest in plugins/*/Cargo.toml; do
         check --manifest-path "$manifest" --no-default-features
     done
-    check --package teammy-actors --no-default-features
-    for feature in $(features actors/Cargo.toml); do
-        check --package teammy-actors --no-default-features --features "$feature"
-    done
+    check --package teammy-runtime
+    check --package teammy-llm --no-default-features
+    check --package teammy-llm
+    check --package teammy-runtime --features kill-points
+    check --package teammy-surreal
     check --package teammy --no-default-features
     for feature in $(features Cargo.toml); do
         check --package teammy --no-default-features --features "$feature"

@@ -28,14 +28,14 @@ use futures::StreamExt;
 use hdrhistogram::Histogram;
 use serde::Deserialize;
 use serde_json::json;
-use teammy_actors::{
-    MeetingRef, Node,
-    meeting::{StartAt, Subscribe},
-};
 use teammy_config::Config;
 use teammy_kernel::{
     Cx, Error, Factory, Hooks, InCallPlugin, MeetingId, MeetingMetadata, Name, Payload, Publish, Receive,
     store::MemoryStore,
+};
+use teammy_runtime::{
+    MeetingRef, Node,
+    meeting::{StartAt, Subscribe},
 };
 use tokio::time::Instant;
 

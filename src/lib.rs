@@ -36,15 +36,10 @@
 //! It installs no subscriber, no panic hook and no signal handler, and keeps nothing in globals: two nodes can live in one
 //! process.
 
-#[cfg(unix)]
-pub use teammy_actors::control;
-#[doc(hidden)]
-#[cfg(feature = "kill-points")]
-pub use teammy_actors::kill_points;
-pub use teammy_actors::{
-    Builder, InstanceStats, MeetingRef, MeetingStats, Node, Packets, PublishError, Receipt, Receipts,
-    install, llm, logs, meeting, node, open_store,
-};
+pub mod logs;
+pub mod node;
+
+pub use node::{Builder, Node, open_store};
 pub use teammy_config as config;
 pub use teammy_kernel::{
     Batch, Bytes, Cx, DataPacket, Datastore, DecodeError, Durability, EncodeError, Error, Factory,
@@ -52,6 +47,15 @@ pub use teammy_kernel::{
     LlmError, LlmMessage, LlmProvider, LlmRequest, LlmResponse, MeetingEngine, MeetingId, MeetingMetadata,
     Model, Name, Payload, PersistenceProvider, Policy, Producer, Publish, Receive, Role, Seq, Setup,
     ShutdownCx, Store, Tick, Timestamp, chain, data, decode, graph, log::JoinAt, name, packet, store,
+};
+pub use teammy_llm as llm;
+#[cfg(unix)]
+pub use teammy_runtime::control;
+#[doc(hidden)]
+#[cfg(feature = "kill-points")]
+pub use teammy_runtime::kill_points;
+pub use teammy_runtime::{
+    InstanceStats, MeetingRef, MeetingStats, Packets, PublishError, Receipt, Receipts, install, meeting,
 };
 
 /// The plugins that this build ships.

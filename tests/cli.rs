@@ -46,7 +46,7 @@ mod settings;
 #[path = "cli/streams.rs"]
 mod streams;
 #[cfg(all(unix, feature = "surrealdb"))]
-#[path = "../actors/tests/surreal/server.rs"]
+#[path = "../actors/surreal/tests/surreal/server.rs"]
 mod surrealdb_server;
 
 use std::{

@@ -299,7 +299,7 @@ fn words() -> BTreeSet<String> {
         }
     }
     let mut words = BTreeSet::new();
-    for folder in ["kernel/src", "config/src", "actors/src", "src", "plugins", "examples"] {
+    for folder in ["kernel/src", "config/src", "actors", "src", "plugins", "examples"] {
         walk(&root().join(folder), &mut words);
     }
     words

@@ -32,19 +32,19 @@ const CONFINED: [Confined; 8] = [
     Confined {
         name: "surrealdb",
         within: "",
-        places: &["actors/src/surreal.rs", "actors/src/surreal/", "actors/tests/surreal.rs"],
+        places: &["actors/surreal/"],
         why: "the database is one store among others, behind a feature; everything else knows the store trait",
     },
     Confined {
         name: "async_openai",
         within: "",
-        places: &["actors/src/openai.rs", "actors/src/openai/"],
+        places: &["actors/llm/src/openai.rs", "actors/llm/src/openai/"],
         why: "a client of one API is one provider among others, behind a feature; plugins know `Llm` alone",
     },
     Confined {
         name: "reqwest",
         within: "",
-        places: &["actors/src/openai.rs", "actors/src/openai/"],
+        places: &["actors/llm/src/openai.rs", "actors/llm/src/openai/"],
         why: "it is the client under that API; nothing else here speaks HTTP",
     },
     Confined {
@@ -56,13 +56,13 @@ const CONFINED: [Confined; 8] = [
     Confined {
         name: "ractor",
         within: "",
-        places: &["actors/src/"],
+        places: &["actors/runtime/src/", "actors/llm/src/"],
         why: "the kernel's rules run without a runtime, and no actor type shows in the façade",
     },
     Confined {
         name: "ractor_cluster",
         within: "",
-        places: &["actors/src/"],
+        places: &["actors/runtime/src/"],
         why: "it is one transport among others",
     },
     Confined {
@@ -85,7 +85,14 @@ fn may_use(from: &str) -> Option<(&'static [&'static str], &'static str)> {
         "teammy" | "teammy-benches" => (&["*"], "it composes all"),
         "teammy-kernel" => (&[], "the contract and the rules stand on nothing"),
         "teammy-config" => (&[], "a configuration is read without knowing who will use it"),
-        "teammy-actors" => (&["teammy-kernel", "teammy-config"], "the runtime names no plugin"),
+        "teammy-runtime" => (
+            &["teammy-kernel", "teammy-config"],
+            "the runtime names no plugin, and knows stores and language models by their traits",
+        ),
+        "teammy-surreal" | "teammy-llm" => (
+            &["teammy-kernel", "teammy-config"],
+            "what the runtime only knows by a trait is built and tested without it",
+        ),
         "teammy-plugins" => (
             &["teammy-kernel", "teammy-plugin-*"],
             "a plugin sees the contract and never the runtime behind it",
@@ -253,10 +260,10 @@ fn a_plugins_author_compiles_nothing_heavy() {
             ));
         }
     }
-    let actors = compiled_with(&metadata, "teammy-actors");
+    let runtime = compiled_with(&metadata, "teammy-runtime");
     assert!(
-        actors.contains_key("ractor"),
-        "the walk doesn't find ractor below actors: it would find nothing"
+        runtime.contains_key("ractor"),
+        "the walk doesn't find ractor below the runtime: it would find nothing"
     );
     nothing_wrong(&wrong);
 }
@@ -265,18 +272,30 @@ fn a_plugins_author_compiles_nothing_heavy() {
 fn the_database_can_be_left_out() {
     let metadata = metadata();
     let members = members(&metadata);
-    let actors = list(members["teammy-actors"], "dependencies");
-    let database =
-        actors.iter().find(|one| one["name"] == "surrealdb").expect("actors has a SurrealDB store");
-    assert_eq!(
-        database["optional"], true,
-        "`surrealdb` isn't optional in actors: the hot path must build without it"
+    let runtime = compiled_with(&metadata, "teammy-runtime");
+    for heavy in ["surrealdb", "async-openai"] {
+        assert!(
+            !runtime.contains_key(heavy),
+            "the runtime compiles {heavy}: the hot path must build without it"
+        );
+    }
+    assert!(
+        compiled_with(&metadata, "teammy-surreal").contains_key("surrealdb"),
+        "the walk doesn't find SurrealDB below its store: it would find nothing"
     );
-    let facade = list(members["teammy"], "dependencies").iter().find(|one| one["name"] == "teammy-actors");
-    let default = &facade.expect("the façade is made of actors")["uses_default_features"];
+    let facade = |name: &str| {
+        let found = list(members["teammy"], "dependencies").iter().find(|one| one["name"] == name);
+        found.unwrap_or_else(|| panic!("the façade has {name}")).clone()
+    };
     assert_eq!(
-        *default, false,
-        "`teammy` takes actors with default features: its own `surrealdb` would choose nothing"
+        facade("teammy-surreal")["optional"],
+        true,
+        "`teammy-surreal` isn't optional in `teammy`: its feature `surrealdb` would choose nothing"
+    );
+    assert_eq!(
+        facade("teammy-llm")["uses_default_features"],
+        false,
+        "`teammy` takes the language models with default features: its own `openai` would choose nothing"
     );
 }
 

@@ -8,8 +8,8 @@
 use std::{sync::Arc, time::Duration};
 
 use hdrhistogram::Histogram;
-use teammy_actors::surreal;
 use teammy_kernel::{Factory, Name, Payload, Publish};
+use teammy_surreal as surreal;
 use tokio::{task::JoinSet, time::Instant};
 
 use crate::{

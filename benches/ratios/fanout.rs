@@ -7,8 +7,8 @@
 use std::{future::Future, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use teammy_actors::{MeetingRef, Node};
 use teammy_kernel::{Factory, Name, Payload, Publish};
+use teammy_runtime::{MeetingRef, Node};
 use tokio::time::Instant;
 
 use crate::{

@@ -7,8 +7,8 @@ use std::{sync::Arc, thread, time::Duration};
 
 use bytes::Bytes;
 use hdrhistogram::Histogram;
-use teammy_actors::{MeetingRef, PublishError};
 use teammy_kernel::{Factory, Name, Payload, Publish};
+use teammy_runtime::{MeetingRef, PublishError};
 use tokio::time::Instant;
 
 use crate::{

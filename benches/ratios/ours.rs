@@ -7,12 +7,12 @@ use std::{
 
 use bytes::Bytes;
 use serde::Deserialize;
-use teammy_actors::{MeetingRef, Node};
 use teammy_config::Config;
 use teammy_kernel::{
     Cx, Durability, Error, Factory, Hooks, InCallPlugin, MeetingId, MeetingMetadata, Receive, Store,
     store::MemoryStore,
 };
+use teammy_runtime::{MeetingRef, Node};
 
 use crate::{latency::Clocked, tally::Counter};
 

@@ -4,11 +4,11 @@
 use std::{path::Path, sync::Arc};
 
 use surrealdb::{Surreal, engine::any::Any};
-use teammy_actors::surreal::{self, SurrealStore};
 use teammy_kernel::{
     DataPacket, Factory, Lifecycle, MeetingId, MeetingMetadata, Name, Payload, Seq, Store, Timestamp,
     store::{Commit, InstanceRecord, InstanceStatus},
 };
+use teammy_surreal::{self as surreal, SurrealStore};
 use tokio::time::Instant;
 
 use crate::{

@@ -210,7 +210,9 @@ impl Error {
             Self::NothingSince(_) => "leave --since out, or count from the end: --last N".to_owned(),
             Self::NoEffect(_) => "leave it out".to_owned(),
             Self::BlankDatabase => "leave it out, or give a URL, such as surrealkv://PATH; a shell's variable may be unset".to_owned(),
-            Self::Node(node::Error::Llm(llm::Error::Keyless { .. })) => {
+            Self::Node(node::Error::Llm(error))
+                if matches!(error.downcast_ref(), Some(llm::Error::Keyless { .. })) =>
+            {
                 "set it, or run plugins that ask no model: --plugins; `teammy config` shows which keys are set".to_owned()
             }
             Self::Node(node::Error::NeedsLlm(_)) => {

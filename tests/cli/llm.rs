@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::{Place, Ran, said};
 
-#[path = "../../actors/src/openai/tests/server.rs"]
+#[path = "../../actors/llm/src/openai/tests/server.rs"]
 pub(crate) mod server;
 
 use server::{Answer, Asked, Server};

@@ -1,0 +1,286 @@
+//! Putting a node together.
+
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+use futures::{FutureExt, future::BoxFuture};
+use ractor::Actor;
+use teammy_config::{Config, database};
+use teammy_kernel::{
+    Durability, Factory, LlmProvider, Policy, SharedLlm, Store, chain,
+    graph::{self, Bundle, Declared, Graph, KnownKind},
+    store::MemoryStore,
+};
+use tokio::{
+    runtime::{self, Handle},
+    sync::oneshot,
+};
+use tracing::info;
+
+use super::{
+    BoxError, Error, Meetings, Node, Resources, Settings, Watchdog,
+    actor::{self, NodeActor},
+};
+use crate::{memory::Memory, metrics::Metrics, persistence::Health};
+
+/// What a node is made of. What is not given comes from the configuration.
+pub struct Builder {
+    config: Config,
+    bundled: Vec<Factory>,
+    own: Vec<Factory>,
+    known: Vec<KnownKind>,
+    store: Option<OpenStore>,
+    llm: Option<OpenLlm>,
+    plugin_runtime: Option<Handle>,
+}
+
+/// Opens the store that a configuration names; none if it names none that can be had.
+type OpenStore =
+    Box<dyn FnOnce(Config) -> BoxFuture<'static, Result<Option<Arc<dyn Store>>, BoxError>> + Send>;
+
+/// Opens the language models that a configuration names, needed or not; see [`SharedLlm::none`].
+type OpenLlm = Box<dyn FnOnce(Config, bool) -> BoxFuture<'static, Result<SharedLlm, BoxError>> + Send>;
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("bundled", &self.bundled)
+            .field("own", &self.own)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Builder {
+    pub(crate) fn new(config: Config) -> Self {
+        Self {
+            config,
+            bundled: Vec::new(),
+            own: Vec::new(),
+            known: Vec::new(),
+            store: None,
+            llm: None,
+            plugin_runtime: None,
+        }
+    }
+
+    /// Adds plugins that the configuration may name. Where it names no instance at all, each of these becomes one. A
+    /// [`Bundle`] says as well which kinds other builds have, so that an error can name the Cargo feature that is missing.
+    #[must_use]
+    pub fn plugins(mut self, bundle: impl Into<Bundle>) -> Self {
+        let bundle = bundle.into();
+        self.bundled.extend_from_slice(&bundle);
+        self.known.extend_from_slice(bundle.known());
+        self
+    }
+
+    /// Adds a plugin of one's own. Where the configuration names no instance of its kind, it becomes one, under the
+    /// name that its factory was given.
+    #[must_use]
+    pub fn plugin(mut self, factory: Factory) -> Self {
+        self.own.push(factory);
+        self
+    }
+
+    /// Keeps meetings in this store.
+    #[must_use]
+    pub fn store(self, store: Arc<dyn Store>) -> Self {
+        self.store_from(|_| async { Ok(Some(store)) })
+    }
+
+    /// Keeps meetings in the store that this opens when the node starts: after its plugins, so that one that doesn't start leaves no
+    /// database open. It gets the configuration, and gives none if that names no store which it can open.
+    #[must_use]
+    pub fn store_from<F, Opening>(mut self, open: F) -> Self
+    where
+        F: FnOnce(Config) -> Opening + Send + 'static,
+        Opening: Future<Output = Result<Option<Arc<dyn Store>>, BoxError>> + Send + 'static,
+    {
+        self.store = Some(Box::new(|config| open(config).boxed()));
+        self
+    }
+
+    /// Answers plugins' questions to language models.
+    #[must_use]
+    pub fn llm(self, provider: impl LlmProvider) -> Self {
+        let provider = SharedLlm::new(provider);
+        self.llm_from(|_, _| async { Ok(provider) })
+    }
+
+    /// Answers plugins' questions to language models by what this opens when the node starts. It gets the configuration, and whether
+    /// any instance needs a model.
+    #[must_use]
+    pub fn llm_from<F, Opening>(mut self, open: F) -> Self
+    where
+        F: FnOnce(Config, bool) -> Opening + Send + 'static,
+        Opening: Future<Output = Result<SharedLlm, BoxError>> + Send + 'static,
+    {
+        self.llm = Some(Box::new(|config, is_needed| open(config, is_needed).boxed()));
+        self
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Runs plugins on this runtime; else the node makes one with `node.plugin_threads` threads.
+    #[must_use]
+    pub fn plugin_runtime(mut self, handle: Handle) -> Self {
+        self.plugin_runtime = Some(handle);
+        self
+    }
+
+    /// Checks that instances, plugins and sources fit together, without starting anything.
+    ///
+    /// # Errors
+    /// See [`graph::Error`].
+    pub fn check(&self) -> Result<Graph, graph::Error> {
+        let mut declared: Vec<Declared> = match &self.config.plugins {
+            Some(plugins) => plugins.iter().map(declared).collect(),
+            None => {
+                self.bundled.iter().map(|factory| Declared::new(factory.name(), factory.kind())).collect()
+            }
+        };
+        for factory in &self.own {
+            if !declared.iter().any(|declared| declared.kind == factory.kind()) {
+                declared.push(Declared::new(factory.name(), factory.kind()));
+            }
+        }
+        let factories: Vec<Factory> = self.bundled.iter().chain(&self.own).copied().collect();
+        let sources: Vec<_> = self
+            .config
+            .sources
+            .iter()
+            .map(|source| (source.name.clone(), durability(source.durable)))
+            .collect();
+        Graph::build(declared, &factories, &self.known, &sources)
+    }
+
+    /// Starts the node: checks the plugin graph, opens the store, starts every instance's plugin.
+    ///
+    /// # Errors
+    /// See [`Error`]; whatever it is, nothing is left running.
+    ///
+    /// # Panics
+    /// If it is not called on a tokio runtime.
+    pub async fn start(self) -> Result<Node, Error> {
+        let graph = Arc::new(self.check()?);
+        let is_needed = graph.instances().any(|instance| instance.factory.needs_llm());
+        let llm = match self.llm {
+            Some(open) => open(self.config.clone(), is_needed).await.map_err(Error::Llm)?,
+            None => SharedLlm::none(),
+        };
+        let (runtime, plugin_runtime) = if let Some(handle) = self.plugin_runtime {
+            (None, handle)
+        } else {
+            let runtime = plugin_threads(self.config.node.plugin_threads)?;
+            let handle = runtime.handle().clone();
+            (Some(RuntimeGuard(Some(runtime))), handle)
+        };
+        let mut plugins = BTreeMap::new();
+        for instance in graph.instances() {
+            let (factory, table) = (instance.factory, instance.config.clone());
+            let start = async move { factory.start(table).await };
+            let started = match plugin_runtime.spawn(start).await {
+                Ok(Ok(plugin)) => Ok(plugin),
+                Ok(Err(error)) => Err(error.chain()),
+                // What it panicked with may quote its table; the panic hook has told where.
+                Err(_) => Err("on_startup panicked".to_owned()),
+            };
+            let name = instance.name.clone();
+            let plugin = started.map_err(|cause| Error::Startup { instance: name.clone(), cause })?;
+            plugins.insert(name, plugin);
+        }
+        let opened = match self.store {
+            Some(open) => open(self.config.clone()).await.map_err(Error::Open)?,
+            None => None,
+        };
+        let store = match (opened, self.config.database.effective_url()?.kind()) {
+            (Some(store), _) => store,
+            (None, database::Kind::Memory) => Arc::new(MemoryStore::default()),
+            (None, _) => return Err(Error::NoStore),
+        };
+        let meetings = Meetings::default();
+        let (health, metrics) = (Arc::new(Health::default()), Arc::new(Metrics::new(&graph)));
+        let persistence = (store.clone(), health.clone(), metrics.store.clone());
+        let args = (meetings.clone(), persistence);
+        let spawned = NodeActor::spawn(None, NodeActor, args).await;
+        let (actor, _) = spawned.map_err(|error| failed(&error))?;
+        let (reply, services) = oneshot::channel();
+        actor.cast(actor::Message::Services(reply)).map_err(|error| failed(&error))?;
+        let services = services.await.map_err(|error| failed(&error))?;
+        info!(instances = plugins.len(), "node started");
+        let resources = Resources {
+            graph,
+            plugins,
+            store,
+            persistence: services.persistence,
+            llm,
+            plugin_runtime,
+            health,
+            metrics,
+            memory: Arc::new(Memory::new(self.config.node.memory.as_usize())),
+            settings: Settings::new(&self.config),
+        };
+        let resources = Arc::new(resources);
+        let threads = runtime.is_some().then_some(self.config.node.plugin_threads);
+        Ok(Node {
+            _watchdog: Watchdog::start(meetings.clone(), resources.clone(), threads),
+            resources,
+            meetings,
+            resuming: parking_lot::Mutex::default(),
+            actor,
+            runtime: runtime.and_then(|mut guard| guard.0.take()),
+        })
+    }
+}
+
+fn declared(plugin: &teammy_config::Plugin) -> Declared {
+    let output = plugin.output.map(|output| durability(output == teammy_config::Durability::Durable));
+    Declared {
+        sources: plugin.sources.clone(),
+        output,
+        policies: plugin.delivery.iter().map(|(source, said)| (source.clone(), policy(said))).collect(),
+        config: plugin.config.clone(),
+        ..Declared::new(&plugin.name, &plugin.kind)
+    }
+}
+
+fn policy(said: &teammy_config::Policy) -> Policy {
+    use teammy_config::Policy as Said;
+    match said {
+        Said::DropOldest => Policy::DropOldest,
+        Said::Latest(key) => {
+            Policy::Latest(key.parse().expect("invariant: a configuration's keys are checked"))
+        }
+        Said::Block => Policy::Block,
+        _ => Policy::Spill,
+    }
+}
+
+fn durability(is_durable: bool) -> Durability {
+    if is_durable { Durability::Durable } else { Durability::Volatile }
+}
+
+fn failed(error: &(dyn std::error::Error + 'static)) -> Error {
+    Error::Start(chain(error))
+}
+
+fn plugin_threads(threads: usize) -> Result<runtime::Runtime, Error> {
+    runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
+        .thread_name("teammy-plugin")
+        .enable_all()
+        .build()
+        .map_err(Error::Runtime)
+}
+
+/// A runtime must not be dropped where async code runs; a start that fails half-way lets go of it in the background.
+struct RuntimeGuard(Option<runtime::Runtime>);
+
+impl Drop for RuntimeGuard {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
