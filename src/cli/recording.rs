@@ -201,6 +201,9 @@ impl Recording {
                 Some(Err((line, problem))) => {
                     let broken = Broken { name: name.clone(), line, problem };
                     match options.on_broken {
+                        OnBroken::Stop if !broken.is_recognised() && entries.go_on_as_talk() => {
+                            return Err(Error::Broken(Broken { problem: Problem::Pasted, ..broken }));
+                        }
                         OnBroken::Stop => return Err(Error::Broken(broken)),
                         OnBroken::Skip => skipped.add(broken),
                     }

@@ -105,7 +105,7 @@ fn a_server_that_is_away_for_a_while_costs_nothing_but_time() {
 #[test]
 fn two_processes_that_take_a_meeting_from_each_other_put_out_nothing_twice() {
     const CLAIMS: u32 = 100;
-    let Some(hosted) = Hosted::new(5000, "") else { return };
+    let Some(hosted) = Hosted::new(3600, "") else { return };
     let undisturbed = hosted.undisturbed();
     let mut first = hosted.replay("5x").spawn().unwrap();
     let mut first_out = lines(&mut first, 1);

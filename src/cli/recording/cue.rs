@@ -217,6 +217,8 @@ impl Cues {
                 State::Broken(Some(line.to_owned()))
             }
             State::Between if begins_passage(line) => State::Comment(None),
+            // Transcripts in pieces are put together with their headers.
+            State::Between if is_header(line) => State::Header(None),
             State::Open { cue, line: None } if begins_passage(line) => {
                 self.state = State::Comment(None);
                 // An empty cue before a comment says nothing, so nobody waits for it.
@@ -313,6 +315,12 @@ fn is_number(text: &str) -> bool {
 
 fn words(text: &str) -> u64 {
     text.split_whitespace().count() as u64
+}
+
+/// Whether a line is the header of a WebVTT file.
+pub(super) fn is_header(line: &str) -> bool {
+    let behind = line.trim_start().strip_prefix("WEBVTT");
+    behind.is_some_and(|rest| rest.is_empty() || rest.starts_with(char::is_whitespace))
 }
 
 /// Whether a block's first line begins a comment, a style sheet or a region of WebVTT.

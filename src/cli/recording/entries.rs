@@ -10,7 +10,7 @@ use super::{
     format::Format,
     lines::{Line, Lines},
     packet::Rules,
-    pasted::Shape,
+    pasted::{Shape, are_talk},
     problem::Problem,
     speakers::{self, LastSpeaker, Names, Speakers, Turn},
 };
@@ -173,6 +173,23 @@ impl<R: io::BufRead> Entries<R> {
     /// Whether it is known to be a transcript.
     pub(super) fn is_transcript(&self) -> bool {
         matches!(self.finder.reader, Reader::Cues(_))
+    }
+
+    /// Whether some of the next lines look like a transcript as text. They are read, and lost to whoever asks further.
+    pub(super) fn go_on_as_talk(&mut self) -> bool {
+        const LOOKED_AT: usize = 20;
+        let mut before = String::new();
+        for _ in 0..LOOKED_AT {
+            let Ok(Some(Line::Text(line))) = self.lines.next() else { return false };
+            if line.trim().is_empty() {
+                continue;
+            }
+            if are_talk(&before, line) {
+                return true;
+            }
+            line.clone_into(&mut before);
+        }
+        false
     }
 
     /// How many words were left out with what is broken, so far as it can be read.

@@ -1,7 +1,7 @@
 //! What a text is: packets as JSON lines, or a transcript as WebVTT or SubRip. Its first two lines tell, not the file's name.
 
 use super::{
-    cue::{begins_passage, holds_times, may_be_times},
+    cue::{begins_passage, holds_times, is_header, may_be_times},
     pasted::are_talk,
 };
 
@@ -24,10 +24,9 @@ impl Format {
     /// What the first line that isn't blank tells; `None` if it takes the next one too.
     pub(super) fn by_first(line: &str) -> Option<Self> {
         let line = line.trim_start();
-        let behind_webvtt = line.strip_prefix("WEBVTT");
         if line.starts_with('{') {
             Some(Self::Packets)
-        } else if behind_webvtt.is_some_and(|rest| rest.is_empty() || rest.starts_with(char::is_whitespace)) {
+        } else if is_header(line) {
             Some(Self::WebVtt)
         } else if holds_times(line) || begins_passage(line) {
             Some(Self::Cues)

@@ -45,6 +45,8 @@ pub(super) struct Shape {
     cues: u64,
     /// Those without a header before them and an identifier above, whose first line of several looks like a name.
     named_above: u64,
+    /// Some time is written without leading zeros, as Teams' document has them.
+    has_short_times: bool,
 }
 
 impl Shape {
@@ -55,14 +57,15 @@ impl Shape {
             return;
         };
         self.cues += 1;
+        self.has_short_times |= cue.times.start.has_short_fields;
         let is_name_above = lines.len() >= 2 && !lines[0].ends_with(['.', ':']) && is_name_like(&lines[0]);
         self.named_above += u64::from(!cue.is_headed && cue.identifier.is_none() && is_name_above);
     }
 
     /// Whether it looks like a Teams transcript that was pasted from its document: above what is said there is a name in
-    /// most cues (some name nobody), and no header anywhere, no number and no colon.
+    /// most cues (some name nobody), times are short, and there is no header anywhere, no number and no colon.
     pub(super) fn is_pasted(&self) -> bool {
-        self.cues >= 2 && self.named_above * 5 >= self.cues * 4
+        self.has_short_times && self.cues >= 2 && self.named_above * 5 >= self.cues * 4
     }
 }
 

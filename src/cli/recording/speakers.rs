@@ -19,16 +19,24 @@
 //! **Identifiers.** A name instead of a cue's number, or behind it, if names come back, or have two words, or stand in quotes
 //! behind a number, as Webex writes them.
 //!
-//! Labels are names
-//! 1. if at least half of the cues have one; prose has some colons; or
-//! 2. if they are **written on change**: the first cue has one, they look like names ([`label::is_name_like`]), there are at
-//!    least two different ones, or `Speaker 1` and the like, and hardly ever has a cue directly behind another the same.
+//! **Which labels are names.** Where at least nine of ten cues have a label, all are. Elsewhere prose has colons too, so that a label is
+//! a name only if it comes back (and is no more than a few words), or is numbered as programs do for whom they don't know (`Speaker 1`),
+//! or looks like a name ([`label::is_name_like`]) and stands where a sentence has ended, if the transcript has sentences. Words that
+//! sentences begin with (`Note`, `First`) are none, and neither are chapters (`Lesson 1`, `Lesson 2`, …). And a transcript has names at
+//! all only if
+//! 1. at least half of its cues have such a label; or
+//! 2. they are **written on change**: a cue hardly ever has the same as the one directly before it, and there are at least two that
+//!    come back, each twice on average, in three of a hundred cues at least; or all are numbered; or, in a fifth of the cues, two are
+//!    there, the first of them within the first three cues.
 //!
-//! **Carrying over.** Where a cue hardly ever has the same label as the one directly before it, a cue without a label is the
-//! last speaker's. Where labels are repeated from cue to cue, a cue without one is nobody's.
+//! **Carrying over.** Where names are written on change, a cue without one is the last speaker's, unless it is a sound or begins with
+//! `>>`, as the turn of somebody unknown does. Where they are repeated from cue to cue, a cue without one is nobody's.
 //!
-//! **Several in one cue.** A further line of a cue that begins with a label is another turn, if the label begins a cue
-//! elsewhere, or looks like a name and the cue's first line has one too.
+//! **Several in one cue.** A further line of a cue that begins with a name is another turn, if the name begins a cue elsewhere, or the
+//! cue's first line has one too.
+//!
+//! **Names alone** in a cue say whose the next one is, and are no packet, if the name begins other cues with text, or comes back.
+//! Anything else that ends in a colon is said.
 //!
 //! A name that a tag gives (`<v Ada>`) is beyond all this: such cues count among all cues, but aren't split.
 
@@ -37,10 +45,13 @@ mod label;
 use std::{collections::HashMap, sync::Arc};
 
 pub(super) use label::is_name_like;
-use label::{bare, bracketed, ends, identified, is_numbered, is_sound, may_be_alone, may_begin, up_to};
+use label::{
+    IsUnknown, bare, behind, bracketed, ends, ends_sentence, identified, is_change, is_sound, is_sound_alone,
+    may_be_alone, may_begin, may_come_back, numbered, up_to,
+};
 
-const SQUARE: [char; 2] = ['[', ']'];
-const ROUND: [char; 2] = ['(', ')'];
+/// The brackets that names stand in.
+const BRACKETS: [[char; 2]; 5] = [['[', ']'], ['(', ')'], ['【', '】'], ['（', '）'], ['［', '］']];
 
 /// How many different labels are remembered for each place, which bounds the memory to a few megabytes. In a transcript with
 /// more of them the first colon counts.
@@ -55,13 +66,25 @@ enum Place {
 }
 
 impl Place {
-    const ALL: [Self; 4] = [Self::Colon, Self::Brackets(SQUARE), Self::Brackets(ROUND), Self::Identifier];
+    const ALL: [Self; 2 + BRACKETS.len()] = [
+        Self::Colon,
+        Self::Brackets(BRACKETS[0]),
+        Self::Brackets(BRACKETS[1]),
+        Self::Brackets(BRACKETS[2]),
+        Self::Brackets(BRACKETS[3]),
+        Self::Brackets(BRACKETS[4]),
+        Self::Identifier,
+    ];
 }
 
 /// What a transcript's cues begin with.
 #[derive(Debug, Default)]
 pub(super) struct Speakers {
     cues: u64,
+    /// Those that end a sentence.
+    sentences: u64,
+    /// The last cue did not end one.
+    goes_on: bool,
     labels: [Labels; Place::ALL.len()],
 }
 
@@ -70,10 +93,8 @@ pub(super) struct Speakers {
 struct Labels {
     /// Cues that have a label.
     labelled: u64,
-    /// The very first cue has one.
-    has_first: bool,
-    /// Cues with a label directly behind a cue with a label.
-    adjacent: u64,
+    /// How many cues are before the first that has one and is no sound.
+    first_at: Option<u64>,
     /// Labels whose form alone shows that they are names.
     certain: u64,
     /// What the cue before began with.
@@ -95,6 +116,8 @@ struct Heard {
     again: u64,
     /// Those in which nothing else stands.
     alone: u64,
+    /// Those behind the end of a sentence.
+    begin: u64,
 }
 
 impl Heard {
@@ -105,6 +128,19 @@ impl Heard {
     /// Whether it is a sound rather than somebody, if it stands in brackets.
     fn is_sound(&self, label: &str) -> bool {
         is_sound(label) || self.alone * 2 >= self.cues
+    }
+
+    /// Whether it is somebody, in a transcript with or without sentences, of which not all cues begin with somebody.
+    fn is_somebody(&self, label: &str, has_sentences: bool) -> bool {
+        match numbered(label) {
+            Some(IsUnknown(true)) => true,
+            Some(IsUnknown(false)) => self.cues >= 2,
+            // Small letters need more to be a user's name than a turn of phrase.
+            None if self.cues >= if bare(label).starts_with(char::is_lowercase) { 3 } else { 2 } => {
+                may_come_back(label) || is_name_like(label)
+            }
+            None => is_name_like(label) && (self.begin > 0 || !has_sentences),
+        }
     }
 }
 
@@ -122,6 +158,7 @@ impl Speakers {
     /// Counts a cue whose speaker is known.
     pub(super) fn hear_known(&mut self) {
         self.cues += 1;
+        self.goes_on = false;
         for labels in &mut self.labels {
             labels.before.clear();
         }
@@ -129,13 +166,21 @@ impl Speakers {
 
     /// Counts a cue by its identifier and its lines.
     pub(super) fn hear(&mut self, identifier: Option<&str>, lines: &[String]) {
-        let is_first = self.cues == 0;
+        let at = self.cues;
         self.cues += 1;
+        let begins =
+            !std::mem::replace(&mut self.goes_on, lines.last().is_some_and(|line| !ends_sentence(line)));
+        self.sentences += u64::from(!self.goes_on);
         let Some(line) = lines.first() else { return };
         for (place, labels) in Place::ALL.into_iter().zip(&mut self.labels) {
             let mut is_alone = false;
             let chain: Vec<&str> = match place {
-                Place::Colon => ends(line).map(|end| up_to(line, end)).collect(),
+                Place::Colon => {
+                    let ends: Vec<usize> = ends(line).collect();
+                    is_alone = lines.len() == 1
+                        && ends.last().is_some_and(|end| line[behind(line, *end)..].trim().is_empty());
+                    ends.into_iter().map(|end| up_to(line, end)).collect()
+                }
                 Place::Brackets(pair) => bracketed(line, pair)
                     .map(|(label, said)| {
                         is_alone = said == line.len() && lines.len() == 1;
@@ -152,23 +197,27 @@ impl Speakers {
                     .into_iter()
                     .collect(),
             };
-            labels.has_first |= is_first && !chain.is_empty();
-            labels.hear(&chain, is_alone);
+            if chain.first().is_some_and(|label| !is_sound(label)) {
+                labels.first_at.get_or_insert(at);
+            }
+            labels.hear(&chain, is_alone, begins);
         }
     }
 
     /// Says where names stand, and which labels are names.
     pub(super) fn names(mut self) -> Names {
+        let has_sentences = self.sentences * 2 >= self.cues;
         let found = Place::ALL.into_iter().enumerate().filter_map(|(n, place)| {
-            let verdict = self.labels[n].verdict(place, self.cues)?;
+            let verdict = self.labels[n].verdict(place, self.cues, has_sentences)?;
             Some((verdict, n, place))
         });
         // Of places with as many names, the first counts.
         let best = found.min_by_key(|(verdict, n, _)| (std::cmp::Reverse(verdict.labelled), *n));
         match best {
-            Some((Verdict { carries, .. }, n, place)) => {
+            Some((Verdict { carries, takes_all, .. }, n, place)) => {
                 let heard = std::mem::take(&mut self.labels[n].heard);
-                Names { place: Some(place), carries, heard }
+                let are_all_alone = heard.values().map(|heard| heard.alone).sum::<u64>() >= self.cues;
+                Names { place: Some(place), carries, takes_all, has_sentences, are_all_alone, heard }
             }
             None => Names::default(),
         }
@@ -186,17 +235,19 @@ impl Speakers {
 struct Verdict {
     /// How many cues have one.
     labelled: u64,
+    /// Cues without one are the last speaker's.
     carries: bool,
+    /// Every label is a name.
+    takes_all: bool,
 }
 
 impl Labels {
     /// Counts a cue that begins with these, each of which is longer than the one before.
-    fn hear(&mut self, chain: &[&str], is_alone: bool) {
+    fn hear(&mut self, chain: &[&str], is_alone: bool, begins: bool) {
         if chain.is_empty() {
             return self.before.clear();
         }
         self.labelled += 1;
-        self.adjacent += u64::from(!self.before.is_empty());
         let before = std::mem::take(&mut self.before);
         self.before = chain.iter().map(|label| (*label).to_owned()).collect();
         if self.overflowed {
@@ -217,57 +268,77 @@ impl Labels {
             let heard = self.heard.entry((*label).to_owned()).or_default();
             heard.cues += 1;
             heard.again += u64::from(before.get(depth).is_some_and(|before| before == label));
-            heard.alone += u64::from(is_alone);
+            heard.alone += u64::from(is_alone && depth + 1 == chain.len());
+            heard.begin += u64::from(begins);
             shorter = Some(label);
         }
     }
 
     /// Whether labels here are names, in a transcript with so many cues.
-    fn verdict(&self, place: Place, cues: u64) -> Option<Verdict> {
-        let is_half = |labelled: u64| labelled > 0 && labelled * 2 >= cues;
-        if self.overflowed {
-            let counts = place == Place::Colon && is_half(self.labelled);
-            return counts.then_some(Verdict { labelled: self.labelled, carries: false });
+    fn verdict(&self, place: Place, cues: u64, has_sentences: bool) -> Option<Verdict> {
+        if self.labelled == 0 {
+            return None;
         }
-        let names: Vec<(&str, Heard)> = self
-            .heard
-            .iter()
-            .map(|(label, heard)| (label.as_str(), *heard))
+        if self.overflowed {
+            let counts = place == Place::Colon && self.labelled * 2 >= cues;
+            return counts.then_some(Verdict { labelled: self.labelled, carries: false, takes_all: true });
+        }
+        let all = self.heard.iter().map(|(label, heard)| (label.as_str(), *heard));
+        let all: Vec<(&str, Heard)> = all
             .filter(|(label, heard)| match place {
                 Place::Colon => self.ends_a_name(label, heard),
                 Place::Brackets(_) => !heard.is_sound(label),
                 Place::Identifier => true,
             })
             .collect();
-        let sum = |of: fn(&Heard) -> u64| names.iter().map(|(_, heard)| of(heard)).sum::<u64>();
-        let different = names.len() as u64;
-        let labelled = if place == Place::Colon { self.labelled } else { sum(|heard| heard.cues) };
-        let looking_so =
-            names.iter().filter(|(label, _)| is_name_like(label)).map(|(_, heard)| heard.cues).sum::<u64>();
-        let are_numbered = !names.is_empty() && names.iter().all(|(label, _)| is_numbered(label));
-        let come_back = labelled >= 2 * different;
-        let hardly_again = sum(|heard| heard.again) * 10 <= self.adjacent;
-        let on_change = self.has_first
-            && hardly_again
-            && looking_so * 10 >= labelled * 9
-            && (are_numbered
-                || different >= 2 && (come_back || different <= 4 || labelled * 2 >= different * 3));
+        let somebody: Vec<(&str, Heard)> =
+            all.iter().copied().filter(|(label, heard)| heard.is_somebody(label, has_sentences)).collect();
+        let sum = |of: &[(&str, Heard)], what: fn(&Heard) -> u64| {
+            of.iter().map(|(_, heard)| what(heard)).sum::<u64>()
+        };
+        let (labelled, different) = (sum(&somebody, |heard| heard.cues), somebody.len() as u64);
+        let again = sum(&somebody, |heard| heard.again);
+        // Of so few cues that all begin so, one sentence with a colon would be half.
+        let takes_all = place != Place::Identifier
+            && self.labelled * 10 >= cues * 9
+            && (cues > 3
+                || place != Place::Colon
+                || all.iter().any(|(label, _)| is_name_like(label) || label.split_whitespace().count() < 3));
+        let is_half = labelled > 0 && labelled * 2 >= cues;
+        let come_back = different >= 2 && labelled >= 2 * different;
+        let are_unknown = !somebody.is_empty() && somebody.iter().all(|(label, _)| numbered(label).is_some());
+        let is_early = self.first_at.is_some_and(|at| at <= 3) && different >= 2 && labelled * 5 >= cues;
+        let hardly_again = again * 5 <= labelled;
+        let on_change = hardly_again
+            && match place {
+                Place::Brackets(_) => {
+                    are_unknown || come_back && labelled * 33 >= cues || is_early && self.alone_nowhere()
+                }
+                _ => are_unknown || come_back && labelled * 33 >= cues || is_early,
+            };
         let are_names = match place {
-            Place::Colon => is_half(labelled) || on_change,
-            Place::Brackets(_) => {
-                // A sound that no list knows stands alone now and then.
-                let any_alone = self.heard.values().any(|heard| heard.alone > 0);
-                is_half(labelled) && looking_so * 2 >= labelled
-                    || on_change && (are_numbered || come_back || !any_alone)
-            }
+            Place::Colon => takes_all || is_half || on_change,
+            Place::Brackets(_) => is_half || on_change,
             Place::Identifier => {
-                let have_two_words =
-                    names.iter().all(|(name, _)| name.contains(char::is_whitespace) && !is_numbered(name));
-                (is_half(labelled) || on_change)
+                let have_two_words = all
+                    .iter()
+                    .all(|(name, _)| name.contains(char::is_whitespace) && numbered(name).is_none());
+                let (labelled, different) = (sum(&all, |heard| heard.cues), all.len() as u64);
+                labelled * 2 >= cues
                     && (self.certain * 2 >= labelled || labelled > different || have_two_words)
             }
         };
-        are_names.then_some(Verdict { labelled, carries: hardly_again })
+        let takes_all = takes_all && matches!(place, Place::Colon) || place == Place::Identifier;
+        let labelled = if takes_all { sum(&all, |heard| heard.cues) } else { labelled };
+        let without = cues.saturating_sub(labelled);
+        // A few cues without a name among many that have one are nobody's, if speakers have several in a row.
+        let carries = hardly_again && (again == 0 || without * 4 >= labelled);
+        are_names.then_some(Verdict { labelled, carries, takes_all })
+    }
+
+    /// Whether no label is ever all that stands in a cue.
+    fn alone_nowhere(&self) -> bool {
+        self.heard.values().all(|heard| heard.alone == 0)
     }
 
     /// Whether a name ends with these words, rather than before or behind them.
@@ -283,6 +354,10 @@ impl Labels {
 pub(super) struct Names {
     place: Option<Place>,
     carries: bool,
+    takes_all: bool,
+    has_sentences: bool,
+    /// No cue has anything but a label.
+    are_all_alone: bool,
     heard: HashMap<String, Heard>,
 }
 
@@ -295,12 +370,16 @@ pub(super) struct Turn {
 
 /// Whose the cues without a name are.
 #[derive(Debug, Default)]
-pub(super) struct LastSpeaker(Option<Arc<str>>);
+pub(super) struct LastSpeaker {
+    name: Option<Arc<str>>,
+    /// The last line did not end a sentence.
+    goes_on: bool,
+}
 
 impl LastSpeaker {
     /// Nobody's, from here on.
     pub(super) fn forget(&mut self) {
-        self.0 = None;
+        *self = Self::default();
     }
 }
 
@@ -316,50 +395,70 @@ impl Names {
             Some(Place::Identifier) => identifier.and_then(identified).map(|(name, _)| name),
             _ => None,
         };
-        let begins = lines.first().and_then(|line| self.name(line));
         let mut name: Option<Arc<str>> = named_by_identifier().map(Into::into);
         let mut turns = Vec::new();
         let mut said: Vec<&str> = Vec::new();
+        let mut begins_named = false;
         for (n, line) in lines.iter().enumerate() {
-            let found = self.name(line).filter(|(name, _)| {
-                n == 0 || self.heard.contains_key(*name) || begins.is_some() && is_name_like(name)
+            let is_last = n + 1 == lines.len();
+            let found = self.name(line, !last.goes_on).filter(|(name, length)| {
+                let is_elsewhere = self.heard.get(*name).is_some_and(|heard| heard.cues > heard.alone);
+                let has_text = !line[*length..].trim().is_empty() || !is_last;
+                // Within a cue, a line may begin with any words.
+                let here = Heard { begin: u64::from(!last.goes_on), ..Heard::default() };
+                let is_turn = || begins_named && here.is_somebody(name, self.has_sentences);
+                (n == 0 || is_elsewhere || is_turn()) && (has_text || self.stands_alone(name, is_elsewhere))
             });
-            let line = match found {
+            let text = match found {
                 Some((found, length)) => {
                     if n > 0 {
                         self.add(&mut turns, last, name.take(), &said);
                         said.clear();
                     }
+                    begins_named |= n == 0;
                     name = Some(bare(found).into());
                     &line[length..]
                 }
+                None if n == 0 && name.is_none() && is_change(line) => {
+                    last.name = None;
+                    line
+                }
                 None => line,
             };
-            said.push(line.trim());
+            last.goes_on = !ends_sentence(line);
+            said.push(text.trim());
         }
         self.add(&mut turns, last, name, &said);
         turns
     }
 
+    /// Whether a name may be all that a line says.
+    fn stands_alone(&self, name: &str, is_elsewhere: bool) -> bool {
+        let comes_back = self.heard.get(name).is_some_and(|heard| heard.cues >= 2);
+        self.are_all_alone || is_elsewhere || comes_back || numbered(name).is_some()
+    }
+
     fn add(&self, turns: &mut Vec<Turn>, last: &mut LastSpeaker, name: Option<Arc<str>>, said: &[&str]) {
+        let said: Vec<&str> = said.iter().copied().filter(|line| !line.is_empty()).collect();
         let name = match name {
             Some(name) => {
-                last.0 = Some(name.clone());
+                last.name = Some(name.clone());
                 Some(name)
             }
-            None => last.0.clone().filter(|_| self.carries),
+            // Nobody makes a sound, and whoever spoke goes on.
+            None if said.iter().all(|line| is_sound_alone(line)) => None,
+            None => last.name.clone().filter(|_| self.carries),
         };
-        let said: Vec<&str> = said.iter().copied().filter(|line| !line.is_empty()).collect();
         if !said.is_empty() {
             turns.push(Turn { name, text: said.join(" ") });
         }
     }
 
-    /// Whom a line names at its start, and how many bytes of it say so.
-    fn name<'a>(&self, line: &'a str) -> Option<(&'a str, usize)> {
-        match self.place? {
+    /// Whom a line names at its start, and how many bytes of it say so. A line begins a sentence or goes on with one.
+    fn name<'a>(&self, line: &'a str, begins: bool) -> Option<(&'a str, usize)> {
+        let (label, length) = match self.place? {
             Place::Colon => {
-                let mut ends = ends(line).map(|end| (up_to(line, end), end + 1));
+                let mut ends = ends(line).map(|end| (up_to(line, end), behind(line, end)));
                 let mut name = ends.next()?;
                 while self.heard.get(name.0).is_some_and(Heard::is_no_name_by_itself) {
                     match ends.next() {
@@ -367,15 +466,17 @@ impl Names {
                         None => break,
                     }
                 }
-                Some(name)
+                name
             }
             Place::Brackets(pair) => bracketed(line, pair).filter(|(label, _)| {
-                is_name_like(label)
-                    && !self.heard.get(*label).is_some_and(|heard| heard.is_sound(label))
-                    && !is_sound(label)
-            }),
-            Place::Identifier => None,
-        }
+                !is_sound(label) && !self.heard.get(*label).is_some_and(|heard| heard.is_sound(label))
+            })?,
+            Place::Identifier => return None,
+        };
+        let heard = self.heard.get(label).copied().unwrap_or_default();
+        // What came once is somebody only where it stands.
+        let heard = if heard.cues <= 1 { Heard { begin: u64::from(begins), ..heard } } else { heard };
+        (self.takes_all || heard.is_somebody(label, self.has_sentences)).then_some((label, length))
     }
 }
 

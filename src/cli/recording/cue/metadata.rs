@@ -18,6 +18,9 @@ pub(super) struct Said {
 const NAME: &str = "speakerName";
 const TEXT: &str = "spokenText";
 
+/// How keys of such objects begin; one that is cut off may have no more.
+const KEYS: [&str; 4] = ["\"startDateTime", "\"endDateTime", "\"speakerName", "\"spokenText"];
+
 /// What a cue's text says if it is metadata; `None` if it is speech.
 pub(super) fn read(text: &str) -> Option<Result<Vec<Said>, Problem>> {
     let inside = text.trim_start().strip_prefix('{')?;
@@ -27,7 +30,7 @@ pub(super) fn read(text: &str) -> Option<Result<Vec<Said>, Problem>> {
     let objects: Result<Vec<Map<String, Value>>, _> = Deserializer::from_str(text).into_iter().collect();
     match objects {
         Ok(objects) => Some(objects.iter().filter_map(|object| said(object).transpose()).collect()),
-        Err(_) if text.contains(TEXT) => Some(Err(Problem::BrokenMetadata)),
+        Err(_) if KEYS.iter().any(|key| text.contains(key)) => Some(Err(Problem::BrokenMetadata)),
         Err(_) => None,
     }
 }
@@ -81,7 +84,12 @@ mod tests {
 
     #[test]
     fn json_is_never_speech() {
-        for broken in [r#"{"speakerName":"Ada","spokenText":"We"#, r#"{"spokenText":"a"} and more"#] {
+        for broken in [
+            r#"{"speakerName":"Ada","spokenText":"We"#,
+            r#"{"spokenText":"a"} and more"#,
+            r#"{"startDateTime":"2026-0"#,
+            r#"{"startDateTime":"#,
+        ] {
             assert!(matches!(read(broken), Some(Err(Problem::BrokenMetadata))), "{broken}");
         }
         for other in

@@ -84,6 +84,8 @@ fn text_may_stand_behind_an_empty_line() {
     are(&format!("{A}\n\nNOTE one\ntwo\n\n{B}\nthree"), &["6 3-4 three"]);
     are(&format!("{A}\n\nThe gate is open.\n{B}\n\ntwo"), &["1 1-2 The gate is open.", "4 3-4 two"]);
     are(&format!("{A}\n\nx-2\n{B}\n\ntwo"), &["1 1-2 ", "4 3-4 two"]);
+    // A further header.
+    are(&format!("{A}\none\n\nWEBVTT\nX-MAP: 1\n\n{B}\ntwo"), &["1 1-2 one", "7 3-4 two"]);
     // Every line with an empty one behind it.
     are(&format!("1\n\n{A}\n\none\n\n\n\n2\n\n{B}\n\ntwo\n\n"), &["3 1-2 one", "11 3-4 two"]);
     // Only one empty line is waited for.

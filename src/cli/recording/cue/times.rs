@@ -90,6 +90,9 @@ impl Moment {
             hours_number.saturating_mul(60).saturating_add(minutes_number.filter(|it| *it < 60)?);
         let seconds_number =
             minutes_number.saturating_mul(60).saturating_add(seconds_number.filter(|it| *it < 60)?);
+        // Some print microseconds or nanoseconds, of which milliseconds are kept.
+        let is_finer = matches!(fraction.len(), 6 | 9) && fraction.bytes().all(|byte| byte.is_ascii_digit());
+        let fraction = if is_finer { &fraction[..3] } else { fraction };
         let fraction_number = if fraction.is_empty() { 0 } else { digits(fraction, 1..=3)? };
         Some(Self {
             is_negative,
@@ -142,6 +145,7 @@ mod tests {
             ("1:2 --> 1:2:3", (false, 62, 0, 0), (false, 3723, 0, 0), Markup::WebVtt),
             ("00:00:01,5 --> 00:00:01.75", (false, 1, 5, 1), (false, 1, 75, 2), Markup::SubRip),
             ("00:01. --> 00:02,", (false, 1, 0, 0), (false, 2, 0, 0), Markup::WebVtt),
+            ("0:00:02.120000 --> 0:00:03.999999999", (false, 2, 120, 3), (false, 3, 999, 3), Markup::WebVtt),
             ("-00:00:04.100 --> \u{2212}00:01.2", (true, 4, 100, 3), (true, 1, 2, 1), Markup::WebVtt),
             ("00:00:05.000 --> 00:00:02.000", (false, 5, 0, 3), (false, 2, 0, 3), Markup::WebVtt),
         ] {

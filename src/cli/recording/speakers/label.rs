@@ -3,37 +3,206 @@
 /// The longest name, in characters.
 pub(super) const LONGEST: usize = 100;
 
-/// What captions write in brackets that is heard and not said by anybody, in English; other languages are told by what
-/// stands alone in a cue.
-const SOUNDS: [&str; 18] = [
+/// Words of what captions write in brackets that is heard and not said by anybody, in the languages in which programs caption by
+/// themselves. What stands alone in a cue as often as not is a sound in any language.
+const SOUNDS: [&str; 74] = [
     "applause",
+    "applauds",
+    "applaus",
+    "applaudissements",
+    "aplausos",
+    "applausi",
+    "applaus",
+    "аплодисменты",
+    "拍手",
+    "박수",
+    "audio",
+    "barking",
+    "beep",
+    "beeping",
     "blank_audio",
+    "breathing",
+    "chatter",
     "cheering",
+    "cheers",
+    "chuckles",
+    "clapping",
     "coughs",
+    "coughing",
+    "cries",
     "crosstalk",
+    "crying",
+    "door",
+    "doorbell",
+    "footsteps",
     "foreign",
+    "gasps",
+    "gelächter",
+    "giggles",
+    "groans",
+    "grunts",
     "inaudible",
+    "lachen",
     "laughing",
     "laughs",
     "laughter",
+    "muziek",
     "music",
+    "musica",
+    "musik",
+    "musique",
+    "muzyka",
+    "música",
+    "музыка",
+    "音楽",
+    "音乐",
+    "음악",
     "noise",
     "pause",
+    "phone",
+    "rires",
+    "ringing",
+    "risas",
+    "risate",
+    "risos",
+    "screams",
+    "shouting",
     "sighs",
     "silence",
+    "singing",
+    "siren",
+    "sniffs",
+    "sobbing",
+    "speaking",
+    "static",
+    "thunder",
     "unintelligible",
-    "background noise",
-    "music playing",
+    "whistles",
+    "whispers",
+    "笑声",
 ];
 
-/// Where a name may end in a line: the places of its colons that white space or the line's end follows.
+/// Words that sentences and headings begin with before a colon, and people aren't called by.
+const DISCOURSE: [&str; 44] = [
+    "note",
+    "notes",
+    "first",
+    "second",
+    "third",
+    "fourth",
+    "fifth",
+    "finally",
+    "last",
+    "next",
+    "now",
+    "then",
+    "so",
+    "also",
+    "remember",
+    "example",
+    "tip",
+    "warning",
+    "important",
+    "fact",
+    "question",
+    "answer",
+    "result",
+    "conclusion",
+    "summary",
+    "agenda",
+    "update",
+    "today",
+    "tomorrow",
+    "tonight",
+    "yesterday",
+    "monday",
+    "tuesday",
+    "wednesday",
+    "thursday",
+    "friday",
+    "saturday",
+    "sunday",
+    "ps",
+    "fyi",
+    "re",
+    "subject",
+    "action",
+    "reminder",
+];
+
+/// Words that programs put before the number of somebody whom they don't know, in several languages.
+const UNKNOWNS: [&str; 34] = [
+    "speaker",
+    "spk",
+    "spkr",
+    "sp",
+    "participant",
+    "person",
+    "guest",
+    "host",
+    "interviewer",
+    "interviewee",
+    "moderator",
+    "panelist",
+    "voice",
+    "caller",
+    "user",
+    "agent",
+    "student",
+    "teacher",
+    "sprecher",
+    "sprecherin",
+    "teilnehmer",
+    "locuteur",
+    "intervenant",
+    "hablante",
+    "orador",
+    "falante",
+    "parlante",
+    "relatore",
+    "spreker",
+    "talare",
+    "спикер",
+    "说话人",
+    "発話者",
+    "화자",
+];
+
+/// Where a name may end in a line: the places of its colons that white space, the line's end or a script without spaces follows, and
+/// of full-width ones.
 pub(super) fn ends(line: &str) -> impl Iterator<Item = usize> {
     let from = unmarked(line);
-    let colons = line.char_indices().take(LONGEST + 1).filter(|(_, c)| *c == ':').map(|(at, _)| at);
-    colons.filter(move |at| {
-        let behind = line[at + 1..].chars().next();
-        behind.is_none_or(char::is_whitespace) && *at > from && !line[from..*at].trim().is_empty()
+    let colons = line.char_indices().take(LONGEST + 1).filter(|(_, c)| matches!(*c, ':' | FULL_WIDTH));
+    colons.filter_map(move |(at, colon)| {
+        let behind = line[at + colon.len_utf8()..].chars().next();
+        // Scripts without spaces have a colon of their own, or none behind one.
+        let ends = colon == FULL_WIDTH || behind.is_none_or(|c| c.is_whitespace() || is_unspaced(c));
+        (ends && at > from && !line[from..at].trim().is_empty()).then_some(at)
     })
+}
+
+const FULL_WIDTH: char = '：';
+
+/// Whether a script has no spaces between words.
+fn is_unspaced(c: char) -> bool {
+    matches!(c, '\u{3040}'..='\u{30ff}' | '\u{3400}'..='\u{9fff}' | '\u{f900}'..='\u{faff}')
+}
+
+/// Where what is said begins behind a name that ends at a colon.
+pub(super) fn behind(line: &str, end: usize) -> usize {
+    end + line[end..].chars().next().map_or(0, char::len_utf8)
+}
+
+/// Whether a line begins a turn without saying whose: live captions put angles before each.
+pub(super) fn is_change(line: &str) -> bool {
+    line.starts_with(">>")
+}
+
+/// Whether a line ends a sentence.
+pub(super) fn ends_sentence(line: &str) -> bool {
+    let line =
+        line.trim_end_matches(|c: char| c.is_whitespace() || matches!(c, '"' | '”' | '’' | '\'' | ')' | '»'));
+    line.ends_with(['.', '?', '!', '…', '。', '？', '！', '♪', ']'])
 }
 
 /// The label that ends at a place in a line, without the mark before it.
@@ -60,16 +229,23 @@ pub(super) fn bracketed(line: &str, [opens, closes]: [char; 2]) -> Option<(&str,
 
 /// Whether a line may be a name and nothing else.
 pub(super) fn may_be_alone(line: &str) -> bool {
-    let in_brackets = |pair| bracketed(line, pair).is_some_and(|(_, said)| said == line.len());
-    ends(line).last().is_some_and(|end| line[end + 1..].trim().is_empty())
-        || in_brackets(super::SQUARE)
-        || in_brackets(super::ROUND)
+    let in_brackets = |pair: &[char; 2]| bracketed(line, *pair).is_some_and(|(_, said)| said == line.len());
+    ends(line).last().is_some_and(|end| line[behind(line, end)..].trim().is_empty())
+        || super::BRACKETS.iter().any(in_brackets)
+}
+
+/// Whether a line is a sound in brackets, or notes, and nothing else.
+pub(super) fn is_sound_alone(line: &str) -> bool {
+    let in_brackets = |pair: &[char; 2]| {
+        bracketed(line, *pair).is_some_and(|(label, said)| said == line.len() && is_sound(label))
+    };
+    super::BRACKETS.iter().any(in_brackets)
+        || line.contains('♪') && line.chars().all(|c| c == '♪' || c.is_whitespace())
 }
 
 /// Whether a line may begin with a name.
 pub(super) fn may_begin(line: &str) -> bool {
-    ends(line).next().is_some()
-        || [super::SQUARE, super::ROUND].iter().any(|pair| bracketed(line, *pair).is_some())
+    ends(line).next().is_some() || super::BRACKETS.iter().any(|pair| bracketed(line, *pair).is_some())
 }
 
 /// The name in a cue's identifier, and whether its form leaves no doubt. Programs put a number before it, and Webex also
@@ -92,7 +268,7 @@ pub(super) fn identified(identifier: &str) -> Option<(&str, bool)> {
 
 /// A label without brackets around it.
 pub(super) fn bare(label: &str) -> &str {
-    [super::SQUARE, super::ROUND]
+    super::BRACKETS
         .into_iter()
         .find_map(|[opens, closes]| {
             let inside = label.strip_prefix(opens)?.strip_suffix(closes)?.trim();
@@ -101,39 +277,67 @@ pub(super) fn bare(label: &str) -> &str {
         .unwrap_or(label)
 }
 
-/// Whether a label looks like a name: a few words, of which the first and the last don't begin with a small letter, where
-/// the script has small letters.
-pub(in crate::cli::recording) fn is_name_like(label: &str) -> bool {
-    let label = bare(label);
-    let is_remark = |word: &&str| word.starts_with(['(', '[']);
-    let words: Vec<&str> = label.split_whitespace().filter(|word| !is_remark(word)).collect();
-    let begins_small = |word: &str| {
-        let letter = word.chars().find(|c| c.is_alphanumeric());
-        letter.is_none_or(char::is_lowercase)
-    };
-    is_numbered(label)
-        || (1..=5).contains(&words.len())
-            && label.chars().count() <= 60
-            && label.contains(char::is_alphabetic)
-            && !label.ends_with(['?', '!', ',', ';', '…'])
-            && ![words.first(), words.last()].into_iter().flatten().any(|word| begins_small(word))
+/// The words of a label that count, without remarks such as `(she/her)`.
+fn words(label: &str) -> impl Iterator<Item = &str> {
+    bare(label).split_whitespace().filter(|word| !word.starts_with(['(', '[']))
 }
 
-/// Whether a label is one that a program gives to whom it doesn't know: `Speaker 1`, `SPEAKER_00`, `spk2`.
-pub(super) fn is_numbered(label: &str) -> bool {
+fn begins_small(word: &str) -> bool {
+    word.chars().find(|c| c.is_alphanumeric()).is_none_or(char::is_lowercase)
+}
+
+/// Whether a label looks like a name: a few words, of which the first and the last don't begin with a small letter, where
+/// the script has small letters, and none that sentences begin with.
+pub(in crate::cli::recording) fn is_name_like(label: &str) -> bool {
+    let label = bare(label);
+    let words: Vec<&str> = words(label).collect();
+    (1..=5).contains(&words.len())
+        && label.chars().count() <= 60
+        && label.contains(char::is_alphabetic)
+        && !label.ends_with(['?', '!', ',', ';', '…'])
+        && ![words.first(), words.last()].into_iter().flatten().any(|word| begins_small(word))
+        && !is_discourse(label)
+}
+
+/// Whether a label that comes back is more likely somebody than words that sentences begin with: few words, and one only where it
+/// begins with a small letter, as names of users do.
+pub(super) fn may_come_back(label: &str) -> bool {
+    let mut words = words(label);
+    let Some(first) = words.next() else { return false };
+    let more = words.count();
+    bare(label).contains(char::is_alphabetic)
+        && !is_discourse(label)
+        && if begins_small(first) { more == 0 } else { more <= 2 }
+}
+
+/// Whether sentences begin so, and nobody is called so.
+fn is_discourse(label: &str) -> bool {
+    let label = label.to_lowercase();
+    DISCOURSE.contains(&label.trim())
+}
+
+/// Whether a label ends in a number, as chapters and steps do; and whether it is one that a program gives to whom it doesn't know:
+/// `Speaker 1`, `SPEAKER_00`, `spk2`, `Speaker A`.
+pub(super) fn numbered(label: &str) -> Option<IsUnknown> {
+    let label = bare(label);
     let number = label.trim_end_matches(|c: char| c.is_ascii_digit());
     let digits = label.len() - number.len();
     let word = number.trim_end_matches([' ', '_', '-', '#', '.']);
-    (1..=3).contains(&digits)
-        && !word.is_empty()
-        && word.chars().count() <= 20
-        && word.chars().all(char::is_alphabetic)
+    let is_word = |word: &str| UNKNOWNS.contains(&word.to_lowercase().as_str());
+    if (1..=3).contains(&digits) && !word.is_empty() {
+        return Some(IsUnknown(is_word(word)));
+    }
+    let lettered = label.rsplit_once([' ', '_']).filter(|(_, letter)| letter.chars().count() == 1);
+    lettered.filter(|(word, _)| is_word(word)).map(|_| IsUnknown(true))
 }
+
+/// Whether a numbered label is one for somebody unknown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct IsUnknown(pub(super) bool);
 
 /// Whether a label in brackets is a sound.
 pub(super) fn is_sound(label: &str) -> bool {
-    let label = label.to_lowercase();
-    SOUNDS.contains(&label.as_str())
+    label.to_lowercase().split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| SOUNDS.contains(&word))
 }
 
 #[cfg(test)]
@@ -147,7 +351,6 @@ mod tests {
             "Nadia Berg",
             "Speaker 1",
             "SPEAKER_00",
-            "spk2",
             "Ada (she/her)",
             "田中",
             "Ludwig van Beethoven",
@@ -168,14 +371,47 @@ mod tests {
             "One of the things I like about May",
             "so",
             "This is",
+            "Note",
+            "Tomorrow",
         ] {
             assert!(!is_name_like(other), "{other}");
         }
     }
 
     #[test]
+    fn numbers_are_for_chapters_or_for_somebody_unknown() {
+        for unknown in
+            ["Speaker 1", "SPEAKER_00", "spk2", "Speaker A", "[speaker 3]", "说话人1", "Sprecher 2"]
+        {
+            assert_eq!(numbered(unknown), Some(IsUnknown(true)), "{unknown}");
+        }
+        for chapter in ["Lesson 1", "Step 12", "Episode 3"] {
+            assert_eq!(numbered(chapter), Some(IsUnknown(false)), "{chapter}");
+        }
+        for other in ["Ada", "Ada B", "12", "Windows 2000"] {
+            assert_eq!(numbered(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn sounds_are_told_by_their_words() {
+        for sound in
+            ["Music", "upbeat music", "Musique", "DOOR OPENS", "audience laughs", "BLANK_AUDIO", "Applaus"]
+        {
+            assert!(is_sound(sound), "{sound}");
+        }
+        assert!(
+            is_sound_alone("[Music]")
+                && is_sound_alone("♪ ♪")
+                && !is_sound_alone("[Music] so")
+                && !is_sound_alone("♪ la ♪")
+        );
+        assert!(!is_sound("Ada") && !is_sound("Speaker 1"));
+    }
+
+    #[test]
     fn brackets_hold_a_label() {
-        let square = |line| bracketed(line, super::super::SQUARE).map(|(label, said)| (label, &line[said..]));
+        let square = |line| bracketed(line, ['[', ']']).map(|(label, said)| (label, &line[said..]));
         assert_eq!(square("[Ada] one"), Some(("Ada", "one")));
         assert_eq!(square("[ Speaker 1 ]: one [x]"), Some(("Speaker 1", "one [x]")));
         assert_eq!(square("- [Ada] one"), Some(("Ada", "one")));

@@ -11,7 +11,7 @@ fn heard<'a>(lines: impl IntoIterator<Item = &'a str>) -> Speakers {
 /// Who says what, in cues that are all there is, before names are carried over.
 fn said<'a>(lines: &[&'a str]) -> Vec<(Option<&'a str>, &'a str)> {
     let names = heard(lines.iter().copied()).names();
-    let split = |line: &'a str| match names.name(line) {
+    let split = |line: &'a str| match names.name(line, true) {
         Some((name, length)) => (Some(name), line[length..].trim()),
         None => (None, line),
     };
@@ -58,14 +58,15 @@ fn a_name_ends_at_a_colon_and_white_space() {
     are(&[": a", " : b", "Ada:b c"], &["-", "-", "-"]);
     are(
         &["Ада: да", "ليلى: نعم", "\u{200f}דנה: כן", "🦊: yip", "田中：x", "A [x] (y/z): a"],
-        &["Ада", "ليلى", "\u{200f}דנה", "🦊", "-", "A [x] (y/z)"],
+        &["Ада", "ليلى", "\u{200f}דנה", "🦊", "田中", "A [x] (y/z)"],
     );
 }
 
 #[test]
 fn a_name_is_100_characters_long_at_most() {
-    let (most, over) = ("é".repeat(100), "é".repeat(101));
-    are(&[&format!("{most}: a"), &format!("{over}: a")], &[&most, "-"]);
+    let (most, over) = ("É".repeat(100), "É".repeat(101));
+    let most_says = |what: &str| format!("{most}: {what}");
+    are(&[&most_says("a"), &most_says("b"), &format!("{over}: a")], &[&most, &most, "-"]);
 }
 
 #[test]
@@ -73,11 +74,11 @@ fn prose_names_nobody() {
     are(&["One thing: we go.", "So we do.", "Yes."], &["-", "-", "-"]);
     are(&["Ada: we go.", "So we do."], &["Ada", "-"]);
     let with_known = |known| {
-        let mut speakers = heard(["Note: we go"]);
+        let mut speakers = heard(["Ada: we go"]);
         (0..known).for_each(|_| speakers.hear_known());
-        speakers.names().name("Note: we go").map(|(name, _)| name)
+        speakers.names().name("Ada: we go", true).map(|(name, _)| name)
     };
-    assert_eq!(with_known(1), Some("Note"));
+    assert_eq!(with_known(1), Some("Ada"));
     assert_eq!(with_known(2), None, "whom a tag names is among all");
 }
 
@@ -122,7 +123,10 @@ fn a_name_is_carried_over_where_it_is_written_on_change() {
         &["Nadia: a", "Nadia: b", "Nadia: c", "Nadia: d", "Olu: e"],
     );
     // A cue of a name alone begins a turn.
-    speak(&["Nadia:", "a", "Olu:", "b", "c"], &["Nadia: a", "Olu: b", "Olu: c"]);
+    speak(
+        &["Nadia:", "a", "Olu:", "b", "c", "Nadia:", "d", "Olu: e"],
+        &["Nadia: a", "Olu: b", "Olu: c", "Nadia: d", "Olu: e"],
+    );
     let split: [(_, &[&str]); 3] = [(None, &["Nadia: a", "b"]), (None, &["c"]), (None, &["Olu: d"])];
     assert_eq!(turns(&split), ["Nadia: a b", "Nadia: c", "Olu: d"]);
 }
@@ -133,6 +137,134 @@ fn nobodys_words_stay_nobodys_where_names_are_repeated() {
         &["Nadia: a", "Nadia: b", "c", "Olu: d", "Olu: e", "Nadia: f"],
         &["Nadia: a", "Nadia: b", "-: c", "Olu: d", "Olu: e", "Nadia: f"],
     );
+}
+
+/// Cues of a transcript with names on change: so many turns of some, each with so many cues that don't say who speaks.
+fn on_change(names: &[&str], turns: usize, bare: usize) -> Vec<String> {
+    let turn = |n: usize| {
+        let first = std::iter::once(format!("{}: turn {n}.", names[n % names.len()]));
+        first.chain((0..bare).map(move |m| format!("and so on {n} {m}.")))
+    };
+    (0..turns).flat_map(turn).collect()
+}
+
+/// How many cues each says.
+fn counted(lines: &[String]) -> std::collections::BTreeMap<String, usize> {
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    let cues: Vec<_> = lines.iter().map(std::slice::from_ref).map(|lines| (None, lines)).collect();
+    let mut counted = std::collections::BTreeMap::new();
+    for turn in turns(&cues) {
+        let name = turn.split_once(": ").unwrap().0.to_owned();
+        *counted.entry(name).or_default() += 1;
+    }
+    counted
+}
+
+#[track_caller]
+fn count_is(lines: &[String], expected: &[(&str, usize)]) {
+    let expected = expected.iter().map(|(name, cues)| ((*name).to_owned(), *cues)).collect();
+    assert_eq!(counted(lines), expected);
+}
+
+#[test]
+fn a_first_cue_of_nobody_and_prose_with_colons_cost_no_name() {
+    let names = ["Ada Lovelace", "Grace Hopper"];
+    let clean = on_change(&names, 60, 4);
+    count_is(&clean, &[("Ada Lovelace", 150), ("Grace Hopper", 150)]);
+    for title in ["♪ ♪", "Welcome.", "[upbeat music]", "Subtitles by X"] {
+        let titled: Vec<String> = std::iter::once(title.to_owned()).chain(clean.clone()).collect();
+        count_is(&titled, &[("-", 1), ("Ada Lovelace", 150), ("Grace Hopper", 150)]);
+    }
+    let mut prose = clean.clone();
+    for n in 0..30 {
+        prose[10 * n + 3] = "and so the point is: go".to_owned();
+        prose[10 * n + 4] = "Note: we stay.".to_owned();
+    }
+    count_is(&prose, &[("Ada Lovelace", 150), ("Grace Hopper", 150)]);
+    // Names of one small word, and roles of two.
+    for names in [["mbauer", "jdoe"], ["Host", "Audience member"], ["interviewer", "Dr. Who"]] {
+        count_is(&on_change(&names, 60, 4), &[(names[0], 150), (names[1], 150)]);
+    }
+}
+
+#[test]
+fn a_paragraph_of_one_cue_ends_nothing() {
+    let mut lines = on_change(&["Ada", "Bo"], 40, 2);
+    for n in 0..5 {
+        lines.splice(24 * n..24 * n, ["Ada: One.".to_owned(), "Ada: Two.".to_owned()]);
+    }
+    let all = lines.len();
+    let counted = counted(&lines);
+    assert_eq!(
+        (counted.keys().map(String::as_str).collect::<Vec<_>>(), counted.values().sum::<usize>()),
+        (vec!["Ada", "Bo"], all)
+    );
+}
+
+#[test]
+fn words_with_a_colon_are_said_and_never_lost() {
+    let ada = |rest: &[&str]| {
+        let mut lines: Vec<String> = on_change(&["Ada", "Bo"], 8, 1);
+        lines.push("Ada: Three things.".to_owned());
+        lines.extend(rest.iter().map(|line| (*line).to_owned()));
+        let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+        let cues: Vec<_> = lines.iter().map(std::slice::from_ref).map(|lines| (None, lines)).collect();
+        turns(&cues).split_off(17)
+    };
+    assert_eq!(ada(&["First: ships.", "Second: yards."]), ["Ada: First: ships.", "Ada: Second: yards."]);
+    assert_eq!(ada(&["is as follows:", "ships."]), ["Ada: is as follows:", "Ada: ships."]);
+    assert_eq!(ada(&["So the question is: why?"]), ["Ada: So the question is: why?"]);
+    assert_eq!(ada(&["we have two options for", "Monday: stay or go."])[1], "Ada: Monday: stay or go.");
+    assert_eq!(ada(&["we meet the rule of", "Thumb: it holds."])[1], "Ada: Thumb: it holds.");
+    assert_eq!(ada(&["[Music]", "♪", "we go."]), ["-: [Music]", "-: ♪", "Ada: we go."]);
+    assert_eq!(ada(&[">> YES.", "so be it."]), ["-: >> YES.", "-: so be it."]);
+    let split: [(_, &[&str]); 2] = [(None, &["Ada: the rule of", "Thumb:"]), (None, &["Bo: yes."])];
+    assert_eq!(turns(&split), ["Ada: the rule of Thumb:", "Bo: yes."]);
+    let monday: [(_, &[&str]); 2] =
+        [(None, &["Ada: two options for", "Tuesday: go."]), (None, &["Bo: yes."])];
+    assert_eq!(turns(&monday), ["Ada: two options for Tuesday: go.", "Bo: yes."]);
+}
+
+#[test]
+fn lectures_are_nobodys() {
+    let lecture = |at: &[(usize, &str)]| {
+        let mut lines: Vec<String> = (0..300).map(|n| format!("and so on {n}.")).collect();
+        for (n, line) in at {
+            lines[*n] = (*line).to_owned();
+        }
+        count_is(&lines, &[("-", 300)]);
+    };
+    lecture(&[(0, "Lesson 1: Verbs.")]);
+    lecture(&[(0, "Question 1: a."), (90, "Question 2: b."), (200, "Question 3: c.")]);
+    lecture(&[(0, "The Sea: A History."), (50, "Fact: a."), (100, "Fact: b."), (150, "Fact: c.")]);
+    lecture(&[(0, "Note: a."), (10, "Remember: b."), (20, "Note: a."), (30, "Remember: b.")]);
+    speak(&["And the rule is: never."], &["-: And the rule is: never."]);
+    speak(
+        &["My point is this: we go.", "yes", "My rule is this: we stay."],
+        &["-: My point is this: we go.", "-: yes", "-: My rule is this: we stay."],
+    );
+}
+
+#[test]
+fn scripts_without_spaces_have_colons_and_brackets_of_their_own() {
+    speak(
+        &["王伟：大家好。", "我们开始。", "李娜：好。"],
+        &["王伟: 大家好。", "王伟: 我们开始。", "李娜: 好。"],
+    );
+    speak(&["王伟:大家好。", "李娜:好。"], &["王伟: 大家好。", "李娜: 好。"]);
+    speak(&["（田中）はい。", "（鈴木）いいえ。"], &["田中: はい。", "鈴木: いいえ。"]);
+    speak(&["【田中】はい。", "【鈴木】いいえ。"], &["田中: はい。", "鈴木: いいえ。"]);
+}
+
+#[test]
+fn sounds_are_nobody_in_any_language() {
+    let mut lines: Vec<String> = (0..100).map(|n| format!("bonjour {n}.")).collect();
+    for n in [0, 40, 80] {
+        lines[n] = format!("[Musique] {}", lines[n]);
+        lines[n + 9] = format!("[Applaudissements] {}", lines[n + 9]);
+        lines[n + 12] = format!("(DOOR OPENS) {}", lines[n + 12]);
+    }
+    count_is(&lines, &[("-", 100)]);
 }
 
 #[test]
@@ -180,7 +312,7 @@ fn names_may_stand_in_brackets() {
     );
     speak(
         &["[Ada] a", "[Music] b", "[Music]", "[Bo] c"],
-        &["Ada: a", "Ada: [Music] b", "Ada: [Music]", "Bo: c"],
+        &["Ada: a", "Ada: [Music] b", "-: [Music]", "Bo: c"],
     );
     speak(&["(Ada) a", "b", "c", "(Bo) d", "e"], &["Ada: a", "Ada: b", "Ada: c", "Bo: d", "Bo: e"]);
     speak(
@@ -216,7 +348,7 @@ fn names_may_stand_in_identifiers() {
 fn memory_is_bounded() {
     let mut speakers = heard(["Ops: Grace: a", "Ops: Grace: b"]);
     assert_eq!(
-        heard(["Ops: Grace: a", "Ops: Grace: b"]).names().name("Ops: Grace: c").unwrap().0,
+        heard(["Ops: Grace: a", "Ops: Grace: b"]).names().name("Ops: Grace: c", true).unwrap().0,
         "Ops: Grace"
     );
     let mut most = 0;
@@ -226,7 +358,7 @@ fn memory_is_bounded() {
     }
     assert!((1 << 20..8 << 20).contains(&most), "{most}");
     assert_eq!(speakers.footprint(), 0);
-    assert_eq!(speakers.names().name("Ops: Grace: c").unwrap().0, "Ops", "the first colon counts");
+    assert_eq!(speakers.names().name("Ops: Grace: c", true).unwrap().0, "Ops", "the first colon counts");
 }
 
 proptest! {
@@ -256,7 +388,7 @@ proptest! {
         }
         let found = heard(lines.iter().map(|(_, line)| line.as_str())).names();
         for (name, line) in &lines {
-            let (found, length) = found.name(line).unwrap();
+            let (found, length) = found.name(line, true).unwrap();
             prop_assert_eq!(found, name.as_str());
             prop_assert!(line[length..].len() + length == line.len());
         }
@@ -270,7 +402,7 @@ proptest! {
         let lines: Vec<_> = lines.iter().map(|parts| parts.concat()).collect();
         let names = heard(lines.iter().map(String::as_str)).names();
         for line in &lines {
-            if let Some((name, length)) = names.name(line) {
+            if let Some((name, length)) = names.name(line, true) {
                 prop_assert_eq!(line[..length].strip_suffix(':').map(str::trim), Some(name));
                 prop_assert!(!name.is_empty() && name.chars().count() <= 100);
             }

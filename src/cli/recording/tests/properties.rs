@@ -37,7 +37,9 @@ prop_compose! {
             end_ms: start_ms + length,
         });
         // Marks before a turn and brackets around a name are no part of it.
-        let is_marked = |name: &str| name.starts_with(['-', '–', '—', '>', '»', '[', '(']);
+        let is_marked = |name: &str| {
+            name.starts_with(['-', '–', '—', '>', '»', '[', '(', '【', '（', '［']) || name.contains('：') || name.split_whitespace().count() > 2
+        };
         said.filter(|said| !said.text.is_empty() && said.name.as_deref().is_some_and(|name| !name.is_empty() && !is_marked(name)))
             .collect()
     }
@@ -61,7 +63,7 @@ proptest! {
     /// properties of its own for the rest.
     #[test]
     fn what_zoom_writes_is_read(said in utterances("[\\PC&&[^:]]{1,20}", "\\PC{1,60}")) {
-        let said: Vec<_> = said.into_iter().filter(|said| !said.text.contains(':')).collect();
+        let said: Vec<_> = said.into_iter().filter(|said| !said.text.contains([':', '：'])).collect();
         prop_assume!(!said.is_empty());
         let text = written(&said, "WEBVTT\n\n", '.', |name, text| escaped(&format!("{name}: {text}")));
         prop_assert_eq!(heard(text, STOP), said);
