@@ -6,7 +6,7 @@
 
 use super::{
     cue::{Cue, Span, Voice},
-    speakers::is_name_like,
+    speakers::{is_name_like, is_persons_name},
 };
 
 /// Whether a text's first two lines look like a transcript as text: one has a time of day or a place in a recording, or both
@@ -43,10 +43,9 @@ fn begins_with_a_name(line: &str) -> bool {
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Shape {
     cues: u64,
-    /// Those without a header before them and an identifier above, whose first line of several looks like a name.
+    /// Those without a header before them and an identifier above, whose first line of several looks like a name; a person's own, where
+    /// times aren't in the short form of Teams' document.
     named_above: u64,
-    /// Some time is written without leading zeros, as Teams' document has them.
-    has_short_times: bool,
 }
 
 impl Shape {
@@ -57,15 +56,16 @@ impl Shape {
             return;
         };
         self.cues += 1;
-        self.has_short_times |= cue.times.start.has_short_fields;
-        let is_name_above = lines.len() >= 2 && !lines[0].ends_with(['.', ':']) && is_name_like(&lines[0]);
+        let has_short_times = cue.times.start.has_short_fields;
+        let may_be_name = if has_short_times { is_name_like } else { is_persons_name };
+        let is_name_above = lines.len() >= 2 && !lines[0].ends_with(['.', ':']) && may_be_name(&lines[0]);
         self.named_above += u64::from(!cue.is_headed && cue.identifier.is_none() && is_name_above);
     }
 
     /// Whether it looks like a Teams transcript that was pasted from its document: above what is said there is a name in
-    /// most cues (some name nobody), times are short, and there is no header anywhere, no number and no colon.
+    /// most cues (some name nobody), and there is no header anywhere, no number and no colon.
     pub(super) fn is_pasted(&self) -> bool {
-        self.has_short_times && self.cues >= 2 && self.named_above * 5 >= self.cues * 4
+        self.cues >= 2 && self.named_above * 5 >= self.cues * 4
     }
 }
 

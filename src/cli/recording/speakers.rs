@@ -21,7 +21,7 @@
 //!
 //! **Which labels are names.** Where at least nine of ten cues have a label, all are. Elsewhere prose has colons too, so that a label is
 //! a name only if it comes back (and is no more than a few words), or is numbered as programs do for whom they don't know (`Speaker 1`),
-//! or looks like a name ([`label::is_name_like`]) and stands where a sentence has ended, if the transcript has sentences. Words that
+//! or looks like a name ([`label::is_name_like`]) and stands where a sentence has ended, if labels in this transcript do. Words that
 //! sentences begin with (`Note`, `First`) are none, and neither are chapters (`Lesson 1`, `Lesson 2`, …). And a transcript has names at
 //! all only if
 //! 1. at least half of its cues have such a label; or
@@ -44,11 +44,11 @@ mod label;
 
 use std::{collections::HashMap, sync::Arc};
 
-pub(super) use label::is_name_like;
 use label::{
-    IsUnknown, bare, behind, bracketed, ends, ends_sentence, identified, is_change, is_sound, is_sound_alone,
-    may_be_alone, may_begin, may_come_back, numbered, up_to,
+    Nameless, bare, behind, bracketed, ends, ends_sentence, identified, is_change, is_discourse, is_sound,
+    is_sound_alone, may_be_alone, may_begin, may_come_back, nameless, up_to,
 };
+pub(super) use label::{is_name_like, is_persons_name};
 
 /// The brackets that names stand in.
 const BRACKETS: [[char; 2]; 5] = [['[', ']'], ['(', ')'], ['【', '】'], ['（', '）'], ['［', '］']];
@@ -81,8 +81,6 @@ impl Place {
 #[derive(Debug, Default)]
 pub(super) struct Speakers {
     cues: u64,
-    /// Those that end a sentence.
-    sentences: u64,
     /// The last cue did not end one.
     goes_on: bool,
     labels: [Labels; Place::ALL.len()],
@@ -93,6 +91,10 @@ pub(super) struct Speakers {
 struct Labels {
     /// Cues that have a label.
     labelled: u64,
+    /// Cues with a label that are not the first and stand behind the end of a sentence.
+    begin: u64,
+    /// Cues without a label directly behind one with a label.
+    bare_behind: u64,
     /// How many cues are before the first that has one and is no sound.
     first_at: Option<u64>,
     /// Labels whose form alone shows that they are names.
@@ -132,9 +134,9 @@ impl Heard {
 
     /// Whether it is somebody, in a transcript with or without sentences, of which not all cues begin with somebody.
     fn is_somebody(&self, label: &str, has_sentences: bool) -> bool {
-        match numbered(label) {
-            Some(IsUnknown(true)) => true,
-            Some(IsUnknown(false)) => self.cues >= 2,
+        match nameless(label) {
+            Some(Nameless::StandIn) => true,
+            Some(Nameless::Numbered) => self.cues >= 2,
             // Small letters need more to be a user's name than a turn of phrase.
             None if self.cues >= if bare(label).starts_with(char::is_lowercase) { 3 } else { 2 } => {
                 may_come_back(label) || is_name_like(label)
@@ -170,7 +172,6 @@ impl Speakers {
         self.cues += 1;
         let begins =
             !std::mem::replace(&mut self.goes_on, lines.last().is_some_and(|line| !ends_sentence(line)));
-        self.sentences += u64::from(!self.goes_on);
         let Some(line) = lines.first() else { return };
         for (place, labels) in Place::ALL.into_iter().zip(&mut self.labels) {
             let mut is_alone = false;
@@ -206,18 +207,18 @@ impl Speakers {
 
     /// Says where names stand, and which labels are names.
     pub(super) fn names(mut self) -> Names {
-        let has_sentences = self.sentences * 2 >= self.cues;
         let found = Place::ALL.into_iter().enumerate().filter_map(|(n, place)| {
-            let verdict = self.labels[n].verdict(place, self.cues, has_sentences)?;
+            let verdict = self.labels[n].verdict(place, self.cues)?;
             Some((verdict, n, place))
         });
         // Of places with as many names, the first counts.
         let best = found.min_by_key(|(verdict, n, _)| (std::cmp::Reverse(verdict.labelled), *n));
         match best {
-            Some((Verdict { carries, takes_all, .. }, n, place)) => {
+            Some((Verdict { carries, which, .. }, n, place)) => {
+                let has_sentences = self.labels[n].has_sentences();
                 let heard = std::mem::take(&mut self.labels[n].heard);
                 let are_all_alone = heard.values().map(|heard| heard.alone).sum::<u64>() >= self.cues;
-                Names { place: Some(place), carries, takes_all, has_sentences, are_all_alone, heard }
+                Names { place: Some(place), carries, which, has_sentences, are_all_alone, heard }
             }
             None => Names::default(),
         }
@@ -237,16 +238,26 @@ struct Verdict {
     labelled: u64,
     /// Cues without one are the last speaker's.
     carries: bool,
-    /// Every label is a name.
-    takes_all: bool,
+    which: Which,
+}
+
+/// Which labels are names.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Which {
+    Every,
+    /// Those that are heard as names are.
+    #[default]
+    Heard,
 }
 
 impl Labels {
     /// Counts a cue that begins with these, each of which is longer than the one before.
     fn hear(&mut self, chain: &[&str], is_alone: bool, begins: bool) {
         if chain.is_empty() {
+            self.bare_behind += u64::from(!self.before.is_empty());
             return self.before.clear();
         }
+        self.begin += u64::from(begins && self.labelled > 0);
         self.labelled += 1;
         let before = std::mem::take(&mut self.before);
         self.before = chain.iter().map(|label| (*label).to_owned()).collect();
@@ -275,18 +286,23 @@ impl Labels {
     }
 
     /// Whether labels here are names, in a transcript with so many cues.
-    fn verdict(&self, place: Place, cues: u64, has_sentences: bool) -> Option<Verdict> {
+    fn verdict(&self, place: Place, cues: u64) -> Option<Verdict> {
         if self.labelled == 0 {
             return None;
         }
+        let has_sentences = self.has_sentences();
         if self.overflowed {
             let counts = place == Place::Colon && self.labelled * 2 >= cues;
-            return counts.then_some(Verdict { labelled: self.labelled, carries: false, takes_all: true });
+            return counts.then_some(Verdict {
+                labelled: self.labelled,
+                carries: false,
+                which: Which::Every,
+            });
         }
         let all = self.heard.iter().map(|(label, heard)| (label.as_str(), *heard));
         let all: Vec<(&str, Heard)> = all
             .filter(|(label, heard)| match place {
-                Place::Colon => self.ends_a_name(label, heard),
+                Place::Colon => self.ends_a_name(label, heard) && !is_discourse(label),
                 Place::Brackets(_) => !heard.is_sound(label),
                 Place::Identifier => true,
             })
@@ -300,15 +316,17 @@ impl Labels {
         let again = sum(&somebody, |heard| heard.again);
         // Of so few cues that all begin so, one sentence with a colon would be half.
         let takes_all = place != Place::Identifier
+            && !all.is_empty()
             && self.labelled * 10 >= cues * 9
             && (cues > 3
                 || place != Place::Colon
                 || all.iter().any(|(label, _)| is_name_like(label) || label.split_whitespace().count() < 3));
         let is_half = labelled > 0 && labelled * 2 >= cues;
         let come_back = different >= 2 && labelled >= 2 * different;
-        let are_unknown = !somebody.is_empty() && somebody.iter().all(|(label, _)| numbered(label).is_some());
+        let are_unknown = !somebody.is_empty()
+            && somebody.iter().all(|(label, _)| nameless(label) == Some(Nameless::StandIn));
         let is_early = self.first_at.is_some_and(|at| at <= 3) && different >= 2 && labelled * 5 >= cues;
-        let hardly_again = again * 5 <= labelled;
+        let hardly_again = again * 2 <= self.bare_behind || again * 20 <= labelled;
         let on_change = hardly_again
             && match place {
                 Place::Brackets(_) => {
@@ -322,7 +340,7 @@ impl Labels {
             Place::Identifier => {
                 let have_two_words = all
                     .iter()
-                    .all(|(name, _)| name.contains(char::is_whitespace) && numbered(name).is_none());
+                    .all(|(name, _)| name.contains(char::is_whitespace) && nameless(name).is_none());
                 let (labelled, different) = (sum(&all, |heard| heard.cues), all.len() as u64);
                 labelled * 2 >= cues
                     && (self.certain * 2 >= labelled || labelled > different || have_two_words)
@@ -333,7 +351,13 @@ impl Labels {
         let without = cues.saturating_sub(labelled);
         // A few cues without a name among many that have one are nobody's, if speakers have several in a row.
         let carries = hardly_again && (again == 0 || without * 4 >= labelled);
-        are_names.then_some(Verdict { labelled, carries, takes_all })
+        let which = if takes_all { Which::Every } else { Which::Heard };
+        are_names.then_some(Verdict { labelled, carries, which })
+    }
+
+    /// Whether speakers change where a sentence ends, which they do in any transcript that has sentences.
+    fn has_sentences(&self) -> bool {
+        self.labelled > 1 && self.begin * 10 >= (self.labelled - 1) * 8
     }
 
     /// Whether no label is ever all that stands in a cue.
@@ -354,7 +378,7 @@ impl Labels {
 pub(super) struct Names {
     place: Option<Place>,
     carries: bool,
-    takes_all: bool,
+    which: Which,
     has_sentences: bool,
     /// No cue has anything but a label.
     are_all_alone: bool,
@@ -435,7 +459,7 @@ impl Names {
     /// Whether a name may be all that a line says.
     fn stands_alone(&self, name: &str, is_elsewhere: bool) -> bool {
         let comes_back = self.heard.get(name).is_some_and(|heard| heard.cues >= 2);
-        self.are_all_alone || is_elsewhere || comes_back || numbered(name).is_some()
+        self.are_all_alone || is_elsewhere || comes_back || nameless(name) == Some(Nameless::StandIn)
     }
 
     fn add(&self, turns: &mut Vec<Turn>, last: &mut LastSpeaker, name: Option<Arc<str>>, said: &[&str]) {
@@ -476,7 +500,11 @@ impl Names {
         let heard = self.heard.get(label).copied().unwrap_or_default();
         // What came once is somebody only where it stands.
         let heard = if heard.cues <= 1 { Heard { begin: u64::from(begins), ..heard } } else { heard };
-        (self.takes_all || heard.is_somebody(label, self.has_sentences)).then_some((label, length))
+        let is_name = match self.which {
+            Which::Every => !is_discourse(label),
+            Which::Heard => heard.is_somebody(label, self.has_sentences),
+        };
+        is_name.then_some((label, length))
     }
 }
 

@@ -86,8 +86,9 @@ impl Moment {
             whole.rsplit_once(':').map_or((None, whole), |(hours, minutes)| (Some(hours), minutes));
         let [minutes_number, seconds_number] = [minutes, seconds].map(|part| digits(part, 1..=2));
         let hours_number = hours.map_or(Some(0), |hours| digits(hours, 1..=hours.len()))?;
-        let minutes_number =
-            hours_number.saturating_mul(60).saturating_add(minutes_number.filter(|it| *it < 60)?);
+        // Without hours, minutes may go on beyond 59.
+        let minutes_number = minutes_number.filter(|it| *it < 60 || hours.is_none())?;
+        let minutes_number = hours_number.saturating_mul(60).saturating_add(minutes_number);
         let seconds_number =
             minutes_number.saturating_mul(60).saturating_add(seconds_number.filter(|it| *it < 60)?);
         // Some print microseconds or nanoseconds, of which milliseconds are kept.
@@ -144,6 +145,7 @@ mod tests {
             ("0:0:0.0 --> 0:0:5.320", (false, 0, 0, 1), (false, 5, 320, 3), Markup::WebVtt),
             ("1:2 --> 1:2:3", (false, 62, 0, 0), (false, 3723, 0, 0), Markup::WebVtt),
             ("00:00:01,5 --> 00:00:01.75", (false, 1, 5, 1), (false, 1, 75, 2), Markup::SubRip),
+            ("75:01.000 --> 99:00", (false, 4501, 0, 3), (false, 5940, 0, 0), Markup::WebVtt),
             ("00:01. --> 00:02,", (false, 1, 0, 0), (false, 2, 0, 0), Markup::WebVtt),
             ("0:00:02.120000 --> 0:00:03.999999999", (false, 2, 120, 3), (false, 3, 999, 3), Markup::WebVtt),
             ("-00:00:04.100 --> \u{2212}00:01.2", (true, 4, 100, 3), (true, 1, 2, 1), Markup::WebVtt),

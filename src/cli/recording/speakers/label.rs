@@ -130,8 +130,8 @@ const DISCOURSE: [&str; 44] = [
     "reminder",
 ];
 
-/// Words that programs put before the number of somebody whom they don't know, in several languages.
-const UNKNOWNS: [&str; 34] = [
+/// What programs and typists call somebody whose name they don't know, in several languages: before a number, or as the last word.
+const STAND_INS: [&str; 46] = [
     "speaker",
     "spk",
     "spkr",
@@ -150,6 +150,20 @@ const UNKNOWNS: [&str; 34] = [
     "agent",
     "student",
     "teacher",
+    "respondent",
+    "narrator",
+    "operator",
+    "reporter",
+    "announcer",
+    "man",
+    "woman",
+    "male",
+    "female",
+    "member",
+    "audience",
+    "all",
+    "both",
+    "unknown",
     "sprecher",
     "sprecherin",
     "teilnehmer",
@@ -164,8 +178,6 @@ const UNKNOWNS: [&str; 34] = [
     "talare",
     "спикер",
     "说话人",
-    "発話者",
-    "화자",
 ];
 
 /// Where a name may end in a line: the places of its colons that white space, the line's end or a script without spaces follows, and
@@ -299,6 +311,18 @@ pub(in crate::cli::recording) fn is_name_like(label: &str) -> bool {
         && !is_discourse(label)
 }
 
+/// Whether a line is hardly anything but a person's name: two to four words, each with a large letter and small ones behind it; or an
+/// address.
+pub(in crate::cli::recording) fn is_persons_name(line: &str) -> bool {
+    let is_capitalised = |word: &str| {
+        let mut letters = word.chars().filter(|c| c.is_alphabetic());
+        letters.next().is_some_and(char::is_uppercase) && letters.next().is_some_and(char::is_lowercase)
+    };
+    let count = words(line).count();
+    let is_address = count == 1 && line.contains('@') && line.contains('.');
+    is_address || (2..=4).contains(&count) && words(line).all(is_capitalised) && !ends_sentence(line)
+}
+
 /// Whether a label that comes back is more likely somebody than words that sentences begin with: few words, and one only where it
 /// begins with a small letter, as names of users do.
 pub(super) fn may_come_back(label: &str) -> bool {
@@ -311,29 +335,35 @@ pub(super) fn may_come_back(label: &str) -> bool {
 }
 
 /// Whether sentences begin so, and nobody is called so.
-fn is_discourse(label: &str) -> bool {
+pub(super) fn is_discourse(label: &str) -> bool {
     let label = label.to_lowercase();
     DISCOURSE.contains(&label.trim())
 }
 
-/// Whether a label ends in a number, as chapters and steps do; and whether it is one that a program gives to whom it doesn't know:
-/// `Speaker 1`, `SPEAKER_00`, `spk2`, `Speaker A`.
-pub(super) fn numbered(label: &str) -> Option<IsUnknown> {
+/// What kind of label it is that names nobody by name, if it is one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Nameless {
+    /// Somebody whom a program or typist doesn't know: `Speaker 1`, `SPEAKER_00`, `spk2`, `Speaker A`, `Interviewer`.
+    StandIn,
+    /// Anything else with a number, such as a chapter or a step.
+    Numbered,
+}
+
+/// Whether a label names nobody by name.
+pub(super) fn nameless(label: &str) -> Option<Nameless> {
     let label = bare(label);
+    let is_stand_in = |word: &str| STAND_INS.contains(&word.to_lowercase().as_str());
     let number = label.trim_end_matches(|c: char| c.is_ascii_digit());
     let digits = label.len() - number.len();
     let word = number.trim_end_matches([' ', '_', '-', '#', '.']);
-    let is_word = |word: &str| UNKNOWNS.contains(&word.to_lowercase().as_str());
     if (1..=3).contains(&digits) && !word.is_empty() {
-        return Some(IsUnknown(is_word(word)));
+        return Some(if is_stand_in(word) { Nameless::StandIn } else { Nameless::Numbered });
     }
     let lettered = label.rsplit_once([' ', '_']).filter(|(_, letter)| letter.chars().count() == 1);
-    lettered.filter(|(word, _)| is_word(word)).map(|_| IsUnknown(true))
+    let word = lettered.map_or(label, |(word, _)| word);
+    let is_short = word.split_whitespace().count() <= 2;
+    (is_short && word.split_whitespace().last().is_some_and(is_stand_in)).then_some(Nameless::StandIn)
 }
-
-/// Whether a numbered label is one for somebody unknown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct IsUnknown(pub(super) bool);
 
 /// Whether a label in brackets is a sound.
 pub(super) fn is_sound(label: &str) -> bool {
@@ -379,17 +409,25 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_for_chapters_or_for_somebody_unknown() {
-        for unknown in
-            ["Speaker 1", "SPEAKER_00", "spk2", "Speaker A", "[speaker 3]", "说话人1", "Sprecher 2"]
-        {
-            assert_eq!(numbered(unknown), Some(IsUnknown(true)), "{unknown}");
+    fn stand_ins_are_told_from_chapters() {
+        for unknown in [
+            "Speaker 1",
+            "SPEAKER_00",
+            "spk2",
+            "Speaker A",
+            "[speaker 3]",
+            "说话人1",
+            "Sprecher 2",
+            "Interviewer",
+            "Male speaker",
+        ] {
+            assert_eq!(nameless(unknown), Some(Nameless::StandIn), "{unknown}");
         }
         for chapter in ["Lesson 1", "Step 12", "Episode 3"] {
-            assert_eq!(numbered(chapter), Some(IsUnknown(false)), "{chapter}");
+            assert_eq!(nameless(chapter), Some(Nameless::Numbered), "{chapter}");
         }
-        for other in ["Ada", "Ada B", "12", "Windows 2000"] {
-            assert_eq!(numbered(other), None, "{other}");
+        for other in ["Ada", "Ada B", "12", "Windows 2000", "one of the speakers"] {
+            assert_eq!(nameless(other), None, "{other}");
         }
     }
 

@@ -122,6 +122,22 @@ fn a_name_is_carried_over_where_it_is_written_on_change() {
         &["Nadia: a", "b", "Nadia: c", "d", "Olu: e"],
         &["Nadia: a", "Nadia: b", "Nadia: c", "Nadia: d", "Olu: e"],
     );
+    speak(
+        &["Ada: One.", "Ada: Two.", "three", "four", "Bo: Five.", "six"],
+        &["Ada: One.", "Ada: Two.", "Ada: three", "Ada: four", "Bo: Five.", "Bo: six"],
+    );
+    speak(
+        &["김민수: 안녕하세요.", "시작합시다.", "네", "이영희: 좋아요.", "그럼"],
+        &["김민수: 안녕하세요.", "김민수: 시작합시다.", "김민수: 네", "이영희: 좋아요.", "이영희: 그럼"],
+    );
+    speak(
+        &["Male speaker: a", "b", "c", "interviewer: d"],
+        &["Male speaker: a", "Male speaker: b", "Male speaker: c", "interviewer: d"],
+    );
+    speak(
+        &["Narrator: a", "b", "c", "d", "e"],
+        &["Narrator: a", "Narrator: b", "Narrator: c", "Narrator: d", "Narrator: e"],
+    );
     // A cue of a name alone begins a turn.
     speak(
         &["Nadia:", "a", "Olu:", "b", "c", "Nadia:", "d", "Olu: e"],
@@ -211,6 +227,10 @@ fn words_with_a_colon_are_said_and_never_lost() {
         let cues: Vec<_> = lines.iter().map(std::slice::from_ref).map(|lines| (None, lines)).collect();
         turns(&cues).split_off(17)
     };
+    speak(
+        &["Ada: Three things.", "First: ships.", "Second: yards.", "Bo: And?", "Ada: We go."],
+        &["Ada: Three things.", "Ada: First: ships.", "Ada: Second: yards.", "Bo: And?", "Ada: We go."],
+    );
     assert_eq!(ada(&["First: ships.", "Second: yards."]), ["Ada: First: ships.", "Ada: Second: yards."]);
     assert_eq!(ada(&["is as follows:", "ships."]), ["Ada: is as follows:", "Ada: ships."]);
     assert_eq!(ada(&["So the question is: why?"]), ["Ada: So the question is: why?"]);
