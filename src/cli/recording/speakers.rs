@@ -45,10 +45,10 @@ mod label;
 use std::{collections::HashMap, sync::Arc};
 
 use label::{
-    Nameless, bare, behind, bracketed, ends, ends_sentence, identified, is_change, is_discourse, is_sound,
-    is_sound_alone, may_be_alone, may_begin, may_come_back, nameless, up_to,
+    Nameless, bare, behind, bracketed, ends, ends_sentence, identified, is_change, is_sound, is_sound_alone,
+    may_be_alone, may_begin, may_come_back, nameless, up_to,
 };
-pub(super) use label::{is_name_like, is_persons_name};
+pub(super) use label::{is_discourse, is_name_like, is_persons_name};
 
 /// The brackets that names stand in.
 const BRACKETS: [[char; 2]; 5] = [['[', ']'], ['(', ')'], ['【', '】'], ['（', '）'], ['［', '］']];
@@ -320,7 +320,9 @@ impl Labels {
             && self.labelled * 10 >= cues * 9
             && (cues > 3
                 || place != Place::Colon
-                || all.iter().any(|(label, _)| is_name_like(label) || label.split_whitespace().count() < 3));
+                || all.iter().any(|(label, heard)| {
+                    heard.cues >= 2 || is_name_like(label) || label.split_whitespace().count() < 3
+                }));
         let is_half = labelled > 0 && labelled * 2 >= cues;
         let come_back = different >= 2 && labelled >= 2 * different;
         let are_unknown = !somebody.is_empty()

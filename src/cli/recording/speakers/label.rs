@@ -335,7 +335,7 @@ pub(super) fn may_come_back(label: &str) -> bool {
 }
 
 /// Whether sentences begin so, and nobody is called so.
-pub(super) fn is_discourse(label: &str) -> bool {
+pub(in crate::cli::recording) fn is_discourse(label: &str) -> bool {
     let label = label.to_lowercase();
     DISCOURSE.contains(&label.trim())
 }

@@ -322,6 +322,17 @@ fn a_cue_may_hold_several_turns() {
 }
 
 #[test]
+fn a_short_transcript_may_be_of_one_speaker() {
+    speak(
+        &["the data centre team: a", "the data centre team: b"],
+        &["the data centre team: a", "the data centre team: b"],
+    );
+    speak(&["🛜 🌀: a", "🛜 🌀:", "🛜 🌀: b"], &["🛜 🌀: a", "🛜 🌀: b"]);
+    // A sentence that comes once.
+    speak(&["what we need is this: a"], &["-: what we need is this: a"]);
+}
+
+#[test]
 fn names_may_stand_in_brackets() {
     speak(&["[Speaker 1] a", "[Speaker 2] b"], &["Speaker 1: a", "Speaker 2: b"]);
     speak(&["(Ada) a", "(Bo): b", "(Ada) c"], &["Ada: a", "Bo: b", "Ada: c"]);
@@ -390,8 +401,8 @@ proptest! {
         sayings in vec("[\\PC&&[^:]]{0,12}(: [\\PC&&[^:]]{0,12})?", 2..20),
     ) {
         let names: Vec<_> = names.iter().map(|name| name.trim().to_owned()).collect();
-        // What stands before a name, and around it, is for tables too.
-        prop_assume!(names.iter().all(|name| !name.starts_with(['-', '–', '—', '>', '»'])));
+        // What stands before a name, and words that sentences begin with, are for tables too.
+        prop_assume!(names.iter().all(|name| !name.starts_with(['-', '–', '—', '>', '»']) && !is_discourse(name)));
         // One that begins like another is for the tables above: it depends on who says what.
         let distinct = names.iter().enumerate().all(|(n, name)| {
             let first = |name: &str| name.split(':').next().unwrap_or_default().trim().to_owned();

@@ -36,11 +36,14 @@ prop_compose! {
             start_ms,
             end_ms: start_ms + length,
         });
-        // Marks before a turn and brackets around a name are no part of it.
-        let is_marked = |name: &str| {
-            name.starts_with(['-', '–', '—', '>', '»', '[', '(', '【', '（', '［']) || name.contains('：') || name.split_whitespace().count() > 2
+        // Marks before a turn and brackets around a name are no part of it, and words that sentences begin with are none.
+        let is_other = |name: &str| {
+            name.starts_with(['-', '–', '—', '>', '»', '[', '(', '【', '（', '［'])
+                || name.contains('：')
+                || name.split_whitespace().count() > 2
+                || speakers::is_discourse(name)
         };
-        said.filter(|said| !said.text.is_empty() && said.name.as_deref().is_some_and(|name| !name.is_empty() && !is_marked(name)))
+        said.filter(|said| !said.text.is_empty() && said.name.as_deref().is_some_and(|name| !name.is_empty() && !is_other(name)))
             .collect()
     }
 }
