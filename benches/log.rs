@@ -1,5 +1,5 @@
-//! What the log itself costs: packets appended, delivered to eight instances, handed on and committed, without an actor, a
-//! hook or a store. `cargo bench -p teammy-benches --bench log`
+//! What the log itself costs: packets appended, delivered to eight instances, handed on and committed,
+//! without an actor, a hook or a store. `cargo bench -p teammy-benches --bench log`
 
 #![allow(missing_docs, reason = "criterion's macros make functions without them")]
 
@@ -41,7 +41,8 @@ fn meeting(source: &Name) -> (MeetingLog, Sequencer, MeetingId) {
     (log, seqs, id)
 }
 
-/// Appends all packets, then lets every instance take them in batches, and commits what there is after each round.
+/// Appends all packets, then lets every instance take them in batches, and commits what there is after each
+/// round.
 fn run(log: &mut MeetingLog, packets: Vec<Arc<DataPacket>>, durability: Durability) -> u64 {
     for packet in packets {
         log.append(Append::new(packet, durability, true));

@@ -1,10 +1,12 @@
-//! Ours beside the peers, in one process and in turns: `cargo bench -p teammy-benches --bench ratios -- [OPTIONS]`.
+//! Ours beside the peers, in one process and in turns: `cargo bench -p teammy-benches --bench ratios --
+//! [OPTIONS]`.
 //!
-//! Prints a JSON line for each figure, then a table. Each round measures everybody once, and a ratio is the median of the
-//! rounds' ratios, so that what disturbs the machine disturbs both sides. Options: `--quick` (less of everything), `--alone` (without the
-//! peers, for a profiler), `--only
-//! NAME` (one of those that it lists when it knows no such name; again for another), `--rounds N` (5), `--plots DIRECTORY` (a
-//! picture for each, `NAME.svg`). With feature `surrealdb` it measures what is stored, too.
+//! Prints a JSON line for each figure, then a table. Each round measures everybody once, and a ratio is the
+//! median of the rounds' ratios, so that what disturbs the machine disturbs both sides. Options: `--quick`
+//! (less of everything), `--alone` (without the peers, for a profiler), `--only
+//! NAME` (one of those that it lists when it knows no such name; again for another), `--rounds N` (5),
+//! `--plots DIRECTORY` (a picture for each, `NAME.svg`). With feature `surrealdb` it measures what is stored,
+//! too.
 
 #![allow(
     clippy::cast_possible_truncation,

@@ -1,8 +1,8 @@
-//! What slow, broken and silent plugins cost the others, the publishers and the memory, and what is left of meetings that are over:
-//! `cargo bench -p teammy-benches --bench slow -- [--quick]`.
+//! What slow, broken and silent plugins cost the others, the publishers and the memory, and what is left of
+//! meetings that are over: `cargo bench -p teammy-benches --bench slow -- [--quick]`.
 //!
-//! Prints a JSON line for each figure, and to stderr what the watchdog says. What must be exact is asserted; what is time or memory is printed beside what it is to be
-//! compared with, both of this run.
+//! Prints a JSON line for each figure, and to stderr what the watchdog says. What must be exact is asserted;
+//! what is time or memory is printed beside what it is to be compared with, both of this run.
 
 #![allow(
     clippy::cast_possible_truncation,

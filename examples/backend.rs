@@ -1,4 +1,5 @@
-//! What a meeting backend does with Teammy, step by step: `cargo run --example backend`. `docs/embedding.md` explains it.
+//! What a meeting backend does with Teammy, step by step: `cargo run --example backend`. `docs/embedding.md`
+//! explains it.
 //!
 //! Meetings are in memory here; `TEAMMY_DATABASE__URL=surrealkv://FOLDER` keeps them.
 
@@ -33,7 +34,8 @@ fn configuration() -> Result<Config, BoxError> {
     Ok(loaded.config)
 }
 
-/// The backend's own way to its language models. This one needs none: it answers with the longest line that it is given.
+/// The backend's own way to its language models. This one needs none: it answers with the longest line that
+/// it is given.
 struct Gateway;
 
 impl LlmProvider for Gateway {
@@ -138,7 +140,8 @@ async fn show(meeting: MeetingRef) -> Result<Vec<String>, BoxError> {
     Ok(shown)
 }
 
-/// Follows what is said and what is made of it, from the meeting's beginning, and whatever is heard from now on.
+/// Follows what is said and what is made of it, from the meeting's beginning, and whatever is heard from now
+/// on.
 async fn follow(meeting: &MeetingRef) -> Result<usize, BoxError> {
     let everything = Subscribe::to(["transcription", "talk-time", "audio"]).from(StartAt::Start);
     let mut packets = meeting.subscribe(everything)?;

@@ -1,7 +1,8 @@
 //! The command line: what can be said, and what becomes of it.
 //!
-//! What a program reads goes to stdout, one JSON object a line with `--json`; what is only for people (progress, the table
-//! at the end, warnings, the log) goes to stderr. Every way out has a code: [`error`] says which.
+//! What a program reads goes to stdout, one JSON object a line with `--json`; what is only for people
+//! (progress, the table at the end, warnings, the log) goes to stderr. Every way out has a code: [`error`]
+//! says which.
 
 mod completions;
 mod config;
@@ -53,7 +54,8 @@ struct Args {
     /// Read this configuration instead of teammy.toml in the working directory
     #[arg(long, value_name = "FILE", global = true)]
     config: Option<PathBuf>,
-    /// Log more to stderr: once for what goes on, twice for details; otherwise log.filter says what is logged
+    /// Log more to stderr: once for what goes on, twice for details; otherwise log.filter says what is
+    /// logged
     #[arg(short, long, action = ArgAction::Count, global = true, value_parser = clap::value_parser!(u8).range(..=2))]
     verbose: u8,
     #[command(subcommand)]

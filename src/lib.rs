@@ -1,11 +1,12 @@
 //! The runtime that hosts in-call plugins for online meetings.
 //!
-//! A meeting is an ordered, durable log. Plugins subscribe to its sources; what they put out goes into the same log,
-//! where other plugins can take it. A plugin's place in the log, its state and its output are stored together, so that a
-//! crash at any moment loses nothing that was acknowledged and doubles nothing that was put out.
+//! A meeting is an ordered, durable log. Plugins subscribe to its sources; what they put out goes into the
+//! same log, where other plugins can take it. A plugin's place in the log, its state and its output are
+//! stored together, so that a crash at any moment loses nothing that was acknowledged and doubles nothing
+//! that was put out.
 //!
-//! This crate is the façade: start a [`Node`] with a configuration and plugins, start a meeting, publish to it, read what
-//! comes out.
+//! This crate is the façade: start a [`Node`] with a configuration and plugins, start a meeting, publish to
+//! it, read what comes out.
 //!
 //! ```
 //! use futures::StreamExt;
@@ -33,8 +34,8 @@
 //! # }
 //! ```
 //!
-//! It installs no subscriber, no panic hook and no signal handler, and keeps nothing in globals: two nodes can live in one
-//! process.
+//! It installs no subscriber, no panic hook and no signal handler, and keeps nothing in globals: two nodes
+//! can live in one process.
 
 pub mod logs;
 pub mod node;

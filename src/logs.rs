@@ -1,13 +1,14 @@
 //! What may be logged without words of a meeting in it.
 //!
-//! The runtime itself logs names, numbers and errors that hold no values. Its dependencies don't know what passes through
-//! them: at TRACE they log frames, statements and values, one of them answers of language models at ERROR. A subscriber that
-//! lets these through writes down what was said in meetings, and passwords; [`at_most`] says where to stop.
+//! The runtime itself logs names, numbers and errors that hold no values. Its dependencies don't know what
+//! passes through them: at TRACE they log frames, statements and values, one of them answers of language
+//! models at ERROR. A subscriber that lets these through writes down what was said in meetings, and
+//! passwords; [`at_most`] says where to stop.
 
 use tracing::level_filters::LevelFilter;
 
-/// The most verbose level at which a target's events hold no words of a meeting. The program `teammy` logs nothing beyond it,
-/// whatever its filter says; an embedder's subscriber does well to do likewise.
+/// The most verbose level at which a target's events hold no words of a meeting. The program `teammy` logs
+/// nothing beyond it, whatever its filter says; an embedder's subscriber does well to do likewise.
 ///
 /// # Examples
 /// ```

@@ -1,7 +1,8 @@
 //! A node with the store and the language models that its configuration names, as far as this build has them.
 //!
-//! The runtime knows stores and language models by their traits only. Here they are put together: SurrealDB behind feature
-//! `surrealdb`, the client of OpenAI's API behind feature `openai`, and the models' actor before any provider.
+//! The runtime knows stores and language models by their traits only. Here they are put together: SurrealDB
+//! behind feature `surrealdb`, the client of OpenAI's API behind feature `openai`, and the models' actor
+//! before any provider.
 
 use std::{fmt, ops::Deref, sync::Arc, time::Duration};
 
@@ -17,7 +18,8 @@ pub use teammy_runtime::node::*;
 
 /// A node: it runs meetings. [`Node::builder`] makes one.
 ///
-/// All that it does stands in the [runtime's node](teammy_runtime::Node), which this one is to whoever calls its methods.
+/// All that it does stands in the [runtime's node](teammy_runtime::Node), which this one is to whoever calls
+/// its methods.
 #[derive(Debug)]
 pub struct Node(teammy_runtime::Node);
 
@@ -30,7 +32,8 @@ impl Node {
     /// Stops: meetings are let go of, plugins told, the store closed. See [`teammy_runtime::Node::shutdown`].
     ///
     /// # Errors
-    /// [`Error::Deadline`] if that took longer; what was left was cut off. [`Error::Store`] if the store could not be closed.
+    /// [`Error::Deadline`] if that took longer; what was left was cut off. [`Error::Store`] if the store
+    /// could not be closed.
     pub async fn shutdown(self, deadline: Duration) -> Result<(), Error> {
         self.0.shutdown(deadline).await
     }
@@ -54,15 +57,16 @@ impl fmt::Debug for Builder {
 }
 
 impl Builder {
-    /// Adds plugins that the configuration may name. Where it names no instance at all, each of these becomes one. A
-    /// [`Bundle`] says as well which kinds other builds have, so that an error can name the Cargo feature that is missing.
+    /// Adds plugins that the configuration may name. Where it names no instance at all, each of these becomes
+    /// one. A [`Bundle`] says as well which kinds other builds have, so that an error can name the Cargo
+    /// feature that is missing.
     #[must_use]
     pub fn plugins(self, bundle: impl Into<Bundle>) -> Self {
         Self(self.0.plugins(bundle))
     }
 
-    /// Adds a plugin of one's own. Where the configuration names no instance of its kind, it becomes one, under the
-    /// name that its factory was given.
+    /// Adds a plugin of one's own. Where the configuration names no instance of its kind, it becomes one,
+    /// under the name that its factory was given.
     #[must_use]
     pub fn plugin(self, factory: Factory) -> Self {
         Self(self.0.plugin(factory))

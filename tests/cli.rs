@@ -1,7 +1,8 @@
 //! The program, as a user runs it.
 //!
-//! Each test runs the built program in a directory of its own, with no configuration and no database but what the test
-//! gives it. Most keep meetings in memory; what needs a database that outlives a process is in [`database`].
+//! Each test runs the built program in a directory of its own, with no configuration and no database but what
+//! the test gives it. Most keep meetings in memory; what needs a database that outlives a process is in
+//! [`database`].
 
 // A test stops at the first thing that isn't so; clippy knows that of tests, but not of what they share.
 #![allow(clippy::unwrap_used)]
@@ -91,7 +92,8 @@ impl Place {
         command
     }
 
-    /// A command that is run here and whose environment says nothing about Teammy but that meetings are in memory.
+    /// A command that is run here and whose environment says nothing about Teammy but that meetings are in
+    /// memory.
     fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new(program);
         for (name, _) in std::env::vars_os() {

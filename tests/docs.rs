@@ -1,16 +1,16 @@
 //! The guides say what is so.
 //!
-//! A guide that has grown apart from the program is worse than none: whoever follows it step by step is lost at the first
-//! step that isn't there. So what can be checked about `docs/*.md` is checked here, against files that other tests compile
-//! and run:
+//! A guide that has grown apart from the program is worse than none: whoever follows it step by step is lost
+//! at the first step that isn't there. So what can be checked about `docs/*.md` is checked here, against
+//! files that other tests compile and run:
 //!
-//! * Rust stands word for word in the file that the comment above the block names (`<!-- source: PATH -->`), with a line
-//!   `// …` where something is left out.
-//! * TOML is a configuration that can be read, unless the comment says that it stands in a file, or is a manifest
-//!   (`<!-- manifest -->`), whose features must exist.
+//! * Rust stands word for word in the file that the comment above the block names (`<!-- source: PATH -->`),
+//!   with a line `// …` where something is left out.
+//! * TOML is a configuration that can be read, unless the comment says that it stands in a file, or is a
+//!   manifest (`<!-- manifest -->`), whose features must exist.
 //! * A diff fits the file that it names.
-//! * The program knows the commands and options that are typed, plays the recordings (`<!-- recording -->`), and files that
-//!   are named exist.
+//! * The program knows the commands and options that are typed, plays the recordings (`<!-- recording -->`),
+//!   and files that are named exist.
 //! * Links lead somewhere, and types and keys in backticks exist.
 
 #[path = "docs/guides.rs"]
@@ -127,7 +127,8 @@ fn diffs_fit_their_files() {
         };
         let text = read(path.replace(MADE, TEMPLATE));
         let text: Vec<&str> = text.lines().collect();
-        // In this order, but not necessarily as neighbours: somebody may have done by now what the guide tells.
+        // In this order, but not necessarily as neighbours: somebody may have done by now what the guide
+        // tells.
         let mut rest = text.iter();
         let (added, before): (Vec<_>, Vec<_>) =
             block.lines[1..].iter().partition(|line| line.starts_with('+'));

@@ -1,8 +1,9 @@
 //! Who may use whom, held against `cargo metadata` and the sources.
 //!
-//! The walls of the house are what lets it grow: a plugin's author compiles the kernel and nothing heavy, the rules can
-//! be tested without a runtime or a database, and a dependency can be replaced by touching one module. A wall that is
-//! only written down falls by the first convenient import, so each is a test here, and each failure says why it exists.
+//! The walls of the house are what lets it grow: a plugin's author compiles the kernel and nothing heavy, the
+//! rules can be tested without a runtime or a database, and a dependency can be replaced by touching one
+//! module. A wall that is only written down falls by the first convenient import, so each is a test here, and
+//! each failure says why it exists.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -168,7 +169,8 @@ fn compiled_with(metadata: &Value, package: &str) -> BTreeMap<String, String> {
     ways.into_iter().map(|(id, way)| (names[id].to_owned(), way)).collect()
 }
 
-/// Every Rust source of the repository outside `benches`, which may name whom it measures; by path from the root.
+/// Every Rust source of the repository outside `benches`, which may name whom it measures; by path from the
+/// root.
 fn sources() -> BTreeMap<String, String> {
     fn walk(folder: &Path, found: &mut BTreeMap<String, String>) {
         for entry in fs::read_dir(folder).expect("a folder of the repository can be read") {
@@ -407,8 +409,9 @@ fn a_module_is_named_after_itself() {
     );
 }
 
-/// `cargo run` builds without the tests' dependencies, `cargo test` with them; cargo compiles a crate again for another
-/// set of features, and with it all that stands on it. For SurrealDB that is minutes, for each of them.
+/// `cargo run` builds without the tests' dependencies, `cargo test` with them; cargo compiles a crate again
+/// for another set of features, and with it all that stands on it. For SurrealDB that is minutes, for each of
+/// them.
 #[test]
 fn the_program_and_its_tests_share_one_database_build() {
     let metadata = metadata();

@@ -1,4 +1,5 @@
-//! Four plugins in a row, each of which takes what the one before it puts out: packets a second from end to end.
+//! Four plugins in a row, each of which takes what the one before it puts out: packets a second from end to
+//! end.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,7 +1,8 @@
-//! What an idle meeting with five plugins takes of memory, beside six bare ractor actors; and how long a meeting takes to start
-//! and to end.
+//! What an idle meeting with five plugins takes of memory, beside six bare ractor actors; and how long a
+//! meeting takes to start and to end.
 //!
-//! Run first, while nothing has been freed that could be used again: what is resident is what each side has added.
+//! Run first, while nothing has been freed that could be used again: what is resident is what each side has
+//! added.
 
 use std::time::Duration;
 

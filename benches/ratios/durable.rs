@@ -1,9 +1,9 @@
-//! Packets that are stored: how many a second, and how long from publishing until one is; beside the raw SDK making the same
-//! writes.
+//! Packets that are stored: how many a second, and how long from publishing until one is; beside the raw SDK
+//! making the same writes.
 //!
-//! Both write the same rows, a packet's with 256 bytes and its meeting's, in one transaction; the raw SDK in whichever of a few
-//! batch sizes it does best in. For the time until stored, packets are published when a clock says so, and the raw SDK writes each on
-//! its own, up to as many at once as there are.
+//! Both write the same rows, a packet's with 256 bytes and its meeting's, in one transaction; the raw SDK in
+//! whichever of a few batch sizes it does best in. For the time until stored, packets are published when a
+//! clock says so, and the raw SDK writes each on its own, up to as many at once as there are.
 
 use std::{sync::Arc, time::Duration};
 

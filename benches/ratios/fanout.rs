@@ -1,8 +1,9 @@
 //! One meeting, eight plugins: how many deliveries a second, beside the same fan-out without us.
 //!
-//! Every round publishes so many packets of 256 bytes and waits until each of the eight receivers has got them all: nothing
-//! is lost, nothing waits for a slow reader, the memory for it is there. A delivery is a hook that has run, or a message
-//! that a peer's handler has had; both count it and look at the payload's length.
+//! Every round publishes so many packets of 256 bytes and waits until each of the eight receivers has got
+//! them all: nothing is lost, nothing waits for a slow reader, the memory for it is there. A delivery is a
+//! hook that has run, or a message that a peer's handler has had; both count it and look at the payload's
+//! length.
 
 use std::{future::Future, sync::Arc, time::Duration};
 

@@ -1,7 +1,7 @@
 //! From publishing to the hook, one plugin, at a part of the most that it takes.
 //!
-//! Packets are published when a clock says so, not when the last one has arrived, and each one's time counts from when it was
-//! due: who is late because the machine is busy counts as late.
+//! Packets are published when a clock says so, not when the last one has arrived, and each one's time counts
+//! from when it was due: who is late because the machine is busy counts as late.
 
 use std::{sync::Arc, thread, time::Duration};
 

@@ -1,5 +1,5 @@
-//! One meeting of five plugins, and thousands of them: what a delivery costs in time of the processor, where each meeting gets its
-//! packets at its own pace, and where the same packets a second are spread over them.
+//! One meeting of five plugins, and thousands of them: what a delivery costs in time of the processor, where
+//! each meeting gets its packets at its own pace, and where the same packets a second are spread over them.
 
 use std::{sync::Arc, time::Duration};
 
@@ -44,8 +44,8 @@ impl Pace {
     }
 }
 
-/// Publishes packets to so many meetings in turn, and says what a delivery cost in nanoseconds of processor time, and how many
-/// there were a second. The publisher sleeps between bursts, a millisecond or longer.
+/// Publishes packets to so many meetings in turn, and says what a delivery cost in nanoseconds of processor
+/// time, and how many there were a second. The publisher sleeps between bursts, a millisecond or longer.
 async fn paced(
     meetings: usize,
     pace: Pace,

@@ -16,7 +16,8 @@ use teammy_runtime::{MeetingRef, Node};
 
 use crate::{latency::Clocked, tally::Counter};
 
-/// What the plugins of a run count on, by the place that their table names: a plugin is made from its table alone.
+/// What the plugins of a run count on, by the place that their table names: a plugin is made from its table
+/// alone.
 static COUNTERS: Mutex<BTreeMap<usize, Counter>> = Mutex::new(BTreeMap::new());
 
 /// Which counter an instance counts on.

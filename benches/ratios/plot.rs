@@ -1,4 +1,5 @@
-//! A picture of a bench's figures: for each, ours beside its peers, as bars on a logarithmic scale, with what they are next to them.
+//! A picture of a bench's figures: for each, ours beside its peers, as bars on a logarithmic scale, with what
+//! they are next to them.
 
 use std::path::Path;
 

@@ -1,5 +1,5 @@
-//! Going on with meetings that another owner has left: until an instance that has seen none of them has had a meeting's 1,000
-//! packets, beside the raw SDK reading the same rows.
+//! Going on with meetings that another owner has left: until an instance that has seen none of them has had a
+//! meeting's 1,000 packets, beside the raw SDK reading the same rows.
 
 use std::{path::Path, sync::Arc};
 

@@ -68,7 +68,8 @@ impl Figure {
 }
 
 impl Report {
-    /// Sets two sides beside each other and prints it. Rounds are paired: what disturbs the machine disturbs both.
+    /// Sets two sides beside each other and prints it. Rounds are paired: what disturbs the machine disturbs
+    /// both.
     pub fn add(
         &mut self,
         name: impl Into<String>,

@@ -1,7 +1,7 @@
 //! Where meetings are kept, as a URL.
 //!
-//! Only the forms that Teammy can open are let in, so that a typing error is found before anything is started, and a
-//! password never gets into a URL, which ends up in logs.
+//! Only the forms that Teammy can open are let in, so that a typing error is found before anything is
+//! started, and a password never gets into a URL, which ends up in logs.
 
 use std::{
     fmt,
@@ -60,7 +60,8 @@ impl Url {
     /// A directory.
     ///
     /// # Errors
-    /// If its path is empty, starts with `~`, is not UTF-8, or holds a `?`, where a URL's parameters would start.
+    /// If its path is empty, starts with `~`, is not UTF-8, or holds a `?`, where a URL's parameters would
+    /// start.
     pub fn embedded(path: impl Into<PathBuf>) -> Result<Self, UrlError> {
         let path = path.into();
         match path.to_str() {

@@ -15,7 +15,8 @@ use crate::{
 pub(crate) struct Entry<'r> {
     reader: &'r mut Reader,
     list: &'static List,
-    /// What its keys are called in messages and settings: `plugin.minutes`, or `plugin[0]` where the name is no help.
+    /// What its keys are called in messages and settings: `plugin.minutes`, or `plugin[0]` where the name is
+    /// no help.
     path: String,
     origin: String,
     fields: Dict,

@@ -8,8 +8,9 @@ use crate::{Error, asked::Fallback, places, reader::Reader, takes::FilePath};
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Install {
-    /// The file that `teammy install` writes. [`Loader::load`](crate::Loader::load) fills it in where there is a data
-    /// directory; elsewhere `None` stands for the default, which [`Install::effective_manifest`] finds.
+    /// The file that `teammy install` writes. [`Loader::load`](crate::Loader::load) fills it in where there
+    /// is a data directory; elsewhere `None` stands for the default, which
+    /// [`Install::effective_manifest`] finds.
     pub manifest: Option<PathBuf>,
 }
 

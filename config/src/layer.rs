@@ -1,7 +1,7 @@
 //! One layer of configuration: where it comes from, and its values.
 //!
-//! Keys are checked here, layer by layer, and not after merging: a wrong key in a file is then reported as the file's
-//! even where a variable would have covered it.
+//! Keys are checked here, layer by layer, and not after merging: a wrong key in a file is then reported as
+//! the file's even where a variable would have covered it.
 
 use figment::{
     Figment, Metadata, Profile, Provider,

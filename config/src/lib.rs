@@ -1,8 +1,8 @@
 //! The configuration: read once, checked once, and from there on a plain value.
 //!
-//! Defaults (`default.toml`, embedded), then a file, then `TEAMMY_…` variables are merged by [`Loader`]; what comes
-//! out is a [`Config`] whose values are in range. Every mistake is reported, not only the first, each with the file or
-//! variable, the key, and what would be right. Secrets are in no message and no `Debug`.
+//! Defaults (`default.toml`, embedded), then a file, then `TEAMMY_…` variables are merged by [`Loader`]; what
+//! comes out is a [`Config`] whose values are in range. Every mistake is reported, not only the first, each
+//! with the file or variable, the key, and what would be right. Secrets are in no message and no `Debug`.
 //!
 //! This crate knows no other of Teammy's: whether a plugin or a source exists is for the plugin graph to say.
 

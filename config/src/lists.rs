@@ -83,8 +83,8 @@ pub struct Plugin {
     pub kind: String,
     /// Where the plugin's sources come from: as it calls them, and the source to take instead.
     pub sources: BTreeMap<String, String>,
-    /// What becomes of packets while it is busy, by the source as the plugin calls it; the others are as the plugin or the source
-    /// has it.
+    /// What becomes of packets while it is busy, by the source as the plugin calls it; the others are as the
+    /// plugin or the source has it.
     pub delivery: BTreeMap<String, Policy>,
     /// Whether its outputs are kept; `None` leaves that to the plugin.
     pub output: Option<Durability>,

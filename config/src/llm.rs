@@ -1,7 +1,7 @@
 //! `[llm]` and `[[llm.model]]`: which language models there are, and where.
 //!
-//! A key is never in the configuration: `api_key_env` names the environment variable that holds it. Whether that
-//! variable is set doesn't matter here, since most commands ask no model; who asks one says so.
+//! A key is never in the configuration: `api_key_env` names the environment variable that holds it. Whether
+//! that variable is set doesn't matter here, since most commands ask no model; who asks one says so.
 
 mod base_url;
 #[cfg(test)]

@@ -23,7 +23,8 @@ use crate::{
 /// The file that is read where none is given, if it is there.
 const FILE: &str = "teammy.toml";
 
-/// Where the configuration is read from. The default reads `teammy.toml` in the working directory, if there is one.
+/// Where the configuration is read from. The default reads `teammy.toml` in the working directory, if there
+/// is one.
 ///
 /// The environment is handed in, so that the program decides what is read of it:
 /// ```no_run
@@ -72,8 +73,8 @@ impl Loaded {
         self.settings.clone()
     }
 
-    /// Fills in what is kept in the user's data directory. A user without a home has none, as in the build of an image; who
-    /// wants what would be there says so.
+    /// Fills in what is kept in the user's data directory. A user without a home has none, as in the build of
+    /// an image; who wants what would be there says so.
     fn find_places(&mut self, data: Result<PathBuf, DataDirectoryError>) -> Result<(), Error> {
         if self.config.install.manifest.is_none()
             && let Ok(data) = &data
@@ -123,8 +124,9 @@ impl Loader {
         self
     }
 
-    /// Reads these environment variables. Those that start with `TEAMMY_` set keys, and each must be known; of the
-    /// others only those are looked at that the configuration names, such as a model's `api_key_env`.
+    /// Reads these environment variables. Those that start with `TEAMMY_` set keys, and each must be known;
+    /// of the others only those are looked at that the configuration names, such as a model's
+    /// `api_key_env`.
     #[must_use]
     pub fn env(mut self, variables: impl IntoIterator<Item = (String, String)>) -> Self {
         self.variables.extend(variables);

@@ -1,8 +1,8 @@
 //! Takes keys out of the merged layers, one by one, as what they must be.
 //!
-//! A value that is wrong is noted and the default stands in for it, so that one run finds every mistake; the caller
-//! throws the result away if there were any. A reader that [describes](Reader::describing) writes down what is asked of
-//! it instead: that is the reference.
+//! A value that is wrong is noted and the default stands in for it, so that one run finds every mistake; the
+//! caller throws the result away if there were any. A reader that [describes](Reader::describing) writes down
+//! what is asked of it instead: that is the reference.
 
 use figment::{Figment, value::Value};
 use secrecy::{ExposeSecret, SecretString};
@@ -19,8 +19,8 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 #[non_exhaustive]
 pub struct Setting {
-    /// The key, such as `hooks.tries`; for an instance `plugin.NAME.KEY`. A model's `llm.model.NAME.api_key` is no key
-    /// that can be written: it says whether the variable that `api_key_env` names is set.
+    /// The key, such as `hooks.tries`; for an instance `plugin.NAME.KEY`. A model's `llm.model.NAME.api_key`
+    /// is no key that can be written: it says whether the variable that `api_key_env` names is set.
     pub key: String,
     /// Its value as TOML writes it, on one line; a secret is `"********"`.
     pub value: String,

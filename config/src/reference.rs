@@ -1,7 +1,8 @@
 //! The configuration's reference, made from the code.
 //!
-//! What a key takes and what holds without it is what [`Config`] asks for when it is read; what it is for is the comment
-//! above it in `default.toml`. So neither a range nor a default is written twice, and the reference cannot fall behind.
+//! What a key takes and what holds without it is what [`Config`] asks for when it is read; what it is for is
+//! the comment above it in `default.toml`. So neither a range nor a default is written twice, and the
+//! reference cannot fall behind.
 
 mod descriptions;
 mod markdown;
@@ -81,8 +82,8 @@ pub fn sections() -> Vec<Section> {
 
 /// All of it as a page of Markdown, for people to read.
 ///
-/// What a plugin's own table takes is not in it, since this crate knows no plugin; [`schema_markdown`] makes that from
-/// the plugin's schema.
+/// What a plugin's own table takes is not in it, since this crate knows no plugin; [`schema_markdown`] makes
+/// that from the plugin's schema.
 pub fn markdown() -> String {
     let mut page = INTRODUCTION.to_owned();
     for section in sections() {

@@ -55,8 +55,8 @@ pub struct Config {
     pub log: Log,
     /// The user's own sources, as declared; their names are not checked here.
     pub sources: Vec<Source>,
-    /// The instances, as declared; `None` where no `[[plugin]]` is given, not even an empty list. Names, kinds and
-    /// sources are not checked here.
+    /// The instances, as declared; `None` where no `[[plugin]]` is given, not even an empty list. Names,
+    /// kinds and sources are not checked here.
     pub plugins: Option<Vec<Plugin>>,
 }
 
@@ -78,8 +78,8 @@ pub struct Node {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Database {
-    /// Where meetings are kept. [`Loader::load`] fills it in where there is a data directory; elsewhere `None` stands for the
-    /// default, which [`Database::effective_url`] finds.
+    /// Where meetings are kept. [`Loader::load`] fills it in where there is a data directory; elsewhere
+    /// `None` stands for the default, which [`Database::effective_url`] finds.
     pub url: Option<database::Url>,
     /// The namespace in the database.
     pub namespace: String,

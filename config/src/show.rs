@@ -117,8 +117,8 @@ pub(crate) fn is_bare(key: &str) -> bool {
     !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
 }
 
-/// Whether a value in a plugin's table is likely to be a secret. Its plugin's type would know for certain, but is out
-/// of reach here, so the key's name decides; a mask too many does no harm.
+/// Whether a value in a plugin's table is likely to be a secret. Its plugin's type would know for certain,
+/// but is out of reach here, so the key's name decides; a mask too many does no harm.
 fn is_secret(key: &str, value: &serde_json::Value) -> bool {
     let key = key.to_lowercase();
     let always = ["password", "passwd", "passphrase", "secret", "credential", "private"];

@@ -2,7 +2,8 @@
 
 use std::{fmt, str::FromStr};
 
-/// A number of bytes. Written as `1MiB` (units B, KiB, MiB, GiB, TiB, kB, MB, GB, TB in any case) or as a number.
+/// A number of bytes. Written as `1MiB` (units B, KiB, MiB, GiB, TiB, kB, MB, GB, TB in any case) or as a
+/// number.
 ///
 /// # Examples
 /// ```

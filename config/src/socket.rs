@@ -20,8 +20,8 @@ pub enum Socket {
 }
 
 impl Socket {
-    /// Where the program listens, and looks for a node, if it is told nothing else: `teammy/node.sock` under the user's runtime
-    /// directory, or the data directory where there is none.
+    /// Where the program listens, and looks for a node, if it is told nothing else: `teammy/node.sock` under
+    /// the user's runtime directory, or the data directory where there is none.
     ///
     /// # Errors
     /// [`Error::NoSocketDirectory`] if there is neither.

@@ -22,14 +22,15 @@ const fn yes() -> bool {
 pub struct Transcription {
     /// What was said.
     pub text: String,
-    /// When it began, in milliseconds from the meeting's start. Read from any JSON number: fractions are rounded, what is
-    /// before the start is 0, and so is null.
+    /// When it began, in milliseconds from the meeting's start. Read from any JSON number: fractions are
+    /// rounded, what is before the start is 0, and so is null.
     #[serde(default, deserialize_with = "milliseconds::deserialize")]
     pub start_ms: u64,
     /// When it ended, in milliseconds from the meeting's start. Read as `start_ms` is.
     #[serde(default, deserialize_with = "milliseconds::deserialize")]
     pub end_ms: u64,
-    /// Whether the recogniser is done with it; a partial one is replaced by a later one. Final where not said.
+    /// Whether the recogniser is done with it; a partial one is replaced by a later one. Final where not
+    /// said.
     #[serde(default = "yes")]
     pub is_final: bool,
     /// Its language as a BCP 47 tag, where known.

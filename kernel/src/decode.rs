@@ -1,9 +1,10 @@
 //! JSON of a meeting becomes a type, and what is wrong with it is told without a word of it.
 //!
-//! serde's messages quote the value that they didn't expect, which may be what somebody said, or megabytes of it. They end
-//! in logs, in dead letters and in front of people who have no business with the meeting. So where JSON isn't of a type,
-//! it is read once more by `explain`, which tells the place, what was expected there and what *kind* of value was found.
-//! A place is made of positions and of keys that stand in the type; keys of maps are data and show as `*`.
+//! serde's messages quote the value that they didn't expect, which may be what somebody said, or megabytes of
+//! it. They end in logs, in dead letters and in front of people who have no business with the meeting. So
+//! where JSON isn't of a type, it is read once more by `explain`, which tells the place, what was expected
+//! there and what *kind* of value was found. A place is made of positions and of keys that stand in the type;
+//! keys of maps are data and show as `*`.
 //!
 //! What a type's own `Deserialize` says (by `Error::custom`) is left out, as it may quote the value too.
 
@@ -15,7 +16,8 @@ use serde::{Deserialize, Serialize};
 
 use explain::Problem;
 
-/// Why JSON is not of the type asked for: where, what was expected and what kind of value was found; nothing that it holds.
+/// Why JSON is not of the type asked for: where, what was expected and what kind of value was found; nothing
+/// that it holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DecodeError {
     path: String,
@@ -34,7 +36,8 @@ impl DecodeError {
         self.column
     }
 
-    /// Where it is, such as `actions[1].name`, counted from 0; empty for the value as a whole. A map's key shows as `*`.
+    /// Where it is, such as `actions[1].name`, counted from 0; empty for the value as a whole. A map's key
+    /// shows as `*`.
     pub fn path(&self) -> &str {
         &self.path
     }

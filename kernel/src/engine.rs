@@ -17,8 +17,8 @@ pub use llm::{
 
 /// What a hook reaches the world through.
 ///
-/// One engine belongs to one instance in one meeting. Cloning is cheap; a clone that outlives its hook still reads,
-/// but what it writes belongs to no hook and is dropped.
+/// One engine belongs to one instance in one meeting. Cloning is cheap; a clone that outlives its hook still
+/// reads, but what it writes belongs to no hook and is dropped.
 #[derive(Debug, Clone)]
 pub struct MeetingEngine {
     llm: Llm,
@@ -31,14 +31,16 @@ impl MeetingEngine {
         Self { llm, datastore }
     }
 
-    /// A hook is about to run on this packet: what an earlier one wrote is forgotten, and its time; the runtime's.
+    /// A hook is about to run on this packet: what an earlier one wrote is forgotten, and its time; the
+    /// runtime's.
     pub fn begin(&self, seq: Seq, timestamp: Timestamp) {
         self.datastore.begin(seq, timestamp);
         self.llm.begin();
     }
 
-    /// The running hook must be done by then: a question to a language model that takes longer fails just before, so that the
-    /// hook can still do something about it. Where it has asked already, that question's time holds; the runtime's.
+    /// The running hook must be done by then: a question to a language model that takes longer fails just
+    /// before, so that the hook can still do something about it. Where it has asked already, that
+    /// question's time holds; the runtime's.
     pub fn until(&self, deadline: Instant) {
         self.llm.until(deadline);
     }

@@ -9,11 +9,11 @@ type BoxError = Box<dyn StdError + Send + Sync>;
 
 /// A hook's failure, and whether another try may help.
 ///
-/// `?` on any error makes an [`Error::retry`]: most failures inside a hook are somebody else's passing trouble. Say
-/// [`Error::reject`] where the packet itself is at fault.
+/// `?` on any error makes an [`Error::retry`]: most failures inside a hook are somebody else's passing
+/// trouble. Say [`Error::reject`] where the packet itself is at fault.
 ///
-/// Like other catch-all error types it does not implement [`std::error::Error`] itself, which is what lets `?` take
-/// every error; [`Error::as_error`] gives the cause.
+/// Like other catch-all error types it does not implement [`std::error::Error`] itself, which is what lets
+/// `?` take every error; [`Error::as_error`] gives the cause.
 pub struct Error {
     retry: bool,
     cause: BoxError,
@@ -46,12 +46,12 @@ impl Error {
     }
 }
 
-/// The longest error text that is logged or stored, in bytes. Plugins and providers may quote what they worked on, which may be
-/// as large as a packet.
+/// The longest error text that is logged or stored, in bytes. Plugins and providers may quote what they
+/// worked on, which may be as large as a packet.
 pub const MAX_BYTES: usize = 4096;
 
-/// An error and all that is behind it, on one line: `what: why: why`. It is cut after [`MAX_BYTES`]; and of JSON that isn't
-/// of a type only that is said, as serde's message quotes the value.
+/// An error and all that is behind it, on one line: `what: why: why`. It is cut after [`MAX_BYTES`]; and of
+/// JSON that isn't of a type only that is said, as serde's message quotes the value.
 pub fn chain(error: &(dyn StdError + 'static)) -> String {
     let mut line = Bounded(String::new());
     let mut next = Some(error);

@@ -1,9 +1,10 @@
 //! The plugin graph: which instance takes what from whom, checked before anything starts.
 //!
-//! An instance's output is a source that anyone may take, so instances form a graph. It must have no cycle: a packet
-//! that leads back to its own producer would never come to rest, and a meeting could not end its instances upstream
-//! first. Every mistake that the configuration can hold is found here, once, with a message that says what to change;
-//! behind this line sources exist, kinds are in the build and tables fit their plugins.
+//! An instance's output is a source that anyone may take, so instances form a graph. It must have no cycle: a
+//! packet that leads back to its own producer would never come to rest, and a meeting could not end its
+//! instances upstream first. Every mistake that the configuration can hold is found here, once, with a
+//! message that says what to change; behind this line sources exist, kinds are in the build and tables fit
+//! their plugins.
 
 mod error;
 mod setup;
@@ -22,7 +23,8 @@ pub use error::{Claim, Error};
 pub use crate::plugin::ConfigError;
 use crate::{Durability, Factory, InCallPluginMetadata, Lifecycle, Name, Policy, Tick};
 
-/// The source on which the runtime tells of instances that it suspends; anyone may take it, nobody publishes on it.
+/// The source on which the runtime tells of instances that it suspends; anyone may take it, nobody publishes
+/// on it.
 pub const PLUGIN_STATUS: &str = "plugin-status";
 
 /// The sources that exist without being declared.
@@ -47,8 +49,8 @@ pub struct Declared {
     pub kind: String,
     /// Where the plugin's sources come from: the source as the plugin calls it, and the one to take instead.
     pub sources: BTreeMap<String, String>,
-    /// What becomes of a source's packets while it is busy, by the source as the plugin calls it; of the others what the plugin or
-    /// the source says.
+    /// What becomes of a source's packets while it is busy, by the source as the plugin calls it; of the
+    /// others what the plugin or the source says.
     pub policies: BTreeMap<String, Policy>,
     /// Whether its outputs are kept; `None` leaves that to the plugin.
     pub output: Option<Durability>,
@@ -182,13 +184,15 @@ pub struct SourceView {
 }
 
 impl Graph {
-    /// Checks instances against the plugins of this build (`factories`), the kinds that any build may have (`known`)
-    /// and the user's own `sources`.
+    /// Checks instances against the plugins of this build (`factories`), the kinds that any build may have
+    /// (`known`) and the user's own `sources`.
     ///
-    /// Where two factories are of one kind the later one is used, so that an embedder can replace a bundled plugin.
+    /// Where two factories are of one kind the later one is used, so that an embedder can replace a bundled
+    /// plugin.
     ///
     /// # Errors
-    /// The first thing that is wrong; see [`Error`]. Names are checked first, then each instance, then the whole.
+    /// The first thing that is wrong; see [`Error`]. Names are checked first, then each instance, then the
+    /// whole.
     pub fn build(
         declared: Vec<Declared>,
         factories: &[Factory],
@@ -254,8 +258,8 @@ impl Graph {
         self.index.get(name).map(|at| &self.instances[*at])
     }
 
-    /// Whether packets of a source are kept, if it exists: well-known, declared, an instance's output, or one that
-    /// a meeting uses for itself.
+    /// Whether packets of a source are kept, if it exists: well-known, declared, an instance's output, or one
+    /// that a meeting uses for itself.
     pub fn durability(&self, source: &str) -> Option<Durability> {
         self.source(source).map(|source| source.durability)
     }
@@ -293,8 +297,8 @@ impl Graph {
         taken.into_iter().flatten().filter(|source| self.index.contains_key(*source))
     }
 
-    /// The sources from outside that a source comes from: itself, or what feeds the instance whose output it is, over any number of
-    /// others.
+    /// The sources from outside that a source comes from: itself, or what feeds the instance whose output it
+    /// is, over any number of others.
     pub fn origins(&self, source: &str) -> BTreeSet<&Name> {
         if let Some(instance) = self.instance(source) {
             return instance.subscriptions.keys().flat_map(|taken| self.origins(taken.as_str())).collect();
@@ -436,7 +440,8 @@ fn find(instance: &Name, kind: &str, factories: &[Factory], known: &[KnownKind])
     }
     if let Some(known) = known.iter().find(|known| known.kind == kind) {
         let instance = instance.clone();
-        // A bundle gives each factory its kind for a name: one that says otherwise is in this build all the same.
+        // A bundle gives each factory its kind for a name: one that says otherwise is in this build all the
+        // same.
         return Err(match factories.iter().rev().find(|factory| factory.name() == kind) {
             Some(other) => Error::Misnamed { instance, kind: known.kind, says: other.kind() },
             None => Error::NotInBuild { instance, kind: known.kind, feature: known.feature },
@@ -559,8 +564,8 @@ fn in_order(instances: Vec<Instance>) -> Result<Vec<Instance>, Error> {
     Ok(taken.collect())
 }
 
-/// A cycle that leads to an instance that can never run, from producer to consumer, its first member repeated at the
-/// end. Whoever waits for ever waits for another that does, so going upstream must come round.
+/// A cycle that leads to an instance that can never run, from producer to consumer, its first member repeated
+/// at the end. Whoever waits for ever waits for another that does, so going upstream must come round.
 fn cycle(stuck: usize, upstream: &[Vec<usize>], waiting_for: &[usize]) -> Vec<usize> {
     let mut walked = vec![stuck];
     loop {

@@ -1,7 +1,7 @@
 //! The contract and the rules of Teammy, without I/O.
 //!
-//! A plugin's author needs this crate alone: [`InCallPlugin`], [`Receive`], [`Cx`], the well-known [`data`] types, and
-//! the test kit behind feature `testing`.
+//! A plugin's author needs this crate alone: [`InCallPlugin`], [`Receive`], [`Cx`], the well-known [`data`]
+//! types, and the test kit behind feature `testing`.
 
 pub mod data;
 pub mod decode;

@@ -1,21 +1,24 @@
 //! A meeting's log: what is in it, who has seen how much of it, and what is to be committed next.
 //!
-//! [`MeetingLog`] is a pure state machine. It does no I/O, knows no clock and no actor: its owner tells it what happened
-//! and asks it what to do. One log serves routing, backpressure, late join, recovery and the end of a meeting:
+//! [`MeetingLog`] is a pure state machine. It does no I/O, knows no clock and no actor: its owner tells it
+//! what happened and asks it what to do. One log serves routing, backpressure, late join, recovery and the
+//! end of a meeting:
 //!
 //! * [`append`](MeetingLog::append) puts packets at the end, in the order of their seqs;
-//! * [`deliver`](MeetingLog::deliver) gives an instance that has credit its next batch, from the tail in memory or, past
-//!   that, by way of a [`Delivery::Fetch`] from the store;
+//! * [`deliver`](MeetingLog::deliver) gives an instance that has credit its next batch, from the tail in
+//!   memory or, past that, by way of a [`Delivery::Fetch`] from the store;
 //! * [`hand_on`](MeetingLog::hand_on) takes what its hooks made of it;
-//! * [`next_commit`](MeetingLog::next_commit) gives what is to be stored, and [`committed`](MeetingLog::committed) says
-//!   that it is.
+//! * [`next_commit`](MeetingLog::next_commit) gives what is to be stored, and
+//!   [`committed`](MeetingLog::committed) says that it is.
 //!
 //! # Invariants
-//! * Everything that is to be stored goes through one queue, first in first out, and a commit takes a prefix of it. So
-//!   an instance may work on a packet that is not stored yet: if the packet is lost, so is all that came of it.
-//! * A hand-on is one unit in that queue: cursor, state, keys, outputs and dead letters are stored together or not at all.
-//! * A durable packet leaves the tail only when it is stored; a volatile one that leaves before an instance saw it is
-//!   counted in that instance's gap.
+//! * Everything that is to be stored goes through one queue, first in first out, and a commit takes a prefix
+//!   of it. So an instance may work on a packet that is not stored yet: if the packet is lost, so is all that
+//!   came of it.
+//! * A hand-on is one unit in that queue: cursor, state, keys, outputs and dead letters are stored together
+//!   or not at all.
+//! * A durable packet leaves the tail only when it is stored; a volatile one that leaves before an instance
+//!   saw it is counted in that instance's gap.
 //! * While too much waits to be stored, no instance gets more to work on: the store's pace is the meeting's.
 //! * An instance has at most one batch in flight: its credit. It comes back with [`HandOn::done`].
 
@@ -60,13 +63,13 @@ pub struct Limits {
     pub batch_packets: usize,
     /// The most bytes in one batch; a single packet may be larger.
     pub batch_bytes: usize,
-    /// The most bytes of packets that the tail keeps for instances that are behind, of volatile ones and of durable ones
-    /// each. Durable packets that are not stored yet come on top; the door bounds those.
+    /// The most bytes of packets that the tail keeps for instances that are behind, of volatile ones and of
+    /// durable ones each. Durable packets that are not stored yet come on top; the door bounds those.
     pub tail_bytes: usize,
     /// How many bytes may wait to be stored before no instance gets more to work on.
     pub backlog_bytes: usize,
-    /// How many bytes may wait for an instance, of the sources that it takes with [`Policy::Block`], before it
-    /// [blocks](MeetingLog::is_blocking).
+    /// How many bytes may wait for an instance, of the sources that it takes with [`Policy::Block`], before
+    /// it [blocks](MeetingLog::is_blocking).
     pub block_bytes: usize,
 }
 
@@ -87,14 +90,16 @@ impl Default for Limits {
 pub struct Subscription {
     /// The instance.
     pub instance: Name,
-    /// The sources it takes, as they are called in this meeting, and what becomes of their packets while it is busy. (Of a source
-    /// that is not stored, [`Policy::Spill`] is [`Policy::DropOldest`]: there is nowhere to read from.)
+    /// The sources it takes, as they are called in this meeting, and what becomes of their packets while it
+    /// is busy. (Of a source that is not stored, [`Policy::Spill`] is [`Policy::DropOldest`]: there is
+    /// nowhere to read from.)
     pub sources: Vec<(Name, Policy)>,
 }
 
 /// A packet on its way into the log, with what the log must know beside it.
 ///
-/// It is put together where the packet is made, so that the log need not look into one that is in another core's cache.
+/// It is put together where the packet is made, so that the log need not look into one that is in another
+/// core's cache.
 #[derive(Debug, Clone)]
 pub struct Append {
     packet: Arc<DataPacket>,
@@ -104,7 +109,8 @@ pub struct Append {
 }
 
 impl Append {
-    /// A packet; whether it is to be stored; whether it came through the door, whose bound it counts against until it is.
+    /// A packet; whether it is to be stored; whether it came through the door, whose bound it counts against
+    /// until it is.
     pub fn new(packet: Arc<DataPacket>, durability: Durability, external: bool) -> Self {
         let cost = packet.cost();
         Self { packet, durability, external, cost }
@@ -193,7 +199,7 @@ pub struct MeetingLog {
     instances: Vec<Instance>,
     status: MeetingStatus,
     ending: Option<Arc<DataPacket>>,
-    /// It had ended, and instances were taken back for packets that they had given up: theirs is no second end.
+    /// Reopened after its end for redrives; `on_meeting_end` does not run again.
     is_reopened: bool,
     /// What is replaced of sources that instances take by a key.
     latest: Vec<Latest>,
@@ -205,7 +211,8 @@ pub struct MeetingLog {
 }
 
 impl MeetingLog {
-    /// The log of a meeting that was just created: empty. [`recover`](Self::recover) makes one of what was claimed.
+    /// The log of a meeting that was just created: empty. [`recover`](Self::recover) makes one of what was
+    /// claimed.
     pub fn new(record: &MeetingRecord, last_stored: Seq, limits: Limits) -> Self {
         let mut log = Self {
             meeting: record.metadata.id.clone(),
@@ -386,8 +393,8 @@ impl MeetingLog {
         subscription.sources.iter().map(taken).collect()
     }
 
-    /// Adds an instance to the running meeting with its `join` packet, or takes one back that had left. One that comes
-    /// back goes on from here, with the state it had.
+    /// Adds an instance to the running meeting with its `join` packet, or takes one back that had left. One
+    /// that comes back goes on from here, with the state it had.
     ///
     /// # Panics
     /// If the instance takes part already; ask [`slot`](Self::slot) and [`view`](Self::view) first.
@@ -431,7 +438,8 @@ impl MeetingLog {
         slot
     }
 
-    /// Takes an instance out with its `leave` packet: it finishes what is before that, then `on_meeting_end` runs on it.
+    /// Takes an instance out with its `leave` packet: it finishes what is before that, then `on_meeting_end`
+    /// runs on it.
     pub fn leave(&mut self, slot: Slot, packet: Arc<DataPacket>) {
         self.instances[slot.0].leaving = Some(packet.seq);
         self.append_to(packet, Durability::Durable, Some(slot), false);
@@ -488,14 +496,14 @@ impl MeetingLog {
         self.queue.push(Item::Status(MeetingStatus::Ended));
     }
 
-    /// Says whether an instance's actor is there to take batches. One that was replaced gets again what it had not
-    /// handed on.
+    /// Says whether an instance's actor is there to take batches. One that was replaced gets again what it
+    /// had not handed on.
     pub fn set_ready(&mut self, slot: Slot, ready: bool) {
         self.instances[slot.0].set_ready(ready);
     }
 
-    /// Whether there is something to do as soon as an instance is done with the batch that is with it: it can be sent more, or its
-    /// end, or somebody else's end waits for it.
+    /// Whether there is something to do as soon as an instance is done with the batch that is with it: it can
+    /// be sent more, or its end, or somebody else's end waits for it.
     pub fn waits_for(&self, slot: Slot) -> bool {
         let instance = &self.instances[slot.0];
         match instance.in_flight_up_to() {
@@ -511,8 +519,9 @@ impl MeetingLog {
         self.instances.iter().any(|instance| instance.in_flight_up_to().is_some())
     }
 
-    /// Whether a packet that comes in now could go to an instance at once, or must at least be noted for it: that it has to be
-    /// [waited for](Self::waits_for). An instance that is not open is sent more when what it waits for happens.
+    /// Whether a packet that comes in now could go to an instance at once, or must at least be noted for it:
+    /// that it has to be [waited for](Self::waits_for). An instance that is not open is sent more when
+    /// what it waits for happens.
     pub fn is_open(&self, slot: Slot) -> bool {
         self.instances[slot.0].is_there()
             && !self.waits_for(slot)
@@ -560,7 +569,8 @@ impl MeetingLog {
         self.trim();
     }
 
-    /// Counts one more try of a packet that an instance's actor did not survive, and says how many there were.
+    /// Counts one more try of a packet that an instance's actor did not survive, and says how many there
+    /// were.
     pub fn count_try(&mut self, slot: Slot, seq: Seq) -> u32 {
         self.instances[slot.0].count_try(seq)
     }
@@ -571,8 +581,8 @@ impl MeetingLog {
         self.instances[slot.0].in_hand(seq).or(ending)
     }
 
-    /// Gives up a packet for an instance whose actor is gone: the cursor moves on, and a durable packet goes to the dead
-    /// letters. With the packet of a meeting's end, the instance is finished.
+    /// Gives up a packet for an instance whose actor is gone: the cursor moves on, and a durable packet goes
+    /// to the dead letters. With the packet of a meeting's end, the instance is finished.
     pub fn give_up(&mut self, slot: Slot, seq: Seq, dead_letter: Option<DeadLetter>) {
         // One that was redriven is done with at the redrive's place, not at its own.
         let redriven_at = self.instances[slot.0].take_redriven(seq);
@@ -628,11 +638,11 @@ impl MeetingLog {
         !self.queue.is_in_flight() && self.due(wanted_reservation) == Due::Nothing
     }
 
-    /// The next commit: as much of the queue as fits, with each instance's rows folded into the newest. `None` while one
-    /// is in flight or there is nothing to store.
+    /// The next commit: as much of the queue as fits, with each instance's rows folded into the newest.
+    /// `None` while one is in flight or there is nothing to store.
     ///
-    /// An instance whose state cannot be written as JSON is named beside the commit. Its row is stored without the
-    /// state; the owner suspends it.
+    /// An instance whose state cannot be written as JSON is named beside the commit. Its row is stored
+    /// without the state; the owner suspends it.
     pub fn next_commit(&mut self, reserve: Seq) -> Option<(Commit, Vec<(Slot, crate::plugin::StateError)>)> {
         if self.due(reserve) == Due::Nothing {
             return None;
@@ -650,7 +660,8 @@ impl MeetingLog {
         committed
     }
 
-    /// Durable packets that are not stored yet and match, oldest first: what a reader must add to the store's answer.
+    /// Durable packets that are not stored yet and match, oldest first: what a reader must add to the store's
+    /// answer.
     pub fn unstored(&self, matches: impl Fn(&DataPacket) -> bool) -> Vec<Arc<DataPacket>> {
         self.queue.packets().filter(|packet| matches(packet)).cloned().collect()
     }
@@ -660,7 +671,8 @@ impl MeetingLog {
         self.queue.keys(slot)
     }
 
-    /// Whether too much waits for an instance of the sources that it blocks on, while it works and the meeting runs.
+    /// Whether too much waits for an instance of the sources that it blocks on, while it works and the
+    /// meeting runs.
     pub fn is_blocking(&self, slot: Slot) -> bool {
         let instance = &self.instances[slot.0];
         self.status == MeetingStatus::Running

@@ -60,8 +60,8 @@ impl MeetingMetadata {
     }
 }
 
-/// What an instance was when a meeting took it in: enough to tell whether another run would do the same, and nothing of what
-/// its table holds.
+/// What an instance was when a meeting took it in: enough to tell whether another run would do the same, and
+/// nothing of what its table holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Setup {
@@ -69,8 +69,8 @@ pub struct Setup {
     pub kind: String,
     /// Its plugin's version.
     pub version: String,
-    /// A digest of its table, sources, policies and of what becomes of its outputs: [FNV-1a][fnv] of 64 bits, as 16
-    /// hexadecimal digits.
+    /// A digest of its table, sources, policies and of what becomes of its outputs: [FNV-1a][fnv] of 64
+    /// bits, as 16 hexadecimal digits.
     ///
     /// [fnv]: http://www.isthe.com/chongo/tech/comp/fnv/
     pub digest: String,

@@ -1,6 +1,7 @@
 //! Validated names: what a meeting, a source or an instance may be called.
 //!
-//! A name is checked once, where it enters; everything behind that line takes the type and need not ask again.
+//! A name is checked once, where it enters; everything behind that line takes the type and need not ask
+//! again.
 
 use std::{fmt, sync::Arc};
 
@@ -135,8 +136,8 @@ impl MeetingId {
     /// Checks and takes an id.
     ///
     /// # Errors
-    /// [`Error::MeetingId`] if it is empty, longer than [`MeetingId::MAX_BYTES`], holds a control character, or
-    /// starts or ends with white space.
+    /// [`Error::MeetingId`] if it is empty, longer than [`MeetingId::MAX_BYTES`], holds a control character,
+    /// or starts or ends with white space.
     pub fn new(id: impl AsRef<str>) -> Result<Self, Error> {
         let id = id.as_ref();
         let problem = if id.is_empty() {
@@ -158,7 +159,8 @@ string_type!(MeetingId);
 
 /// The name of a source or of a plugin's instance: 1 to 64 characters of `a-z`, `A-Z`, `0-9`, `-`, `_`, `.`.
 ///
-/// Sources and instances share one type because an instance's output is a source that carries the instance's name.
+/// Sources and instances share one type because an instance's output is a source that carries the instance's
+/// name.
 #[derive(Clone, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Name(Arc<str>);
@@ -183,8 +185,8 @@ impl Name {
     /// Checks and takes a name.
     ///
     /// # Errors
-    /// [`Error::Name`] if it is empty, longer than [`Name::MAX_BYTES`], holds another character than those named
-    /// above, or does not start with a letter or digit.
+    /// [`Error::Name`] if it is empty, longer than [`Name::MAX_BYTES`], holds another character than those
+    /// named above, or does not start with a letter or digit.
     pub fn new(name: impl AsRef<str>) -> Result<Self, Error> {
         let name = name.as_ref();
         let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');

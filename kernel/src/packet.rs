@@ -1,7 +1,7 @@
 //! Packets: what flows through a meeting.
 //!
-//! A [`DataPacket`] is immutable and shared as `Arc`; nothing on its way copies the payload. JSON is carried as text
-//! and parsed by the hook that wants it, so that routing costs the same for every payload.
+//! A [`DataPacket`] is immutable and shared as `Arc`; nothing on its way copies the payload. JSON is carried
+//! as text and parsed by the hook that wants it, so that routing costs the same for every payload.
 
 use std::{fmt, sync::Arc};
 
@@ -106,14 +106,15 @@ pub struct DataPacket {
     pub meeting: MeetingId,
     /// Its place in the meeting's log.
     pub seq: Seq,
-    /// The kind of data: a well-known source, a declared one, or the name of the instance whose output it is.
+    /// The kind of data: a well-known source, a declared one, or the name of the instance whose output it
+    /// is.
     pub source: Name,
     /// When what it tells of happened. An output's is the latest of its causes'.
     pub timestamp: Timestamp,
     /// When it entered this system; set once, kept by redelivery.
     pub received_at: Timestamp,
-    /// Who said or did it, where somebody did: without white space around the name and in Unicode's normal form C, so that names
-    /// that look alike are one, and never empty.
+    /// Who said or did it, where somebody did: without white space around the name and in Unicode's normal
+    /// form C, so that names that look alike are one, and never empty.
     pub participant: Option<Arc<str>>,
     /// The data.
     pub payload: Payload,
@@ -240,8 +241,8 @@ impl Publish {
         self
     }
 
-    /// Numbers it, so that it can be published again where the answer was lost: a meeting takes each number of a producer once,
-    /// in their order, from 1. For durable sources.
+    /// Numbers it, so that it can be published again where the answer was lost: a meeting takes each number
+    /// of a producer once, in their order, from 1. For durable sources.
     #[must_use]
     pub fn numbered(mut self, producer: impl Into<Arc<str>>, number: u64) -> Self {
         self.producer = Some(Producer { id: producer.into(), number });

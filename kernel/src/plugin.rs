@@ -2,8 +2,8 @@
 //!
 //! An author implements [`InCallPlugin`] for a type that holds resources only, names its sources in
 //! [`InCallPlugin::hooks`], and implements [`Receive`] once for each. What a meeting needs to remember is the
-//! plugin's `State`: the runtime hands each hook a state to read and change, keeps what it made if the hook ends well,
-//! and drops it if not.
+//! plugin's `State`: the runtime hands each hook a state to read and change, keeps what it made if the hook
+//! ends well, and drops it if not.
 
 mod config;
 mod cx;
@@ -82,8 +82,8 @@ pub trait InCallPlugin: Sized + Send + Sync + 'static {
     const VERSION: &'static str;
     /// Whether its outputs are kept.
     const OUTPUT: Durability = Durability::Durable;
-    /// Whether it is of no use without a language model. Where none is configured, a meeting refuses its instances instead
-    /// of failing in its hooks.
+    /// Whether it is of no use without a language model. Where none is configured, a meeting refuses its
+    /// instances instead of failing in its hooks.
     const NEEDS_LLM: bool = false;
 
     /// Prepares what the plugin needs on a machine, once, when that machine's image is built.
@@ -115,7 +115,8 @@ pub trait InCallPlugin: Sized + Send + Sync + 'static {
         async { Ok(None) }
     }
 
-    /// Runs when the instance has had its last packet of a meeting: at the meeting's end, or when it is taken out.
+    /// Runs when the instance has had its last packet of a meeting: at the meeting's end, or when it is taken
+    /// out.
     ///
     /// # Errors
     /// As a hook's: tried again, then a dead letter; the meeting ends either way.
@@ -150,8 +151,8 @@ pub trait Receive<T>: InCallPlugin {
     /// Takes the data; what it returns becomes a packet.
     ///
     /// # Errors
-    /// [`Error::retry`] (what `?` makes) to be tried again, [`Error::reject`] not to be. Either way the hook has
-    /// changed nothing: no state, no key, no output.
+    /// [`Error::retry`] (what `?` makes) to be tried again, [`Error::reject`] not to be. Either way the hook
+    /// has changed nothing: no state, no key, no output.
     ///
     /// # Cancel safety
     /// A hook that passes its deadline is dropped at an await point, and counts as failed.

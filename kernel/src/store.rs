@@ -1,15 +1,16 @@
 //! The store: where meetings outlive their owners.
 //!
-//! A store keeps, for each meeting, one row (owner's epoch, number of the last commit, reserved seqs, status), its
-//! durable packets, how far their producers have come, its instances' cursors and states, their keys and values, and
-//! their dead letters. Everything an owner writes is a [`Commit`]: one atomic piece that carries the owner's epoch and
-//! its own number, and that is applied only if the row holds that epoch and the number before. So an owner that has
-//! been replaced cannot write, a commit that is sent twice is applied once, and what is stored is always a prefix of
-//! what the owner issued.
+//! A store keeps, for each meeting, one row (owner's epoch, number of the last commit, reserved seqs,
+//! status), its durable packets, how far their producers have come, its instances' cursors and states, their
+//! keys and values, and their dead letters. Everything an owner writes is a [`Commit`]: one atomic piece that
+//! carries the owner's epoch and its own number, and that is applied only if the row holds that epoch and the
+//! number before. So an owner that has been replaced cannot write, a commit that is sent twice is applied
+//! once, and what is stored is always a prefix of what the owner issued.
 //!
-//! Where a producer's packets are, by their numbers, is written with the packets themselves, so that no [`Mark`] tells
-//! of a packet that isn't there. That numbers come in order, from 1 and without holes, is for the owner to see to; a
-//! store may build on it. Yet a mark only ever rises, and of two packets under one number the first keeps it.
+//! Where a producer's packets are, by their numbers, is written with the packets themselves, so that no
+//! [`Mark`] tells of a packet that isn't there. That numbers come in order, from 1 and without holes, is for
+//! the owner to see to; a store may build on it. Yet a mark only ever rises, and of two packets under one
+//! number the first keeps it.
 //!
 //! Every store must pass the suite in module `conformance` (feature `testing`).
 
@@ -106,8 +107,8 @@ pub struct InstanceRecord {
     pub joined: Seq,
     /// How it stands.
     pub status: InstanceStatus,
-    /// Its state as JSON. In a commit `None` leaves the stored one as it is; in an answer it means that none was
-    /// ever stored.
+    /// Its state as JSON. In a commit `None` leaves the stored one as it is; in an answer it means that none
+    /// was ever stored.
     pub state: Option<Arc<str>>,
 }
 
@@ -172,8 +173,8 @@ pub struct Commit {
     pub keys: Vec<KeyWrite>,
     /// Packets given up.
     pub dead_letters: Vec<DeadLetter>,
-    /// Packets that were given up and are finished with now, each of an instance: dead letters that go. None of them is among
-    /// `dead_letters`.
+    /// Packets that were given up and are finished with now, each of an instance: dead letters that go. None
+    /// of them is among `dead_letters`.
     pub redriven: Vec<(Name, Seq)>,
 }
 
@@ -201,11 +202,12 @@ impl Commit {
 pub enum Outcome {
     /// It is stored, now or by an earlier try.
     Applied,
-    /// Another owner has the meeting (or nobody has: the row is gone). Nothing of the commit is stored by this call; if it
-    /// was sent before and the answer was lost, it may have been stored then, before the other owner came.
+    /// Another owner has the meeting (or nobody has: the row is gone). Nothing of the commit is stored by
+    /// this call; if it was sent before and the answer was lost, it may have been stored then, before the
+    /// other owner came.
     Fenced,
-    /// The row holds another number than the one before; nothing of the commit is stored. A writer that issues one
-    /// commit after the other never sees it.
+    /// The row holds another number than the one before; nothing of the commit is stored. A writer that
+    /// issues one commit after the other never sees it.
     OutOfOrder {
         /// The number that the row holds.
         stored: u64,
@@ -292,7 +294,8 @@ pub enum Error {
     /// There is no meeting of this id.
     #[error("there is no meeting {0}")]
     NotFound(MeetingId),
-    /// The store cannot be reached, or gave up for a reason that may pass; whether it did the work is unknown.
+    /// The store cannot be reached, or gave up for a reason that may pass; whether it did the work is
+    /// unknown.
     #[error("the store is unavailable while {doing}")]
     Unavailable {
         /// What was being done.
@@ -324,14 +327,16 @@ pub type StoreFuture<'a, T> = BoxFuture<'a, Result<T, Error>>;
 
 /// A place where meetings are kept. See the module for what it promises.
 ///
-/// Methods take what they need for as long as they need it, so that a store can stand behind `Arc<dyn Store>`.
+/// Methods take what they need for as long as they need it, so that a store can stand behind `Arc<dyn
+/// Store>`.
 ///
 /// # Cancel safety
-/// A dropped [`commit`](Store::commit), [`create`](Store::create) or [`claim`](Store::claim) may or may not have been
-/// applied; calling it again with the same arguments is safe for a commit, and costs an epoch for a claim.
+/// A dropped [`commit`](Store::commit), [`create`](Store::create) or [`claim`](Store::claim) may or may not
+/// have been applied; calling it again with the same arguments is safe for a commit, and costs an epoch for a
+/// claim.
 pub trait Store: fmt::Debug + Send + Sync + 'static {
-    /// Makes a meeting that is to start with these instances, and claims it: epoch 1, no commit yet, seqs up to `reserve`
-    /// reserved.
+    /// Makes a meeting that is to start with these instances, and claims it: epoch 1, no commit yet, seqs up
+    /// to `reserve` reserved.
     ///
     /// # Errors
     /// [`Error::Exists`] if the id is taken; [`Error::Unavailable`], [`Error::Failed`].
@@ -350,8 +355,9 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// [`Error::NotFound`]; [`Error::Unavailable`], [`Error::Failed`].
     fn claim(&self, meeting: MeetingId, reserve: u64) -> StoreFuture<'_, MeetingRecord>;
 
-    /// Applies commits of several meetings (at most one of each), in one transaction where the store has them. One
-    /// meeting's being fenced or out of order leaves the others as they are. The outcomes are in the commits' order.
+    /// Applies commits of several meetings (at most one of each), in one transaction where the store has
+    /// them. One meeting's being fenced or out of order leaves the others as they are. The outcomes are
+    /// in the commits' order.
     ///
     /// # Errors
     /// [`Error::Unavailable`] if what became of the batch is unknown: send the same batch again.
@@ -376,8 +382,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// How far each producer has come, by producer: what a new owner goes on from.
     fn marks(&self, meeting: MeetingId) -> StoreFuture<'_, Vec<Mark>>;
 
-    /// Where the packet is that a producer gave this number; none where there is no such packet. It is looked up, not
-    /// searched for: it costs the same in a long meeting as in a short one.
+    /// Where the packet is that a producer gave this number; none where there is no such packet. It is looked
+    /// up, not searched for: it costs the same in a long meeting as in a short one.
     fn numbered(&self, meeting: MeetingId, producer: Arc<str>, number: u64) -> StoreFuture<'_, Option<Seq>>;
 
     /// The value of an instance's key in a meeting, as JSON.
@@ -402,8 +408,9 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// A meeting's dead letters, by seq, then instance.
     fn dead_letters(&self, meeting: MeetingId) -> StoreFuture<'_, Vec<DeadLetter>>;
 
-    /// Forgets a meeting: its row, packets, instances, keys, numbers and dead letters. An owner that it still has is fenced first. Says
-    /// whether there was anything of it. One that was cut off is to be asked for again, and until then may have left a part.
+    /// Forgets a meeting: its row, packets, instances, keys, numbers and dead letters. An owner that it still
+    /// has is fenced first. Says whether there was anything of it. One that was cut off is to be asked
+    /// for again, and until then may have left a part.
     ///
     /// # Errors
     /// [`Error::Unavailable`], [`Error::Failed`]: a part may be gone.

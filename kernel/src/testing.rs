@@ -1,12 +1,13 @@
 //! The test kit: packets through a plugin in a few lines, without a node, a store or a file.
 //!
-//! [`PluginTest`] stands in for the meeting. It drives the plugin through the same erased line as the runtime does
-//! ([`Factory`](crate::Factory), [`Hosted::run`](crate::plugin::Hosted::run)), so what passes here is what runs there:
-//! a hook that fails changes nothing, a state is read back from its JSON before the next hook sees it, writes are kept
-//! with the hook that made them, and an output becomes a packet that names its causes.
+//! [`PluginTest`] stands in for the meeting. It drives the plugin through the same erased line as the runtime
+//! does ([`Factory`](crate::Factory), [`Hosted::run`](crate::plugin::Hosted::run)), so what passes here is
+//! what runs there: a hook that fails changes nothing, a state is read back from its JSON before the next
+//! hook sees it, writes are kept with the hook that made them, and an output becomes a packet that names its
+//! causes.
 //!
-//! Run it under `#[tokio::test(start_paused = true)]`: time then passes only as [`PluginTest::advance`] and the delays
-//! of a [`ScriptedLlm`] say, at once and always the same.
+//! Run it under `#[tokio::test(start_paused = true)]`: time then passes only as [`PluginTest::advance`] and
+//! the delays of a [`ScriptedLlm`] say, at once and always the same.
 //!
 //! # Examples
 //! ```

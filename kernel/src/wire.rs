@@ -1,8 +1,8 @@
 //! The wire format: a version byte, then bincode. The one place that names bincode.
 //!
-//! Every type that crosses a process states the version of its own layout. A reader knows the layouts it was built
-//! with and refuses others by name, so that two builds never misread each other. Decoding is bounded: what a length
-//! field claims is checked against [`LIMIT`] before anything is allocated.
+//! Every type that crosses a process states the version of its own layout. A reader knows the layouts it was
+//! built with and refuses others by name, so that two builds never misread each other. Decoding is bounded:
+//! what a length field claims is checked against [`LIMIT`] before anything is allocated.
 
 use std::sync::Arc;
 

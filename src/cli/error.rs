@@ -251,7 +251,8 @@ impl Error {
         let mut message = format!("error: {self}\n");
         let mut last = self.to_string();
         let mut source = match self {
-            // Its text is long and says where in our filter's grammar it failed, so the value itself says more.
+            // Its text is long and says where in our filter's grammar it failed, so the value itself says
+            // more.
             Self::LogFilter { error, .. } => Some(error as &dyn std::error::Error),
             _ => self.source(),
         };

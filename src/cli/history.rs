@@ -30,8 +30,8 @@ Examples:
 pub(crate) struct Args {
     /// The meeting's id
     meeting: String,
-    /// Only packets of this source (an instance's outputs have its name); may be given more than once, or as a,b. The
-    /// meeting's own packets are shown for `--source meeting` alone
+    /// Only packets of this source (an instance's outputs have its name); may be given more than once, or as
+    /// a,b. The meeting's own packets are shown for `--source meeting` alone
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     source: Vec<String>,
     /// Only the last N packets, of those that the other options leave
@@ -70,7 +70,8 @@ pub(crate) fn run(args: &Args, config: &Config, output: &Output) -> Result<(), E
     done
 }
 
-/// A database that may hold something: opening another would make it, and to look for a meeting is no reason to.
+/// A database that may hold something: opening another would make it, and to look for a meeting is no reason
+/// to.
 pub(super) fn check_kept(database: &Database) -> Result<(), Error> {
     let url = database.effective_url()?;
     if url.kind() == &Kind::Memory {
@@ -178,8 +179,8 @@ impl History<'_> {
         Ok(newest)
     }
 
-    /// So long before the last packet that came from outside. Outputs and a meeting's own packets carry times that depend
-    /// on how fast a recording was played, so they don't count.
+    /// So long before the last packet that came from outside. Outputs and a meeting's own packets carry times
+    /// that depend on how fast a recording was played, so they don't count.
     async fn before_last(&self, since: Duration) -> Result<Option<Timestamp>, Error> {
         let is_from_outside = |packet: &DataPacket| {
             is_shown(packet) && packet.source != graph::PLUGIN_STATUS && packet.causes.is_empty()

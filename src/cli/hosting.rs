@@ -30,8 +30,9 @@ impl Hosting {
         Self { deadline, listening: Listening::new(config), metrics }
     }
 
-    /// Starts a node, lets `work` do something with a meeting there, and shuts the node down, whatever came of the work. A signal stops
-    /// the work, and what is published by then is stored; another one stops that, too. Meanwhile commands come by the node's socket.
+    /// Starts a node, lets `work` do something with a meeting there, and shuts the node down, whatever came
+    /// of the work. A signal stops the work, and what is published by then is stored; another one stops
+    /// that, too. Meanwhile commands come by the node's socket.
     pub(crate) async fn run<T>(
         &self,
         builder: Builder,

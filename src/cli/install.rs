@@ -1,7 +1,7 @@
 //! `teammy install`: what plugins do once a machine, when its image is built.
 //!
-//! Commands that run plugins install what the manifest lacks ([`missing`]), so that nobody has to; an image that has run
-//! `teammy install` starts without that.
+//! Commands that run plugins install what the manifest lacks ([`missing`]), so that nobody has to; an image
+//! that has run `teammy install` starts without that.
 
 use std::path::PathBuf;
 
@@ -77,8 +77,8 @@ pub(crate) fn run(config: &Config, output: &Output) -> Result<(), Error> {
     }
 }
 
-/// Installs those of the plugins that the manifest lacks. A manifest that cannot be kept is worth a warning and no more: they
-/// are installed again the next time.
+/// Installs those of the plugins that the manifest lacks. A manifest that cannot be kept is worth a warning
+/// and no more: they are installed again the next time.
 pub(crate) async fn missing<'a>(
     factories: impl IntoIterator<Item = &'a Factory>,
     config: &Install,

@@ -25,8 +25,8 @@ pub(crate) fn to_stderr(filter: &str, bars: &MultiProgress) -> Result<(), Error>
     Ok(())
 }
 
-/// Tells of a panic where it was, and what it said if that stands in the program. A message that was put together may quote
-/// what was said in a meeting.
+/// Tells of a panic where it was, and what it said if that stands in the program. A message that was put
+/// together may quote what was said in a meeting.
 pub(crate) fn without_words_in_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let thread = std::thread::current();
@@ -79,8 +79,8 @@ impl Write for Stderr {
 /// Keeps warnings out that are none.
 struct FalseAlarms;
 
-/// SurrealKV says so when its last handle ends on a thread of its own, which is where it ends: the database has been closed
-/// by then, and waited for.
+/// SurrealKV says so when its last handle ends on a thread of its own, which is where it ends: the database
+/// has been closed by then, and waited for.
 const CLOSED_TWICE: &str = "No runtime available for closing the store correctly";
 
 impl<S: Subscriber> Layer<S> for FalseAlarms {

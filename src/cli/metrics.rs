@@ -22,7 +22,8 @@ impl Drop for Serving {
     }
 }
 
-/// Answers where the configuration says so, on a runtime of its own. Before a node starts: what it counts with is made then.
+/// Answers where the configuration says so, on a runtime of its own. Before a node starts: what it counts
+/// with is made then.
 #[cfg(feature = "prometheus")]
 pub(super) fn serve(metrics: &Metrics) -> Result<Serving, Error> {
     let Some(address) = metrics.listen else { return Ok(Serving { runtime: None }) };

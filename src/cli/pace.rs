@@ -44,8 +44,8 @@ impl Pacer {
         Self { speed, first: None }
     }
 
-    /// How long after the first packet this one is due; `None` if there is nothing to wait for. One that is out of order is due
-    /// with those around it.
+    /// How long after the first packet this one is due; `None` if there is nothing to wait for. One that is
+    /// out of order is due with those around it.
     pub(crate) fn due(&mut self, timestamp: Timestamp) -> Option<Duration> {
         let Speed::Times(factor) = self.speed else { return None };
         let first = *self.first.get_or_insert(timestamp);

@@ -230,7 +230,8 @@ impl Shape<'_> {
         }
     }
 
-    /// An enum's variant: the value of its tag (the field that can have one value only), or else what it looks like.
+    /// An enum's variant: the value of its tag (the field that can have one value only), or else what it
+    /// looks like.
     fn variant(self, schema: &Value) -> String {
         let fields = schema["properties"].as_object();
         let tag = fields.into_iter().flat_map(|fields| fields.values()).find_map(|field| field.get("const"));

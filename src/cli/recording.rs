@@ -1,16 +1,16 @@
 //! A recorded meeting: read once to check every line, and once more to play it.
 //!
-//! It is packets as JSON lines, or a transcript as WebVTT or SubRip, compressed with gzip or not, which its content tells.
-//! It is read in layers, each of which keeps a piece of it only: [`input`] unpacks and decodes bytes, [`lines`] splits them,
-//! [`format`] recognises what they are, [`packet`] and [`cue`] read them, and [`entries`] makes packets of either.
-//! The first reading learns what only the whole tells, for the second: [`speakers`] who speaks, [`clock`] what times mean,
-//! [`pasted`] whether it is a transcript at all.
+//! It is packets as JSON lines, or a transcript as WebVTT or SubRip, compressed with gzip or not, which its
+//! content tells. It is read in layers, each of which keeps a piece of it only: [`input`] unpacks and decodes
+//! bytes, [`lines`] splits them, [`format`] recognises what they are, [`packet`] and [`cue`] read them, and
+//! [`entries`] makes packets of either. The first reading learns what only the whole tells, for the second:
+//! [`speakers`] who speaks, [`clock`] what times mean, [`pasted`] whether it is a transcript at all.
 //!
-//! A file is never held in memory. What cannot be read twice, such as a pipe, is: its lines are kept as they are checked,
-//! unpacked and as UTF-8.
+//! A file is never held in memory. What cannot be read twice, such as a pipe, is: its lines are kept as they
+//! are checked, unpacked and as UTF-8.
 //!
-//! A limit changes how much is played, and not who speaks or when: behind it a file is read on for these alone. A pipe isn't,
-//! whose rest may be long in coming, so that it is learnt from what is read of it.
+//! A limit changes how much is played, and not who speaks or when: behind it a file is read on for these
+//! alone. A pipe isn't, whose rest may be long in coming, so that it is learnt from what is read of it.
 
 mod clock;
 mod cue;
@@ -152,7 +152,8 @@ enum Text {
 }
 
 impl Recording {
-    /// Reads a file (`-` is standard input) and checks its lines, up to the one with the packet that the limit says.
+    /// Reads a file (`-` is standard input) and checks its lines, up to the one with the packet that the
+    /// limit says.
     pub(crate) fn check(path: &Path, rules: Rules, options: Options) -> Result<Self, Error> {
         if is_stdin(path) {
             let stdin = BufReader::new(io::stdin());
@@ -192,7 +193,8 @@ impl Recording {
                 None => break,
                 Some(Ok(entry)) => {
                     taken += 1;
-                    // What may be a name alone isn't known to be played before all names are, so it doesn't use up the limit.
+                    // What may be a name alone isn't known to be played before all names are, so it doesn't
+                    // use up the limit.
                     certain += u64::from(entry.is_certain());
                     packets += entry.most();
                     first = first.or(entry.timestamp());
@@ -254,8 +256,8 @@ impl Recording {
         Ok(recording)
     }
 
-    /// How many packets it plays at most; fewer where somebody is named who says nothing, or where what looks like a name
-    /// isn't one.
+    /// How many packets it plays at most; fewer where somebody is named who says nothing, or where what looks
+    /// like a name isn't one.
     pub(crate) fn len(&self) -> u64 {
         self.options.limit.map_or(self.packets, |limit| limit.min(self.packets))
     }
@@ -275,8 +277,8 @@ impl Recording {
         &self.skipped
     }
 
-    /// What a meeting calls whoever plays this: the same for the same packets, wherever they are read from. A transcript's
-    /// packets are the same whenever it is taken to begin.
+    /// What a meeting calls whoever plays this: the same for the same packets, wherever they are read from. A
+    /// transcript's packets are the same whenever it is taken to begin.
     pub(crate) fn producer(&self) -> Result<String, Error> {
         let mut digest = blake3::Hasher::new();
         for packet in self.play()? {

@@ -1,7 +1,7 @@
 //! `teammy replay`: a recorded meeting goes through the kernel, and what the plugins make of it comes out.
 //!
-//! Everything that can be checked is checked first: the configuration, the plugins, every line. Only then is the database
-//! opened and the meeting made, so that a mistake leaves nothing behind.
+//! Everything that can be checked is checked first: the configuration, the plugins, every line. Only then is
+//! the database opened and the meeting made, so that a mistake leaves nothing behind.
 
 mod opening;
 
@@ -47,18 +47,20 @@ Plugins that need a language model are left out where none is configured.";
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// The recording: packets as JSON lines, {"source", "timestamp", "participant", "data"}, or a transcript as WebVTT (as
-    /// Zoom and Teams export it, Teams' metadataContent included) or SubRip; any of them plain or compressed with gzip. Its
-    /// content tells which, and not its name. Who speaks is read from tags (<v Ada>), or, where the whole file shows that
-    /// they are names, from `Ada: …`, `[Ada] …` or `(Ada) …` before the text, or from the cues' identifiers.
-    /// - reads standard input. A file is read twice; what cannot be, such as a pipe, is held in memory, unpacked
+    /// The recording: packets as JSON lines, {"source", "timestamp", "participant", "data"}, or a transcript
+    /// as WebVTT (as Zoom and Teams export it, Teams' metadataContent included) or SubRip; any of them
+    /// plain or compressed with gzip. Its content tells which, and not its name. Who speaks is read from
+    /// tags (<v Ada>), or, where the whole file shows that they are names, from `Ada: …`, `[Ada] …` or
+    /// `(Ada) …` before the text, or from the cues' identifiers.
+    /// Where it is -, standard input is read. A file is read twice; what cannot be, such as a pipe, is held
+    /// in memory, unpacked
     file: PathBuf,
     /// The meeting's id; otherwise the file's name without its ending
     #[arg(long, value_name = "ID")]
     meeting: Option<String>,
     /// Run only these instances; a plugin that the configuration has no instance of runs with its defaults.
-    /// Otherwise all that are configured run, or else all plugins of this build. A meeting that is there already is not run
-    /// again with others: that is refused
+    /// Otherwise all that are configured run, or else all plugins of this build. A meeting that is there
+    /// already is not run again with others: that is refused
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     plugins: Option<Vec<String>>,
     /// Where to keep the meeting, instead of database.url: `surrealkv://PATH`, `mem://` or `ws://HOST:PORT`
@@ -67,28 +69,29 @@ pub(crate) struct Args {
     /// How fast to play: max, or how many times as fast as it was, by the packets' timestamps: 1x, 10x, 0.5x
     #[arg(long, default_value = "max", allow_hyphen_values = true)]
     speed: Speed,
-    /// Play only the first N packets; what is behind them isn't checked. Where names stand in a transcript's text, its whole
-    /// file is still read for them, so that a limit doesn't change who speaks. Behind them nothing is read from a pipe,
-    /// whose names are learnt from what came until then
+    /// Play only the first N packets; what is behind them isn't checked. Where names stand in a transcript's
+    /// text, its whole file is still read for them, so that a limit doesn't change who speaks. Behind
+    /// them nothing is read from a pipe, whose names are learnt from what came until then
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
-    /// How the recording is encoded, such as latin1, windows-1252 or utf-16le; otherwise as its byte order mark says, and
-    /// without one as UTF-8. A byte order mark counts for more than this option
+    /// How the recording is encoded, such as latin1, windows-1252 or utf-16le; otherwise as its byte order
+    /// mark says, and without one as UTF-8. A byte order mark counts for more than this option
     #[arg(long, value_name = "LABEL")]
     encoding: Option<Encoding>,
-    /// When the meeting of a transcript began, such as 2026-01-05T09:00:00Z: its times count from there; otherwise now.
-    /// Packets as JSON lines say themselves when they happened, and are refused with this option
+    /// When the meeting of a transcript began, such as 2026-01-05T09:00:00Z: its times count from there;
+    /// otherwise now. Packets as JSON lines say themselves when they happened, and are refused with this
+    /// option
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     started_at: Option<Timestamp>,
-    /// Skip broken lines, or cues of a transcript, instead of stopping before anything is stored; how many cues and words
-    /// that leaves out is said
+    /// Skip broken lines, or cues of a transcript, instead of stopping before anything is stored; how many
+    /// cues and words that leaves out is said
     #[arg(long)]
     keep_going: bool,
     /// Print JSON lines, each with a "type": the packets, and a summary at the end
     #[arg(long)]
     pub(super) json: bool,
-    /// Print every packet that is stored, not only outputs: what `teammy history` prints. The meeting's own packets (its
-    /// start and end, instances coming and going) are left out
+    /// Print every packet that is stored, not only outputs: what `teammy history` prints. The meeting's own
+    /// packets (its start and end, instances coming and going) are left out
     #[arg(long)]
     all: bool,
 }
@@ -223,7 +226,8 @@ impl Replay<'_> {
         let mut number = 0;
         for packet in self.recording.play_from(start)? {
             let (mut packet, line) = packet?;
-            // Only what is stored is numbered. What isn't, and came before what is, was lost with the run that published it.
+            // Only what is stored is numbered. What isn't, and came before what is, was lost with the run
+            // that published it.
             if is_numbered(node, &packet) {
                 number += 1;
                 packet = packet.numbered(producer.clone(), number);

@@ -1,7 +1,9 @@
-//! `teammy resume`: goes on with a meeting that nobody runs any more, so far as it goes without anybody publishing to it.
+//! `teammy resume`: goes on with a meeting that nobody runs any more, so far as it goes without anybody
+//! publishing to it.
 //!
-//! Its instances work off what is stored and they had not finished with, with the states they had; an end that had begun is
-//! brought to its end. A recording is played on by `teammy replay`, which resumes its meeting itself.
+//! Its instances work off what is stored and they had not finished with, with the states they had; an end
+//! that had begun is brought to its end. A recording is played on by `teammy replay`, which resumes its
+//! meeting itself.
 
 use std::pin::pin;
 
@@ -39,18 +41,19 @@ Examples:
 
 It takes the meeting from whoever runs it: they stop, and lose what they have not stored.";
 
-/// Go on with a meeting that was cut off: its instances finish with what is stored, and what they put out is printed
+/// Go on with a meeting that was cut off: its instances finish with what is stored, and what they put out is
+/// printed
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     /// The meeting's id
     meeting: String,
-    /// End the meeting when its instances have caught up; otherwise it stays open. One whose end had begun is brought to its
-    /// end in any case
+    /// End the meeting when its instances have caught up; otherwise it stays open. One whose end had begun
+    /// is brought to its end in any case
     #[arg(long)]
     end: bool,
-    /// Go on with this instance, too, which was suspended; may be given more than once. Where a node runs the meeting, it is asked to,
-    /// and nothing else is done
+    /// Go on with this instance, too, which was suspended; may be given more than once. Where a node runs
+    /// the meeting, it is asked to, and nothing else is done
     #[arg(long, value_name = "NAME")]
     instance: Vec<String>,
     /// Where the meeting is kept, instead of database.url

@@ -1,5 +1,5 @@
-//! The node that runs on this machine, reached through its socket: it alone may touch the database that it holds, and it alone
-//! knows how its meetings stand.
+//! The node that runs on this machine, reached through its socket: it alone may touch the database that it
+//! holds, and it alone knows how its meetings stand.
 
 use std::{io::ErrorKind, path::PathBuf};
 
@@ -80,8 +80,8 @@ impl Listening {
     }
 }
 
-/// Listens for commands, if the configuration has it so; the database is there by now. Where nothing is said of a socket, one that
-/// cannot be had is no reason not to run.
+/// Listens for commands, if the configuration has it so; the database is there by now. Where nothing is said
+/// of a socket, one that cannot be had is no reason not to run.
 pub(super) fn listen(listening: &Listening) -> Result<Option<control::Socket>, Error> {
     let is_asked_for = listening.node.socket.is_some();
     let bound = match path(&listening.node) {

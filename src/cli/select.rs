@@ -1,8 +1,9 @@
 //! Which instances a replay runs.
 //!
-//! `--plugins` names instances, or plugins that the configuration has no instance of: those get one, with defaults. The node
-//! is given these and whoever feeds them, and nobody else: an unrelated instance that is misconfigured does not matter.
-//! Those that merely feed others are there for their sources to exist; they do not take part in the meeting.
+//! `--plugins` names instances, or plugins that the configuration has no instance of: those get one, with
+//! defaults. The node is given these and whoever feeds them, and nobody else: an unrelated instance that is
+//! misconfigured does not matter. Those that merely feed others are there for their sources to exist; they do
+//! not take part in the meeting.
 
 use std::collections::BTreeSet;
 
@@ -91,8 +92,8 @@ pub(crate) fn select(
     Ok(Selection { config, instances: Some(wanted.to_vec()), notes })
 }
 
-/// The instances that take part: those that were chosen, or else all. Where there is no language model, those that need one are
-/// left out, which is said; one that was chosen by name is an error.
+/// The instances that take part: those that were chosen, or else all. Where there is no language model, those
+/// that need one are left out, which is said; one that was chosen by name is an error.
 pub(crate) fn taking_part(
     graph: &Graph,
     chosen: Option<Vec<String>>,

@@ -21,7 +21,8 @@ Examples:
 
 It asks the node that listens on node.socket: a replay that runs, or a program of yours that embeds one and listens there.";
 
-/// Show how the node that runs on this machine stands: meetings, instances, how far they are behind, memory, backlog, store
+/// Show how the node that runs on this machine stands: meetings, instances, how far they are behind, memory,
+/// backlog, store
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {

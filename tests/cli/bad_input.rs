@@ -1,4 +1,5 @@
-//! Whatever is wrong, the program says what to do about it, and ends with the code that says whose fault it is.
+//! Whatever is wrong, the program says what to do about it, and ends with the code that says whose fault it
+//! is.
 
 use crate::{Place, Ran, said, sample};
 

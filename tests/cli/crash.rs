@@ -1,9 +1,10 @@
-//! The promise, by violence: the process dies at the worst moments and at any other, is started again until it is done, and
-//! what is stored then equals what is stored of a run that nobody disturbed.
+//! The promise, by violence: the process dies at the worst moments and at any other, is started again until
+//! it is done, and what is stored then equals what is stored of a run that nobody disturbed.
 //!
-//! Seqs differ from run to run, so packets are compared by what they are: what was published by its producer and number, an
-//! output by its instance and what it came from. How often and with what seed is for the variables `CRASH_KILLS` and
-//! `CRASH_SEED` to say, as `just torture` does; a run prints the seed that it took.
+//! Seqs differ from run to run, so packets are compared by what they are: what was published by its producer
+//! and number, an output by its instance and what it came from. How often and with what seed is for the
+//! variables `CRASH_KILLS` and `CRASH_SEED` to say, as `just torture` does; a run prints the seed that it
+//! took.
 
 #[path = "crash/contents.rs"]
 pub(crate) mod contents;
@@ -28,7 +29,8 @@ use contents::{Contents, contents};
 const SIGKILL: i32 = 9;
 const SIGABRT: i32 = 6;
 
-/// A chain of two: `echo` takes what `watch-list` puts out, and nothing else, so that its order is the same in every run.
+/// A chain of two: `echo` takes what `watch-list` puts out, and nothing else, so that its order is the same
+/// in every run.
 const SETTINGS: &str = r#"
     [[plugin]]
     name = "talk-time"
@@ -105,7 +107,8 @@ fn run(command: &mut Command, kill: Kill) -> End {
             End::Killed
         }
         (_, None) if status.success() => {
-            // The storage engine may call the end of its log broken that a dying process left: it was never acknowledged.
+            // The storage engine may call the end of its log broken that a dying process left: it was never
+            // acknowledged.
             for word in ["panicked", "ERROR teammy"] {
                 assert!(!said.contains(word), "{said}");
             }

@@ -12,8 +12,8 @@ use std::{
 
 use crate::{Place, read, said, sample};
 
-/// Enough for several blocks of the engine's log. The first is alone for a minute, so that at a pace it is stored before the
-/// disk can be full.
+/// Enough for several blocks of the engine's log. The first is alone for a minute, so that at a pace it is
+/// stored before the disk can be full.
 fn recording() -> String {
     (0..400).map(|n| said(if n == 0 { 0 } else { 100 + n }, &format!("{n} {}", "word ".repeat(30)))).collect()
 }
@@ -21,7 +21,8 @@ fn recording() -> String {
 const REPLAY: [&str; 8] =
     ["replay", "m.jsonl", "--json", "--all", "--db", "surrealkv://db", "--plugins", "talk-time"];
 
-/// The program, none of whose files may grow beyond so many KiB. Only the soft limit is set, so that it can be lifted.
+/// The program, none of whose files may grow beyond so many KiB. Only the soft limit is set, so that it can
+/// be lifted.
 fn limited(place: &Place, kib: u32, more: &[&str]) -> Command {
     let program = assert_cmd::cargo::cargo_bin!("teammy").to_str().unwrap();
     let mut command = place.command("bash");
@@ -115,7 +116,8 @@ fn what_is_stored_after_the_disk_was_full_survives_a_crash() {
     }
     let place = Place::new();
     place.file("m.jsonl", recording());
-    // At full speed, so that what cannot be written is large: it breaks off in the midst of a record of the engine's log.
+    // At full speed, so that what cannot be written is large: it breaks off in the midst of a record of the
+    // engine's log.
     let mut command = limited(&place, 80, &[]);
     let mut child = command.env("KILL_POINT", "end-stored").spawn().unwrap();
     let printed = Printed::by(&mut child);

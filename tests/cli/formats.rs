@@ -1,4 +1,5 @@
-//! Transcripts as people have them: WebVTT from Zoom and Teams, SubRip; compressed, encoded otherwise, broken.
+//! Transcripts as people have them: WebVTT from Zoom and Teams, SubRip; compressed, encoded otherwise,
+//! broken.
 
 use std::{
     fmt::Write as _,
@@ -89,8 +90,8 @@ fn meetings() -> Vec<PathBuf> {
     files
 }
 
-/// Each real meeting, written so, gives the talk-time that its JSON lines give: by [`crate::meetings`] that is what is counted
-/// off the file.
+/// Each real meeting, written so, gives the talk-time that its JSON lines give: by [`crate::meetings`] that
+/// is what is counted off the file.
 fn as_its_packets(form: Form, stored: impl Fn(String) -> Vec<u8>) {
     let place = Place::new();
     for path in meetings() {

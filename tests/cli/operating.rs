@@ -14,7 +14,8 @@ use crate::{Place, said};
 
 const DB: [&str; 2] = ["--db", "surrealkv://db"];
 
-/// A replay that goes on for weeks, of which so many lines have come. Its pipe stays open: on a closed one it would end.
+/// A replay that goes on for weeks, of which so many lines have come. Its pipe stays open: on a closed one it
+/// would end.
 struct Running {
     child: Child,
     _stdout: BufReader<ChildStdout>,

@@ -1,5 +1,5 @@
-//! No words of a meeting on standard error, whatever fails and however much is logged: they are planted in every field of every
-//! source, in answers of models and in secrets.
+//! No words of a meeting on standard error, whatever fails and however much is logged: they are planted in
+//! every field of every source, in answers of models and in secrets.
 
 use std::fmt::Write as _;
 

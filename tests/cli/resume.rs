@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use crate::{Place, Ran, said};
 
-/// Sixty lines, a second apart; every third mentions what the watch list watches for. The last comes long after the others,
-/// so that a paced run is never done before it is killed.
+/// Sixty lines, a second apart; every third mentions what the watch list watches for. The last comes long
+/// after the others, so that a paced run is never done before it is killed.
 fn recording() -> String {
     let text = |n: u32| if n.is_multiple_of(3) { format!("the deadline {n}") } else { format!("word {n}") };
     let second = |n: u32| if n == 59 { 3599 } else { n };

@@ -1,4 +1,5 @@
-//! Meetings in a SurrealDB server, which goes away and comes back, and which two processes want at the same time.
+//! Meetings in a SurrealDB server, which goes away and comes back, and which two processes want at the same
+//! time.
 
 use std::{
     io::{BufRead, BufReader},

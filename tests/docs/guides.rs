@@ -72,7 +72,8 @@ fn indent(line: &str) -> usize {
     line.len() - line.trim_start().len()
 }
 
-/// Where these lines stand in a text, one behind the other and all indented by the same: the line behind them.
+/// Where these lines stand in a text, one behind the other and all indented by the same: the line behind
+/// them.
 fn find<S: AsRef<str>>(lines: &[S], text: &[&str], from: usize) -> Option<usize> {
     let first = lines.first()?.as_ref();
     (from..text.len()).find_map(|start| {

@@ -1,10 +1,11 @@
-//! Language models: one actor a node, through which every question of a plugin goes, and the client that it asks.
+//! Language models: one actor a node, through which every question of a plugin goes, and the client that it
+//! asks.
 //!
-//! The actor owns the provider: what the configuration names ([`configured`], in a build with feature `openai`), or what an
-//! embedder has. Each question is answered on a task of its own on the runtime of whoever called [`behind_actor`], never on a
-//! plugin's; the actor takes the next one meanwhile. A question whose asker is gone (its hook passed its deadline, or its
-//! meeting stopped) is called off at once, and all are when the actor ends. A provider that panics fails that question and
-//! nothing else.
+//! The actor owns the provider: what the configuration names ([`configured`], in a build with feature
+//! `openai`), or what an embedder has. Each question is answered on a task of its own on the runtime of
+//! whoever called [`behind_actor`], never on a plugin's; the actor takes the next one meanwhile. A question
+//! whose asker is gone (its hook passed its deadline, or its meeting stopped) is called off at once, and all
+//! are when the actor ends. A provider that panics fails that question and nothing else.
 //!
 //! What a question may cost, and how long it may take, is decided where it enters: in this actor's mailbox.
 
@@ -22,11 +23,12 @@ pub use openai::LOG_TARGET;
 
 use actor::{LlmActor, LlmRef};
 
-/// The models that a configuration names; none where it names none. That one cannot be asked matters where somebody needs it.
+/// The models that a configuration names; none where it names none. That one cannot be asked matters where
+/// somebody needs it.
 ///
 /// # Errors
-/// [`Error::Client`]; and if models are needed, [`Error::Keyless`] and [`Error::Key`], or [`Error::NoClient`] in a build without
-/// feature `openai`.
+/// [`Error::Client`]; and if models are needed, [`Error::Keyless`] and [`Error::Key`], or [`Error::NoClient`]
+/// in a build without feature `openai`.
 #[cfg(feature = "openai")]
 pub fn configured(config: &teammy_config::Llm, are_needed: bool) -> Result<SharedLlm, Error> {
     let Some(models) = openai::OpenAi::new(config)? else { return Ok(SharedLlm::none()) };

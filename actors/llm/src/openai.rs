@@ -1,10 +1,11 @@
 //! Language models behind OpenAI's chat completions API, which most servers of models speak.
 //!
-//! This module is the only one that names `async-openai` and the HTTP client under it. Some habits of theirs are kept out: they
-//! read `OPENAI_…` and proxy variables where nobody looks for them ([`Access`] says everything itself), they ask again by
-//! themselves when a server is busy (the runtime decides that), and they log answers that they cannot read, which are
-//! somebody's words ([`transport`] hands on only what can be read). Of the environment they see only what TLS reads to find the
-//! machine's certificate authorities, `SSL_CERT_FILE` and `SSL_CERT_DIR`.
+//! This module is the only one that names `async-openai` and the HTTP client under it. Some habits of theirs
+//! are kept out: they read `OPENAI_…` and proxy variables where nobody looks for them ([`Access`] says
+//! everything itself), they ask again by themselves when a server is busy (the runtime decides that), and
+//! they log answers that they cannot read, which are somebody's words ([`transport`] hands on only what can
+//! be read). Of the environment they see only what TLS reads to find the machine's certificate authorities,
+//! `SSL_CERT_FILE` and `SSL_CERT_DIR`.
 
 mod error;
 mod transport;

@@ -1,12 +1,13 @@
-//! A node's local socket: what an operator asks of a node that runs, in this program or in any that embeds one.
+//! A node's local socket: what an operator asks of a node that runs, in this program or in any that embeds
+//! one.
 //!
-//! An embedded database is held by one process, so what concerns the meetings of a running node goes through it. The socket is a
-//! file that only its owner can open: its directory, where it is made here, and its own mode say so, and whoever connects is asked
-//! of the system who they are.
+//! An embedded database is held by one process, so what concerns the meetings of a running node goes through
+//! it. The socket is a file that only its owner can open: its directory, where it is made here, and its own
+//! mode say so, and whoever connects is asked of the system who they are.
 //!
 //! # Protocol
-//! UTF-8, a JSON object a line: a [`Request`], then its [`Answer`], and so on. Unknown fields are ignored, so that either side may be
-//! newer.
+//! UTF-8, a JSON object a line: a [`Request`], then its [`Answer`], and so on. Unknown fields are ignored, so
+//! that either side may be newer.
 
 use std::{
     fs, io,
@@ -78,12 +79,12 @@ pub enum Answer {
     },
     /// How the node stands.
     Status {
-        /// It.
+        /// Its meetings, memory and store.
         status: Box<Status>,
     },
     /// Dead letters, by seq, then instance.
     DeadLetters {
-        /// They.
+        /// What each of them holds.
         letters: Vec<DeadLetter>,
     },
     /// So many packets were delivered once more.
@@ -172,7 +173,8 @@ fn is_socket(path: &Path) -> bool {
 }
 
 impl Socket {
-    /// Makes a socket, in a directory of its own if there is none. One that a node left behind when it was killed is replaced.
+    /// Makes a socket, in a directory of its own if there is none. One that a node left behind when it was
+    /// killed is replaced.
     ///
     /// # Errors
     /// [`Error::InUse`], [`Error::Listen`].
@@ -212,7 +214,8 @@ impl Socket {
         &self.path
     }
 
-    /// Waits until nothing is being answered, while somebody goes on to [`serve`](Self::serve): for a node that is about to stop.
+    /// Waits until nothing is being answered, while somebody goes on to [`serve`](Self::serve): for a node
+    /// that is about to stop.
     pub async fn idle(&self) {
         // The sender is ours, so it is there.
         let _ = self.answering.subscribe().wait_for(|requests| *requests == 0).await;
@@ -230,7 +233,7 @@ impl Socket {
             match accepted {
                 Ok((stream, _)) => match stream.peer_cred() {
                     Ok(peer) if peer.uid() == self.owner => connections.push(self.talk(stream, node)),
-                    Ok(peer) => warn!(user = peer.uid(), "another user is not listened to"),
+                    Ok(peer) => warn!(user = peer.uid(), "rejected a connection from another user"),
                     Err(error) => warn!(error = chain(&error), "it is not known who connects"),
                 },
                 Err(error) => {

@@ -1,9 +1,10 @@
 //! Installing plugins: what is done once a machine, when its image is built, instead of at every start.
 //!
-//! [`install`] runs a plugin's `on_install`; the [`Manifest`] says of which plugins that was done, in which version, and holds
-//! their metadata as it was read then. A plugin whose entry is missing, or is of another build, is to be installed again.
-//! Another build is told by what can be seen from outside: the version of Teammy, the plugin's version and its metadata. Who
-//! changes only what `on_install` does gives the plugin another version.
+//! [`install`] runs a plugin's `on_install`; the [`Manifest`] says of which plugins that was done, in which
+//! version, and holds their metadata as it was read then. A plugin whose entry is missing, or is of another
+//! build, is to be installed again. Another build is told by what can be seen from outside: the version of
+//! Teammy, the plugin's version and its metadata. Who changes only what `on_install` does gives the plugin
+//! another version.
 
 use std::{
     collections::BTreeMap,
@@ -93,8 +94,8 @@ impl Default for Manifest {
 }
 
 impl Manifest {
-    /// Reads a manifest. One that is not there, is damaged, or was written by another version of Teammy, says that nothing is
-    /// installed.
+    /// Reads a manifest. One that is not there, is damaged, or was written by another version of Teammy, says
+    /// that nothing is installed.
     ///
     /// # Errors
     /// [`Error::Read`] if there is one that may not be read.
@@ -109,8 +110,8 @@ impl Manifest {
         Ok(manifest.filter(|manifest| manifest.teammy == nothing.teammy).unwrap_or(nothing))
     }
 
-    /// Writes it in the place of what was there, at once or not at all. Directories are made, a symbolic link is followed, and
-    /// what is no file, such as a device, is left alone.
+    /// Writes it in the place of what was there, at once or not at all. Directories are made, a symbolic link
+    /// is followed, and what is no file, such as a device, is left alone.
     ///
     /// # Errors
     /// [`Error::Write`].

@@ -1,9 +1,10 @@
 //! Named places where a test can make the process die, as if it were killed there.
 //!
-//! They stand where a crash is worst: between the steps that a meeting's promise ties together. They are there only with the
-//! feature `kill-points`, which is for tests; without it passing one is nothing at all. With it the variable `KILL_POINT` names a
-//! place and a passage: `KILL_POINT=commit-after:3` ends the process at the third time that it comes by there. It ends by
-//! `abort`: nothing is flushed, nothing is dropped, and nobody is told but on stderr.
+//! They stand where a crash is worst: between the steps that a meeting's promise ties together. They are
+//! there only with the feature `kill-points`, which is for tests; without it passing one is nothing at all.
+//! With it the variable `KILL_POINT` names a place and a passage: `KILL_POINT=commit-after:3` ends the
+//! process at the third time that it comes by there. It ends by `abort`: nothing is flushed, nothing is
+//! dropped, and nobody is told but on stderr.
 
 use std::fmt;
 

@@ -1,5 +1,5 @@
-//! The kernel at run time, on ractor: node, meeting, plugin and persistence actors. Of stores and language models it knows the
-//! traits only; whoever builds a node says how they are opened.
+//! The kernel at run time, on ractor: node, meeting, plugin and persistence actors. Of stores and language
+//! models it knows the traits only; whoever builds a node says how they are opened.
 //!
 //! ```text
 //! node ─┬─ persistence ─→ store
@@ -7,8 +7,9 @@
 //!                              └─ plugin instance
 //! ```
 //!
-//! Every folder is an actor (or two): its module says who supervises it, which messages it takes and what always holds.
-//! Handles ([`Node`], [`MeetingRef`]) are the only way in; no `ActorRef` and no ractor type shows outside this crate.
+//! Every folder is an actor (or two): its module says who supervises it, which messages it takes and what
+//! always holds. Handles ([`Node`], [`MeetingRef`]) are the only way in; no `ActorRef` and no ractor type
+//! shows outside this crate.
 
 mod clock;
 #[cfg(unix)]

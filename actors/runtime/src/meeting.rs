@@ -1,15 +1,16 @@
 //! A meeting: a supervisor actor with a log, and the instances subscribed to it.
 //!
-//! Supervised by the node; supervises its instances' actors, which it restarts from the newest state they handed on.
-//! The rules are [`teammy_kernel::log::MeetingLog`]'s: the actor feeds it and does what it says.
+//! Supervised by the node; supervises its instances' actors, which it restarts from the newest state they
+//! handed on. The rules are [`teammy_kernel::log::MeetingLog`]'s: the actor feeds it and does what it says.
 //!
 //! # A packet's way
-//! [`MeetingRef::publish`] takes it through the door (checks, a bound in bytes, a seq), appends it to the log and sends it in a
-//! batch to every instance that has credit; the actor sends it to the persistence actor in a commit. What the hooks make comes
-//! back as a hand-on and goes the same way. Stored packets reach readers.
+//! [`MeetingRef::publish`] takes it through the door (checks, a bound in bytes, a seq), appends it to the log
+//! and sends it in a batch to every instance that has credit; the actor sends it to the persistence actor in
+//! a commit. What the hooks make comes back as a hand-on and goes the same way. Stored packets reach readers.
 //!
 //! # Invariants
-//! * Nobody who works on a meeting awaits an instance, the store or a publisher: they answer with messages, or do the work.
+//! * Nobody who works on a meeting awaits an instance, the store or a publisher: they answer with messages,
+//!   or do the work.
 //! * Nobody but the actor waits for another to be done with a meeting.
 //! * Only stored packets leave the meeting.
 

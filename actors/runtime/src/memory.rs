@@ -1,7 +1,8 @@
 //! How much all meetings of a node keep in memory of their packets, and its bound.
 //!
-//! Each meeting counts what it keeps, to within 16 KiB. While all of them together keep too much, publishers wait, and each meeting lets go of half of
-//! what it can do without whenever it is looked at: of what can be read again, and of the oldest volatile packets.
+//! Each meeting counts what it keeps, to within 16 KiB. While all of them together keep too much, publishers
+//! wait, and each meeting lets go of half of what it can do without whenever it is looked at: of what can be
+//! read again, and of the oldest volatile packets.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

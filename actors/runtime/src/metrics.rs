@@ -1,5 +1,5 @@
-//! What is counted, for whoever has installed a recorder for the [`metrics`] facade; without one it costs next to nothing, and the
-//! library installs none. All names stand here.
+//! What is counted, for whoever has installed a recorder for the [`metrics`] facade; without one it costs
+//! next to nothing, and the library installs none. All names stand here.
 //!
 //! | name | kind | labels | unit and meaning |
 //! |---|---|---|---|

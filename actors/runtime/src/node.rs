@@ -1,7 +1,7 @@
 //! The node: what runs meetings.
 //!
-//! The node's actor supervises the persistence actor and the meetings. It does little else: a meeting that ends or fails
-//! is taken off the list, and whoever waits for it is told.
+//! The node's actor supervises the persistence actor and the meetings. It does little else: a meeting that
+//! ends or fails is taken off the list, and whoever waits for it is told.
 
 mod actor;
 mod builder;
@@ -80,7 +80,8 @@ impl Resources {
 #[non_exhaustive]
 pub struct MemoryUse {
     /// What it keeps, to within 16 KiB a meeting. The batches that instances have in hand come on top
-    /// (`delivery.batch_bytes` each), and what waits at the meetings' doors (`delivery.backlog_bytes` each at most).
+    /// (`delivery.batch_bytes` each), and what waits at the meetings' doors (`delivery.backlog_bytes` each
+    /// at most).
     pub used: usize,
     /// Where publishers begin to wait.
     pub limit: usize,
@@ -88,8 +89,8 @@ pub struct MemoryUse {
 
 pub(crate) type Meetings = Arc<Mutex<HashMap<MeetingId, MeetingRef>>>;
 
-/// A running node. Dropping it ends its meetings' actors at once, without ending the meetings; [`Node::shutdown`] does
-/// it gracefully.
+/// A running node. Dropping it ends its meetings' actors at once, without ending the meetings;
+/// [`Node::shutdown`] does it gracefully.
 pub struct Node {
     resources: Arc<Resources>,
     meetings: Meetings,
@@ -139,7 +140,8 @@ impl Drop for Resuming<'_> {
     }
 }
 
-/// A meeting's own packets, as far as they were read: they never change, so who reads again reads only what came since.
+/// A meeting's own packets, as far as they were read: they never change, so who reads again reads only what
+/// came since.
 #[derive(Default)]
 struct Course {
     packets: Vec<Arc<DataPacket>>,
@@ -162,8 +164,8 @@ async fn stored(store: &dyn Store, record: MeetingRecord, course: &mut Course) -
     Ok(Stored::new(record, last, &course.packets, instances))
 }
 
-/// The instances that are not done with a meeting yet: those that a node must have to go on with it. None of a meeting that is
-/// complete, or that isn't there.
+/// The instances that are not done with a meeting yet: those that a node must have to go on with it. None of
+/// a meeting that is complete, or that isn't there.
 ///
 /// # Errors
 /// [`Error::Store`].
@@ -174,8 +176,8 @@ pub async fn unfinished(store: &dyn Store, meeting: &MeetingId) -> Result<Vec<Na
     }
 }
 
-/// The instances that a meeting has had, and what they were configured as, so far as its log says it; none where there is no such
-/// meeting.
+/// The instances that a meeting has had, and what they were configured as, so far as its log says it; none
+/// where there is no such meeting.
 ///
 /// # Errors
 /// [`Error::Store`].
@@ -244,7 +246,8 @@ impl Node {
     /// Starts a meeting with these instances; one that is named twice takes part once.
     ///
     /// # Errors
-    /// [`Error::UnknownInstance`], [`Error::NeedsLlm`], [`Error::MeetingExists`], [`Error::Store`], [`Error::Spawn`].
+    /// [`Error::UnknownInstance`], [`Error::NeedsLlm`], [`Error::MeetingExists`], [`Error::Store`],
+    /// [`Error::Spawn`].
     ///
     /// # Cancel safety
     /// A dropped call may have made the meeting in the store: its id is taken then, though nobody runs it.
@@ -278,22 +281,25 @@ impl Node {
         self.run(meeting::Origin::New(record), Vec::new()).await
     }
 
-    /// Goes on with a meeting that is in the store: after a crash, a shutdown, or on another node. This node is its owner
-    /// from here on, and whoever owned it is fenced off: what they have not stored is lost, and they stop. Each
-    /// instance reads on from where its stored work ends, with the state it had; what was stored is not done again. A
-    /// meeting whose first commit never came starts with the instances that it was made with.
+    /// Goes on with a meeting that is in the store: after a crash, a shutdown, or on another node. This node
+    /// is its owner from here on, and whoever owned it is fenced off: what they have not stored is lost,
+    /// and they stop. Each instance reads on from where its stored work ends, with the state it had; what
+    /// was stored is not done again. A meeting whose first commit never came starts with the instances
+    /// that it was made with.
     ///
     /// # Errors
     /// [`Error::NoMeeting`], [`Error::Running`], [`Error::Ended`], [`Error::MissingInstance`], [`Error::NeedsLlm`]: the
     /// meeting is left as it was. [`Error::Store`], [`Error::Spawn`].
     ///
     /// # Cancel safety
-    /// A dropped call may have taken the meeting from its owner, though nobody runs it; it can be called again.
+    /// A dropped call may have taken the meeting from its owner, though nobody runs it; it can be called
+    /// again.
     pub async fn resume_meeting(&self, id: &MeetingId) -> Result<MeetingRef, Error> {
         self.go_on(id, |stored| self.can_go_on(stored)).await
     }
 
-    /// Goes on with a meeting that had ended, so that instances can be taken back for packets that they had given up.
+    /// Goes on with a meeting that had ended, so that instances can be taken back for packets that they had
+    /// given up.
     async fn reopen_meeting(&self, id: &MeetingId) -> Result<MeetingRef, Error> {
         self.go_on(id, |_| Ok(())).await
     }
@@ -390,11 +396,11 @@ impl Node {
         Ok(meeting)
     }
 
-    /// Forgets a meeting: all that is stored of it goes, and so does the meeting if it runs here. An owner elsewhere is fenced off. Says
-    /// whether there was anything of it.
+    /// Forgets a meeting: all that is stored of it goes, and so does the meeting if it runs here. An owner
+    /// elsewhere is fenced off. Says whether there was anything of it.
     ///
-    /// Nobody who asks the database finds anything of it from then on. What the database's files still hold is overwritten when the
-    /// database writes them anew: see `docs/embedding.md`.
+    /// Nobody who asks the database finds anything of it from then on. What the database's files still hold
+    /// is overwritten when the database writes them anew: see `docs/embedding.md`.
     ///
     /// # Errors
     /// [`Error::Store`]: a part of it may be gone; ask again.
@@ -410,12 +416,13 @@ impl Node {
         self.resources.store.forget(id.clone()).await.map_err(Error::Store)
     }
 
-    /// Stops gracefully: meetings finish what is in flight, store it and are let go of, without being ended; then every
-    /// plugin's `on_shutdown` runs, and the store is closed. What is not done within `deadline` is cut off.
+    /// Stops gracefully: meetings finish what is in flight, store it and are let go of, without being ended;
+    /// then every plugin's `on_shutdown` runs, and the store is closed. What is not done within
+    /// `deadline` is cut off.
     ///
     /// # Errors
-    /// [`Error::Deadline`] if something was cut off: nothing that was stored is lost, but hooks that were cut off run
-    /// again when the meeting goes on. [`Error::Store`] if the store could not be closed.
+    /// [`Error::Deadline`] if something was cut off: nothing that was stored is lost, but hooks that were cut
+    /// off run again when the meeting goes on. [`Error::Store`] if the store could not be closed.
     ///
     /// # Cancel safety
     /// A dropped call leaves the rest to `drop`.

@@ -1,8 +1,9 @@
 //! Persistence: one actor a node, through which every meeting's commits go to the store.
 //!
-//! Supervised by the node. While one batch is being stored the next one fills, at most one commit a meeting, so a busy
-//! store is given larger transactions: group commit. [`schedule`] says what is sent together, and what is sent again after a
-//! failure. A commit whose fate is unknown is sent again, the same, until it is known.
+//! Supervised by the node. While one batch is being stored the next one fills, at most one commit a meeting,
+//! so a busy store is given larger transactions: group commit. [`schedule`] says what is sent together, and
+//! what is sent again after a failure. A commit whose fate is unknown is sent again, the same, until it is
+//! known.
 
 mod schedule;
 

@@ -1,14 +1,15 @@
 //! An instance in a meeting: an actor that runs a plugin's hooks over the batches that the meeting sends it.
 //!
-//! Supervised by the meeting; runs on the plugins' own runtime. It gets [`Message::Deliver`] against its one credit and
-//! answers with hand-ons. A hook that errs is tried again here; one that panics takes the actor with it, and the meeting
-//! starts the next one from the newest state handed on.
+//! Supervised by the meeting; runs on the plugins' own runtime. It gets [`Message::Deliver`] against its one
+//! credit and answers with hand-ons. A hook that errs is tried again here; one that panics takes the actor
+//! with it, and the meeting starts the next one from the newest state handed on.
 //!
 //! # Invariants
 //! * What a hook made is handed on after it ended well, never before.
-//! * Hooks that end at once share a hand-on with those before them; before the actor waits for anything, it hands on
-//!   what is finished.
-//! * A batch of which nothing came but the cursor is done without a message, unless the meeting waits for one.
+//! * Hooks that end at once share a hand-on with those before them; before the actor waits for anything, it
+//!   hands on what is finished.
+//! * A batch of which nothing came but the cursor is done without a message, unless the meeting waits for
+//!   one.
 
 mod actor;
 mod completion;
@@ -48,5 +49,6 @@ pub(crate) struct Output {
     pub(crate) timestamp: Timestamp,
 }
 
-/// The seq of the packet that a hook runs on, 0 while none does: what the meeting reads when the actor is gone.
+/// The seq of the packet that a hook runs on, 0 while none does: what the meeting reads when the actor is
+/// gone.
 pub(crate) type InHand = Arc<std::sync::atomic::AtomicU64>;

@@ -1,9 +1,9 @@
 //! Commits, as transactions of a size that the database can take.
 //!
-//! SurrealKV writes a transaction to its log before it finds that the transaction is larger than the memtable. The
-//! commit fails then, but after a crash the log holds what cannot be read back, and the directory doesn't open any more.
-//! So no transaction may come near that size: a batch is split where it would, and a commit that is too big on its own is
-//! refused before anything of it is written.
+//! SurrealKV writes a transaction to its log before it finds that the transaction is larger than the
+//! memtable. The commit fails then, but after a crash the log holds what cannot be read back, and the
+//! directory doesn't open any more. So no transaction may come near that size: a batch is split where it
+//! would, and a commit that is too big on its own is refused before anything of it is written.
 
 use std::{collections::HashMap, iter};
 
@@ -31,8 +31,9 @@ const END: &str = "
     SELECT id, epoch, commit FROM $meetings;
     COMMIT";
 
-/// As [`BEGIN`], for a commit that is alone: what it writes are variables of their own, which the database copies once, and not
-/// once more for each level that they lie in. (A loop, though it runs once, because it is a statement without a result.)
+/// As [`BEGIN`], for a commit that is alone: what it writes are variables of their own, which the database
+/// copies once, and not once more for each level that they lie in. (A loop, though it runs once, because it
+/// is a statement without a result.)
 const BEGIN_ALONE: &str = "BEGIN;
     FOR $once IN [true] {
         LET $row = (UPDATE $meeting
@@ -115,8 +116,8 @@ const KINDS: [Kind; 9] = [
     kind!(|commit| !commit.redriven.is_empty(), "DELETE", "redriven", "RETURN NONE;"),
 ];
 
-/// The text for a batch. A statement that finds nothing to write takes the database about as long as one that writes a
-/// row, so only those are in it that some part needs.
+/// The text for a batch. A statement that finds nothing to write takes the database about as long as one that
+/// writes a row, so only those are in it that some part needs.
 fn text(commits: &[Commit]) -> Vec<&'static str> {
     let needed = KINDS.iter().filter(|kind| commits.iter().any(kind.some));
     match commits {
@@ -219,8 +220,8 @@ impl SurrealStore {
     }
 }
 
-/// What became of a commit, from how its meeting stands after the transaction: the row holds our number under our epoch
-/// if the commit is stored, by this transaction or by an earlier one.
+/// What became of a commit, from how its meeting stands after the transaction: the row holds our number under
+/// our epoch if the commit is stored, by this transaction or by an earlier one.
 fn outcome(commit: &Commit, stand: Option<&(Epoch, u64)>) -> Outcome {
     match stand {
         Some(&(epoch, number)) if epoch == commit.epoch && number == commit.number => Outcome::Applied,

@@ -1,8 +1,8 @@
 //! Whether what is written still gets into the directory that a restart will open.
 //!
-//! Files that were removed take writes as if nothing had happened, so a commit to a directory that is gone would succeed,
-//! and be nowhere after the process ends. After each write it is looked at: two calls of the file system beside a write that
-//! waits for the disk.
+//! Files that were removed take writes as if nothing had happened, so a commit to a directory that is gone
+//! would succeed, and be nowhere after the process ends. After each write it is looked at: two calls of the
+//! file system beside a write that waits for the disk.
 
 use std::{
     fs, io,

@@ -113,8 +113,8 @@ pub(super) fn is_conflict(error: &surrealdb::Error) -> bool {
         || error.message().contains("This transaction can be retried")
 }
 
-/// Whether a statement's error only says that another one failed. What a commit itself failed of comes with the same
-/// details, so only the text tells.
+/// Whether a statement's error only says that another one failed. What a commit itself failed of comes with
+/// the same details, so only the text tells.
 fn is_consequence(error: &surrealdb::Error) -> bool {
     matches!(error.details(), ErrorDetails::Query(Some(QueryError::NotExecuted | QueryError::Cancelled)))
         && ["The query was not executed", "aborted due to a prior error"]
@@ -147,8 +147,8 @@ pub(super) fn is_transient(error: &surrealdb::Error) -> bool {
     }
 }
 
-/// What SurrealDB said. Its messages about values quote them, so only those about connections, transactions and the disk are
-/// passed on; of others the kind is told.
+/// What SurrealDB said. Its messages about values quote them, so only those about connections, transactions
+/// and the disk are passed on; of others the kind is told.
 #[derive(Debug)]
 struct Said(surrealdb::Error);
 

@@ -1,7 +1,8 @@
 //! Forgetting a meeting.
 //!
-//! Its owner is fenced first, and nobody can claim it any more. Then its rows go, the log in parts, so that no transaction is large, and the meeting's own row last: a
-//! forgetting that was cut off is found and can be gone on with.
+//! Its owner is fenced first, and nobody can claim it any more. Then its rows go, the log in parts, so that
+//! no transaction is large, and the meeting's own row last: a forgetting that was cut off is found and can be
+//! gone on with.
 
 use surrealdb::types::Value;
 use teammy_kernel::{MeetingId, store};

@@ -1,14 +1,15 @@
 //! Keeps the way to the database open, and opens it anew when it is broken.
 //!
-//! A **server** that goes away and comes back is found again by the SDK: what is asked meanwhile waits in its queue, and what
-//! was under way fails. What waits is bounded here (see `link`), and then the connection is given up for a new one. The SDK
-//! may still send later what was given up. That does no harm: a commit carries its number, and a claim the epoch that it
-//! raises.
+//! A **server** that goes away and comes back is found again by the SDK: what is asked meanwhile waits in its
+//! queue, and what was under way fails. What waits is bounded here (see `link`), and then the connection is
+//! given up for a new one. The SDK may still send later what was given up. That does no harm: a commit
+//! carries its number, and a claim the epoch that it raises.
 //!
-//! An **embedded engine** that could not write to its directory cannot be trusted any more: its log may have half a record in
-//! it, and what it writes behind that, though it says that it is stored, is not found again after a crash. (So SurrealKV does
-//! when the disk is full for a while.) Opening it anew cuts off what is broken. So nothing is written until that is done, and
-//! writes go one by one, so that none of them comes between a failure and its being noticed.
+//! An **embedded engine** that could not write to its directory cannot be trusted any more: its log may have
+//! half a record in it, and what it writes behind that, though it says that it is stored, is not found again
+//! after a crash. (So SurrealKV does when the disk is full for a while.) Opening it anew cuts off what is
+//! broken. So nothing is written until that is done, and writes go one by one, so that none of them comes
+//! between a failure and its being noticed.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -120,7 +121,8 @@ impl Keeper {
         Watch { keeper: self, link, is_on: is_write && self.embedded.is_some() }
     }
 
-    /// Says what became of a query, so that a broken way is not gone again. What was written is stored only if this says so.
+    /// Says what became of a query, so that a broken way is not gone again. What was written is stored only
+    /// if this says so.
     pub(super) fn came_back<T>(
         &self,
         link: &Arc<Link>,

@@ -1,7 +1,8 @@
 //! The store in SurrealDB: embedded in a directory or in memory, or on a server.
 //!
 //! # Where things are
-//! Record ids are arrays, so that whatever belongs to one meeting lies side by side and history is a range scan:
+//! Record ids are arrays, so that whatever belongs to one meeting lies side by side and history is a range
+//! scan:
 //!
 //! | record | columns |
 //! |---|---|
@@ -15,19 +16,21 @@
 //! | `dead_letter:[meeting, instance, seq]` | `source`, `tries`, `error`, `at` |
 //! | `teammy:schema` | `version` |
 //!
-//! JSON stays text, as everywhere: SurrealDB's numbers are not JSON's. By hand one reads it with a function, for example
-//! `SELECT timestamp, participant, encoding::json::decode(payload) AS said FROM packet:['Bed015', 1]..['Bed015', 100]
-//! WHERE source = 'transcription'`. Tables are schemaless: this module is their only writer, and checking each column
-//! again would cost each commit. Module `numbers` says why numbered packets are kept as they are.
+//! JSON stays text, as everywhere: SurrealDB's numbers are not JSON's. By hand one reads it with a function,
+//! for example `SELECT timestamp, participant, encoding::json::decode(payload) AS said FROM packet:['Bed015',
+//! 1]..['Bed015', 100] WHERE source = 'transcription'`. Tables are schemaless: this module is their only
+//! writer, and checking each column again would cost each commit. Module `numbers` says why numbered packets
+//! are kept as they are.
 //!
 //! # Invariants
-//! - Nothing that comes from outside is ever written into a query's text; it is bound. The texts are constants, or put
-//!   together from some.
-//! - A commit is one transaction, and it **writes** the row of each meeting that it applies. SurrealDB's transactions
-//!   are snapshot-isolated: two that write the same row conflict, one that only reads it sees nothing. So a claim and a
-//!   commit of the same meeting can't both go through on the same snapshot, which is what fencing rests on.
-//! - A transaction that lost a conflict has done nothing, so it is tried again here; whoever calls sees a conflict only
-//!   when many in a row were lost.
+//! - Nothing that comes from outside is ever written into a query's text; it is bound. The texts are
+//!   constants, or put together from some.
+//! - A commit is one transaction, and it **writes** the row of each meeting that it applies. SurrealDB's
+//!   transactions are snapshot-isolated: two that write the same row conflict, one that only reads it sees
+//!   nothing. So a claim and a commit of the same meeting can't both go through on the same snapshot, which
+//!   is what fencing rests on.
+//! - A transaction that lost a conflict has done nothing, so it is tried again here; whoever calls sees a
+//!   conflict only when many in a row were lost.
 //! - No type of SurrealDB's leaves this module.
 
 mod commit;
@@ -69,13 +72,13 @@ pub use error::OpenError;
 /// What the database logs under, the link to a server included. At DEBUG and TRACE it logs what it is given.
 pub const LOG_TARGETS: [&str; 3] = ["surrealdb", "surrealkv", "tungstenite"];
 
-/// The schema that this module reads and writes; a database says in `teammy:schema` which one it holds. An older one is
-/// brought up to it when it is opened.
+/// The schema that this module reads and writes; a database says in `teammy:schema` which one it holds. An
+/// older one is brought up to it when it is opened.
 ///
 /// - 1: the first.
 /// - 2: `numbered` and `mark`. They start empty, since who wrote version 1 let nobody number packets.
-/// - 3: `lifecycle`, into which opening an older database copies what its meetings have; and `last`, which they get with their next
-///   packet.
+/// - 3: `lifecycle`, into which opening an older database copies what its meetings have; and `last`, which
+///   they get with their next packet.
 const SCHEMA: i64 = 3;
 
 /// How to open a store.
@@ -91,22 +94,25 @@ pub struct Options {
     pub username: Option<String>,
     /// The password.
     pub password: Option<String>,
-    /// For `surrealkv://`, the most bytes that read blocks may take in memory; [`Options::BLOCK_CACHE`] if not given.
+    /// For `surrealkv://`, the most bytes that read blocks may take in memory; [`Options::BLOCK_CACHE`] if
+    /// not given.
     pub block_cache: Option<u64>,
     /// For `surrealkv://`, the bytes of writes that gather in memory before they go to a table on disk;
-    /// [`Options::MEMTABLE`] if not given. One commit may take half of it. After a crash a directory may not open with
-    /// much less than it was written with; then the old size helps.
+    /// [`Options::MEMTABLE`] if not given. One commit may take half of it. After a crash a directory may not
+    /// open with much less than it was written with; then the old size helps.
     pub memtable: Option<u64>,
-    /// For a server, how long it may take to answer a query; [`Options::ANSWER_TIMEOUT`] if not set otherwise. While it is away
-    /// queries are held back and it is looked for each second, so this is also how long an absence may last before it is told.
+    /// For a server, how long it may take to answer a query; [`Options::ANSWER_TIMEOUT`] if not set
+    /// otherwise. While it is away queries are held back and it is looked for each second, so this is
+    /// also how long an absence may last before it is told.
     pub answer_timeout: Duration,
 }
 
 impl Options {
-    /// The default of [`Options::block_cache`]: 64 MiB. SurrealKV's own is up to half of the machine's memory, which a
-    /// library may not take from its host.
+    /// The default of [`Options::block_cache`]: 64 MiB. SurrealKV's own is up to half of the machine's
+    /// memory, which a library may not take from its host.
     pub const BLOCK_CACHE: u64 = 64 << 20;
-    /// The default of [`Options::memtable`]: 64 MiB. SurrealKV's own follows the machine's memory, up to 4 GiB.
+    /// The default of [`Options::memtable`]: 64 MiB. SurrealKV's own follows the machine's memory, up to 4
+    /// GiB.
     pub const MEMTABLE: u64 = 64 << 20;
     /// The default of [`Options::answer_timeout`].
     pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -143,7 +149,8 @@ impl fmt::Debug for Options {
 
 /// Opens a store, and makes its tables where they aren't there yet.
 ///
-/// A directory is made with its parents. It is held by one process at a time, until [`Store::close`] has ended.
+/// A directory is made with its parents. It is held by one process at a time, until [`Store::close`] has
+/// ended.
 ///
 /// # Errors
 /// [`OpenError`] says for each case what to do about it.
@@ -207,8 +214,8 @@ async fn prepare(link: &Link, url: &str) -> Result<(), OpenError> {
     }
 }
 
-/// Copies what meetings' lives are told by to where it is looked for since version 3: meeting by meeting, so that no transaction
-/// is large, and again without harm if it was cut off.
+/// Copies what meetings' lives are told by to where it is looked for since version 3: meeting by meeting, so
+/// that no transaction is large, and again without harm if it was cut off.
 async fn copy_lifecycle(link: &Link) -> Result<(), QueryError> {
     const COPY: &Text = &["INSERT IGNORE INTO lifecycle
         (SELECT *, type::record('lifecycle', record::id(id)) AS id FROM $range WHERE source = $source)
@@ -254,14 +261,14 @@ const CLAIM: &Text =
 const READ: &Text = &["SELECT * FROM $id"];
 const READ_MEETINGS: &Text = &["SELECT id FROM meeting"];
 
-/// How often a transaction that lost a conflict is tried again. Of those that conflict one goes through, so this is
-/// how many writers of one meeting may be met in a row.
+/// How often a transaction that lost a conflict is tried again. Of those that conflict one goes through, so
+/// this is how many writers of one meeting may be met in a row.
 const RETRIES: u32 = 12;
 const FIRST_BACKOFF: Duration = Duration::from_millis(1);
 const LONGEST_BACKOFF: Duration = Duration::from_millis(100);
 
-/// Runs a query, again while it loses conflicts. The variables are made anew each time, so that a first success, which
-/// is the rule, copies nothing for a second try.
+/// Runs a query, again while it loses conflicts. The variables are made anew each time, so that a first
+/// success, which is the rule, copies nothing for a second try.
 async fn attempt(
     link: &Link,
     text: &Text,
@@ -357,7 +364,8 @@ impl QueryError {
     }
 }
 
-/// The rows of a result's statement, whatever its place: which places `BEGIN` and `COMMIT` take is not ours to know.
+/// The rows of a result's statement, whatever its place: which places `BEGIN` and `COMMIT` take is not ours
+/// to know.
 fn rows_of(results: &mut IndexedResults) -> Result<Vec<Value>, surrealdb::Error> {
     for statement in 0..results.num_statements() {
         if let Value::Array(rows) = results.take::<Value>(statement)? {

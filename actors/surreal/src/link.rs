@@ -1,9 +1,9 @@
 //! The way to a database: an engine in this process, or a server.
 //!
-//! An embedded engine is built here rather than by the SDK's `connect`, for two things that the SDK doesn't offer: its
-//! memory can be bounded (the SDK takes bounds from nowhere, and the engine's own follow the machine), and it can be
-//! shut down and waited for, so that a directory is free when [`Link::close`] has ended. Both come at the price of
-//! crates whose versions are tied to the SDK's.
+//! An embedded engine is built here rather than by the SDK's `connect`, for two things that the SDK doesn't
+//! offer: its memory can be bounded (the SDK takes bounds from nowhere, and the engine's own follow the
+//! machine), and it can be shut down and waited for, so that a directory is free when [`Link::close`] has
+//! ended. Both come at the price of crates whose versions are tied to the SDK's.
 
 use std::{fs, io, path::Path, sync::Arc};
 
@@ -96,8 +96,8 @@ pub(super) const BEST_TRANSACTION: u64 = 1 << 20;
 async fn embed(options: &Options, directory: &Path) -> Result<Link, OpenError> {
     let datastore = open_directory(options, directory).await?;
     let failed = |cause| OpenError::Failed { url: without_credentials(&options.url), cause };
-    // Its maintenance is not started: it is for indexes, dropped tables and a cluster's nodes, of which there are none here,
-    // and it would write beside us, so that a failure to write could go by unnoticed.
+    // Its maintenance is not started: it is for indexes, dropped tables and a cluster's nodes, of which there
+    // are none here, and it would write beside us, so that a failure to write could go by unnoticed.
     let started = async {
         datastore.check_version().await?;
         datastore.bootstrap().await
@@ -122,10 +122,11 @@ async fn embed(options: &Options, directory: &Path) -> Result<Link, OpenError> {
 
 /// Starts an engine on a directory, in a way that its writes can be trusted.
 ///
-/// A process that dies while it writes leaves half a record at the end of the engine's log. SurrealKV notices that when it
-/// replays the log, writes what is whole into a new file and puts that in the old one's place. But by then it has opened the
-/// old one to write to, and goes on writing there: into a file that has no name any more, so that all it says is stored is
-/// gone with the next crash. So a log that was replaced while it was opened is opened once more.
+/// A process that dies while it writes leaves half a record at the end of the engine's log. SurrealKV notices
+/// that when it replays the log, writes what is whole into a new file and puts that in the old one's place.
+/// But by then it has opened the old one to write to, and goes on writing there: into a file that has no name
+/// any more, so that all it says is stored is gone with the next crash. So a log that was replaced while it
+/// was opened is opened once more.
 async fn open_directory(options: &Options, path: &Path) -> Result<Arc<Datastore>, OpenError> {
     const OPENINGS: usize = 3;
     let unusable = |error: io::Error| OpenError::Directory { path: path.to_owned(), cause: Box::new(error) };
@@ -231,8 +232,8 @@ impl Link {
     }
 }
 
-/// Closes a way that is broken: that to an engine once nobody uses it any more, since there can't be a second one in its
-/// directory before. Gives it back if somebody does for too long.
+/// Closes a way that is broken: that to an engine once nobody uses it any more, since there can't be a second
+/// one in its directory before. Gives it back if somebody does for too long.
 pub(super) async fn let_go(link: Arc<Link>) -> Result<(), Arc<Link>> {
     if let Link::Server(..) = *link {
         return Ok(());
@@ -255,8 +256,8 @@ pub(super) async fn let_go(link: Arc<Link>) -> Result<(), Arc<Link>> {
     }
 }
 
-/// Waits until the SDK's task has shut the engine down, which it does when its last client is gone, and has let go of it.
-/// A second shutdown beside that one would log errors that are none.
+/// Waits until the SDK's task has shut the engine down, which it does when its last client is gone, and has
+/// let go of it. A second shutdown beside that one would log errors that are none.
 async fn shut_down(datastore: Arc<Datastore>) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let alone = async {
         while Arc::strong_count(&datastore) > 1 {

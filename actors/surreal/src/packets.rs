@@ -1,9 +1,9 @@
 //! Reading packets.
 //!
-//! A range of seqs is a range of record ids, read in order. This version of SurrealDB reads such a range forwards and
-//! whole, whatever `LIMIT` says, and sorts all of it for `ORDER BY id DESC`. So the first few or the last few are read
-//! in windows that grow, from the end that is asked for, until there are enough: a long meeting costs no more than a
-//! short one. What a meeting's own life is told by has a table of its own.
+//! A range of seqs is a range of record ids, read in order. This version of SurrealDB reads such a range
+//! forwards and whole, whatever `LIMIT` says, and sorts all of it for `ORDER BY id DESC`. So the first few or
+//! the last few are read in windows that grow, from the end that is asked for, until there are enough: a long
+//! meeting costs no more than a short one. What a meeting's own life is told by has a table of its own.
 
 use std::sync::Arc;
 
@@ -96,8 +96,8 @@ impl SurrealStore {
         let mut log_end = None;
         let mut found = Vec::new();
         loop {
-            // Above the log's end there is nothing to look for. It is read when it can save something: before a first
-            // window at that end, and before a second one at the other.
+            // Above the log's end there is nothing to look for. It is read when it can save something: before
+            // a first window at that end, and before a second one at the other.
             if log_end.is_none() && high - low >= length && (end == End::Newest || low > query.from.0) {
                 log_end = Some(self.log_end(meeting).await?);
             }
@@ -133,7 +133,8 @@ impl SurrealStore {
         limit: u64,
         end: End,
     ) -> Result<Vec<Arc<DataPacket>>, store::Error> {
-        // No stored seq is above what a record's id can hold: an end up there is cut off, a start up there finds nothing.
+        // No stored seq is above what a record's id can hold: an end up there is cut off, a start up there
+        // finds nothing.
         if i64::try_from(from).is_err() {
             return Ok(Vec::new());
         }

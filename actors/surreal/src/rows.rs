@@ -21,8 +21,8 @@ pub(super) type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// The table of the log.
 pub(super) const PACKETS: &str = "packet";
-/// The table of those of its packets that tell of the meeting's own life, once more: who takes a meeting over needs all of these,
-/// and would else read all of the log for them.
+/// The table of those of its packets that tell of the meeting's own life, once more: who takes a meeting over
+/// needs all of these, and would else read all of the log for them.
 pub(super) const LIFECYCLE: &str = "lifecycle";
 
 /// A commit's packets that tell of the meeting's own life.
@@ -375,7 +375,8 @@ impl Row {
         Ok((Epoch(self.number("epoch")?), self.number("commit")?))
     }
 
-    /// The seq of a meeting's last packet, or one that is higher: rows that were last written by version 2 don't have it.
+    /// The seq of a meeting's last packet, or one that is higher: rows that were last written by version 2
+    /// don't have it.
     pub(super) fn log_end(mut self) -> Result<u64, Failure> {
         match self.optional("last", |value| as_number(&value), "a number")? {
             Some(last) => Ok(last),

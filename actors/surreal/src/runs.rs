@@ -1,18 +1,20 @@
 //! Where numbered packets are, and how far their producers have come.
 //!
-//! A row for each numbered packet would double the rows that a commit writes, and one row for each producer would have
-//! to be written anew, longer each time. So a commit writes a row for each **run**: packets of one producer whose numbers
-//! follow each other, with the last number in the record's id and all seqs in the record. (Seqs rise with the numbers,
-//! but outputs and other producers' packets come between.) That is one new row a commit and producer, as a rule.
+//! A row for each numbered packet would double the rows that a commit writes, and one row for each producer
+//! would have to be written anew, longer each time. So a commit writes a row for each **run**: packets of one
+//! producer whose numbers follow each other, with the last number in the record's id and all seqs in the
+//! record. (Seqs rise with the numbers, but outputs and other producers' packets come between.) That is one
+//! new row a commit and producer, as a rule.
 //!
-//! This version of SurrealDB reads a range forwards and whole, whatever `LIMIT` says (see `packets`), so the first run at
-//! or after a number, or the last run of all, can't be had from a range that is open at its end. A run is therefore at
-//! most [`LONGEST`] numbers long: the one that holds a number ends less than that above it, and one short range holds the
-//! answer, however long the meeting is.
+//! This version of SurrealDB reads a range forwards and whole, whatever `LIMIT` says (see `packets`), so the
+//! first run at or after a number, or the last run of all, can't be had from a range that is open at its end.
+//! A run is therefore at most [`LONGEST`] numbers long: the one that holds a number ends less than that above
+//! it, and one short range holds the answer, however long the meeting is.
 //!
-//! How far a producer has come, which a new owner asks of all of them, needs a place to start from: its **mark**. To
-//! update a row costs several times what a new one does, so a mark is not written by each commit, but by each that holds
-//! the first number of a stretch of [`LONGEST`]. Since numbers have no holes, the newest is less than that above it.
+//! How far a producer has come, which a new owner asks of all of them, needs a place to start from: its
+//! **mark**. To update a row costs several times what a new one does, so a mark is not written by each
+//! commit, but by each that holds the first number of a stretch of [`LONGEST`]. Since numbers have no holes,
+//! the newest is less than that above it.
 
 use std::{
     collections::{HashMap, HashSet},

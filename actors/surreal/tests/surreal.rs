@@ -1,4 +1,5 @@
-//! The SurrealDB store against the conformance suite, and what only it has: directories, locks, schema versions.
+//! The SurrealDB store against the conformance suite, and what only it has: directories, locks, schema
+//! versions.
 //!
 //! All tests that link SurrealDB are in this one file, because linking it takes longer than running them.
 // Helpers beside the tests are tests too.

@@ -114,8 +114,8 @@ impl Takes for ModelUrl {
     }
 }
 
-/// A text that should have been a URL, for a message: nothing of it where a part may be a secret, for nobody knows where
-/// in a broken URL that part ends.
+/// A text that should have been a URL, for a message: nothing of it where a part may be a secret, for nobody
+/// knows where in a broken URL that part ends.
 fn masked(text: &str) -> String {
     if !text.contains(['@', '?', '#']) {
         return text.to_owned();

@@ -39,8 +39,8 @@ fn is_variable(name: &str) -> bool {
     is_word && name.starts_with(|c: char| !c.is_ascii_digit())
 }
 
-/// Some servers' keys would pass as names (`gsk_…`, `hf_…`, plain hexadecimal digits): what gives them away is a long
-/// run of letters and digits of different kinds.
+/// Some servers' keys would pass as names (`gsk_…`, `hf_…`, plain hexadecimal digits): what gives them away
+/// is a long run of letters and digits of different kinds.
 fn may_be_key(name: &str) -> bool {
     const LONG: usize = 24;
     name.split('_').filter(|run| run.len() >= LONG).any(|run| {

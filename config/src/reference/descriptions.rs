@@ -1,12 +1,13 @@
 //! Descriptions, cut from the comments of `default.toml`.
 //!
-//! A comment describes the one line right below it: a key, or a table's header. Either may itself be commented out, by a
-//! `#` without a space. Lines of a comment are joined; those that are indented stay lines.
+//! A comment describes the one line right below it: a key, or a table's header. Either may itself be
+//! commented out, by a `#` without a space. Lines of a comment are joined; those that are indented stay
+//! lines.
 
 use std::collections::BTreeMap;
 
-/// What the comments of a text say of its keys (`hooks.tries`) and tables (`hooks`). Of what is there twice, the first
-/// description counts.
+/// What the comments of a text say of its keys (`hooks.tries`) and tables (`hooks`). Of what is there twice,
+/// the first description counts.
 pub(super) fn read(text: &str) -> BTreeMap<String, String> {
     let mut descriptions = BTreeMap::new();
     let mut table = "";

@@ -9,7 +9,8 @@ pub(super) fn table(columns: &[&str], rows: impl IntoIterator<Item = Vec<String>
     table
 }
 
-/// A text as it stands, but for its code spans, which are Markdown's. Fit for a table's cell: line breaks become `<br>`.
+/// A text as it stands, but for its code spans, which are Markdown's. Fit for a table's cell: line breaks
+/// become `<br>`.
 pub(super) fn text(text: &str) -> String {
     spans(text, |c, markdown| match c {
         '\\' | '`' | '*' | '_' | '[' | ']' | '~' => markdown.extend(['\\', c]),

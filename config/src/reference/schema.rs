@@ -1,7 +1,7 @@
 //! A plugin's own table, from its JSON Schema (draft 2020-12, as schemars writes it).
 //!
-//! A row for each key, with those of tables within below it: `a.b` is a table's key, `a[].b` one of each table of a list,
-//! `a.*.b` one of each table that stands under a key of the user's choice.
+//! A row for each key, with those of tables within below it: `a.b` is a table's key, `a[].b` one of each
+//! table of a list, `a.*.b` one of each table that stands under a key of the user's choice.
 
 mod kind;
 #[cfg(test)]

@@ -1,12 +1,13 @@
 //! The open questions of a meeting: a small plugin that uses the whole contract, made to be copied.
 //!
-//! Copy the crate, give it a name, and delete what you don't need: each part says what goes with it. `docs/plugin-guide.md`
-//! walks through it.
+//! Copy the crate, give it a name, and delete what you don't need: each part says what goes with it.
+//! `docs/plugin-guide.md` walks through it.
 //!
-//! The plugin takes `transcription` and `chat`. Something said that ends in a question mark is a question: it gets a number
-//! and is put out, with what was said just before it. Whoever writes `answered 2` in the chat crosses number 2 out. The list
-//! of what is open comes when the plugin begins to take part, every ten minutes, and at the end, there with a summary if the
-//! configuration asks for one and a language model answers.
+//! The plugin takes `transcription` and `chat`. Something said that ends in a question mark is a question: it
+//! gets a number and is put out, with what was said just before it. Whoever writes `answered 2` in the chat
+//! crosses number 2 out. The list of what is open comes when the plugin begins to take part, every ten
+//! minutes, and at the end, there with a summary if the configuration asks for one and a language model
+//! answers.
 //!
 //! ```toml
 //! [[plugin]]
@@ -36,8 +37,8 @@ const REMINDER: Duration = Duration::from_mins(10);
 const CONTEXT: Duration = Duration::from_mins(1);
 /// The most that [`Config::context`] can be.
 const MAX_CONTEXT: usize = 10;
-/// The most questions that a list shows (of more, the newest) or that one command crosses out. With what is kept of each
-/// text, this keeps an output below the limit on packets.
+/// The most questions that a list shows (of more, the newest) or that one command crosses out. With what is
+/// kept of each text, this keeps an output below the limit on packets.
 const LISTED: usize = 100;
 /// How much of a text is kept, in characters.
 const KEPT: usize = 500;
@@ -46,7 +47,8 @@ const PREFIX: &str = "question/";
 
 /// The plugin.
 ///
-/// It holds resources: its configuration, a compiled pattern, a client, a pool. What it knows of a meeting is [`State`].
+/// It holds resources: its configuration, a compiled pattern, a client, a pool. What it knows of a meeting is
+/// [`State`].
 #[derive(Debug)]
 pub struct QuestionLog {
     config: Config,
@@ -75,7 +77,8 @@ impl Default for Config {
 // Nothing to remember? Delete it, and write `type State = ();`.
 /// What it remembers of one meeting.
 ///
-/// It is written as a whole when it has changed, so keep it small: what grows with the meeting goes into the datastore.
+/// It is written as a whole when it has changed, so keep it small: what grows with the meeting goes into the
+/// datastore.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
     asked: u32,
@@ -182,7 +185,8 @@ impl Receive<Json<Transcription>> for QuestionLog {
 }
 
 // No such source? Delete this, and its part of `hooks`.
-/// What has queued up, in one call: worth it where a call is slow, or where one output for all of it is better.
+/// What has queued up, in one call: worth it where a call is slow, or where one output for all of it is
+/// better.
 impl Receive<Batch<Json<Chat>>> for QuestionLog {
     async fn receive(
         &self,

@@ -1,11 +1,12 @@
 //! Finds what is wrong with JSON, by reading it once more.
 //!
-//! The type's own visitors say what they didn't get by `serde::de::Error`; here that trait has a type of ours behind it,
-//! [`Refused`], which keeps the kind of a value and not the value. The parser underneath has an error type of its own, so what a
-//! visitor refuses is kept aside, in [`Trace`], while the parser's error makes its way out.
+//! The type's own visitors say what they didn't get by `serde::de::Error`; here that trait has a type of ours
+//! behind it, [`Refused`], which keeps the kind of a value and not the value. The parser underneath has an
+//! error type of its own, so what a visitor refuses is kept aside, in [`Trace`], while the parser's error
+//! makes its way out.
 //!
-//! JSON tells its types by itself. So everything is read by `deserialize_any` where the parser would otherwise refuse a value
-//! before any visitor sees it.
+//! JSON tells its types by itself. So everything is read by `deserialize_any` where the parser would
+//! otherwise refuse a value before any visitor sees it.
 
 use std::{
     cell::{Cell, RefCell},

@@ -1,8 +1,8 @@
 //! The datastore: an instance's keys and values in a meeting, and the meeting's history.
 //!
-//! Writes are buffered while a hook runs and become part of its commit, with the cursor, the state and the output: a
-//! hook that fails has written nothing. Reads see the hook's own writes first, then those of earlier hooks, committed
-//! or not.
+//! Writes are buffered while a hook runs and become part of its commit, with the cursor, the state and the
+//! output: a hook that fails has written nothing. Reads see the hook's own writes first, then those of
+//! earlier hooks, committed or not.
 
 use std::{
     collections::BTreeMap,
@@ -141,7 +141,8 @@ impl History {
         self
     }
 
-    /// Whether a packet is one of those asked for, as far as one packet can tell (all but `last` and `within`).
+    /// Whether a packet is one of those asked for, as far as one packet can tell (all but `last` and
+    /// `within`).
     pub fn matches(&self, packet: &DataPacket) -> bool {
         packet.seq >= self.from
             && packet.seq <= self.to
@@ -152,8 +153,8 @@ impl History {
 
 /// What stands behind a [`Datastore`]: the persistence actor and the meeting's log, or a map in a test.
 ///
-/// A provider belongs to one instance in one meeting. It answers with what earlier hooks of that instance handed on,
-/// committed or not; the running hook's own writes are the datastore's business.
+/// A provider belongs to one instance in one meeting. It answers with what earlier hooks of that instance
+/// handed on, committed or not; the running hook's own writes are the datastore's business.
 pub trait PersistenceProvider: Send + Sync + 'static {
     /// A key's value as JSON text.
     fn get<'a>(&'a self, key: &'a str) -> ReadFuture<'a, Option<Arc<str>>>;
@@ -161,8 +162,8 @@ pub trait PersistenceProvider: Send + Sync + 'static {
     /// The keys that start with a prefix, with their values, in key order.
     fn list<'a>(&'a self, prefix: &'a str) -> ReadFuture<'a, Vec<(String, Arc<str>)>>;
 
-    /// Packets of the meeting, oldest first: of other sources those before `before`, of the instance itself all that
-    /// its earlier hooks put out.
+    /// Packets of the meeting, oldest first: of other sources those before `before`, of the instance itself
+    /// all that its earlier hooks put out.
     fn history(&self, history: History, before: Seq) -> ReadFuture<'_, Vec<Arc<DataPacket>>>;
 }
 
@@ -173,8 +174,8 @@ struct Buffer {
     bytes: usize,
 }
 
-/// The packet that the hook runs on: what history is counted back from. Written before each hook and read in it, so that its
-/// parts need not be written as one; seq 0 stands for no packet.
+/// The packet that the hook runs on: what history is counted back from. Written before each hook and read in
+/// it, so that its parts need not be written as one; seq 0 stands for no packet.
 #[derive(Default)]
 struct At {
     seq: AtomicU64,
@@ -224,7 +225,8 @@ impl Datastore {
     pub const MAX_KEY_BYTES: usize = 512;
     /// The largest value in bytes of JSON.
     pub const MAX_VALUE_BYTES: usize = 1024 * 1024;
-    /// The most that one hook may write, in bytes of keys and values and 1 KiB for each: it is stored in one piece.
+    /// The most that one hook may write, in bytes of keys and values and 1 KiB for each: it is stored in one
+    /// piece.
     pub const MAX_WRITTEN_BYTES: usize = 4 * 1024 * 1024;
 
     /// A datastore over a provider.
@@ -304,8 +306,8 @@ impl Datastore {
 
     /// Packets of the meeting, oldest first.
     ///
-    /// Of other sources it reads those before the packet that the hook runs on; of the instance's own outputs all that
-    /// earlier hooks made. The answer doesn't depend on what was committed when.
+    /// Of other sources it reads those before the packet that the hook runs on; of the instance's own outputs
+    /// all that earlier hooks made. The answer doesn't depend on what was committed when.
     ///
     /// # Errors
     /// [`Error::Read`] if the store cannot be read.

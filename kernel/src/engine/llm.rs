@@ -253,7 +253,8 @@ impl Llm {
         }
     }
 
-    /// A question of the running hook that is not answered by then has failed, unless its time is set already.
+    /// A question of the running hook that is not answered by then has failed, unless its time is set
+    /// already.
     pub(super) fn until(&self, deadline: Instant) {
         self.time.until(|| Some(deadline));
     }
@@ -263,8 +264,8 @@ impl Llm {
         self.provider.is_configured()
     }
 
-    /// Asks the default model. `temperature` is 0 (always the likeliest word) to 2. An answer that would come too late for the
-    /// hook to do anything with it is [`Error::Failed`].
+    /// Asks the default model. `temperature` is 0 (always the likeliest word) to 2. An answer that would come
+    /// too late for the hook to do anything with it is [`Error::Failed`].
     ///
     /// # Errors
     /// Every variant of [`Error`].

@@ -1,4 +1,5 @@
-//! What an instance is configured as, made into a [`Setup`]: a form that can be stored with a meeting and compared with later.
+//! What an instance is configured as, made into a [`Setup`]: a form that can be stored with a meeting and
+//! compared with later.
 
 use serde_json::Value;
 
@@ -26,7 +27,8 @@ impl Instance {
         }
     }
 
-    /// Its table with the defaults that its schema states, so that one that is spelled out makes no difference.
+    /// Its table with the defaults that its schema states, so that one that is spelled out makes no
+    /// difference.
     fn table(&self) -> Value {
         let mut table = self.config.as_object().cloned().unwrap_or_default();
         let schema = self.metadata.config.as_value();

@@ -339,8 +339,8 @@ fn edges() -> impl Strategy<Value = Vec<BTreeSet<usize>>> {
     })
 }
 
-/// The order by definition: again and again the first-declared of those whose upstream is done; `None` if that ends
-/// before all are done.
+/// The order by definition: again and again the first-declared of those whose upstream is done; `None` if
+/// that ends before all are done.
 fn expected(edges: &[BTreeSet<usize>]) -> Option<Vec<usize>> {
     let mut order = Vec::new();
     while order.len() < edges.len() {

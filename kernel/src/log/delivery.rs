@@ -22,7 +22,8 @@ pub enum Delivery {
     Batch(Batch),
     /// It is behind the tail: read these packets of the store and come back with [`MeetingLog::fetched`].
     Fetch(Fetch),
-    /// A packet that it gave up is due once more: read it from the store and come back with [`MeetingLog::redriven`].
+    /// A packet that it gave up is due once more: read it from the store and come back with
+    /// [`MeetingLog::redriven`].
     Redrive(Redrive),
 }
 
@@ -35,8 +36,8 @@ pub struct Batch {
     pub gap: u64,
     /// A packet that was tried before, and how often: by an actor that did not survive it.
     pub tried: Option<(Seq, u32)>,
-    /// The batch is one packet that the instance gave up, delivered once more: what comes of it is handed on with this place as the
-    /// cursor.
+    /// The batch is one packet that the instance gave up, delivered once more: what comes of it is handed on
+    /// with this place as the cursor.
     pub redriven_at: Option<Seq>,
 }
 
@@ -49,7 +50,8 @@ pub struct Fetch {
     pub to: Seq,
     /// The most packets; the oldest come first.
     pub limit: usize,
-    /// The sources that the instance takes, [`Lifecycle::SOURCE`](crate::meeting::Lifecycle::SOURCE) among them.
+    /// The sources that the instance takes, [`Lifecycle::SOURCE`](crate::meeting::Lifecycle::SOURCE) among
+    /// them.
     pub sources: Vec<Name>,
 }
 
@@ -203,8 +205,8 @@ impl MeetingLog {
         Delivery::Batch(instance.send(packets, seen))
     }
 
-    /// An instance gets `ending` when nothing more can come for it: those whose outputs it takes are done, and it has
-    /// seen the whole log.
+    /// An instance gets `ending` when nothing more can come for it: those whose outputs it takes are done,
+    /// and it has seen the whole log.
     fn deliver_ending(&mut self, slot: Slot) -> Delivery {
         let Some(ending) = &self.ending else { return Delivery::Idle };
         if self.is_reopened {

@@ -113,7 +113,8 @@ pub(super) struct Instance {
     pub(super) fetching: bool,
     ready: bool,
     in_flight: Option<InFlight>,
-    /// A batch whose actor did not survive it. It is kept because what was volatile in it may be gone from the tail.
+    /// A batch whose actor did not survive it. It is kept because what was volatile in it may be gone from
+    /// the tail.
     again: Option<InFlight>,
     pub(super) gap: u64,
     gap_in_flight: u64,
@@ -211,7 +212,8 @@ impl Instance {
         self.sources.iter().find(|taken| taken.source == source).map(|taken| taken.how)
     }
 
-    /// Whether its packets of a source that is stored are read from the store where they are in memory no more.
+    /// Whether its packets of a source that is stored are read from the store where they are in memory no
+    /// more.
     pub(super) fn spills(&self, source: SourceId) -> bool {
         self.takes(source).is_some_and(|how| how != How::DropOldest)
     }
@@ -316,7 +318,8 @@ impl Instance {
         Batch { packets, gap: 0, tried: self.tried, redriven_at: Some(at) }
     }
 
-    /// The place of the redrive by which it has this packet, or last had it with an actor that did not survive it; with that it is done.
+    /// The place of the redrive by which it has this packet, or last had it with an actor that did not
+    /// survive it; with that it is done.
     pub(super) fn take_redriven(&mut self, seq: Seq) -> Option<Seq> {
         let is_it =
             |batch: &mut InFlight| batch.is_redriven && batch.packets.iter().any(|packet| packet.seq == seq);
@@ -344,8 +347,8 @@ impl Instance {
 
     /// Moves the cursor; with `done` the batch is finished and there is credit again.
     pub(super) fn advance(&mut self, cursor: Seq, done: bool) {
-        // Large units are handed on before the batch is done. One that has the end in it is the last, and says so: a new owner
-        // that found it without would end once more.
+        // Large units are handed on before the batch is done. One that has the end in it is the last, and
+        // says so: a new owner that found it without would end once more.
         let is_ended = self.in_flight.as_ref().is_some_and(|batch| {
             let ending = batch.packets.last().map(|packet| packet.seq);
             batch.is_ending && (done || ending == Some(cursor))

@@ -1,7 +1,9 @@
-//! Which packets of a source are replaced by later ones of the same key, for instances that want the newest of each only.
+//! Which packets of a source are replaced by later ones of the same key, for instances that want the newest
+//! of each only.
 //!
-//! A packet is replaced from when a later one of its key is in the log. Who has not been sent it is not sent it any more: the
-//! later one lies behind it, so it has not been sent either. Nothing of a packet but its key is kept.
+//! A packet is replaced from when a later one of its key is in the log. Who has not been sent it is not sent
+//! it any more: the later one lies behind it, so it has not been sent either. Nothing of a packet but its key
+//! is kept.
 
 use std::collections::{BTreeSet, HashMap};
 

@@ -1,9 +1,10 @@
 //! How a new owner goes on with a log: from what the store holds of it.
 //!
-//! What an owner issues is committed as a prefix, so what is stored is a meeting as it once was: every cursor, state and
-//! output fits every other. The new owner takes it from there: who takes part and who is leaving is read off the meeting's own
-//! packets, how far each has come off its row, and each reads on from its cursor. What the log's own packets say counts where
-//! a row or the meeting's status lags behind them, since these are items of their own in the queue.
+//! What an owner issues is committed as a prefix, so what is stored is a meeting as it once was: every
+//! cursor, state and output fits every other. The new owner takes it from there: who takes part and who is
+//! leaving is read off the meeting's own packets, how far each has come off its row, and each reads on from
+//! its cursor. What the log's own packets say counts where a row or the meeting's status lags behind them,
+//! since these are items of their own in the queue.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -96,8 +97,8 @@ impl Course {
 }
 
 impl Stored {
-    /// What was read: the meeting's row, its last packet, its own packets (of source [`Lifecycle::SOURCE`], in order), and its
-    /// instances' rows.
+    /// What was read: the meeting's row, its last packet, its own packets (of source [`Lifecycle::SOURCE`],
+    /// in order), and its instances' rows.
     pub fn new(
         record: MeetingRecord,
         last: Option<Arc<DataPacket>>,
@@ -107,7 +108,8 @@ impl Stored {
         Self { record, last, instances, course: Course::read(lifecycle) }
     }
 
-    /// Whether the meeting's first packet is stored. If not, nothing of the meeting is, and it is to be started.
+    /// Whether the meeting's first packet is stored. If not, nothing of the meeting is, and it is to be
+    /// started.
     pub fn is_started(&self) -> bool {
         self.course.start.is_some()
     }
@@ -137,8 +139,8 @@ impl Stored {
         members.filter(|member| member.status == InstanceStatus::Active).map(|member| member.name).collect()
     }
 
-    /// The instances that were ever part of the meeting, in the order in which they came; none of one that was never
-    /// [started](Self::is_started).
+    /// The instances that were ever part of the meeting, in the order in which they came; none of one that
+    /// was never [started](Self::is_started).
     pub fn members(&self) -> Vec<Member> {
         let rows: BTreeMap<&Name, &InstanceRecord> =
             self.instances.iter().map(|row| (&row.instance, row)).collect();
@@ -168,7 +170,8 @@ impl Stored {
 
 impl MeetingLog {
     /// The log of a meeting that was claimed, as its last owner's commits left it. `opened` are its
-    /// [`members`](Stored::members), in their order, each with what it takes here and the state to go on from.
+    /// [`members`](Stored::members), in their order, each with what it takes here and the state to go on
+    /// from.
     ///
     /// # Panics
     /// If the meeting was never [started](Stored::is_started).

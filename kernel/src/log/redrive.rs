@@ -1,11 +1,12 @@
 //! Packets that instances gave up, delivered once more.
 //!
-//! A redrive is a packet in the log, as a meeting's start and end are, and for one instance. Where the instance comes by it, it gets
-//! the packet that it had given up, read from the store; what it makes of that is handed on with the redrive's place as the cursor,
-//! and the dead letter goes in the same commit. So a redrive is done once, whoever owns the meeting, and the order of everything
-//! else stays as it is.
+//! A redrive is a packet in the log, as a meeting's start and end are, and for one instance. Where the
+//! instance comes by it, it gets the packet that it had given up, read from the store; what it makes of that
+//! is handed on with the redrive's place as the cursor, and the dead letter goes in the same commit. So a
+//! redrive is done once, whoever owns the meeting, and the order of everything else stays as it is.
 //!
-//! A meeting that had ended is opened once more, for the instances that are asked to alone: they get their packets, and it ends again.
+//! A meeting that had ended is opened once more, for the instances that are asked to alone: they get their
+//! packets, and it ends again.
 
 use std::sync::Arc;
 
@@ -70,8 +71,8 @@ impl MeetingLog {
         }
     }
 
-    /// Delivers a packet once more that an instance gave up, at the place of its `redrive` packet. A meeting that had ended is ending
-    /// again.
+    /// Delivers a packet once more that an instance gave up, at the place of its `redrive` packet. A meeting
+    /// that had ended is ending again.
     ///
     /// # Panics
     /// If it [cannot be](Self::can_redrive).
@@ -102,7 +103,8 @@ impl MeetingLog {
         self.enter(Entry { seq: at, packet, cost, source, to, redrives: Some(seq) }, durability);
     }
 
-    /// Takes the packet that was read for a [`Delivery::Redrive`]; none if it is not there, and then it is passed over.
+    /// Takes the packet that was read for a [`Delivery::Redrive`]; none if it is not there, and then it is
+    /// passed over.
     pub fn redriven(&mut self, slot: Slot, redrive: Redrive, packet: Option<Arc<DataPacket>>) -> Delivery {
         let instance = &mut self.instances[slot.0];
         if instance.redriving != Some(redrive) {
@@ -140,8 +142,8 @@ impl MeetingLog {
         self.is_reopened
     }
 
-    /// Finishes with an instance that was taken back after the meeting's end and had its time. What it was to get once more stays a
-    /// dead letter.
+    /// Finishes with an instance that was taken back after the meeting's end and had its time. What it was to
+    /// get once more stays a dead letter.
     pub fn give_up_redrives(&mut self, slot: Slot) {
         let end = self.end;
         let instance = &mut self.instances[slot.0];
@@ -161,7 +163,8 @@ impl MeetingLog {
         Delivery::Idle
     }
 
-    /// Goes on delivering to an instance that was suspended: from its cursor, with its newest state. `packet` tells of it.
+    /// Goes on delivering to an instance that was suspended: from its cursor, with its newest state. `packet`
+    /// tells of it.
     ///
     /// # Panics
     /// If it is not suspended.

@@ -4,10 +4,10 @@ use crate::Seq;
 
 /// Gives out seqs, never one twice, not even over a crash.
 ///
-/// Whoever publishes learns the seq before the packet is stored, so the next owner must not give it out again. An owner
-/// therefore reserves seqs in blocks in the meeting's row before it gives them to the outside, and a new owner starts
-/// above the reservation. Seqs that stay inside until their commit (outputs, lifecycle packets) may run ahead of it:
-/// the commit that stores them raises the reservation too.
+/// Whoever publishes learns the seq before the packet is stored, so the next owner must not give it out
+/// again. An owner therefore reserves seqs in blocks in the meeting's row before it gives them to the
+/// outside, and a new owner starts above the reservation. Seqs that stay inside until their commit (outputs,
+/// lifecycle packets) may run ahead of it: the commit that stores them raises the reservation too.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sequencer {
     next: Seq,

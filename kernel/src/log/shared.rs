@@ -1,7 +1,8 @@
 //! Batches that several instances take.
 //!
-//! Instances that take the same sources and keep pace get the same packets, again and again. So a batch is kept until all have
-//! gone past it, and who is where it begins takes it as it is: what collecting it cost is paid once.
+//! Instances that take the same sources and keep pace get the same packets, again and again. So a batch is
+//! kept until all have gone past it, and who is where it begins takes it as it is: what collecting it cost is
+//! paid once.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -29,8 +30,9 @@ impl SharedBatches {
     /// So many are kept: they keep their packets in memory, which may have left the tail.
     const MOST: usize = 8;
 
-    /// A batch for an instance, with the seq up to which it takes it; none if a new one would have more in it. A short one is
-    /// taken only where there is nothing behind it, so that who is behind gets large ones.
+    /// A batch for an instance, with the seq up to which it takes it; none if a new one would have more in
+    /// it. A short one is taken only where there is nothing behind it, so that who is behind gets large
+    /// ones.
     pub(super) fn find(
         &self,
         instance: &Instance,

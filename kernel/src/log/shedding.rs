@@ -1,4 +1,5 @@
-//! What is let go of when memory is short: stored packets are read again when they are due, volatile ones are counted as lost.
+//! What is let go of when memory is short: stored packets are read again when they are due, volatile ones are
+//! counted as lost.
 
 use super::{
     MeetingLog, Slot,
@@ -59,7 +60,8 @@ impl MeetingLog {
         }
     }
 
-    /// Before the oldest packets go, those that nobody is to get any more; if they are so many that looking for them pays.
+    /// Before the oldest packets go, those that nobody is to get any more; if they are so many that looking
+    /// for them pays.
     fn shed_replaced(&mut self) {
         let replaced: usize = self.latest.iter().map(Latest::replaced).sum();
         if replaced == 0 || replaced * 4 < self.tail.volatile().len() {
@@ -83,8 +85,8 @@ impl MeetingLog {
         });
     }
 
-    /// Lets go of half of what can be gone without: stored packets, which are read again, and volatile ones, which are counted as
-    /// lost. For when a node has too much in memory.
+    /// Lets go of half of what can be gone without: stored packets, which are read again, and volatile ones,
+    /// which are counted as lost. For when a node has too much in memory.
     pub fn squeeze(&mut self) {
         self.trim_to(self.tail.bytes() / 2);
         self.shed_to(self.tail.volatile_bytes() / 2);

@@ -1,7 +1,8 @@
 //! The end of the log that is in memory: three lanes, merged by seq when read.
 //!
-//! Durable packets stay until they are stored; volatile ones go when there are too many, but for those that somebody blocks on, until
-//! they have seen them: their publishers wait instead. Lanes keep the one from holding up the other.
+//! Durable packets stay until they are stored; volatile ones go when there are too many, but for those that
+//! somebody blocks on, until they have seen them: their publishers wait instead. Lanes keep the one from
+//! holding up the other.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -145,8 +146,8 @@ impl Tail {
         }
     }
 
-    /// The packets behind `cursor` that are wanted, up to a batch's bounds, and the seq up to which the log was looked
-    /// at.
+    /// The packets behind `cursor` that are wanted, up to a batch's bounds, and the seq up to which the log
+    /// was looked at.
     pub(super) fn collect(
         &self,
         cursor: Seq,
@@ -171,8 +172,8 @@ impl Tail {
         merge(lanes, to, limits, wants)
     }
 
-    /// Lets go of what has been seen by all (`seen`) or, of what is stored, whatever is over the bound; what goes of that is handed
-    /// over.
+    /// Lets go of what has been seen by all (`seen`) or, of what is stored, whatever is over the bound; what
+    /// goes of that is handed over.
     pub(super) fn trim(&mut self, seen: Seq, limit: usize, mut dropped: impl FnMut(&Entry)) {
         while let Some(seq) = self.durable.front() {
             if seq > self.stored || (seq > seen && self.durable.bytes <= limit) {

@@ -137,8 +137,8 @@ impl World {
         true
     }
 
-    /// Runs the hooks on the next `count` packets of an instance's batch and hands on; each `x` and each output of
-    /// another makes an output.
+    /// Runs the hooks on the next `count` packets of an instance's batch and hands on; each `x` and each
+    /// output of another makes an output.
     fn work(&mut self, index: usize, count: usize) -> bool {
         let Some((batch, at)) = self.batches.get(&index).cloned() else { return false };
         let view = self.log.view(Slot(index));
@@ -274,7 +274,8 @@ impl World {
         assert_eq!(seen + gap, published, "every volatile packet is seen or counted");
     }
 
-    /// What must hold at the end, whoever owned the meeting meanwhile: volatile packets may be lost with an owner.
+    /// What must hold at the end, whoever owned the meeting meanwhile: volatile packets may be lost with an
+    /// owner.
     fn check_stored(&self) {
         let seqs: Vec<Seq> = self.stored.iter().map(|p| p.seq).collect();
         assert!(seqs.is_sorted() && seqs.iter().collect::<BTreeSet<_>>().len() == seqs.len());

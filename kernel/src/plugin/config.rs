@@ -8,8 +8,8 @@ use serde_path_to_error::Segment;
 
 use crate::decode;
 
-/// Why a plugin cannot read its table of the configuration: the key at fault and what is wrong with its value, on one line. The
-/// value itself may be a secret and isn't told.
+/// Why a plugin cannot read its table of the configuration: the key at fault and what is wrong with its
+/// value, on one line. The value itself may be a secret and isn't told.
 #[derive(Debug, thiserror::Error)]
 #[error("{}{problem}", At(.path))]
 pub struct ConfigError {
@@ -18,8 +18,8 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
-    /// Where in the table, such as `actions[1].name`, counted from 0; empty for the table as a whole, which is where a key
-    /// is missing or unknown that stands in it directly.
+    /// Where in the table, such as `actions[1].name`, counted from 0; empty for the table as a whole, which
+    /// is where a key is missing or unknown that stands in it directly.
     pub fn path(&self) -> &str {
         &self.path
     }
@@ -31,7 +31,8 @@ pub(super) fn read<T: DeserializeOwned>(table: Value) -> Result<T, ConfigError> 
     serde_path_to_error::deserialize(table).map_err(|error| {
         let mut segments: Vec<&Segment> = error.path().iter().collect();
         let problem = decode::json::<T>(&text).err().map_or_else(String::new, |error| error.problem());
-        // An unknown key is named, in the table that doesn't have it. Keys are the author's words, and no secrets.
+        // An unknown key is named, in the table that doesn't have it. Keys are the author's words, and no
+        // secrets.
         let problem = match segments.last() {
             Some(Segment::Map { key }) if let Some(expected) = problem.strip_prefix("unknown field, ") => {
                 let problem = format!("unknown field `{key}`, {expected}");

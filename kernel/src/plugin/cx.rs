@@ -35,8 +35,8 @@ impl<P: InCallPlugin> Cx<'_, P> {
         self.packets
     }
 
-    /// How many packets of this instance's sources were lost since the last hook, because it was too slow for a
-    /// volatile source.
+    /// How many packets of this instance's sources were lost since the last hook, because it was too slow for
+    /// a volatile source.
     pub fn gap(&self) -> u64 {
         self.gap
     }

@@ -1,7 +1,7 @@
 //! The erasure line: typed plugins on one side, what the runtime handles on the other.
 //!
-//! [`Factory`] makes a [`StartedPlugin`] from a configuration; a meeting opens that into a [`Hosted`] plugin, which
-//! runs hooks over a [`StateRef`].
+//! [`Factory`] makes a [`StartedPlugin`] from a configuration; a meeting opens that into a [`Hosted`] plugin,
+//! which runs hooks over a [`StateRef`].
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -242,11 +242,12 @@ impl Hosted {
         self.plugin.run(what, call).await
     }
 
-    /// Runs a hook once for each packet of the call, in their order, until one fails. The first is told of the gap.
+    /// Runs a hook once for each packet of the call, in their order, until one fails. The first is told of
+    /// the gap.
     ///
     /// # Errors
-    /// What the hook returned, [`Error::reject`] for a packet that does not decode, or what the observer says: for the packet
-    /// that began last.
+    /// What the hook returned, [`Error::reject`] for a packet that does not decode, or what the observer
+    /// says: for the packet that began last.
     ///
     /// # Panics
     /// As [`run`](Self::run).
@@ -283,7 +284,8 @@ fn config<P: InCallPlugin>(table: serde_json::Value) -> Result<P::Config, Config
 }
 
 impl Factory {
-    /// The factory of a plugin type. `name` is what its instance is called where the configuration names none.
+    /// The factory of a plugin type. `name` is what its instance is called where the configuration names
+    /// none.
     pub const fn of<P: InCallPlugin>(name: &'static str) -> Self {
         Self {
             name,

@@ -40,7 +40,8 @@ pub(super) trait ErasedHook<P: InCallPlugin>: Send + Sync {
         keep: &'b mut Vec<Arc<DataPacket>>,
     ) -> BoxFuture<'a, Result<Called<P::Output>, Error>>;
 
-    /// Runs once for each packet, as one future: what a call costs beside the hook is paid once for all of them.
+    /// Runs once for each packet, as one future: what a call costs beside the hook is paid once for all of
+    /// them.
     fn each<'a>(
         &'a self,
         plugin: &'a P,
@@ -202,7 +203,8 @@ impl<P: InCallPlugin> Hooks<P> {
         self.source(source, 1, Box::new(One::<T>(PhantomData)))
     }
 
-    /// Takes packets of a source in batches: all that has queued up since the last call, at most `max` (at least 1).
+    /// Takes packets of a source in batches: all that has queued up since the last call, at most `max` (at
+    /// least 1).
     #[must_use]
     pub fn on_batch<T: FromPacket>(self, source: &str, max: usize) -> Self
     where
@@ -211,7 +213,8 @@ impl<P: InCallPlugin> Hooks<P> {
         self.source(source, max.max(1), Box::new(Many::<T>(PhantomData)))
     }
 
-    /// Says what becomes of packets of the source that was named last, while the plugin is busy. The configuration may say otherwise.
+    /// Says what becomes of packets of the source that was named last, while the plugin is busy. The
+    /// configuration may say otherwise.
     #[must_use]
     pub fn policy(mut self, policy: Policy) -> Self {
         match self.table.last() {
@@ -224,7 +227,8 @@ impl<P: InCallPlugin> Hooks<P> {
         self
     }
 
-    /// Is called once a `period`, at least a millisecond. A tick that comes while the last one still waits is left out.
+    /// Is called once a `period`, at least a millisecond. A tick that comes while the last one still waits is
+    /// left out.
     #[must_use]
     pub fn every(mut self, period: Duration) -> Self
     where

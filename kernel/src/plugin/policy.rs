@@ -21,17 +21,17 @@ use crate::{DataPacket, Payload};
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Policy {
-    /// It gets them all: those that memory has no room for are read from the store. For sources that are stored, where it is the
-    /// default.
+    /// It gets them all: those that memory has no room for are read from the store. For sources that are
+    /// stored, where it is the default.
     Spill,
     /// It loses the oldest of those that memory has no room for. The default for sources that are not stored.
     DropOldest,
-    /// It gets the newest of each key: a packet that it has not been sent is replaced by a later one of the same key. Those that are
-    /// left keep their order. One without the key is never replaced.
+    /// It gets the newest of each key: a packet that it has not been sent is replaced by a later one of the
+    /// same key. Those that are left keep their order. One without the key is never replaced.
     Latest(Key),
-    /// It gets them all, and who publishes waits: while more than `delivery.block_bytes` of the source wait for this instance,
-    /// nothing is taken of the sources from outside that feed it, until it catches up, is suspended, or the meeting ends.
-    /// Outputs of other instances are never held up.
+    /// It gets them all, and who publishes waits: while more than `delivery.block_bytes` of the source wait
+    /// for this instance, nothing is taken of the sources from outside that feed it, until it catches up,
+    /// is suspended, or the meeting ends. Outputs of other instances are never held up.
     Block,
 }
 

@@ -12,8 +12,9 @@
 //! teammy_kernel::store_conformance!(memory());
 //! # fn main() {}
 //! ```
-//! The cases say what they expect by panicking, so each runs alone and on a store of its own. Where there may be no store, such as
-//! a server that isn't there, the function gives `Option<Fixture>`, and says itself that it has none.
+//! The cases say what they expect by panicking, so each runs alone and on a store of its own. Where there may
+//! be no store, such as a server that isn't there, the function gives `Option<Fixture>`, and says itself that
+//! it has none.
 
 mod ambiguous;
 mod crash;
@@ -91,8 +92,8 @@ impl Fixture {
         self
     }
 
-    /// Says how to kill the store in the midst of its work, as a crash would, and to open it again. It then holds what it had
-    /// said that it holds.
+    /// Says how to kill the store in the midst of its work, as a crash would, and to open it again. It then
+    /// holds what it had said that it holds.
     #[must_use]
     pub fn crash<F, Fut>(mut self, crash: F) -> Self
     where
@@ -120,9 +121,9 @@ impl fmt::Debug for Fixture {
     }
 }
 
-/// Writes one `#[tokio::test]` for each case of the suite. The argument is an expression that is a future of a
-/// [`Fixture`](crate::store::conformance::Fixture), or of an `Option` of one; it is evaluated once for each case. Use it once in a
-/// module.
+/// Writes one `#[tokio::test]` for each case of the suite. The argument is an expression that is a future of
+/// a [`Fixture`](crate::store::conformance::Fixture), or of an `Option` of one; it is evaluated once for each
+/// case. Use it once in a module.
 #[macro_export]
 macro_rules! store_conformance {
     ($make:expr) => {

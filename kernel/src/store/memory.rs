@@ -1,7 +1,7 @@
 //! The store in memory: one map of meetings under one lock.
 //!
-//! It is the model that the conformance suite holds other stores to, so it is written to be read: a commit takes the
-//! lock once, decides for each meeting whether it applies, and only then changes anything.
+//! It is the model that the conformance suite holds other stores to, so it is written to be read: a commit
+//! takes the lock once, decides for each meeting whether it applies, and only then changes anything.
 
 use std::{
     collections::BTreeMap,
@@ -141,8 +141,8 @@ impl fmt::Debug for MemoryStore {
     }
 }
 
-// Each method does its work when it is called and not when its future is polled; a caller that awaits at once, as all
-// do, cannot tell.
+// Each method does its work when it is called and not when its future is polled; a caller that awaits at
+// once, as all do, cannot tell.
 impl Store for MemoryStore {
     fn create(
         &self,

@@ -1,7 +1,7 @@
 //! The wall clock of a meeting under test.
 //!
-//! It goes on with tokio's clock, which a test can pause, and follows packets that say a later time, so that a
-//! recording and what a test publishes without a time stay in order.
+//! It goes on with tokio's clock, which a test can pause, and follows packets that say a later time, so that
+//! a recording and what a test publishes without a time stay in order.
 
 use std::time::Duration;
 
@@ -55,8 +55,8 @@ impl Ticks {
         (self.next <= until).then_some(self.next)
     }
 
-    /// One is given now. Of those that came due in the meantime all but the last are left out, since a tick that
-    /// comes while another waits is.
+    /// One is given now. Of those that came due in the meantime all but the last are left out, since a tick
+    /// that comes while another waits is.
     pub(super) fn given(&mut self) {
         self.next += self.period;
         let now = Instant::now();

@@ -63,15 +63,16 @@ pub struct Builder<P> {
 }
 
 impl<P: InCallPlugin> Builder<P> {
-    /// Its table of the configuration, as `serde_json::json!` or a type writes it; the default where not given.
+    /// Its table of the configuration, as `serde_json::json!` or a type writes it; the default where not
+    /// given.
     #[must_use]
     pub fn config(mut self, table: impl Serialize) -> Self {
         self.config = serde_json::to_value(table);
         self
     }
 
-    /// The language model that answers it, such as a [`ScriptedLlm`](super::ScriptedLlm). Without one every question
-    /// is answered with [`LlmError::NotConfigured`](crate::LlmError::NotConfigured).
+    /// The language model that answers it, such as a [`ScriptedLlm`](super::ScriptedLlm). Without one every
+    /// question is answered with [`LlmError::NotConfigured`](crate::LlmError::NotConfigured).
     #[must_use]
     pub fn llm(mut self, provider: impl LlmProvider) -> Self {
         self.llm = SharedLlm::new(provider);
@@ -105,7 +106,8 @@ impl<P: InCallPlugin> Builder<P> {
     /// Starts the plugin alone, for a test that calls [`PluginTest::start`] itself.
     ///
     /// # Errors
-    /// What `on_startup` returned; what is wrong with the configuration, the plugin's hooks or the instance's name.
+    /// What `on_startup` returned; what is wrong with the configuration, the plugin's hooks or the instance's
+    /// name.
     pub async fn start_up(self) -> Result<PluginTest<P>, Error> {
         let config = self.config.map_err(Error::reject)?;
         let instance = Name::new(&self.instance).map_err(Error::reject)?;
@@ -256,18 +258,19 @@ impl<P: InCallPlugin> PluginTest<P> {
     /// Publishes a packet and runs the hook for its source; a hook for batches gets a batch of one.
     ///
     /// # Errors
-    /// What the hook returned; then nothing has changed but the log, and [`retry`](Self::retry) calls it again.
-    /// A source that the plugin has no hook for is the test's mistake; [`record`](Self::record) takes those.
+    /// What the hook returned; then nothing has changed but the log, and [`retry`](Self::retry) calls it
+    /// again. A source that the plugin has no hook for is the test's mistake; [`record`](Self::record)
+    /// takes those.
     pub async fn receive(&mut self, publish: Publish) -> Result<Option<Arc<DataPacket>>, Error> {
         Ok(self.receive_batch([publish]).await?.pop())
     }
 
-    /// Publishes packets that have queued up, then runs the hooks for them: a hook for batches gets neighbours of
-    /// one source together, as many as its bound allows; other hooks get one at a time.
+    /// Publishes packets that have queued up, then runs the hooks for them: a hook for batches gets
+    /// neighbours of one source together, as many as its bound allows; other hooks get one at a time.
     ///
     /// # Errors
-    /// What the first hook that failed returned; those behind it wait, and [`retry`](Self::retry) goes on from there.
-    /// What those before it put out is in [`outputs`](Self::outputs).
+    /// What the first hook that failed returned; those behind it wait, and [`retry`](Self::retry) goes on
+    /// from there. What those before it put out is in [`outputs`](Self::outputs).
     pub async fn receive_batch(
         &mut self,
         publishes: impl IntoIterator<Item = Publish>,
@@ -302,8 +305,8 @@ impl<P: InCallPlugin> PluginTest<P> {
         Ok(self.publish(publish))
     }
 
-    /// Calls what failed again, with the same packets, then what waits behind it. A packet that is published instead
-    /// gives both up.
+    /// Calls what failed again, with the same packets, then what waits behind it. A packet that is published
+    /// instead gives both up.
     ///
     /// # Errors
     /// As [`receive_batch`](Self::receive_batch).
@@ -500,7 +503,8 @@ impl<P: InCallPlugin> PluginTest<P> {
         );
         let Ran { state, output, rejected } = ran.await?;
         if !state.ptr_eq(&self.state) {
-            // What a new owner would read, so that a state which JSON doesn't carry whole shows in the next hook.
+            // What a new owner would read, so that a state which JSON doesn't carry whole shows in the next
+            // hook.
             let json = state.to_json().map_err(Error::reject)?;
             self.state = self.hosted.decode_state(&json).map_err(Error::reject)?;
         }

@@ -28,8 +28,8 @@ struct Script {
 
 /// A language model that follows a script: rules first, else the next line.
 ///
-/// A clone is the same model, so a test keeps one to look at [`requests`](Self::requests). A request that no rule and
-/// no line answers is refused with a message that says so.
+/// A clone is the same model, so a test keeps one to look at [`requests`](Self::requests). A request that no
+/// rule and no line answers is refused with a message that says so.
 ///
 /// # Examples
 /// ```
@@ -85,7 +85,8 @@ impl ScriptedLlm {
         self.line(Err(LlmError::Refused(problem.into())))
     }
 
-    /// Adds a rule: every request for which this holds gets this text. Of several rules that hold the first counts.
+    /// Adds a rule: every request for which this holds gets this text. Of several rules that hold the first
+    /// counts.
     #[must_use]
     pub fn when(self, holds: impl Fn(&LlmRequest) -> bool + Send + 'static, text: impl Into<String>) -> Self {
         {

@@ -1,8 +1,8 @@
 //! The plugins that ship with Teammy: one ordered table, a Cargo feature each.
 //!
-//! A plugin has one name everywhere: its kind, its feature, its folder under `plugins/` and the name of its instance
-//! where the configuration gives none. To add one, add its dependency and feature to this crate's manifest (the feature to
-//! its `default`, too), and a line to the table below, in the order of the alphabet.
+//! A plugin has one name everywhere: its kind, its feature, its folder under `plugins/` and the name of its
+//! instance where the configuration gives none. To add one, add its dependency and feature to this crate's
+//! manifest (the feature to its `default`, too), and a line to the table below, in the order of the alphabet.
 
 use teammy_kernel::{
     Factory,

@@ -8,7 +8,8 @@ use teammy_kernel::{AnswerError, parse_answer};
 
 use crate::{actions::Actions, prompt::PLACEHOLDER, state::Call};
 
-/// The most characters that an action's parameters may hold together: a drafted message fits, a model gone astray doesn't.
+/// The most characters that an action's parameters may hold together: a drafted message fits, a model gone
+/// astray doesn't.
 pub const ACTION_CHARS: usize = 4_000;
 
 /// What an answer says.
@@ -29,8 +30,8 @@ enum Form {
     One(Named),
 }
 
-/// An action as a model names it. It is read off a map by hand: a derived reader would take `[1]` in an answer's prose for
-/// an action called 1.
+/// An action as a model names it. It is read off a map by hand: a derived reader would take `[1]` in an
+/// answer's prose for an action called 1.
 #[derive(Deserialize)]
 #[serde(try_from = "Map<String, Value>")]
 struct Named {

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The most characters of context; with them and all that is remembered a state is far from the runtime's limit.
+/// The most characters of context; with them and all that is remembered a state is far from the runtime's
+/// limit.
 const MAX_CONTEXT_CHARS: usize = 20_000;
 
 /// The table of the configuration.
@@ -13,14 +14,16 @@ const MAX_CONTEXT_CHARS: usize = 20_000;
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct Config {
-    /// The actions that the meeting may call for, in the order in which the model is told of them. Without a list there is
-    /// one, `web-search` with a parameter `query`.
+    /// The actions that the meeting may call for, in the order in which the model is told of them. Without a
+    /// list there is one, `web-search` with a parameter `query`.
     #[schemars(length(min = 1))]
     pub actions: Vec<Action>,
-    /// How much of what was said before the model is shown, in characters: 1000 by default, 20000 at most, none with 0.
+    /// How much of what was said before the model is shown, in characters: 1000 by default, 20000 at most,
+    /// none with 0.
     #[schemars(range(max = MAX_CONTEXT_CHARS))]
     pub context_chars: usize,
-    /// How freely the model chooses its words: from 0, the default, where it always takes the likeliest, to 2.
+    /// How freely the model chooses its words: from 0, the default, where it always takes the likeliest, to
+    /// 2.
     #[schemars(range(min = 0, max = 2))]
     pub temperature: f32,
 }
@@ -36,7 +39,8 @@ pub struct Action {
     /// When it is called for; what the model goes by.
     #[schemars(length(min = 1))]
     pub description: String,
-    /// What must be known to carry it out: each parameter's name, with a description for the model. May be left out.
+    /// What must be known to carry it out: each parameter's name, with a description for the model. May be
+    /// left out.
     #[serde(default)]
     pub parameters: BTreeMap<String, String>,
 }

@@ -1,8 +1,8 @@
 //! Says which of a list of actions the meeting's words call for, as a language model understands them.
 //!
-//! The plugin takes `transcription` (what is final). It asks the default model which of the configured actions the words
-//! that are new call for, given what was said before and what was detected already, and puts out the new ones: a list of
-//! [`Detected`]. It does nothing about them; whoever takes its output does.
+//! The plugin takes `transcription` (what is final). It asks the default model which of the configured
+//! actions the words that are new call for, given what was said before and what was detected already, and
+//! puts out the new ones: a list of [`Detected`]. It does nothing about them; whoever takes its output does.
 //!
 //! ```toml
 //! [[plugin]]
@@ -27,34 +27,38 @@
 //! Without a table there is one action, `web-search` with a `query`.
 //!
 //! # A question
-//! * **New words** are those of one packet or, when the plugin lags behind its model, of all that have queued up (at most
-//!   [`BATCH`]): one question for all of them. None is asked where they are not final, or white space alone.
-//! * **What was said before** is the last 1000 characters (`context_chars`) of lines `Name: text`, with `unknown` where a
-//!   packet names nobody. The cut leaves out the word that it would go through; only what is longer than a word is cut,
-//!   as in scripts that write no spaces.
-//! * What is said in a meeting reaches the model as data, in JSON strings, so that nobody can end the quotation, and the
-//!   model is told not to follow it. That makes it unlikely, not impossible, that "ignore your instructions" works:
-//!   actions that do harm deserve a person's yes.
+//! * **New words** are those of one packet or, when the plugin lags behind its model, of all that have queued
+//!   up (at most [`BATCH`]): one question for all of them. None is asked where they are not final, or white
+//!   space alone.
+//! * **What was said before** is the last 1000 characters (`context_chars`) of lines `Name: text`, with
+//!   `unknown` where a packet names nobody. The cut leaves out the word that it would go through; only what
+//!   is longer than a word is cut, as in scripts that write no spaces.
+//! * What is said in a meeting reaches the model as data, in JSON strings, so that nobody can end the
+//!   quotation, and the model is told not to follow it. That makes it unlikely, not impossible, that "ignore
+//!   your instructions" works: actions that do harm deserve a person's yes.
 //!
 //! # An answer
-//! It may be wrapped in Markdown or prose ([`parse_answer`](teammy_kernel::parse_answer)), be one action instead of a
-//! list, or an object with a list `actions`. One that is none of these counts as "no action": the words are remembered,
-//! nothing is put out, and nothing is asked again, as the next question comes soon. Of an answer's actions are left out:
+//! It may be wrapped in Markdown or prose ([`parse_answer`](teammy_kernel::parse_answer)), be one action
+//! instead of a list, or an object with a list `actions`. One that is none of these counts as "no action":
+//! the words are remembered, nothing is put out, and nothing is asked again, as the next question comes soon.
+//! Of an answer's actions are left out:
 //!
-//! * those that are not in the configuration. Names are compared without case and extra white space, and put out as the
-//!   configuration spells them; so are those of parameters;
-//! * those that lack a parameter, as nobody could carry them out. A number, `true` or `false` is taken as its text; null,
-//!   a blank text, an ellipsis, a list or an object count as missing. Parameters that are not in the configuration are
-//!   dropped;
+//! * those that are not in the configuration. Names are compared without case and extra white space, and put
+//!   out as the configuration spells them; so are those of parameters;
+//! * those that lack a parameter, as nobody could carry them out. A number, `true` or `false` is taken as its
+//!   text; null, a blank text, an ellipsis, a list or an object count as missing. Parameters that are not in
+//!   the configuration are dropped;
 //! * those whose parameters hold more than [`ACTION_CHARS`] characters together;
-//! * those detected already: the same action with the same parameters, compared without case and extra white space. The
-//!   newest [`REMEMBERED`] are remembered, fewer where they hold more than [`REMEMBERED_CHARS`] characters together;
+//! * those detected already: the same action with the same parameters, compared without case and extra white
+//!   space. The newest [`REMEMBERED`] are remembered, fewer where they hold more than [`REMEMBERED_CHARS`]
+//!   characters together;
 //! * what comes after the first [`NEW`] that are new.
 //!
 //! # When the model fails
-//! The hook fails with it and changes nothing. Passing trouble is tried again. Where the model refuses, or there is none,
-//! the words go to the dead letters at once, of a batch all; they can be redriven. Words that end there are not part of
-//! what was said before, so a question that cannot be answered doesn't spoil those after it.
+//! The hook fails with it and changes nothing. Passing trouble is tried again. Where the model refuses, or
+//! there is none, the words go to the dead letters at once, of a batch all; they can be redriven. Words that
+//! end there are not part of what was said before, so a question that cannot be answered doesn't spoil those
+//! after it.
 
 mod actions;
 mod answer;
@@ -98,8 +102,8 @@ pub struct Detected {
     pub action: Arc<str>,
     /// Its parameters: all that the configuration names, and no other.
     pub parameters: BTreeMap<Arc<str>, String>,
-    /// Who spoke in the words that the question was about, each once: one, unless the plugin lagged behind. Nobody where the
-    /// packets name nobody.
+    /// Who spoke in the words that the question was about, each once: one, unless the plugin lagged behind.
+    /// Nobody where the packets name nobody.
     pub said_by: Vec<Arc<str>>,
 }
 

@@ -1,7 +1,7 @@
 //! What the model is told and asked.
 //!
-//! Instructions and data stay apart: the instructions hold what the operator configured and are the same for the
-//! whole meeting, the question is one JSON object with what was said. So words of the meeting can neither
+//! Instructions and data stay apart: the instructions hold what the operator configured and are the same for
+//! the whole meeting, the question is one JSON object with what was said. So words of the meeting can neither
 //! end the quotation that they are in nor pass for another speaker's.
 
 use std::{collections::VecDeque, fmt::Write};

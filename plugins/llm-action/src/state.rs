@@ -12,8 +12,8 @@ use crate::key;
 /// How many detected actions are remembered; an older one may be detected again.
 pub const REMEMBERED: usize = 200;
 
-/// How many characters the remembered actions hold together at most, as each question shows them. The newest is always
-/// remembered.
+/// How many characters the remembered actions hold together at most, as each question shows them. The newest
+/// is always remembered.
 pub const REMEMBERED_CHARS: usize = 20_000;
 
 /// The most new actions that are taken from one answer.
@@ -93,7 +93,8 @@ impl State {
     }
 }
 
-/// The end of a text, at most so many characters of it, from the beginning of a word where there is one nearby.
+/// The end of a text, at most so many characters of it, from the beginning of a word where there is one
+/// nearby.
 fn tail(text: &str, chars: usize) -> &str {
     let Some(before) = text.char_indices().nth_back(chars) else { return text };
     let (place, previous) = before;

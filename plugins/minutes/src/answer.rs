@@ -1,7 +1,8 @@
 //! What the model answers, and how it is read.
 //!
-//! Much is forgiven: prose around the JSON, lists that are missing or null, a task without its form. What the model puts
-//! where it knows nothing ("none", "n/a", or what the form says there) is nothing, so that minutes say only what was said.
+//! Much is forgiven: prose around the JSON, lists that are missing or null, a task without its form. What the
+//! model puts where it knows nothing ("none", "n/a", or what the form says there) is nothing, so that minutes
+//! say only what was said.
 
 use jiff::civil::Date;
 use serde::Deserialize;

@@ -14,16 +14,17 @@ const SUMMARY_WORDS: RangeInclusive<u32> = 50..=1_500;
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct Config {
-    /// After how many words of speech and chat to renew the running summary. People say about 150 a minute. At most
-    /// `chunk_words`.
+    /// After how many words of speech and chat to renew the running summary. People say about 150 a minute.
+    /// At most `chunk_words`.
     #[schemars(range(min = 1, max = 8_000))]
     pub every_words: u32,
-    /// The most words of the transcript that one question to the model holds, 100 to 8,000. English takes about 4 tokens
-    /// for 3 words; the running summary and the answer must find room in the model's context beside them.
+    /// The most words of the transcript that one question to the model holds, 100 to 8,000. English takes
+    /// about 4 tokens for 3 words; the running summary and the answer must find room in the model's
+    /// context beside them.
     #[schemars(range(min = 100, max = 8_000))]
     pub chunk_words: u32,
-    /// How long the running summary may get, in words, 50 to 1,500. The model is told; what is more than twice as long is
-    /// cut off.
+    /// How long the running summary may get, in words, 50 to 1,500. The model is told; what is more than
+    /// twice as long is cut off.
     #[schemars(range(min = 50, max = 1_500))]
     pub summary_words: u32,
     /// The language to write in, as a tag such as `"de"` or `"pt-BR"`. The meeting's own where not given.

@@ -1,4 +1,5 @@
-//! The form of what goes to the model and comes back: the tags that data stands between, and the minutes' JSON.
+//! The form of what goes to the model and comes back: the tags that data stands between, and the minutes'
+//! JSON.
 
 // What the data stands between.
 pub(crate) const MEETING: (&str, &str) = ("<meeting>", "</meeting>");

@@ -1,7 +1,8 @@
-//! Minutes of a meeting: a running summary, and at the end what was decided, who does what by when, and what is open.
+//! Minutes of a meeting: a running summary, and at the end what was decided, who does what by when, and what
+//! is open.
 //!
-//! The plugin takes `transcription` (what is final), `chat` (what is written to everybody) and `participant` (who was
-//! there). It needs a language model.
+//! The plugin takes `transcription` (what is final), `chat` (what is written to everybody) and `participant`
+//! (who was there). It needs a language model.
 //!
 //! ```toml
 //! [[plugin]]
@@ -21,21 +22,22 @@
 //! ```
 //!
 //! # While the meeting goes on
-//! Whenever [`every_words`](Config::every_words) have been said, the fast model folds them into the running summary, which
-//! keeps decisions, tasks and open questions as notes. It is put out, as it shows those who join late what they missed:
+//! Whenever [`every_words`](Config::every_words) have been said, the fast model folds them into the running
+//! summary, which keeps decisions, tasks and open questions as notes. It is put out, as it shows those who
+//! join late what they missed:
 //!
 //! ```json
 //! {"kind":"rolling","summary":"Release moves to Thursday.\nBo tests the update.","words":812}
 //! ```
 //!
-//! What queues up behind a slow model is one question, unless it is more than [`chunk_words`](Config::chunk_words): then it
-//! is asked in parts of that size, at most three in one hook. So every prompt has a bound, whatever comes, and so has the
-//! time that a hook takes.
+//! What queues up behind a slow model is one question, unless it is more than
+//! [`chunk_words`](Config::chunk_words): then it is asked in parts of that size, at most three in one hook.
+//! So every prompt has a bound, whatever comes, and so has the time that a hook takes.
 //!
 //! # At the end
-//! What is left is folded in too, and the default model makes the minutes. They are put out as JSON, and as Markdown with
-//! headings in the language of the minutes (English, Dutch, French, German, Italian, Portuguese, Spanish; others get
-//! English ones):
+//! What is left is folded in too, and the default model makes the minutes. They are put out as JSON, and as
+//! Markdown with headings in the language of the minutes (English, Dutch, French, German, Italian,
+//! Portuguese, Spanish; others get English ones):
 //!
 //! ```json
 //! {"kind":"final","complete":true,
@@ -71,25 +73,27 @@
 //! - Who writes the announcement?
 //! ```
 //!
-//! A meeting in which nobody said anything has no minutes: the model isn't asked, and nothing is put out. An instance that
-//! is taken out of a running meeting leaves the minutes of what it heard.
+//! A meeting in which nobody said anything has no minutes: the model isn't asked, and nothing is put out. An
+//! instance that is taken out of a running meeting leaves the minutes of what it heard.
 //!
 //! # When the model doesn't do as it is told
-//! * **Its answer is of no use**: it is asked once more, with what was wrong. If that doesn't help, the minutes hold the
-//!   running summary and empty lists, and say `"complete":false` and [`"unstructured"`](Problem::Unstructured).
-//! * **It refuses** (such as a prompt that is larger than it can read): asking again would not help, and keeping the text
-//!   would stand in the way of all that is said later. So that part is [left out](Problem::LeftOut), and the log has a
-//!   warning.
-//! * **It fails**, or takes longer than a hook may (`hooks.deadline`; raise it for a slow model): what was heard waits, and the next that is heard asks again. When more waits than one question holds, and at
-//!   the end, the hook fails and has changed nothing. The runtime tries again, and if it gives up the packets are dead letters
-//!   that can be redriven; what was heard before them waits for the next question.
+//! * **Its answer is of no use**: it is asked once more, with what was wrong. If that doesn't help, the
+//!   minutes hold the running summary and empty lists, and say `"complete":false` and
+//!   [`"unstructured"`](Problem::Unstructured).
+//! * **It refuses** (such as a prompt that is larger than it can read): asking again would not help, and
+//!   keeping the text would stand in the way of all that is said later. So that part is [left
+//!   out](Problem::LeftOut), and the log has a warning.
+//! * **It fails**, or takes longer than a hook may (`hooks.deadline`; raise it for a slow model): what was
+//!   heard waits, and the next that is heard asks again. When more waits than one question holds, and at the
+//!   end, the hook fails and has changed nothing. The runtime tries again, and if it gives up the packets are
+//!   dead letters that can be redriven; what was heard before them waits for the next question.
 //!
-//! An owner, a time or a date that nobody named is null. A `due_date` is one that the model writes as `YYYY-MM-DD` and that
-//! is in the calendar, or null.
+//! An owner, a time or a date that nobody named is null. A `due_date` is one that the model writes as
+//! `YYYY-MM-DD` and that is in the calendar, or null.
 //!
 //! # What minutes never hold
-//! A chat message that is written to somebody is private: it isn't kept, shown to the model or counted. Nothing that is
-//! said, asked or answered gets into the log.
+//! A chat message that is written to somebody is private: it isn't kept, shown to the model or counted.
+//! Nothing that is said, asked or answered gets into the log.
 
 mod answer;
 mod config;
@@ -117,7 +121,8 @@ use questions::Questions;
 use state::count;
 use transcript::Way;
 
-/// The most packets that one hook takes: some minutes of talk, and at 250 words each as much as its questions hold.
+/// The most packets that one hook takes: some minutes of talk, and at 250 words each as much as its questions
+/// hold.
 const BATCH: usize = 32;
 
 /// The plugin; it has no resources, only a configuration.

@@ -1,7 +1,8 @@
 //! Minutes as Markdown.
 //!
-//! It is rendered here and not by the model, so that it always says what the JSON says and has one form. All that people or
-//! the model wrote is text: what would be markup in it is escaped, and what is one line stays one line.
+//! It is rendered here and not by the model, so that it always says what the JSON says and has one form. All
+//! that people or the model wrote is text: what would be markup in it is escaped, and what is one line stays
+//! one line.
 
 mod headings;
 
@@ -103,7 +104,8 @@ fn when(from: Option<Timestamp>, to: Timestamp) -> String {
     format!("{}{}", from.strftime("%Y-%m-%d, %H:%M"), to.strftime(end))
 }
 
-/// A line of text whose every character is meant as it stands (`CommonMark`, and GitHub's tables and strikethrough).
+/// A line of text whose every character is meant as it stands (`CommonMark`, and GitHub's tables and
+/// strikethrough).
 fn escape(text: &str) -> String {
     let text = text::line(text);
     let mut escaped = String::with_capacity(text.len() + 8);

@@ -30,7 +30,8 @@ pub struct Rolling {
 /// The whole meeting.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Final {
-    /// Whether all that was said has gone into the minutes, and they have their form: that there are no `problems`.
+    /// Whether all that was said has gone into the minutes, and they have their form: that there are no
+    /// `problems`.
     pub complete: bool,
     /// Why they are not complete. Left out where they are.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -46,9 +47,11 @@ pub struct Final {
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Problem {
-    /// The model gave no answer that could be used: `summary` holds the running summary, and the lists are empty.
+    /// The model gave no answer that could be used: `summary` holds the running summary, and the lists are
+    /// empty.
     Unstructured,
-    /// A part of what was said was left out: the model would not take it, or it was more than it could be asked at once.
+    /// A part of what was said was left out: the model would not take it, or it was more than it could be
+    /// asked at once.
     LeftOut,
     /// Packets were lost on the way to the plugin, from a source that is not kept.
     Lost,

@@ -1,7 +1,7 @@
 //! What the model is asked.
 //!
-//! What people said stands between tags, as data. It cannot close them: `</` becomes `< /` in it. Each prompt has a bound,
-//! as all that goes into it has one.
+//! What people said stands between tags, as data. It cannot close them: `</` becomes `< /` in it. Each prompt
+//! has a bound, as all that goes into it has one.
 
 use jiff::Timestamp;
 use teammy_kernel::LlmMessage;

@@ -28,8 +28,8 @@ impl Questions {
         self.left
     }
 
-    /// Asks, and asks once more if the answer is of no use. Without one that can be read, or where the model refuses,
-    /// there is none; the log says why.
+    /// Asks, and asks once more if the answer is of no use. Without one that can be read, or where the model
+    /// refuses, there is none; the log says why.
     ///
     /// # Errors
     /// What may pass, so that the hook is tried again.

@@ -1,7 +1,8 @@
 //! Words, and text that shows as it should.
 //!
-//! What a prompt and the state may hold is bounded in words, because that is what people can imagine. So a word must
-//! have a size: at most 16 characters, whatever script they are of and however they are strung together.
+//! What a prompt and the state may hold is bounded in words, because that is what people can imagine. So a
+//! word must have a size: at most 16 characters, whatever script they are of and however they are strung
+//! together.
 
 /// So many characters without white space are one word; a longer run counts as several.
 const WORD_CHARS: usize = 16;
@@ -11,8 +12,8 @@ const UNSPACED_WORD_CHARS: usize = 2;
 
 /// How many words a text has.
 ///
-/// White space ends a word. So that a number of words bounds a text's size, one of more than 16 characters counts for
-/// one each 16, and two characters of a script without spaces (Chinese, Japanese, Thai …) are one.
+/// White space ends a word. So that a number of words bounds a text's size, one of more than 16 characters
+/// counts for one each 16, and two characters of a script without spaces (Chinese, Japanese, Thai …) are one.
 pub(crate) fn words(text: &str) -> usize {
     text.split_whitespace().map(|run| run.chars().fold(Run::default(), Run::with).words()).sum()
 }
@@ -111,8 +112,9 @@ fn is_unspaced(c: char) -> bool {
             | '\u{FF00}'..='\u{FFEF}') // full width
 }
 
-/// Whether a character has no look of its own, but spoils that of others: a control character, or one that turns the
-/// direction of all that follows. What joins letters and emoji, and the marks of direction that end by themselves, stay.
+/// Whether a character has no look of its own, but spoils that of others: a control character, or one that
+/// turns the direction of all that follows. What joins letters and emoji, and the marks of direction that end
+/// by themselves, stay.
 fn garbles(c: char) -> bool {
     c.is_control() || matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
 }

@@ -87,7 +87,8 @@ impl Part {
 }
 
 impl Transcript {
-    /// Adds what somebody says; returns how many words that is. What follows from the same speaker is one line.
+    /// Adds what somebody says; returns how many words that is. What follows from the same speaker is one
+    /// line.
     pub(crate) fn say(&mut self, by: Option<&str>, way: Way, said: &str) -> usize {
         let text = text::line(said);
         if text.is_empty() {
@@ -125,7 +126,8 @@ impl Transcript {
         self.lines.iter().map(Line::size).sum()
     }
 
-    /// Takes the oldest part, which makes at most `size` words of a prompt. A line that is too long is taken in parts.
+    /// Takes the oldest part, which makes at most `size` words of a prompt. A line that is too long is taken
+    /// in parts.
     pub(crate) fn take(&mut self, size: usize) -> Part {
         let mut part = Part::default();
         let mut room = size;
@@ -146,8 +148,8 @@ impl Transcript {
         part
     }
 
-    /// Leaves the oldest out until the rest makes at most `size` words of a prompt; returns how many words that were
-    /// said are gone.
+    /// Leaves the oldest out until the rest makes at most `size` words of a prompt; returns how many words
+    /// that were said are gone.
     pub(crate) fn leave_out(&mut self, size: usize) -> usize {
         if self.size() <= size {
             return 0;

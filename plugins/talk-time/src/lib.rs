@@ -1,9 +1,10 @@
 //! Who talks how much: turns, words and seconds of each participant.
 //!
-//! The plugin takes `transcription`, and `participant` for who changes their name, and counts what is final. Each packet is one turn, so that the turns add up to the
-//! packets; words are what Unicode white space separates; the time is the sum of the packets' durations, kept in whole
-//! milliseconds so that it is exact. It puts out a [`Table`] every so many turns and one when the meeting ends (or the
-//! plugin is taken out), even where the last turn made one and even where nobody spoke: the last output is always the
+//! The plugin takes `transcription`, and `participant` for who changes their name, and counts what is final.
+//! Each packet is one turn, so that the turns add up to the packets; words are what Unicode white space
+//! separates; the time is the sum of the packets' durations, kept in whole milliseconds so that it is exact.
+//! It puts out a [`Table`] every so many turns and one when the meeting ends (or the plugin is taken out),
+//! even where the last turn made one and even where nobody spoke: the last output is always the
 //! whole meeting's.
 //!
 //! ```toml
@@ -18,12 +19,13 @@
 //! ```
 //!
 //! # Who changes their name
-//! Somebody who is renamed has one row, under the newest name, with all that was said under the others. What is recognised
-//! late under a former name counts there too, until somebody joins under that name.
+//! Somebody who is renamed has one row, under the newest name, with all that was said under the others. What
+//! is recognised late under a former name counts there too, until somebody joins under that name.
 //!
 //! # Nobody's words
-//! Packets that name no participant are counted together, in a row called `unknown` that says `"unnamed": true`. A
-//! participant who calls themselves `unknown` has a row of their own, without it: the two are never added up.
+//! Packets that name no participant are counted together, in a row called `unknown` that says `"unnamed":
+//! true`. A participant who calls themselves `unknown` has a row of their own, without it: the two are never
+//! added up.
 
 use std::{collections::BTreeMap, ops::Not, sync::Arc};
 

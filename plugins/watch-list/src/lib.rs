@@ -1,7 +1,8 @@
 //! Says when one of a list of terms is mentioned.
 //!
-//! The plugin takes `transcription` (what is final) and `chat`, and puts out [`Mentions`] for each packet that mentions
-//! a term: which terms how often, in the order of the configuration and spelled as there, who said it, and the text.
+//! The plugin takes `transcription` (what is final) and `chat`, and puts out [`Mentions`] for each packet
+//! that mentions a term: which terms how often, in the order of the configuration and spelled as there, who
+//! said it, and the text.
 //!
 //! ```toml
 //! [[plugin]]
@@ -15,17 +16,20 @@
 //! ```
 //!
 //! # What counts as a mention
-//! * **Any case.** Letters are compared without case in every script: `STRASSE`, `Straße` and `straße` are one, so are
-//!   `ΟΔΟΣ` and `οδος` with either sigma, and the four Turkish i's (`i`, `İ`, `ı`, `I`) are one letter. An accent is
-//!   part of its letter, however it is encoded: `cafe` is not in `café`, and `café` is found composed or decomposed.
-//! * **Whole words.** A term doesn't count inside a longer word: `plan` is not in `planet` or `plan_b`, but in `plan's`
-//!   and `re-plan`. This holds at an end of the term that is a letter, digit, `_` or accent; `C++` is found in `C++17`. Scripts
-//!   that write words without spaces between them (Chinese, Japanese, Thai, Lao, Burmese, Khmer) have no such rule.
+//! * **Any case.** Letters are compared without case in every script: `STRASSE`, `Straße` and `straße` are
+//!   one, so are `ΟΔΟΣ` and `οδος` with either sigma, and the four Turkish i's (`i`, `İ`, `ı`, `I`) are one
+//!   letter. An accent is part of its letter, however it is encoded: `cafe` is not in `café`, and `café` is
+//!   found composed or decomposed.
+//! * **Whole words.** A term doesn't count inside a longer word: `plan` is not in `planet` or `plan_b`, but
+//!   in `plan's` and `re-plan`. This holds at an end of the term that is a letter, digit, `_` or accent;
+//!   `C++` is found in `C++17`. Scripts that write words without spaces between them (Chinese, Japanese,
+//!   Thai, Lao, Burmese, Khmer) have no such rule.
 //! * **White space** of any kind and length is one space: a phrase is found across a line's end.
-//! * **All** of them: terms may overlap each other (`action item` and `item`) and themselves, and each mention counts.
+//! * **All** of them: terms may overlap each other (`action item` and `item`) and themselves, and each
+//!   mention counts.
 //!
-//! Terms that are the same in this sense are refused, as is an empty term or a list without terms: each is a mistake
-//! that would otherwise go unnoticed.
+//! Terms that are the same in this sense are refused, as is an empty term or a list without terms: each is a
+//! mistake that would otherwise go unnoticed.
 
 mod matcher;
 

@@ -1,7 +1,7 @@
 //! Finding whole terms in a text, in any case.
 //!
-//! Terms and text are brought to one form ([`fold`]) and compared there, so that nothing has to be mapped back: only
-//! counts leave this module.
+//! Terms and text are brought to one form ([`fold`]) and compared there, so that nothing has to be mapped
+//! back: only counts leave this module.
 
 mod fold;
 

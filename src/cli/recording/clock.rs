@@ -1,12 +1,14 @@
 //! What the times of a transcript mean, which the whole file tells.
 //!
-//! 1. **Before the meeting.** A program that began to record late writes negative times for what was said before. All times
-//!    of such a file are moved by the same stretch, so that the earliest cue begins the meeting.
-//! 2. **Short fractions.** `6.90` is 6.9 s where digits are decimals, and 6.09 s where they count milliseconds without
-//!    leading zeros, as the minutes and seconds of `0:0:6.90` are written without them. Teams does so: its transcripts hold
-//!    cues such as `0:0:58.90 --> 0:0:58.360`. Three things together tell such a file: fields without leading zeros, a
-//!    fraction of three digits that ends in a zero (who writes decimals and leaves zeros out would have left it out), and a
-//!    shorter fraction (who fills up to three digits would have filled it up). Everywhere else digits are decimals.
+//! 1. **Before the meeting.** A program that began to record late writes negative times for what was said
+//!    before. All times of such a file are moved by the same stretch, so that the earliest cue begins the
+//!    meeting.
+//! 2. **Short fractions.** `6.90` is 6.9 s where digits are decimals, and 6.09 s where they count
+//!    milliseconds without leading zeros, as the minutes and seconds of `0:0:6.90` are written without them.
+//!    Teams does so: its transcripts hold cues such as `0:0:58.90 --> 0:0:58.360`. Three things together tell
+//!    such a file: fields without leading zeros, a fraction of three digits that ends in a zero (who writes
+//!    decimals and leaves zeros out would have left it out), and a shorter fraction (who fills up to three
+//!    digits would have filled it up). Everywhere else digits are decimals.
 //! 3. **Backwards.** A cue that ends before it begins has no duration; its words count.
 
 use super::cue::{Moment, Times};

@@ -1,13 +1,15 @@
 //! Cues out of lines: the blocks of WebVTT and SubRip.
 //!
-//! The two differ little: SubRip has a number over each cue, where WebVTT may have any identifier, a comma in its times and
-//! other markup. So one reader does for both, and for what lies between them: a WebVTT file without its header, a SubRip file
-//! with points. It is a state machine that takes a line at a time and hands out a cue as soon as it is complete. It follows
-//! the parser of the WebVTT specification: only an empty line ends a cue, and a line of blanks is text. It differs where the
-//! specification leaves words out in silence:
+//! The two differ little: SubRip has a number over each cue, where WebVTT may have any identifier, a comma in
+//! its times and other markup. So one reader does for both, and for what lies between them: a WebVTT file
+//! without its header, a SubRip file with points. It is a state machine that takes a line at a time and hands
+//! out a cue as soon as it is complete. It follows the parser of the WebVTT specification: only an empty line
+//! ends a cue, and a line of blanks is text. It differs where the specification leaves words out in silence:
 //!
-//! * A block without times is broken, and so is one whose times cannot be read. Its words are counted as left out.
-//! * Where an empty line follows a cue's times at once, the text behind it is the cue's, unless times follow that.
+//! * A block without times is broken, and so is one whose times cannot be read. Its words are counted as left
+//!   out.
+//! * Where an empty line follows a cue's times at once, the text behind it is the cue's, unless times follow
+//!   that.
 //! * An identifier is not taken for speech because no empty line is before it.
 //! * A number is an identifier even if an empty line parts it from its times.
 
@@ -78,8 +80,8 @@ enum State {
     Named { line: u64, identifier: String },
     /// A cue's times have been read, and some of its text.
     Cue(Cue),
-    /// A cue's times and an empty line have been read, and perhaps a line behind it: the cue's text, or the identifier of
-    /// the cue that follows.
+    /// A cue's times and an empty line have been read, and perhaps a line behind it: the cue's text, or the
+    /// identifier of the cue that follows.
     Open { cue: Cue, line: Option<String> },
     /// In the header: until an empty line or times, of which its last line is the identifier then.
     Header(Option<String>),
@@ -276,8 +278,9 @@ impl Cue {
         self
     }
 
-    /// Whether a line behind an empty one, with times below it, is the identifier of the cue that follows, rather than this
-    /// one's text: it is, where cues have identifiers, and else if it is a number or one word.
+    /// Whether a line behind an empty one, with times below it, is the identifier of the cue that follows,
+    /// rather than this one's text: it is, where cues have identifiers, and else if it is a number or one
+    /// word.
     fn is_followed_by(&self, line: &str) -> bool {
         self.identifier.is_some() || is_number(line) || !line.trim().contains(char::is_whitespace)
     }
@@ -297,8 +300,8 @@ impl Cue {
     }
 }
 
-/// Whether a line is an identifier of the kind that the cue before has: a number, or one with the same start up to a slash, as
-/// Teams counts them.
+/// Whether a line is an identifier of the kind that the cue before has: a number, or one with the same start
+/// up to a slash, as Teams counts them.
 fn follows(line: &str, identifier: &str) -> bool {
     let identifier = identifier.trim();
     let starts_alike = match (line.rsplit_once('/'), identifier.rsplit_once('/')) {

@@ -1,8 +1,8 @@
 //! Text that is not UTF-8 becomes it.
 //!
-//! A decoder that replaces what it cannot read, as `encoding_rs_io` does, would turn a damaged file into one with other words.
-//! This one leaves a byte that no UTF-8 text holds in such a place, so that the line with it is found where all lines are
-//! looked at, and named.
+//! A decoder that replaces what it cannot read, as `encoding_rs_io` does, would turn a damaged file into one
+//! with other words. This one leaves a byte that no UTF-8 text holds in such a place, so that the line with
+//! it is found where all lines are looked at, and named.
 
 use std::{
     io::{self, BufRead, Read},

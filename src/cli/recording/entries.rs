@@ -175,7 +175,8 @@ impl<R: io::BufRead> Entries<R> {
         matches!(self.finder.reader, Reader::Cues(_))
     }
 
-    /// Whether some of the next lines look like a transcript as text. They are read, and lost to whoever asks further.
+    /// Whether some of the next lines look like a transcript as text. They are read, and lost to whoever asks
+    /// further.
     pub(super) fn go_on_as_talk(&mut self) -> bool {
         const LOOKED_AT: usize = 20;
         let mut before = String::new();
@@ -230,8 +231,8 @@ impl<R: io::BufRead> Entries<R> {
         Ok(self.finder.found.pop_front())
     }
 
-    /// Reads to the end for what the whole tells, and nothing else: what is broken is nobody's concern, and what cannot be
-    /// read ends it.
+    /// Reads to the end for what the whole tells, and nothing else: what is broken is nobody's concern, and
+    /// what cannot be read ends it.
     pub(super) fn introduce_rest(&mut self, heard: &mut Heard) {
         while let Ok(Some(found)) = self.next() {
             if let Ok(entry) = found {
@@ -413,7 +414,8 @@ impl Finder {
         shape.see(&cue, &spans);
         for span in spans {
             let identifier = cue.identifier.clone();
-            // What a cue's times are in the end changes no more than some digits; they are looked at again when it is played.
+            // What a cue's times are in the end changes no more than some digits; they are looked at again
+            // when it is played.
             let (start_ms, end_ms) = Clock::default().read(times);
             let publish = transcription(&span.lines.join(" "), start_ms, end_ms);
             let publish = match &span.voice {

@@ -1,4 +1,5 @@
-//! What a text is: packets as JSON lines, or a transcript as WebVTT or SubRip. Its first two lines tell, not the file's name.
+//! What a text is: packets as JSON lines, or a transcript as WebVTT or SubRip. Its first two lines tell, not
+//! the file's name.
 
 use super::{
     cue::{begins_passage, holds_times, is_header, may_be_times},

@@ -1,7 +1,8 @@
 //! What is compressed with gzip, unpacked as it is read.
 //!
-//! A file may have several members, which are one text, and zeros behind the last, as tapes and disk images leave them. `gzip`
-//! warns of anything else there and leaves it out; here it is an error, because it may be the rest of the meeting.
+//! A file may have several members, which are one text, and zeros behind the last, as tapes and disk images
+//! leave them. `gzip` warns of anything else there and leaves it out; here it is an error, because it may be
+//! the rest of the meeting.
 
 use std::io::{self, BufRead, Read};
 

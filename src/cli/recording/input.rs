@@ -1,7 +1,7 @@
 //! From a file's bytes to text: what is compressed is unpacked, what is encoded otherwise becomes UTF-8.
 //!
-//! Each layer is chosen by the bytes that it finds, and hands on what it reads as it reads it. What is plainly no text is told
-//! here; looked at as lines, it would only be a broken one.
+//! Each layer is chosen by the bytes that it finds, and hands on what it reads as it reads it. What is
+//! plainly no text is told here; looked at as lines, it would only be a broken one.
 
 use std::io::{self, BufRead, BufReader, Cursor, Read};
 
@@ -74,7 +74,8 @@ impl Failure {
 }
 
 impl<'a> Input<'a> {
-    /// Begins to read. A byte order mark says how the text is encoded, else `encoding` does, else it is UTF-8.
+    /// Begins to read. A byte order mark says how the text is encoded, else `encoding` does, else it is
+    /// UTF-8.
     pub(super) fn new(reader: impl BufRead + Send + 'a, encoding: Option<Encoding>) -> Result<Self, Failure> {
         let (mut head, reader) = self::head(reader, HEAD).map_err(Failure::Read)?;
         let mut reader: Box<dyn BufRead + Send + 'a> = Box::new(reader);

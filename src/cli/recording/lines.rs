@@ -2,15 +2,16 @@
 
 use std::io::{self, BufRead};
 
-/// Reads lines without keeping more than one of them. A line ends with LF, CRLF or a CR alone, as WebVTT has it. Several CRs
-/// before an LF are one end too: so a text ends whose CRLFs a program has taken for LFs and written as CRLFs once more.
+/// Reads lines without keeping more than one of them. A line ends with LF, CRLF or a CR alone, as WebVTT has
+/// it. Several CRs before an LF are one end too: so a text ends whose CRLFs a program has taken for LFs and
+/// written as CRLFs once more.
 pub(super) struct Lines<R> {
     reader: R,
     longest: usize,
     number: u64,
     buffer: Vec<u8>,
-    /// The last line ended with a CR, and so many more have come: an LF that follows belongs to them. It isn't waited for
-    /// before the line is handed out.
+    /// The last line ended with a CR, and so many more have come: an LF that follows belongs to them. It
+    /// isn't waited for before the line is handed out.
     after_cr: bool,
     more_crs: usize,
     held: Option<Vec<u8>>,
@@ -37,8 +38,8 @@ impl<R: BufRead> Lines<R> {
         Self { held: Some(Vec::new()), ..self }
     }
 
-    /// The lines that were kept: read again, they are the same with the same numbers. Of one that was too long there is so much
-    /// that it still is.
+    /// The lines that were kept: read again, they are the same with the same numbers. Of one that was too
+    /// long there is so much that it still is.
     pub(super) fn into_held(self) -> Vec<u8> {
         self.held.unwrap_or_default()
     }
@@ -68,7 +69,8 @@ impl<R: BufRead> Lines<R> {
         }))
     }
 
-    /// Reads a line into the buffer, or of a longer one than may be just more than that. Whether there was one.
+    /// Reads a line into the buffer, or of a longer one than may be just more than that. Whether there was
+    /// one.
     fn fill(&mut self) -> io::Result<bool> {
         let mut found = false;
         loop {
@@ -125,7 +127,8 @@ impl<R: BufRead> Lines<R> {
     }
 }
 
-/// Where the first line ends. Most files hold no CR, and the standard library looks for one byte much faster than for two.
+/// Where the first line ends. Most files hold no CR, and the standard library looks for one byte much faster
+/// than for two.
 fn line_end(mut bytes: &[u8]) -> Option<usize> {
     let all = bytes;
     let up_to_lf = bytes.skip_until(b'\n').expect("invariant: a slice can be read");

@@ -1,16 +1,17 @@
 //! Transcripts as text: what people paste from a document, or save of what a program printed.
 //!
-//! They look like a transcript to whoever has them, and cannot be read: where a name, a time and what is said stand differs
-//! from program to program, and from one version to the next. So they are refused with a word on what they look like, rather
-//! than as a packet that is no JSON, or, worse, read as cues in which everybody says their own name.
+//! They look like a transcript to whoever has them, and cannot be read: where a name, a time and what is said
+//! stand differs from program to program, and from one version to the next. So they are refused with a word
+//! on what they look like, rather than as a packet that is no JSON, or, worse, read as cues in which
+//! everybody says their own name.
 
 use super::{
     cue::{Cue, Span, Voice},
     speakers::{is_name_like, is_persons_name},
 };
 
-/// Whether a text's first two lines look like a transcript as text: one has a time of day or a place in a recording, or both
-/// have a name and a colon.
+/// Whether a text's first two lines look like a transcript as text: one has a time of day or a place in a
+/// recording, or both have a name and a colon.
 pub(super) fn are_talk(first: &str, second: &str) -> bool {
     let has_clock = |line: &str| !is_json(line) && line.split_whitespace().any(is_clock);
     has_clock(first) || has_clock(second) || begins_with_a_name(first) && begins_with_a_name(second)
@@ -43,8 +44,8 @@ fn begins_with_a_name(line: &str) -> bool {
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Shape {
     cues: u64,
-    /// Those without a header before them and an identifier above, whose first line of several looks like a name; a person's own, where
-    /// times aren't in the short form of Teams' document.
+    /// Those without a header before them and an identifier above, whose first line of several looks like a
+    /// name; a person's own, where times aren't in the short form of Teams' document.
     named_above: u64,
 }
 
@@ -62,8 +63,9 @@ impl Shape {
         self.named_above += u64::from(!cue.is_headed && cue.identifier.is_none() && is_name_above);
     }
 
-    /// Whether it looks like a Teams transcript that was pasted from its document: above what is said there is a name in
-    /// most cues (some name nobody), and there is no header anywhere, no number and no colon.
+    /// Whether it looks like a Teams transcript that was pasted from its document: above what is said there
+    /// is a name in most cues (some name nobody), and there is no header anywhere, no number and no
+    /// colon.
     pub(super) fn is_pasted(&self) -> bool {
         self.cues >= 2 && self.named_above * 5 >= self.cues * 4
     }

@@ -75,8 +75,8 @@ impl Problem {
         }
     }
 
-    /// The same of a line by which no format was recognised: it may have been meant as another one. Of a line that was too long to
-    /// be looked at, nothing is known.
+    /// The same of a line by which no format was recognised: it may have been meant as another one. Of a line
+    /// that was too long to be looked at, nothing is known.
     pub(super) fn unrecognised(self) -> Self {
         match self {
             Self::TooLong(_) => self,

@@ -1,42 +1,47 @@
 //! Who speaks, where text or identifiers say so: `Ada: We must go.`, `[Ada] We must go.`
 //!
-//! Zoom writes `Ada: …` into each cue, and what is made from its transcripts does; other programs write a name only where the
-//! speaker changes, or put it in brackets or into the cue's identifier. Nothing is escaped, and both a name and what is said
-//! may hold a colon, so that a single cue tells little: `Ops: Grace: we are live` may be Grace of Ops, or Ops who speaks to
-//! Grace. So the whole transcript is looked at before it is played. There are four places for names; the one with the most
-//! labels that are taken for names counts, and no other.
+//! Zoom writes `Ada: …` into each cue, and what is made from its transcripts does; other programs write a
+//! name only where the speaker changes, or put it in brackets or into the cue's identifier. Nothing is
+//! escaped, and both a name and what is said may hold a colon, so that a single cue tells little: `Ops:
+//! Grace: we are live` may be Grace of Ops, or Ops who speaks to Grace. So the whole transcript is looked at
+//! before it is played. There are four places for names; the one with the most labels that are taken for
+//! names counts, and no other.
 //!
-//! **Colons.** A name may end at a colon of a line that white space or the line's end follows (`10:30` holds none), if it has
-//! 100 characters at most. A cue's name ends at its first such colon, unless that is *no name by itself*: at least two cues
-//! begin with it, every one of them goes on to a further colon, and what they go on with comes back, each twice on average.
-//! Then the name ends at the next colon, of which the same is asked. So `Ops: Grace` and `Ops: Linus` are two people, even if
-//! Linus says one thing only, as long as nobody is just `Ops`. Ada who now and then says `Note: we must go` stays Ada, because
-//! other cues of hers don't go on so. Who begins *every* cue with the same words and a colon gets them into the name; without
+//! **Colons.** A name may end at a colon of a line that white space or the line's end follows (`10:30` holds
+//! none), if it has 100 characters at most. A cue's name ends at its first such colon, unless that is *no
+//! name by itself*: at least two cues begin with it, every one of them goes on to a further colon, and what
+//! they go on with comes back, each twice on average. Then the name ends at the next colon, of which the same
+//! is asked. So `Ops: Grace` and `Ops: Linus` are two people, even if Linus says one thing only, as long as
+//! nobody is just `Ops`. Ada who now and then says `Note: we must go` stays Ada, because other cues of hers
+//! don't go on so. Who begins *every* cue with the same words and a colon gets them into the name; without
 //! a list of names nothing tells that from a name.
 //!
-//! **Brackets.** `[Ada]` or `(Ada)` before what is said. Sounds are no names: `[Music]`, and whatever stands alone as often as not.
+//! **Brackets.** `[Ada]` or `(Ada)` before what is said. Sounds are no names: `[Music]`, and whatever stands
+//! alone as often as not.
 //!
-//! **Identifiers.** A name instead of a cue's number, or behind it, if names come back, or have two words, or stand in quotes
-//! behind a number, as Webex writes them.
+//! **Identifiers.** A name instead of a cue's number, or behind it, if names come back, or have two words, or
+//! stand in quotes behind a number, as Webex writes them.
 //!
-//! **Which labels are names.** Where at least nine of ten cues have a label, all are. Elsewhere prose has colons too, so that a label is
-//! a name only if it comes back (and is no more than a few words), or is numbered as programs do for whom they don't know (`Speaker 1`),
-//! or looks like a name ([`label::is_name_like`]) and stands where a sentence has ended, if labels in this transcript do. Words that
-//! sentences begin with (`Note`, `First`) are none, and neither are chapters (`Lesson 1`, `Lesson 2`, …). And a transcript has names at
-//! all only if
+//! **Which labels are names.** Where at least nine of ten cues have a label, all are. Elsewhere prose has
+//! colons too, so that a label is a name only if it comes back (and is no more than a few words), or is
+//! numbered as programs do for whom they don't know (`Speaker 1`), or looks like a name
+//! ([`label::is_name_like`]) and stands where a sentence has ended, if labels in this transcript do. Words
+//! that sentences begin with (`Note`, `First`) are none, and neither are chapters (`Lesson 1`, `Lesson 2`,
+//! …). And a transcript has names at all only if
 //! 1. at least half of its cues have such a label; or
-//! 2. they are **written on change**: a cue hardly ever has the same as the one directly before it, and there are at least two that
-//!    come back, each twice on average, in three of a hundred cues at least; or all are numbered; or, in a fifth of the cues, two are
-//!    there, the first of them within the first three cues.
+//! 2. they are **written on change**: a cue hardly ever has the same as the one directly before it, and there
+//!    are at least two that come back, each twice on average, in three of a hundred cues at least; or all are
+//!    numbered; or, in a fifth of the cues, two are there, the first of them within the first three cues.
 //!
-//! **Carrying over.** Where names are written on change, a cue without one is the last speaker's, unless it is a sound or begins with
-//! `>>`, as the turn of somebody unknown does. Where they are repeated from cue to cue, a cue without one is nobody's.
+//! **Carrying over.** Where names are written on change, a cue without one is the last speaker's, unless it
+//! is a sound or begins with `>>`, as the turn of somebody unknown does. Where they are repeated from cue to
+//! cue, a cue without one is nobody's.
 //!
-//! **Several in one cue.** A further line of a cue that begins with a name is another turn, if the name begins a cue elsewhere, or the
-//! cue's first line has one too.
+//! **Several in one cue.** A further line of a cue that begins with a name is another turn, if the name
+//! begins a cue elsewhere, or the cue's first line has one too.
 //!
-//! **Names alone** in a cue say whose the next one is, and are no packet, if the name begins other cues with text, or comes back.
-//! Anything else that ends in a colon is said.
+//! **Names alone** in a cue say whose the next one is, and are no packet, if the name begins other cues with
+//! text, or comes back. Anything else that ends in a colon is said.
 //!
 //! A name that a tag gives (`<v Ada>`) is beyond all this: such cues count among all cues, but aren't split.
 
@@ -53,8 +58,8 @@ pub(super) use label::{is_discourse, is_name_like, is_persons_name};
 /// The brackets that names stand in.
 const BRACKETS: [[char; 2]; 5] = [['[', ']'], ['(', ')'], ['【', '】'], ['（', '）'], ['［', '］']];
 
-/// How many different labels are remembered for each place, which bounds the memory to a few megabytes. In a transcript with
-/// more of them the first colon counts.
+/// How many different labels are remembered for each place, which bounds the memory to a few megabytes. In a
+/// transcript with more of them the first colon counts.
 const MOST: usize = 10_000;
 
 /// Where names may stand.
@@ -132,7 +137,8 @@ impl Heard {
         is_sound(label) || self.alone * 2 >= self.cues
     }
 
-    /// Whether it is somebody, in a transcript with or without sentences, of which not all cues begin with somebody.
+    /// Whether it is somebody, in a transcript with or without sentences, of which not all cues begin with
+    /// somebody.
     fn is_somebody(&self, label: &str, has_sentences: bool) -> bool {
         match nameless(label) {
             Some(Nameless::StandIn) => true,
@@ -480,7 +486,8 @@ impl Names {
         }
     }
 
-    /// Whom a line names at its start, and how many bytes of it say so. A line begins a sentence or goes on with one.
+    /// Whom a line names at its start, and how many bytes of it say so. A line begins a sentence or goes on
+    /// with one.
     fn name<'a>(&self, line: &'a str, begins: bool) -> Option<(&'a str, usize)> {
         let (label, length) = match self.place? {
             Place::Colon => {

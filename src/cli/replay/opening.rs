@@ -1,8 +1,10 @@
-//! A replay's meeting: a new one, one that an earlier run of the same recording did not finish, or one that it did.
+//! A replay's meeting: a new one, one that an earlier run of the same recording did not finish, or one that
+//! it did.
 //!
-//! A replay is a numbered producer that is named after what it plays. So the store says how far an earlier run came, and the
-//! same command goes on from there. A meeting that another recording was played into is somebody else's; and one that other
-//! instances took part in, or the same with another configuration, isn't what is asked for: nothing in it would be run again.
+//! A replay is a numbered producer that is named after what it plays. So the store says how far an earlier
+//! run came, and the same command goes on from there. A meeting that another recording was played into is
+//! somebody else's; and one that other instances took part in, or the same with another configuration, isn't
+//! what is asked for: nothing in it would be run again.
 
 use std::collections::BTreeMap;
 

@@ -27,7 +27,8 @@ pub(crate) struct Contents {
 
 #[derive(Debug, Clone, PartialEq)]
 struct Packet {
-    /// What was published: its producer and number. An output: its instance and the identities of what it came from.
+    /// What was published: its producer and number. An output: its instance and the identities of what it
+    /// came from.
     identity: String,
     payload: String,
     /// Its time, unless that is when somebody got round to it.

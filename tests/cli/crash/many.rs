@@ -21,8 +21,8 @@ const MEETINGS: usize = 50;
 /// How many packets of each recording are played.
 const PACKETS: usize = 16;
 
-/// Keeps a digest of all that it has seen, in its state and as a key, and puts it out with the last one that it put out.
-/// A packet that is lost, doubled or out of order changes all that follows.
+/// Keeps a digest of all that it has seen, in its state and as a key, and puts it out with the last one that
+/// it put out. A packet that is lost, doubled or out of order changes all that follows.
 struct Ledger;
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -82,7 +82,8 @@ const SETTINGS: &str = r#"
     sources = { transcription = "first" }
 "#;
 
-/// The process: plays every recording of a folder at once, into a meeting each, and goes on where it was cut off.
+/// The process: plays every recording of a folder at once, into a meeting each, and goes on where it was cut
+/// off.
 #[tokio::main]
 async fn host(folder: &Path, database: &str, pause: Duration) {
     let config = Config::from_toml(&format!("database.url = {database:?}\n{SETTINGS}")).unwrap();
@@ -114,7 +115,8 @@ async fn play(node: &Node, file: &Path, pause: Duration) {
     meeting.end().await.unwrap();
 }
 
-/// Not a test of its own: the process that the test below kills, which is this program with what it is to do in a variable.
+/// Not a test of its own: the process that the test below kills, which is this program with what it is to do
+/// in a variable.
 #[test]
 fn the_process_that_is_killed() {
     let Ok(what) = std::env::var("CRASH_HOST") else { return };

@@ -21,8 +21,8 @@ impl Problem {
     /// Whether asking again may help.
     fn may_pass(&self) -> bool {
         match self {
-            // These are about the question. The rest is about the server, the key or the configuration, which somebody may
-            // put right: what was to be asked is not to be given up for it.
+            // These are about the question. The rest is about the server, the key or the configuration, which
+            // somebody may put right: what was to be asked is not to be given up for it.
             Self::Status { status, .. } => !matches!(status.as_u16(), 400 | 413 | 414 | 422 | 451),
             Self::TooLarge(_) => false,
             Self::Malformed(_) => true,

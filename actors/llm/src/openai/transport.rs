@@ -103,8 +103,8 @@ async fn read(mut response: Response) -> Result<Response, Problem> {
     Ok(answer.into())
 }
 
-/// What a server calls an error, such as `context_length_exceeded`. Its words are not kept: servers repeat in them what they were
-/// asked, and the key that they did not accept.
+/// What a server calls an error, such as `context_length_exceeded`. Its words are not kept: servers repeat in
+/// them what they were asked, and the key that they did not accept.
 fn name(body: &[u8]) -> Option<String> {
     #[derive(Deserialize)]
     struct Wrapped {

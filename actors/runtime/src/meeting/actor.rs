@@ -1,7 +1,8 @@
 //! The actor that runs a meeting: it feeds the log and does what the log says.
 //!
-//! What is quick is done by whoever brings it, a publisher or an instance ([`Meeting::look`]), so that a packet's way to a hook is one
-//! wake of one thread; see [`combiner`](super::combiner). What writes, ends or answers is the actor's.
+//! What is quick is done by whoever brings it, a publisher or an instance ([`Meeting::look`]), so that a
+//! packet's way to a hook is one wake of one thread; see [`combiner`](super::combiner). What writes, ends or
+//! answers is the actor's.
 
 mod instances;
 mod redriving;
@@ -466,7 +467,8 @@ impl Meeting {
         let mut unreadable = Vec::new();
         for member in stored.members() {
             if self.resources.graph.instance(member.name.as_str()).is_none() {
-                // It is done with the meeting, or the node would not have taken it; its rows stay as they are.
+                // It is done with the meeting, or the node would not have taken it; its rows stay as they
+                // are.
                 continue;
             }
             let seat = self.seat(&member.name);
@@ -518,7 +520,8 @@ impl Meeting {
                 let seat = &self.seats[slot.index()];
                 debug!(meeting = %self.id(), instance = %seat.name, packets = batch.packets.len(), "batch sent");
                 if let Some(actor) = &seat.actor {
-                    // An actor that is gone is reported by its supervision event, and gets the batch in its next life.
+                    // An actor that is gone is reported by its supervision event, and gets the batch in its
+                    // next life.
                     let _ = actor.cast(plugin::Message::Deliver(batch));
                 }
             }

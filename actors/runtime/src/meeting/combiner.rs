@@ -1,8 +1,9 @@
 //! Work on a state that many threads bring, and that whoever is there does.
 //!
-//! A message to an actor wakes a thread, which costs more than most of what a meeting does when a packet comes. So who brings work
-//! does it, if nobody else is at it; if somebody is, they look once more before they leave, and nobody waits. (This is known as
-//! *flat combining*: Hendler, Incze, Shavit, Tzafrir, "Flat combining and the synchronization-parallelism tradeoff", 2010.)
+//! A message to an actor wakes a thread, which costs more than most of what a meeting does when a packet
+//! comes. So who brings work does it, if nobody else is at it; if somebody is, they look once more before
+//! they leave, and nobody waits. (This is known as *flat combining*: Hendler, Incze, Shavit, Tzafrir, "Flat
+//! combining and the synchronization-parallelism tradeoff", 2010.)
 //!
 //! What is to be done is not handed over here: it lies in queues of its own, and `work` takes it from there.
 
@@ -44,7 +45,8 @@ impl<T> fmt::Debug for Combiner<T> {
 }
 
 impl<T> Combiner<T> {
-    /// So often does a call look for more, before it leaves that to others: it runs on a thread that has other things to do.
+    /// So often does a call look for more, before it leaves that to others: it runs on a thread that has
+    /// other things to do.
     const ROUNDS: usize = 4;
 
     /// Puts the state in, or takes it out. Waits for who is at it.
@@ -60,7 +62,8 @@ impl<T> Combiner<T> {
         }
         for _ in 0..Self::ROUNDS {
             fence(Ordering::SeqCst);
-            // Who is at it looks again after leaving: either they see the call, or their leaving is seen here.
+            // Who is at it looks again after leaving: either they see the call, or their leaving is seen
+            // here.
             let Some(mut state) = self.state.try_lock() else { return Called::Done };
             self.called.store(false, Ordering::SeqCst);
             if let Some(at_work) = &mut *state
@@ -79,8 +82,8 @@ impl<T> Combiner<T> {
         Called::KeepsComing
     }
 
-    /// Does something with the state that cannot be left to others; waits for who is at it. Then `work`, for as long as somebody
-    /// calls meanwhile.
+    /// Does something with the state that cannot be left to others; waits for who is at it. Then `work`, for
+    /// as long as somebody calls meanwhile.
     pub(crate) fn enter(&self, first: impl FnOnce(&mut T), mut work: impl FnMut(&mut T)) {
         let mut first = Some(first);
         loop {

@@ -1,12 +1,12 @@
 //! The door: where packets come in.
 //!
-//! A publisher goes through it without a round trip to the actor: checks, then bytes of the backlog's bound (waiting, or
-//! `Busy`), then a seq and a place in the queue under one short lock, then a call of the meeting. A packet's bytes are given back when
-//! it is stored (durable) or in the log (volatile).
+//! A publisher goes through it without a round trip to the actor: checks, then bytes of the backlog's bound
+//! (waiting, or `Busy`), then a seq and a place in the queue under one short lock, then a call of the
+//! meeting. A packet's bytes are given back when it is stored (durable) or in the log (volatile).
 //!
-//! While every instance that takes a source is busy and will say when it isn't, and, if it is durable, a commit is under way, its
-//! packets call nobody: nothing could be done with them. Somebody is called all the same before the room or the reservation runs
-//! out.
+//! While every instance that takes a source is busy and will say when it isn't, and, if it is durable, a
+//! commit is under way, its packets call nobody: nothing could be done with them. Somebody is called all the
+//! same before the room or the reservation runs out.
 
 use std::{
     cmp,
@@ -59,8 +59,8 @@ struct Inner {
     taken: u64,
     /// How far each producer has come.
     producers: HashMap<Arc<str>, (u64, Seq)>,
-    /// The latest packet's own time, and when it came: what the meeting's clock is read off. Packets may come out of order, as
-    /// those do whose speakers talk at the same time.
+    /// The latest packet's own time, and when it came: what the meeting's clock is read off. Packets may
+    /// come out of order, as those do whose speakers talk at the same time.
     latest: Option<(Timestamp, Timestamp)>,
 }
 
@@ -84,8 +84,8 @@ pub(crate) struct Door {
     metrics: Arc<Metrics>,
 }
 
-/// What packets are of, as far as a word can tell sources apart: bit by bit of their places in the graph, those beyond its end
-/// together.
+/// What packets are of, as far as a word can tell sources apart: bit by bit of their places in the graph,
+/// those beyond its end together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Sources(u64);
 
@@ -299,8 +299,8 @@ impl Door {
         }
     }
 
-    /// Takes packets that are not numbered, in their order, in runs that fit into the backlog: room, seqs and a call once for
-    /// each run.
+    /// Takes packets that are not numbered, in their order, in runs that fit into the backlog: room, seqs and
+    /// a call once for each run.
     ///
     /// # Cancel safety
     /// A dropped call has taken a part of them, from the first on.
@@ -356,7 +356,8 @@ impl Door {
         publishes.iter().map(|publish| check(publish, &self.graph, self.packet_limit)).collect()
     }
 
-    /// Gives packets seqs and places, from the first on, as long as seqs may be given out; says whether the meeting must look at once.
+    /// Gives packets seqs and places, from the first on, as long as seqs may be given out; says whether the
+    /// meeting must look at once.
     fn enter_all(
         &self,
         waiting: &mut VecDeque<Append>,
@@ -413,7 +414,8 @@ impl Door {
 
     /// Calls the meeting if something can be done at once with what came in.
     fn call(&self, is_pressing: bool, sources: Sources, call: &mut impl FnMut()) {
-        // Behind the lock: a meeting that has looked before this packet came has said what it wants, or is about to look again.
+        // Behind the lock: a meeting that has looked before this packet came has said what it wants, or is
+        // about to look again.
         fence(Ordering::SeqCst);
         if is_pressing || Sources(self.wanted.load(Ordering::SeqCst)).overlaps(sources) {
             call();
@@ -466,8 +468,8 @@ impl Door {
         closed.unwrap_or_else(|| Error::Ended(self.meeting.clone())).into()
     }
 
-    /// Says of what a packet would have to be for the meeting to do something with it before it looks again. It looks again without
-    /// being called as soon as it could do something with another one, or there is nobody to take it.
+    /// Sets which sources wake the meeting; packets of others wait until it next runs. It runs without being
+    /// woken as soon as an instance has room for another packet, or when none is left to take one.
     pub(crate) fn wants(&self, sources: Sources) {
         self.wanted.store(sources.0, Ordering::SeqCst);
     }
@@ -511,8 +513,8 @@ impl Door {
         Arc::new(publish.into_packet(self.meeting.clone(), seq, now))
     }
 
-    /// The time in the meeting: the latest packet's own, and what has passed since it came. So a recording that is
-    /// played fast stays in its own time.
+    /// The time in the meeting: the latest packet's own, and what has passed since it came. So a recording
+    /// that is played fast stays in its own time.
     fn event_time(&self, now: Timestamp) -> Timestamp {
         match self.inner.lock().latest {
             Some((timestamp, received_at)) => {
@@ -552,8 +554,8 @@ impl Door {
     }
 }
 
-/// Whether a meeting takes a packet: its source is one that is published from outside, and it is within the limits.
-/// `packet_bytes` is the limit on the payload. Says what the source is.
+/// Whether a meeting takes a packet: its source is one that is published from outside, and it is within the
+/// limits. `packet_bytes` is the limit on the payload. Says what the source is.
 ///
 /// # Errors
 /// [`PublishError::UnknownSource`], [`PublishError::NotExternal`], [`PublishError::TooLarge`] and

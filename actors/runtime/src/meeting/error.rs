@@ -54,7 +54,8 @@ pub enum Error {
         /// The meeting.
         meeting: MeetingId,
     },
-    /// The instance was here before, so that it cannot read the log from its start again: its outputs would double.
+    /// The instance was here before, so that it cannot read the log from its start again: its outputs would
+    /// double.
     #[error("{instance} was part of meeting {meeting} before and can only go on from now")]
     WasHere {
         /// The instance.
@@ -152,7 +153,8 @@ pub enum PublishError {
         /// The number that the meeting takes next.
         expected: u64,
     },
-    /// The meeting has the packet of this number already; [`publish`](super::MeetingRef::publish) gives its receipt.
+    /// The meeting has the packet of this number already; [`publish`](super::MeetingRef::publish) gives its
+    /// receipt.
     #[error("producer {producer} has published number {number} already")]
     Repeated {
         /// The producer.
@@ -169,7 +171,8 @@ pub enum PublishError {
     /// The packet's source is volatile: its packets are not kept, so they cannot be told from repeats.
     #[error("source {0} is volatile: its packets cannot be numbered")]
     NumberedVolatile(Name),
-    /// The meeting has as much as it may hold that is not stored yet; try again later, or wait with `publish`.
+    /// The meeting has as much as it may hold that is not stored yet; try again later, or wait with
+    /// `publish`.
     #[error("meeting {0} is busy: its backlog is full")]
     Busy(MeetingId),
     /// The packet's source is volatile: there is nothing to wait for.

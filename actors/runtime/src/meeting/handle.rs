@@ -141,16 +141,18 @@ impl MeetingRef {
         || self.shared.call(&self.actor)
     }
 
-    /// Publishes a packet, waiting while the meeting's backlog is full. The receipt comes as soon as the packet has its
-    /// place in the log.
+    /// Publishes a packet, waiting while the meeting's backlog is full. The receipt comes as soon as the
+    /// packet has its place in the log.
     ///
-    /// A [numbered](Publish::numbered) packet that the meeting has already is not taken again: the receipt is the original's, also
-    /// after the meeting's end and under another owner. So a publisher that lost the answer publishes again.
+    /// A [numbered](Publish::numbered) packet that the meeting has already is not taken again: the receipt is
+    /// the original's, also after the meeting's end and under another owner. So a publisher that lost the
+    /// answer publishes again.
     ///
     /// # Errors
     /// [`PublishError::UnknownSource`], [`PublishError::NotExternal`], [`PublishError::TooLarge`], and
-    /// [`PublishError::Meeting`] once the meeting is ending or gone. For a numbered packet [`PublishError::Expected`] if a
-    /// number before it is missing, [`PublishError::BadNumber`] and [`PublishError::NumberedVolatile`].
+    /// [`PublishError::Meeting`] once the meeting is ending or gone. For a numbered packet
+    /// [`PublishError::Expected`] if a number before it is missing, [`PublishError::BadNumber`] and
+    /// [`PublishError::NumberedVolatile`].
     ///
     /// # Cancel safety
     /// A dropped call has either published the packet or not touched the meeting.
@@ -166,14 +168,14 @@ impl MeetingRef {
         }
     }
 
-    /// Publishes packets one behind the other, waiting while the meeting's backlog is full. Many at once cost less than as many
-    /// calls of [`publish`](Self::publish).
+    /// Publishes packets one behind the other, waiting while the meeting's backlog is full. Many at once cost
+    /// less than as many calls of [`publish`](Self::publish).
     ///
     /// All are checked before any is published.
     ///
     /// # Errors
-    /// As [`publish`](Self::publish). If it is [`PublishError::Meeting`] or concerns a number, those before the one at fault are
-    /// published.
+    /// As [`publish`](Self::publish). If it is [`PublishError::Meeting`] or concerns a number, those before
+    /// the one at fault are published.
     ///
     /// # Cancel safety
     /// A dropped call has published a part of them, from the first on.
@@ -200,8 +202,8 @@ impl MeetingRef {
         self.shared.door.expects(producer)
     }
 
-    /// Where the packet is that has this number, among those that are not stored yet, and then in the store: on its way from one
-    /// to the other it cannot be missed.
+    /// Where the packet is that has this number, among those that are not stored yet, and then in the store:
+    /// on its way from one to the other it cannot be missed.
     async fn original(&self, producer: &Arc<str>, number: u64) -> Result<Seq, PublishError> {
         let (reply, unstored) = oneshot::channel();
         if self.actor.cast(Message::Unstored { reply }).is_ok()
@@ -225,8 +227,8 @@ impl MeetingRef {
     /// Publishes a packet if there is room for it now.
     ///
     /// # Errors
-    /// [`PublishError::Busy`] if there is not; [`PublishError::Repeated`] for a numbered packet before the producer's last one,
-    /// which is there; else as [`publish`](Self::publish).
+    /// [`PublishError::Busy`] if there is not; [`PublishError::Repeated`] for a numbered packet before the
+    /// producer's last one, which is there; else as [`publish`](Self::publish).
     pub fn try_publish(&self, publish: Publish) -> Result<Receipt, PublishError> {
         let taken = self.shared.door.try_take(publish, self.call())?;
         Ok(self.receipt(taken))
@@ -241,7 +243,8 @@ impl MeetingRef {
         self.outputs_after(Seq::ZERO)
     }
 
-    /// As [`outputs`](Self::outputs), those behind a place in the log: for a reader that knows how far it came.
+    /// As [`outputs`](Self::outputs), those behind a place in the log: for a reader that knows how far it
+    /// came.
     pub fn outputs_after(&self, seq: Seq) -> Packets {
         let graph = self.shared.graph.clone();
         let is_output =
@@ -249,19 +252,21 @@ impl MeetingRef {
         Packets::new(self.shared.published.clone(), seq, is_output)
     }
 
-    /// All durable packets of the meeting, from the first on, as they are stored: what was published, outputs, and the
-    /// meeting's own lifecycle.
+    /// All durable packets of the meeting, from the first on, as they are stored: what was published,
+    /// outputs, and the meeting's own lifecycle.
     pub fn packets(&self) -> Packets {
         self.packets_after(Seq::ZERO)
     }
 
-    /// As [`packets`](Self::packets), those behind a place in the log: for a reader that knows how far it came.
+    /// As [`packets`](Self::packets), those behind a place in the log: for a reader that knows how far it
+    /// came.
     pub fn packets_after(&self, seq: Seq) -> Packets {
         Packets::new(self.shared.published.clone(), seq, |_| true)
     }
 
-    /// Packets of some sources, as they come: those that are stored from a place on, without a hole or a double, and then as they are
-    /// stored; those that are never stored as they come. See [`Subscription`].
+    /// Packets of some sources, as they come: those that are stored from a place on, without a hole or a
+    /// double, and then as they are stored; those that are never stored as they come. See
+    /// [`Subscription`].
     ///
     /// # Errors
     /// [`Error::UnknownSource`].
@@ -274,19 +279,19 @@ impl MeetingRef {
         Ok(subscription)
     }
 
-    /// Goes on delivering to an instance that was suspended, from where it was, with the state it had. What it missed meanwhile of
-    /// sources that are not stored is lost.
+    /// Goes on delivering to an instance that was suspended, from where it was, with the state it had. What
+    /// it missed meanwhile of sources that are not stored is lost.
     ///
     /// # Errors
-    /// [`Error::UnknownInstance`], [`Error::NotAssigned`], [`Error::NotSuspended`], [`Error::Unreadable`], [`Error::Ended`],
-    /// [`Error::Gone`].
+    /// [`Error::UnknownInstance`], [`Error::NotAssigned`], [`Error::NotSuspended`], [`Error::Unreadable`],
+    /// [`Error::Ended`], [`Error::Gone`].
     pub async fn resume_instance(&self, instance: &str) -> Result<(), Error> {
         let instance = self.instance(instance)?;
         self.ask(|reply| Message::Reinstate { instance, reply }).await
     }
 
-    /// Has instances get packets once more that they gave up, and says where those are. Whoever is to have them gets each at the
-    /// end of the log; its dead letter goes with what comes of it.
+    /// Has instances get packets once more that they gave up, and says where those are. Whoever is to have
+    /// them gets each at the end of the log; its dead letter goes with what comes of it.
     pub(crate) async fn redrive(&self, letters: Vec<(Name, Seq)>) -> Result<Vec<Place>, Error> {
         self.ask(|reply| Message::Redrive { letters, reply }).await
     }
@@ -301,7 +306,8 @@ impl MeetingRef {
         message: impl FnOnce(oneshot::Sender<Result<T, Error>>) -> Message,
     ) -> Result<T, Error> {
         let (reply, answer) = oneshot::channel();
-        // A message that could not be sent comes back with its reply, which must go before the answer is waited for.
+        // A message that could not be sent comes back with its reply, which must go before the answer is
+        // waited for.
         self.actor.cast(message(reply)).map_err(|_| self.why_over())?;
         answer.await.unwrap_or_else(|_| Err(self.why_over()))
     }
@@ -329,8 +335,8 @@ impl MeetingRef {
     /// Adds an instance, which takes part from the next packet on.
     ///
     /// # Errors
-    /// [`Error::UnknownInstance`], [`Error::NeedsLlm`], [`Error::Assigned`], [`Error::Suspended`], [`Error::Ended`],
-    /// [`Error::Gone`].
+    /// [`Error::UnknownInstance`], [`Error::NeedsLlm`], [`Error::Assigned`], [`Error::Suspended`],
+    /// [`Error::Ended`], [`Error::Gone`].
     pub async fn assign(&self, instance: &str) -> Result<(), Error> {
         self.assign_at(instance, JoinAt::Now).await
     }
@@ -338,7 +344,8 @@ impl MeetingRef {
     /// Adds an instance, which takes part from the next packet or from the meeting's first one on.
     ///
     /// # Errors
-    /// As [`assign`](Self::assign), and [`Error::WasHere`] if it is to begin at the start and was here before.
+    /// As [`assign`](Self::assign), and [`Error::WasHere`] if it is to begin at the start and was here
+    /// before.
     pub async fn assign_at(&self, instance: &str, at: JoinAt) -> Result<(), Error> {
         let instance = self.instance(instance)?;
         self.ask(|reply| Message::Assign { instance, at, reply }).await
@@ -347,7 +354,8 @@ impl MeetingRef {
     /// Takes an instance out: it finishes what came before, then its `on_meeting_end` runs. Waits for that.
     ///
     /// # Errors
-    /// [`Error::UnknownInstance`], [`Error::NotAssigned`], [`Error::Suspended`], [`Error::Ended`], [`Error::Gone`].
+    /// [`Error::UnknownInstance`], [`Error::NotAssigned`], [`Error::Suspended`], [`Error::Ended`],
+    /// [`Error::Gone`].
     ///
     /// # Cancel safety
     /// A dropped call does not call the instance back.
@@ -356,8 +364,8 @@ impl MeetingRef {
         self.ask(|reply| Message::Unassign { instance, reply }).await
     }
 
-    /// Ends the meeting: nothing more is published, the instances finish, upstream before downstream, and the log is
-    /// completed. Waits until all of it is stored; calling it again waits for the same.
+    /// Ends the meeting: nothing more is published, the instances finish, upstream before downstream, and the
+    /// log is completed. Waits until all of it is stored; calling it again waits for the same.
     ///
     /// # Errors
     /// [`Error::Ended`] if it had ended before, [`Error::Gone`].
@@ -368,9 +376,9 @@ impl MeetingRef {
         self.ask(|reply| Message::End { reply }).await
     }
 
-    /// Waits until every instance has worked off all that is in the log now and comes in until then, and what it made of that
-    /// is stored; once the meeting's end has begun, until it has ended. For one that was [resumed] and that nobody publishes
-    /// to, this is when nothing is left to do.
+    /// Waits until every instance has worked off all that is in the log now and comes in until then, and what
+    /// it made of that is stored; once the meeting's end has begun, until it has ended. For one that was
+    /// [resumed] and that nobody publishes to, this is when nothing is left to do.
     ///
     /// [resumed]: crate::Node::resume_meeting
     ///
@@ -391,7 +399,8 @@ impl MeetingRef {
         }
     }
 
-    /// Lets go of the meeting without ending it: batches in flight finish, all is stored. Another owner can go on.
+    /// Lets go of the meeting without ending it: batches in flight finish, all is stored. Another owner can
+    /// go on.
     pub(crate) async fn stop(&self) {
         let (reply, stopped) = oneshot::channel();
         if self.actor.cast(Message::Stop { reply }).is_ok() {
@@ -476,7 +485,8 @@ impl Receipts {
         self.taken.iter().map(|taken| taken.seq)
     }
 
-    /// Waits until all packets of sources that are stored are stored; those of other sources are not waited for.
+    /// Waits until all packets of sources that are stored are stored; those of other sources are not waited
+    /// for.
     ///
     /// # Errors
     /// [`PublishError::Meeting`] if this node lost the meeting before they were.
@@ -501,8 +511,8 @@ impl Receipt {
     /// Waits until the packet is stored: from then on no crash loses it.
     ///
     /// # Errors
-    /// [`PublishError::Volatile`] if its source is never stored; [`PublishError::Meeting`] if this node lost the meeting
-    /// before it was.
+    /// [`PublishError::Volatile`] if its source is never stored; [`PublishError::Meeting`] if this node lost
+    /// the meeting before it was.
     ///
     /// # Cancel safety
     /// Can be dropped and called again.

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use super::Error;
 use crate::plugin::Output;
 
-/// Which life of an instance's actor a message comes from; one that was replaced is not listened to any more.
+/// Which life of an instance's actor a message comes from. Messages of one that was replaced are dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Life(pub(crate) u64);
 
@@ -35,7 +35,8 @@ pub(crate) enum Message {
     Assign { instance: Name, at: JoinAt, reply: oneshot::Sender<Result<(), Error>> },
     /// Take an instance out; the answer comes when it is out.
     Unassign { instance: Name, reply: oneshot::Sender<Result<(), Error>> },
-    /// Deliver these packets once more, which instances have given up; the answer says how many there are to be.
+    /// Deliver these packets once more, which instances have given up; the answer says how many there are to
+    /// be.
     Redrive { letters: Vec<(Name, Seq)>, reply: oneshot::Sender<Result<Vec<Place>, Error>> },
     /// Say when these redrives are done with, and what came of them is stored.
     Redriving { places: Vec<Place>, reply: oneshot::Sender<Result<(), Error>> },
@@ -98,7 +99,8 @@ pub(crate) struct InstanceReport {
     pub(crate) spilled: Option<(Seq, Seq)>,
 }
 
-/// What an instance's hooks made, on its way into the log. It does not go through the mailbox: see [`combiner`](super::combiner).
+/// What an instance's hooks made, on its way into the log. It does not go through the mailbox: see
+/// [`combiner`](super::combiner).
 #[derive(Debug)]
 pub(crate) struct HandedOn {
     pub(crate) slot: Slot,

@@ -1,7 +1,7 @@
 //! Reading a meeting from outside: stored packets only, from a place on, without a hole and without a double.
 //!
-//! A reader is a cursor. It is served from the packets that were stored last and are kept in memory within a bound, and
-//! from the store when it is behind those; so a slow reader costs reads, never memory.
+//! A reader is a cursor. It is served from the packets that were stored last and are kept in memory within a
+//! bound, and from the store when it is behind those; so a slow reader costs reads, never memory.
 
 use std::{
     collections::VecDeque,
@@ -155,7 +155,8 @@ impl Published {
 
 /// A stream of a meeting's stored packets, in the log's order. It ends when the meeting has.
 ///
-/// An item is an error if the store cannot be read, or if this node no longer runs the meeting; the stream ends there.
+/// An item is an error if the store cannot be read, or if this node no longer runs the meeting; the stream
+/// ends there.
 pub struct Packets {
     stream: BoxStream<'static, Result<Arc<DataPacket>, Error>>,
 }

@@ -1,4 +1,5 @@
-//! When to restart an actor that failed, and when to stop trying: intensity and backoff, as in OTP's supervisors.
+//! When to restart an actor that failed, and when to stop trying: intensity and backoff, as in OTP's
+//! supervisors.
 
 use std::{collections::VecDeque, time::Duration};
 

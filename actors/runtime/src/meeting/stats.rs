@@ -24,10 +24,11 @@ pub struct InstanceStats {
     pub dead_letters: u64,
     /// Packets of volatile sources lost because it was too slow.
     pub lost: u64,
-    /// Half of its hooks took no longer than this; none if no hook ran. Within 1 % of the true value, but for hooks of a few
-    /// microseconds: of up to 16 of those the mean counts.
+    /// Half of its hooks took no longer than this; none if no hook ran. Within 1 % of the true value, but
+    /// for hooks of a few microseconds: of up to 16 of those the mean counts.
     pub hook_p50: Option<Duration>,
-    /// 99 % of its hooks took no longer than this; none if no hook ran. As exact as [`hook_p50`](Self::hook_p50).
+    /// 99 % of its hooks took no longer than this; none if no hook ran. As exact as
+    /// [`hook_p50`](Self::hook_p50).
     pub hook_p99: Option<Duration>,
 }
 

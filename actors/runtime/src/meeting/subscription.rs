@@ -1,4 +1,5 @@
-//! Reading a meeting from outside, whatever its sources are: what is stored from a place on, what is never stored as it comes.
+//! Reading a meeting from outside, whatever its sources are: what is stored from a place on, what is never
+//! stored as it comes.
 
 use std::{
     fmt,
@@ -52,14 +53,16 @@ impl Subscribe {
         Self { sources, from: StartAt::default(), buffer: 1 << 20, slow: Slow::default() }
     }
 
-    /// Where to begin; without it, now. It concerns sources that are stored: of the others there is nothing but what comes.
+    /// Where to begin; without it, now. It concerns sources that are stored: of the others there is nothing
+    /// but what comes.
     #[must_use]
     pub fn from(mut self, from: StartAt) -> Self {
         self.from = from;
         self
     }
 
-    /// How many bytes of packets of sources that are never stored wait for a subscriber; 1 MiB without it, and one packet always.
+    /// How many bytes of packets of sources that are never stored wait for a subscriber; 1 MiB without it,
+    /// and one packet always.
     #[must_use]
     pub fn buffer_bytes(mut self, bytes: usize) -> Self {
         self.buffer = bytes;
@@ -80,17 +83,19 @@ impl Subscribe {
 pub struct Delivered {
     /// The packet.
     pub packet: Arc<DataPacket>,
-    /// How many packets of sources that are never stored were lost before it, because the subscriber was too slow.
+    /// How many packets of sources that are never stored were lost before it, because the subscriber was too
+    /// slow.
     pub gap: u64,
 }
 
 /// Packets of a meeting, as a stream. It ends when the meeting has.
 ///
-/// Packets of sources that are stored come when they are, each once and in the log's order; those of others as they come, in their
-/// order. Between the two there is no order: what is never stored need not wait for the store. Dropping it lets go of everything.
+/// Packets of sources that are stored come when they are, each once and in the log's order; those of others
+/// as they come, in their order. Between the two there is no order: what is never stored need not wait for
+/// the store. Dropping it lets go of everything.
 ///
-/// An item is an error if the store cannot be read, if this node no longer runs the meeting, or if the subscriber was too slow and
-/// that [ends](Slow::End) it; the stream ends there.
+/// An item is an error if the store cannot be read, if this node no longer runs the meeting, or if the
+/// subscriber was too slow and that [ends](Slow::End) it; the stream ends there.
 pub struct Subscription {
     shared: Arc<Shared>,
     stored: Option<Packets>,

@@ -1,4 +1,5 @@
-//! What a meeting hands to those outside who listen to sources that are never stored: live only, each within a bound of its own.
+//! What a meeting hands to those outside who listen to sources that are never stored: live only, each within
+//! a bound of its own.
 
 use std::{
     collections::VecDeque,
@@ -14,8 +15,8 @@ use teammy_kernel::{DataPacket, Durability, Key, Name};
 
 use super::door::Sources;
 
-/// What becomes of packets for a subscriber that is too slow, of sources that are never stored. Those that are stored wait in the
-/// store, whatever this says.
+/// What becomes of packets for a subscriber that is too slow, of sources that are never stored. Those that
+/// are stored wait in the store, whatever this says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Slow {

@@ -62,8 +62,9 @@ impl Builder {
         }
     }
 
-    /// Adds plugins that the configuration may name. Where it names no instance at all, each of these becomes one. A
-    /// [`Bundle`] says as well which kinds other builds have, so that an error can name the Cargo feature that is missing.
+    /// Adds plugins that the configuration may name. Where it names no instance at all, each of these becomes
+    /// one. A [`Bundle`] says as well which kinds other builds have, so that an error can name the Cargo
+    /// feature that is missing.
     #[must_use]
     pub fn plugins(mut self, bundle: impl Into<Bundle>) -> Self {
         let bundle = bundle.into();
@@ -72,8 +73,8 @@ impl Builder {
         self
     }
 
-    /// Adds a plugin of one's own. Where the configuration names no instance of its kind, it becomes one, under the
-    /// name that its factory was given.
+    /// Adds a plugin of one's own. Where the configuration names no instance of its kind, it becomes one,
+    /// under the name that its factory was given.
     #[must_use]
     pub fn plugin(mut self, factory: Factory) -> Self {
         self.own.push(factory);
@@ -86,8 +87,9 @@ impl Builder {
         self.store_from(|_| async { Ok(Some(store)) })
     }
 
-    /// Keeps meetings in the store that this opens when the node starts: after its plugins, so that one that doesn't start leaves no
-    /// database open. It gets the configuration, and gives none if that names no store which it can open.
+    /// Keeps meetings in the store that this opens when the node starts: after its plugins, so that one that
+    /// doesn't start leaves no database open. It gets the configuration, and gives none if that names no
+    /// store which it can open.
     #[must_use]
     pub fn store_from<F, Opening>(mut self, open: F) -> Self
     where
@@ -105,8 +107,8 @@ impl Builder {
         self.llm_from(|_, _| async { Ok(provider) })
     }
 
-    /// Answers plugins' questions to language models by what this opens when the node starts. It gets the configuration, and whether
-    /// any instance needs a model.
+    /// Answers plugins' questions to language models by what this opens when the node starts. It gets the
+    /// configuration, and whether any instance needs a model.
     #[must_use]
     pub fn llm_from<F, Opening>(mut self, open: F) -> Self
     where
@@ -274,7 +276,8 @@ fn plugin_threads(threads: usize) -> Result<runtime::Runtime, Error> {
         .map_err(Error::Runtime)
 }
 
-/// A runtime must not be dropped where async code runs; a start that fails half-way lets go of it in the background.
+/// A runtime must not be dropped where async code runs; a start that fails half-way lets go of it in the
+/// background.
 struct RuntimeGuard(Option<runtime::Runtime>);
 
 impl Drop for RuntimeGuard {

@@ -57,8 +57,8 @@ impl Redriven {
         Self { count: places.len(), meeting, places }
     }
 
-    /// Waits until their instances have had them, and what came of it is stored: then those that are still dead letters have failed
-    /// again. Of a meeting that had ended it waits until it has ended once more.
+    /// Waits until their instances have had them, and what came of it is stored: then those that are still
+    /// dead letters have failed again. Of a meeting that had ended it waits until it has ended once more.
     ///
     /// # Errors
     /// [`meeting::Error::Gone`] if this node lost the meeting before.
@@ -84,15 +84,16 @@ impl Node {
         self.store().dead_letters(id.clone()).await.map_err(Error::Store)
     }
 
-    /// Has packets delivered once more that instances gave up, and says how many those are. Each comes to its instance at the end of
-    /// the log; with what comes of it its dead letter goes, and one that fails again stays.
+    /// Has packets delivered once more that instances gave up, and says how many those are. Each comes to its
+    /// instance at the end of the log; with what comes of it its dead letter goes, and one that fails
+    /// again stays.
     ///
-    /// A meeting that doesn't run here is resumed for it, and one that had ended is opened once more for those instances alone: they get
-    /// their packets, and it ends again. [`Redriven::done`] says when.
+    /// A meeting that doesn't run here is resumed for it, and one that had ended is opened once more for
+    /// those instances alone: they get their packets, and it ends again. [`Redriven::done`] says when.
     ///
     /// # Errors
-    /// [`Error::NoMeeting`]; [`Error::Meeting`] if an instance is suspended, has left or isn't configured, or the meeting is ending;
-    /// those of [`resume_meeting`](Self::resume_meeting).
+    /// [`Error::NoMeeting`]; [`Error::Meeting`] if an instance is suspended, has left or isn't configured, or
+    /// the meeting is ending; those of [`resume_meeting`](Self::resume_meeting).
     pub async fn redrive(&self, id: &MeetingId, which: &Redrive) -> Result<Redriven, Error> {
         let letters = self.dead_letters(id).await?;
         let letters: Vec<_> = letters.iter().filter(|letter| which.takes(letter)).collect();

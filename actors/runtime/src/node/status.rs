@@ -124,8 +124,8 @@ pub struct Hook {
 }
 
 impl Node {
-    /// How the node and its meetings stand. It costs a pass over what meetings keep in memory, and over what instances that are behind
-    /// have to read, up to [`Lag::MOST`] packets each.
+    /// How the node and its meetings stand. It costs a pass over what meetings keep in memory, and over what
+    /// instances that are behind have to read, up to [`Lag::MOST`] packets each.
     pub async fn status(&self) -> Status {
         let meetings = self.meetings();
         let reports = join_all(meetings.iter().map(MeetingRef::report)).await;

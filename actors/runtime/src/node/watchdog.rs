@@ -1,8 +1,9 @@
-//! Who watches the hooks: names those that hold their threads, and those that have waited for long, for what they cannot tell
-//! themselves.
+//! Who watches the hooks: names those that hold their threads, and those that have waited for long, for what
+//! they cannot tell themselves.
 //!
-//! A hook that computes for seconds holds one of the plugins' threads; nobody can take it away. So it is named while it does, with its
-//! instance and for how long, and one that does so past its deadline is suspended, so that it takes no second thread.
+//! A hook that computes for seconds holds one of the plugins' threads; nobody can take it away. So it is
+//! named while it does, with its instance and for how long, and one that does so past its deadline is
+//! suspended, so that it takes no second thread.
 
 use std::{collections::HashMap, sync::atomic::Ordering, time::Duration};
 
@@ -48,7 +49,8 @@ struct Said {
 }
 
 impl Said {
-    /// What is to be said of a hook now: once when it takes too long, and again each time that it has taken twice as long.
+    /// What is to be said of a hook now: once when it takes too long, and again each time that it has taken
+    /// twice as long.
     fn judge(&mut self, beat: &Beat, policy: &Policy) -> Option<Finding> {
         // What lasts shorter than when it was named is another hook.
         let before =
@@ -134,7 +136,8 @@ fn gauged(value: usize) -> f64 {
     value as f64
 }
 
-/// Looks at every hook that runs, and says how many hold their threads. `said` is what was said when it was last looked.
+/// Looks at every hook that runs, and says how many hold their threads. `said` is what was said when it was
+/// last looked.
 fn look(meetings: &[MeetingRef], policy: &Policy, said: &mut HashMap<Key, Said>) -> usize {
     let now = Instant::now();
     let mut still = HashMap::new();

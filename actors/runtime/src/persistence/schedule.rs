@@ -1,13 +1,14 @@
 //! Which commits are sent together, and when: a pure state machine.
 //!
-//! A batch is whatever waits when the one before it is settled, so a busy store is given larger transactions and an idle one
-//! answers at once. What became of a batch that failed may be unknown; its commits wait and are sent again, the same. That
-//! needs no memory of who was sent with whom: each commit is fenced by its own meeting's row, so it is applied once whatever
-//! batch it comes in.
+//! A batch is whatever waits when the one before it is settled, so a busy store is given larger transactions
+//! and an idle one answers at once. What became of a batch that failed may be unknown; its commits wait and
+//! are sent again, the same. That needs no memory of who was sent with whom: each commit is fenced by its own
+//! meeting's row, so it is applied once whatever batch it comes in.
 //!
-//! A batch may fail for the sake of one of its commits, again and again. So commits that failed several times are
-//! **suspects**: they are sent apart from the others, in turn with them, half as many at a time after each failure and
-//! twice as many after each success. The innocent are through after a few turns, and what is left is the culprit alone.
+//! A batch may fail for the sake of one of its commits, again and again. So commits that failed several times
+//! are **suspects**: they are sent apart from the others, in turn with them, half as many at a time after
+//! each failure and twice as many after each success. The innocent are through after a few turns, and what is
+//! left is the culprit alone.
 //!
 //! While nothing at all goes through, the store is away, and fresh commits wait for it together.
 
@@ -145,7 +146,8 @@ impl<T> Schedule<T> {
         self.again(attempt, |tries| Some(now + doubled(FIRST_WAIT, tries, LONGEST_WAIT)), 1);
     }
 
-    /// Nothing of this batch was done, or would be: one of its commits is impossible. They are sent again in smaller batches.
+    /// Nothing of this batch was done, or would be: one of its commits is impossible. They are sent again in
+    /// smaller batches.
     pub(super) fn refused(&mut self, attempt: Attempt<T>) {
         self.again(attempt, |_| None, SUSPECT);
     }

@@ -94,7 +94,8 @@ impl Routes {
         Self { sources: sources.into(), tick }
     }
 
-    /// The first call to make for these packets: what to run, on how many of them, and whether they can be dead letters.
+    /// The first call to make for these packets: what to run, on how many of them, and whether they can be
+    /// dead letters.
     fn plan(&self, packets: &[Arc<DataPacket>], one_by_one: bool) -> Option<Planned> {
         let first = packets.first()?;
         if let Some(route) = self.sources.iter().find(|route| route.source == first.source) {
@@ -156,8 +157,8 @@ pub(crate) struct Runner {
     cursor_handed_on: Seq,
     /// It is time for others to have their turn.
     turn_is_over: bool,
-    /// Before the next hook runs, those have their turn that were sent something from here: tokio keeps one of them for this thread
-    /// alone, and it would wait for a hook that holds the thread.
+    /// Before the next hook runs, those have their turn that were sent something from here: tokio keeps one
+    /// of them for this thread alone, and it would wait for a hook that holds the thread.
     lets_others_first: bool,
 }
 
@@ -261,10 +262,12 @@ impl Actor for PluginActor {
     }
 }
 
-/// The part of a hook's time that its questions to language models may take, so that it can still act on one that took too long.
+/// The part of a hook's time that its questions to language models may take, so that it can still act on one
+/// that took too long.
 const QUESTIONS: f64 = 0.95;
 
-/// How long hooks run one behind the other before what they made is handed on and other instances have their turn.
+/// How long hooks run one behind the other before what they made is handed on and other instances have their
+/// turn.
 const SLICE: Duration = Duration::from_millis(1);
 
 impl Shared {
@@ -333,7 +336,8 @@ impl Shared {
         }
     }
 
-    /// Tells the stopwatch how many hooks have ended, and something more, and asks it when it wants to hear again.
+    /// Tells the stopwatch how many hooks have ended, and something more, and asks it when it wants to hear
+    /// again.
     fn time(&self, tell: impl FnOnce(&mut Stopwatch, u32)) {
         let mut stopwatch = self.stopwatch.lock();
         let ended = stopwatch.run() - self.untimed.load(Ordering::Relaxed);
@@ -514,7 +518,8 @@ impl Runner {
         Ok(ran)
     }
 
-    /// Runs hooks. Before one waits for anything, what is finished is handed on; from then on it has its deadline.
+    /// Runs hooks. Before one waits for anything, what is finished is handed on; from then on it has its
+    /// deadline.
     async fn drive<T>(&mut self, running: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         let shared = self.shared.clone();
         // A hook that panics takes the actor with it, but not what the hooks before it made.
@@ -532,7 +537,8 @@ impl Runner {
             let deadline = now + self.policy.deadline;
             shared.engine.until(now + self.policy.deadline.mul_f64(QUESTIONS));
             let ended = shared.ended.load(Ordering::Relaxed);
-            // It has just been polled, and wakes this task when it is to be polled again: it may have wanted others to have their turn.
+            // It has just been polled, and wakes this task when it is to be polled again: it may have wanted
+            // others to have their turn.
             let mut is_polled = true;
             let step = std::future::poll_fn(|cx| {
                 if std::mem::take(&mut is_polled) {
@@ -563,7 +569,8 @@ impl Runner {
             Ok(ran) => ran,
             Err(panic) => {
                 self.hand_on(false);
-                // A message that was put together may quote the packet; one that stands in the program doesn't.
+                // A message that was put together may quote the packet; one that stands in the program
+                // doesn't.
                 let said = panic.downcast_ref::<&'static str>().copied();
                 let said = said
                     .unwrap_or("the hook panicked with a message that may quote the packet, and is left out");

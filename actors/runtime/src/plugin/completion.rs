@@ -1,7 +1,8 @@
 //! How a meeting learns that an instance is done with a batch of which it made nothing.
 //!
-//! A meeting that is told of it looks, which in most cases it does for nothing but to note it. So the instance leaves it where the
-//! meeting finds it when it looks next, and tells it only where the meeting has said that it waits.
+//! A meeting that is told of it looks, which in most cases it does for nothing but to note it. So the
+//! instance leaves it where the meeting finds it when it looks next, and tells it only where the meeting has
+//! said that it waits.
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
@@ -22,7 +23,8 @@ const WANTED: u8 = 1;
 const LEFT: u8 = 2;
 
 impl Completion {
-    /// The instance is done with its batch, up to a cursor. Says whether that will do; if not, the meeting waits for a message.
+    /// The instance is done with its batch, up to a cursor. Says whether that will do; if not, the meeting
+    /// waits for a message.
     pub(crate) fn leave(&self, cursor: Seq) -> bool {
         self.cursor.store(cursor.0, Ordering::Relaxed);
         let left = self.state.compare_exchange(NOTHING, LEFT, Ordering::AcqRel, Ordering::Relaxed);
@@ -46,7 +48,8 @@ impl Completion {
         taken.ok().map(|_| Seq(self.cursor.load(Ordering::Relaxed)))
     }
 
-    /// Says that the meeting waits for the batch that is with the instance; if the instance was faster, takes what it left.
+    /// Says that the meeting waits for the batch that is with the instance; if the instance was faster, takes
+    /// what it left.
     pub(crate) fn want(&self) -> Option<Seq> {
         let wanted = self.state.compare_exchange(NOTHING, WANTED, Ordering::Relaxed, Ordering::Relaxed);
         if wanted == Err(LEFT) { self.take() } else { None }

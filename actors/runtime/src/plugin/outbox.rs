@@ -65,8 +65,8 @@ impl Pending {
     }
 }
 
-/// Collects what hooks make and hands it on as one unit. Shared with the datastore's provider, because a hook that reads
-/// history must see what the hooks before it made.
+/// Collects what hooks make and hands it on as one unit. Shared with the datastore's provider, because a hook
+/// that reads history must see what the hooks before it made.
 pub(crate) struct Outbox {
     shared: Arc<Shared>,
     pub(crate) meeting: ActorRef<Message>,
@@ -94,8 +94,8 @@ impl Outbox {
         Self { shared, meeting, slot, life, output, overlay, completion, pending, outputs }
     }
 
-    /// Adds what a hook made. What is here is one unit, and a unit is stored in one piece: so it is handed on before it
-    /// grows large.
+    /// Adds what a hook made. What is here is one unit, and a unit is stored in one piece: so it is handed on
+    /// before it grows large.
     pub(crate) fn push(&self, made: Made) {
         const LARGE: usize = 1 << 20;
         self.outputs.fetch_add(u64::from(made.output.is_some()), Ordering::Relaxed);
@@ -129,7 +129,8 @@ impl Outbox {
         }
     }
 
-    /// Hands on what is here, up to a cursor and with the newest state if it is newer than what is here. Says how.
+    /// Hands on what is here, up to a cursor and with the newest state if it is newer than what is here. Says
+    /// how.
     pub(crate) fn flush_up_to(&self, cursor: Seq, state: Option<StateRef>, done: bool) -> Told {
         let made = std::mem::take(&mut *self.pending.lock());
         self.send(Pending { cursor, ..made }, state, done)

@@ -12,8 +12,8 @@ struct Written {
     on_the_way: u32,
 }
 
-/// Lies over the store when an instance reads, so that a read sees every earlier hook's writes. It outlives the
-/// instance's actor, as those writes do.
+/// Lies over the store when an instance reads, so that a read sees every earlier hook's writes. It outlives
+/// the instance's actor, as those writes do.
 #[derive(Debug, Default)]
 pub(crate) struct Overlay {
     keys: Mutex<BTreeMap<String, Written>>,

@@ -1,4 +1,5 @@
-//! What an instance's actor is at, for who watches from outside: the actor itself cannot tell while a hook holds its thread.
+//! What an instance's actor is at, for who watches from outside: the actor itself cannot tell while a hook
+//! holds its thread.
 
 use std::{
     sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering},
@@ -9,7 +10,8 @@ use parking_lot::Mutex;
 use teammy_kernel::Name;
 use tokio::time::Instant;
 
-/// Written by an instance's actor at the beginning and the end of each turn that a hook has; read by the watchdog.
+/// Written by an instance's actor at the beginning and the end of each turn that a hook has; read by the
+/// watchdog.
 #[derive(Debug)]
 pub(crate) struct Pulse {
     /// What times are counted from.

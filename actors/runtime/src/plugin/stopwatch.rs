@@ -6,8 +6,9 @@ use tokio::time::Instant;
 
 /// Times hooks that follow each other: alone where they take long enough for it to matter, else in runs.
 ///
-/// A reading of the clock costs as much as a short hook. So hooks that end within a microsecond are timed in runs of up to
-/// [`LONGEST`](Self::LONGEST), and each counts with the run's mean; as soon as they take longer, alone.
+/// A reading of the clock costs as much as a short hook. So hooks that end within a microsecond are timed in
+/// runs of up to [`LONGEST`](Self::LONGEST), and each counts with the run's mean; as soon as they take
+/// longer, alone.
 #[derive(Debug)]
 pub(crate) struct Stopwatch {
     began: Option<Instant>,
@@ -43,7 +44,8 @@ impl Stopwatch {
         self.run
     }
 
-    /// A hook is about to run, after something that is no hook's time. So many ended before that and were not told yet.
+    /// A hook is about to run, after something that is no hook's time. So many ended before that and were not
+    /// told yet.
     pub(crate) fn start(&mut self, ended: u32) {
         self.lap(ended);
         let now = Instant::now();
@@ -59,8 +61,8 @@ impl Stopwatch {
         self.turn = self.began;
     }
 
-    /// So many hooks ended since the last lap, and another follows at once if any does. Says how long they have done so in this
-    /// turn.
+    /// So many hooks ended since the last lap, and another follows at once if any does. Says how long they
+    /// have done so in this turn.
     pub(crate) fn lap(&mut self, ended: u32) -> Duration {
         let Some(began) = self.began.filter(|_| ended > 0) else { return Duration::ZERO };
         let now = Instant::now();
@@ -92,7 +94,8 @@ mod tests {
         laps.into_iter().map(|lap| (lap.mean, lap.hooks)).collect()
     }
 
-    /// Runs so many hooks that take so long each, and tells the stopwatch as often as it wants; what it was not told is returned.
+    /// Runs so many hooks that take so long each, and tells the stopwatch as often as it wants; what it was
+    /// not told is returned.
     async fn hooks(stopwatch: &mut Stopwatch, hooks: u32, took: Duration) -> u32 {
         let mut untold = 0;
         for _ in 0..hooks {

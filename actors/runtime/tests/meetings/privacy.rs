@@ -1,5 +1,5 @@
-//! No words of a meeting in logs, errors, dead letters, statuses and metrics: they are planted everywhere, and each failure is
-//! driven.
+//! No words of a meeting in logs, errors, dead letters, statuses and metrics: they are planted everywhere,
+//! and each failure is driven.
 
 use std::{
     collections::BTreeMap,
@@ -154,7 +154,8 @@ async fn no_words_of_a_meeting_get_into_logs_and_errors() {
     let writer = log.clone();
     let subscriber =
         tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(move || writer.clone());
-    // While there is one subscriber only, another test's thread, which has none, decides for good that nobody wants an event.
+    // While there is one subscriber only, another test's thread, which has none, decides for good that nobody
+    // wants an event.
     let _another = tracing::Dispatch::new(tracing_subscriber::registry());
     let _guard = tracing::subscriber::set_default(subscriber.finish());
     let (store, llm) = (Gate::default(), ScriptedLlm::default().reply(WORD));

@@ -1,4 +1,5 @@
-//! A plugin that does what its table says and writes down what happens to it, and a store that can be held up.
+//! A plugin that does what its table says and writes down what happens to it, and a store that can be held
+//! up.
 
 use std::{
     collections::HashMap,
@@ -47,7 +48,8 @@ pub(crate) struct Table {
     pub(crate) answers_at_end: bool,
 }
 
-/// Takes `transcription` one by one, `chat` in batches, and a tick each second. What a packet's text says, it does.
+/// Takes `transcription` one by one, `chat` in batches, and a tick each second. What a packet's text says, it
+/// does.
 pub(crate) struct Probe(Table);
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]

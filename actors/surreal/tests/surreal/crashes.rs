@@ -60,7 +60,8 @@ async fn what_is_stored_after_a_repair_survives_the_next_crash() {
 const WRITES_TO: &str = "CRASH_WRITES_TO";
 const KILLS: usize = 20;
 
-/// Not a test of its own: the process that the next one kills. It commits, and tells each commit that is acknowledged.
+/// Not a test of its own: the process that the next one kills. It commits, and tells each commit that is
+/// acknowledged.
 #[tokio::test]
 async fn the_process_that_is_killed() {
     let Some(path) = std::env::var_os(WRITES_TO) else { return };

@@ -1,7 +1,8 @@
 //! A real SurrealDB server, for tests that want one: started, killed and started again.
 //!
-//! Its program is a crate of its own, `tests/surrealdb-server`, which `just server` builds; without it such a test says that it
-//! is skipped. Where it is elsewhere, the variable `SURREALDB_SERVER` says so, and then it must be there.
+//! Its program is a crate of its own, `tests/surrealdb-server`, which `just server` builds; without it such a
+//! test says that it is skipped. Where it is elsewhere, the variable `SURREALDB_SERVER` says so, and then it
+//! must be there.
 
 use std::{
     fs,
@@ -26,8 +27,8 @@ pub(crate) struct Server {
     running: Option<Running>,
 }
 
-/// The server's process is watched by a shell that waits for its own input to end, which it does with this process, however
-/// that ends; then it kills the server.
+/// The server's process is watched by a shell that waits for its own input to end, which it does with this
+/// process, however that ends; then it kills the server.
 struct Running {
     shell: Child,
     leash: ChildStdin,

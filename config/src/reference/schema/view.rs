@@ -6,8 +6,8 @@ use serde_json::Value;
 #[derive(Clone, Copy)]
 pub(super) struct Root<'a>(pub(super) &'a Value);
 
-/// A schema, and those that hold along with it: the target of its `$ref`, the members of its `allOf`, the one form that
-/// its value may have beside null, and theirs.
+/// A schema, and those that hold along with it: the target of its `$ref`, the members of its `allOf`, the one
+/// form that its value may have beside null, and theirs.
 pub(super) struct View<'a> {
     pub(super) parts: Vec<&'a Value>,
 }

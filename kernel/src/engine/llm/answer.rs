@@ -1,7 +1,8 @@
 //! Getting JSON out of a model's answer.
 //!
-//! A model that is asked for JSON alone still likes to talk: it wraps the JSON in a Markdown fence, says what it is about
-//! to do, thinks aloud first. What is looked for, and where, is fixed here, so that every plugin forgives the same things.
+//! A model that is asked for JSON alone still likes to talk: it wraps the JSON in a Markdown fence, says what
+//! it is about to do, thinks aloud first. What is looked for, and where, is fixed here, so that every plugin
+//! forgives the same things.
 
 use serde::de::{DeserializeOwned, IgnoredAny};
 
@@ -27,16 +28,17 @@ pub enum AnswerError {
 /// The first of these that is a `T` counts:
 ///
 /// 1. the whole answer;
-/// 2. each Markdown fence (three or more backticks or tildes at a line's beginning; one that is never closed goes on to
-///    the end): all of it, then the JSON values in it;
+/// 2. each Markdown fence (three or more backticks or tildes at a line's beginning; one that is never closed
+///    goes on to the end): all of it, then the JSON values in it;
 /// 3. the JSON values in the text, from the left, if they are nested no deeper than 32 levels.
 ///
-/// A value is an object or an array here; only the whole answer or a whole fence can be a `T` of another kind, such as a
-/// number. What is inside a JSON value is not tried by itself: a list of ten is no answer to a question for one.
-/// So a `T` whose fields are all optional takes any object.
+/// A value is an object or an array here; only the whole answer or a whole fence can be a `T` of another
+/// kind, such as a number. What is inside a JSON value is not tried by itself: a list of ten is no answer to
+/// a question for one. So a `T` whose fields are all optional takes any object.
 ///
-/// Thoughts are no answer: what a `<think>` at the answer's beginning opens is left out, to the end where it is never
-/// closed. Where a `</think>` has no beginning (some servers keep it to themselves), what is behind it comes first.
+/// Thoughts are no answer: what a `<think>` at the answer's beginning opens is left out, to the end where it
+/// is never closed. Where a `</think>` has no beginning (some servers keep it to themselves), what is behind
+/// it comes first.
 ///
 /// # Errors
 /// [`AnswerError::NoJson`] and [`AnswerError::OtherShape`].
@@ -144,14 +146,16 @@ impl Fence {
     }
 }
 
-/// The text as a whole, or the first JSON value in it, that is a `T`; the first that is not is remembered as `problem`.
+/// The text as a whole, or the first JSON value in it, that is a `T`; the first that is not is remembered as
+/// `problem`.
 ///
-/// Takes time in proportion to the text, although [`balanced`] begins anew at each bracket: at most `2 * MAX_DEPTH` of
-/// those begun earlier ever come to one place. Of two that do, take the one begun first. If it saw the other's beginning as
-/// a bracket, then that bracket is still open and counts in its depth; so among those that see each other like this
-/// there are at most `MAX_DEPTH`. If it saw it inside a string, then from there on what is a string to one is none to the
-/// other: a quote changes both, and a backslash ends the one that is not in a string. So there are two such families at most.
-/// [`read`] looks at a balanced span twice more, and no place is in more spans than `balanced` passed it.
+/// Takes time in proportion to the text, although [`balanced`] begins anew at each bracket: at most `2 *
+/// MAX_DEPTH` of those begun earlier ever come to one place. Of two that do, take the one begun first. If it
+/// saw the other's beginning as a bracket, then that bracket is still open and counts in its depth; so among
+/// those that see each other like this there are at most `MAX_DEPTH`. If it saw it inside a string, then from
+/// there on what is a string to one is none to the other: a quote changes both, and a backslash ends the one
+/// that is not in a string. So there are two such families at most. [`read`] looks at a balanced span twice
+/// more, and no place is in more spans than `balanced` passed it.
 fn find<T: DeserializeOwned>(text: &str, problem: &mut Option<String>) -> Option<T> {
     let mut note = |found| {
         problem.get_or_insert(found);
@@ -186,11 +190,13 @@ fn find<T: DeserializeOwned>(text: &str, problem: &mut Option<String>) -> Option
 /// How deeply values in a text may be nested; those of an answer are a few levels.
 const MAX_DEPTH: usize = 32;
 
-/// What JSON has outside strings, beside brackets: white space, separators, numbers, `true`, `false` and `null`.
+/// What JSON has outside strings, beside brackets: white space, separators, numbers, `true`, `false` and
+/// `null`.
 const BETWEEN: &[u8] = b" \t\r\n,:0123456789+-.Eaeflnrstu";
 
-/// How many bytes the brackets take that open with the first byte; none where they don't close, where they are too
-/// deep, or where something is between them that JSON doesn't have there. That they match is left to serde.
+/// How many bytes the brackets take that open with the first byte; none where they don't close, where they
+/// are too deep, or where something is between them that JSON doesn't have there. That they match is left to
+/// serde.
 fn balanced(bytes: impl Iterator<Item = u8>) -> Option<usize> {
     let mut depth = 0;
     let mut bytes = bytes.enumerate();
@@ -215,8 +221,8 @@ fn balanced(bytes: impl Iterator<Item = u8>) -> Option<usize> {
 
 /// What serde says is wrong, without what the answer holds.
 ///
-/// serde quotes the value that it didn't expect. Only messages whose form is known are passed on, so that a new one says
-/// too little rather than too much.
+/// serde quotes the value that it didn't expect. Only messages whose form is known are passed on, so that a
+/// new one says too little rather than too much.
 fn shape(error: &serde_json::Error) -> String {
     const KINDS: [&str; 7] = ["null", "boolean", "integer", "floating point", "string", "sequence", "map"];
     const EXPECTED: &str = ", expected ";

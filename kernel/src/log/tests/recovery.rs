@@ -3,7 +3,8 @@
 use super::*;
 
 impl World {
-    /// The owner dies, and another goes on. What was being stored is in the store, or isn't; nobody has heard.
+    /// The owner dies, and another goes on. What was being stored is in the store, or isn't; nobody has
+    /// heard.
     fn change_owner(&mut self, in_flight_is_stored: bool) {
         if let Some(commit) = self.in_flight.take().filter(|_| in_flight_is_stored) {
             self.store(&commit);

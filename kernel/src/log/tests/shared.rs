@@ -1,4 +1,5 @@
-//! Batches that several instances take: the same packets, and nothing that is another's or was counted as lost.
+//! Batches that several instances take: the same packets, and nothing that is another's or was counted as
+//! lost.
 
 use super::*;
 

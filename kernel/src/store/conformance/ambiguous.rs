@@ -1,4 +1,5 @@
-//! Answers that are lost: what was asked for is dropped before it is answered, at any moment, and asked for again.
+//! Answers that are lost: what was asked for is dropped before it is answered, at any moment, and asked for
+//! again.
 
 use std::pin::pin;
 
@@ -10,7 +11,8 @@ use crate::{
     store::{Commit, Epoch, Error, Outcome, Store},
 };
 
-/// After how many polls something is dropped: before it began, in the midst of it, and when it is all but answered.
+/// After how many polls something is dropped: before it began, in the midst of it, and when it is all but
+/// answered.
 const MOMENTS: [usize; 12] = [0, 1, 2, 3, 4, 6, 10, 20, 50, 100, 300, 1000];
 
 /// Polls so often, and drops what is not done by then.
@@ -81,7 +83,8 @@ pub async fn a_part_of_a_lost_batch_may_be_fenced(fixture: Fixture) {
     }
 }
 
-/// A commit of the old owner whose answer was lost is there whole when the meeting is claimed, or never will be.
+/// A commit of the old owner whose answer was lost is there whole when the meeting is claimed, or never will
+/// be.
 pub async fn a_lost_commit_and_a_claim_leave_all_or_nothing(fixture: Fixture) {
     let store = &*fixture.store;
     for (index, moment) in MOMENTS.into_iter().enumerate() {

@@ -16,8 +16,8 @@ use crate::{
 const ROUNDS: u64 = 5;
 const WRITERS: usize = 3;
 
-/// A writer of two meetings: commits for both in one batch, again and again, until it fails or is stopped. Gives the number of the
-/// last commit that was acknowledged.
+/// A writer of two meetings: commits for both in one batch, again and again, until it fails or is stopped.
+/// Gives the number of the last commit that was acknowledged.
 async fn write(
     store: Arc<dyn Store>,
     ids: [MeetingId; 2],
@@ -42,7 +42,8 @@ async fn write(
     unreachable!("numbers don't end")
 }
 
-/// After a crash every commit is there that was acknowledged, and at most the one behind it, each of them whole.
+/// After a crash every commit is there that was acknowledged, and at most the one behind it, each of them
+/// whole.
 pub async fn a_crash_keeps_what_was_acknowledged(fixture: Fixture) {
     let Some(crash) = &fixture.crash else { return };
     let mut store = fixture.store.clone();
@@ -88,7 +89,8 @@ pub async fn a_crash_keeps_what_was_acknowledged(fixture: Fixture) {
     }
 }
 
-/// A meeting holds all commits up to the acknowledged one, or up to the one behind it: each whole. Gives how many.
+/// A meeting holds all commits up to the acknowledged one, or up to the one behind it: each whole. Gives how
+/// many.
 async fn assert_whole(store: &dyn Store, id: &MeetingId, acknowledged: u64) -> u64 {
     let found = everything(store, id).await;
     let commits = found.row.as_ref().expect("the meeting is there").commit;

@@ -38,7 +38,8 @@ pub async fn a_redriven_letter_goes(fixture: Fixture) {
     assert_eq!(others.len(), 3, "another meeting's stay");
 }
 
-/// Nothing of a forgotten meeting is left, nothing of another goes, its owner is fenced, and its id can be used anew.
+/// Nothing of a forgotten meeting is left, nothing of another goes, its owner is fenced, and its id can be
+/// used anew.
 pub async fn a_forgotten_meeting_is_gone(fixture: Fixture) {
     let store = &*fixture.store;
     let ids: Vec<&str> = ODD_IDS.into_iter().chain(["m", "m 2", "mm"]).collect();

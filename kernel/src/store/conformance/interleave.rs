@@ -95,7 +95,8 @@ async fn play(store: &dyn Store, id: &MeetingId, order: &[Step]) {
     }
 }
 
-/// A commit whose packet's seq tells its epoch and its number; a producer numbered the packet like the commit.
+/// A commit whose packet's seq tells its epoch and its number; a producer numbered the packet like the
+/// commit.
 fn telling(id: &MeetingId, epoch: u64, number: u64) -> Commit {
     let mut part = commit(id, epoch, number);
     let mut packet = numbered(part.packets[0].clone(), PRODUCER, number);
@@ -124,8 +125,8 @@ async fn claim(store: &dyn Store, id: &MeetingId) -> MeetingRecord {
     }
 }
 
-/// Owners that claim and commit all at once: what is reported applied is there, nothing else is, and no owner's
-/// commit follows a later owner's.
+/// Owners that claim and commit all at once: what is reported applied is there, nothing else is, and no
+/// owner's commit follows a later owner's.
 pub async fn claims_and_commits_race(fixture: Fixture) {
     const OWNERS: u64 = 6;
     const CLAIMS: u64 = 5;

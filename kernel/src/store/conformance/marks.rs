@@ -26,8 +26,8 @@ fn of_producer(of: &MeetingId, epoch: u64, number: u64, packets: &[(u64, u64)]) 
 /// Producers whose identifiers a store might take for one another, beside the odd ones.
 const ALIKE: [&str; 7] = ["p", "P", "p ", "p!", "p0", "pp", "p\0"];
 
-/// Whatever producers' packets are mixed into whatever commits, each producer's mark is its newest number, and each
-/// number is where its packet is.
+/// Whatever producers' packets are mixed into whatever commits, each producer's mark is its newest number,
+/// and each number is where its packet is.
 pub async fn producers_come_as_far_as_their_packets(fixture: Fixture) {
     const COMMITS: u64 = 40;
     let store = &*fixture.store;
@@ -180,8 +180,8 @@ pub async fn meetings_do_not_share_marks(fixture: Fixture) {
     }
 }
 
-/// Who claims a meeting finds how far its producers are and goes on from there; what the old owner still sends under
-/// the same numbers is not to be found.
+/// Who claims a meeting finds how far its producers are and goes on from there; what the old owner still
+/// sends under the same numbers is not to be found.
 pub async fn a_new_owner_goes_on_from_the_marks(fixture: Fixture) {
     let store = &*fixture.store;
     create(store, "m").await;
@@ -199,8 +199,8 @@ pub async fn a_new_owner_goes_on_from_the_marks(fixture: Fixture) {
     }
 }
 
-/// An owner that gives a number out again changes neither how far the producer is nor where that number is. None does;
-/// but if one did, a repeated publish must still find its original.
+/// An owner that gives a number out again changes neither how far the producer is nor where that number is.
+/// None does; but if one did, a repeated publish must still find its original.
 pub async fn a_mark_never_goes_back(fixture: Fixture) {
     let store = &*fixture.store;
     create(store, "m").await;

@@ -166,7 +166,8 @@ pub async fn a_commit_for_a_missing_meeting_is_fenced(fixture: Fixture) {
     assert_eq!(store.meetings().await.expect("meetings are listed"), Vec::<MeetingId>::new());
 }
 
-/// In one batch those that may be applied are, and those that may not leave no trace; outcomes keep the order.
+/// In one batch those that may be applied are, and those that may not leave no trace; outcomes keep the
+/// order.
 pub async fn a_batch_leaves_fenced_meetings_out(fixture: Fixture) {
     let store = &*fixture.store;
     for id in ["a", "claimed", "b", "behind", "c"] {

@@ -6,9 +6,9 @@ const DOT_ABOVE: char = '\u{307}';
 
 /// Brings a text to the form in which equal means "the same but for case, encoding and spacing".
 ///
-/// Each character of the decomposed text becomes the lower case of the upper case of its lower case, which is what
-/// joins ß with ss, both small sigmas and ı with i; then the text is composed again. A dot above on an i, which is how
-/// İ decomposes, is dropped. Every run of white space becomes one space.
+/// Each character of the decomposed text becomes the lower case of the upper case of its lower case, which is
+/// what joins ß with ss, both small sigmas and ı with i; then the text is composed again. A dot above on an
+/// i, which is how İ decomposes, is dropped. Every run of white space becomes one space.
 pub(super) fn fold(text: &str) -> String {
     let mut folded = String::with_capacity(text.len());
     if text.is_ascii() {

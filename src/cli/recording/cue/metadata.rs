@@ -1,7 +1,8 @@
 //! Cues that hold JSON: what Microsoft Graph gives as a Teams transcript's `metadataContent`.
 //!
-//! Each cue is an object with `speakerName`, `spokenText` and more, and nothing around it. JSON is never speech: a cue that is
-//! an object and says nothing of a speaker is broken, and so is one that was meant as such an object and cannot be read.
+//! Each cue is an object with `speakerName`, `spokenText` and more, and nothing around it. JSON is never
+//! speech: a cue that is an object and says nothing of a speaker is broken, and so is one that was meant as
+//! such an object and cannot be read.
 
 use serde_json::{Deserializer, Map, Value};
 

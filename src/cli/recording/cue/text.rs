@@ -1,9 +1,10 @@
 //! What is said in a cue, and by whom, out of the text with its markup.
 //!
-//! WebVTT has a player leave out a tag that it doesn't know, and the rest of the cue behind a `<` without a `>`. Of a
-//! transcript, whose program may not have escaped anything, that would lose words: `I <3 it`, `a List<String>`. So a tag is
-//! one that WebVTT or SubRip knows, and everything else was said. This is why tags are found here and not by `fasrt`, which
-//! keeps to the rule; the name in a tag and the references to characters, all 2,231 of them, are read by it.
+//! WebVTT has a player leave out a tag that it doesn't know, and the rest of the cue behind a `<` without a
+//! `>`. Of a transcript, whose program may not have escaped anything, that would lose words: `I <3 it`, `a
+//! List<String>`. So a tag is one that WebVTT or SubRip knows, and everything else was said. This is why tags
+//! are found here and not by `fasrt`, which keeps to the rule; the name in a tag and the references to
+//! characters, all 2,231 of them, are read by it.
 
 use fasrt::vtt::cue::{Annotation, CueStr};
 

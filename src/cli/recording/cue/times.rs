@@ -1,9 +1,11 @@
-//! When a cue begins and ends: `00:01:02.400 --> 00:01:05.900`, and as programs write it that keep to no specification.
+//! When a cue begins and ends: `00:01:02.400 --> 00:01:05.900`, and as programs write it that keep to no
+//! specification.
 //!
-//! WebVTT takes two digits for minutes and seconds and three decimals, SubRip a comma before them and the hours. Programs
-//! print fields without leading zeros (`0:0:5.320`, as Microsoft does for Teams), fewer decimals or none, either mark
-//! before them, and negative times where the recording began later than the conversation. All of these are read. What a
-//! short fraction means, only the whole file tells: see [`clock`](super::super::clock).
+//! WebVTT takes two digits for minutes and seconds and three decimals, SubRip a comma before them and the
+//! hours. Programs print fields without leading zeros (`0:0:5.320`, as Microsoft does for Teams), fewer
+//! decimals or none, either mark before them, and negative times where the recording began later than the
+//! conversation. All of these are read. What a short fraction means, only the whole file tells: see
+//! [`clock`](super::super::clock).
 
 use super::Markup;
 use crate::cli::recording::problem::{Problem, shown};
@@ -31,8 +33,8 @@ pub(in crate::cli::recording) struct Moment {
     pub(in crate::cli::recording) has_short_fields: bool,
 }
 
-/// Whether a line is meant to be a cue's times: there is a time on both sides of an arrow, though it may be out of range.
-/// Something said may hold an arrow too, or a time before one.
+/// Whether a line is meant to be a cue's times: there is a time on both sides of an arrow, though it may be
+/// out of range. Something said may hold an arrow too, or a time before one.
 pub(in crate::cli::recording) fn are_in(line: &str) -> bool {
     sides(line).is_some_and(|(start, end)| is_like_a_moment(start) && is_like_a_moment(end))
 }

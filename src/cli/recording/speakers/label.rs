@@ -3,8 +3,8 @@
 /// The longest name, in characters.
 pub(super) const LONGEST: usize = 100;
 
-/// Words of what captions write in brackets that is heard and not said by anybody, in the languages in which programs caption by
-/// themselves. What stands alone in a cue as often as not is a sound in any language.
+/// Words of what captions write in brackets that is heard and not said by anybody, in the languages in which
+/// programs caption by themselves. What stands alone in a cue as often as not is a sound in any language.
 const SOUNDS: [&str; 74] = [
     "applause",
     "applauds",
@@ -130,7 +130,8 @@ const DISCOURSE: [&str; 44] = [
     "reminder",
 ];
 
-/// What programs and typists call somebody whose name they don't know, in several languages: before a number, or as the last word.
+/// What programs and typists call somebody whose name they don't know, in several languages: before a number,
+/// or as the last word.
 const STAND_INS: [&str; 46] = [
     "speaker",
     "spk",
@@ -180,8 +181,8 @@ const STAND_INS: [&str; 46] = [
     "说话人",
 ];
 
-/// Where a name may end in a line: the places of its colons that white space, the line's end or a script without spaces follows, and
-/// of full-width ones.
+/// Where a name may end in a line: the places of its colons that white space, the line's end or a script
+/// without spaces follows, and of full-width ones.
 pub(super) fn ends(line: &str) -> impl Iterator<Item = usize> {
     let from = unmarked(line);
     let colons = line.char_indices().take(LONGEST + 1).filter(|(_, c)| matches!(*c, ':' | FULL_WIDTH));
@@ -222,7 +223,8 @@ pub(super) fn up_to(line: &str, end: usize) -> &str {
     line[unmarked(line)..end].trim()
 }
 
-/// How many bytes of a line are the mark before a turn: a dash, as subtitles have it, or angles, as live captions do.
+/// How many bytes of a line are the mark before a turn: a dash, as subtitles have it, or angles, as live
+/// captions do.
 fn unmarked(line: &str) -> usize {
     let is_mark = |c: char| matches!(c, '-' | '–' | '—' | '>' | '»');
     let rest = line.trim_start_matches(is_mark).trim_start();
@@ -260,8 +262,8 @@ pub(super) fn may_begin(line: &str) -> bool {
     ends(line).next().is_some() || super::BRACKETS.iter().any(|pair| bracketed(line, *pair).is_some())
 }
 
-/// The name in a cue's identifier, and whether its form leaves no doubt. Programs put a number before it, and Webex also
-/// quotes, and a number in parentheses behind it: `12 "Ada Lovelace" (3735928559)`.
+/// The name in a cue's identifier, and whether its form leaves no doubt. Programs put a number before it, and
+/// Webex also quotes, and a number in parentheses behind it: `12 "Ada Lovelace" (3735928559)`.
 pub(super) fn identified(identifier: &str) -> Option<(&str, bool)> {
     let identifier = identifier.trim();
     let name = identifier.trim_start_matches(|c: char| c.is_ascii_digit());
@@ -298,8 +300,8 @@ fn begins_small(word: &str) -> bool {
     word.chars().find(|c| c.is_alphanumeric()).is_none_or(char::is_lowercase)
 }
 
-/// Whether a label looks like a name: a few words, of which the first and the last don't begin with a small letter, where
-/// the script has small letters, and none that sentences begin with.
+/// Whether a label looks like a name: a few words, of which the first and the last don't begin with a small
+/// letter, where the script has small letters, and none that sentences begin with.
 pub(in crate::cli::recording) fn is_name_like(label: &str) -> bool {
     let label = bare(label);
     let words: Vec<&str> = words(label).collect();
@@ -311,8 +313,8 @@ pub(in crate::cli::recording) fn is_name_like(label: &str) -> bool {
         && !is_discourse(label)
 }
 
-/// Whether a line is hardly anything but a person's name: two to four words, each with a large letter and small ones behind it; or an
-/// address.
+/// Whether a line is hardly anything but a person's name: two to four words, each with a large letter and
+/// small ones behind it; or an address.
 pub(in crate::cli::recording) fn is_persons_name(line: &str) -> bool {
     let is_capitalised = |word: &str| {
         let mut letters = word.chars().filter(|c| c.is_alphabetic());
@@ -323,8 +325,8 @@ pub(in crate::cli::recording) fn is_persons_name(line: &str) -> bool {
     is_address || (2..=4).contains(&count) && words(line).all(is_capitalised) && !ends_sentence(line)
 }
 
-/// Whether a label that comes back is more likely somebody than words that sentences begin with: few words, and one only where it
-/// begins with a small letter, as names of users do.
+/// Whether a label that comes back is more likely somebody than words that sentences begin with: few words,
+/// and one only where it begins with a small letter, as names of users do.
 pub(super) fn may_come_back(label: &str) -> bool {
     let mut words = words(label);
     let Some(first) = words.next() else { return false };
@@ -343,7 +345,8 @@ pub(in crate::cli::recording) fn is_discourse(label: &str) -> bool {
 /// What kind of label it is that names nobody by name, if it is one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Nameless {
-    /// Somebody whom a program or typist doesn't know: `Speaker 1`, `SPEAKER_00`, `spk2`, `Speaker A`, `Interviewer`.
+    /// Somebody whom a program or typist doesn't know: `Speaker 1`, `SPEAKER_00`, `spk2`, `Speaker A`,
+    /// `Interviewer`.
     StandIn,
     /// Anything else with a number, such as a chapter or a step.
     Numbered,

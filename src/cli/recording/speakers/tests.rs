@@ -155,7 +155,8 @@ fn nobodys_words_stay_nobodys_where_names_are_repeated() {
     );
 }
 
-/// Cues of a transcript with names on change: so many turns of some, each with so many cues that don't say who speaks.
+/// Cues of a transcript with names on change: so many turns of some, each with so many cues that don't say
+/// who speaks.
 fn on_change(names: &[&str], turns: usize, bare: usize) -> Vec<String> {
     let turn = |n: usize| {
         let first = std::iter::once(format!("{}: turn {n}.", names[n % names.len()]));

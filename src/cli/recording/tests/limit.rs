@@ -1,4 +1,5 @@
-//! The first packets only: they are what they are without a limit, but for who speaks in what is read from a pipe.
+//! The first packets only: they are what they are without a limit, but for who speaks in what is read from a
+//! pipe.
 
 use std::io::Read;
 

@@ -232,7 +232,7 @@ impl Meeting {
         });
     }
 
-    /// Something happened to an instance's actor; one that was replaced is not listened to any more.
+    /// Handles a supervision event of an instance's actor. Events of one that was replaced are dropped.
     pub(super) fn instance(&mut self, slot: Slot, life: Life, event: Event) {
         let seat = &mut self.seats[slot.index()];
         let is_current = life == seat.life;
@@ -248,7 +248,8 @@ impl Meeting {
         }
     }
 
-    /// Notes for every instance whose actor left word of it that it is done with its batch. Says whether one did.
+    /// Notes for every instance whose actor left word of it that it is done with its batch. Says whether one
+    /// did.
     pub(super) fn collect_completions(&mut self) -> bool {
         let mut any = false;
         for slot in self.log.slots() {
@@ -260,8 +261,8 @@ impl Meeting {
         any
     }
 
-    /// Asks instances for a message when they are done with their batch: those for which something is to be done then, or all of
-    /// them. Says whether one was done already.
+    /// Asks instances for a message when they are done with their batch: those for which something is to be
+    /// done then, or all of them. Says whether one was done already.
     pub(super) fn want_completions(&mut self, of_all: bool) -> bool {
         let mut any = false;
         for slot in self.log.slots() {
@@ -282,8 +283,8 @@ impl Meeting {
         self.handed_on(slot, HandOn { cursor, done: true, ..HandOn::default() }, Vec::new());
     }
 
-    /// An instance's actor is gone. Its packet in hand is tried again, or given up; the actor is started again, or the
-    /// instance suspended.
+    /// An instance's actor is gone. Its packet in hand is tried again, or given up; the actor is started
+    /// again, or the instance suspended.
     pub(super) fn failed(&mut self, slot: Slot, error: &str) {
         if let Some(cursor) = self.seats[slot.index()].completion.take() {
             self.completed(slot, cursor);
@@ -334,7 +335,8 @@ impl Meeting {
         self.settle_seat(slot);
     }
 
-    /// An instance had its time to finish with the meeting's end. Its cursor stays: what is behind it was not seen.
+    /// An instance had its time to finish with the meeting's end. Its cursor stays: what is behind it was not
+    /// seen.
     pub(super) fn expire(&mut self, slot: Slot, ending: &DataPacket) {
         let seat = &self.seats[slot.index()];
         seat.recorder.record(&mut Record { dead_letters: 1, ..Record::default() });

@@ -20,7 +20,8 @@ use crate::{
 };
 
 impl Meeting {
-    /// Has instances get packets once more that they have given up. Those that are on their way already are passed over.
+    /// Has instances get packets once more that they have given up. Those that are on their way already are
+    /// passed over.
     pub(super) fn redrive(&mut self, letters: Vec<(Name, Seq)>) -> Result<Vec<Place>, Error> {
         let meeting = self.id().clone();
         if self.stopping.is_some() {
@@ -161,8 +162,8 @@ impl Meeting {
         Ok(())
     }
 
-    /// A hook has held its thread past its deadline. There is no way to take it away: the instance is suspended, so that it holds no
-    /// other.
+    /// A hook has held its thread past its deadline. There is no way to take it away: the instance is
+    /// suspended, so that it holds no other.
     pub(super) fn stuck(&mut self, slot: Slot, life: Life, hook: &Name, held: Duration) {
         let seat = &self.seats[slot.index()];
         if life != seat.life || self.log.view(slot).status != InstanceStatus::Active {

@@ -69,7 +69,8 @@ fn a_fence_comes_before_the_text_and_the_first_of_equals_counts() {
     assert_eq!(parsed(&format!("{one} {two}")), Ok(point(1, "")));
     assert_eq!(parsed(&format!("{one}\n```\n{{}}\n```\n```\n{two}\n```")), Ok(point(2, "")));
     assert_eq!(parsed(&format!("```\nnothing\n```\n{two}")), Ok(point(2, "")));
-    // One that is never closed is one; code within a line and a mark or two are none; a shorter mark closes none.
+    // One that is never closed is one; code within a line and a mark or two are none; a shorter mark closes
+    // none.
     assert_eq!(parsed(&format!("{one}\n```\n{two}")), Ok(point(2, "")));
     assert_eq!(parsed(&format!("{one}\n```x``` y\n{two}")), Ok(point(1, "")));
     assert_eq!(parsed(&format!("{one}\n``\n{two}\n``")), Ok(point(1, "")));
@@ -190,7 +191,8 @@ fn a_problem_is_that_of_the_first_value_and_says_nothing_of_the_answer() {
     }
 }
 
-/// What `find` promises, in steps: to each place come those begun earlier that the bound allows, and one begun there.
+/// What `find` promises, in steps: to each place come those begun earlier that the bound allows, and one
+/// begun there.
 #[test]
 fn no_place_is_looked_at_too_often() {
     for text in ["[", "{", "[\"", "[\",[\"", "[\",\",[", "[1,", "{\"a\":[", "[[]", "[\"\\\"", "[\"[\",\",\""]
