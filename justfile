@@ -38,6 +38,11 @@ reference:
 fmt:
     cargo fmt --all
 
+# Break comments that are wider than the code may be; needs a nightly toolchain.
+wrap:
+    cargo +nightly fmt --all -- --config wrap_comments=true,comment_width=110
+    cargo fmt --all
+
 # What clippy and rustfmt have against it; warnings are errors.
 lint:
     cargo fmt --all --check
