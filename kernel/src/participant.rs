@@ -2,8 +2,8 @@
 //!
 //! The same person may come with white space around the name, or with `é` as one character or as two
 //! (Unicode's normal forms C and D), depending on which program wrote it. A packet holds the name without
-//! that white space and in normal form C ([UAX #15](https://www.unicode.org/reports/tr15/)), so that nobody has to compare names in any other way than as text. A
-//! name of which nothing is left is nobody.
+//! that white space and in normal form C ([UAX #15](https://www.unicode.org/reports/tr15/)), so that names
+//! can be compared as text. A name of which nothing is left is nobody.
 
 use std::{borrow::Cow, sync::Arc};
 

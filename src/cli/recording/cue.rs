@@ -218,15 +218,10 @@ impl Cues {
                 self.words_left_out += words(line);
                 State::Broken(Some(line.to_owned()))
             }
-            State::Between if begins_passage(line) => State::Comment(None),
+            // An empty cue before a comment says nothing, so nobody waits for it.
+            State::Between | State::Open { line: None, .. } if begins_passage(line) => State::Comment(None),
             // Transcripts in pieces are put together with their headers.
             State::Between if is_header(line) => State::Header(None),
-            State::Open { cue, line: None } if begins_passage(line) => {
-                self.state = State::Comment(None);
-                // An empty cue before a comment says nothing, so nobody waits for it.
-                drop(cue);
-                return Ok(());
-            }
             State::Between => State::Named { line: number, identifier: line.to_owned() },
             State::Named { line: first, identifier } => {
                 let meant = !times::may_be_meant(&identifier) && times::may_be_meant(line);

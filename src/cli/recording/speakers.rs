@@ -321,11 +321,10 @@ impl Labels {
         let (labelled, different) = (sum(&somebody, |heard| heard.cues), somebody.len() as u64);
         let again = sum(&somebody, |heard| heard.again);
         // Of so few cues that all begin so, one sentence with a colon would be half.
-        let takes_all = place != Place::Identifier
+        let takes_all = place == Place::Colon
             && !all.is_empty()
             && self.labelled * 10 >= cues * 9
             && (cues > 3
-                || place != Place::Colon
                 || all.iter().any(|(label, heard)| {
                     heard.cues >= 2 || is_name_like(label) || label.split_whitespace().count() < 3
                 }));
@@ -333,18 +332,14 @@ impl Labels {
         let come_back = different >= 2 && labelled >= 2 * different;
         let are_unknown = !somebody.is_empty()
             && somebody.iter().all(|(label, _)| nameless(label) == Some(Nameless::StandIn));
-        let is_early = self.first_at.is_some_and(|at| at <= 3) && different >= 2 && labelled * 5 >= cues;
+        let is_early = self.first_at.is_some_and(|at| at <= 3)
+            && different >= 2
+            && labelled * 5 >= cues
+            && (!matches!(place, Place::Brackets(_)) || self.alone_nowhere());
         let hardly_again = again * 2 <= self.bare_behind || again * 20 <= labelled;
-        let on_change = hardly_again
-            && match place {
-                Place::Brackets(_) => {
-                    are_unknown || come_back && labelled * 33 >= cues || is_early && self.alone_nowhere()
-                }
-                _ => are_unknown || come_back && labelled * 33 >= cues || is_early,
-            };
+        let on_change = hardly_again && (are_unknown || come_back && labelled * 33 >= cues || is_early);
         let are_names = match place {
-            Place::Colon => takes_all || is_half || on_change,
-            Place::Brackets(_) => is_half || on_change,
+            Place::Colon | Place::Brackets(_) => takes_all || is_half || on_change,
             Place::Identifier => {
                 let have_two_words = all
                     .iter()
@@ -354,12 +349,14 @@ impl Labels {
                     && (self.certain * 2 >= labelled || labelled > different || have_two_words)
             }
         };
-        let takes_all = takes_all && matches!(place, Place::Colon) || place == Place::Identifier;
-        let labelled = if takes_all { sum(&all, |heard| heard.cues) } else { labelled };
+        let (which, labelled) = if takes_all || place == Place::Identifier {
+            (Which::Every, sum(&all, |heard| heard.cues))
+        } else {
+            (Which::Heard, labelled)
+        };
         let without = cues.saturating_sub(labelled);
         // A few cues without a name among many that have one are nobody's, if speakers have several in a row.
         let carries = hardly_again && (again == 0 || without * 4 >= labelled);
-        let which = if takes_all { Which::Every } else { Which::Heard };
         are_names.then_some(Verdict { labelled, carries, which })
     }
 

@@ -5,14 +5,13 @@ pub(super) const LONGEST: usize = 100;
 
 /// Words of what captions write in brackets that is heard and not said by anybody, in the languages in which
 /// programs caption by themselves. What stands alone in a cue as often as not is a sound in any language.
-const SOUNDS: [&str; 74] = [
+const SOUNDS: [&str; 73] = [
     "applause",
     "applauds",
     "applaus",
     "applaudissements",
     "aplausos",
     "applausi",
-    "applaus",
     "аплодисменты",
     "拍手",
     "박수",
