@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use super::Instance;
-use crate::Setup;
+use crate::{Durability, Setup};
 
 impl Instance {
     /// What it is configured as.
@@ -19,7 +19,11 @@ impl Instance {
             digest.text(source.as_str());
             digest.text(&policy.to_string());
         }
-        digest.text(&format!("{:?}", self.output));
+        // These words are stored, so they stay, whatever the variants are called.
+        digest.text(match self.output {
+            Durability::Durable => "Durable",
+            Durability::Volatile => "Volatile",
+        });
         Setup {
             kind: self.factory.kind().to_owned(),
             version: self.factory.version().to_owned(),
@@ -52,7 +56,11 @@ impl Default for Digest {
 
 impl Digest {
     fn text(&mut self, text: &str) {
-        for byte in text.bytes().chain([0xff]) {
+        self.bytes(text.bytes().chain([0xff]));
+    }
+
+    fn bytes(&mut self, bytes: impl IntoIterator<Item = u8>) {
+        for byte in bytes {
             self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
         }
     }
@@ -110,9 +118,7 @@ mod tests {
         }
         // By the test vectors of its authors.
         let mut digest = Digest::default();
-        for byte in b"foobar" {
-            digest.0 = (digest.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-        }
+        digest.bytes(*b"foobar");
         assert_eq!(digest.0, 0x8594_4171_f739_67e8);
     }
 }
