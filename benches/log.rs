@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use teammy_kernel::{
-    DataPacket, Durability, MeetingId, MeetingMetadata, Name, Payload, Policy, Publish, Seq, Timestamp,
-    log::{Append, Delivery, HandOn, Limits, MeetingLog, Sequencer, Subscription},
+    DataPacket, DeliveryPolicy, Durability, MeetingId, MeetingMetadata, Name, Payload, Publish, Seq,
+    Timestamp,
+    log::{Append, Delivery, Effects, Limits, MeetingLog, Sequencer, Subscription},
     plugin::StateRef,
     store::MeetingRecord,
 };
@@ -31,8 +32,10 @@ fn meeting(source: &Name) -> (MeetingLog, Sequencer, MeetingId) {
     let record = MeetingRecord::first(MeetingMetadata::new(id.clone()), Vec::new(), Seq(Sequencer::BLOCK));
     let mut seqs = Sequencer::new(Seq(1), record.reserved);
     let mut log = MeetingLog::new(&record, Seq::ZERO, Limits::default());
-    let subscription =
-        |n| Subscription { instance: name(&format!("i{n}")), sources: vec![(source.clone(), Policy::Spill)] };
+    let subscription = |n| Subscription {
+        instance: name(&format!("i{n}")),
+        sources: vec![(source.clone(), DeliveryPolicy::Spill)],
+    };
     let instances: Vec<_> = (0..INSTANCES).map(|n| (subscription(n), StateRef::new(0_u64))).collect();
     log.start(packet(&id, seqs.internal(), &name("meeting")), instances);
     for slot in log.slots() {
@@ -55,7 +58,7 @@ fn run(log: &mut MeetingLog, packets: Vec<Arc<DataPacket>>, durability: Durabili
                 moved = true;
                 delivered += batch.packets.len() as u64;
                 let cursor = batch.packets.last().map_or(Seq::ZERO, |packet| packet.seq);
-                log.hand_on(slot, HandOn { cursor, done: true, ..HandOn::default() });
+                log.apply(slot, Effects { cursor, done: true, ..Effects::default() });
             }
         }
         if log.next_commit(Seq(Sequencer::BLOCK)).is_some() {

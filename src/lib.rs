@@ -43,10 +43,10 @@ pub mod node;
 pub use node::{Builder, Node, open_store};
 pub use teammy_config as config;
 pub use teammy_kernel::{
-    Batch, Bytes, Cx, DataPacket, Datastore, DecodeError, Durability, EncodeError, Error, Factory,
-    FromPacket, History, Hooks, InCallPlugin, InCallPluginMetadata, IntoPayload, Json, Key, Lifecycle, Llm,
-    LlmError, LlmMessage, LlmProvider, LlmRequest, LlmResponse, MeetingEngine, MeetingId, MeetingMetadata,
-    Model, Name, Payload, PersistenceProvider, Policy, Producer, Publish, Receive, Role, Seq, Setup,
+    Batch, Bytes, Cx, DataPacket, Datastore, DecodeError, DeliveryPolicy, Durability, EncodeError, Error,
+    Factory, FromPacket, History, Hooks, InCallPlugin, InCallPluginMetadata, IntoPayload, Json, Key,
+    Lifecycle, Llm, LlmError, LlmMessage, LlmProvider, LlmRequest, LlmResponse, MeetingEngine, MeetingId,
+    MeetingMetadata, Model, Name, Payload, PersistenceProvider, Producer, Publish, Receive, Role, Seq, Setup,
     ShutdownCx, Store, Tick, Timestamp, chain, data, decode, graph, log::JoinAt, name, packet, store,
 };
 pub use teammy_llm as llm;

@@ -21,19 +21,19 @@ use std::{
 pub use error::{Claim, Error};
 
 pub use crate::plugin::ConfigError;
-use crate::{Durability, Factory, InCallPluginMetadata, Lifecycle, Name, Policy, Tick};
+use crate::{DeliveryPolicy, Durability, Factory, InCallPluginMetadata, Lifecycle, Name, Tick};
 
 /// The source on which the runtime tells of instances that it suspends; anyone may take it, nobody publishes
 /// on it.
 pub const PLUGIN_STATUS: &str = "plugin-status";
 
 /// The sources that exist without being declared.
-const WELL_KNOWN: [(&str, Durability, Origin); 5] = [
-    ("audio", Durability::Volatile, Origin::External),
-    ("transcription", Durability::Durable, Origin::External),
-    ("chat", Durability::Durable, Origin::External),
-    ("participant", Durability::Durable, Origin::External),
-    (PLUGIN_STATUS, Durability::Durable, Origin::Runtime),
+const WELL_KNOWN: [(&str, Durability, SourceOrigin); 5] = [
+    ("audio", Durability::Volatile, SourceOrigin::External),
+    ("transcription", Durability::Durable, SourceOrigin::External),
+    ("chat", Durability::Durable, SourceOrigin::External),
+    ("participant", Durability::Durable, SourceOrigin::External),
+    (PLUGIN_STATUS, Durability::Durable, SourceOrigin::Runtime),
 ];
 
 /// The sources that a meeting uses for itself: they exist in its log, and no plugin takes them by name.
@@ -42,7 +42,7 @@ const RESERVED: [(&str, Durability); 2] =
 
 /// An instance as the configuration asks for it; nothing about it has been checked.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Declared {
+pub struct InstanceSpec {
     /// Its name, which will be the source of its outputs.
     pub name: String,
     /// The kind of its plugin.
@@ -51,14 +51,14 @@ pub struct Declared {
     pub sources: BTreeMap<String, String>,
     /// What becomes of a source's packets while it is busy, by the source as the plugin calls it; of the
     /// others what the plugin or the source says.
-    pub policies: BTreeMap<String, Policy>,
+    pub policies: BTreeMap<String, DeliveryPolicy>,
     /// Whether its outputs are kept; `None` leaves that to the plugin.
     pub output: Option<Durability>,
     /// Its table; null stands for the plugin's default.
     pub config: serde_json::Value,
 }
 
-impl Declared {
+impl InstanceSpec {
     /// An instance with no table and nothing mapped.
     pub fn new(name: impl Into<String>, kind: impl Into<String>) -> Self {
         Self {
@@ -135,7 +135,7 @@ pub struct Instance {
     /// What it takes: the actual source, and what the plugin calls it.
     pub subscriptions: BTreeMap<Name, Name>,
     /// What becomes of a source's packets while it is busy, by the actual source.
-    pub policies: BTreeMap<Name, Policy>,
+    pub policies: BTreeMap<Name, DeliveryPolicy>,
     /// Whether its outputs are kept.
     pub output: Durability,
     /// Its table; null stands for the plugin's default.
@@ -143,7 +143,7 @@ pub struct Instance {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Origin {
+enum SourceOrigin {
     /// Published from outside.
     External,
     /// Written by the runtime, taken by anyone.
@@ -168,7 +168,7 @@ pub struct Graph {
 struct Source {
     name: Name,
     durability: Durability,
-    origin: Origin,
+    origin: SourceOrigin,
 }
 
 /// A source as a [`Graph`] knows it, to look at.
@@ -194,7 +194,7 @@ impl Graph {
     /// The first thing that is wrong; see [`Error`]. Names are checked first, then each instance, then the
     /// whole.
     pub fn build(
-        declared: Vec<Declared>,
+        declared: Vec<InstanceSpec>,
         factories: &[Factory],
         known: &[KnownKind],
         sources: &[(String, Durability)],
@@ -205,7 +205,7 @@ impl Graph {
         let mut instances = Vec::with_capacity(declared.len());
         for (name, declared) in names.into_iter().zip(declared) {
             let instance = check(name, declared, factories, known)?;
-            sources.insert(instance.name.clone(), (instance.output, Origin::Output));
+            sources.insert(instance.name.clone(), (instance.output, SourceOrigin::Output));
             instances.push(instance);
         }
         for instance in &instances {
@@ -225,11 +225,11 @@ impl Graph {
             for (source, called) in &instance.subscriptions {
                 let (durability, _) = sources[source];
                 let default = match durability {
-                    Durability::Durable => Policy::Spill,
-                    Durability::Volatile => Policy::DropOldest,
+                    Durability::Durable => DeliveryPolicy::Spill,
+                    Durability::Volatile => DeliveryPolicy::DropOldest,
                 };
                 let policy = instance.policies.entry(source.clone()).or_insert(default);
-                if (durability, &*policy) == (Durability::Volatile, &Policy::Spill) {
+                if (durability, &*policy) == (Durability::Volatile, &DeliveryPolicy::Spill) {
                     return Err(Error::NothingToSpill {
                         instance: instance.name.clone(),
                         source_name: source.clone(),
@@ -273,7 +273,7 @@ impl Graph {
     pub fn source(&self, name: &str) -> Option<SourceView> {
         let place = self.sources.binary_search_by(|source| by_length(source.name.as_str(), name)).ok()?;
         let Source { durability, origin, .. } = self.sources[place];
-        let is_external = origin == Origin::External;
+        let is_external = origin == SourceOrigin::External;
         let place = u32::try_from(place).expect("invariant: sources are few");
         Some(SourceView { place, durability, is_external })
     }
@@ -314,7 +314,7 @@ impl Graph {
 
     /// The source whose name is most like one that isn't there; never one of a meeting's own.
     pub fn closest_source(&self, name: &str) -> Option<&Name> {
-        let takeable = self.sources.iter().filter(|source| source.origin != Origin::Reserved);
+        let takeable = self.sources.iter().filter(|source| source.origin != SourceOrigin::Reserved);
         closest_of(name, takeable.map(|source| &source.name))
     }
 }
@@ -351,8 +351,8 @@ fn by_length(a: &str, b: &str) -> cmp::Ordering {
     a.len().cmp(&b.len()).then_with(|| a.cmp(b))
 }
 
-fn takeable(sources: &BTreeMap<Name, (Durability, Origin)>) -> impl Iterator<Item = &Name> {
-    sources.iter().filter(|(_, (_, origin))| *origin != Origin::Reserved).map(|(name, _)| name)
+fn takeable(sources: &BTreeMap<Name, (Durability, SourceOrigin)>) -> impl Iterator<Item = &Name> {
+    sources.iter().filter(|(_, (_, origin))| *origin != SourceOrigin::Reserved).map(|(name, _)| name)
 }
 
 fn constant(name: &str) -> Name {
@@ -374,34 +374,36 @@ fn claim(name: &Name) -> Option<Claim> {
 }
 
 /// All sources but the instances' outputs.
-fn own_sources(declared: &[(String, Durability)]) -> Result<BTreeMap<Name, (Durability, Origin)>, Error> {
+fn own_sources(
+    declared: &[(String, Durability)],
+) -> Result<BTreeMap<Name, (Durability, SourceOrigin)>, Error> {
     let well_known =
         WELL_KNOWN.iter().map(|(name, durability, origin)| (constant(name), (*durability, *origin)));
     let reserved =
-        RESERVED.iter().map(|(name, durability)| (constant(name), (*durability, Origin::Reserved)));
+        RESERVED.iter().map(|(name, durability)| (constant(name), (*durability, SourceOrigin::Reserved)));
     let mut sources: BTreeMap<_, _> = well_known.chain(reserved).collect();
     for (name, durability) in declared {
         let name = named(|| "the name of a [[source]]".to_owned(), name)?;
         if let Some(claim) = claim(&name) {
             return Err(Error::SourceTaken { source_name: name, claim });
         }
-        if sources.insert(name.clone(), (*durability, Origin::External)).is_some() {
-            return Err(Error::SourceTaken { source_name: name, claim: Claim::Declared });
+        if sources.insert(name.clone(), (*durability, SourceOrigin::External)).is_some() {
+            return Err(Error::SourceTaken { source_name: name, claim: Claim::InstanceSpec });
         }
     }
     Ok(sources)
 }
 
 fn instance_names(
-    declared: &[Declared],
-    sources: &BTreeMap<Name, (Durability, Origin)>,
+    declared: &[InstanceSpec],
+    sources: &BTreeMap<Name, (Durability, SourceOrigin)>,
 ) -> Result<Vec<Name>, Error> {
     let mut seen = BTreeSet::new();
     let mut names = Vec::with_capacity(declared.len());
     for instance in declared {
         let name = named(|| "the name of a [[plugin]]".to_owned(), &instance.name)?;
         if sources.contains_key(&name) {
-            let claim = claim(&name).unwrap_or(Claim::Declared);
+            let claim = claim(&name).unwrap_or(Claim::InstanceSpec);
             return Err(Error::InstanceTaken { instance: name, claim });
         }
         if !seen.insert(name.clone()) {
@@ -415,7 +417,7 @@ fn instance_names(
 /// Checks what can be said of an instance without the others.
 fn check(
     name: Name,
-    declared: Declared,
+    declared: InstanceSpec,
     factories: &[Factory],
     known: &[KnownKind],
 ) -> Result<Instance, Error> {
@@ -505,9 +507,9 @@ fn policies(
     instance: &Name,
     kind: &'static str,
     metadata: &InCallPluginMetadata,
-    declared: &BTreeMap<String, Policy>,
+    declared: &BTreeMap<String, DeliveryPolicy>,
     subscriptions: &BTreeMap<Name, Name>,
-) -> Result<BTreeMap<Name, Policy>, Error> {
+) -> Result<BTreeMap<Name, DeliveryPolicy>, Error> {
     let takes = &metadata.sources;
     if let Some(unknown) = declared.keys().find(|source| !takes.iter().any(|name| name == source.as_str())) {
         return Err(Error::NoHookForPolicy {

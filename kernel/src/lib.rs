@@ -32,7 +32,7 @@ pub use meeting::{Lifecycle, MeetingMetadata, Setup};
 pub use name::{MeetingId, Name};
 pub use packet::{DataPacket, FromPacket, IntoPayload, Json, Payload, Producer, Publish, Seq};
 pub use plugin::{
-    Batch, Cx, Durability, Factory, Hooks, InCallPlugin, InCallPluginMetadata, Key, KeyError, Policy,
+    Batch, Cx, DeliveryPolicy, Durability, Factory, Hooks, InCallPlugin, InCallPluginMetadata, Key, KeyError,
     Receive, ShutdownCx, Tick,
 };
 pub use store::Store;

@@ -7,7 +7,7 @@
 //! * [`append`](MeetingLog::append) puts packets at the end, in the order of their seqs;
 //! * [`deliver`](MeetingLog::deliver) gives an instance that has credit its next batch, from the tail in
 //!   memory or, past that, by way of a [`Delivery::Fetch`] from the store;
-//! * [`hand_on`](MeetingLog::hand_on) takes what its hooks made of it;
+//! * [`apply`](MeetingLog::apply) takes what its hooks made of it;
 //! * [`next_commit`](MeetingLog::next_commit) gives what is to be stored, and
 //!   [`committed`](MeetingLog::committed) says that it is.
 //!
@@ -20,41 +20,41 @@
 //! * A durable packet leaves the tail only when it is stored; a volatile one that leaves before an instance
 //!   saw it is counted in that instance's gap.
 //! * While too much waits to be stored, no instance gets more to work on: the store's pace is the meeting's.
-//! * An instance has at most one batch in flight: its credit. It comes back with [`HandOn::done`].
+//! * An instance has at most one batch in flight: its credit. It comes back with [`Effects::done`].
 
+mod batch_cache;
 mod commit;
+mod consumer;
 mod delivery;
-mod instance;
 mod lag;
 mod latest;
 mod recovery;
 mod redrive;
 mod sequencer;
-mod shared;
 mod shedding;
 mod tail;
 
 use std::{collections::HashMap, sync::Arc};
 
 pub use commit::{Committed, Due};
+pub use consumer::{InstanceView, Slot};
 pub use delivery::{Batch, Delivery, Fetch};
-pub use instance::{InstanceView, Slot};
 pub use lag::Lag;
-pub use recovery::{Member, Stored};
+pub use recovery::{Member, StoredMeeting};
 pub use redrive::{Redrive, RedriveError};
 pub use sequencer::Sequencer;
 
 use crate::{
     DataPacket, KeyValue, MeetingId, Name, Seq,
     meeting::Lifecycle,
-    plugin::{Durability, Policy, StateRef},
+    plugin::{DeliveryPolicy, Durability, StateRef},
     store::{Commit, DeadLetter, Epoch, InstanceStatus, MeetingRecord, MeetingStatus},
 };
-use commit::{CommitQueue, Item, Unit};
-use instance::{How, Instance, Taken};
+use batch_cache::BatchCache;
+use commit::{CommitQueue, InstanceUpdate, Item};
+use consumer::{Consumer, ResolvedPolicy, SubscribedSource};
 use latest::Latest;
-use shared::SharedBatches;
-use tail::{Entry, Keep, SourceId, Tail};
+use tail::{Entry, Retention, SourceId, Tail};
 
 /// Bounds of a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,7 +68,7 @@ pub struct Limits {
     pub tail_bytes: usize,
     /// How many bytes may wait to be stored before no instance gets more to work on.
     pub backlog_bytes: usize,
-    /// How many bytes may wait for an instance, of the sources that it takes with [`Policy::Block`], before
+    /// How many bytes may wait for an instance, of the sources that it takes with [`DeliveryPolicy::Block`], before
     /// it [blocks](MeetingLog::is_blocking).
     pub block_bytes: usize,
 }
@@ -91,9 +91,9 @@ pub struct Subscription {
     /// The instance.
     pub instance: Name,
     /// The sources it takes, as they are called in this meeting, and what becomes of their packets while it
-    /// is busy. (Of a source that is not stored, [`Policy::Spill`] is [`Policy::DropOldest`]: there is
+    /// is busy. (Of a source that is not stored, [`DeliveryPolicy::Spill`] is [`DeliveryPolicy::DropOldest`]: there is
     /// nowhere to read from.)
-    pub sources: Vec<(Name, Policy)>,
+    pub sources: Vec<(Name, DeliveryPolicy)>,
 }
 
 /// A packet on its way into the log, with what the log must know beside it.
@@ -140,9 +140,9 @@ impl Append {
     }
 }
 
-/// What an instance's hooks made, handed on as one unit.
+/// What an instance's hooks made, handed on as one update.
 #[derive(Debug, Clone, Default)]
-pub struct HandOn {
+pub struct Effects {
     /// The last packet that it has finished with.
     pub cursor: Seq,
     /// Its newest state, if a hook changed it.
@@ -161,7 +161,7 @@ pub struct HandOn {
     pub done: bool,
 }
 
-impl HandOn {
+impl Effects {
     fn changes_nothing_but_the_cursor(&self) -> bool {
         self.state.is_none()
             && self.keys.is_empty()
@@ -196,7 +196,7 @@ pub struct MeetingLog {
     end: Seq,
     /// The packet on which the meeting's first instances start.
     start: Seq,
-    instances: Vec<Instance>,
+    consumers: Vec<Consumer>,
     status: MeetingStatus,
     ending: Option<Arc<DataPacket>>,
     /// Reopened after its end for redrives; `on_meeting_end` does not run again.
@@ -207,7 +207,7 @@ pub struct MeetingLog {
     blocks: bool,
     queue: CommitQueue,
     /// Batches that others can take, too.
-    shared: SharedBatches,
+    batch_cache: BatchCache,
 }
 
 impl MeetingLog {
@@ -223,14 +223,14 @@ impl MeetingLog {
             tail: Tail::new(last_stored),
             end: last_stored,
             start: Seq::ZERO,
-            instances: Vec::new(),
+            consumers: Vec::new(),
             status: record.status,
             ending: None,
             is_reopened: false,
             latest: Vec::new(),
             blocks: false,
             queue: CommitQueue::new(record),
-            shared: SharedBatches::default(),
+            batch_cache: BatchCache::default(),
         };
         let lifecycle = Name::new(Lifecycle::SOURCE).expect("invariant: a well-formed name");
         log.lifecycle = log.source(&lifecycle);
@@ -264,17 +264,17 @@ impl MeetingLog {
 
     /// An instance's slot, if it was ever part of this meeting.
     pub fn slot(&self, instance: &str) -> Option<Slot> {
-        self.instances.iter().position(|i| i.name == *instance).map(Slot)
+        self.consumers.iter().position(|i| i.name == *instance).map(Slot)
     }
 
     /// All slots.
     pub fn slots(&self) -> impl Iterator<Item = Slot> + use<> {
-        (0..self.instances.len()).map(Slot)
+        (0..self.consumers.len()).map(Slot)
     }
 
     /// An instance as it stands.
     pub fn view(&self, slot: Slot) -> InstanceView<'_> {
-        self.instances[slot.0].view()
+        self.consumers[slot.0].view()
     }
 
     fn source(&mut self, name: &Name) -> SourceId {
@@ -305,10 +305,10 @@ impl MeetingLog {
         self.append_to(packet, Durability::Durable, None, false);
         let instances = instances.into_iter();
         // Most meetings stay with those that they start with.
-        self.instances.reserve_exact(instances.size_hint().0);
+        self.consumers.reserve_exact(instances.size_hint().0);
         for (subscription, state) in instances {
             let slot = self.add(subscription, state, seq.previous(), seq);
-            self.queue.push(Item::Unit(Unit::row(slot, &self.instances[slot.0])));
+            self.queue.push(Item::Update(InstanceUpdate::row(slot, &self.consumers[slot.0])));
         }
     }
 
@@ -356,39 +356,39 @@ impl MeetingLog {
         }
         let mut is_blocked_on = false;
         if self.blocks {
-            for instance in &mut self.instances {
+            for instance in &mut self.consumers {
                 is_blocked_on |= instance.waits(&entry);
             }
         }
         let keep = match durability {
-            Durability::Durable => Keep::Durable,
-            Durability::Volatile if is_blocked_on => Keep::Held,
-            Durability::Volatile => Keep::Volatile,
+            Durability::Durable => Retention::Durable,
+            Durability::Volatile if is_blocked_on => Retention::Held,
+            Durability::Volatile => Retention::Volatile,
         };
         self.tail.push(entry, keep);
     }
 
     /// What an instance takes, in the log's terms.
-    fn taken(&mut self, subscription: &Subscription) -> Vec<Taken> {
-        let taken = |(name, policy): &(Name, Policy)| {
+    fn taken(&mut self, subscription: &Subscription) -> Vec<SubscribedSource> {
+        let taken = |(name, policy): &(Name, DeliveryPolicy)| {
             let source = self.source(name);
-            let how = match policy {
-                Policy::Spill => How::Spill,
-                Policy::DropOldest => How::DropOldest,
-                Policy::Block => {
+            let resolved = match policy {
+                DeliveryPolicy::Spill => ResolvedPolicy::Spill,
+                DeliveryPolicy::DropOldest => ResolvedPolicy::DropOldest,
+                DeliveryPolicy::Block => {
                     self.blocks = true;
-                    How::Block
+                    ResolvedPolicy::Block
                 }
-                Policy::Latest(key) => {
+                DeliveryPolicy::Latest(key) => {
                     let known =
                         self.latest.iter().position(|latest| latest.source == source && latest.key == *key);
-                    How::Latest(known.unwrap_or_else(|| {
+                    ResolvedPolicy::Latest(known.unwrap_or_else(|| {
                         self.latest.push(Latest::new(source, key.clone()));
                         self.latest.len() - 1
                     }))
                 }
             };
-            Taken { source, how }
+            SubscribedSource { source, policy: resolved }
         };
         subscription.sources.iter().map(taken).collect()
     }
@@ -407,7 +407,7 @@ impl MeetingLog {
     ) -> Slot {
         let seq = packet.seq;
         let known = self.slot(subscription.instance.as_str());
-        let slot = known.unwrap_or(Slot(self.instances.len()));
+        let slot = known.unwrap_or(Slot(self.consumers.len()));
         let (cursor, joined) = match at {
             JoinAt::Now => (seq.previous(), seq),
             JoinAt::Start => (self.start.previous(), self.start),
@@ -418,42 +418,42 @@ impl MeetingLog {
             }
             Some(slot) => {
                 let sources = self.taken(&subscription);
-                let instance = &mut self.instances[slot.0];
+                let instance = &mut self.consumers[slot.0];
                 assert_eq!(instance.status, InstanceStatus::Left, "invariant: it takes part at most once");
                 instance.rejoin(sources, cursor, joined);
             }
         }
-        // With its row as one unit: where it began cannot be told from the packet alone.
+        // With its row as one update: where it began cannot be told from the packet alone.
         self.place(Append::new(packet.clone(), Durability::Durable, false), Some(slot));
-        let row = Unit::row(slot, &self.instances[slot.0]);
-        self.queue.push(Item::Unit(Unit { outputs: vec![packet], ..row }));
+        let row = InstanceUpdate::row(slot, &self.consumers[slot.0]);
+        self.queue.push(Item::Update(InstanceUpdate { outputs: vec![packet], ..row }));
         slot
     }
 
     fn add(&mut self, subscription: Subscription, state: StateRef, cursor: Seq, joined: Seq) -> Slot {
         let sources = self.taken(&subscription);
         let output = self.source(&subscription.instance);
-        let slot = Slot(self.instances.len());
-        self.instances.push(Instance::new(subscription.instance, sources, output, cursor, joined, state));
+        let slot = Slot(self.consumers.len());
+        self.consumers.push(Consumer::new(subscription.instance, sources, output, cursor, joined, state));
         slot
     }
 
     /// Takes an instance out with its `leave` packet: it finishes what is before that, then `on_meeting_end`
     /// runs on it.
     pub fn leave(&mut self, slot: Slot, packet: Arc<DataPacket>) {
-        self.instances[slot.0].leaving = Some(packet.seq);
+        self.consumers[slot.0].leaving = Some(packet.seq);
         self.append_to(packet, Durability::Durable, Some(slot), false);
     }
 
     /// Gives an instance a tick, unless the last one still waits.
     pub fn tick(&mut self, slot: Slot, packet: Arc<DataPacket>) {
-        self.instances[slot.0].tick = Some(packet.seq);
+        self.consumers[slot.0].tick = Some(packet.seq);
         self.append_to(packet, Durability::Volatile, Some(slot), false);
     }
 
     /// Whether an instance can take a tick now.
     pub fn takes_tick(&self, slot: Slot) -> bool {
-        let instance = &self.instances[slot.0];
+        let instance = &self.consumers[slot.0];
         self.status == MeetingStatus::Running
             && instance.status == InstanceStatus::Active
             && instance.leaving.is_none()
@@ -476,7 +476,7 @@ impl MeetingLog {
 
     /// The instances that still have something to do.
     pub fn unfinished(&self) -> impl Iterator<Item = Slot> + '_ {
-        let active = |slot: &Slot| self.instances[slot.0].status == InstanceStatus::Active;
+        let active = |slot: &Slot| self.consumers[slot.0].status == InstanceStatus::Active;
         self.slots().filter(active)
     }
 
@@ -499,13 +499,13 @@ impl MeetingLog {
     /// Says whether an instance's actor is there to take batches. One that was replaced gets again what it
     /// had not handed on.
     pub fn set_ready(&mut self, slot: Slot, ready: bool) {
-        self.instances[slot.0].set_ready(ready);
+        self.consumers[slot.0].set_ready(ready);
     }
 
     /// Whether there is something to do as soon as an instance is done with the batch that is with it: it can
     /// be sent more, or its end, or somebody else's end waits for it.
     pub fn waits_for(&self, slot: Slot) -> bool {
-        let instance = &self.instances[slot.0];
+        let instance = &self.consumers[slot.0];
         match instance.in_flight_up_to() {
             Some(up_to) => {
                 up_to < self.end || self.status != MeetingStatus::Running || instance.leaving.is_some()
@@ -516,14 +516,14 @@ impl MeetingLog {
 
     /// Whether a batch is with any instance's actor.
     pub fn has_batches(&self) -> bool {
-        self.instances.iter().any(|instance| instance.in_flight_up_to().is_some())
+        self.consumers.iter().any(|instance| instance.in_flight_up_to().is_some())
     }
 
     /// Whether a packet that comes in now could go to an instance at once, or must at least be noted for it:
     /// that it has to be [waited for](Self::waits_for). An instance that is not open is sent more when
     /// what it waits for happens.
     pub fn is_open(&self, slot: Slot) -> bool {
-        self.instances[slot.0].is_there()
+        self.consumers[slot.0].is_there()
             && !self.waits_for(slot)
             && self.queue.bytes() < self.limits.backlog_bytes
     }
@@ -534,33 +534,33 @@ impl MeetingLog {
     }
 
     /// Takes what an instance's hooks made. Its outputs go to the end of the log.
-    pub fn hand_on(&mut self, slot: Slot, hand_on: HandOn) {
-        let lone_cursor = hand_on.changes_nothing_but_the_cursor();
+    pub fn apply(&mut self, slot: Slot, effects: Effects) {
+        let lone_cursor = effects.changes_nothing_but_the_cursor();
         let mut stored = Vec::new();
         let mut shed = false;
-        for packet in hand_on.outputs {
-            match hand_on.output {
+        for packet in effects.outputs {
+            match effects.output {
                 Durability::Durable => stored.push(packet.clone()),
                 Durability::Volatile => shed = true,
             }
-            self.place(Append::new(packet, hand_on.output, false), None);
+            self.place(Append::new(packet, effects.output, false), None);
         }
-        let instance = &mut self.instances[slot.0];
+        let instance = &mut self.consumers[slot.0];
         let before = instance.status;
-        instance.advance(hand_on.cursor, hand_on.done);
-        if let Some(state) = &hand_on.state {
+        instance.advance(effects.cursor, effects.done);
+        if let Some(state) = &effects.state {
             instance.state = state.clone();
         }
         if lone_cursor && instance.status == before {
             instance.cursor_moved = true;
         } else {
-            self.queue.push(Item::Unit(Unit {
-                state: hand_on.state,
-                keys: hand_on.keys,
+            self.queue.push(Item::Update(InstanceUpdate {
+                state: effects.state,
+                keys: effects.keys,
                 outputs: stored,
-                dead_letters: hand_on.dead_letters,
-                redriven: hand_on.redriven,
-                ..Unit::row(slot, instance)
+                dead_letters: effects.dead_letters,
+                redriven: effects.redriven,
+                ..InstanceUpdate::row(slot, instance)
             }));
         }
         if shed {
@@ -572,36 +572,36 @@ impl MeetingLog {
     /// Counts one more try of a packet that an instance's actor did not survive, and says how many there
     /// were.
     pub fn count_try(&mut self, slot: Slot, seq: Seq) -> u32 {
-        self.instances[slot.0].count_try(seq)
+        self.consumers[slot.0].count_try(seq)
     }
 
     /// A packet of the batch that is, or last was, with an instance's actor.
     pub fn in_hand(&self, slot: Slot, seq: Seq) -> Option<&Arc<DataPacket>> {
         let ending = self.ending.as_ref().filter(|packet| packet.seq == seq);
-        self.instances[slot.0].in_hand(seq).or(ending)
+        self.consumers[slot.0].in_hand(seq).or(ending)
     }
 
     /// Gives up a packet for an instance whose actor is gone: the cursor moves on, and a durable packet goes
     /// to the dead letters. With the packet of a meeting's end, the instance is finished.
     pub fn give_up(&mut self, slot: Slot, seq: Seq, dead_letter: Option<DeadLetter>) {
         // One that was redriven is done with at the redrive's place, not at its own.
-        let redriven_at = self.instances[slot.0].take_redriven(seq);
+        let redriven_at = self.consumers[slot.0].take_redriven(seq);
         if redriven_at.is_none() && self.ending.as_ref().is_some_and(|packet| packet.seq == seq) {
-            self.instances[slot.0].is_at_its_end();
+            self.consumers[slot.0].is_at_its_end();
         }
         let (cursor, dead_letters) = (redriven_at.unwrap_or(seq), dead_letter.into_iter().collect());
-        self.hand_on(slot, HandOn { cursor, dead_letters, done: true, ..HandOn::default() });
+        self.apply(slot, Effects { cursor, dead_letters, done: true, ..Effects::default() });
     }
 
     /// Finishes with an instance that had its time at the meeting's end. Its cursor stays where it is.
     pub fn expire(&mut self, slot: Slot, dead_letter: DeadLetter) {
-        let instance = &mut self.instances[slot.0];
+        let instance = &mut self.consumers[slot.0];
         instance.status = InstanceStatus::Finished;
         instance.set_ready(false);
         instance.redrives.clear();
         let dead_letters = vec![dead_letter];
-        let unit = Unit { dead_letters, ..Unit::row(slot, instance) };
-        self.queue.push(Item::Unit(unit));
+        let update = InstanceUpdate { dead_letters, ..InstanceUpdate::row(slot, instance) };
+        self.queue.push(Item::Update(update));
         self.trim();
     }
 
@@ -612,11 +612,11 @@ impl MeetingLog {
 
     /// Stops delivering to an instance that failed too often.
     pub fn suspend(&mut self, slot: Slot) {
-        let instance = &mut self.instances[slot.0];
+        let instance = &mut self.consumers[slot.0];
         instance.status = InstanceStatus::Suspended;
         instance.set_ready(false);
-        let unit = Unit::row(slot, instance);
-        self.queue.push(Item::Unit(unit));
+        let update = InstanceUpdate::row(slot, instance);
+        self.queue.push(Item::Update(update));
         self.trim();
     }
 
@@ -626,7 +626,7 @@ impl MeetingLog {
             Due::Nothing
         } else if self.queue.has_items() || wanted_reservation > self.queue.reserved() {
             Due::Now
-        } else if self.instances.iter().any(|instance| instance.cursor_moved) {
+        } else if self.consumers.iter().any(|instance| instance.cursor_moved) {
             Due::Soon
         } else {
             Due::Nothing
@@ -647,7 +647,7 @@ impl MeetingLog {
         if self.due(reserve) == Due::Nothing {
             return None;
         }
-        Some(self.queue.next_commit(&self.meeting, reserve, &mut self.instances))
+        Some(self.queue.next_commit(&self.meeting, reserve, &mut self.consumers))
     }
 
     /// The commit that was in flight is stored.
@@ -674,7 +674,7 @@ impl MeetingLog {
     /// Whether too much waits for an instance of the sources that it blocks on, while it works and the
     /// meeting runs.
     pub fn is_blocking(&self, slot: Slot) -> bool {
-        let instance = &self.instances[slot.0];
+        let instance = &self.consumers[slot.0];
         self.status == MeetingStatus::Running
             && instance.status == InstanceStatus::Active
             && instance.waiting_bytes() > self.limits.block_bytes

@@ -7,10 +7,10 @@
 
 mod config;
 mod cx;
+mod delivery_policy;
 mod erase;
 mod hooks;
 mod observer;
-mod policy;
 mod state;
 
 use std::{collections::BTreeMap, future::Future, ops::Deref, time::Duration};
@@ -20,10 +20,10 @@ use serde::{Serialize, de::DeserializeOwned};
 
 pub use config::ConfigError;
 pub use cx::{Cx, ShutdownCx};
-pub use erase::{Call, Factory, Hosted, Invocation, Ran, Rejected, StartedPlugin};
+pub use delivery_policy::{DeliveryPolicy, Key, KeyError};
+pub use erase::{Call, Factory, HandlerOutcome, Hosted, Invocation, Rejected, StartedPlugin};
 pub use hooks::{Hook, HookId, Hooks};
-pub use observer::{Observer, Pace};
-pub use policy::{Key, KeyError, Policy};
+pub use observer::{HookObserver, Pace};
 pub use state::{StateError, StateRef};
 
 use crate::{Error, IntoPayload, Name};
@@ -208,7 +208,7 @@ pub struct InCallPluginMetadata {
     pub sources: Vec<Name>,
     /// What it says of packets that come while it is busy, by source.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub policies: BTreeMap<Name, Policy>,
+    pub policies: BTreeMap<Name, DeliveryPolicy>,
     /// How often it wants a tick, if at all.
     pub every: Option<Duration>,
     /// Whether its outputs are kept.

@@ -196,7 +196,7 @@ fn a_process_that_dies_at_the_worst_moments_loses_and_doubles_nothing() {
         let is_of_another_owner = matches!(point, KillPoint::Claimed | KillPoint::Resumed);
         // The first passage, and a later one where there are many. Each place must really be passed.
         let passages: &[u32] = match point {
-            KillPoint::Appended | KillPoint::HookEnded | KillPoint::HandedOn => &[1, random.u32(2..40)],
+            KillPoint::Appended | KillPoint::HookEnded | KillPoint::EffectsApplied => &[1, random.u32(2..40)],
             KillPoint::CommitBefore | KillPoint::CommitAfter | KillPoint::CommitHeard => {
                 &[1, random.u32(2..20)]
             }

@@ -19,7 +19,7 @@ pub enum KillPoint {
     /// A hook has ended; the meeting has not been told.
     HookEnded,
     /// The meeting has what a hook made; nothing was stored of it.
-    HandedOn,
+    EffectsApplied,
     /// A batch is about to go to the store.
     CommitBefore,
     /// The store has the batch; nobody has been told.
@@ -46,7 +46,7 @@ impl KillPoint {
         Self::MeetingCreated,
         Self::Appended,
         Self::HookEnded,
-        Self::HandedOn,
+        Self::EffectsApplied,
         Self::CommitBefore,
         Self::CommitAfter,
         Self::CommitHeard,
@@ -64,7 +64,7 @@ impl KillPoint {
             Self::MeetingCreated => "meeting-created",
             Self::Appended => "appended",
             Self::HookEnded => "hook-ended",
-            Self::HandedOn => "handed-on",
+            Self::EffectsApplied => "effects-applied",
             Self::CommitBefore => "commit-before",
             Self::CommitAfter => "commit-after",
             Self::CommitHeard => "commit-heard",

@@ -15,6 +15,7 @@ mod clock;
 #[cfg(unix)]
 pub mod control;
 pub mod install;
+mod instance;
 #[doc(hidden)]
 pub mod kill_points;
 pub mod meeting;
@@ -22,7 +23,6 @@ mod memory;
 pub mod metrics;
 pub mod node;
 mod persistence;
-mod plugin;
 
 pub use meeting::{InstanceStats, MeetingRef, MeetingStats, Packets, PublishError, Receipt, Receipts};
 pub use node::{Builder, Node};

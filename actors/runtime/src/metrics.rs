@@ -29,7 +29,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use teammy_kernel::{Name, graph::Graph, store::Commit};
 
-use crate::plugin::Lap;
+use crate::instance::Lap;
 
 const RECEIVED: &str = "teammy_received_total";
 const RECEIVED_BYTES: &str = "teammy_received_bytes_total";

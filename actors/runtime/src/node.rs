@@ -24,7 +24,7 @@ use teammy_kernel::{
     DataPacket, Lifecycle, Llm, MeetingId, MeetingMetadata, Name, Seq, Setup, SharedLlm, ShutdownCx, Store,
     chain,
     graph::{Graph, Instance},
-    log::{Sequencer, Stored},
+    log::{Sequencer, StoredMeeting},
     plugin::StartedPlugin,
     store::{self, Mark, MeetingRecord, MeetingStatus, PacketQuery, Take},
 };
@@ -41,7 +41,10 @@ pub use error::{BoxError, Error};
 use crate::{
     clock,
     kill_points::{self, KillPoint},
-    meeting::{self, Combiner, MeetingActor, MeetingRef, Shared, Taps, door::Door, readers::Published},
+    meeting::{
+        self, Combiner, MeetingActor, MeetingRef, MeetingShared, Taps, committed_log::CommittedLog,
+        ingress::Ingress,
+    },
     memory::Memory,
     metrics::Metrics,
     persistence::{self, Health},
@@ -121,9 +124,9 @@ impl Drop for Node {
 }
 
 /// A meeting that is being resumed: a second claim by the same node would only fence the first.
-struct Resuming<'a>(&'a Node, &'a MeetingId);
+struct ResumeGuard<'a>(&'a Node, &'a MeetingId);
 
-impl<'a> Resuming<'a> {
+impl<'a> ResumeGuard<'a> {
     fn new(node: &'a Node, id: &'a MeetingId) -> Result<Self, Error> {
         let is_first = node.resuming.lock().insert(id.clone());
         if !is_first {
@@ -134,7 +137,7 @@ impl<'a> Resuming<'a> {
     }
 }
 
-impl Drop for Resuming<'_> {
+impl Drop for ResumeGuard<'_> {
     fn drop(&mut self) {
         self.0.resuming.lock().remove(self.1);
     }
@@ -143,25 +146,29 @@ impl Drop for Resuming<'_> {
 /// A meeting's own packets, as far as they were read: they never change, so who reads again reads only what
 /// came since.
 #[derive(Default)]
-struct Course {
+struct LifecyclePackets {
     packets: Vec<Arc<DataPacket>>,
     up_to: Seq,
 }
 
 /// What a store holds of a meeting.
-async fn stored(store: &dyn Store, record: MeetingRecord, course: &mut Course) -> Result<Stored, Error> {
+async fn stored(
+    store: &dyn Store,
+    record: MeetingRecord,
+    known: &mut LifecyclePackets,
+) -> Result<StoredMeeting, Error> {
     let id = record.metadata.id.clone();
     // The last packet first: up to it the log is complete.
     let last = PacketQuery::default().take(Take::Last(1));
     let last = store.packets(id.clone(), last).await.map_err(Error::Store)?.into_iter().last();
     let end = last.as_ref().map_or(Seq::ZERO, |last| last.seq);
     let lifecycle = Name::new(Lifecycle::SOURCE).expect("invariant: a well-formed name");
-    let since = PacketQuery::range(course.up_to.next(), end).sources(vec![lifecycle]);
+    let since = PacketQuery::range(known.up_to.next(), end).sources(vec![lifecycle]);
     let (instances, since) =
         futures::try_join!(store.instances(id.clone()), store.packets(id, since)).map_err(Error::Store)?;
-    course.packets.extend(since);
-    course.up_to = end;
-    Ok(Stored::new(record, last, &course.packets, instances))
+    known.packets.extend(since);
+    known.up_to = end;
+    Ok(StoredMeeting::new(record, last, &known.packets, instances))
 }
 
 /// The instances that are not done with a meeting yet: those that a node must have to go on with it. None of
@@ -171,7 +178,7 @@ async fn stored(store: &dyn Store, record: MeetingRecord, course: &mut Course) -
 /// [`Error::Store`].
 pub async fn unfinished(store: &dyn Store, meeting: &MeetingId) -> Result<Vec<Name>, Error> {
     match store.meeting(meeting.clone()).await.map_err(Error::Store)? {
-        Some(record) => Ok(stored(store, record, &mut Course::default()).await?.unfinished()),
+        Some(record) => Ok(stored(store, record, &mut LifecyclePackets::default()).await?.unfinished()),
         None => Ok(Vec::new()),
     }
 }
@@ -278,7 +285,7 @@ impl Node {
             error => Error::Store(error),
         })?;
         kill_points::pass(KillPoint::MeetingCreated);
-        self.run(meeting::Origin::New(record), Vec::new()).await
+        self.run(meeting::StartFrom::New(record), Vec::new()).await
     }
 
     /// Goes on with a meeting that is in the store: after a crash, a shutdown, or on another node. This node
@@ -307,16 +314,16 @@ impl Node {
     async fn go_on(
         &self,
         id: &MeetingId,
-        can_go_on: impl Fn(&Stored) -> Result<(), Error>,
+        can_go_on: impl Fn(&StoredMeeting) -> Result<(), Error>,
     ) -> Result<MeetingRef, Error> {
         let store = &self.resources.store;
-        let _resuming = Resuming::new(self, id)?;
+        let _resuming = ResumeGuard::new(self, id)?;
         let Some(record) = store.meeting(id.clone()).await.map_err(Error::Store)? else {
             return Err(Error::NoMeeting(id.clone()));
         };
         // Before it is claimed, so that one that cannot go on here stays with its owner.
-        let mut course = Course::default();
-        let mut before = stored(&**store, record, &mut course).await?;
+        let mut lifecycle = LifecyclePackets::default();
+        let mut before = stored(&**store, record, &mut lifecycle).await?;
         can_go_on(&before)?;
         let claimed = store.claim(id.clone(), Sequencer::BLOCK).await;
         let record = claimed.map_err(|error| match error {
@@ -329,20 +336,20 @@ impl Node {
             before
         } else {
             // Until the claim its owner has stored more.
-            let stored = stored(&**store, record, &mut course).await?;
+            let stored = stored(&**store, record, &mut lifecycle).await?;
             can_go_on(&stored)?;
             stored
         };
         let marks = store.marks(id.clone()).await.map_err(Error::Store)?;
-        let origin = if stored.is_started() {
-            meeting::Origin::Stored(stored)
+        let start_from = if stored.is_started() {
+            meeting::StartFrom::StoredMeeting(stored)
         } else {
-            meeting::Origin::New(stored.record)
+            meeting::StartFrom::New(stored.record)
         };
-        self.run(origin, marks).await
+        self.run(start_from, marks).await
     }
 
-    fn can_go_on(&self, stored: &Stored) -> Result<(), Error> {
+    fn can_go_on(&self, stored: &StoredMeeting) -> Result<(), Error> {
         let meeting = &stored.record.metadata.id;
         if stored.status() == MeetingStatus::Ended {
             return Err(Error::Ended(meeting.clone()));
@@ -359,22 +366,22 @@ impl Node {
     }
 
     /// Runs a meeting that this node owns, with how far its producers have come.
-    async fn run(&self, origin: meeting::Origin, marks: Vec<Mark>) -> Result<MeetingRef, Error> {
+    async fn run(&self, start_from: meeting::StartFrom, marks: Vec<Mark>) -> Result<MeetingRef, Error> {
         let settings = &self.resources.settings;
-        let (record, last) = match &origin {
-            meeting::Origin::New(record) => (record, Seq::ZERO),
-            meeting::Origin::Stored(stored) => (&stored.record, stored.last_seq()),
+        let (record, last) = match &start_from {
+            meeting::StartFrom::New(record) => (record, Seq::ZERO),
+            meeting::StartFrom::StoredMeeting(stored) => (&stored.record, stored.last_seq()),
         };
         let id = record.metadata.id.clone();
         // What earlier owners may have given out is below what they had reserved.
         let taken = Seq(record.reserved.0.saturating_sub(Sequencer::BLOCK));
         let sequencer = Sequencer::new(taken.max(last).next(), record.reserved);
         let (graph, store) = (self.resources.graph.clone(), self.resources.store.clone());
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(MeetingShared {
             metadata: Arc::new(record.metadata.clone()),
             graph: graph.clone(),
-            door: Door::new(id.clone(), &self.resources, sequencer, marks),
-            published: Arc::new(Published::new(id.clone(), store, last, settings.recent_bytes)),
+            ingress: Ingress::new(id.clone(), &self.resources, sequencer, marks),
+            committed_log: Arc::new(CommittedLog::new(id.clone(), store, last, settings.recent_bytes)),
             recorders: Mutex::default(),
             taps: Taps::default(),
             lag: AtomicU64::new(0),
@@ -382,7 +389,7 @@ impl Node {
             handed_on: Mutex::default(),
             meeting: Combiner::default(),
         });
-        let args = meeting::Args { shared: shared.clone(), resources: self.resources.clone(), origin };
+        let args = meeting::Args { shared: shared.clone(), resources: self.resources.clone(), start_from };
         let spawned = MeetingActor::spawn_linked(None, MeetingActor, args, self.actor.get_cell()).await;
         let (actor, _) =
             spawned.map_err(|error| Error::Spawn { meeting: id.clone(), cause: chain(&error) })?;
@@ -412,7 +419,7 @@ impl Node {
             meeting.kill("it was forgotten");
         }
         // Nobody goes on with it here meanwhile.
-        let _alone = Resuming::new(self, id)?;
+        let _alone = ResumeGuard::new(self, id)?;
         self.resources.store.forget(id.clone()).await.map_err(Error::Store)
     }
 

@@ -62,16 +62,16 @@ const KNOWN: [KnownKind; 2] = [
     KnownKind { kind: "minutes", feature: "plugin-minutes" },
 ];
 
-fn instance(name: &str, kind: &str, sources: &[(&str, &str)]) -> Declared {
+fn instance(name: &str, kind: &str, sources: &[(&str, &str)]) -> InstanceSpec {
     let sources = sources.iter().map(|(from, to)| ((*from).to_owned(), (*to).to_owned())).collect();
-    Declared { sources, ..Declared::new(name, kind) }
+    InstanceSpec { sources, ..InstanceSpec::new(name, kind) }
 }
 
-fn build(declared: impl Into<Vec<Declared>>) -> Result<Graph, Error> {
+fn build(declared: impl Into<Vec<InstanceSpec>>) -> Result<Graph, Error> {
     Graph::build(declared.into(), &FACTORIES, &KNOWN, &[("captions-de".to_owned(), Durability::Volatile)])
 }
 
-fn message(declared: impl Into<Vec<Declared>>) -> String {
+fn message(declared: impl Into<Vec<InstanceSpec>>) -> String {
     chain(&build(declared).unwrap_err())
 }
 
@@ -111,10 +111,11 @@ fn a_graph_knows_its_instances_and_sources() {
 #[test]
 fn sources_say_whether_they_are_kept_and_who_may_publish() {
     use Durability::{Durable, Volatile};
-    let quiet = Declared { output: Some(Volatile), ..Declared::new("quiet", "talk-time") };
-    let kept = Declared { output: Some(Durable), ..Declared::new("kept", "meter") };
+    let quiet = InstanceSpec { output: Some(Volatile), ..InstanceSpec::new("quiet", "talk-time") };
+    let kept = InstanceSpec { output: Some(Durable), ..InstanceSpec::new("kept", "meter") };
     let graph =
-        build([quiet, kept, Declared::new("loud", "talk-time"), Declared::new("level", "meter")]).unwrap();
+        build([quiet, kept, InstanceSpec::new("loud", "talk-time"), InstanceSpec::new("level", "meter")])
+            .unwrap();
     for (source, durability, external) in [
         ("audio", Some(Volatile), true),
         ("transcription", Some(Durable), true),
@@ -139,8 +140,8 @@ fn sources_say_whether_they_are_kept_and_who_may_publish() {
 fn one_kind_runs_under_two_names_with_two_tables() {
     let table = |every: u32| serde_json::json!({ "every": every });
     let graph = build([
-        Declared { config: table(1), ..Declared::new("fast", "talk-time") },
-        Declared { config: table(9), ..Declared::new("slow", "talk-time") },
+        InstanceSpec { config: table(1), ..InstanceSpec::new("fast", "talk-time") },
+        InstanceSpec { config: table(9), ..InstanceSpec::new("slow", "talk-time") },
     ])
     .unwrap();
     assert_eq!(graph.instance("fast").unwrap().config, table(1));
@@ -150,25 +151,25 @@ fn one_kind_runs_under_two_names_with_two_tables() {
 #[test]
 fn a_later_factory_of_one_kind_is_used() {
     let factories = [Factory::of::<TalkTime>("a"), Factory::of::<OtherTalkTime>("b")];
-    let graph = Graph::build(vec![Declared::new("x", "talk-time")], &factories, &[], &[]).unwrap();
+    let graph = Graph::build(vec![InstanceSpec::new("x", "talk-time")], &factories, &[], &[]).unwrap();
     assert_eq!(graph.instance("x").unwrap().metadata.sources, ["chat"]);
 }
 
 #[test]
 fn an_unknown_kind_is_answered_with_what_was_meant() {
     assert_eq!(
-        message([Declared::new("x", "talktime")]),
+        message([InstanceSpec::new("x", "talktime")]),
         "instance x is of the unknown kind \"talktime\" (did you mean talk-time?); \
          known kinds: faulty, meter, minutes, mixer, talk-time"
     );
-    let far = message([Declared::new("x", "\n".repeat(5_000))]);
+    let far = message([InstanceSpec::new("x", "\n".repeat(5_000))]);
     assert!(!far.contains("did you mean") && !far.contains('\n') && far.len() < 250, "{far}");
 }
 
 #[test]
 fn a_kind_left_out_names_its_feature() {
     assert_eq!(
-        message([Declared::new("x", "minutes")]),
+        message([InstanceSpec::new("x", "minutes")]),
         "instance x is of kind minutes, which this build leaves out; \
          build with it: cargo build --features plugin-minutes"
     );
@@ -177,7 +178,7 @@ fn a_kind_left_out_names_its_feature() {
 #[test]
 fn a_plugin_that_calls_itself_something_else_is_told() {
     let factories = [Factory::of::<Meter>("minutes")];
-    let declared = vec![Declared::new("x", "minutes")];
+    let declared = vec![InstanceSpec::new("x", "minutes")];
     let error = Graph::build(declared.clone(), &factories, &KNOWN, &[]).unwrap_err();
     assert_eq!(
         chain(&error),
@@ -192,7 +193,7 @@ fn a_plugin_that_calls_itself_something_else_is_told() {
 #[test]
 fn two_instances_of_one_name_are_refused() {
     assert_eq!(
-        message([Declared::new("x", "talk-time"), Declared::new("x", "meter")]),
+        message([InstanceSpec::new("x", "talk-time"), InstanceSpec::new("x", "meter")]),
         "two instances are called x; give each [[plugin]] a name of its own"
     );
 }
@@ -225,7 +226,7 @@ fn a_source_that_nobody_declares_is_named() {
          (did you mean captions-de?); declare it ([[source]] name = \"captions-dee\"), \
          add a [[plugin]] of that name, or map transcription to another source in the instance's [plugin.sources]"
     );
-    let unmapped = message([Declared::new("x", "mixer")]);
+    let unmapped = message([InstanceSpec::new("x", "mixer")]);
     assert_eq!(
         unmapped,
         "instance x takes the source in0, which nobody declares; declare it ([[source]] name = \"in0\"), \
@@ -260,7 +261,7 @@ fn an_instance_cannot_take_the_name_of_a_source() {
         ("meeting", "a source reserved for the runtime"),
         ("tick", "a source reserved for the runtime"),
     ] {
-        let shown = message([Declared::new(name, "talk-time")]);
+        let shown = message([InstanceSpec::new(name, "talk-time")]);
         let expected = format!("an instance cannot be called {name}, because that is {whose}");
         assert!(shown.starts_with(&expected), "{shown}");
         assert!(shown.ends_with("give the [[plugin]] another name"), "{shown}");
@@ -279,7 +280,7 @@ fn reserved_sources_cannot_be_mapped_to() {
 
 #[test]
 fn malformed_names_say_where_they_stand() {
-    let shown = message([Declared::new("a b", "talk-time")]);
+    let shown = message([InstanceSpec::new("a b", "talk-time")]);
     assert!(shown.starts_with("the name of a [[plugin]] cannot be used: name \"a b\""), "{shown}");
     let shown = message([instance("x", "talk-time", &[("transcription", "ä")])]);
     let place = "the source to which instance x maps transcription cannot be used: name \"ä\"";
@@ -310,7 +311,7 @@ fn a_source_is_declared_once_and_takes_no_others_name() {
 #[test]
 fn malformed_hooks_name_the_plugin() {
     assert_eq!(
-        message([Declared::new("x", "faulty")]),
+        message([InstanceSpec::new("x", "faulty")]),
         "plugin faulty, of instance x, is faulty: it takes the reserved source tick; correct its `hooks`"
     );
 }
@@ -318,7 +319,7 @@ fn malformed_hooks_name_the_plugin() {
 #[test]
 fn a_table_that_does_not_fit_names_the_instance_and_the_field() {
     let config = serde_json::json!({ "evry": 3 });
-    let shown = message([Declared { config, ..Declared::new("x", "talk-time") }]);
+    let shown = message([InstanceSpec { config, ..InstanceSpec::new("x", "talk-time") }]);
     assert!(
         shown.starts_with(
             "the [plugin.config] of instance x does not fit its plugin talk-time: unknown field `evry`"
@@ -327,7 +328,7 @@ fn a_table_that_does_not_fit_names_the_instance_and_the_field() {
     );
     let config = serde_json::json!({ "every": "3" });
     assert_eq!(
-        message([Declared { config, ..Declared::new("x", "talk-time") }]),
+        message([InstanceSpec { config, ..InstanceSpec::new("x", "talk-time") }]),
         "the [plugin.config] of instance x does not fit its plugin talk-time: every: invalid type: string, expected u32"
     );
 }
@@ -357,7 +358,7 @@ proptest! {
         let name = |at: usize| format!("n{}", 9 - at);
         let declared: Vec<_> = edges.iter().enumerate().map(|(at, from)| {
             let sources = from.iter().enumerate().map(|(hook, from)| (format!("in{hook}"), name(*from)));
-            Declared { sources: sources.collect(), ..Declared::new(name(at), "mixer") }
+            InstanceSpec { sources: sources.collect(), ..InstanceSpec::new(name(at), "mixer") }
         }).collect();
         let inputs = [0, 1, 2, 3].map(|hook| (format!("in{hook}"), Durability::Durable));
 

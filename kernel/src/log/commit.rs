@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{Slot, instance::Instance};
+use super::{Slot, consumer::Consumer};
 use crate::{
     DataPacket, KeyValue, MeetingId, Seq,
     plugin::{StateError, StateRef},
@@ -46,7 +46,7 @@ pub struct Committed {
 #[derive(Debug)]
 pub(super) enum Item {
     Packet { packet: Arc<DataPacket>, external: bool },
-    Unit(Unit),
+    Update(InstanceUpdate),
     Status(MeetingStatus),
 }
 
@@ -56,10 +56,10 @@ impl Item {
         const RECORD: usize = 1024;
         match self {
             Self::Packet { packet, .. } => packet.cost(),
-            Self::Unit(unit) => {
-                let outputs = unit.outputs.iter().map(|packet| packet.cost());
-                let keys = unit.keys.iter().map(crate::Datastore::cost);
-                let dead_letters = unit.dead_letters.iter().map(|letter| RECORD + letter.error.len());
+            Self::Update(update) => {
+                let outputs = update.outputs.iter().map(|packet| packet.cost());
+                let keys = update.keys.iter().map(crate::Datastore::cost);
+                let dead_letters = update.dead_letters.iter().map(|letter| RECORD + letter.error.len());
                 RECORD + outputs.chain(keys).chain(dead_letters).sum::<usize>()
             }
             Self::Status(_) => 0,
@@ -69,7 +69,7 @@ impl Item {
 
 /// What an instance's hooks made, and its row after it.
 #[derive(Debug)]
-pub(super) struct Unit {
+pub(super) struct InstanceUpdate {
     pub(super) slot: Slot,
     pub(super) cursor: Seq,
     pub(super) joined: Seq,
@@ -81,9 +81,9 @@ pub(super) struct Unit {
     pub(super) redriven: Option<Seq>,
 }
 
-impl Unit {
+impl InstanceUpdate {
     /// An instance's row as it stands, and nothing else.
-    pub(super) fn row(slot: Slot, instance: &Instance) -> Self {
+    pub(super) fn row(slot: Slot, instance: &Consumer) -> Self {
         Self {
             slot,
             cursor: instance.cursor,
@@ -171,38 +171,38 @@ impl CommitQueue {
     pub(super) fn packets(&self) -> impl Iterator<Item = &Arc<DataPacket>> {
         self.items.iter().flat_map(|item| match item {
             Item::Packet { packet, .. } => std::slice::from_ref(packet),
-            Item::Unit(unit) => unit.outputs.as_slice(),
+            Item::Update(update) => update.outputs.as_slice(),
             Item::Status(_) => &[],
         })
     }
 
-    fn units(&self, slot: Slot) -> impl Iterator<Item = &Unit> {
+    fn updates(&self, slot: Slot) -> impl Iterator<Item = &InstanceUpdate> {
         self.items.iter().filter_map(move |item| match item {
-            Item::Unit(unit) if unit.slot == slot => Some(unit),
+            Item::Update(update) if update.slot == slot => Some(update),
             _ => None,
         })
     }
 
     /// Whether a packet that an instance had given up is finished with, and that is not stored.
     pub(super) fn has_redriven(&self, slot: Slot, seq: Seq) -> bool {
-        self.units(slot).any(|unit| unit.redriven == Some(seq))
+        self.updates(slot).any(|update| update.redriven == Some(seq))
     }
 
     /// Whether what an instance made up to a place is not stored.
     pub(super) fn has_unit_up_to(&self, slot: Slot, cursor: Seq) -> bool {
-        self.units(slot).any(|unit| unit.cursor <= cursor)
+        self.updates(slot).any(|update| update.cursor <= cursor)
     }
 
     /// What an instance has written to its keys and is not stored, oldest first.
     pub(super) fn keys(&self, slot: Slot) -> impl Iterator<Item = &KeyValue> {
-        self.units(slot).flat_map(|unit| &unit.keys)
+        self.updates(slot).flat_map(|update| &update.keys)
     }
 
     pub(super) fn next_commit(
         &mut self,
         meeting: &MeetingId,
         reserve: Seq,
-        instances: &mut [Instance],
+        instances: &mut [Consumer],
     ) -> (Commit, Vec<(Slot, StateError)>) {
         let mut rows: BTreeMap<Slot, Row> = BTreeMap::new();
         let mut keys: BTreeMap<(Slot, &str), Option<Arc<str>>> = BTreeMap::new();
@@ -212,8 +212,9 @@ impl CommitQueue {
         let mut taken = 0;
         for item in &self.items {
             let full = commit.packets.len() >= Self::MAX_PACKETS || bytes >= Self::MAX_BYTES;
-            let one_more = |unit: &Unit| !rows.contains_key(&unit.slot) && rows.len() >= Self::MAX_ROWS;
-            if full || matches!(item, Item::Unit(unit) if one_more(unit)) {
+            let one_more =
+                |update: &InstanceUpdate| !rows.contains_key(&update.slot) && rows.len() >= Self::MAX_ROWS;
+            if full || matches!(item, Item::Update(update) if one_more(update)) {
                 break;
             }
             taken += 1;
@@ -223,27 +224,27 @@ impl CommitQueue {
                     commit.packets.push(packet.clone());
                 }
                 Item::Status(status) => commit.status = *status,
-                Item::Unit(unit) => {
-                    commit.packets.extend(unit.outputs.iter().cloned());
-                    let instance = &instances[unit.slot.0].name;
+                Item::Update(update) => {
+                    commit.packets.extend(update.outputs.iter().cloned());
+                    let instance = &instances[update.slot.0].name;
                     // Of a packet that is given up and finished with in one commit, what came last counts.
-                    for letter in &unit.dead_letters {
+                    for letter in &update.dead_letters {
                         commit.redriven.retain(|(who, seq)| (who, *seq) != (instance, letter.seq));
                         commit.dead_letters.push(letter.clone());
                     }
-                    if let Some(seq) = unit.redriven {
+                    if let Some(seq) = update.redriven {
                         commit
                             .dead_letters
                             .retain(|letter| (&letter.instance, letter.seq) != (instance, seq));
                         commit.redriven.push((instance.clone(), seq));
                     }
-                    for (key, value) in &unit.keys {
-                        keys.insert((unit.slot, key), value.clone());
+                    for (key, value) in &update.keys {
+                        keys.insert((update.slot, key), value.clone());
                     }
-                    let state = unit.state.clone();
-                    let earlier = rows.remove(&unit.slot).and_then(|row| row.state);
-                    let (cursor, joined, status) = (unit.cursor, unit.joined, unit.status);
-                    rows.insert(unit.slot, Row { cursor, joined, status, state: state.or(earlier) });
+                    let state = update.state.clone();
+                    let earlier = rows.remove(&update.slot).and_then(|row| row.state);
+                    let (cursor, joined, status) = (update.cursor, update.joined, update.status);
+                    rows.insert(update.slot, Row { cursor, joined, status, state: state.or(earlier) });
                 }
             }
         }
@@ -301,9 +302,9 @@ impl CommitQueue {
                     }
                     committed.packets.push(packet);
                 }
-                Item::Unit(unit) => {
-                    committed.packets.extend(unit.outputs);
-                    committed.keys.extend(unit.keys.into_iter().map(|write| (unit.slot, write)));
+                Item::Update(update) => {
+                    committed.packets.extend(update.outputs);
+                    committed.keys.extend(update.keys.into_iter().map(|write| (update.slot, write)));
                 }
                 Item::Status(_) => {}
             }

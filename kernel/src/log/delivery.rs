@@ -4,7 +4,7 @@ use std::{cell::Cell, sync::Arc};
 
 use super::{
     MeetingLog, Slot,
-    instance::{How, Instance},
+    consumer::{Consumer, ResolvedPolicy},
     redrive::{self, Redrive},
     tail::Entry,
 };
@@ -63,7 +63,7 @@ impl Fetch {
 impl MeetingLog {
     /// The next thing to do for an instance.
     pub fn deliver(&mut self, slot: Slot) -> Delivery {
-        let instance = &mut self.instances[slot.0];
+        let instance = &mut self.consumers[slot.0];
         if !instance.has_credit() || self.queue.bytes() >= self.limits.backlog_bytes {
             return Delivery::Idle;
         }
@@ -94,8 +94,8 @@ impl MeetingLog {
 
     /// Takes what the store gave for a [`Delivery::Fetch`] and says what to do next.
     pub fn fetched(&mut self, slot: Slot, fetch: &Fetch, packets: Vec<Arc<DataPacket>>) -> Delivery {
-        self.instances[slot.0].fetching = false;
-        if !self.instances[slot.0].has_credit() || fetch.from != self.instances[slot.0].cursor.next() {
+        self.consumers[slot.0].fetching = false;
+        if !self.consumers[slot.0].has_credit() || fetch.from != self.consumers[slot.0].cursor.next() {
             return self.deliver(slot);
         }
         let to = match packets.last() {
@@ -111,13 +111,13 @@ impl MeetingLog {
 
     /// The store could not be read for a [`Delivery::Fetch`]; it may be asked for again.
     pub fn fetch_failed(&mut self, slot: Slot) {
-        self.instances[slot.0].fetching = false;
+        self.consumers[slot.0].fetching = false;
     }
 
     /// The packets in memory that an instance is to get next, and the seq up to which they take it.
     fn collect(&mut self, slot: Slot) -> (Arc<[Arc<DataPacket>]>, Seq) {
-        let instance = &self.instances[slot.0];
-        if let Some(batch) = self.shared.find(instance, self.end, &self.limits) {
+        let instance = &self.consumers[slot.0];
+        if let Some(batch) = self.batch_cache.find(instance, self.end, &self.limits) {
             return batch;
         }
         let (is_own, replaced) = (Cell::new(instance.leaving.is_some()), Cell::new(0));
@@ -132,9 +132,9 @@ impl MeetingLog {
         };
         let packets: Arc<[_]> = packets.into();
         if !is_own.get() {
-            self.shared.keep(instance, &packets, seen);
+            self.batch_cache.keep(instance, &packets, seen);
         }
-        self.instances[slot.0].gap += replaced.get();
+        self.consumers[slot.0].gap += replaced.get();
         (packets, seen)
     }
 
@@ -154,17 +154,18 @@ impl MeetingLog {
             Some(Entry { seq: packet.seq, cost: packet.cost(), packet, source, to, redrives })
         });
         let entries: Vec<Entry> = entries.collect();
-        let (instance, replaced) = (&self.instances[slot.0], Cell::new(0));
+        let (instance, replaced) = (&self.consumers[slot.0], Cell::new(0));
         let wanted = self.wanted(slot, &replaced);
         let (packets, seen) = self.tail.collect_with(&entries, instance.cursor, to, &self.limits, wanted);
-        self.instances[slot.0].gap += replaced.get();
+        self.consumers[slot.0].gap += replaced.get();
         (packets.into(), seen)
     }
 
     /// Whether an instance wants a packet; those that were replaced for it are counted.
     fn wanted<'a>(&'a self, slot: Slot, replaced: &'a Cell<u64>) -> impl Fn(&Entry) -> bool + 'a {
-        let instance = &self.instances[slot.0];
-        let is_plain = !instance.sources.iter().any(|taken| matches!(taken.how, How::Latest(_)));
+        let instance = &self.consumers[slot.0];
+        let is_plain =
+            !instance.sources.iter().any(|taken| matches!(taken.policy, ResolvedPolicy::Latest(_)));
         move |entry| {
             if !instance.wants(slot, entry, self.lifecycle) {
                 return false;
@@ -178,9 +179,9 @@ impl MeetingLog {
     }
 
     /// Whether an instance is to get a later packet in the place of this one.
-    pub(super) fn is_replaced(&self, instance: &Instance, entry: &Entry) -> bool {
+    pub(super) fn is_replaced(&self, instance: &Consumer, entry: &Entry) -> bool {
         match instance.takes(entry.source) {
-            Some(How::Latest(latest)) => self.latest[latest].is_replaced(entry.seq),
+            Some(ResolvedPolicy::Latest(latest)) => self.latest[latest].is_replaced(entry.seq),
             _ => false,
         }
     }
@@ -191,7 +192,7 @@ impl MeetingLog {
             Some((stored, to)) => self.collect_stored(slot, stored, to),
         };
         let at_end = seen == self.end;
-        let instance = &mut self.instances[slot.0];
+        let instance = &mut self.consumers[slot.0];
         if packets.is_empty() {
             instance.skip_to(seen);
             return if at_end { self.deliver_ending(slot) } else { Delivery::Idle };
@@ -213,16 +214,16 @@ impl MeetingLog {
             return self.close_again(slot);
         }
         let waits = {
-            let instance = &self.instances[slot.0];
-            let upstream = |other: &Instance| {
+            let instance = &self.consumers[slot.0];
+            let upstream = |other: &Consumer| {
                 other.status == InstanceStatus::Active && instance.takes(other.output).is_some()
             };
-            self.status != MeetingStatus::Ending || self.instances.iter().any(upstream)
+            self.status != MeetingStatus::Ending || self.consumers.iter().any(upstream)
         };
         if waits {
             return Delivery::Idle;
         }
         let packet = ending.clone();
-        Delivery::Batch(self.instances[slot.0].send_ending(packet))
+        Delivery::Batch(self.consumers[slot.0].send_ending(packet))
     }
 }

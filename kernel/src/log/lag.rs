@@ -20,7 +20,7 @@ impl MeetingLog {
     /// How far an instance is behind, by source, and the stretch of the store that it has to read first, if
     /// any: what is there comes on top. Costs a pass over what is in memory.
     pub fn lag(&self, slot: Slot) -> (Vec<Lag>, Option<(Seq, Seq)>) {
-        let instance = &self.instances[slot.0];
+        let instance = &self.consumers[slot.0];
         let name = |id| self.sources.iter().find(|(_, other)| **other == id).map(|(name, _)| name.clone());
         let mut lags: Vec<(_, Lag)> = instance
             .sources

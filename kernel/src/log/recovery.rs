@@ -8,7 +8,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{Instance, Item, Limits, MeetingLog, Subscription, Unit};
+use super::{Consumer, InstanceUpdate, Item, Limits, MeetingLog, Subscription};
 use crate::{
     DataPacket, Name, Seq,
     meeting::Lifecycle,
@@ -19,13 +19,13 @@ use crate::{
 /// What the store holds of a meeting.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
-pub struct Stored {
+pub struct StoredMeeting {
     /// The meeting's row, as the claim left it.
     pub record: MeetingRecord,
     /// The last packet that is stored, if there is one.
     pub last: Option<Arc<DataPacket>>,
     instances: Vec<InstanceRecord>,
-    course: Course,
+    lifecycle: LifecycleHistory,
 }
 
 /// An instance that was part of the meeting.
@@ -46,7 +46,7 @@ pub struct Member {
 
 /// What the meeting's own packets say.
 #[derive(Debug, Clone, Default)]
-struct Course {
+struct LifecycleHistory {
     start: Option<Seq>,
     /// In the order in which they first came; each with its last coming and going.
     members: Vec<(Name, Seq, Option<Seq>)>,
@@ -58,34 +58,34 @@ struct Course {
     redrives: Vec<(Name, Seq, Seq)>,
 }
 
-impl Course {
-    fn read(lifecycle: &[Arc<DataPacket>]) -> Self {
-        let mut course = Self::default();
-        for packet in lifecycle {
+impl LifecycleHistory {
+    fn read(packets: &[Arc<DataPacket>]) -> Self {
+        let mut history = Self::default();
+        for packet in packets {
             match Lifecycle::from_payload(&packet.payload) {
                 Some(Lifecycle::Start { instances, .. }) => {
-                    course.start.get_or_insert(packet.seq);
+                    history.start.get_or_insert(packet.seq);
                     for instance in instances {
-                        course.comes(instance, packet.seq);
+                        history.comes(instance, packet.seq);
                     }
                 }
-                Some(Lifecycle::Join { instance, .. }) => course.comes(instance, packet.seq),
+                Some(Lifecycle::Join { instance, .. }) => history.comes(instance, packet.seq),
                 Some(Lifecycle::Leave { instance }) => {
-                    let member = course.members.iter_mut().find(|(name, ..)| *name == instance);
+                    let member = history.members.iter_mut().find(|(name, ..)| *name == instance);
                     if let Some((_, _, leaving)) = member {
                         *leaving = Some(packet.seq);
                     }
                 }
-                Some(Lifecycle::Ending) => course.ending = Some(packet.clone()),
-                Some(Lifecycle::Ended) => course.has_ended = true,
+                Some(Lifecycle::Ending) => history.ending = Some(packet.clone()),
+                Some(Lifecycle::Ended) => history.has_ended = true,
                 Some(Lifecycle::Redrive { instance, seq }) => {
-                    course.is_reopened |= std::mem::take(&mut course.has_ended);
-                    course.redrives.push((instance, packet.seq, seq));
+                    history.is_reopened |= std::mem::take(&mut history.has_ended);
+                    history.redrives.push((instance, packet.seq, seq));
                 }
                 None => {}
             }
         }
-        course
+        history
     }
 
     fn comes(&mut self, instance: Name, seq: Seq) {
@@ -96,7 +96,7 @@ impl Course {
     }
 }
 
-impl Stored {
+impl StoredMeeting {
     /// What was read: the meeting's row, its last packet, its own packets (of source [`Lifecycle::SOURCE`],
     /// in order), and its instances' rows.
     pub fn new(
@@ -105,13 +105,13 @@ impl Stored {
         lifecycle: &[Arc<DataPacket>],
         instances: Vec<InstanceRecord>,
     ) -> Self {
-        Self { record, last, instances, course: Course::read(lifecycle) }
+        Self { record, last, instances, lifecycle: LifecycleHistory::read(lifecycle) }
     }
 
     /// Whether the meeting's first packet is stored. If not, nothing of the meeting is, and it is to be
     /// started.
     pub fn is_started(&self) -> bool {
-        self.course.start.is_some()
+        self.lifecycle.start.is_some()
     }
 
     /// The last seq that is stored; [`Seq::ZERO`] if there is none.
@@ -121,9 +121,9 @@ impl Stored {
 
     /// How far the meeting has come, by its own packets.
     pub fn status(&self) -> MeetingStatus {
-        if self.course.has_ended {
+        if self.lifecycle.has_ended {
             MeetingStatus::Ended
-        } else if self.course.ending.is_some() {
+        } else if self.lifecycle.ending.is_some() {
             MeetingStatus::Ending
         } else {
             MeetingStatus::Running
@@ -164,47 +164,47 @@ impl Stored {
                 name,
             },
         };
-        self.course.members.iter().cloned().map(member).collect()
+        self.lifecycle.members.iter().cloned().map(member).collect()
     }
 }
 
 impl MeetingLog {
     /// The log of a meeting that was claimed, as its last owner's commits left it. `opened` are its
-    /// [`members`](Stored::members), in their order, each with what it takes here and the state to go on
+    /// [`members`](StoredMeeting::members), in their order, each with what it takes here and the state to go on
     /// from.
     ///
     /// # Panics
-    /// If the meeting was never [started](Stored::is_started).
+    /// If the meeting was never [started](StoredMeeting::is_started).
     pub fn recover(
-        stored: &Stored,
+        stored: &StoredMeeting,
         limits: Limits,
         opened: impl IntoIterator<Item = (Member, Subscription, StateRef)>,
     ) -> Self {
         let mut log = Self::new(&stored.record, stored.last_seq(), limits);
-        log.start = stored.course.start.expect("invariant: what was never started cannot go on");
+        log.start = stored.lifecycle.start.expect("invariant: what was never started cannot go on");
         for (member, subscription, state) in opened {
             let sources = log.taken(&subscription);
             let output = log.source(&member.name);
-            let slot = super::Slot(log.instances.len());
+            let slot = super::Slot(log.consumers.len());
             let mut instance =
-                Instance::new(member.name, sources, output, member.cursor, member.joined, state);
+                Consumer::new(member.name, sources, output, member.cursor, member.joined, state);
             instance.status = member.status;
             instance.leaving = member.leaving;
             let is_there = matches!(instance.status, InstanceStatus::Active | InstanceStatus::Suspended);
             let redrives = stored
-                .course
+                .lifecycle
                 .redrives
                 .iter()
                 .filter(|(name, at, _)| is_there && *name == instance.name && *at > instance.cursor);
             instance.redrives = redrives.map(|(_, at, seq)| (*at, *seq)).collect();
             if !member.has_row {
-                log.queue.push(Item::Unit(Unit::row(slot, &instance)));
+                log.queue.push(Item::Update(InstanceUpdate::row(slot, &instance)));
             }
-            log.instances.push(instance);
+            log.consumers.push(instance);
         }
-        log.ending.clone_from(&stored.course.ending);
+        log.ending.clone_from(&stored.lifecycle.ending);
         log.status = stored.status();
-        log.is_reopened = stored.course.is_reopened;
+        log.is_reopened = stored.lifecycle.is_reopened;
         if log.status != stored.record.status {
             log.queue.push(Item::Status(log.status));
         }

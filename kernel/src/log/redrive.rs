@@ -10,7 +10,7 @@
 
 use std::sync::Arc;
 
-use super::{Append, Batch, Delivery, MeetingLog, Slot, commit::Item, commit::Unit, tail::Entry};
+use super::{Append, Batch, Delivery, MeetingLog, Slot, commit::InstanceUpdate, commit::Item, tail::Entry};
 use crate::{
     DataPacket, Name, Seq,
     meeting::Lifecycle,
@@ -54,7 +54,7 @@ impl MeetingLog {
     /// # Errors
     /// Why not.
     pub fn can_redrive(&self, slot: Slot, seq: Seq) -> Result<(), RedriveError> {
-        let instance = &self.instances[slot.0];
+        let instance = &self.consumers[slot.0];
         // One that is finished with counts until the store has heard of it: its dead letter is still there.
         if instance.redrives.values().any(|underway| *underway == seq) || self.queue.has_redriven(slot, seq) {
             return Err(RedriveError::Underway);
@@ -86,7 +86,7 @@ impl MeetingLog {
         }
         debug_assert!(at > self.end, "invariant: the log is in the order of its seqs");
         self.end = at;
-        let instance = &mut self.instances[slot.0];
+        let instance = &mut self.consumers[slot.0];
         if instance.status == InstanceStatus::Finished {
             instance.status = InstanceStatus::Active;
             // One that was cut off before it had seen the end reads on from where it was.
@@ -95,9 +95,9 @@ impl MeetingLog {
             }
         }
         instance.redrives.insert(at, seq);
-        // With its row as one unit: a new owner finds either both or none.
-        let row = Unit::row(slot, instance);
-        self.queue.push(Item::Unit(Unit { outputs: vec![packet.clone()], ..row }));
+        // With its row as one update: a new owner finds either both or none.
+        let row = InstanceUpdate::row(slot, instance);
+        self.queue.push(Item::Update(InstanceUpdate { outputs: vec![packet.clone()], ..row }));
         let Append { packet, cost, durability, .. } = Append::new(packet, Durability::Durable, false);
         let (source, to) = (self.lifecycle, Some(slot));
         self.enter(Entry { seq: at, packet, cost, source, to, redrives: Some(seq) }, durability);
@@ -106,7 +106,7 @@ impl MeetingLog {
     /// Takes the packet that was read for a [`Delivery::Redrive`]; none if it is not there, and then it is
     /// passed over.
     pub fn redriven(&mut self, slot: Slot, redrive: Redrive, packet: Option<Arc<DataPacket>>) -> Delivery {
-        let instance = &mut self.instances[slot.0];
+        let instance = &mut self.consumers[slot.0];
         if instance.redriving != Some(redrive) {
             return Delivery::Idle;
         }
@@ -126,13 +126,13 @@ impl MeetingLog {
 
     /// The store could not be read for a [`Delivery::Redrive`]; it may be asked for again.
     pub fn redrive_failed(&mut self, slot: Slot) {
-        self.instances[slot.0].redriving = None;
-        self.instances[slot.0].fetching = false;
+        self.consumers[slot.0].redriving = None;
+        self.consumers[slot.0].fetching = false;
     }
 
     /// Whether a redrive is done with, or never will be, and what came of it is stored.
     pub fn is_redriven(&self, slot: Slot, at: Seq) -> bool {
-        let instance = &self.instances[slot.0];
+        let instance = &self.consumers[slot.0];
         let is_past = instance.status != InstanceStatus::Active || instance.cursor >= at;
         is_past && !self.queue.has_unit_up_to(slot, at)
     }
@@ -146,7 +146,7 @@ impl MeetingLog {
     /// get once more stays a dead letter.
     pub fn give_up_redrives(&mut self, slot: Slot) {
         let end = self.end;
-        let instance = &mut self.instances[slot.0];
+        let instance = &mut self.consumers[slot.0];
         instance.redrives.clear();
         instance.cursor = end;
         self.close_again(slot);
@@ -154,11 +154,11 @@ impl MeetingLog {
 
     /// An instance that was taken back after the meeting's end has nothing more to do.
     pub(super) fn close_again(&mut self, slot: Slot) -> Delivery {
-        let instance = &mut self.instances[slot.0];
+        let instance = &mut self.consumers[slot.0];
         instance.status = InstanceStatus::Finished;
         instance.set_ready(false);
-        let unit = Unit::row(slot, instance);
-        self.queue.push(Item::Unit(unit));
+        let update = InstanceUpdate::row(slot, instance);
+        self.queue.push(Item::Update(update));
         self.trim();
         Delivery::Idle
     }
@@ -169,15 +169,15 @@ impl MeetingLog {
     /// # Panics
     /// If it is not suspended.
     pub fn reinstate(&mut self, slot: Slot, packet: Arc<DataPacket>) {
-        let instance = &mut self.instances[slot.0];
+        let instance = &mut self.consumers[slot.0];
         assert_eq!(
             instance.status,
             InstanceStatus::Suspended,
             "invariant: only who is suspended is reinstated"
         );
         instance.status = InstanceStatus::Active;
-        let row = Unit::row(slot, instance);
-        self.queue.push(Item::Unit(Unit { outputs: vec![packet.clone()], ..row }));
+        let row = InstanceUpdate::row(slot, instance);
+        self.queue.push(Item::Update(InstanceUpdate { outputs: vec![packet.clone()], ..row }));
         self.place(Append::new(packet, Durability::Durable, false), None);
     }
 }

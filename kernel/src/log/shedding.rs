@@ -3,7 +3,7 @@
 
 use super::{
     MeetingLog, Slot,
-    instance::{How, Instance},
+    consumer::{Consumer, ResolvedPolicy},
     latest::Latest,
 };
 use crate::{Seq, store::InstanceStatus};
@@ -11,7 +11,7 @@ use crate::{Seq, store::InstanceStatus};
 impl MeetingLog {
     /// The seq up to which every instance is done with the log.
     fn seen(&self) -> Seq {
-        let active = self.instances.iter().filter(|instance| instance.status == InstanceStatus::Active);
+        let active = self.consumers.iter().filter(|instance| instance.status == InstanceStatus::Active);
         active.map(|instance| instance.cursor).min().unwrap_or(Seq::MAX)
     }
 
@@ -22,20 +22,20 @@ impl MeetingLog {
 
     fn trim_to(&mut self, bytes: usize) {
         let seen = self.seen();
-        let (instances, lifecycle) = (&mut self.instances, self.lifecycle);
+        let (instances, lifecycle) = (&mut self.consumers, self.lifecycle);
         self.tail.trim(seen, bytes, |entry| {
             for (index, instance) in instances.iter_mut().enumerate() {
-                if instance.takes(entry.source) == Some(How::DropOldest) {
+                if instance.takes(entry.source) == Some(ResolvedPolicy::DropOldest) {
                     instance.miss(Slot(index), entry, lifecycle);
                 }
             }
         });
-        self.shared.trim(seen);
+        self.batch_cache.trim(seen);
         for latest in &mut self.latest {
             latest.trim(seen);
         }
         if self.blocks {
-            let blocking = self.instances.iter().filter(|instance| instance.can_block());
+            let blocking = self.consumers.iter().filter(|instance| instance.can_block());
             self.tail.release(blocking.map(|instance| instance.cursor).min().unwrap_or(Seq::MAX));
             self.shed_to(self.limits.tail_bytes);
         }
@@ -53,8 +53,8 @@ impl MeetingLog {
         }
         while let Some(entry) = self.tail.shed(bytes) {
             // What is counted as lost must not be delivered.
-            self.shared.clear();
-            for (index, instance) in self.instances.iter_mut().enumerate() {
+            self.batch_cache.clear();
+            for (index, instance) in self.consumers.iter_mut().enumerate() {
                 instance.miss(Slot(index), &entry, self.lifecycle);
             }
         }
@@ -67,12 +67,12 @@ impl MeetingLog {
         if replaced == 0 || replaced * 4 < self.tail.volatile().len() {
             return;
         }
-        let (instances, latest) = (&mut self.instances, &self.latest);
+        let (instances, latest) = (&mut self.consumers, &self.latest);
         self.tail.shed_if(|entry| {
-            let is_needless = |instance: &Instance| match instance.takes(entry.source) {
+            let is_needless = |instance: &Consumer| match instance.takes(entry.source) {
                 None => true,
                 Some(_) if !instance.awaits(entry.seq) => true,
-                Some(How::Latest(place)) => latest[place].is_replaced(entry.seq),
+                Some(ResolvedPolicy::Latest(place)) => latest[place].is_replaced(entry.seq),
                 Some(_) => false,
             };
             if entry.to.is_some() || !instances.iter().all(is_needless) {

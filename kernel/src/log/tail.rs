@@ -30,7 +30,7 @@ pub(super) struct Entry {
 
 /// Where a packet stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Keep {
+pub(super) enum Retention {
     /// Until it is stored, and as long as there is room.
     Durable,
     /// As long as there is room.
@@ -138,11 +138,11 @@ impl Tail {
         self.stored = self.stored.max(up_to);
     }
 
-    pub(super) fn push(&mut self, entry: Entry, keep: Keep) {
+    pub(super) fn push(&mut self, entry: Entry, keep: Retention) {
         match keep {
-            Keep::Durable => self.durable.push(entry),
-            Keep::Volatile => self.volatile.push(entry),
-            Keep::Held => self.held.push(entry),
+            Retention::Durable => self.durable.push(entry),
+            Retention::Volatile => self.volatile.push(entry),
+            Retention::Held => self.held.push(entry),
         }
     }
 

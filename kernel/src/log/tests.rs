@@ -1,10 +1,10 @@
 //! The log against a model: random publishing, delivering, handing on, committing and actors' deaths.
 
+mod batch_cache;
 mod model;
 mod policies;
 mod recovery;
 mod redrive;
-mod shared;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -59,10 +59,13 @@ fn joins(seq: Seq, instance: &str) -> Arc<DataPacket> {
 }
 
 fn subscription(instance: &str, sources: &[&str]) -> Subscription {
-    subscribes(instance, sources.iter().map(|source| (*source, Policy::Spill)))
+    subscribes(instance, sources.iter().map(|source| (*source, DeliveryPolicy::Spill)))
 }
 
-fn subscribes<'a>(instance: &str, sources: impl IntoIterator<Item = (&'a str, Policy)>) -> Subscription {
+fn subscribes<'a>(
+    instance: &str,
+    sources: impl IntoIterator<Item = (&'a str, DeliveryPolicy)>,
+) -> Subscription {
     let sources = sources.into_iter().map(|(source, policy)| (name(source), policy)).collect();
     Subscription { instance: name(instance), sources }
 }
@@ -156,14 +159,14 @@ impl World {
         if at == 0 {
             *self.gaps.entry(instance.clone()).or_default() += batch.gap;
         }
-        let hand_on = HandOn {
+        let effects = Effects {
             cursor: batch.packets[to - 1].seq,
             state: (!outputs.is_empty()).then(|| StateRef::new(self.handed[&instance].len() as u64)),
             outputs,
             done,
-            ..HandOn::default()
+            ..Effects::default()
         };
-        self.log.hand_on(Slot(index), hand_on);
+        self.log.apply(Slot(index), effects);
         if done {
             self.batches.remove(&index);
             self.last_done.insert(instance, self.stored.len());
@@ -429,14 +432,14 @@ fn an_instance_ends_after_those_that_feed_it() {
 fn a_commit_keeps_the_newest_state_though_a_later_unit_has_none() {
     let mut world = World::new();
     world.settle();
-    let unit = |state: Option<u64>, key: &str| HandOn {
+    let update = |state: Option<u64>, key: &str| Effects {
         cursor: Seq(1),
         state: state.map(StateRef::new),
         keys: vec![(key.to_owned(), None)],
-        ..HandOn::default()
+        ..Effects::default()
     };
     for (state, key) in [(Some(1), "a"), (Some(2), "b"), (None, "c")] {
-        world.log.hand_on(Slot(1), unit(state, key));
+        world.log.apply(Slot(1), update(state, key));
     }
     let (commit, _) = world.log.next_commit(Seq(Sequencer::BLOCK)).unwrap();
     assert_eq!(commit.instances.len(), 1);
@@ -477,7 +480,7 @@ fn a_state_that_is_too_large_is_named() {
     let mut world = World::new();
     world.settle();
     let state = StateRef::new("x".repeat(StateRef::MAX_BYTES));
-    world.log.hand_on(Slot(1), HandOn { cursor: Seq(1), state: Some(state), ..HandOn::default() });
+    world.log.apply(Slot(1), Effects { cursor: Seq(1), state: Some(state), ..Effects::default() });
     let (_, unwritable) = world.log.next_commit(Seq(Sequencer::BLOCK)).unwrap();
     assert_eq!(unwritable[0].1.to_string(), "the state is 1048578 bytes of JSON; the limit is 1048576");
 }
@@ -579,8 +582,8 @@ fn a_state_without_a_json_form_is_named_and_stored_without() {
     let mut world = World::new();
     world.settle();
     let state: BTreeMap<(u8, u8), u8> = [((1, 2), 3)].into();
-    let hand_on = HandOn { cursor: Seq(1), state: Some(StateRef::new(state)), ..HandOn::default() };
-    world.log.hand_on(Slot(1), hand_on);
+    let effects = Effects { cursor: Seq(1), state: Some(StateRef::new(state)), ..Effects::default() };
+    world.log.apply(Slot(1), effects);
     let (commit, unwritable) = world.log.next_commit(Seq(Sequencer::BLOCK)).unwrap();
     assert_eq!(unwritable[0].0, Slot(1));
     assert_eq!(commit.instances[0].state, None);

@@ -8,8 +8,8 @@ use std::{fmt, sync::Arc, time::Duration};
 use futures::{FutureExt, future::BoxFuture};
 
 use super::{
-    ConfigError, Cx, Hook, HookId, Hooks, InCallPlugin, InCallPluginMetadata, Observer, ShutdownCx,
-    StateError, StateRef, hooks::Called,
+    ConfigError, Cx, Hook, HookId, HookObserver, Hooks, InCallPlugin, InCallPluginMetadata, ShutdownCx,
+    StateError, StateRef, hooks::HookOutcome,
 };
 use crate::{DataPacket, Error, IntoPayload, MeetingEngine, MeetingMetadata, Name, Payload, decode};
 
@@ -35,7 +35,7 @@ pub struct Rejected {
 
 /// What a handler that ended well has made.
 #[derive(Debug)]
-pub struct Ran {
+pub struct HandlerOutcome {
     /// The state after it; the same pointer where it changed nothing.
     pub state: StateRef,
     /// Its output.
@@ -70,12 +70,12 @@ trait DynHosted: Send + Sync {
     fn hooks(&self) -> Vec<(HookId, Hook)>;
     fn initial_state(&self) -> StateRef;
     fn decode_state(&self, json: &str) -> Result<StateRef, StateError>;
-    fn run<'a>(&'a self, what: Invocation, call: Call<'a>) -> BoxFuture<'a, Result<Ran, Error>>;
+    fn run<'a>(&'a self, what: Invocation, call: Call<'a>) -> BoxFuture<'a, Result<HandlerOutcome, Error>>;
     fn each<'a>(
         &'a self,
         hook: HookId,
         call: Call<'a>,
-        observer: &'a dyn Observer,
+        observer: &'a dyn HookObserver,
     ) -> BoxFuture<'a, Result<(), Error>>;
 }
 
@@ -115,13 +115,13 @@ impl<P: InCallPlugin> DynHosted for Open<P> {
         &'a self,
         hook: HookId,
         call: Call<'a>,
-        observer: &'a dyn Observer,
+        observer: &'a dyn HookObserver,
     ) -> BoxFuture<'a, Result<(), Error>> {
         let (_, hook) = &self.hooks.table[hook.0];
         hook.each(&self.plugin.0, Cx::of(call), observer)
     }
 
-    fn run<'a>(&'a self, what: Invocation, call: Call<'a>) -> BoxFuture<'a, Result<Ran, Error>> {
+    fn run<'a>(&'a self, what: Invocation, call: Call<'a>) -> BoxFuture<'a, Result<HandlerOutcome, Error>> {
         let mut cx = Cx::of(call);
         let plugin = &self.plugin.0;
         async move {
@@ -142,7 +142,7 @@ impl<P: InCallPlugin> DynHosted for Open<P> {
                     (whole(output), cx.state)
                 }
             };
-            Ok(Ran {
+            Ok(HandlerOutcome {
                 state: StateRef::of(state),
                 output: called.output.map(IntoPayload::into_payload).transpose()?,
                 rejected: called
@@ -170,8 +170,8 @@ impl<'a, P: InCallPlugin> Cx<'a, P> {
     }
 }
 
-fn whole<O>(output: Option<O>) -> Called<O> {
-    Called { output, rejected: Vec::new() }
+fn whole<O>(output: Option<O>) -> HookOutcome<O> {
+    HookOutcome { output, rejected: Vec::new() }
 }
 
 /// A plugin that a node has started: what its instance in every meeting shares.
@@ -238,7 +238,7 @@ impl Hosted {
     ///
     /// # Panics
     /// If the plugin does, or if the state came from another plugin.
-    pub async fn run(&self, what: Invocation, call: Call<'_>) -> Result<Ran, Error> {
+    pub async fn run(&self, what: Invocation, call: Call<'_>) -> Result<HandlerOutcome, Error> {
         self.plugin.run(what, call).await
     }
 
@@ -251,7 +251,7 @@ impl Hosted {
     ///
     /// # Panics
     /// As [`run`](Self::run).
-    pub async fn each(&self, hook: HookId, call: Call<'_>, observer: &dyn Observer) -> Result<(), Error> {
+    pub async fn each(&self, hook: HookId, call: Call<'_>, observer: &dyn HookObserver) -> Result<(), Error> {
         self.plugin.each(hook, call, observer).await
     }
 }

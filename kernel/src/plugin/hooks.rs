@@ -4,7 +4,7 @@ use std::{marker::PhantomData, sync::Arc, time::Duration};
 
 use futures::{FutureExt, future::BoxFuture};
 
-use super::{Batch, Cx, InCallPlugin, Observer, Pace, Policy, Receive, Tick, observer::ended};
+use super::{Batch, Cx, DeliveryPolicy, HookObserver, InCallPlugin, Pace, Receive, Tick, observer::ended};
 use crate::{DataPacket, Error, FromPacket, Name, name};
 
 /// A hook's place in its plugin's table.
@@ -27,7 +27,7 @@ pub enum Hook {
 }
 
 /// The outcome of a call: the output, and the packets of a batch that did not decode (by their index in it).
-pub(super) struct Called<O> {
+pub(super) struct HookOutcome<O> {
     pub(super) output: Option<O>,
     pub(super) rejected: Vec<(usize, Error)>,
 }
@@ -38,7 +38,7 @@ pub(super) trait ErasedHook<P: InCallPlugin>: Send + Sync {
         plugin: &'a P,
         cx: &'a mut Cx<'b, P>,
         keep: &'b mut Vec<Arc<DataPacket>>,
-    ) -> BoxFuture<'a, Result<Called<P::Output>, Error>>;
+    ) -> BoxFuture<'a, Result<HookOutcome<P::Output>, Error>>;
 
     /// Runs once for each packet, as one future: what a call costs beside the hook is paid once for all of
     /// them.
@@ -46,7 +46,7 @@ pub(super) trait ErasedHook<P: InCallPlugin>: Send + Sync {
         &'a self,
         plugin: &'a P,
         mut cx: Cx<'a, P>,
-        observer: &'a dyn Observer,
+        observer: &'a dyn HookObserver,
     ) -> BoxFuture<'a, Result<(), Error>> {
         async move {
             for packet in cx.packets.chunks(1) {
@@ -61,7 +61,7 @@ pub(super) trait ErasedHook<P: InCallPlugin>: Send + Sync {
                     return Err(error);
                 }
                 let pace = ended(observer, &packet[0], &before, &cx.state, called.output)?;
-                if pace == Pace::Pause {
+                if pace == Pace::Yield {
                     pause(observer).await;
                 }
             }
@@ -72,7 +72,7 @@ pub(super) trait ErasedHook<P: InCallPlugin>: Send + Sync {
 }
 
 /// Lets others have their turn.
-async fn pause(observer: &dyn Observer) {
+async fn pause(observer: &dyn HookObserver) {
     tokio::task::yield_now().await;
     observer.resumes();
 }
@@ -81,7 +81,7 @@ struct One<T>(PhantomData<fn(T)>);
 struct Many<T>(PhantomData<fn(T)>);
 struct OnTick;
 
-impl<O> Called<O> {
+impl<O> HookOutcome<O> {
     fn all(output: Option<O>) -> Self {
         Self { output, rejected: Vec::new() }
     }
@@ -93,13 +93,13 @@ impl<P: Receive<T>, T: FromPacket> ErasedHook<P> for One<T> {
         plugin: &'a P,
         cx: &'a mut Cx<'b, P>,
         _: &'b mut Vec<Arc<DataPacket>>,
-    ) -> BoxFuture<'a, Result<Called<P::Output>, Error>> {
+    ) -> BoxFuture<'a, Result<HookOutcome<P::Output>, Error>> {
         async move {
             let data = match cx.packets {
                 [packet] => T::from_packet(packet)?,
                 _ => unreachable!("invariant: a hook for single packets gets one"),
             };
-            plugin.receive(data, cx).await.map(Called::all)
+            plugin.receive(data, cx).await.map(HookOutcome::all)
         }
         .boxed()
     }
@@ -108,7 +108,7 @@ impl<P: Receive<T>, T: FromPacket> ErasedHook<P> for One<T> {
         &'a self,
         plugin: &'a P,
         mut cx: Cx<'a, P>,
-        observer: &'a dyn Observer,
+        observer: &'a dyn HookObserver,
     ) -> BoxFuture<'a, Result<(), Error>> {
         async move {
             let mut before = cx.state.clone();
@@ -119,7 +119,7 @@ impl<P: Receive<T>, T: FromPacket> ErasedHook<P> for One<T> {
                 let output = plugin.receive(data, &mut cx).await?;
                 cx.gap = 0;
                 let pace = ended(observer, &packet[0], &before, &cx.state, output)?;
-                if pace == Pace::Pause {
+                if pace == Pace::Yield {
                     pause(observer).await;
                 }
                 if !Arc::ptr_eq(&before, &cx.state) {
@@ -138,7 +138,7 @@ impl<P: Receive<Batch<T>>, T: FromPacket> ErasedHook<P> for Many<T> {
         plugin: &'a P,
         cx: &'a mut Cx<'b, P>,
         keep: &'b mut Vec<Arc<DataPacket>>,
-    ) -> BoxFuture<'a, Result<Called<P::Output>, Error>> {
+    ) -> BoxFuture<'a, Result<HookOutcome<P::Output>, Error>> {
         async move {
             let mut items = Vec::with_capacity(cx.packets.len());
             let mut rejected = Vec::new();
@@ -150,7 +150,7 @@ impl<P: Receive<Batch<T>>, T: FromPacket> ErasedHook<P> for Many<T> {
                 }
             }
             if items.is_empty() {
-                return Ok(Called { output: None, rejected });
+                return Ok(HookOutcome { output: None, rejected });
             }
             if !rejected.is_empty() {
                 let mut bad = rejected.iter().map(|(index, _)| *index).peekable();
@@ -162,7 +162,7 @@ impl<P: Receive<Batch<T>>, T: FromPacket> ErasedHook<P> for Many<T> {
                 cx.packets = keep;
             }
             let output = plugin.receive(Batch(items), cx).await?;
-            Ok(Called { output, rejected })
+            Ok(HookOutcome { output, rejected })
         }
         .boxed()
     }
@@ -174,15 +174,15 @@ impl<P: Receive<Tick>> ErasedHook<P> for OnTick {
         plugin: &'a P,
         cx: &'a mut Cx<'b, P>,
         _: &'b mut Vec<Arc<DataPacket>>,
-    ) -> BoxFuture<'a, Result<Called<P::Output>, Error>> {
-        async move { plugin.receive(Tick, cx).await.map(Called::all) }.boxed()
+    ) -> BoxFuture<'a, Result<HookOutcome<P::Output>, Error>> {
+        async move { plugin.receive(Tick, cx).await.map(HookOutcome::all) }.boxed()
     }
 }
 
 /// Which hook takes what: filled by [`InCallPlugin::hooks`].
 pub struct Hooks<P: InCallPlugin> {
     pub(super) table: Vec<(Hook, Box<dyn ErasedHook<P>>)>,
-    pub(super) policies: Vec<(Name, Policy)>,
+    pub(super) policies: Vec<(Name, DeliveryPolicy)>,
     pub(super) problem: Option<String>,
 }
 
@@ -216,7 +216,7 @@ impl<P: InCallPlugin> Hooks<P> {
     /// Says what becomes of packets of the source that was named last, while the plugin is busy. The
     /// configuration may say otherwise.
     #[must_use]
-    pub fn policy(mut self, policy: Policy) -> Self {
+    pub fn policy(mut self, policy: DeliveryPolicy) -> Self {
         match self.table.last() {
             Some((Hook::Source { source, .. }, _)) => {
                 let source = source.clone();

@@ -6,7 +6,7 @@ use super::state::StateRef;
 use crate::{DataPacket, Error, IntoPayload, Payload};
 
 /// Who follows a run of single hooks, one for each packet.
-pub trait Observer: Sync {
+pub trait HookObserver: Sync {
     /// A hook is about to run on this packet.
     fn begins(&self, packet: &Arc<DataPacket>);
 
@@ -21,7 +21,7 @@ pub trait Observer: Sync {
         output: Option<Payload>,
     ) -> Result<Pace, Error>;
 
-    /// The run goes on after a [pause](Pace::Pause).
+    /// The run goes on after a [pause](Pace::Yield).
     fn resumes(&self);
 }
 
@@ -29,15 +29,15 @@ pub trait Observer: Sync {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pace {
     /// It does.
-    GoOn,
+    Continue,
     /// Others have their turn first: the run has had the thread for long.
-    Pause,
+    Yield,
 }
 
 /// Tells an observer how a hook ended; the state has changed if it is another one in memory.
 #[inline]
 pub(super) fn ended<S: serde::Serialize + Send + Sync + 'static>(
-    observer: &dyn Observer,
+    observer: &dyn HookObserver,
     packet: &Arc<DataPacket>,
     before: &Arc<S>,
     after: &Arc<S>,

@@ -14,7 +14,7 @@ use crate::{
     DataPacket, Datastore, Durability, Error, Factory, InCallPlugin, Lifecycle, LlmProvider, MeetingEngine,
     MeetingId, MeetingMetadata, Name, Payload, Publish, ShutdownCx, Tick,
     engine::{Llm, SharedLlm},
-    plugin::{Call, Hook, HookId, Hosted, Invocation, Ran, Rejected, StartedPlugin, StateRef},
+    plugin::{Call, HandlerOutcome, Hook, HookId, Hosted, Invocation, Rejected, StartedPlugin, StateRef},
 };
 
 /// Sources that a meeting does not keep unless its configuration says so.
@@ -501,7 +501,7 @@ impl<P: InCallPlugin> PluginTest<P> {
                 engine: &self.engine,
             },
         );
-        let Ran { state, output, rejected } = ran.await?;
+        let HandlerOutcome { state, output, rejected } = ran.await?;
         if !state.ptr_eq(&self.state) {
             // What a new owner would read, so that a state which JSON doesn't carry whole shows in the next
             // hook.

@@ -1,6 +1,6 @@
 //! The actor that runs a meeting: it feeds the log and does what the log says.
 //!
-//! What is quick is done by whoever brings it, a publisher or an instance ([`Meeting::look`]), so that a
+//! What is quick is done by whoever brings it, a publisher or an instance ([`MeetingState::drive_inline`]), so that a
 //! packet's way to a hook is one wake of one thread; see [`combiner`](super::combiner). What writes, ends or
 //! answers is the actor's.
 
@@ -18,39 +18,38 @@ use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 use teammy_kernel::{
     DataPacket, Lifecycle, Name, Payload, Seq, Setup, chain,
     graph::Instance,
-    log::{Append, Delivery, Due, Limits, MeetingLog, Slot, Stored},
+    log::{Append, Delivery, Due, Limits, MeetingLog, Slot, StoredMeeting},
     store::{InstanceStatus, MeetingRecord, MeetingStatus},
 };
 use tokio::{runtime::Handle, sync::oneshot, task::JoinSet};
 use tracing::{debug, info};
 
 use super::{
-    Error, Shared,
-    door::Sources,
-    message::{Event, HandedOn, InstanceReport, Message, Place, Report},
+    Error, MeetingShared,
+    ingress::SourceSet,
+    message::{Event, InstanceReport, Message, RedriveTicket, Report, SubmittedEffects},
 };
 use crate::{
-    clock,
+    clock, instance,
     kill_points::{self, KillPoint},
     memory::Share,
     node::Resources,
-    plugin,
 };
-use instances::Seat;
+use instances::InstanceRuntime;
 
 /// What a meeting's actor starts with.
 pub(crate) struct Args {
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) shared: Arc<MeetingShared>,
     pub(crate) resources: Arc<Resources>,
-    pub(crate) origin: Origin,
+    pub(crate) start_from: StartFrom,
 }
 
 /// What a meeting comes from.
-pub(crate) enum Origin {
+pub(crate) enum StartFrom {
     /// It was just made, or nothing of it but its row was ever stored, and it starts.
     New(MeetingRecord),
     /// It was claimed, and goes on from what is stored.
-    Stored(Stored),
+    StoredMeeting(StoredMeeting),
 }
 
 /// What those hear who come while, or after, the meeting is let go of.
@@ -62,30 +61,30 @@ type Reply = oneshot::Sender<Result<(), Error>>;
 pub(crate) struct MeetingActor;
 
 /// Has the meeting go with its actor, however that ends.
-pub(crate) struct Keeper(Arc<Shared>);
+pub(crate) struct MeetingGuard(Arc<MeetingShared>);
 
-impl Drop for Keeper {
+impl Drop for MeetingGuard {
     fn drop(&mut self) {
         drop(self.0.meeting.replace(None));
     }
 }
 
-pub(crate) struct Meeting {
+pub(crate) struct MeetingState {
     myself: ActorRef<Message>,
     /// The actor's: what is started here may be started from any thread.
     runtime: Handle,
-    shared: Arc<Shared>,
+    shared: Arc<MeetingShared>,
     resources: Arc<Resources>,
     log: MeetingLog,
     /// By slot.
-    seats: Vec<Seat>,
+    instances: Vec<InstanceRuntime>,
     flush_is_set: bool,
     /// What is to happen later; it goes with the meeting.
     timers: JoinSet<()>,
-    /// What came in, on its way from the door to the log; empty between.
+    /// What came in, on its way from the ingress to the log; empty between.
     inbox: VecDeque<Append>,
     /// What instances handed on, on its way to the log; empty between.
-    handed_on: Vec<HandedOn>,
+    handed_on: Vec<SubmittedEffects>,
     /// The actor has been called and has not come yet.
     actor_is_called: bool,
     /// What it keeps in memory.
@@ -97,7 +96,7 @@ pub(crate) struct Meeting {
     /// Who waits for the end.
     ending: Vec<Reply>,
     /// Who waits for redrives to be done with.
-    redriving: Vec<(Vec<Place>, Reply)>,
+    redriving: Vec<(Vec<RedriveTicket>, Reply)>,
     /// Who waits for the instances to have worked off the log.
     catching_up: Vec<Reply>,
     /// Who waits for the meeting to be let go of.
@@ -106,10 +105,14 @@ pub(crate) struct Meeting {
 
 impl Actor for MeetingActor {
     type Msg = Message;
-    type State = Keeper;
+    type State = MeetingGuard;
     type Arguments = Args;
 
-    async fn pre_start(&self, myself: ActorRef<Message>, args: Args) -> Result<Keeper, ActorProcessingErr> {
+    async fn pre_start(
+        &self,
+        myself: ActorRef<Message>,
+        args: Args,
+    ) -> Result<MeetingGuard, ActorProcessingErr> {
         let settings = &args.resources.settings;
         let limits = Limits {
             batch_packets: settings.batch_packets,
@@ -118,19 +121,19 @@ impl Actor for MeetingActor {
             backlog_bytes: settings.backlog_bytes,
             block_bytes: settings.block_bytes,
         };
-        let record = match &args.origin {
-            Origin::New(record) => record,
-            Origin::Stored(stored) => &stored.record,
+        let record = match &args.start_from {
+            StartFrom::New(record) => record,
+            StartFrom::StoredMeeting(stored) => &stored.record,
         };
         let log = MeetingLog::new(record, Seq::ZERO, limits);
-        let mut meeting = Meeting {
+        let mut meeting = MeetingState {
             myself,
             runtime: Handle::current(),
             share: Share::new(args.resources.memory.clone()),
             shared: args.shared.clone(),
             resources: args.resources,
             log,
-            seats: Vec::new(),
+            instances: Vec::new(),
             flush_is_set: false,
             timers: JoinSet::new(),
             inbox: VecDeque::new(),
@@ -143,28 +146,28 @@ impl Actor for MeetingActor {
             catching_up: Vec::new(),
             stopping: None,
         };
-        match args.origin {
-            Origin::New(record) => meeting.start(&record.instances),
-            Origin::Stored(stored) => meeting.resume(&stored, limits),
+        match args.start_from {
+            StartFrom::New(record) => meeting.start(&record.instances),
+            StartFrom::StoredMeeting(stored) => meeting.resume(&stored, limits),
         }
-        meeting.work();
+        meeting.drive();
         args.shared.meeting.replace(Some(meeting));
-        Ok(Keeper(args.shared))
+        Ok(MeetingGuard(args.shared))
     }
 
     async fn handle(
         &self,
         _: ActorRef<Message>,
         message: Message,
-        Keeper(shared): &mut Keeper,
+        MeetingGuard(shared): &mut MeetingGuard,
     ) -> Result<(), ActorProcessingErr> {
-        let handle = |meeting: &mut Meeting| {
+        let handle = |meeting: &mut MeetingState| {
             // What was handed on before the message was sent comes before it.
-            meeting.take_handed_on();
+            meeting.apply_submitted();
             meeting.handle(message);
-            meeting.work();
+            meeting.drive();
         };
-        shared.meeting.enter(handle, Meeting::work);
+        shared.meeting.combine(handle, MeetingState::drive);
         Ok(())
     }
 
@@ -172,33 +175,35 @@ impl Actor for MeetingActor {
         &self,
         myself: ActorRef<Message>,
         event: SupervisionEvent,
-        Keeper(shared): &mut Keeper,
+        MeetingGuard(shared): &mut MeetingGuard,
     ) -> Result<(), ActorProcessingErr> {
         let (who, error) = match event {
             SupervisionEvent::ActorFailed(who, error) => (who, chain(&*error)),
             SupervisionEvent::ActorTerminated(who, _, _) => (who, "it stopped".to_owned()),
             _ => return Ok(()),
         };
-        let note = |meeting: &mut Meeting| {
-            let ours = |seat: &Seat| seat.actor.as_ref().is_some_and(|actor| actor.get_id() == who.get_id());
-            if let Some(slot) = meeting.log.slots().find(|slot| ours(&meeting.seats[slot.index()])) {
+        let note = |meeting: &mut MeetingState| {
+            let ours = |running: &InstanceRuntime| {
+                running.actor.as_ref().is_some_and(|actor| actor.get_id() == who.get_id())
+            };
+            if let Some(slot) = meeting.log.slots().find(|slot| ours(&meeting.instances[slot.index()])) {
                 // Events overtake messages: those that are in the mailbox already come before this.
-                let life = meeting.seats[slot.index()].life;
-                let _ = myself.cast(Message::Instance { slot, life, event: Event::Failed(error) });
+                let incarnation = meeting.instances[slot.index()].incarnation;
+                let _ = myself.cast(Message::Instance { slot, incarnation, event: Event::Failed(error) });
             }
             // Somebody may have left what they brought to who is here.
-            meeting.work();
+            meeting.drive();
         };
-        shared.meeting.enter(note, Meeting::work);
+        shared.meeting.combine(note, MeetingState::drive);
         Ok(())
     }
 }
 
-impl Meeting {
+impl MeetingState {
     fn handle(&mut self, message: Message) {
         match message {
             Message::Wake => self.actor_is_called = false,
-            Message::Instance { slot, life, event } => self.instance(slot, life, event),
+            Message::Instance { slot, incarnation, event } => self.instance(slot, incarnation, event),
             Message::Tick { slot } => self.tick(slot),
             Message::Fetched { slot, fetch, packets } => self.fetched(slot, &fetch, packets),
             Message::Redriven { slot, redrive, packet } => self.redriven(slot, redrive, packet),
@@ -211,7 +216,7 @@ impl Meeting {
                 let result = self.reinstate(&instance);
                 let _ = reply.send(result);
             }
-            Message::Stuck { slot, life, hook, held } => self.stuck(slot, life, &hook, held),
+            Message::Stuck { slot, incarnation, hook, held } => self.stuck(slot, incarnation, &hook, held),
             Message::Committed(outcome) => self.committed(outcome),
             Message::Flush => {
                 self.flush_is_set = false;
@@ -231,7 +236,7 @@ impl Meeting {
             Message::End { reply } => self.end(reply),
             Message::EndDeadline => self.end_deadline(),
             Message::Report { reply } => {
-                self.take_in(0);
+                self.drain_ingress(0);
                 let _ = reply.send(self.report());
             }
             Message::CatchUp { reply } if self.is_over() => {
@@ -243,15 +248,15 @@ impl Meeting {
                 self.stopping = Some(reply);
             }
             Message::Unstored { reply } => {
-                self.take_in(0);
+                self.drain_ingress(0);
                 let _ = reply.send(self.log.unstored(|_| true));
             }
         }
     }
 
     /// Does what is quick, on whatever thread this is, and calls the actor if there is more.
-    pub(super) fn look(&mut self) {
-        self.pump();
+    pub(super) fn drive_inline(&mut self) {
+        self.route();
         if self.is_for_the_actor() && !self.actor_is_called {
             self.actor_is_called = true;
             let _ = self.myself.cast(Message::Wake);
@@ -259,8 +264,8 @@ impl Meeting {
     }
 
     /// Does everything that can be done now.
-    fn work(&mut self) {
-        self.pump();
+    fn drive(&mut self) {
+        self.route();
         if self.log.is_finished() {
             let packet = self.lifecycle(&Lifecycle::Ended);
             self.log.ended(packet);
@@ -272,19 +277,19 @@ impl Meeting {
         self.tell_who_catches_up();
         self.tell_who_redrives();
         self.stop_if_all_is_stored();
-        self.say_what_is_wanted();
+        self.update_wake_sources();
     }
 
     /// Takes what has come in and gives every instance that has credit its next batch.
-    fn pump(&mut self) {
+    fn route(&mut self) {
         loop {
-            self.take_in(0);
-            self.take_handed_on();
+            self.drain_ingress(0);
+            self.apply_submitted();
             self.collect_completions();
             if self.stopping.is_none() {
                 for slot in self.log.slots() {
                     let delivery = self.log.deliver(slot);
-                    self.carry_out(slot, delivery);
+                    self.dispatch(slot, delivery);
                 }
             }
             // Who waits for all to be done waits for each batch.
@@ -293,37 +298,37 @@ impl Meeting {
                 break;
             }
         }
-        self.say_what_is_wanted();
+        self.update_wake_sources();
     }
 
-    fn say_what_is_wanted(&mut self) {
-        let door = &self.shared.door;
-        self.share.set(self.log.tail_bytes() + self.shared.published.bytes());
+    fn update_wake_sources(&mut self) {
+        let ingress = &self.shared.ingress;
+        self.share.set(self.log.tail_bytes() + self.shared.committed_log.bytes());
         if self.share.is_over() {
             self.log.squeeze();
-            self.shared.published.squeeze();
-            self.share.set(self.log.tail_bytes() + self.shared.published.bytes());
+            self.shared.committed_log.squeeze();
+            self.share.set(self.log.tail_bytes() + self.shared.committed_log.bytes());
         }
-        let mut wanted = if self.log.is_committing() { Sources::NONE } else { Sources::DURABLE };
+        let mut wanted = if self.log.is_committing() { SourceSet::NONE } else { SourceSet::DURABLE };
         wanted.add_all(self.shared.taps.sources());
         let mut lag = 0;
         for slot in self.log.slots() {
-            let seat = &self.seats[slot.index()];
+            let running = &self.instances[slot.index()];
             let view = self.log.view(slot);
             if view.status == InstanceStatus::Active {
                 lag = lag.max(self.log.end_seq().0.saturating_sub(view.cursor.0));
             }
             if self.log.is_open(slot) {
-                wanted.add_all(seat.takes);
+                wanted.add_all(running.takes);
             }
-            if let Some(blocks) = &seat.blocks {
+            if let Some(blocks) = &running.blocks {
                 // Whoever publishes what it blocks on finds out at once whether it does.
                 wanted.add_all(blocks.sources);
-                blocks.set(door, self.log.is_blocking(slot));
+                blocks.set(ingress, self.log.is_blocking(slot));
             }
         }
         self.shared.lag.store(lag, Ordering::Relaxed);
-        door.wants(wanted);
+        ingress.set_wake_sources(wanted);
     }
 
     /// Whether something is left that is not for any thread to do.
@@ -351,11 +356,11 @@ impl Meeting {
     }
 
     /// Takes what instances have handed on.
-    fn take_handed_on(&mut self) {
+    fn apply_submitted(&mut self) {
         std::mem::swap(&mut *self.shared.handed_on.lock(), &mut self.handed_on);
         let mut handed_on = std::mem::take(&mut self.handed_on);
-        for HandedOn { slot, life, hand_on, outputs } in handed_on.drain(..) {
-            if life == self.seats[slot.index()].life {
+        for SubmittedEffects { slot, incarnation, hand_on, outputs } in handed_on.drain(..) {
+            if incarnation == self.instances[slot.index()].incarnation {
                 self.handed_on(slot, hand_on, outputs);
             }
         }
@@ -380,8 +385,8 @@ impl Meeting {
         Report {
             status: self.log.status(),
             seq: self.log.end_seq(),
-            stored: self.shared.published.stored_up_to(),
-            memory: self.log.tail_bytes() + self.shared.published.bytes(),
+            stored: self.shared.committed_log.stored_up_to(),
+            memory: self.log.tail_bytes() + self.shared.committed_log.bytes(),
             backlog: self.log.backlog_bytes(),
             instances: self.log.slots().map(instance).collect(),
         }
@@ -409,9 +414,9 @@ impl Meeting {
         self.timers.spawn_on(timer, &self.runtime);
     }
 
-    /// Appends what is at the door, and gives `count` seqs right behind it.
-    fn take_in(&mut self, count: usize) -> Vec<Seq> {
-        let found = self.shared.door.drain(&mut self.inbox, count);
+    /// Appends what is at the ingress, and gives `count` seqs right behind it.
+    fn drain_ingress(&mut self, count: usize) -> Vec<Seq> {
+        let found = self.shared.ingress.drain(&mut self.inbox, count);
         self.wanted_reservation = found.wanted_reservation;
         for append in self.inbox.drain(..) {
             self.shared.taps.pass(append.packet(), append.durability());
@@ -428,9 +433,9 @@ impl Meeting {
 
     /// A packet of the runtime's own at the end of the log.
     fn own(&mut self, source: &'static str, payload: Payload) -> Arc<DataPacket> {
-        let seq = self.take_in(1)[0];
+        let seq = self.drain_ingress(1)[0];
         let source = Name::new(source).expect("invariant: a well-formed name");
-        self.shared.door.internal(seq, source, payload)
+        self.shared.ingress.internal(seq, source, payload)
     }
 
     /// What an instance is configured as.
@@ -440,15 +445,15 @@ impl Meeting {
 
     fn start(&mut self, instances: &[Name]) {
         let at = self.shared.metadata.started_at.unwrap_or_else(clock::now);
-        self.shared.door.set_time(at);
+        self.shared.ingress.set_time(at);
         let setups = instances.iter().filter_map(|name| Some((name.clone(), self.setup(name)?))).collect();
         let packet = self.lifecycle(&Lifecycle::Start { instances: instances.to_vec(), setups });
         let mut subscriptions = Vec::with_capacity(instances.len());
-        self.seats.reserve_exact(instances.len());
+        self.instances.reserve_exact(instances.len());
         for name in instances {
-            let seat = self.seat(name);
-            subscriptions.push((self.subscription(name), seat.hosted.initial_state()));
-            self.seats.push(seat);
+            let running = self.running(name);
+            subscriptions.push((self.subscription(name), running.hosted.initial_state()));
+            self.instances.push(running);
         }
         self.log.start(packet, subscriptions);
         info!(meeting = %self.id(), instances = instances.len(), "meeting started");
@@ -459,9 +464,9 @@ impl Meeting {
     }
 
     /// Goes on with what another owner has left: every instance from its cursor, with its state.
-    fn resume(&mut self, stored: &Stored, limits: Limits) {
+    fn resume(&mut self, stored: &StoredMeeting, limits: Limits) {
         if let Some(last) = &stored.last {
-            self.shared.door.set_time(last.timestamp);
+            self.shared.ingress.set_time(last.timestamp);
         }
         let mut opened = Vec::new();
         let mut unreadable = Vec::new();
@@ -471,25 +476,25 @@ impl Meeting {
                 // are.
                 continue;
             }
-            let seat = self.seat(&member.name);
-            let state = match member.state.as_deref().map(|json| seat.hosted.decode_state(json)) {
-                None => seat.hosted.initial_state(),
+            let running = self.running(&member.name);
+            let state = match member.state.as_deref().map(|json| running.hosted.decode_state(json)) {
+                None => running.hosted.initial_state(),
                 Some(Ok(state)) => state,
                 Some(Err(error)) => {
                     unreadable.push((opened.len(), chain(&error)));
-                    seat.hosted.initial_state()
+                    running.hosted.initial_state()
                 }
             };
             let subscription = self.subscription(&member.name);
             opened.push((member, subscription, state));
-            self.seats.push(seat);
+            self.instances.push(running);
         }
         self.log = MeetingLog::recover(stored, limits, opened);
         let (epoch, status, last) = (stored.record.epoch, self.log.status(), stored.last_seq());
         info!(meeting = %self.id(), %epoch, ?status, seq = %last, "meeting goes on");
         let slots: Vec<Slot> = self.log.slots().collect();
         for (index, reason) in unreadable {
-            self.seats[slots[index].index()].unreadable = Some(reason.clone());
+            self.instances[slots[index].index()].unreadable = Some(reason.clone());
             // What is stored of the state stays as it is, for a build that can read it.
             if self.log.view(slots[index]).status == InstanceStatus::Active {
                 self.suspend(slots[index], &reason);
@@ -506,23 +511,23 @@ impl Meeting {
         }
         kill_points::pass(KillPoint::Resumed);
         if status != MeetingStatus::Running {
-            self.shared.door.close(Error::Ended(self.id().clone()));
+            self.shared.ingress.close(Error::Ended(self.id().clone()));
         }
         if status == MeetingStatus::Ending {
             self.after(self.resources.settings.end_deadline, Message::EndDeadline);
         }
     }
 
-    fn carry_out(&mut self, slot: Slot, delivery: Delivery) {
+    fn dispatch(&mut self, slot: Slot, delivery: Delivery) {
         match delivery {
             Delivery::Idle => {}
             Delivery::Batch(batch) => {
-                let seat = &self.seats[slot.index()];
-                debug!(meeting = %self.id(), instance = %seat.name, packets = batch.packets.len(), "batch sent");
-                if let Some(actor) = &seat.actor {
+                let running = &self.instances[slot.index()];
+                debug!(meeting = %self.id(), instance = %running.name, packets = batch.packets.len(), "batch sent");
+                if let Some(actor) = &running.actor {
                     // An actor that is gone is reported by its supervision event, and gets the batch in its
-                    // next life.
-                    let _ = actor.cast(plugin::Message::Deliver(batch));
+                    // next incarnation.
+                    let _ = actor.cast(instance::Message::Deliver(batch));
                 }
             }
             Delivery::Fetch(fetch) => self.fetch(slot, fetch, Duration::ZERO),
@@ -539,12 +544,12 @@ impl Meeting {
         if self.log.status() != MeetingStatus::Running {
             return;
         }
-        self.shared.door.close(Error::Ended(self.id().clone()));
+        self.shared.ingress.close(Error::Ended(self.id().clone()));
         let packet = self.lifecycle(&Lifecycle::Ending);
         self.log.end(packet);
         kill_points::pass(KillPoint::Ending);
-        for seat in &mut self.seats {
-            if let Some(ticker) = seat.ticker.take() {
+        for running in &mut self.instances {
+            if let Some(ticker) = running.ticker.take() {
                 ticker.abort();
             }
         }
@@ -556,8 +561,8 @@ impl Meeting {
         let Some(ending) = self.log.ending().cloned() else { return };
         let late: Vec<Slot> = self.log.unfinished().collect();
         for slot in late {
-            let seat = &mut self.seats[slot.index()];
-            if let Some(actor) = seat.actor.take() {
+            let running = &mut self.instances[slot.index()];
+            if let Some(actor) = running.actor.take() {
                 actor.kill();
             }
             if self.log.is_reopened() {

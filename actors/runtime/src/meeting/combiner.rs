@@ -19,22 +19,22 @@ use parking_lot::Mutex;
 pub(crate) struct Combiner<T> {
     state: Mutex<Option<T>>,
     /// Somebody has brought work that nobody has begun to look for.
-    called: AtomicBool,
+    requested: AtomicBool,
 }
 
 /// What became of a call.
-pub(crate) enum Called {
+pub(crate) enum Combined {
     /// The work is done, or who is at it will do it.
     Done,
-    /// Work keeps coming in. Somebody has to [enter](Combiner::enter): until then no call does anything.
-    KeepsComing,
+    /// Work keeps coming in. Somebody has to [enter](Combiner::combine): until then no call does anything.
+    MoreRequested,
     /// The work panicked, and the state is gone.
     Panicked,
 }
 
 impl<T> Default for Combiner<T> {
     fn default() -> Self {
-        Self { state: Mutex::new(None), called: AtomicBool::new(false) }
+        Self { state: Mutex::new(None), requested: AtomicBool::new(false) }
     }
 }
 
@@ -55,56 +55,56 @@ impl<T> Combiner<T> {
     }
 
     /// Has work done on the state that was brought before: here, or by who is at it. Never waits.
-    pub(crate) fn call(&self, mut work: impl FnMut(&mut T)) -> Called {
-        if self.called.swap(true, Ordering::SeqCst) {
+    pub(crate) fn try_combine(&self, mut work: impl FnMut(&mut T)) -> Combined {
+        if self.requested.swap(true, Ordering::SeqCst) {
             // Somebody has called and nobody has looked since: that look finds this, too.
-            return Called::Done;
+            return Combined::Done;
         }
         for _ in 0..Self::ROUNDS {
             fence(Ordering::SeqCst);
             // Who is at it looks again after leaving: either they see the call, or their leaving is seen
             // here.
-            let Some(mut state) = self.state.try_lock() else { return Called::Done };
-            self.called.store(false, Ordering::SeqCst);
+            let Some(mut state) = self.state.try_lock() else { return Combined::Done };
+            self.requested.store(false, Ordering::SeqCst);
             if let Some(at_work) = &mut *state
                 && catch_unwind(AssertUnwindSafe(|| work(at_work))).is_err()
             {
                 let broken = state.take();
                 drop(state);
                 drop(broken);
-                return Called::Panicked;
+                return Combined::Panicked;
             }
             drop(state);
-            if !self.is_called() {
-                return Called::Done;
+            if !self.is_requested() {
+                return Combined::Done;
             }
         }
-        Called::KeepsComing
+        Combined::MoreRequested
     }
 
     /// Does something with the state that cannot be left to others; waits for who is at it. Then `work`, for
     /// as long as somebody calls meanwhile.
-    pub(crate) fn enter(&self, first: impl FnOnce(&mut T), mut work: impl FnMut(&mut T)) {
+    pub(crate) fn combine(&self, first: impl FnOnce(&mut T), mut work: impl FnMut(&mut T)) {
         let mut first = Some(first);
         loop {
             let mut state = self.state.lock();
-            self.called.store(false, Ordering::SeqCst);
+            self.requested.store(false, Ordering::SeqCst);
             let Some(at_work) = &mut *state else { return };
             match first.take() {
                 Some(first) => first(at_work),
                 None => work(at_work),
             }
             drop(state);
-            if !self.is_called() {
+            if !self.is_requested() {
                 return;
             }
         }
     }
 
     /// Whether somebody has called since somebody began to look. To be asked behind the lock.
-    fn is_called(&self) -> bool {
+    fn is_requested(&self) -> bool {
         fence(Ordering::SeqCst);
-        self.called.load(Ordering::SeqCst)
+        self.requested.load(Ordering::SeqCst)
     }
 }
 
@@ -138,12 +138,12 @@ mod tests {
                     };
                     for _ in 0..EACH {
                         brought.fetch_add(1, Ordering::SeqCst);
-                        match combiner.call(&mut work) {
-                            Called::Done => {}
-                            Called::KeepsComing => combiner.enter(work, |done: &mut u64| {
+                        match combiner.try_combine(&mut work) {
+                            Combined::Done => {}
+                            Combined::MoreRequested => combiner.combine(work, |done: &mut u64| {
                                 *done += brought.swap(0, Ordering::SeqCst);
                             }),
-                            Called::Panicked => panic!("the work does not panic"),
+                            Combined::Panicked => panic!("the work does not panic"),
                         }
                     }
                 })
@@ -160,16 +160,16 @@ mod tests {
         let combiner = Combiner::default();
         combiner.replace(Some(0));
         let mut rounds = 0;
-        let called = combiner.call(|state: &mut u32| {
+        let called = combiner.try_combine(|state: &mut u32| {
             *state += 1;
             rounds += 1;
             // Somebody else, while we are at it.
-            assert!(matches!(combiner.call(|_| unreachable!("one is at it")), Called::Done));
+            assert!(matches!(combiner.try_combine(|_| unreachable!("one is at it")), Combined::Done));
         });
-        assert!(matches!(called, Called::KeepsComing));
+        assert!(matches!(called, Combined::MoreRequested));
         assert_eq!(rounds, Combiner::<u32>::ROUNDS);
-        assert!(matches!(combiner.call(|_| unreachable!("it was left to others")), Called::Done));
-        combiner.enter(|state| *state += 10, |_| unreachable!("nobody has called since"));
+        assert!(matches!(combiner.try_combine(|_| unreachable!("it was left to others")), Combined::Done));
+        combiner.combine(|state| *state += 10, |_| unreachable!("nobody has called since"));
         assert_eq!(combiner.replace(None), Some(14));
     }
 
@@ -177,9 +177,9 @@ mod tests {
     fn work_that_panics_takes_the_state_with_it() {
         let combiner = Combiner::default();
         combiner.replace(Some(7));
-        assert!(matches!(combiner.call(|_| panic!("as planned")), Called::Panicked));
-        assert!(matches!(combiner.call(|_| unreachable!("there is no state")), Called::Done));
-        combiner.enter(|_| unreachable!("there is no state"), |_| ());
+        assert!(matches!(combiner.try_combine(|_| panic!("as planned")), Combined::Panicked));
+        assert!(matches!(combiner.try_combine(|_| unreachable!("there is no state")), Combined::Done));
+        combiner.combine(|_| unreachable!("there is no state"), |_| ());
         assert_eq!(combiner.replace(None), None);
     }
 }

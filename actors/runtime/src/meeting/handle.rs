@@ -16,55 +16,55 @@ use teammy_kernel::{
 use tokio::{sync::oneshot, time::Instant};
 use tracing::error;
 
-use crate::plugin::{Beat, Pulse};
+use crate::instance::{HookActivity, RunningHook};
 
 use super::{
     Error, MeetingStats, Packets, PublishError, Recorder, Subscribe, Subscription, Taps,
-    actor::Meeting,
-    combiner::{Called, Combiner},
-    door::{Door, Taken},
-    message::{HandedOn, Life, Message, Place, Report},
-    readers::{Over, Published},
+    actor::MeetingState,
+    combiner::{Combined, Combiner},
+    committed_log::{Closed, CommittedLog},
+    ingress::{Accepted, Ingress},
+    message::{Incarnation, Message, RedriveTicket, Report, SubmittedEffects},
 };
 
-/// What an instance is at, in one life of its actor.
+/// What an instance is at, in one incarnation of its actor.
 #[derive(Debug, Clone)]
-pub(crate) struct Watched {
+pub(crate) struct WatchedInstance {
     pub(crate) slot: Slot,
-    pub(crate) life: Life,
+    pub(crate) incarnation: Incarnation,
     pub(crate) instance: Name,
-    pub(crate) pulse: Arc<Pulse>,
+    pub(crate) activity: Arc<HookActivity>,
 }
 
 /// What a meeting's actor shares with its handles.
 #[derive(Debug)]
-pub(crate) struct Shared {
+pub(crate) struct MeetingShared {
     pub(crate) metadata: Arc<MeetingMetadata>,
     pub(crate) graph: Arc<Graph>,
-    pub(crate) door: Door,
-    pub(crate) published: Arc<Published>,
+    pub(crate) ingress: Ingress,
+    pub(crate) committed_log: Arc<CommittedLog>,
     pub(crate) recorders: Mutex<Vec<Recorder>>,
     pub(crate) taps: Taps,
     /// How far the instance that is furthest behind is behind, in places of the log.
     pub(crate) lag: AtomicU64,
     /// What the instances are at; by slot.
-    pub(crate) watched: Mutex<Vec<Watched>>,
+    pub(crate) watched: Mutex<Vec<WatchedInstance>>,
     /// What instances have handed on and nobody has taken into the log yet.
-    pub(crate) handed_on: Mutex<Vec<HandedOn>>,
+    pub(crate) handed_on: Mutex<Vec<SubmittedEffects>>,
     /// The meeting itself, while its actor lives.
-    pub(crate) meeting: Combiner<Meeting>,
+    pub(crate) meeting: Combiner<MeetingState>,
 }
 
-impl Shared {
+impl MeetingShared {
     /// Has the meeting look at what has come in: here, or where somebody is at it.
     pub(crate) fn call(&self, actor: &ActorRef<Message>) {
-        match self.meeting.call(Meeting::look) {
-            Called::Done => {}
-            Called::KeepsComing => {
-                // An actor that is gone has closed the door, which is what the publisher hears.
+        match self.meeting.try_combine(MeetingState::drive_inline) {
+            Combined::Done => {}
+            Combined::MoreRequested => {
+                // An actor that is gone has closed the ingress, which is what the publisher hears.
                 let _ = actor.cast(Message::Wake);
             }
-            Called::Panicked => {
+            Combined::Panicked => {
                 error!(meeting = %self.metadata.id, "meeting failed");
                 self.gone("it failed");
                 actor.kill();
@@ -73,28 +73,39 @@ impl Shared {
     }
 
     /// An instance's actor is about to start.
-    pub(crate) fn watch(&self, slot: Slot, life: Life, instance: &Name, pulse: &Arc<Pulse>) {
+    pub(crate) fn watch(
+        &self,
+        slot: Slot,
+        incarnation: Incarnation,
+        instance: &Name,
+        activity: &Arc<HookActivity>,
+    ) {
         let mut watched = self.watched.lock();
         watched.retain(|other| other.slot != slot);
-        watched.push(Watched { slot, life, instance: instance.clone(), pulse: pulse.clone() });
+        watched.push(WatchedInstance {
+            slot,
+            incarnation,
+            instance: instance.clone(),
+            activity: activity.clone(),
+        });
     }
 
     /// This node is about to let go of the meeting: nothing more comes in.
     pub(crate) fn close(&self, reason: &str) -> Error {
         let error = Error::Gone { meeting: self.metadata.id.clone(), reason: reason.into() };
-        self.door.close(error.clone());
+        self.ingress.close(error.clone());
         error
     }
 
     /// Waits until everything up to a seq is stored.
     async fn stored(&self, seq: Seq) -> Result<(), PublishError> {
         let meeting = || self.metadata.id.clone();
-        let mut progress = self.published.progress();
+        let mut progress = self.committed_log.progress();
         let reached = progress.wait_for(|progress| progress.stored >= seq || progress.over.is_some()).await;
         match reached.map(|progress| progress.clone()) {
             Ok(progress) if progress.stored >= seq => Ok(()),
             Ok(progress) => match progress.over {
-                Some(Over::Gone(error)) => Err(error.into()),
+                Some(Closed::Gone(error)) => Err(error.into()),
                 _ => Err(Error::Ended(meeting()).into()),
             },
             Err(_) => Err(Error::Gone { meeting: meeting(), reason: "its actor is gone".into() }.into()),
@@ -104,7 +115,7 @@ impl Shared {
     /// This node no longer runs the meeting: says so to everybody who waits for something of it.
     pub(crate) fn gone(&self, reason: &str) -> Error {
         let error = self.close(reason);
-        self.published.over(Over::Gone(error.clone()));
+        self.committed_log.over(Closed::Gone(error.clone()));
         error
     }
 }
@@ -112,7 +123,7 @@ impl Shared {
 /// A running meeting. Cloning is cheap; dropping it changes nothing about the meeting.
 #[derive(Clone)]
 pub struct MeetingRef {
-    shared: Arc<Shared>,
+    shared: Arc<MeetingShared>,
     actor: ActorRef<Message>,
 }
 
@@ -123,7 +134,7 @@ impl fmt::Debug for MeetingRef {
 }
 
 impl MeetingRef {
-    pub(crate) fn new(shared: Arc<Shared>, actor: ActorRef<Message>) -> Self {
+    pub(crate) fn new(shared: Arc<MeetingShared>, actor: ActorRef<Message>) -> Self {
         Self { shared, actor }
     }
 
@@ -150,19 +161,19 @@ impl MeetingRef {
     ///
     /// # Errors
     /// [`PublishError::UnknownSource`], [`PublishError::NotExternal`], [`PublishError::TooLarge`], and
-    /// [`PublishError::Meeting`] once the meeting is ending or gone. For a numbered packet
+    /// [`PublishError::MeetingState`] once the meeting is ending or gone. For a numbered packet
     /// [`PublishError::Expected`] if a number before it is missing, [`PublishError::BadNumber`] and
     /// [`PublishError::NumberedVolatile`].
     ///
     /// # Cancel safety
     /// A dropped call has either published the packet or not touched the meeting.
     pub async fn publish(&self, publish: Publish) -> Result<Receipt, PublishError> {
-        match self.shared.door.take(publish, self.call()).await {
+        match self.shared.ingress.take(publish, self.call()).await {
             Ok(taken) => Ok(self.receipt(taken)),
             Err(PublishError::Repeated { producer, number }) => {
                 let seq = self.original(&producer, number).await?;
                 // Only packets that are stored have numbers.
-                Ok(self.receipt(Taken { seq, volatile: None }))
+                Ok(self.receipt(Accepted { seq, volatile: None }))
             }
             Err(error) => Err(error),
         }
@@ -174,7 +185,7 @@ impl MeetingRef {
     /// All are checked before any is published.
     ///
     /// # Errors
-    /// As [`publish`](Self::publish). If it is [`PublishError::Meeting`] or concerns a number, those before
+    /// As [`publish`](Self::publish). If it is [`PublishError::MeetingState`] or concerns a number, those before
     /// the one at fault are published.
     ///
     /// # Cancel safety
@@ -185,12 +196,12 @@ impl MeetingRef {
     ) -> Result<Receipts, PublishError> {
         let packets: Vec<_> = packets.into_iter().collect();
         let taken = if packets.iter().all(|packet| packet.producer.is_none()) {
-            self.shared.door.take_all(packets, self.call()).await?
+            self.shared.ingress.take_all(packets, self.call()).await?
         } else {
-            self.shared.door.check_all(&packets)?;
+            self.shared.ingress.check_all(&packets)?;
             let mut taken = Vec::with_capacity(packets.len());
             for packet in packets {
-                taken.push(self.publish(packet).await?.taken);
+                taken.push(self.publish(packet).await?.accepted);
             }
             taken
         };
@@ -199,7 +210,7 @@ impl MeetingRef {
 
     /// The number that a producer is to publish next: 1 from one that has published nothing.
     pub fn expects(&self, producer: &str) -> u64 {
-        self.shared.door.expects(producer)
+        self.shared.ingress.expects(producer)
     }
 
     /// Where the packet is that has this number, among those that are not stored yet, and then in the store:
@@ -217,7 +228,7 @@ impl MeetingRef {
             }
         }
         let meeting = self.id().clone();
-        match self.shared.published.numbered(producer.clone(), number).await? {
+        match self.shared.committed_log.numbered(producer.clone(), number).await? {
             Some(seq) => Ok(seq),
             // Its owner has lost it before it was stored.
             None => Err(Error::Gone { meeting, reason: "it was lost before it was stored".into() }.into()),
@@ -230,12 +241,12 @@ impl MeetingRef {
     /// [`PublishError::Busy`] if there is not; [`PublishError::Repeated`] for a numbered packet before the
     /// producer's last one, which is there; else as [`publish`](Self::publish).
     pub fn try_publish(&self, publish: Publish) -> Result<Receipt, PublishError> {
-        let taken = self.shared.door.try_take(publish, self.call())?;
+        let taken = self.shared.ingress.try_take(publish, self.call())?;
         Ok(self.receipt(taken))
     }
 
-    fn receipt(&self, taken: Taken) -> Receipt {
-        Receipt { taken, shared: self.shared.clone() }
+    fn receipt(&self, accepted: Accepted) -> Receipt {
+        Receipt { accepted, shared: self.shared.clone() }
     }
 
     /// All outputs of the meeting's instances, from the first on, as they are stored.
@@ -249,7 +260,7 @@ impl MeetingRef {
         let graph = self.shared.graph.clone();
         let is_output =
             move |packet: &teammy_kernel::DataPacket| graph.instance(packet.source.as_str()).is_some();
-        Packets::new(self.shared.published.clone(), seq, is_output)
+        Packets::new(self.shared.committed_log.clone(), seq, is_output)
     }
 
     /// All durable packets of the meeting, from the first on, as they are stored: what was published,
@@ -261,7 +272,7 @@ impl MeetingRef {
     /// As [`packets`](Self::packets), those behind a place in the log: for a reader that knows how far it
     /// came.
     pub fn packets_after(&self, seq: Seq) -> Packets {
-        Packets::new(self.shared.published.clone(), seq, |_| true)
+        Packets::new(self.shared.committed_log.clone(), seq, |_| true)
     }
 
     /// Packets of some sources, as they come: those that are stored from a place on, without a hole or a
@@ -271,7 +282,7 @@ impl MeetingRef {
     /// # Errors
     /// [`Error::UnknownSource`].
     pub fn subscribe(&self, subscribe: Subscribe) -> Result<Subscription, Error> {
-        // What waits at the door came before.
+        // What waits at the ingress came before.
         self.shared.call(&self.actor);
         let subscription = Subscription::new(self.shared.clone(), subscribe)?;
         // What nobody wanted before may be wanted now.
@@ -292,12 +303,12 @@ impl MeetingRef {
 
     /// Has instances get packets once more that they gave up, and says where those are. Whoever is to have
     /// them gets each at the end of the log; its dead letter goes with what comes of it.
-    pub(crate) async fn redrive(&self, letters: Vec<(Name, Seq)>) -> Result<Vec<Place>, Error> {
+    pub(crate) async fn redrive(&self, letters: Vec<(Name, Seq)>) -> Result<Vec<RedriveTicket>, Error> {
         self.ask(|reply| Message::Redrive { letters, reply }).await
     }
 
     /// Waits until redrives are done with, and what came of them is stored.
-    pub(crate) async fn redriven(&self, places: Vec<Place>) -> Result<(), Error> {
+    pub(crate) async fn redriven(&self, places: Vec<RedriveTicket>) -> Result<(), Error> {
         self.ask(|reply| Message::Redriving { places, reply }).await
     }
 
@@ -314,9 +325,9 @@ impl MeetingRef {
 
     /// Why the actor does not answer.
     fn why_over(&self) -> Error {
-        match self.shared.published.progress().borrow().over.clone() {
-            Some(Over::Gone(error)) => error,
-            Some(Over::Ended) => Error::Ended(self.id().clone()),
+        match self.shared.committed_log.progress().borrow().over.clone() {
+            Some(Closed::Gone(error)) => error,
+            Some(Closed::Ended) => Error::Ended(self.id().clone()),
             None => Error::Gone { meeting: self.id().clone(), reason: "its actor is gone".into() },
         }
     }
@@ -394,7 +405,7 @@ impl MeetingRef {
     /// What the meeting and its instances have done so far; also after its end.
     pub fn stats(&self) -> MeetingStats {
         MeetingStats {
-            packets: self.shared.door.taken(),
+            packets: self.shared.ingress.taken(),
             instances: self.shared.recorders.lock().iter().map(Recorder::read).collect(),
         }
     }
@@ -410,12 +421,12 @@ impl MeetingRef {
     }
 
     /// Has the meeting look at what there is to do.
-    pub(crate) fn look(&self) {
+    pub(crate) fn wake(&self) {
         self.shared.call(&self.actor);
     }
 
     /// Shows what each instance is at.
-    pub(crate) fn watched(&self, show: impl FnMut(&Watched)) {
+    pub(crate) fn watched(&self, show: impl FnMut(&WatchedInstance)) {
         self.shared.watched.lock().iter().for_each(show);
     }
 
@@ -427,19 +438,19 @@ impl MeetingRef {
     }
 
     /// Shows every hook that runs.
-    pub(crate) fn beats(&self, mut show: impl FnMut(&Name, &Beat)) {
+    pub(crate) fn beats(&self, mut show: impl FnMut(&Name, &RunningHook)) {
         let now = Instant::now();
         self.watched(|watched| {
-            if let Some(beat) = watched.pulse.read(now) {
+            if let Some(beat) = watched.activity.read(now) {
                 show(&watched.instance, &beat);
             }
         });
     }
 
     /// A hook holds its thread past its deadline.
-    pub(crate) fn stuck(&self, watched: &Watched, hook: &Name, held: Duration) {
-        let (slot, life, hook) = (watched.slot, watched.life, hook.clone());
-        let _ = self.actor.cast(Message::Stuck { slot, life, hook, held });
+    pub(crate) fn stuck(&self, watched: &WatchedInstance, hook: &Name, held: Duration) {
+        let (slot, incarnation, hook) = (watched.slot, watched.incarnation, hook.clone());
+        let _ = self.actor.cast(Message::Stuck { slot, incarnation, hook, held });
     }
 
     pub(crate) fn kill(&self, reason: &str) {
@@ -451,7 +462,7 @@ impl MeetingRef {
         matches!(self.actor.get_status(), ActorStatus::Stopping | ActorStatus::Stopped)
     }
 
-    pub(crate) fn shared(&self) -> &Shared {
+    pub(crate) fn shared(&self) -> &MeetingShared {
         &self.shared
     }
 
@@ -463,21 +474,21 @@ impl MeetingRef {
 /// A packet's place in the log, and a way to wait until it is stored.
 #[derive(Debug, Clone)]
 pub struct Receipt {
-    taken: Taken,
-    shared: Arc<Shared>,
+    accepted: Accepted,
+    shared: Arc<MeetingShared>,
 }
 
 /// The places of packets that were [published together](MeetingRef::publish_all), in their order.
 #[derive(Debug, Clone)]
 pub struct Receipts {
-    taken: Vec<Taken>,
-    shared: Arc<Shared>,
+    taken: Vec<Accepted>,
+    shared: Arc<MeetingShared>,
 }
 
 impl Receipts {
     /// A receipt for each packet.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Receipt> + '_ {
-        self.taken.iter().map(|taken| Receipt { taken: *taken, shared: self.shared.clone() })
+        self.taken.iter().map(|accepted| Receipt { accepted: *accepted, shared: self.shared.clone() })
     }
 
     /// The packets' places in the log.
@@ -489,7 +500,7 @@ impl Receipts {
     /// for.
     ///
     /// # Errors
-    /// [`PublishError::Meeting`] if this node lost the meeting before they were.
+    /// [`PublishError::MeetingState`] if this node lost the meeting before they were.
     ///
     /// # Cancel safety
     /// Can be dropped and called again.
@@ -505,19 +516,19 @@ impl Receipts {
 impl Receipt {
     /// The packet's place in the log.
     pub fn seq(&self) -> Seq {
-        self.taken.seq
+        self.accepted.seq
     }
 
     /// Waits until the packet is stored: from then on no crash loses it.
     ///
     /// # Errors
-    /// [`PublishError::Volatile`] if its source is never stored; [`PublishError::Meeting`] if this node lost
+    /// [`PublishError::Volatile`] if its source is never stored; [`PublishError::MeetingState`] if this node lost
     /// the meeting before it was.
     ///
     /// # Cancel safety
     /// Can be dropped and called again.
     pub async fn durable(&self) -> Result<(), PublishError> {
-        if let Some(source) = self.taken.volatile {
+        if let Some(source) = self.accepted.volatile {
             return Err(PublishError::Volatile(self.shared.graph.source_name(source).clone()));
         }
         self.shared.stored(self.seq()).await

@@ -4,23 +4,23 @@ use std::{sync::Arc, time::Duration};
 
 use teammy_kernel::{
     DataPacket, Name, Seq,
-    log::{Fetch, HandOn, JoinAt, Lag, Redrive, Slot},
+    log::{Effects, Fetch, JoinAt, Lag, Redrive, Slot},
     store::{self, InstanceStatus, MeetingStatus},
 };
 use tokio::sync::oneshot;
 
 use super::Error;
-use crate::plugin::Output;
+use crate::instance::Output;
 
-/// Which life of an instance's actor a message comes from. Messages of one that was replaced are dropped.
+/// Which incarnation of an instance's actor a message comes from. Messages of one that was replaced are dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Life(pub(crate) u64);
+pub(crate) struct Incarnation(pub(crate) u64);
 
 pub(crate) enum Message {
     /// There is something to do that is not for any thread.
     Wake,
     /// Something happened to an instance's actor.
-    Instance { slot: Slot, life: Life, event: Event },
+    Instance { slot: Slot, incarnation: Incarnation, event: Event },
     /// It is time for an instance's tick.
     Tick { slot: Slot },
     /// The store was read for an instance.
@@ -37,13 +37,13 @@ pub(crate) enum Message {
     Unassign { instance: Name, reply: oneshot::Sender<Result<(), Error>> },
     /// Deliver these packets once more, which instances have given up; the answer says how many there are to
     /// be.
-    Redrive { letters: Vec<(Name, Seq)>, reply: oneshot::Sender<Result<Vec<Place>, Error>> },
+    Redrive { letters: Vec<(Name, Seq)>, reply: oneshot::Sender<Result<Vec<RedriveTicket>, Error>> },
     /// Say when these redrives are done with, and what came of them is stored.
-    Redriving { places: Vec<Place>, reply: oneshot::Sender<Result<(), Error>> },
+    Redriving { places: Vec<RedriveTicket>, reply: oneshot::Sender<Result<(), Error>> },
     /// Go on delivering to an instance that was suspended.
     Reinstate { instance: Name, reply: oneshot::Sender<Result<(), Error>> },
     /// A hook of an instance has held its thread for longer than it may take.
-    Stuck { slot: Slot, life: Life, hook: Name, held: Duration },
+    Stuck { slot: Slot, incarnation: Incarnation, hook: Name, held: Duration },
     /// End the meeting; the answer comes when it has ended.
     End { reply: oneshot::Sender<Result<(), Error>> },
     /// The instances had their time to finish.
@@ -61,7 +61,7 @@ pub(crate) enum Message {
 /// What happens to an instance's actor.
 pub(crate) enum Event {
     /// It is there, or could not be started.
-    Spawned(Result<ractor::ActorRef<crate::plugin::Message>, String>),
+    Spawned(Result<ractor::ActorRef<crate::instance::Message>, String>),
     /// It ended; what it handed on before has arrived.
     Failed(String),
     /// It is time to start it again.
@@ -70,7 +70,7 @@ pub(crate) enum Event {
 
 /// Where an instance comes by a redrive.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Place {
+pub(crate) struct RedriveTicket {
     pub(crate) slot: Slot,
     pub(crate) at: Seq,
 }
@@ -102,10 +102,10 @@ pub(crate) struct InstanceReport {
 /// What an instance's hooks made, on its way into the log. It does not go through the mailbox: see
 /// [`combiner`](super::combiner).
 #[derive(Debug)]
-pub(crate) struct HandedOn {
+pub(crate) struct SubmittedEffects {
     pub(crate) slot: Slot,
-    pub(crate) life: Life,
-    pub(crate) hand_on: HandOn,
+    pub(crate) incarnation: Incarnation,
+    pub(crate) hand_on: Effects,
     pub(crate) outputs: Vec<Output>,
 }
 

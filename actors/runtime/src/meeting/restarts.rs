@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 /// How often, and how soon, an actor is restarted.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Policy {
+pub(crate) struct RestartPolicy {
     /// The most restarts within `within`.
     pub(crate) intensity: u32,
     pub(crate) within: Duration,
@@ -30,7 +30,7 @@ pub(crate) struct Restarts {
 }
 
 impl Restarts {
-    pub(crate) fn failed(&mut self, now: Instant, policy: &Policy) -> Decision {
+    pub(crate) fn failed(&mut self, now: Instant, policy: &RestartPolicy) -> Decision {
         while self.failures.front().is_some_and(|at| now.duration_since(*at) > policy.within) {
             self.failures.pop_front();
         }
@@ -52,7 +52,7 @@ pub(crate) fn doubled(first: Duration, times: u32, max: Duration) -> Duration {
 mod tests {
     use super::*;
 
-    const POLICY: Policy = Policy {
+    const POLICY: RestartPolicy = RestartPolicy {
         intensity: 2,
         within: Duration::from_secs(10),
         backoff: Duration::from_millis(100),

@@ -6,7 +6,7 @@ use hdrhistogram::Histogram;
 use parking_lot::Mutex;
 use teammy_kernel::Name;
 
-use crate::{metrics::InstanceMetrics, plugin::Lap};
+use crate::{instance::Lap, metrics::InstanceMetrics};
 
 /// What an instance has done in a meeting.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,7 +49,7 @@ struct Counts {
     errors: u64,
     dead_letters: u64,
     lost: u64,
-    /// Made with the first hook: an idle instance costs nothing.
+    /// HookEffects with the first hook: an idle instance costs nothing.
     hooks: Option<Histogram<u32>>,
 }
 

@@ -12,9 +12,9 @@ use futures::{Stream, StreamExt};
 use teammy_kernel::{DataPacket, Durability, MeetingId, Seq};
 
 use super::{
-    Error, Packets, Shared,
-    door::Sources,
-    taps::{Found, Slow, Tap},
+    Error, MeetingShared, Packets,
+    ingress::SourceSet,
+    taps::{Slow, Tap, TapItem},
 };
 
 /// Where a subscription begins, of sources that are stored.
@@ -97,14 +97,14 @@ pub struct Delivered {
 /// An item is an error if the store cannot be read, if this node no longer runs the meeting, or if the
 /// subscriber was too slow and that [ends](Slow::End) it; the stream ends there.
 pub struct Subscription {
-    shared: Arc<Shared>,
+    shared: Arc<MeetingShared>,
     stored: Option<Packets>,
     live: Option<Arc<Tap>>,
 }
 
 impl Subscription {
-    pub(crate) fn new(shared: Arc<Shared>, subscribe: Subscribe) -> Result<Self, Error> {
-        let (mut durable, mut volatile, mut places) = (Vec::new(), Vec::new(), Sources::NONE);
+    pub(crate) fn new(shared: Arc<MeetingShared>, subscribe: Subscribe) -> Result<Self, Error> {
+        let (mut durable, mut volatile, mut places) = (Vec::new(), Vec::new(), SourceSet::NONE);
         for name in subscribe.sources {
             let Some(view) = shared.graph.source(&name) else {
                 let suggestion = shared.graph.closest_source(&name).cloned();
@@ -122,13 +122,13 @@ impl Subscription {
         let live = (!volatile.is_empty())
             .then(|| shared.taps.add(volatile, places, subscribe.buffer, subscribe.slow));
         let after = match subscribe.from {
-            _ if durable.is_empty() => shared.published.stored_up_to(),
-            StartAt::Now => shared.published.stored_up_to(),
+            _ if durable.is_empty() => shared.committed_log.stored_up_to(),
+            StartAt::Now => shared.committed_log.stored_up_to(),
             StartAt::Start => Seq::ZERO,
             StartAt::After(seq) => seq,
         };
         let is_wanted = move |packet: &DataPacket| durable.contains(&packet.source);
-        let stored = Some(Packets::new(shared.published.clone(), after, is_wanted));
+        let stored = Some(Packets::new(shared.committed_log.clone(), after, is_wanted));
         Ok(Self { shared, stored, live })
     }
 
@@ -163,9 +163,9 @@ impl Stream for Subscription {
         if let Some(tap) = &self.live {
             tap.waker().register(cx.waker());
             match tap.pop() {
-                Found::Packet(packet, gap) => return Poll::Ready(Some(Ok(Delivered { packet, gap }))),
-                Found::Nothing => {}
-                Found::TooSlow => {
+                TapItem::Packet(packet, gap) => return Poll::Ready(Some(Ok(Delivered { packet, gap }))),
+                TapItem::Empty => {}
+                TapItem::TooSlow => {
                     let error = Error::TooSlow(self.id());
                     self.end();
                     return Poll::Ready(Some(Err(error)));

@@ -13,7 +13,7 @@ use futures::task::AtomicWaker;
 use parking_lot::Mutex;
 use teammy_kernel::{DataPacket, Durability, Key, Name};
 
-use super::door::Sources;
+use super::ingress::SourceSet;
 
 /// What becomes of packets for a subscriber that is too slow, of sources that are never stored. Those that
 /// are stored wait in the store, whatever this says.
@@ -33,7 +33,7 @@ pub enum Slow {
 #[derive(Debug)]
 pub(crate) struct Tap {
     sources: Vec<Name>,
-    places: Sources,
+    places: SourceSet,
     limit: usize,
     slow: Slow,
     queue: Mutex<Queue>,
@@ -51,10 +51,10 @@ struct Queue {
 }
 
 /// What a subscriber finds.
-pub(crate) enum Found {
+pub(crate) enum TapItem {
     /// The next packet, and how many were lost before it.
     Packet(Arc<DataPacket>, u64),
-    Nothing,
+    Empty,
     /// It was too slow.
     TooSlow,
 }
@@ -101,17 +101,17 @@ impl Tap {
         &self.waker
     }
 
-    pub(crate) fn pop(&self) -> Found {
+    pub(crate) fn pop(&self) -> TapItem {
         let mut queue = self.queue.lock();
         if queue.is_over {
-            return Found::TooSlow;
+            return TapItem::TooSlow;
         }
         match queue.packets.pop_front() {
             Some(packet) => {
                 queue.bytes -= packet.cost();
-                Found::Packet(packet, std::mem::take(&mut queue.gap))
+                TapItem::Packet(packet, std::mem::take(&mut queue.gap))
             }
-            None => Found::Nothing,
+            None => TapItem::Empty,
         }
     }
 }
@@ -125,13 +125,13 @@ pub(crate) struct Taps {
 }
 
 impl Taps {
-    pub(crate) fn sources(&self) -> Sources {
-        Sources::from_bits(self.sources.load(Ordering::Relaxed))
+    pub(crate) fn sources(&self) -> SourceSet {
+        SourceSet::from_bits(self.sources.load(Ordering::Relaxed))
     }
 
     /// Hands a packet to who listens to its source.
     pub(crate) fn pass(&self, packet: &Arc<DataPacket>, durability: Durability) {
-        if durability == Durability::Durable || self.sources() == Sources::NONE {
+        if durability == Durability::Durable || self.sources() == SourceSet::NONE {
             return;
         }
         for tap in self.taps.lock().iter().filter(|tap| tap.sources.contains(&packet.source)) {
@@ -139,7 +139,7 @@ impl Taps {
         }
     }
 
-    pub(crate) fn add(&self, sources: Vec<Name>, places: Sources, limit: usize, slow: Slow) -> Arc<Tap> {
+    pub(crate) fn add(&self, sources: Vec<Name>, places: SourceSet, limit: usize, slow: Slow) -> Arc<Tap> {
         let tap = Tap { sources, places, limit, slow, queue: Mutex::default(), waker: AtomicWaker::new() };
         let tap = Arc::new(tap);
         let mut taps = self.taps.lock();
@@ -155,7 +155,7 @@ impl Taps {
     }
 
     fn count(&self, taps: &[Arc<Tap>]) {
-        let mut sources = Sources::NONE;
+        let mut sources = SourceSet::NONE;
         for tap in taps {
             sources.add_all(tap.places);
         }

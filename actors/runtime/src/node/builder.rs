@@ -6,8 +6,8 @@ use futures::{FutureExt, future::BoxFuture};
 use ractor::Actor;
 use teammy_config::{Config, database};
 use teammy_kernel::{
-    Durability, Factory, LlmProvider, Policy, SharedLlm, Store, chain,
-    graph::{self, Bundle, Declared, Graph, KnownKind},
+    DeliveryPolicy, Durability, Factory, LlmProvider, SharedLlm, Store, chain,
+    graph::{self, Bundle, Graph, InstanceSpec, KnownKind},
     store::MemoryStore,
 };
 use tokio::{
@@ -136,15 +136,15 @@ impl Builder {
     /// # Errors
     /// See [`graph::Error`].
     pub fn check(&self) -> Result<Graph, graph::Error> {
-        let mut declared: Vec<Declared> = match &self.config.plugins {
+        let mut declared: Vec<InstanceSpec> = match &self.config.plugins {
             Some(plugins) => plugins.iter().map(declared).collect(),
             None => {
-                self.bundled.iter().map(|factory| Declared::new(factory.name(), factory.kind())).collect()
+                self.bundled.iter().map(|factory| InstanceSpec::new(factory.name(), factory.kind())).collect()
             }
         };
         for factory in &self.own {
             if !declared.iter().any(|declared| declared.kind == factory.kind()) {
-                declared.push(Declared::new(factory.name(), factory.kind()));
+                declared.push(InstanceSpec::new(factory.name(), factory.kind()));
             }
         }
         let factories: Vec<Factory> = self.bundled.iter().chain(&self.own).copied().collect();
@@ -236,26 +236,26 @@ impl Builder {
     }
 }
 
-fn declared(plugin: &teammy_config::Plugin) -> Declared {
+fn declared(plugin: &teammy_config::Plugin) -> InstanceSpec {
     let output = plugin.output.map(|output| durability(output == teammy_config::Durability::Durable));
-    Declared {
+    InstanceSpec {
         sources: plugin.sources.clone(),
         output,
         policies: plugin.delivery.iter().map(|(source, said)| (source.clone(), policy(said))).collect(),
         config: plugin.config.clone(),
-        ..Declared::new(&plugin.name, &plugin.kind)
+        ..InstanceSpec::new(&plugin.name, &plugin.kind)
     }
 }
 
-fn policy(said: &teammy_config::Policy) -> Policy {
+fn policy(said: &teammy_config::Policy) -> DeliveryPolicy {
     use teammy_config::Policy as Said;
     match said {
-        Said::DropOldest => Policy::DropOldest,
+        Said::DropOldest => DeliveryPolicy::DropOldest,
         Said::Latest(key) => {
-            Policy::Latest(key.parse().expect("invariant: a configuration's keys are checked"))
+            DeliveryPolicy::Latest(key.parse().expect("invariant: a configuration's keys are checked"))
         }
-        Said::Block => Policy::Block,
-        _ => Policy::Spill,
+        Said::Block => DeliveryPolicy::Block,
+        _ => DeliveryPolicy::Spill,
     }
 }
 

@@ -5,8 +5,8 @@ use teammy_kernel::{
     store::{DeadLetter, MeetingStatus},
 };
 
-use super::{Course, Error, Node, stored};
-use crate::meeting::{self, MeetingRef, Place};
+use super::{Error, LifecyclePackets, Node, stored};
+use crate::meeting::{self, MeetingRef, RedriveTicket};
 
 /// Which of a meeting's dead letters to deliver once more.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -49,11 +49,11 @@ pub struct Redriven {
     pub count: usize,
     /// The meeting, if there are any.
     pub meeting: Option<MeetingRef>,
-    places: Vec<Place>,
+    places: Vec<RedriveTicket>,
 }
 
 impl Redriven {
-    fn of(places: Vec<Place>, meeting: Option<MeetingRef>) -> Self {
+    fn of(places: Vec<RedriveTicket>, meeting: Option<MeetingRef>) -> Self {
         Self { count: places.len(), meeting, places }
     }
 
@@ -124,7 +124,7 @@ impl Node {
     async fn open_for(&self, id: &MeetingId, letters: &[(Name, Seq)]) -> Result<MeetingRef, Error> {
         let record = self.store().meeting(id.clone()).await.map_err(Error::Store)?;
         let record = record.ok_or_else(|| Error::NoMeeting(id.clone()))?;
-        let before = stored(&**self.store(), record, &mut Course::default()).await?;
+        let before = stored(&**self.store(), record, &mut LifecyclePackets::default()).await?;
         if before.status() != MeetingStatus::Ended {
             return self.resume_meeting(id).await;
         }

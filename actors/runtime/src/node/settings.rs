@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use teammy_config::Config;
 
-use crate::{meeting::RestartPolicy, plugin::HookPolicy};
+use crate::{instance::RetryPolicy, meeting::RestartPolicy};
 
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
@@ -18,7 +18,7 @@ pub(crate) struct Settings {
     pub(crate) cursor_interval: Duration,
     pub(crate) end_deadline: Duration,
     pub(crate) watchdog: Duration,
-    pub(crate) hooks: HookPolicy,
+    pub(crate) hooks: RetryPolicy,
     pub(crate) restarts: RestartPolicy,
 }
 
@@ -36,7 +36,7 @@ impl Settings {
             cursor_interval: delivery.cursor_interval,
             end_deadline: config.meeting.end_deadline,
             watchdog: hooks.watchdog,
-            hooks: HookPolicy {
+            hooks: RetryPolicy {
                 deadline: hooks.deadline,
                 tries: hooks.tries,
                 backoff: hooks.backoff,

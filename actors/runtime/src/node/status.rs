@@ -11,8 +11,8 @@ use teammy_kernel::{
 
 use super::{Node, Resources};
 use crate::{
+    instance::HookPhase,
     meeting::{MeetingRef, Report},
-    plugin::Doing,
 };
 
 /// How a node stands.
@@ -135,9 +135,9 @@ impl Node {
         let memory = self.memory();
         let mut held = 0;
         for meeting in self.meetings() {
-            meeting.beats(|_, beat| {
-                let is_long = beat.lasts >= self.resources.settings.watchdog;
-                held += usize::from(beat.doing == Doing::Holds && is_long);
+            meeting.beats(|_, hook| {
+                let is_long = hook.elapsed >= self.resources.settings.watchdog;
+                held += usize::from(hook.phase == HookPhase::Running && is_long);
             });
         }
         Status {
@@ -155,11 +155,11 @@ impl Node {
 async fn describe(resources: &Resources, meeting: &MeetingRef, report: Report) -> Meeting {
     let stats = meeting.stats();
     let mut hooks = Vec::new();
-    meeting.beats(|instance, beat| {
+    meeting.beats(|instance, hook| {
         let hook = Hook {
-            source: beat.hook.clone(),
-            holds_thread: beat.doing == Doing::Holds,
-            seconds: beat.lasts.as_secs_f64(),
+            source: hook.hook.clone(),
+            holds_thread: hook.phase == HookPhase::Running,
+            seconds: hook.elapsed.as_secs_f64(),
         };
         hooks.push((instance.clone(), hook));
     });

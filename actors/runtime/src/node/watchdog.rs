@@ -16,13 +16,13 @@ use tracing::{error, warn};
 
 use super::{Meetings, Resources};
 use crate::{
-    meeting::{MeetingRef, Watched},
-    plugin::{Beat, Doing},
+    instance::{HookPhase, RunningHook},
+    meeting::{MeetingRef, WatchedInstance},
 };
 
 /// What to say, and when.
 #[derive(Debug, Clone, Copy)]
-struct Policy {
+struct WatchdogLimits {
     /// How long a hook may hold its thread unnamed.
     unnamed: Duration,
     deadline: Duration,
@@ -43,22 +43,22 @@ enum Finding {
 
 /// What was said of a hook that still runs.
 #[derive(Debug, Default, Clone, Copy)]
-struct Said {
+struct Reported {
     /// How long it had held its thread, or waited, when it was named.
-    at: Option<(Doing, Duration)>,
+    at: Option<(HookPhase, Duration)>,
 }
 
-impl Said {
+impl Reported {
     /// What is to be said of a hook now: once when it takes too long, and again each time that it has taken
     /// twice as long.
-    fn judge(&mut self, beat: &Beat, policy: &Policy) -> Option<Finding> {
+    fn judge(&mut self, hook: &RunningHook, policy: &WatchdogLimits) -> Option<Finding> {
         // What lasts shorter than when it was named is another hook.
         let before =
-            self.at.filter(|(doing, at)| *doing == beat.doing && *at <= beat.lasts).map(|(_, at)| at);
-        let finding = match beat.doing {
-            Doing::Holds if beat.lasts > policy.deadline => Finding::Stuck,
-            Doing::Holds if beat.lasts >= policy.unnamed => Finding::Holds,
-            Doing::Waits if beat.lasts * 2 >= policy.deadline => Finding::Waits,
+            self.at.filter(|(phase, at)| *phase == hook.phase && *at <= hook.elapsed).map(|(_, at)| at);
+        let finding = match hook.phase {
+            HookPhase::Running if hook.elapsed > policy.deadline => Finding::Stuck,
+            HookPhase::Running if hook.elapsed >= policy.unnamed => Finding::Holds,
+            HookPhase::Waiting if hook.elapsed * 2 >= policy.deadline => Finding::Waits,
             _ => {
                 self.at = None;
                 return None;
@@ -66,12 +66,12 @@ impl Said {
         };
         let is_news = match (finding, before) {
             (_, None) => true,
-            (Finding::Stuck, Some(at)) => at <= policy.deadline || beat.lasts >= at * 2,
-            (Finding::Holds, Some(at)) => beat.lasts >= at * 2,
+            (Finding::Stuck, Some(at)) => at <= policy.deadline || hook.elapsed >= at * 2,
+            (Finding::Holds, Some(at)) => hook.elapsed >= at * 2,
             (Finding::Waits, Some(_)) => false,
         };
         if is_news {
-            self.at = Some((beat.doing, beat.lasts));
+            self.at = Some((hook.phase, hook.elapsed));
         }
         is_news.then_some(finding)
     }
@@ -97,7 +97,8 @@ impl Watchdog {
         threads: Option<usize>,
     ) -> Self {
         let settings = &resources.settings;
-        let policy = Policy { unnamed: settings.watchdog, deadline: settings.hooks.deadline, threads };
+        let policy =
+            WatchdogLimits { unnamed: settings.watchdog, deadline: settings.hooks.deadline, threads };
         let every =
             (settings.watchdog.min(policy.deadline) / 4).clamp(Duration::from_millis(5), Self::LONGEST);
         Self(tokio::spawn(async move {
@@ -112,7 +113,7 @@ impl Watchdog {
                 count(&running, &resources);
                 if resources.memory.is_over() {
                     // Those that nothing happens to must let go of something, too.
-                    running.iter().for_each(MeetingRef::look);
+                    running.iter().for_each(MeetingRef::wake);
                 }
             }
         }))
@@ -126,7 +127,7 @@ fn count(meetings: &[MeetingRef], resources: &Resources) {
     let metrics = &resources.metrics;
     metrics.meetings.set(gauged(meetings.len()));
     metrics.memory.set(gauged(resources.memory.used()));
-    metrics.backlog.set(gauged(meetings.iter().map(|meeting| meeting.shared().door.backlog()).sum()));
+    metrics.backlog.set(gauged(meetings.iter().map(|meeting| meeting.shared().ingress.backlog()).sum()));
     let lag = meetings.iter().map(|meeting| meeting.shared().lag.load(Ordering::Relaxed)).max();
     metrics.lag.set(gauged(usize::try_from(lag.unwrap_or(0)).unwrap_or(usize::MAX)));
 }
@@ -138,23 +139,23 @@ fn gauged(value: usize) -> f64 {
 
 /// Looks at every hook that runs, and says how many hold their threads. `said` is what was said when it was
 /// last looked.
-fn look(meetings: &[MeetingRef], policy: &Policy, said: &mut HashMap<Key, Said>) -> usize {
+fn look(meetings: &[MeetingRef], policy: &WatchdogLimits, said: &mut HashMap<Key, Reported>) -> usize {
     let now = Instant::now();
     let mut still = HashMap::new();
     let mut held = 0;
     let mut is_news = false;
     for meeting in meetings {
         meeting.watched(|watched| {
-            let Some(beat) = watched.pulse.read(now) else { return };
-            held += usize::from(beat.doing == Doing::Holds && beat.lasts >= policy.unnamed);
+            let Some(hook) = watched.activity.read(now) else { return };
+            held += usize::from(hook.phase == HookPhase::Running && hook.elapsed >= policy.unnamed);
             let key = (meeting.id().clone(), watched.instance.clone());
-            let mut hook = said.get(&key).copied().unwrap_or_default();
-            if let Some(finding) = hook.judge(&beat, policy) {
+            let mut reported = said.get(&key).copied().unwrap_or_default();
+            if let Some(finding) = reported.judge(&hook, policy) {
                 is_news |= finding != Finding::Waits;
-                tell(meeting, watched, &beat, finding);
+                tell(meeting, watched, &hook, finding);
             }
-            if hook.at.is_some() {
-                still.insert(key, hook);
+            if reported.at.is_some() {
+                still.insert(key, reported);
             }
         });
     }
@@ -165,8 +166,8 @@ fn look(meetings: &[MeetingRef], policy: &Policy, said: &mut HashMap<Key, Said>)
     held
 }
 
-fn tell(meeting: &MeetingRef, watched: &Watched, beat: &Beat, finding: Finding) {
-    let (id, instance, hook, lasts) = (meeting.id(), &watched.instance, &beat.hook, beat.lasts);
+fn tell(meeting: &MeetingRef, watched: &WatchedInstance, hook: &RunningHook, finding: Finding) {
+    let (id, instance, hook, lasts) = (meeting.id(), &watched.instance, &hook.hook, hook.elapsed);
     match finding {
         Finding::Holds => {
             warn!(meeting = %id, %instance, %hook, held = ?lasts, "hook holds its thread without waiting for anything");
@@ -185,23 +186,27 @@ fn tell(meeting: &MeetingRef, watched: &Watched, beat: &Beat, finding: Finding) 
 mod tests {
     use super::*;
 
-    const POLICY: Policy =
-        Policy { unnamed: Duration::from_secs(1), deadline: Duration::from_secs(10), threads: None };
+    const POLICY: WatchdogLimits =
+        WatchdogLimits { unnamed: Duration::from_secs(1), deadline: Duration::from_secs(10), threads: None };
 
-    fn judge(said: &mut Said, doing: Doing, seconds: f64) -> Option<Finding> {
-        let beat = Beat { hook: Name::new("audio").unwrap(), doing, lasts: Duration::from_secs_f64(seconds) };
-        said.judge(&beat, &POLICY)
+    fn judge(said: &mut Reported, phase: HookPhase, seconds: f64) -> Option<Finding> {
+        let hook = RunningHook {
+            hook: Name::new("audio").unwrap(),
+            phase,
+            elapsed: Duration::from_secs_f64(seconds),
+        };
+        said.judge(&hook, &POLICY)
     }
 
     #[test]
     fn a_hook_that_holds_its_thread_is_named_as_often_as_it_doubles_and_once_past_its_deadline() {
         use Finding::{Holds, Stuck};
 
-        let mut said = Said::default();
+        let mut said = Reported::default();
         let mut named = Vec::new();
         for tenth in 0..250_u32 {
             let seconds = f64::from(tenth) / 10.0;
-            named.extend(judge(&mut said, Doing::Holds, seconds).map(|finding| (seconds, finding)));
+            named.extend(judge(&mut said, HookPhase::Running, seconds).map(|finding| (seconds, finding)));
         }
         assert_eq!(
             named,
@@ -211,13 +216,13 @@ mod tests {
 
     #[test]
     fn another_hook_is_another_matter() {
-        let mut said = Said::default();
-        assert_eq!(judge(&mut said, Doing::Holds, 3.0), Some(Finding::Holds));
-        assert_eq!(judge(&mut said, Doing::Holds, 1.5), Some(Finding::Holds), "it began later");
-        assert_eq!(judge(&mut said, Doing::Holds, 0.5), None);
-        assert_eq!(judge(&mut said, Doing::Waits, 4.0), None, "waiting is what hooks do");
-        assert_eq!(judge(&mut said, Doing::Waits, 5.0), Some(Finding::Waits));
-        assert_eq!(judge(&mut said, Doing::Waits, 9.9), None, "once");
-        assert_eq!(judge(&mut said, Doing::Holds, 3.0), Some(Finding::Holds));
+        let mut said = Reported::default();
+        assert_eq!(judge(&mut said, HookPhase::Running, 3.0), Some(Finding::Holds));
+        assert_eq!(judge(&mut said, HookPhase::Running, 1.5), Some(Finding::Holds), "it began later");
+        assert_eq!(judge(&mut said, HookPhase::Running, 0.5), None);
+        assert_eq!(judge(&mut said, HookPhase::Waiting, 4.0), None, "waiting is what hooks do");
+        assert_eq!(judge(&mut said, HookPhase::Waiting, 5.0), Some(Finding::Waits));
+        assert_eq!(judge(&mut said, HookPhase::Waiting, 9.9), None, "once");
+        assert_eq!(judge(&mut said, HookPhase::Running, 3.0), Some(Finding::Holds));
     }
 }

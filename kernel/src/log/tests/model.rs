@@ -20,11 +20,11 @@ use meeting::Meeting;
 use owner::Owner;
 
 /// An instance, what it takes, and whether its outputs are stored.
-type Instance = (&'static str, &'static [&'static str], Durability);
+type Consumer = (&'static str, &'static [&'static str], Durability);
 
 /// `early` feeds `relay`, `late` takes both ends of that chain, `hum` puts out what is not stored, and
 /// `guest` isn't there from the start.
-const INSTANCES: [Instance; 5] = [
+const INSTANCES: [Consumer; 5] = [
     ("early", &["x", "v"], Durability::Durable),
     ("relay", &["early"], Durability::Durable),
     ("hum", &["x"], Durability::Volatile),

@@ -11,12 +11,12 @@ fn by(seq: Seq, source: &str, who: u8) -> Arc<DataPacket> {
     Arc::new(DataPacket { participant: Some(who.to_string().into()), ..(*packet).clone() })
 }
 
-fn policy() -> impl Strategy<Value = Policy> {
+fn policy() -> impl Strategy<Value = DeliveryPolicy> {
     prop_oneof![
-        Just(Policy::Spill),
-        Just(Policy::DropOldest),
-        Just(Policy::Latest(Key::Participant)),
-        Just(Policy::Block),
+        Just(DeliveryPolicy::Spill),
+        Just(DeliveryPolicy::DropOldest),
+        Just(DeliveryPolicy::Latest(Key::Participant)),
+        Just(DeliveryPolicy::Block),
     ]
 }
 
@@ -46,7 +46,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 struct World {
     log: MeetingLog,
     seqs: Sequencer,
-    policies: Vec<[Policy; 2]>,
+    policies: Vec<[DeliveryPolicy; 2]>,
     published: Vec<Arc<DataPacket>>,
     stored: Vec<Arc<DataPacket>>,
     batches: BTreeMap<usize, Batch>,
@@ -55,7 +55,7 @@ struct World {
 }
 
 impl World {
-    fn new(policies: Vec<[Policy; 2]>) -> Self {
+    fn new(policies: Vec<[DeliveryPolicy; 2]>) -> Self {
         let metadata = MeetingMetadata::new(MeetingId::new("m").unwrap());
         let record = MeetingRecord::first(metadata, Vec::new(), Seq(Sequencer::BLOCK));
         let mut seqs = Sequencer::new(Seq(1), record.reserved);
@@ -99,7 +99,7 @@ impl World {
         self.gaps[index] += batch.gap;
         self.seen[index].extend(batch.packets.iter().filter(|p| p.source != Lifecycle::SOURCE).cloned());
         let cursor = batch.packets.last().unwrap().seq;
-        self.log.hand_on(Slot(index), HandOn { cursor, done: true, ..HandOn::default() });
+        self.log.apply(Slot(index), Effects { cursor, done: true, ..Effects::default() });
         true
     }
 
@@ -163,10 +163,12 @@ impl World {
                 };
                 let (seen, published) = (of(&self.seen[index]), of(&self.published));
                 match policy {
-                    Policy::Spill if source == "d" => assert_eq!(seen, published, "i{index} gets all of d"),
-                    Policy::Block => assert_eq!(seen, published, "i{index} gets all of {source}"),
+                    DeliveryPolicy::Spill if source == "d" => {
+                        assert_eq!(seen, published, "i{index} gets all of d")
+                    }
+                    DeliveryPolicy::Block => assert_eq!(seen, published, "i{index} gets all of {source}"),
                     // Of one that is not stored even the newest may have had to go, for what others want.
-                    Policy::Latest(_) if source == "d" => {
+                    DeliveryPolicy::Latest(_) if source == "d" => {
                         for who in 0..4_u8 {
                             let who = Some(who.to_string().into());
                             let last = |packets: &[Arc<DataPacket>]| {
@@ -205,7 +207,7 @@ proptest! {
 
 #[test]
 fn the_newest_of_each_is_left_in_its_order() {
-    let latest = Policy::Latest(Key::Participant);
+    let latest = DeliveryPolicy::Latest(Key::Participant);
     let mut world = World::new(vec![[latest.clone(), latest]]);
     world.settle();
     // The first goes at once; what comes while it is busy is replaced.
@@ -226,7 +228,7 @@ fn the_newest_of_each_is_left_in_its_order() {
 
 #[test]
 fn a_flood_of_two_keys_never_pushes_out_a_third() {
-    let mut world = World::new(vec![[Policy::Spill, Policy::Latest(Key::Participant)]]);
+    let mut world = World::new(vec![[DeliveryPolicy::Spill, DeliveryPolicy::Latest(Key::Participant)]]);
     world.settle();
     world.publish("v", 0);
     world.deliver(0);
@@ -244,7 +246,7 @@ fn a_flood_of_two_keys_never_pushes_out_a_third() {
 
 #[test]
 fn who_blocks_does_so_until_it_has_caught_up_is_gone_or_the_meeting_ends() {
-    let blocking = || vec![[Policy::Spill, Policy::Block]];
+    let blocking = || vec![[DeliveryPolicy::Spill, DeliveryPolicy::Block]];
     let fill = |world: &mut World| {
         world.settle();
         while !world.log.is_blocking(Slot(0)) {

@@ -46,11 +46,11 @@ impl World {
         }
     }
 
-    fn found(&self) -> Stored {
+    fn found(&self) -> StoredMeeting {
         let lifecycle = self.stored.iter().filter(|packet| packet.source == Lifecycle::SOURCE);
         let lifecycle: Vec<_> = lifecycle.cloned().collect();
         let instances = self.rows.values().cloned().collect();
-        Stored::new(self.record.clone(), self.stored.last().cloned(), &lifecycle, instances)
+        StoredMeeting::new(self.record.clone(), self.stored.last().cloned(), &lifecycle, instances)
     }
 
     fn store_all(&mut self) {
@@ -222,8 +222,8 @@ fn who_has_ended_ends_once_though_its_batch_was_not_done() {
     let (batch, _) = world.batches.remove(&0).unwrap();
     let cursor = batch.packets[0].seq;
     let output = packet(world.seqs.internal(), "early", vec![cursor]);
-    let unit = HandOn { cursor, outputs: vec![output], done: false, ..HandOn::default() };
-    world.log.hand_on(Slot(0), unit);
+    let update = Effects { cursor, outputs: vec![output], done: false, ..Effects::default() };
+    world.log.apply(Slot(0), update);
     world.store_all();
     world.change_owner(false);
     assert_eq!(world.log.view(Slot(0)).status, InstanceStatus::Finished);
@@ -237,7 +237,7 @@ fn who_has_ended_ends_once_though_its_batch_was_not_done() {
     world.log.leave(Slot(2), lifecycle(seq, &Lifecycle::Leave { instance: name("late") }));
     assert!(world.deliver(2));
     world.batches.clear();
-    world.log.hand_on(Slot(2), HandOn { cursor: seq, done: false, ..HandOn::default() });
+    world.log.apply(Slot(2), Effects { cursor: seq, done: false, ..Effects::default() });
     world.store_all();
     world.change_owner(false);
     assert_eq!(world.log.view(Slot(2)).status, InstanceStatus::Left);

@@ -82,15 +82,15 @@ impl World {
                 .then(|| super::packet(self.seqs.internal(), "one", vec![packet.seq]))
                 .into_iter()
                 .collect();
-            self.log.hand_on(
+            self.log.apply(
                 SLOT,
-                HandOn {
+                Effects {
                     cursor,
                     outputs,
                     redriven: batch.redriven_at.filter(|_| well).map(|_| packet.seq),
                     dead_letters: dead_letters.into_iter().collect(),
                     done: packet.seq == batch.packets.last().unwrap().seq,
-                    ..HandOn::default()
+                    ..Effects::default()
                 },
             );
         }
@@ -132,7 +132,7 @@ impl World {
         let lifecycle: Vec<_> =
             self.stored.iter().filter(|packet| packet.source == Lifecycle::SOURCE).cloned().collect();
         let rows = self.row.clone().into_iter().collect();
-        let stored = Stored::new(self.record.clone(), self.stored.last().cloned(), &lifecycle, rows);
+        let stored = StoredMeeting::new(self.record.clone(), self.stored.last().cloned(), &lifecycle, rows);
         let members = stored.members().into_iter();
         let opened = members.map(|member| (member, subscription("one", &["x"]), StateRef::new(0_u64)));
         self.log = MeetingLog::recover(&stored, LIMITS, opened.collect::<Vec<_>>());
@@ -317,7 +317,7 @@ fn an_end_that_is_under_way_comes_first() {
     let ending = world.deliver().unwrap();
     assert_eq!(world.log.can_redrive(SLOT, bad), Err(RedriveError::Ending));
     let cursor = ending.packets[0].seq;
-    world.log.hand_on(SLOT, HandOn { cursor, done: true, ..HandOn::default() });
+    world.log.apply(SLOT, Effects { cursor, done: true, ..Effects::default() });
     assert_eq!(world.log.can_redrive(SLOT, bad), Err(RedriveError::Ending), "the meeting has not ended yet");
     world.ended();
     world.recover();

@@ -7,46 +7,46 @@ use std::sync::{
 
 use ractor::{Actor, ActorRef};
 use teammy_kernel::{
-    DataPacket, Lifecycle, Name, Payload, Policy, Seq, Tick, chain,
+    DataPacket, DeliveryPolicy, Lifecycle, Name, Payload, Seq, Tick, chain,
     graph::{Graph, Instance, PLUGIN_STATUS},
-    log::{Append, HandOn, JoinAt, Slot, Subscription},
+    log::{Append, Effects, JoinAt, Slot, Subscription},
     plugin::{Durability, Hosted},
     store::{DeadLetter, InstanceStatus, MeetingStatus},
 };
 use tokio::{task::JoinHandle, time::Instant};
 use tracing::{debug, error, info, warn};
 
-use super::Meeting;
+use super::MeetingState;
 use crate::{
     clock,
+    instance::{self, Completion, CurrentSeq, HookActivity, Output, Overlay, PluginActor},
     kill_points::{self, KillPoint},
     meeting::{
         Error, Recorder,
-        door::{Door, Sources},
-        message::{Event, Life, Message},
+        ingress::{Ingress, SourceSet},
+        message::{Event, Incarnation, Message},
         restarts::{Decision, Restarts},
         stats::Record,
     },
-    plugin::{self, Completion, InHand, Output, Overlay, PluginActor, Pulse},
 };
 
 /// What the meeting keeps of an instance beside what the log does.
-pub(super) struct Seat {
+pub(super) struct InstanceRuntime {
     pub(super) name: Name,
     pub(super) hosted: Hosted,
     pub(super) output: Durability,
     /// The sources that it takes.
-    pub(super) takes: Sources,
+    pub(super) takes: SourceSet,
     /// What it holds up while it blocks, if it may.
     pub(super) blocks: Option<Blocks>,
-    pub(super) life: Life,
-    pub(super) actor: Option<ActorRef<plugin::Message>>,
+    pub(super) incarnation: Incarnation,
+    pub(super) actor: Option<ActorRef<instance::Message>>,
     pub(super) overlay: Arc<Overlay>,
     pub(super) recorder: Recorder,
-    pub(super) in_hand: InHand,
-    /// Of the newest life.
+    pub(super) in_hand: CurrentSeq,
+    /// Of the newest incarnation.
     pub(super) completion: Arc<Completion>,
-    pub(super) pulse: Arc<Pulse>,
+    pub(super) activity: Arc<HookActivity>,
     pub(super) restarts: Restarts,
     pub(super) ticker: Option<JoinHandle<()>>,
     /// What is stored of its state cannot be read, and why.
@@ -56,7 +56,7 @@ pub(super) struct Seat {
 /// What an instance holds up while it blocks.
 pub(super) struct Blocks {
     /// The sources that it takes so.
-    pub(super) sources: Sources,
+    pub(super) sources: SourceSet,
     /// The places of the sources from outside that feed it.
     origins: Vec<u32>,
     is_blocking: std::cell::Cell<bool>,
@@ -65,9 +65,9 @@ pub(super) struct Blocks {
 impl Blocks {
     fn new(instance: &Instance, graph: &Graph) -> Option<Self> {
         let place = |name: &Name| graph.source(name.as_str()).map(|view| view.place);
-        let (mut sources, mut origins) = (Sources::NONE, Vec::new());
+        let (mut sources, mut origins) = (SourceSet::NONE, Vec::new());
         for (source, policy) in &instance.policies {
-            if *policy == Policy::Block {
+            if *policy == DeliveryPolicy::Block {
                 if let Some(place) = place(source) {
                     sources.add(place);
                 }
@@ -76,25 +76,25 @@ impl Blocks {
         }
         origins.sort_unstable();
         origins.dedup();
-        (sources != Sources::NONE).then_some(Self { sources, origins, is_blocking: false.into() })
+        (sources != SourceSet::NONE).then_some(Self { sources, origins, is_blocking: false.into() })
     }
 
-    pub(super) fn set(&self, door: &Door, is_blocking: bool) {
+    pub(super) fn set(&self, ingress: &Ingress, is_blocking: bool) {
         if self.is_blocking.replace(is_blocking) != is_blocking {
-            door.block(&self.origins, is_blocking);
+            ingress.block(&self.origins, is_blocking);
         }
     }
 }
 
-impl Seat {
+impl InstanceRuntime {
     /// Forgets how often its actor has failed.
     pub(super) fn forgive(&mut self) {
         self.restarts = Restarts::default();
     }
 
-    /// Ends the instance's actor and its ticks: nothing of this life is listened to any more.
+    /// Ends the instance's actor and its ticks: nothing of this incarnation is listened to any more.
     pub(super) fn vacate(&mut self) {
-        self.life.0 += 1;
+        self.incarnation.0 += 1;
         self.completion = Arc::default();
         if let Some(actor) = self.actor.take() {
             actor.stop(None);
@@ -109,12 +109,12 @@ impl Seat {
 struct Spawning {
     meeting: ActorRef<Message>,
     slot: Slot,
-    life: Life,
+    incarnation: Incarnation,
     is_told: bool,
 }
 
 impl Spawning {
-    fn tell(mut self, spawned: Result<ActorRef<plugin::Message>, String>) {
+    fn tell(mut self, spawned: Result<ActorRef<instance::Message>, String>) {
         let actor = spawned.as_ref().ok().cloned();
         if self.send(spawned).is_err()
             && let Some(actor) = actor
@@ -124,10 +124,10 @@ impl Spawning {
         }
     }
 
-    fn send(&mut self, spawned: Result<ActorRef<plugin::Message>, String>) -> Result<(), ()> {
+    fn send(&mut self, spawned: Result<ActorRef<instance::Message>, String>) -> Result<(), ()> {
         self.is_told = true;
-        let (slot, life, event) = (self.slot, self.life, Event::Spawned(spawned));
-        self.meeting.cast(Message::Instance { slot, life, event }).map_err(drop)
+        let (slot, incarnation, event) = (self.slot, self.incarnation, Event::Spawned(spawned));
+        self.meeting.cast(Message::Instance { slot, incarnation, event }).map_err(drop)
     }
 }
 
@@ -139,7 +139,7 @@ impl Drop for Spawning {
     }
 }
 
-impl Drop for Seat {
+impl Drop for InstanceRuntime {
     fn drop(&mut self) {
         if let Some(ticker) = self.ticker.take() {
             ticker.abort();
@@ -147,30 +147,30 @@ impl Drop for Seat {
     }
 }
 
-impl Meeting {
-    pub(super) fn seat(&self, name: &Name) -> Seat {
+impl MeetingState {
+    pub(super) fn running(&self, name: &Name) -> InstanceRuntime {
         let instance = self.resources.instance(name);
         let plugin = self.resources.plugins.get(name).expect("invariant: the node started every instance");
         let recorder = Recorder::new(name.clone(), self.resources.metrics.instance(name));
         self.shared.recorders.lock().push(recorder.clone());
-        let mut takes = Sources::NONE;
+        let mut takes = SourceSet::NONE;
         for source in instance.subscriptions.keys() {
             let view = self.resources.graph.source(source.as_str());
             takes.add(view.expect("invariant: a checked graph has every source that is taken").place);
         }
-        Seat {
+        InstanceRuntime {
             name: name.clone(),
             hosted: plugin.open(),
             output: instance.output,
             takes,
             blocks: Blocks::new(instance, &self.resources.graph),
-            life: Life(0),
+            incarnation: Incarnation(0),
             actor: None,
             overlay: Arc::default(),
             recorder,
             in_hand: Arc::new(AtomicU64::new(0)),
             completion: Arc::default(),
-            pulse: Arc::default(),
+            activity: Arc::default(),
             restarts: Restarts::default(),
             ticker: None,
             unreadable: None,
@@ -186,46 +186,46 @@ impl Meeting {
 
     /// Starts an instance's actor on the plugins' runtime. It answers with [`Event::Spawned`].
     pub(super) fn spawn(&mut self, slot: Slot) {
-        let seat = &mut self.seats[slot.index()];
-        seat.life.0 += 1;
-        let life = seat.life;
-        seat.completion = Arc::default();
-        seat.pulse = Arc::default();
-        seat.in_hand = Arc::default();
-        self.shared.watch(slot, life, &seat.name, &seat.pulse);
+        let running = &mut self.instances[slot.index()];
+        running.incarnation.0 += 1;
+        let incarnation = running.incarnation;
+        running.completion = Arc::default();
+        running.activity = Arc::default();
+        running.in_hand = Arc::default();
+        self.shared.watch(slot, incarnation, &running.name, &running.activity);
         let resources = &self.resources;
-        let instance = resources.instance(&seat.name);
+        let instance = resources.instance(&running.name);
         let graph = &resources.graph;
         let actual = |declared: &Name| {
             let mut mapped = instance.subscriptions.iter().filter(|(_, source)| *source == declared);
             mapped.next().map(|(actual, _)| actual.clone())
         };
         let is_durable = |source: &Name| graph.durability(source.as_str()) == Some(Durability::Durable);
-        let args = Box::new(plugin::Args {
-            routes: plugin::Routes::new(&seat.hosted, actual, is_durable),
-            hosted: seat.hosted.clone(),
+        let args = Box::new(instance::Args {
+            routes: instance::Routes::new(&running.hosted, actual, is_durable),
+            hosted: running.hosted.clone(),
             metadata: self.shared.metadata.clone(),
-            instance: seat.name.clone(),
+            instance: running.name.clone(),
             state: self.log.view(slot).state.clone(),
-            outbox: plugin::Outbox::new(
+            outbox: instance::Outbox::new(
                 self.shared.clone(),
                 self.myself.clone(),
                 slot,
-                life,
-                seat.output,
-                seat.overlay.clone(),
-                seat.completion.clone(),
+                incarnation,
+                running.output,
+                running.overlay.clone(),
+                running.completion.clone(),
             ),
             store: resources.store.clone(),
             llm: resources.llm.clone(),
             policy: resources.settings.hooks,
             packet_limit: resources.settings.packet_bytes,
-            recorder: seat.recorder.clone(),
-            in_hand: seat.in_hand.clone(),
-            pulse: seat.pulse.clone(),
+            recorder: running.recorder.clone(),
+            in_hand: running.in_hand.clone(),
+            activity: running.activity.clone(),
         });
         let myself = self.myself.clone();
-        let spawning = Spawning { meeting: myself.clone(), slot, life, is_told: false };
+        let spawning = Spawning { meeting: myself.clone(), slot, incarnation, is_told: false };
         resources.plugin_runtime.spawn(async move {
             let spawned = PluginActor::spawn_linked(None, PluginActor, args, myself.get_cell()).await;
             spawning.tell(spawned.map(|(actor, _)| actor).map_err(|error| chain(&error)));
@@ -233,14 +233,14 @@ impl Meeting {
     }
 
     /// Handles a supervision event of an instance's actor. Events of one that was replaced are dropped.
-    pub(super) fn instance(&mut self, slot: Slot, life: Life, event: Event) {
-        let seat = &mut self.seats[slot.index()];
-        let is_current = life == seat.life;
+    pub(super) fn instance(&mut self, slot: Slot, incarnation: Incarnation, event: Event) {
+        let running = &mut self.instances[slot.index()];
+        let is_current = incarnation == running.incarnation;
         match event {
             Event::Spawned(Ok(actor)) if !is_current => actor.stop(None),
             _ if !is_current => {}
             Event::Spawned(Ok(actor)) => {
-                seat.actor = Some(actor);
+                running.actor = Some(actor);
                 self.log.set_ready(slot, true);
             }
             Event::Spawned(Err(error)) | Event::Failed(error) => self.failed(slot, &error),
@@ -253,7 +253,7 @@ impl Meeting {
     pub(super) fn collect_completions(&mut self) -> bool {
         let mut any = false;
         for slot in self.log.slots() {
-            if let Some(cursor) = self.seats[slot.index()].completion.take() {
+            if let Some(cursor) = self.instances[slot.index()].completion.take() {
                 self.completed(slot, cursor);
                 any = true;
             }
@@ -269,7 +269,7 @@ impl Meeting {
             // While it blocks, publishers wait for it.
             let is_waited_for = of_all || self.log.is_blocking(slot);
             let wanted = is_waited_for && self.log.view(slot).has_batch || self.log.waits_for(slot);
-            if wanted && let Some(cursor) = self.seats[slot.index()].completion.want() {
+            if wanted && let Some(cursor) = self.instances[slot.index()].completion.want() {
                 self.completed(slot, cursor);
                 any = true;
             }
@@ -279,26 +279,26 @@ impl Meeting {
 
     fn completed(&mut self, slot: Slot, cursor: Seq) {
         // What it handed on before it was done comes before that.
-        self.take_handed_on();
-        self.handed_on(slot, HandOn { cursor, done: true, ..HandOn::default() }, Vec::new());
+        self.apply_submitted();
+        self.handed_on(slot, Effects { cursor, done: true, ..Effects::default() }, Vec::new());
     }
 
     /// An instance's actor is gone. Its packet in hand is tried again, or given up; the actor is started
     /// again, or the instance suspended.
     pub(super) fn failed(&mut self, slot: Slot, error: &str) {
-        if let Some(cursor) = self.seats[slot.index()].completion.take() {
+        if let Some(cursor) = self.instances[slot.index()].completion.take() {
             self.completed(slot, cursor);
         }
-        let seat = &mut self.seats[slot.index()];
-        let in_hand = Seq(seat.in_hand.swap(0, Ordering::AcqRel));
-        seat.actor = None;
-        seat.life.0 += 1;
-        seat.completion = Arc::default();
-        let life = seat.life;
-        seat.recorder.record(&mut Record { errors: 1, ..Record::default() });
-        let name = seat.name.clone();
+        let running = &mut self.instances[slot.index()];
+        let in_hand = Seq(running.in_hand.swap(0, Ordering::AcqRel));
+        running.actor = None;
+        running.incarnation.0 += 1;
+        running.completion = Arc::default();
+        let incarnation = running.incarnation;
+        running.recorder.record(&mut Record { errors: 1, ..Record::default() });
+        let name = running.name.clone();
         let policy = &self.resources.settings.restarts;
-        let decision = seat.restarts.failed(Instant::now(), policy);
+        let decision = running.restarts.failed(Instant::now(), policy);
         warn!(meeting = %self.id(), instance = %name, seq = %in_hand, error, "plugin actor failed");
         if self.log.view(slot).status != InstanceStatus::Active {
             return;
@@ -315,7 +315,7 @@ impl Meeting {
         }
         match decision {
             Decision::RestartAfter(wait) => {
-                self.after(wait, Message::Instance { slot, life, event: Event::Restart });
+                self.after(wait, Message::Instance { slot, incarnation, event: Event::Restart });
             }
             Decision::Suspend => self.suspend(slot, error),
         }
@@ -323,13 +323,13 @@ impl Meeting {
 
     pub(super) fn give_up(&mut self, slot: Slot, seq: Seq, tries: u32, error: &str) {
         let Some(packet) = self.log.in_hand(slot, seq).cloned() else { return };
-        let seat = &self.seats[slot.index()];
-        seat.recorder.record(&mut Record { dead_letters: 1, ..Record::default() });
-        warn!(meeting = %self.id(), instance = %seat.name, %seq, source = %packet.source, tries, error, "packet given up");
+        let running = &self.instances[slot.index()];
+        running.recorder.record(&mut Record { dead_letters: 1, ..Record::default() });
+        warn!(meeting = %self.id(), instance = %running.name, %seq, source = %packet.source, tries, error, "packet given up");
         let graph = &self.resources.graph;
         let is_durable = packet.source == Lifecycle::SOURCE
             || graph.durability(packet.source.as_str()) == Some(Durability::Durable);
-        let name = seat.name.clone();
+        let name = running.name.clone();
         let dead_letter = is_durable.then(|| DeadLetter::new(name, &packet, tries, error, clock::now()));
         self.log.give_up(slot, seq, dead_letter);
         self.settle_seat(slot);
@@ -338,25 +338,25 @@ impl Meeting {
     /// An instance had its time to finish with the meeting's end. Its cursor stays: what is behind it was not
     /// seen.
     pub(super) fn expire(&mut self, slot: Slot, ending: &DataPacket) {
-        let seat = &self.seats[slot.index()];
-        seat.recorder.record(&mut Record { dead_letters: 1, ..Record::default() });
+        let running = &self.instances[slot.index()];
+        running.recorder.record(&mut Record { dead_letters: 1, ..Record::default() });
         let cursor = self.log.view(slot).cursor;
         let error = format!(
             "it did not finish before the end's deadline (meeting.end_deadline); it has seen the log up to seq {cursor}"
         );
-        warn!(meeting = %self.id(), instance = %seat.name, seq = %cursor, "instance cut off at the meeting's end");
-        let dead_letter = DeadLetter::new(seat.name.clone(), ending, 0, &error, clock::now());
+        warn!(meeting = %self.id(), instance = %running.name, seq = %cursor, "instance cut off at the meeting's end");
+        let dead_letter = DeadLetter::new(running.name.clone(), ending, 0, &error, clock::now());
         self.log.expire(slot, dead_letter);
         self.settle_seat(slot);
     }
 
     pub(super) fn suspend(&mut self, slot: Slot, reason: &str) {
-        self.take_handed_on();
-        let seat = &mut self.seats[slot.index()];
-        seat.vacate();
+        self.apply_submitted();
+        let running = &mut self.instances[slot.index()];
+        running.vacate();
         // A hook that goes on all the same writes to what nobody reads any more.
-        seat.overlay = Arc::new(Overlay::of(self.log.unstored_keys(slot)));
-        let instance = seat.name.clone();
+        running.overlay = Arc::new(Overlay::of(self.log.unstored_keys(slot)));
+        let instance = running.name.clone();
         self.log.suspend(slot);
         error!(meeting = %self.id(), %instance, reason, "instance suspended");
         let packet = self.plugin_status(
@@ -372,8 +372,8 @@ impl Meeting {
     }
 
     pub(super) fn start_ticks(&mut self, slot: Slot) {
-        let seat = &mut self.seats[slot.index()];
-        let Some(period) = seat.hosted.every().map(|period| period.min(clock::FOREVER)) else { return };
+        let running = &mut self.instances[slot.index()];
+        let Some(period) = running.hosted.every().map(|period| period.min(clock::FOREVER)) else { return };
         let myself = self.myself.clone();
         let ticks = async move {
             let mut interval = tokio::time::interval_at(Instant::now() + period, period);
@@ -385,7 +385,7 @@ impl Meeting {
                 }
             }
         };
-        if let Some(earlier) = seat.ticker.replace(self.runtime.spawn(ticks)) {
+        if let Some(earlier) = running.ticker.replace(self.runtime.spawn(ticks)) {
             earlier.abort();
         }
     }
@@ -397,10 +397,10 @@ impl Meeting {
         }
     }
 
-    pub(super) fn handed_on(&mut self, slot: Slot, mut hand_on: HandOn, outputs: Vec<Output>) {
+    pub(super) fn handed_on(&mut self, slot: Slot, mut hand_on: Effects, outputs: Vec<Output>) {
         if !outputs.is_empty() {
-            let seqs = self.take_in(outputs.len());
-            let source = self.seats[slot.index()].name.clone();
+            let seqs = self.drain_ingress(outputs.len());
+            let source = self.instances[slot.index()].name.clone();
             let received_at = clock::now();
             let packets = outputs.into_iter().zip(seqs).map(|(output, seq)| {
                 Arc::new(DataPacket {
@@ -420,20 +420,20 @@ impl Meeting {
                 self.shared.taps.pass(packet, hand_on.output);
             }
         }
-        self.log.hand_on(slot, hand_on);
-        kill_points::pass(KillPoint::HandedOn);
+        self.log.apply(slot, hand_on);
+        kill_points::pass(KillPoint::EffectsApplied);
         if self.log.view(slot).status == InstanceStatus::Finished {
             kill_points::pass(KillPoint::InstanceEnded);
         }
         self.settle_seat(slot);
     }
 
-    /// Empties the seat of an instance that is done, and tells who waits for it to be out.
+    /// Stops the actor of an instance that is done, and tells who waits for it to be out.
     pub(super) fn settle_seat(&mut self, slot: Slot) {
         let view = self.log.view(slot);
         if view.status != InstanceStatus::Active {
             debug!(meeting = %self.id(), instance = %view.name, status = ?view.status, "instance is done");
-            self.seats[slot.index()].vacate();
+            self.instances[slot.index()].vacate();
             self.answer_leaving(slot, &Ok(()));
         }
     }
@@ -469,16 +469,16 @@ impl Meeting {
         let packet = self.lifecycle(&Lifecycle::Join { instance: name.clone(), setup: self.setup(name) });
         let subscription = self.subscription(name);
         let slot = if let Some(slot) = known {
-            let seat = &mut self.seats[slot.index()];
+            let running = &mut self.instances[slot.index()];
             let plugin =
                 self.resources.plugins.get(name).expect("invariant: the node started every instance");
-            seat.hosted = plugin.open();
+            running.hosted = plugin.open();
             let state = self.log.view(slot).state.clone();
             self.log.join(subscription, state, at, packet)
         } else {
-            let seat = self.seat(name);
-            let state = seat.hosted.initial_state();
-            self.seats.push(seat);
+            let running = self.running(name);
+            let state = running.hosted.initial_state();
+            self.instances.push(running);
             self.log.join(subscription, state, at, packet)
         };
         info!(meeting = %self.id(), instance = %name, "instance joined");
@@ -503,7 +503,7 @@ impl Meeting {
         }
         let packet = self.lifecycle(&Lifecycle::Leave { instance });
         self.log.leave(slot, packet);
-        if let Some(ticker) = self.seats[slot.index()].ticker.take() {
+        if let Some(ticker) = self.instances[slot.index()].ticker.take() {
             ticker.abort();
         }
         info!(meeting = %self.id(), instance = %name, "instance leaves");

@@ -10,19 +10,19 @@ use teammy_kernel::{
 };
 use tracing::{info, warn};
 
-use super::Meeting;
+use super::MeetingState;
 use crate::{
     meeting::{
         Error,
-        message::{Life, Message, Place},
+        message::{Incarnation, Message, RedriveTicket},
     },
     persistence,
 };
 
-impl Meeting {
+impl MeetingState {
     /// Has instances get packets once more that they have given up. Those that are on their way already are
     /// passed over.
-    pub(super) fn redrive(&mut self, letters: Vec<(Name, Seq)>) -> Result<Vec<Place>, Error> {
+    pub(super) fn redrive(&mut self, letters: Vec<(Name, Seq)>) -> Result<Vec<RedriveTicket>, Error> {
         let meeting = self.id().clone();
         if self.stopping.is_some() {
             return Err(Error::Ended(meeting));
@@ -58,7 +58,7 @@ impl Meeting {
             let is_back = self.log.view(slot).status == InstanceStatus::Finished;
             info!(meeting = %self.id(), %instance, %seq, "packet redriven");
             let packet = self.lifecycle(&Lifecycle::Redrive { instance, seq });
-            places.push(Place { slot, at: packet.seq });
+            places.push(RedriveTicket { slot, at: packet.seq });
             self.log.redrive(slot, packet, seq);
             if is_back {
                 self.spawn(slot);
@@ -74,7 +74,8 @@ impl Meeting {
             return;
         }
         let log = &self.log;
-        let is_done = |places: &[Place]| places.iter().all(|place| log.is_redriven(place.slot, place.at));
+        let is_done =
+            |places: &[RedriveTicket]| places.iter().all(|place| log.is_redriven(place.slot, place.at));
         for (_, reply) in self.redriving.extract_if(.., |(places, _)| is_done(places)) {
             let _ = reply.send(Ok(()));
         }
@@ -83,7 +84,7 @@ impl Meeting {
     /// Reads a packet that was given up, if it still is. It comes back as [`Message::Redriven`].
     pub(super) fn fetch_redriven(&self, slot: Slot, redrive: Redrive, wait: Duration) {
         let (store, myself, meeting) = (self.resources.store.clone(), self.myself.clone(), self.id().clone());
-        let instance = self.seats[slot.index()].name.clone();
+        let instance = self.instances[slot.index()].name.clone();
         self.runtime.spawn(async move {
             if !wait.is_zero() {
                 tokio::time::sleep(wait).await;
@@ -111,14 +112,14 @@ impl Meeting {
         if self.stopping.is_some() {
             return self.log.redrive_failed(slot);
         }
-        let instance = &self.seats[slot.index()].name;
+        let instance = &self.instances[slot.index()].name;
         match packet {
             Ok(packet) => {
                 if packet.is_none() {
                     info!(meeting = %self.id(), %instance, seq = %redrive.seq, "no dead letter any more");
                 }
                 let delivery = self.log.redriven(slot, redrive, packet);
-                self.carry_out(slot, delivery);
+                self.dispatch(slot, delivery);
             }
             Err(error) if error.is_transient() => {
                 let error = chain(&error);
@@ -147,13 +148,13 @@ impl Meeting {
         if self.log.view(slot).status != InstanceStatus::Suspended {
             return Err(Error::NotSuspended { instance, meeting });
         }
-        if let Some(reason) = self.seats[slot.index()].unreadable.clone() {
+        if let Some(reason) = self.instances[slot.index()].unreadable.clone() {
             return Err(Error::Unreadable { instance, meeting, reason });
         }
         let packet = self.plugin_status(&serde_json::json!({"instance": instance, "status": "resumed"}));
         self.shared.taps.pass(&packet, Durability::Durable);
         self.log.reinstate(slot, packet);
-        self.seats[slot.index()].forgive();
+        self.instances[slot.index()].forgive();
         info!(meeting = %self.id(), %instance, "instance resumed");
         self.spawn(slot);
         if self.log.status() == MeetingStatus::Running {
@@ -164,9 +165,9 @@ impl Meeting {
 
     /// A hook has held its thread past its deadline. There is no way to take it away: the instance is
     /// suspended, so that it holds no other.
-    pub(super) fn stuck(&mut self, slot: Slot, life: Life, hook: &Name, held: Duration) {
-        let seat = &self.seats[slot.index()];
-        if life != seat.life || self.log.view(slot).status != InstanceStatus::Active {
+    pub(super) fn stuck(&mut self, slot: Slot, incarnation: Incarnation, hook: &Name, held: Duration) {
+        let running = &self.instances[slot.index()];
+        if incarnation != running.incarnation || self.log.view(slot).status != InstanceStatus::Active {
             return;
         }
         let deadline = self.resources.settings.hooks.deadline;

@@ -10,14 +10,14 @@ use teammy_kernel::{
 };
 use tracing::{error, info, warn};
 
-use super::{Meeting, SHUTTING_DOWN};
+use super::{MeetingState, SHUTTING_DOWN};
 use crate::{
     kill_points::{self, KillPoint},
-    meeting::{message::Message, readers::Over},
+    meeting::{committed_log::Closed, message::Message},
     persistence,
 };
 
-impl Meeting {
+impl MeetingState {
     /// Reads a stretch of the store for an instance. It comes back as [`Message::Fetched`].
     pub(super) fn fetch(&self, slot: Slot, fetch: Fetch, wait: Duration) {
         let (store, myself, meeting) = (self.resources.store.clone(), self.myself.clone(), self.id().clone());
@@ -47,10 +47,10 @@ impl Meeting {
         match packets {
             Ok(packets) => {
                 let delivery = self.log.fetched(slot, fetch, packets);
-                self.carry_out(slot, delivery);
+                self.dispatch(slot, delivery);
             }
             Err(error) if error.is_transient() => {
-                let instance = &self.seats[slot.index()].name;
+                let instance = &self.instances[slot.index()].name;
                 warn!(meeting = %self.id(), %instance, error = chain(&error), "cannot read the log, trying again");
                 self.fetch(slot, fetch.clone(), WAIT);
             }
@@ -87,17 +87,17 @@ impl Meeting {
         }
         let committed = self.log.committed();
         for (slot, (key, _)) in &committed.keys {
-            self.seats[slot.index()].overlay.stored(key);
+            self.instances[slot.index()].overlay.stored(key);
         }
-        let door = &self.shared.door;
-        door.release(committed.released);
-        door.reserved(committed.reserved);
-        self.shared.published.stored(&committed.packets);
+        let ingress = &self.shared.ingress;
+        ingress.release(committed.released);
+        ingress.reserved(committed.reserved);
+        self.shared.committed_log.stored(&committed.packets);
         kill_points::pass(KillPoint::CommitHeard);
         if committed.status == MeetingStatus::Ended {
             kill_points::pass(KillPoint::EndStored);
             info!(meeting = %self.id(), seq = %self.log.end_seq(), "meeting ended");
-            self.shared.published.over(Over::Ended);
+            self.shared.committed_log.over(Closed::Ended);
             for reply in self.ending.drain(..).chain(self.catching_up.drain(..)) {
                 let _ = reply.send(Ok(()));
             }

@@ -8,7 +8,7 @@ use crate::store::{InstanceRecord, PacketQuery};
 /// One thing that an owner issued: it is stored whole, after all before it and before all after it.
 pub(super) enum Issued {
     Packet(Arc<DataPacket>),
-    Unit(Unit),
+    Update(InstanceUpdate),
     Status(MeetingStatus),
     /// How far all instances were when a commit was taken, which that commit tells if nothing is left behind
     /// it.
@@ -16,7 +16,7 @@ pub(super) enum Issued {
 }
 
 /// An instance's row (without a state where that hasn't changed), and what else belongs to it.
-pub(super) struct Unit {
+pub(super) struct InstanceUpdate {
     pub(super) row: InstanceRecord,
     pub(super) keys: Vec<KeyValue>,
     pub(super) outputs: Vec<Arc<DataPacket>>,
@@ -73,26 +73,26 @@ impl Contents {
                     row.cursor = *cursor;
                 }
             }
-            Issued::Unit(unit) => {
-                let mut row = unit.row.clone();
+            Issued::Update(update) => {
+                let mut row = update.row.clone();
                 let before = self.rows.remove(&row.instance).and_then(|row| row.state);
                 row.state = row.state.or(before);
-                self.packets.extend(unit.outputs.iter().map(|packet| (packet.seq, packet.clone())));
-                for (key, value) in &unit.keys {
+                self.packets.extend(update.outputs.iter().map(|packet| (packet.seq, packet.clone())));
+                for (key, value) in &update.keys {
                     let place = (row.instance.clone(), key.clone());
                     match value {
                         Some(value) => self.keys.insert(place, value.clone()),
                         None => self.keys.remove(&place),
                     };
                 }
-                self.dead_letters.extend(unit.dead_letters.iter().cloned().map(placed));
+                self.dead_letters.extend(update.dead_letters.iter().cloned().map(placed));
                 self.rows.insert(row.instance.clone(), row);
             }
         }
     }
 
     /// What the meeting's own packets say.
-    fn course(&self) -> Vec<(Seq, Lifecycle)> {
+    fn lifecycle(&self) -> Vec<(Seq, Lifecycle)> {
         let own = self.packets.values().filter(|packet| packet.source == Lifecycle::SOURCE);
         let read = |packet: &DataPacket| Lifecycle::from_payload(&packet.payload).expect("it was written so");
         own.map(|packet| (packet.seq, read(packet))).collect()
@@ -110,7 +110,7 @@ pub(super) struct Meeting {
     pub(super) epoch: Epoch,
     pub(super) stored: Contents,
     /// What the stored packets say of the meeting itself.
-    course: Vec<(Seq, Lifecycle)>,
+    lifecycle: Vec<(Seq, Lifecycle)>,
     /// The reservation that is stored.
     reserved: Seq,
     /// What the newest owner has issued and is not stored.
@@ -138,7 +138,7 @@ impl Meeting {
         Self {
             stored: Contents::read(store, &id),
             id,
-            course: Vec::new(),
+            lifecycle: Vec::new(),
             epoch: record.epoch,
             reserved: record.reserved,
             issued: VecDeque::new(),
@@ -221,7 +221,7 @@ impl Meeting {
         let now = Contents::read(store, &self.id);
         if now != self.stored {
             self.check_prefix(now);
-            self.course = self.stored.course();
+            self.lifecycle = self.stored.lifecycle();
             self.check_acknowledged();
             self.check_numbers(store);
             for instance in &INSTANCES {
@@ -275,14 +275,14 @@ impl Meeting {
     }
 
     fn ending(&self) -> Option<Seq> {
-        self.course.iter().find(|(_, event)| *event == Lifecycle::Ending).map(|(seq, _)| *seq)
+        self.lifecycle.iter().find(|(_, event)| *event == Lifecycle::Ending).map(|(seq, _)| *seq)
     }
 
     /// From where to where an instance took part, both ends included, each time that it did.
     fn memberships(&self, instance: &str) -> Vec<(Seq, Seq)> {
         let mut memberships = Vec::new();
         let mut start = Seq::ZERO;
-        for (seq, event) in &self.course {
+        for (seq, event) in &self.lifecycle {
             match event {
                 Lifecycle::Start { instances, .. } => {
                     start = *seq;
@@ -318,7 +318,7 @@ impl Meeting {
 
     /// An instance's state, keys and outputs are what its hook makes of the packets up to its cursor, each
     /// handled once and in their order, except for those that are its dead letters.
-    fn check_instance(&self, (instance, sources, output): &Instance) {
+    fn check_instance(&self, (instance, sources, output): &Consumer) {
         let of_instance = |packet: &&Arc<DataPacket>| packet.source == *instance;
         let outputs: Vec<_> = self.stored.packets.values().filter(of_instance).collect();
         let keys = self.stored.keys.iter().filter(|((of, _), _)| of == instance);
@@ -373,11 +373,11 @@ impl Meeting {
         self.issued.iter().for_each(|issued| last.apply(issued));
         assert_eq!(last, self.stored, "all that the last owner issued is stored");
         for event in [Lifecycle::Ending, Lifecycle::Ended] {
-            let count = self.course.iter().filter(|(_, other)| *other == event).count();
+            let count = self.lifecycle.iter().filter(|(_, other)| *other == event).count();
             assert_eq!(count, 1, "{event:?} comes once");
         }
         let (last, _) = self.stored.packets.last_key_value().expect("it has ended");
-        assert_eq!(self.course.last(), Some(&(*last, Lifecycle::Ended)), "nothing comes after the end");
+        assert_eq!(self.lifecycle.last(), Some(&(*last, Lifecycle::Ended)), "nothing comes after the end");
         let ending = self.ending().expect("it has ended");
         for (instance, sources, _) in INSTANCES {
             let Some(row) = self.stored.rows.get(instance) else { continue };

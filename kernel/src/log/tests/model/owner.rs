@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use super::{
-    meeting::{Issued, Unit},
+    meeting::{InstanceUpdate, Issued},
     *,
 };
 use crate::{
@@ -41,7 +41,7 @@ impl Owner {
         let last = packets(PacketQuery::default().take(Take::Last(1))).pop();
         let lifecycle = packets(PacketQuery::default().sources(vec![name(Lifecycle::SOURCE)]));
         let stored =
-            Stored::new(record.clone(), last, &lifecycle, ready(store.instances(meeting.id.clone())));
+            StoredMeeting::new(record.clone(), last, &lifecycle, ready(store.instances(meeting.id.clone())));
         let marks = ready(store.marks(meeting.id.clone())).into_iter();
         let is_started = stored.is_started();
         let log = if is_started {
@@ -78,7 +78,7 @@ impl Owner {
         for slot in owner.log.slots() {
             let view = owner.log.view(slot);
             if !meeting.stored.rows.contains_key(view.name) {
-                owner.issue_unit(meeting, slot, None, HandOn::default());
+                owner.issue_unit(meeting, slot, None, Effects::default());
             }
             if owner.is_active(slot) {
                 owner.log.set_ready(slot, true);
@@ -145,17 +145,17 @@ impl Owner {
     }
 
     /// Writes down what an instance handed on, with its row as it stands now.
-    fn issue_unit(&self, meeting: &mut Meeting, slot: Slot, state: Option<u64>, made: HandOn) {
+    fn issue_unit(&self, meeting: &mut Meeting, slot: Slot, state: Option<u64>, made: Effects) {
         let view = self.log.view(slot);
         let row = InstanceRecord {
             instance: view.name.clone(),
             cursor: view.cursor,
-            joined: self.log.instances[slot.0].joined,
+            joined: self.log.consumers[slot.0].joined,
             status: view.status,
             state: state.map(|state| state.to_string().into()),
         };
-        let HandOn { keys, outputs, dead_letters, .. } = made;
-        self.issue(meeting, Issued::Unit(Unit { row, keys, outputs, dead_letters }));
+        let Effects { keys, outputs, dead_letters, .. } = made;
+        self.issue(meeting, Issued::Update(InstanceUpdate { row, keys, outputs, dead_letters }));
     }
 
     /// A packet of the owner's own, with the next seq.
@@ -271,7 +271,7 @@ impl Owner {
         }
     }
 
-    /// Runs an instance's hooks on the next packets of its batch and hands on, as one unit, what they made.
+    /// Runs an instance's hooks on the next packets of its batch and hands on, as one update, what they made.
     /// Says if there was something to do.
     fn work(
         &mut self,
@@ -291,13 +291,13 @@ impl Owner {
             Some((bad, well)) if ends != Ends::Well => (well, Some(bad)),
             _ => (now, None),
         };
-        let (state, mut unit) = self.run(meeting, slot, well);
+        let (state, mut update) = self.run(meeting, slot, well);
         let instance = self.log.view(slot).name.clone();
         let mut to = handled + well.len();
         if let Some(bad) = bad {
             meeting.sees(&instance, bad.seq);
             if ends == Ends::GivenUp {
-                unit.dead_letters.extend(dead_letter(&instance, bad));
+                update.dead_letters.extend(dead_letter(&instance, bad));
                 to += 1;
             }
         }
@@ -305,10 +305,10 @@ impl Owner {
             let counted = self.counted.entry(slot).or_default();
             *counted += if handled == 0 { batch.gap } else { 0 };
             *counted += batch.packets[handled..to].iter().filter(|packet| is_counted(packet)).count() as u64;
-            unit.cursor = batch.packets[to - 1].seq;
-            unit.done = to == batch.packets.len() && (done == Done::WithIt || rest.is_empty());
-            let is_done = unit.done;
-            self.hand_on(meeting, slot, state, unit);
+            update.cursor = batch.packets[to - 1].seq;
+            update.done = to == batch.packets.len() && (done == Done::WithIt || rest.is_empty());
+            let is_done = update.done;
+            self.apply(meeting, slot, state, update);
             if is_done || !self.is_active(slot) {
                 return true;
             }
@@ -342,37 +342,37 @@ impl Owner {
         meeting: &mut Meeting,
         slot: Slot,
         packets: &[Arc<DataPacket>],
-    ) -> (Option<u64>, HandOn) {
+    ) -> (Option<u64>, Effects) {
         let view = self.log.view(slot);
         let (instance, before) = (view.name.clone(), view.state.to_json().unwrap().parse().unwrap());
-        let (mut state, mut unit) = (None, HandOn { output: output_of(&instance), ..HandOn::default() });
+        let (mut state, mut update) = (None, Effects { output: output_of(&instance), ..Effects::default() });
         for packet in packets {
             meeting.sees(&instance, packet.seq);
             let made = hook(state.unwrap_or(before), packet);
             state = made.state.or(state);
-            unit.keys.extend(made.key);
+            update.keys.extend(made.key);
             if let Some(output) = made.output {
                 let output = self.own(meeting, instance.as_str(), output);
-                unit.outputs.push(Arc::new(DataPacket { causes: vec![packet.seq], ..output }));
+                update.outputs.push(Arc::new(DataPacket { causes: vec![packet.seq], ..output }));
             }
         }
-        (state, unit)
+        (state, update)
     }
 
-    fn hand_on(&mut self, meeting: &mut Meeting, slot: Slot, state: Option<u64>, mut unit: HandOn) {
+    fn apply(&mut self, meeting: &mut Meeting, slot: Slot, state: Option<u64>, mut update: Effects) {
         let before = self.log.view(slot).status;
-        unit.state = state.map(StateRef::new);
-        self.log.hand_on(slot, unit.clone());
-        let has_made = unit.state.is_some()
-            || !unit.keys.is_empty()
-            || !unit.outputs.is_empty()
-            || !unit.dead_letters.is_empty();
-        if unit.output == Durability::Volatile {
-            unit.outputs.drain(..).for_each(|packet| self.pass(meeting, packet));
+        update.state = state.map(StateRef::new);
+        self.log.apply(slot, update.clone());
+        let has_made = update.state.is_some()
+            || !update.keys.is_empty()
+            || !update.outputs.is_empty()
+            || !update.dead_letters.is_empty();
+        if update.output == Durability::Volatile {
+            update.outputs.drain(..).for_each(|packet| self.pass(meeting, packet));
         }
         // A cursor alone waits for the next commit.
         if has_made || self.log.view(slot).status != before {
-            self.issue_unit(meeting, slot, state, unit);
+            self.issue_unit(meeting, slot, state, update);
         }
         self.check_counted(slot);
     }
@@ -380,7 +380,7 @@ impl Owner {
     /// The volatile packets up to an instance's cursor were seen or told to be missing; no others were, but
     /// for some that are told before it gets there.
     fn check_counted(&self, slot: Slot) {
-        let instance = &self.log.instances[slot.0];
+        let instance = &self.log.consumers[slot.0];
         let (cursor, to) = (instance.cursor, instance.leaving.unwrap_or(Seq::MAX));
         let sources = definition(instance.name.as_str()).1;
         let is_wanted = |(seq, source): &&(Seq, Name)| {
@@ -409,7 +409,7 @@ impl Owner {
             self.log.give_up(slot, packet.seq, dead_letters.first().cloned());
             *self.counted.entry(slot).or_default() += u64::from(is_counted(packet));
             if !dead_letters.is_empty() || self.log.view(slot).status != before {
-                self.issue_unit(meeting, slot, None, HandOn { dead_letters, ..HandOn::default() });
+                self.issue_unit(meeting, slot, None, Effects { dead_letters, ..Effects::default() });
             }
         }
         if self.is_active(slot) {
@@ -431,7 +431,7 @@ impl Owner {
         let Some(slot) = self.active(instance) else { return };
         self.in_hand.remove(&slot);
         self.log.suspend(slot);
-        self.issue_unit(meeting, slot, None, HandOn::default());
+        self.issue_unit(meeting, slot, None, Effects::default());
         let packet = Arc::new(self.own(meeting, PLUGIN_STATUS, Payload::Text("suspended".into())));
         self.log.append(Append::new(packet.clone(), Durability::Durable, false));
         self.issue(meeting, Issued::Packet(packet));
@@ -443,7 +443,7 @@ impl Owner {
         self.in_hand.remove(&slot);
         let dead_letters: Vec<_> = dead_letter(self.log.view(slot).name, &ending).into_iter().collect();
         self.log.expire(slot, dead_letters[0].clone());
-        self.issue_unit(meeting, slot, None, HandOn { dead_letters, ..HandOn::default() });
+        self.issue_unit(meeting, slot, None, Effects { dead_letters, ..Effects::default() });
     }
 
     fn leave(&mut self, meeting: &mut Meeting, instance: usize) {
@@ -468,7 +468,7 @@ impl Owner {
         let packet = self.lifecycle(meeting, &Lifecycle::Join { instance: name(instance), setup: None });
         meeting.joins(self.log.epoch(), packet.seq, at);
         let slot = self.log.join(subscribed(instance), state, at, packet.clone());
-        self.issue_unit(meeting, slot, None, HandOn { outputs: vec![packet], ..HandOn::default() });
+        self.issue_unit(meeting, slot, None, Effects { outputs: vec![packet], ..Effects::default() });
         self.counted.remove(&slot);
         self.log.set_ready(slot, true);
     }
@@ -516,7 +516,7 @@ fn packet_of(meeting: &Meeting, seq: Seq, source: &str, payload: Payload) -> Dat
     Publish::on(name(source), payload).into_packet(meeting.id.clone(), seq, Timestamp::UNIX_EPOCH)
 }
 
-fn definition(instance: &str) -> &'static Instance {
+fn definition(instance: &str) -> &'static Consumer {
     INSTANCES.iter().find(|(of, ..)| *of == instance).expect("it is one of those")
 }
 

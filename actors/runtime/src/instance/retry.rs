@@ -6,7 +6,7 @@ use crate::meeting::doubled;
 
 /// How hooks are run.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Policy {
+pub(crate) struct RetryPolicy {
     /// How long a hook may take.
     pub(crate) deadline: Duration,
     /// How often a packet is tried.
@@ -22,7 +22,7 @@ pub(crate) enum Next {
     GiveUp,
 }
 
-impl Policy {
+impl RetryPolicy {
     /// After try number `tries` (from 1).
     pub(crate) fn after(&self, tries: u32, is_reject: bool) -> Next {
         if is_reject || tries >= self.tries {
@@ -39,7 +39,7 @@ mod tests {
 
     #[test]
     fn a_failure_is_tried_again_and_a_reject_is_not() {
-        let policy = Policy {
+        let policy = RetryPolicy {
             deadline: Duration::from_secs(1),
             tries: 3,
             backoff: Duration::from_millis(10),

@@ -44,14 +44,14 @@ pub struct InstanceView<'a> {
 
 /// A source that an instance takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Taken {
+pub(super) struct SubscribedSource {
     pub(super) source: SourceId,
-    pub(super) how: How,
+    pub(super) policy: ResolvedPolicy,
 }
 
-/// What becomes of its packets while the instance is busy: a [`Policy`](crate::Policy), in the log's terms.
+/// What becomes of its packets while the instance is busy: a [`DeliveryPolicy`](crate::DeliveryPolicy), in the log's terms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum How {
+pub(super) enum ResolvedPolicy {
     Spill,
     DropOldest,
     /// With the place in the log's table of [`Latest`](super::latest::Latest).
@@ -92,9 +92,9 @@ impl Waiting {
 }
 
 #[derive(Debug)]
-pub(super) struct Instance {
+pub(super) struct Consumer {
     pub(super) name: Name,
-    pub(super) sources: Vec<Taken>,
+    pub(super) sources: Vec<SubscribedSource>,
     /// The source of its outputs.
     pub(super) output: SourceId,
     pub(super) status: InstanceStatus,
@@ -127,10 +127,10 @@ pub(super) struct Instance {
     pub(super) redriving: Option<Redrive>,
 }
 
-impl Instance {
+impl Consumer {
     pub(super) fn new(
         name: Name,
-        sources: Vec<Taken>,
+        sources: Vec<SubscribedSource>,
         output: SourceId,
         cursor: Seq,
         joined: Seq,
@@ -160,7 +160,7 @@ impl Instance {
         }
     }
 
-    pub(super) fn rejoin(&mut self, sources: Vec<Taken>, cursor: Seq, joined: Seq) {
+    pub(super) fn rejoin(&mut self, sources: Vec<SubscribedSource>, cursor: Seq, joined: Seq) {
         self.sources = sources;
         self.status = InstanceStatus::Active;
         self.joined = joined;
@@ -208,14 +208,14 @@ impl Instance {
     }
 
     /// How it takes a source, if it does.
-    pub(super) fn takes(&self, source: SourceId) -> Option<How> {
-        self.sources.iter().find(|taken| taken.source == source).map(|taken| taken.how)
+    pub(super) fn takes(&self, source: SourceId) -> Option<ResolvedPolicy> {
+        self.sources.iter().find(|taken| taken.source == source).map(|taken| taken.policy)
     }
 
     /// Whether its packets of a source that is stored are read from the store where they are in memory no
     /// more.
     pub(super) fn spills(&self, source: SourceId) -> bool {
-        self.takes(source).is_some_and(|how| how != How::DropOldest)
+        self.takes(source).is_some_and(|policy| policy != ResolvedPolicy::DropOldest)
     }
 
     pub(super) fn wants(&self, slot: Slot, entry: &Entry, lifecycle: SourceId) -> bool {
@@ -257,7 +257,7 @@ impl Instance {
         let waits = self.status == InstanceStatus::Active
             && self.leaving.is_none()
             && entry.to.is_none()
-            && self.takes(entry.source) == Some(How::Block);
+            && self.takes(entry.source) == Some(ResolvedPolicy::Block);
         if waits {
             self.waiting.push(entry.seq, entry.cost);
         }
@@ -266,7 +266,8 @@ impl Instance {
 
     /// Whether packets are held for it.
     pub(super) fn can_block(&self) -> bool {
-        self.status == InstanceStatus::Active && self.sources.iter().any(|taken| taken.how == How::Block)
+        self.status == InstanceStatus::Active
+            && self.sources.iter().any(|taken| taken.policy == ResolvedPolicy::Block)
     }
 
     /// How many bytes wait for it of the sources that it blocks on.

@@ -29,11 +29,11 @@ pub(crate) struct Progress {
     /// Durable packets up to here are stored.
     pub(crate) stored: Seq,
     /// Why nothing more comes, once nothing does.
-    pub(crate) over: Option<Over>,
+    pub(crate) over: Option<Closed>,
 }
 
 #[derive(Debug, Clone)]
-pub(crate) enum Over {
+pub(crate) enum Closed {
     /// The meeting has ended; its log is complete.
     Ended,
     /// This node no longer runs it.
@@ -44,13 +44,13 @@ pub(crate) enum Over {
 struct Recent {
     packets: VecDeque<Arc<DataPacket>>,
     bytes: usize,
-    /// Stored packets up to here are not in `packets`.
+    /// StoredMeeting packets up to here are not in `packets`.
     before: Seq,
 }
 
 /// What a meeting shares with its readers.
 #[derive(Debug)]
-pub(crate) struct Published {
+pub(crate) struct CommittedLog {
     meeting: MeetingId,
     store: Arc<dyn Store>,
     recent: Mutex<Recent>,
@@ -60,7 +60,7 @@ pub(crate) struct Published {
     progress: watch::Sender<Progress>,
 }
 
-impl Published {
+impl CommittedLog {
     pub(crate) fn new(meeting: MeetingId, store: Arc<dyn Store>, last: Seq, limit: usize) -> Self {
         Self {
             meeting,
@@ -119,7 +119,7 @@ impl Published {
     }
 
     /// Nothing more comes.
-    pub(crate) fn over(&self, over: Over) {
+    pub(crate) fn over(&self, over: Closed) {
         self.progress.send_if_modified(|progress| {
             let first = progress.over.is_none();
             progress.over.get_or_insert(over);
@@ -131,7 +131,7 @@ impl Published {
         self.progress.subscribe()
     }
 
-    /// Stored packets behind `cursor` up to `to`, or the first of them.
+    /// StoredMeeting packets behind `cursor` up to `to`, or the first of them.
     async fn read(&self, cursor: Seq, to: Seq) -> Result<(Vec<Arc<DataPacket>>, Seq), Error> {
         const CHUNK: usize = 256;
         {
@@ -162,7 +162,7 @@ pub struct Packets {
 }
 
 struct Reader {
-    published: Arc<Published>,
+    committed_log: Arc<CommittedLog>,
     progress: watch::Receiver<Progress>,
     cursor: Seq,
     queue: VecDeque<Arc<DataPacket>>,
@@ -180,7 +180,7 @@ impl Reader {
             }
             let Progress { stored, over } = self.progress.borrow_and_update().clone();
             if stored > self.cursor {
-                match self.published.read(self.cursor, stored).await {
+                match self.committed_log.read(self.cursor, stored).await {
                     Ok((packets, up_to)) => {
                         self.cursor = up_to;
                         self.queue = packets.into();
@@ -194,8 +194,8 @@ impl Reader {
             }
             match over {
                 None if self.progress.changed().await.is_ok() => {}
-                None | Some(Over::Ended) => self.over = true,
-                Some(Over::Gone(error)) => {
+                None | Some(Closed::Ended) => self.over = true,
+                Some(Closed::Gone(error)) => {
                     self.over = true;
                     return Some(Err(error));
                 }
@@ -207,12 +207,12 @@ impl Reader {
 impl Packets {
     /// Every stored packet behind `cursor`, as far as `wanted` says.
     pub(crate) fn new(
-        published: Arc<Published>,
+        committed_log: Arc<CommittedLog>,
         cursor: Seq,
         wanted: impl Fn(&DataPacket) -> bool + Send + 'static,
     ) -> Self {
-        let progress = published.progress();
-        let reader = Reader { published, progress, cursor, queue: VecDeque::new(), over: false };
+        let progress = committed_log.progress();
+        let reader = Reader { committed_log, progress, cursor, queue: VecDeque::new(), over: false };
         let stream = futures::stream::unfold((reader, wanted), |(mut reader, wanted)| async move {
             loop {
                 match reader.next().await? {

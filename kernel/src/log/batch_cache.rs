@@ -8,13 +8,13 @@ use std::{collections::VecDeque, sync::Arc};
 
 use super::{
     Limits,
-    instance::{How, Instance, Taken},
+    consumer::{Consumer, ResolvedPolicy, SubscribedSource},
 };
 use crate::{DataPacket, Seq};
 
 #[derive(Debug)]
-struct Shared {
-    sources: Vec<Taken>,
+struct CachedBatch {
+    sources: Vec<SubscribedSource>,
     /// The cursor that it follows.
     after: Seq,
     packets: Arc<[Arc<DataPacket>]>,
@@ -24,9 +24,9 @@ struct Shared {
 
 /// The newest batches.
 #[derive(Debug, Default)]
-pub(super) struct SharedBatches(VecDeque<Shared>);
+pub(super) struct BatchCache(VecDeque<CachedBatch>);
 
-impl SharedBatches {
+impl BatchCache {
     /// So many are kept: they keep their packets in memory, which may have left the tail.
     const MOST: usize = 8;
 
@@ -35,14 +35,14 @@ impl SharedBatches {
     /// ones.
     pub(super) fn find(
         &self,
-        instance: &Instance,
+        instance: &Consumer,
         end: Seq,
         limits: &Limits,
     ) -> Option<(Arc<[Arc<DataPacket>]>, Seq)> {
         if instance.leaving.is_some() || !Self::fits(instance) {
             return None;
         }
-        let fits = |shared: &&Shared| {
+        let fits = |shared: &&CachedBatch| {
             shared.after == instance.cursor
                 && (shared.seen == end || shared.packets.len() * 2 >= limits.batch_packets)
                 && shared.sources == instance.sources
@@ -52,7 +52,7 @@ impl SharedBatches {
     }
 
     /// Keeps a batch in which, and up to whose end, nothing is for one instance alone.
-    pub(super) fn keep(&mut self, instance: &Instance, packets: &Arc<[Arc<DataPacket>]>, seen: Seq) {
+    pub(super) fn keep(&mut self, instance: &Consumer, packets: &Arc<[Arc<DataPacket>]>, seen: Seq) {
         if packets.is_empty() || !Self::fits(instance) {
             return;
         }
@@ -60,12 +60,12 @@ impl SharedBatches {
             self.0.pop_front();
         }
         let (sources, after) = (instance.sources.clone(), instance.cursor);
-        self.0.push_back(Shared { sources, after, packets: packets.clone(), seen });
+        self.0.push_back(CachedBatch { sources, after, packets: packets.clone(), seen });
     }
 
     /// Whether what an instance gets depends on nothing but where it is and what it takes.
-    fn fits(instance: &Instance) -> bool {
-        !instance.sources.iter().any(|taken| matches!(taken.how, How::Latest(_)))
+    fn fits(instance: &Consumer) -> bool {
+        !instance.sources.iter().any(|taken| matches!(taken.policy, ResolvedPolicy::Latest(_)))
     }
 
     /// Lets go of what all have seen.

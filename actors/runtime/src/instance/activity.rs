@@ -13,7 +13,7 @@ use tokio::time::Instant;
 /// Written by an instance's actor at the beginning and the end of each turn that a hook has; read by the
 /// watchdog.
 #[derive(Debug)]
-pub(crate) struct Pulse {
+pub(crate) struct HookActivity {
     /// What times are counted from.
     origin: Instant,
     phase: AtomicU8,
@@ -30,24 +30,24 @@ const WAITS: u8 = 2;
 
 /// What a hook is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Doing {
+pub(crate) enum HookPhase {
     /// It has had its thread since.
-    Holds,
+    Running,
     /// It has waited since.
-    Waits,
+    Waiting,
 }
 
 /// A hook that runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Beat {
+pub(crate) struct RunningHook {
     /// The source that it takes, `tick`, or `meeting` for its start and end.
     pub(crate) hook: Name,
-    pub(crate) doing: Doing,
+    pub(crate) phase: HookPhase,
     /// For how long.
-    pub(crate) lasts: Duration,
+    pub(crate) elapsed: Duration,
 }
 
-impl Default for Pulse {
+impl Default for HookActivity {
     fn default() -> Self {
         Self {
             origin: Instant::now(),
@@ -59,7 +59,7 @@ impl Default for Pulse {
     }
 }
 
-impl Pulse {
+impl HookActivity {
     /// A hook of this source is about to run.
     pub(crate) fn hook(&self, source: &Name) {
         let mut hooks = self.hooks.lock();
@@ -92,15 +92,15 @@ impl Pulse {
     }
 
     /// What runs, if anything does. A glance: what has changed meanwhile may be told wrongly once.
-    pub(crate) fn read(&self, now: Instant) -> Option<Beat> {
-        let doing = match self.phase.load(Ordering::Acquire) {
-            HOLDS => Doing::Holds,
-            WAITS => Doing::Waits,
+    pub(crate) fn read(&self, now: Instant) -> Option<RunningHook> {
+        let phase = match self.phase.load(Ordering::Acquire) {
+            HOLDS => HookPhase::Running,
+            WAITS => HookPhase::Waiting,
             _ => return None,
         };
         let since = self.origin + Duration::from_nanos(self.since.load(Ordering::Relaxed));
         let hook = self.hooks.lock().get(self.hook.load(Ordering::Relaxed) as usize)?.clone();
-        Some(Beat { hook, doing, lasts: now.saturating_duration_since(since) })
+        Some(RunningHook { hook, phase, elapsed: now.saturating_duration_since(since) })
     }
 }
 
@@ -110,20 +110,20 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_pulse_tells_what_runs_and_for_how_long() {
-        let pulse = Pulse::default();
-        assert_eq!(pulse.read(Instant::now()), None);
+        let activity = HookActivity::default();
+        assert_eq!(activity.read(Instant::now()), None);
         let chat = Name::new("chat").unwrap();
-        pulse.hook(&Name::new("audio").unwrap());
-        pulse.hook(&chat);
-        pulse.holds(Instant::now());
+        activity.hook(&Name::new("audio").unwrap());
+        activity.hook(&chat);
+        activity.holds(Instant::now());
         let second = Duration::from_secs(1);
         tokio::time::advance(second).await;
-        let beat = |doing| Some(Beat { hook: chat.clone(), doing, lasts: second });
-        assert_eq!(pulse.read(Instant::now()), beat(Doing::Holds));
-        pulse.waits(Instant::now());
+        let beat = |phase| Some(RunningHook { hook: chat.clone(), phase, elapsed: second });
+        assert_eq!(activity.read(Instant::now()), beat(HookPhase::Running));
+        activity.waits(Instant::now());
         tokio::time::advance(second).await;
-        assert_eq!(pulse.read(Instant::now()), beat(Doing::Waits));
-        pulse.rests();
-        assert_eq!(pulse.read(Instant::now()), None);
+        assert_eq!(activity.read(Instant::now()), beat(HookPhase::Waiting));
+        activity.rests();
+        assert_eq!(activity.read(Instant::now()), None);
     }
 }

@@ -11,11 +11,11 @@
 //! * A batch of which nothing came but the cursor is done without a message, unless the meeting waits for
 //!   one.
 
+mod activity;
 mod actor;
 mod completion;
 mod outbox;
 mod overlay;
-mod pulse;
 mod retry;
 mod stopwatch;
 mod store;
@@ -24,12 +24,12 @@ use std::sync::Arc;
 
 use teammy_kernel::{Payload, Seq, Timestamp, log::Batch};
 
+pub(crate) use activity::{HookActivity, HookPhase, RunningHook};
 pub(crate) use actor::{Args, PluginActor, Routes};
 pub(crate) use completion::Completion;
 pub(crate) use outbox::Outbox;
 pub(crate) use overlay::Overlay;
-pub(crate) use pulse::{Beat, Doing, Pulse};
-pub(crate) use retry::Policy as HookPolicy;
+pub(crate) use retry::RetryPolicy;
 pub(crate) use stopwatch::Lap;
 
 /// What an instance's actor is told.
@@ -51,4 +51,4 @@ pub(crate) struct Output {
 
 /// The seq of the packet that a hook runs on, 0 while none does: what the meeting reads when the actor is
 /// gone.
-pub(crate) type InHand = Arc<std::sync::atomic::AtomicU64>;
+pub(crate) type CurrentSeq = Arc<std::sync::atomic::AtomicU64>;

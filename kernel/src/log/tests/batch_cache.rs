@@ -40,7 +40,7 @@ impl Twins {
 
     fn done(&mut self, index: usize, batch: &Batch) {
         let cursor = batch.packets.last().unwrap().seq;
-        self.log.hand_on(Slot(index), HandOn { cursor, done: true, ..HandOn::default() });
+        self.log.apply(Slot(index), Effects { cursor, done: true, ..Effects::default() });
     }
 }
 

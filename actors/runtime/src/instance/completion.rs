@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use teammy_kernel::Seq;
 
-/// Shared by a meeting and one life of an instance's actor, which has at most one batch.
+/// Shared by a meeting and one incarnation of an instance's actor, which has at most one batch.
 #[derive(Debug, Default)]
 pub(crate) struct Completion {
     state: AtomicU8,

@@ -1,4 +1,4 @@
-//! The door: where packets come in.
+//! The ingress: where packets come in.
 //!
 //! A publisher goes through it without a round trip to the actor: checks, then bytes of the backlog's bound
 //! (waiting, or `Busy`), then a seq and a place in the queue under one short lock, then a call of the
@@ -33,13 +33,13 @@ use crate::{clock, memory::Memory, metrics::Metrics, node::Resources};
 
 /// A packet that was taken.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Taken {
+pub(crate) struct Accepted {
     pub(crate) seq: Seq,
     /// Its source's place in the graph, if that is one whose packets are never stored.
     pub(crate) volatile: Option<u32>,
 }
 
-impl Taken {
+impl Accepted {
     fn new(seq: Seq, source: SourceView) -> Self {
         let volatile = (source.durability == Durability::Volatile).then_some(source.place);
         Self { seq, volatile }
@@ -65,7 +65,7 @@ struct Inner {
 }
 
 #[derive(Debug)]
-pub(crate) struct Door {
+pub(crate) struct Ingress {
     meeting: MeetingId,
     graph: Arc<Graph>,
     packet_limit: usize,
@@ -78,7 +78,7 @@ pub(crate) struct Door {
     wanted: AtomicU64,
     /// By the place of a source from outside: how many instances block it.
     blocked: Box<[AtomicU32]>,
-    /// Told when one of them no longer does.
+    /// Notified when one of them no longer does.
     unblocked: Notify,
     memory: Arc<Memory>,
     metrics: Arc<Metrics>,
@@ -87,9 +87,9 @@ pub(crate) struct Door {
 /// What packets are of, as far as a word can tell sources apart: bit by bit of their places in the graph,
 /// those beyond its end together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Sources(u64);
+pub(crate) struct SourceSet(u64);
 
-impl Sources {
+impl SourceSet {
     pub(crate) const NONE: Self = Self(0);
     pub(crate) const ALL: Self = Self(u64::MAX);
     /// All sources whose packets are stored.
@@ -130,7 +130,7 @@ impl Sources {
 }
 
 /// What the meeting finds when it looks.
-pub(crate) struct Found {
+pub(crate) struct Drained {
     /// Seqs for packets of the runtime's own, behind those that came in.
     pub(crate) seqs: Vec<Seq>,
     /// The reservation that the next commit should write.
@@ -145,13 +145,13 @@ struct Entered {
 
 /// Packets that have room and no seq yet. Their room is given back if they get none.
 struct Run<'a> {
-    door: &'a Door,
+    ingress: &'a Ingress,
     waiting: VecDeque<Append>,
 }
 
 impl Drop for Run<'_> {
     fn drop(&mut self) {
-        self.door.release(self.waiting.iter().map(Append::cost).sum());
+        self.ingress.release(self.waiting.iter().map(Append::cost).sum());
     }
 }
 
@@ -192,8 +192,8 @@ impl Inner {
     }
 }
 
-impl Door {
-    /// A meeting's door on a node, with how far its producers have come.
+impl Ingress {
+    /// A meeting's ingress on a node, with how far its producers have come.
     pub(crate) fn new(meeting: MeetingId, node: &Resources, sequencer: Sequencer, marks: Vec<Mark>) -> Self {
         let (graph, packet_limit) = (node.graph.clone(), node.settings.packet_bytes);
         let (memory, metrics) = (node.memory.clone(), node.metrics.clone());
@@ -220,7 +220,7 @@ impl Door {
             }),
             room: Semaphore::new(capacity),
             raised: Notify::new(),
-            wanted: AtomicU64::new(Sources::ALL.0),
+            wanted: AtomicU64::new(SourceSet::ALL.0),
             blocked,
             unblocked: Notify::new(),
             memory,
@@ -232,11 +232,15 @@ impl Door {
     ///
     /// # Cancel safety
     /// A dropped call has taken nothing.
-    pub(crate) async fn take(&self, publish: Publish, mut call: impl FnMut()) -> Result<Taken, PublishError> {
+    pub(crate) async fn take(
+        &self,
+        publish: Publish,
+        mut call: impl FnMut(),
+    ) -> Result<Accepted, PublishError> {
         let source = check(&publish, &self.graph, self.packet_limit)?;
         // A repeat is answered even where nothing more is taken, and does not wait for room.
         if let Some(seq) = self.repeated(publish.producer.as_ref())? {
-            return Ok(Taken::new(seq, source));
+            return Ok(Accepted::new(seq, source));
         }
         if self.is_held_up(&[source]) {
             self.let_in(&[source], &mut call).await?;
@@ -257,25 +261,29 @@ impl Door {
             match self.enter(append, source.place)? {
                 Ok(Entered { seq, is_pressing }) => {
                     room.forget();
-                    self.call(is_pressing, Sources::of(&[source]), &mut call);
-                    return Ok(Taken::new(seq, source));
+                    self.call(is_pressing, SourceSet::of(&[source]), &mut call);
+                    return Ok(Accepted::new(seq, source));
                 }
                 Err(back) => append = back,
             }
             // The reservation is used up: the actor raises it with its next commit.
-            self.call(true, Sources::NONE, &mut call);
+            self.call(true, SourceSet::NONE, &mut call);
             raised.await;
         }
     }
 
     /// Takes a packet if there is room now.
-    pub(crate) fn try_take(&self, publish: Publish, mut call: impl FnMut()) -> Result<Taken, PublishError> {
+    pub(crate) fn try_take(
+        &self,
+        publish: Publish,
+        mut call: impl FnMut(),
+    ) -> Result<Accepted, PublishError> {
         let source = check(&publish, &self.graph, self.packet_limit)?;
         if let Some(seq) = self.repeated(publish.producer.as_ref())? {
-            return Ok(Taken::new(seq, source));
+            return Ok(Accepted::new(seq, source));
         }
         if self.is_held_up(&[source]) {
-            self.call(true, Sources::NONE, &mut call);
+            self.call(true, SourceSet::NONE, &mut call);
             if self.is_held_up(&[source]) {
                 return Err(PublishError::Busy(self.meeting.clone()));
             }
@@ -284,17 +292,17 @@ impl Door {
         let append = Append::new(packet, source.durability, true);
         let room = self.room.try_acquire_many(room_for(&append)).map_err(|error| match error {
             tokio::sync::TryAcquireError::NoPermits => {
-                self.call(true, Sources::NONE, &mut call);
+                self.call(true, SourceSet::NONE, &mut call);
                 PublishError::Busy(self.meeting.clone())
             }
             tokio::sync::TryAcquireError::Closed => self.closed(),
         })?;
         if let Ok(Entered { seq, is_pressing }) = self.enter(append, source.place)? {
             room.forget();
-            self.call(is_pressing, Sources::of(&[source]), &mut call);
-            Ok(Taken::new(seq, source))
+            self.call(is_pressing, SourceSet::of(&[source]), &mut call);
+            Ok(Accepted::new(seq, source))
         } else {
-            self.call(true, Sources::NONE, &mut call);
+            self.call(true, SourceSet::NONE, &mut call);
             Err(PublishError::Busy(self.meeting.clone()))
         }
     }
@@ -308,9 +316,9 @@ impl Door {
         &self,
         publishes: Vec<Publish>,
         mut call: impl FnMut(),
-    ) -> Result<Vec<Taken>, PublishError> {
+    ) -> Result<Vec<Accepted>, PublishError> {
         let sources = self.check_all(&publishes)?;
-        let mut taken: Vec<Taken> = Vec::with_capacity(sources.len());
+        let mut taken: Vec<Accepted> = Vec::with_capacity(sources.len());
         let durabilities = sources.iter().map(|source| source.durability);
         let now = clock::now();
         let packets = publishes.into_iter().map(|publish| Arc::new(self.prepare(publish, now)));
@@ -334,9 +342,9 @@ impl Door {
                 self.room.acquire_many(room).await.map_err(|_| self.closed())?.forget();
             }
             // What is not entered, because this is dropped or the meeting is over, gives its room back.
-            let mut run = Run { door: self, waiting: run };
+            let mut run = Run { ingress: self, waiting: run };
             tokio::task::coop::consume_budget().await;
-            let of = Sources::of(&sources[taken.len()..][..run.waiting.len()]);
+            let of = SourceSet::of(&sources[taken.len()..][..run.waiting.len()]);
             loop {
                 let raised = self.raised.notified();
                 let is_pressing = self.enter_all(&mut run.waiting, &sources, &mut taken)?;
@@ -362,7 +370,7 @@ impl Door {
         &self,
         waiting: &mut VecDeque<Append>,
         sources: &[SourceView],
-        taken: &mut Vec<Taken>,
+        taken: &mut Vec<Accepted>,
     ) -> Result<bool, PublishError> {
         let mut inner = self.inner.lock();
         if let Some(closed) = &inner.closed {
@@ -375,7 +383,7 @@ impl Door {
             };
             append.set_seq(seq);
             let source = sources[taken.len()];
-            taken.push(Taken::new(seq, source));
+            taken.push(Accepted::new(seq, source));
             inner.push(append, source.place);
         }
         Ok(inner.is_pressing(self.capacity))
@@ -413,11 +421,11 @@ impl Door {
     }
 
     /// Calls the meeting if something can be done at once with what came in.
-    fn call(&self, is_pressing: bool, sources: Sources, call: &mut impl FnMut()) {
+    fn call(&self, is_pressing: bool, sources: SourceSet, call: &mut impl FnMut()) {
         // Behind the lock: a meeting that has looked before this packet came has said what it wants, or is
         // about to look again.
         fence(Ordering::SeqCst);
-        if is_pressing || Sources(self.wanted.load(Ordering::SeqCst)).overlaps(sources) {
+        if is_pressing || SourceSet(self.wanted.load(Ordering::SeqCst)).overlaps(sources) {
             call();
         }
     }
@@ -438,8 +446,8 @@ impl Door {
             if self.inner.lock().closed.is_some() {
                 return Err(self.closed());
             }
-            // What is at the door counts, and the meeting lets go of what it can.
-            self.call(true, Sources::NONE, call);
+            // What is at the ingress counts, and the meeting lets go of what it can.
+            self.call(true, SourceSet::NONE, call);
             if !self.is_held_up(sources) {
                 return Ok(());
             }
@@ -470,14 +478,14 @@ impl Door {
 
     /// Sets which sources wake the meeting; packets of others wait until it next runs. It runs without being
     /// woken as soon as an instance has room for another packet, or when none is left to take one.
-    pub(crate) fn wants(&self, sources: Sources) {
+    pub(crate) fn set_wake_sources(&self, sources: SourceSet) {
         self.wanted.store(sources.0, Ordering::SeqCst);
     }
 
     /// Takes what has come in, and `count` seqs right behind it for packets of the runtime's own.
-    pub(crate) fn drain(&self, queue: &mut VecDeque<Append>, count: usize) -> Found {
+    pub(crate) fn drain(&self, queue: &mut VecDeque<Append>, count: usize) -> Drained {
         // Until it says otherwise: what comes in from here on is not among what it finds.
-        self.wants(Sources::ALL);
+        self.set_wake_sources(SourceSet::ALL);
         let mut inner = self.inner.lock();
         debug_assert!(queue.is_empty(), "invariant: what was taken is in the log");
         std::mem::swap(&mut inner.queue, queue);
@@ -491,7 +499,7 @@ impl Door {
         }
         drop(inner);
         self.release(volatile_bytes);
-        Found { seqs, wanted_reservation }
+        Drained { seqs, wanted_reservation }
     }
 
     /// How many bytes there are that are not appended yet, or wait to be stored.

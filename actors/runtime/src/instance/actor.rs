@@ -19,15 +19,15 @@ use teammy_kernel::{
     DataPacket, Error, KeyValue, Lifecycle, Llm, MeetingEngine, MeetingMetadata, Name, Payload, Seq,
     SharedLlm, Store, Tick,
     log::Batch,
-    plugin::{Call, Hook, HookId, Hosted, Invocation, Observer, Pace, Ran, StateRef},
+    plugin::{Call, HandlerOutcome, Hook, HookId, HookObserver, Hosted, Invocation, Pace, StateRef},
     store::DeadLetter,
 };
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use super::{
-    HookPolicy, InHand, Message, Output, Pulse,
-    outbox::{Made, Outbox, Told},
+    CurrentSeq, HookActivity, Message, Output, RetryPolicy,
+    outbox::{HookEffects, Notified, Outbox},
     retry::Next,
     stopwatch::Stopwatch,
     store::InstanceStore,
@@ -48,11 +48,11 @@ pub(crate) struct Args {
     pub(crate) outbox: Outbox,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) llm: SharedLlm,
-    pub(crate) policy: HookPolicy,
+    pub(crate) policy: RetryPolicy,
     pub(crate) packet_limit: usize,
     pub(crate) recorder: Recorder,
-    pub(crate) in_hand: InHand,
-    pub(crate) pulse: Arc<Pulse>,
+    pub(crate) in_hand: CurrentSeq,
+    pub(crate) activity: Arc<HookActivity>,
 }
 
 /// Which hook takes which source, as sources are called in this meeting.
@@ -148,11 +148,11 @@ impl Planned {
 pub(crate) struct PluginActor;
 
 pub(crate) struct Runner {
-    shared: Arc<Shared>,
+    shared: Arc<RunContext>,
     routes: Routes,
-    policy: HookPolicy,
+    policy: RetryPolicy,
     recorder: Recorder,
-    pulse: Arc<Pulse>,
+    activity: Arc<HookActivity>,
     record: Record,
     cursor_handed_on: Seq,
     /// It is time for others to have their turn.
@@ -163,14 +163,14 @@ pub(crate) struct Runner {
 }
 
 /// What an instance's hooks run with. One future runs many of them, and holds this while it does.
-struct Shared {
+struct RunContext {
     hosted: Hosted,
     metadata: Arc<MeetingMetadata>,
     instance: Name,
     engine: MeetingEngine,
     outbox: Arc<Outbox>,
     packet_limit: usize,
-    in_hand: InHand,
+    in_hand: CurrentSeq,
     /// How many hooks of the running call have ended well.
     ended: AtomicUsize,
     /// The packet that the last hook finished with.
@@ -218,7 +218,7 @@ impl Actor for PluginActor {
         let llm = Llm::new(args.llm, meeting, args.instance.clone());
         let llm = llm.limit(args.policy.deadline.mul_f64(QUESTIONS));
         let datastore = teammy_kernel::Datastore::new(Arc::new(provider));
-        let shared = Shared {
+        let shared = RunContext {
             hosted: args.hosted,
             metadata: args.metadata,
             instance: args.instance,
@@ -241,7 +241,7 @@ impl Actor for PluginActor {
             routes: args.routes,
             policy: args.policy,
             recorder: args.recorder,
-            pulse: args.pulse,
+            activity: args.activity,
             record: Record::default(),
             cursor_handed_on: Seq::ZERO,
             turn_is_over: false,
@@ -270,7 +270,7 @@ const QUESTIONS: f64 = 0.95;
 /// turn.
 const SLICE: Duration = Duration::from_millis(1);
 
-impl Shared {
+impl RunContext {
     fn cursor(&self) -> Seq {
         Seq(self.cursor.load(Ordering::Relaxed))
     }
@@ -291,7 +291,7 @@ impl Shared {
             return;
         }
         let (cursor, state) = (self.place(cursor), self.state.lock().take_changed());
-        self.outbox.push(Made { cursor, state, keys, output, dead_letters, redriven });
+        self.outbox.push(HookEffects { cursor, state, keys, output, dead_letters, redriven });
     }
 
     fn is_redrive(&self) -> bool {
@@ -379,7 +379,7 @@ impl Newest {
     }
 }
 
-impl Observer for Shared {
+impl HookObserver for RunContext {
     fn begins(&self, packet: &Arc<DataPacket>) {
         self.in_hand.store(packet.seq.0, Ordering::Release);
         self.begin(packet);
@@ -402,11 +402,11 @@ impl Observer for Shared {
         let untimed = self.untimed.load(Ordering::Relaxed) - 1;
         self.untimed.store(untimed, Ordering::Relaxed);
         if untimed > 0 {
-            return Ok(Pace::GoOn);
+            return Ok(Pace::Continue);
         }
         let mut is_long = false;
         self.time(|stopwatch, ended| is_long = stopwatch.lap(ended) >= SLICE);
-        Ok(if is_long { Pace::Pause } else { Pace::GoOn })
+        Ok(if is_long { Pace::Yield } else { Pace::Continue })
     }
 
     fn resumes(&self) {
@@ -431,7 +431,7 @@ impl Runner {
                 packets = &packets[1..];
                 continue;
             };
-            self.pulse.hook(&first.source);
+            self.activity.hook(&first.source);
             let (now, later) = packets.split_at(planned.count);
             let tried = batch.tried.filter(|(seq, _)| *seq == first.seq).map_or(0, |(_, tries)| tries);
             self.call(&planned, now, tried).await;
@@ -501,7 +501,11 @@ impl Runner {
     }
 
     /// Runs a handler once on all packets.
-    async fn attempt(&mut self, what: Invocation, packets: &[Arc<DataPacket>]) -> Result<Ran, Error> {
+    async fn attempt(
+        &mut self,
+        what: Invocation,
+        packets: &[Arc<DataPacket>],
+    ) -> Result<HandlerOutcome, Error> {
         let shared = self.shared.clone();
         shared.in_hand.store(packets[0].seq.0, Ordering::Release);
         shared.begin(&packets[packets.len() - 1]);
@@ -524,8 +528,8 @@ impl Runner {
         let shared = self.shared.clone();
         // A hook that panics takes the actor with it, but not what the hooks before it made.
         let mut running = pin!(AssertUnwindSafe(running).catch_unwind());
-        let pulse = self.pulse.clone();
-        pulse.holds(Instant::now());
+        let activity = self.activity.clone();
+        activity.holds(Instant::now());
         let mut next = std::future::poll_fn(|cx| Poll::Ready(running.as_mut().poll(cx))).await;
         let ran = loop {
             if let Poll::Ready(ran) = next {
@@ -533,7 +537,7 @@ impl Runner {
             }
             self.hand_on(false);
             let now = Instant::now();
-            pulse.waits(now);
+            activity.waits(now);
             let deadline = now + self.policy.deadline;
             shared.engine.until(now + self.policy.deadline.mul_f64(QUESTIONS));
             let ended = shared.ended.load(Ordering::Relaxed);
@@ -544,10 +548,10 @@ impl Runner {
                 if std::mem::take(&mut is_polled) {
                     return Poll::Pending;
                 }
-                pulse.holds(Instant::now());
+                activity.holds(Instant::now());
                 let next = running.as_mut().poll(cx);
                 if next.is_pending() {
-                    pulse.waits(now);
+                    activity.waits(now);
                 }
                 match next {
                     // Another hook waits now, which has a deadline of its own.
@@ -559,12 +563,12 @@ impl Runner {
                 }
             });
             let Ok(stepped) = tokio::time::timeout_at(deadline, step).await else {
-                pulse.rests();
+                activity.rests();
                 return Err(Error::retry(Deadline(self.policy.deadline)));
             };
             next = stepped;
         };
-        pulse.rests();
+        activity.rests();
         match ran {
             Ok(ran) => ran,
             Err(panic) => {
@@ -580,7 +584,7 @@ impl Runner {
     }
 
     /// A handler that ran on all packets at once has ended well.
-    fn finish(&mut self, planned: &Planned, packets: &[Arc<DataPacket>], ran: Ran, tries: u32) {
+    fn finish(&mut self, planned: &Planned, packets: &[Arc<DataPacket>], ran: HandlerOutcome, tries: u32) {
         kill_points::pass(KillPoint::HookEnded);
         let keys = self.shared.engine.datastore().take_writes();
         let mut dead_letters = Vec::new();
@@ -628,7 +632,7 @@ impl Runner {
         if done || state.is_some() || cursor > self.cursor_handed_on {
             self.cursor_handed_on = cursor;
             let told = self.shared.outbox.flush_up_to(cursor, state, done);
-            self.lets_others_first = done && told == Told::Called;
+            self.lets_others_first = done && told == Notified::Woken;
         } else {
             self.shared.outbox.flush();
         }

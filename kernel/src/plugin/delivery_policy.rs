@@ -13,14 +13,14 @@ use crate::{DataPacket, Payload};
 ///
 /// # Examples
 /// ```
-/// use teammy_kernel::{Key, Policy};
-/// let newest_of_each = Policy::Latest(Key::Participant);
-/// let by_segment = Policy::Latest("/segment/id".parse::<Key>()?);
+/// use teammy_kernel::{Key, DeliveryPolicy};
+/// let newest_of_each = DeliveryPolicy::Latest(Key::Participant);
+/// let by_segment = DeliveryPolicy::Latest("/segment/id".parse::<Key>()?);
 /// # Ok::<(), teammy_kernel::KeyError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Policy {
+pub enum DeliveryPolicy {
     /// It gets them all: those that memory has no room for are read from the store. For sources that are
     /// stored, where it is the default.
     Spill,
@@ -35,7 +35,7 @@ pub enum Policy {
     Block,
 }
 
-/// By what [`Policy::Latest`] tells packets apart.
+/// By what [`DeliveryPolicy::Latest`] tells packets apart.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Key {
@@ -73,13 +73,13 @@ impl fmt::Display for Key {
     }
 }
 
-impl Serialize for Policy {
+impl Serialize for DeliveryPolicy {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
 }
 
-impl fmt::Display for Policy {
+impl fmt::Display for DeliveryPolicy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Spill => f.write_str("spill"),

@@ -9,19 +9,19 @@ use parking_lot::Mutex;
 use ractor::ActorRef;
 use teammy_kernel::{
     Datastore, Durability, KeyValue, Seq,
-    log::{HandOn, Slot},
+    log::{Effects, Slot},
     plugin::StateRef,
     store::DeadLetter,
 };
 
 use super::{Completion, Output, Overlay};
 use crate::meeting::{
-    Shared,
-    message::{HandedOn, Life, Message},
+    MeetingShared,
+    message::{Incarnation, Message, SubmittedEffects},
 };
 
 /// What one hook made.
-pub(crate) struct Made {
+pub(crate) struct HookEffects {
     pub(crate) cursor: Seq,
     pub(crate) state: Option<StateRef>,
     pub(crate) keys: Vec<KeyValue>,
@@ -33,15 +33,15 @@ pub(crate) struct Made {
 
 /// How a meeting hears of what was handed on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Told {
+pub(crate) enum Notified {
     /// It finds it when it looks next.
-    Left,
+    Deferred,
     /// It was called, and may have sent other instances something from this thread.
-    Called,
+    Woken,
 }
 
 #[derive(Default)]
-struct Pending {
+struct EffectsBuffer {
     cursor: Seq,
     state: Option<StateRef>,
     keys: Vec<KeyValue>,
@@ -51,7 +51,7 @@ struct Pending {
     bytes: usize,
 }
 
-impl Pending {
+impl EffectsBuffer {
     fn is_empty(&self) -> bool {
         self.cursor == Seq::ZERO
     }
@@ -65,38 +65,38 @@ impl Pending {
     }
 }
 
-/// Collects what hooks make and hands it on as one unit. Shared with the datastore's provider, because a hook
+/// Collects what hooks make and hands it on as one unit. MeetingShared with the datastore's provider, because a hook
 /// that reads history must see what the hooks before it made.
 pub(crate) struct Outbox {
-    shared: Arc<Shared>,
+    shared: Arc<MeetingShared>,
     pub(crate) meeting: ActorRef<Message>,
     pub(crate) slot: Slot,
-    pub(crate) life: Life,
+    pub(crate) incarnation: Incarnation,
     pub(crate) output: Durability,
     pub(crate) overlay: Arc<Overlay>,
     completion: Arc<Completion>,
-    pending: Mutex<Pending>,
+    pending: Mutex<EffectsBuffer>,
     /// How many outputs were put in since they were last counted.
     outputs: AtomicU64,
 }
 
 impl Outbox {
     pub(crate) fn new(
-        shared: Arc<Shared>,
+        shared: Arc<MeetingShared>,
         meeting: ActorRef<Message>,
         slot: Slot,
-        life: Life,
+        incarnation: Incarnation,
         output: Durability,
         overlay: Arc<Overlay>,
         completion: Arc<Completion>,
     ) -> Self {
         let (pending, outputs) = (Mutex::default(), AtomicU64::new(0));
-        Self { shared, meeting, slot, life, output, overlay, completion, pending, outputs }
+        Self { shared, meeting, slot, incarnation, output, overlay, completion, pending, outputs }
     }
 
     /// Adds what a hook made. What is here is one unit, and a unit is stored in one piece: so it is handed on
     /// before it grows large.
-    pub(crate) fn push(&self, made: Made) {
+    pub(crate) fn push(&self, made: HookEffects) {
         const LARGE: usize = 1 << 20;
         self.outputs.fetch_add(u64::from(made.output.is_some()), Ordering::Relaxed);
         let mut guard = self.pending.lock();
@@ -131,21 +131,21 @@ impl Outbox {
 
     /// Hands on what is here, up to a cursor and with the newest state if it is newer than what is here. Says
     /// how.
-    pub(crate) fn flush_up_to(&self, cursor: Seq, state: Option<StateRef>, done: bool) -> Told {
+    pub(crate) fn flush_up_to(&self, cursor: Seq, state: Option<StateRef>, done: bool) -> Notified {
         let made = std::mem::take(&mut *self.pending.lock());
-        self.send(Pending { cursor, ..made }, state, done)
+        self.send(EffectsBuffer { cursor, ..made }, state, done)
     }
 
-    fn send(&self, made: Pending, state: Option<StateRef>, done: bool) -> Told {
+    fn send(&self, made: EffectsBuffer, state: Option<StateRef>, done: bool) -> Notified {
         if done {
             let is_nothing = state.is_none() && made.has_nothing_but_a_cursor();
             if is_nothing && self.completion.leave(made.cursor) {
-                return Told::Left;
+                return Notified::Deferred;
             }
             self.completion.told();
         }
         self.overlay.handed_on(&made.keys);
-        let hand_on = HandOn {
+        let hand_on = Effects {
             cursor: made.cursor,
             state: state.or(made.state),
             keys: made.keys,
@@ -156,9 +156,14 @@ impl Outbox {
             done,
         };
         // A meeting that is gone takes no hand-ons; this actor is about to be ended, too.
-        let handed_on = HandedOn { slot: self.slot, life: self.life, hand_on, outputs: made.outputs };
+        let handed_on = SubmittedEffects {
+            slot: self.slot,
+            incarnation: self.incarnation,
+            hand_on,
+            outputs: made.outputs,
+        };
         self.shared.handed_on.lock().push(handed_on);
         self.shared.call(&self.meeting);
-        Told::Called
+        Notified::Woken
     }
 }
