@@ -1,8 +1,8 @@
-//! The plugins that ship with Teammy: one ordered table, a Cargo feature each.
+//! The plugins that ship with Teammy: one ordered table of factories, with a Cargo feature for each.
 //!
-//! A plugin has one name everywhere: its kind, its feature, its folder under `plugins/` and the name of its
-//! instance where the configuration gives none. To add one, add its dependency and feature to this crate's
-//! manifest (the feature to its `default`, too), and a line to the table below, in the order of the alphabet.
+//! A plugin has one name everywhere: its kind, its feature, its folder under `plugins/`, and its instance if
+//! the configuration names none. To add a plugin, add its dependency and its feature to this crate's manifest
+//! (the feature also to `default`), and a line to the table below. All of these lists are alphabetical.
 
 use teammy_kernel::{
     Factory,
@@ -11,7 +11,7 @@ use teammy_kernel::{
 
 macro_rules! table {
     ($($name:literal => $plugin:path,)*) => {
-        /// The plugins that are in this build, in the table's order, and the kinds that any build may have.
+        /// Returns the plugins of this build, in the order of the table, and the kinds that other builds may have.
         ///
         /// # Examples
         /// ```

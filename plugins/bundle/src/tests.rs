@@ -8,7 +8,7 @@ fn read(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The features of this crate's manifest, and those of `default`.
+/// Returns the features of this crate's manifest, and those in `default`.
 fn features() -> (BTreeSet<String>, BTreeSet<String>) {
     let manifest = read(&Path::new(MANIFEST_DIR).join("Cargo.toml"));
     let section = manifest.split("[features]\n").nth(1).expect("the manifest has features");
@@ -21,7 +21,7 @@ fn features() -> (BTreeSet<String>, BTreeSet<String>) {
     (features, default.map(str::to_owned).collect())
 }
 
-/// Fails with all that is wrong at once.
+/// Fails with all problems at once.
 #[track_caller]
 fn nothing_wrong(wrong: &[String]) {
     assert!(wrong.is_empty(), "\n{}\n", wrong.join("\n"));
@@ -63,7 +63,9 @@ fn a_plugin_has_one_name_everywhere() {
             (default.contains(name), format!("\"{name}\""), "`default` of plugins/bundle/Cargo.toml"),
         ] {
             if !there {
-                wrong.push(format!("{what} is missing in {place}; or take {name} out of the other places"));
+                wrong.push(format!(
+                    "{what} is missing in {place}; add it, or remove {name} from the other places"
+                ));
             }
         }
         let manifest = plugins.join(name).join("Cargo.toml");
@@ -80,7 +82,7 @@ fn the_table_is_alphabetical() {
     let bundle = bundle();
     let before = |two: &[KnownKind]| (two[0].kind < two[1].kind, two[0].kind, two[1].kind);
     let wrong = bundle.known().windows(2).map(before).filter(|(right, ..)| !right).map(|(_, first, second)| {
-        format!("{second} stands behind {first} in the table of plugins/bundle/src/lib.rs, and belongs before it")
+        format!("{second} comes after {first} in the table of plugins/bundle/src/lib.rs; move it before {first}")
     });
     nothing_wrong(&wrong.collect::<Vec<_>>());
 }
@@ -93,7 +95,7 @@ fn factories_are_of_the_kind_that_the_table_says() {
         let (name, kind) = (factory.name(), factory.kind());
         if name != kind {
             wrong.push(format!(
-                "the plugin that the table calls \"{name}\" says KIND = \"{kind}\": write KIND = \"{name}\" in \
+                "the table names the plugin \"{name}\", but its KIND is \"{kind}\": write KIND = \"{name}\" in \
                  plugins/{name}/src/lib.rs"
             ));
         }
@@ -101,12 +103,13 @@ fn factories_are_of_the_kind_that_the_table_says() {
             wrong.push(format!("the plugin {name} is faulty: {problem}; correct its `hooks`"));
         }
         if let Err(error) = factory.check_config(&serde_json::Value::Null) {
-            wrong.push(format!("the plugin {name} needs a table, and must run without one: {error}"));
+            wrong.push(format!("the plugin {name} must start without a table in the configuration: {error}"));
         }
     }
     for known in bundle.known().iter().filter(|_| cfg!(feature = "default")) {
         if !bundle.iter().any(|factory| factory.name() == known.kind) {
-            wrong.push(format!("this build has all of `default`, and no {}", known.kind));
+            wrong
+                .push(format!("this build has all features of `default`, but not the plugin {}", known.kind));
         }
     }
     nothing_wrong(&wrong);

@@ -1,11 +1,12 @@
-//! Who talks how much: turns, words and seconds of each participant.
+//! Counts how much each participant talks: turns, words and seconds.
 //!
-//! The plugin takes `transcription`, and `participant` for who changes their name, and counts what is final.
-//! Each packet is one turn, so that the turns add up to the packets; words are what Unicode white space
-//! separates; the time is the sum of the packets' durations, kept in whole milliseconds so that it is exact.
-//! It puts out a [`Table`] every so many turns and one when the meeting ends (or the plugin is taken out),
-//! even where the last turn made one and even where nobody spoke: the last output is always the
-//! whole meeting's.
+//! The plugin takes `transcription` (final ones only), and `participant` for changes of names. Each packet
+//! counts as one turn, so the turns add up to the packets. Words are separated by Unicode white space. The
+//! time is the sum of the packets' durations, kept in whole milliseconds so that it is exact.
+//!
+//! The plugin puts out a [`Table`] after every [`Config::every`] turns, and one when the meeting ends or the
+//! instance is unassigned. The last one comes even if the last turn already produced one or nobody spoke: the
+//! last output always covers the whole meeting.
 //!
 //! ```toml
 //! [[plugin]]
@@ -18,14 +19,15 @@
 //! {"participants":[{"name":"Ada","turns":2,"words":11,"seconds":4.5}],"turns":2,"words":11}
 //! ```
 //!
-//! # Who changes their name
-//! Somebody who is renamed has one row, under the newest name, with all that was said under the others. What
-//! is recognised late under a former name counts there too, until somebody joins under that name.
+//! # Renamed participants
+//! A renamed participant has one row, under the newest name, which includes everything said under former
+//! names. A transcription that arrives late under a former name counts there too, until somebody joins under
+//! that name.
 //!
-//! # Nobody's words
-//! Packets that name no participant are counted together, in a row called `unknown` that says `"unnamed":
-//! true`. A participant who calls themselves `unknown` has a row of their own, without it: the two are never
-//! added up.
+//! # Packets without a participant
+//! Packets that name no participant are counted together, in a row named `unknown` with `"unnamed": true`. A
+//! participant who is really called `unknown` has a separate row without that field; the two are never added
+//! up.
 
 use std::{collections::BTreeMap, ops::Not, sync::Arc};
 
@@ -36,21 +38,21 @@ use teammy_kernel::{
     data::{ParticipantEvent, Transcription},
 };
 
-/// The name that the row of packets without a participant shows.
+/// The name shown in the row of packets without a participant.
 pub const UNNAMED: &str = "unknown";
 
-/// The plugin; it has no resources, only a period.
+/// The plugin; its only resource is the configured period.
 #[derive(Debug)]
 pub struct TalkTime {
     every: u64,
 }
 
-/// The table of the configuration.
+/// The plugin's table in the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct Config {
-    /// After how many turns to put out a table: 1 is after each, 20 is the default.
+    /// The number of turns between two tables: 1 puts one out after each turn, 20 is the default.
     #[schemars(range(min = 1))]
     pub every: u64,
 }
@@ -69,26 +71,26 @@ struct Tally {
     ms: u64,
 }
 
-/// What the plugin remembers of a meeting.
+/// The plugin's state in one meeting.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
     turns: u64,
     named: BTreeMap<Arc<str>, Tally>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     unnamed: Option<Tally>,
-    /// Former names, and what their owners are called now.
+    /// Former names, each with the participant's present name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     renamed: BTreeMap<Arc<str>, Arc<str>>,
 }
 
-/// Who talked how much.
+/// How much each participant talked.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Table {
-    /// One row each, the most words first, then by name.
+    /// One row for each participant, ordered by most words first, then by name.
     pub participants: Vec<Row>,
-    /// The turns of all.
+    /// The turns of all participants.
     pub turns: u64,
-    /// The words of all.
+    /// The words of all participants.
     pub words: u64,
 }
 
@@ -97,18 +99,18 @@ pub struct Table {
 pub struct Row {
     /// The participant's name.
     pub name: String,
-    /// How many final transcriptions there were.
+    /// The number of final transcriptions.
     pub turns: u64,
-    /// How many words they had.
+    /// The number of words in them.
     pub words: u64,
-    /// How long they took in all.
+    /// Their total duration in seconds.
     pub seconds: f64,
-    /// Whether this row is of packets that name no participant. Left out where it is not.
+    /// Whether this row counts the packets that name no participant. Left out if false.
     #[serde(default, skip_serializing_if = "Not::not")]
     pub unnamed: bool,
 }
 
-/// The most former names that are remembered.
+/// The most former names that the state holds.
 const MAX_RENAMED: usize = 1000;
 
 impl Tally {
@@ -143,7 +145,7 @@ impl State {
         self.turns = self.turns.saturating_add(1);
     }
 
-    /// Somebody goes by another name from now on.
+    /// Moves a participant's counts to a new name, and remembers the former one.
     fn rename(&mut self, from: &Arc<str>, to: &Arc<str>) {
         if from == to || to.is_empty() {
             return;
@@ -180,7 +182,7 @@ impl InCallPlugin for TalkTime {
     async fn on_startup(Config { every }: Config) -> Result<Self, Error> {
         if every == 0 {
             return Err(Error::reject(
-                "`every` is 0; say after how many turns to put out a table, 1 or more",
+                "`every` is 0; set it to the number of turns between two tables, 1 or more",
             ));
         }
         Ok(Self { every })
@@ -220,7 +222,7 @@ impl Receive<Json<ParticipantEvent>> for TalkTime {
         let Some(name) = cx.packet().participant.clone() else { return Ok(None) };
         match event {
             ParticipantEvent::Renamed { to } => cx.state_mut().rename(&name, &to.into()),
-            // Somebody else comes under a name that was given up.
+            // A new participant joins under a former name of another one.
             ParticipantEvent::Joined if cx.state().renamed.contains_key(&name) => {
                 cx.state_mut().renamed.remove(&name);
             }

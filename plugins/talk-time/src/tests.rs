@@ -122,7 +122,7 @@ async fn a_period_of_nothing_and_unknown_keys_are_refused() {
     assert!(error.to_string().contains("unknown field `evry`, expected `every`"), "{error}");
 }
 
-/// The shipped samples hold what the data types say, and the totals are those of the file.
+/// The shipped samples decode as their data types, and the totals match the files.
 #[tokio::test(start_paused = true)]
 async fn the_samples_add_up() {
     for (name, turns) in [("standup", 47), ("interview", 26)] {
@@ -164,11 +164,11 @@ async fn who_is_renamed_is_one_person() {
     meeting.receive(said("iPhone (2)", "hello there all", 0, 1000)).await.unwrap();
     meeting.receive(renamed("iPhone (2)", "Olu")).await.unwrap();
     meeting.receive(said("Olu", "now with my name", 0, 1000)).await.unwrap();
-    // What was said under the former name is recognised late.
+    // A late transcription still has the former name.
     meeting.receive(said("iPhone (2)", "late", 0, 500)).await.unwrap();
     meeting.receive(renamed("Olu", " Ol\u{301}u ")).await.unwrap();
     meeting.receive(said("iPhone (2)", "later", 0, 500)).await.unwrap();
-    // Somebody else comes under a name that was given up.
+    // A new participant joins under the former name.
     meeting.receive(happened("Olu", &ParticipantEvent::Joined)).await.unwrap();
     meeting.receive(said("Olu", "me", 0, 100)).await.unwrap();
     let output = meeting.end().await.unwrap().unwrap();

@@ -1,8 +1,8 @@
-//! Says when one of a list of terms is mentioned.
+//! Reports when somebody mentions one of a list of terms.
 //!
-//! The plugin takes `transcription` (what is final) and `chat`, and puts out [`Mentions`] for each packet
-//! that mentions a term: which terms how often, in the order of the configuration and spelled as there, who
-//! said it, and the text.
+//! The plugin takes `transcription` (final ones only) and `chat`. For each packet that mentions a term it
+//! puts out [`Mentions`]: the terms with their counts, in the order and spelling of the configuration, the
+//! speaker, and the text.
 //!
 //! ```toml
 //! [[plugin]]
@@ -16,20 +16,19 @@
 //! ```
 //!
 //! # What counts as a mention
-//! * **Any case.** Letters are compared without case in every script: `STRASSE`, `Straße` and `straße` are
-//!   one, so are `ΟΔΟΣ` and `οδος` with either sigma, and the four Turkish i's (`i`, `İ`, `ı`, `I`) are one
-//!   letter. An accent is part of its letter, however it is encoded: `cafe` is not in `café`, and `café` is
-//!   found composed or decomposed.
-//! * **Whole words.** A term doesn't count inside a longer word: `plan` is not in `planet` or `plan_b`, but
-//!   in `plan's` and `re-plan`. This holds at an end of the term that is a letter, digit, `_` or accent;
-//!   `C++` is found in `C++17`. Scripts that write words without spaces between them (Chinese, Japanese,
-//!   Thai, Lao, Burmese, Khmer) have no such rule.
-//! * **White space** of any kind and length is one space: a phrase is found across a line's end.
-//! * **All** of them: terms may overlap each other (`action item` and `item`) and themselves, and each
-//!   mention counts.
+//! * **Any case.** The comparison ignores case in every script: `STRASSE`, `Straße` and `straße` are equal,
+//!   so are `ΟΔΟΣ` and `οδος` with either sigma, and the four Turkish i's (`i`, `İ`, `ı`, `I`) are one
+//!   letter. An accent is part of its letter, however it is encoded: `cafe` doesn't match `café`, and `café`
+//!   matches composed and decomposed.
+//! * **Whole words.** A term doesn't match inside a longer word: `plan` is not found in `planet` or `plan_b`,
+//!   but in `plan's` and `re-plan`. The rule applies at each end of the term that is a letter, digit, `_` or
+//!   accent; `C++` is found in `C++17`. It doesn't apply to scripts that write words without spaces (Chinese,
+//!   Japanese, Thai, Lao, Burmese, Khmer).
+//! * **White space** of any kind and length counts as one space: a phrase matches across a line break.
+//! * **Every match counts.** Terms may overlap each other (`action item` and `item`) and themselves.
 //!
-//! Terms that are the same in this sense are refused, as is an empty term or a list without terms: each is a
-//! mistake that would otherwise go unnoticed.
+//! The plugin rejects a configuration in which two terms are equal in this sense, a term is blank, or the
+//! list is empty: each is a mistake that would otherwise go unnoticed.
 
 mod matcher;
 
@@ -44,19 +43,19 @@ use teammy_kernel::{
 
 use matcher::Matcher;
 
-/// The plugin: its terms, prepared for matching.
+/// The plugin: the terms and their matcher.
 #[derive(Debug)]
 pub struct WatchList {
     terms: Vec<Arc<str>>,
     matcher: Matcher,
 }
 
-/// The table of the configuration.
+/// The plugin's table in the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct Config {
-    /// What to watch for: words or phrases, in any case.
+    /// The words or phrases to watch for, in any case.
     #[schemars(length(min = 1))]
     pub terms: Vec<String>,
 }
@@ -69,29 +68,29 @@ impl Config {
 }
 
 impl Default for Config {
-    /// Phrases by which English speakers announce that something is to be done.
+    /// Phrases by which English speakers announce a task.
     fn default() -> Self {
         Self::new(["action item", "follow up", "deadline", "to do", "next step", "blocker"])
     }
 }
 
-/// A packet that mentions terms.
+/// The mentions in one packet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Mentions {
-    /// The terms that it mentions, in the order of the configuration.
+    /// The mentioned terms, in the order of the configuration.
     pub hits: Vec<Hit>,
-    /// Who said or wrote it; null where the packet doesn't say.
+    /// The speaker or author; null if the packet names none.
     pub participant: Option<Arc<str>>,
-    /// What was said or written.
+    /// The text of the packet.
     pub text: String,
 }
 
-/// A term that is mentioned.
+/// A mentioned term.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Hit {
     /// The term, as the configuration spells it.
     pub term: Arc<str>,
-    /// How often; at least once.
+    /// The number of mentions, at least 1.
     pub count: u64,
 }
 

@@ -1,7 +1,7 @@
-//! Finding whole terms in a text, in any case.
+//! Counts whole terms in a text, in any case.
 //!
-//! Terms and text are brought to one form ([`fold`]) and compared there, so that nothing has to be mapped
-//! back: only counts leave this module.
+//! Terms and texts are case-folded ([`fold`]) before the comparison. Only counts leave this module, so no
+//! position in a folded text is ever mapped back to the original.
 
 mod fold;
 
@@ -9,36 +9,34 @@ use aho_corasick::AhoCorasick;
 
 use fold::{fold, is_word_char};
 
-/// Why a list of terms cannot be watched for.
+/// Why a list of terms is rejected.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     #[error("`terms` is empty; name at least one word or phrase to watch for")]
     NoTerms,
-    #[error("`terms` holds a blank one in place {place}; take it out")]
-    Blank {
-        /// Its place in the list, from 1.
-        place: usize,
+    #[error("`terms` holds a blank term at position {position}; remove it")]
+    BlankTerm {
+        /// The position in the list, from 1.
+        position: usize,
     },
-    #[error(
-        "`terms` holds {first:?} and {second:?}, which are the same but for case and spacing; take one out"
-    )]
-    Twice { first: String, second: String },
-    #[error("`terms` is too large to search for")]
+    #[error("`terms` holds {first:?} and {second:?}, which differ only in case or spacing; remove one")]
+    DuplicateTerm { first: String, second: String },
+    #[error("`terms` is too large to search for; remove some of them")]
     TooLarge(#[source] aho_corasick::BuildError),
 }
 
-/// A list of terms, prepared for matching.
+/// A search automaton for a list of terms.
 #[derive(Debug)]
 pub(crate) struct Matcher {
     automaton: AhoCorasick,
-    terms: Vec<Folded>,
+    boundaries: Vec<WordBoundaries>,
 }
 
-/// At which of its ends a term must not go on into a longer word.
+/// The ends of a term at which a match must also be the end of a word.
 #[derive(Debug)]
-struct Folded {
-    starts_in_word: bool,
-    ends_in_word: bool,
+struct WordBoundaries {
+    start: bool,
+    end: bool,
 }
 
 impl Matcher {
@@ -51,35 +49,35 @@ impl Matcher {
         for (index, term) in terms.iter().enumerate() {
             let form = fold(term.trim());
             if form.is_empty() {
-                return Err(Error::Blank { place: index + 1 });
+                return Err(Error::BlankTerm { position: index + 1 });
             }
             if let Some(first) = seen.insert(form.clone(), term) {
-                return Err(Error::Twice { first: first.clone(), second: term.clone() });
+                return Err(Error::DuplicateTerm { first: first.clone(), second: term.clone() });
             }
             folded.push(form);
         }
         let automaton = AhoCorasick::new(&folded).map_err(Error::TooLarge)?;
-        let terms = folded
+        let boundaries = folded
             .iter()
-            .map(|term| Folded {
-                starts_in_word: term.chars().next().is_some_and(is_word_char),
-                ends_in_word: term.chars().next_back().is_some_and(is_word_char),
+            .map(|term| WordBoundaries {
+                start: term.chars().next().is_some_and(is_word_char),
+                end: term.chars().next_back().is_some_and(is_word_char),
             })
             .collect();
-        Ok(Self { automaton, terms })
+        Ok(Self { automaton, boundaries })
     }
 
-    /// How often the text mentions each term, in the terms' order.
+    /// Returns how often the text mentions each term, in the order of the terms.
     pub(crate) fn count(&self, text: &str) -> Vec<u64> {
         let text = fold(text);
-        let mut counts = vec![0; self.terms.len()];
+        let mut counts = vec![0; self.boundaries.len()];
         for found in self.automaton.find_overlapping_iter(&text) {
             let index = found.pattern().as_usize();
-            let term = &self.terms[index];
+            let boundaries = &self.boundaries[index];
             let before = text[..found.start()].chars().next_back();
             let after = text[found.end()..].chars().next();
-            let cut = |in_word: bool, beside: Option<char>| in_word && beside.is_some_and(is_word_char);
-            if !cut(term.starts_in_word, before) && !cut(term.ends_in_word, after) {
+            let splits_word = |required, beside: Option<char>| required && beside.is_some_and(is_word_char);
+            if !splits_word(boundaries.start, before) && !splits_word(boundaries.end, after) {
                 counts[index] += 1;
             }
         }

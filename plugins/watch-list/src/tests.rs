@@ -59,7 +59,7 @@ async fn what_is_not_final_is_not_watched() {
 async fn a_configuration_that_makes_no_sense_is_refused() {
     for (table, said) in [
         (json!({"terms": []}), "`terms` is empty"),
-        (json!({"terms": ["a", ""]}), "`terms` holds a blank one in place 2"),
+        (json!({"terms": ["a", ""]}), "`terms` holds a blank term at position 2"),
         (json!({"terms": ["Plan", "plan"]}), "`terms` holds \"Plan\" and \"plan\""),
         (json!({"term": ["a"]}), "unknown field `term`, expected `terms`"),
     ] {

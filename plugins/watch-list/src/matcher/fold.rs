@@ -1,14 +1,14 @@
-//! The form in which texts are compared.
+//! Case folding: the form in which terms and texts are compared.
 
 use unicode_normalization::{UnicodeNormalization, char::is_combining_mark};
 
 const DOT_ABOVE: char = '\u{307}';
 
-/// Brings a text to the form in which equal means "the same but for case, encoding and spacing".
+/// Folds a text: two texts that differ only in case, encoding and spacing have the same folded form.
 ///
-/// Each character of the decomposed text becomes the lower case of the upper case of its lower case, which is
-/// what joins ß with ss, both small sigmas and ı with i; then the text is composed again. A dot above on an
-/// i, which is how İ decomposes, is dropped. Every run of white space becomes one space.
+/// The text is decomposed, and each character is converted to lower, to upper and to lower case again. These
+/// three steps unify ß with ss, the two small sigmas, and ı with i. Then the text is composed again. A dot
+/// above an i is dropped, because İ decomposes to it. Every run of white space becomes one space.
 pub(super) fn fold(text: &str) -> String {
     let mut folded = String::with_capacity(text.len());
     if text.is_ascii() {
@@ -36,12 +36,12 @@ fn push(folded: &mut String, c: char) {
     }
 }
 
-/// Whether a word goes on over this character (of a folded text).
+/// Whether this character of a folded text continues a word.
 pub(super) fn is_word_char(c: char) -> bool {
     (c.is_alphanumeric() || c == '_' || is_combining_mark(c)) && !is_unspaced(c)
 }
 
-/// Whether this character is of a script that writes words without spaces between them.
+/// Whether the character belongs to a script that writes words without spaces between them.
 fn is_unspaced(c: char) -> bool {
     matches!(
         c,

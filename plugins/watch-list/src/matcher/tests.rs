@@ -48,10 +48,10 @@ fn overlapping_terms_are_all_counted() {
 #[test]
 fn lists_that_make_no_sense_are_refused() {
     assert!(refused(&[]).starts_with("`terms` is empty"));
-    assert_eq!(refused(&["a", " \u{a0}"]), "`terms` holds a blank one in place 2; take it out");
+    assert_eq!(refused(&["a", " \u{a0}"]), "`terms` holds a blank term at position 2; remove it");
     let said = refused(&["Straße", "a", "STRASSE"]);
     assert!(said.starts_with("`terms` holds \"Straße\" and \"STRASSE\""), "{said}");
-    assert!(refused(&["action item", "Action  item "]).contains("the same but for case"));
+    assert!(refused(&["action item", "Action  item "]).contains("differ only in case or spacing"));
 }
 
 /// Words and their neighbours, from few enough pieces that terms do occur.
