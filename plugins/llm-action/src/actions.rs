@@ -1,45 +1,46 @@
-//! The possible actions, checked and prepared for being named by a model.
+//! The configured actions, validated, and found by the names that a model uses.
 
 use std::sync::Arc;
 
-use crate::{config::Action, key, one_line};
+use crate::{
+    config::Action,
+    text::{comparison_key, one_line},
+};
 
-/// Why a list of actions cannot be looked for.
+/// Why a list of actions is rejected.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     #[error("`actions` is empty; name at least one action, or leave the list out for the default one")]
     NoActions,
-    #[error("`actions` holds one without a name in place {place}; give it one")]
+    #[error("`actions` holds an action without a name at position {position}; name it")]
     NoName {
-        /// Its place in the list, from 1.
-        place: usize,
+        /// The position in the list, from 1.
+        position: usize,
     },
-    #[error(
-        "`actions` holds {first:?} and {second:?}, which are the same but for case and spacing; rename one"
-    )]
-    Twice { first: String, second: String },
-    #[error("the action {action:?} has a blank `description`; say when it is called for")]
+    #[error("`actions` holds {first:?} and {second:?}, which differ only in case or spacing; rename one")]
+    DuplicateAction { first: String, second: String },
+    #[error("the action {action:?} has a blank `description`; describe when the meeting calls for it")]
     NoDescription { action: String },
-    #[error("the action {action:?} has a parameter without a name; give it one")]
+    #[error("the action {action:?} has a parameter without a name; name it")]
     NoParameterName { action: String },
     #[error(
-        "the action {action:?} has the parameters {first:?} and {second:?}, which are the same but for case and spacing; \
+        "the action {action:?} has the parameters {first:?} and {second:?}, which differ only in case or spacing; \
          rename one"
     )]
-    ParameterTwice { action: String, first: String, second: String },
+    DuplicateParameter { action: String, first: String, second: String },
     #[error(
-        "the parameter {parameter:?} of the action {action:?} has a blank description; say what it holds"
+        "the parameter {parameter:?} of the action {action:?} has a blank description; describe its value"
     )]
     NoParameterDescription { action: String, parameter: String },
 }
 
-/// The possible actions, in the order of the configuration.
+/// The configured actions, in the order of the configuration.
 #[derive(Debug)]
-pub(crate) struct Actions(Vec<Possible>);
+pub(crate) struct Actions(Vec<ConfiguredAction>);
 
-/// A possible action.
+/// A configured action.
 #[derive(Debug)]
-pub(crate) struct Possible {
+pub(crate) struct ConfiguredAction {
     pub(crate) label: Label,
     pub(crate) parameters: Vec<Label>,
 }
@@ -54,12 +55,12 @@ pub(crate) struct Label {
 
 impl Label {
     fn new(name: &str, description: &str) -> Self {
-        Self { name: name.trim().into(), description: one_line(description), key: key(name) }
+        Self { name: name.trim().into(), description: one_line(description), key: comparison_key(name) }
     }
 
-    /// Whether a model that says this means it.
-    pub(crate) fn is_called(&self, name: &str) -> bool {
-        self.key == key(name)
+    /// Whether a model that writes this name means this action or parameter.
+    pub(crate) fn matches(&self, name: &str) -> bool {
+        self.key == comparison_key(name)
     }
 }
 
@@ -68,35 +69,35 @@ impl Actions {
         if actions.is_empty() {
             return Err(Error::NoActions);
         }
-        let mut possible: Vec<Possible> = Vec::with_capacity(actions.len());
+        let mut configured: Vec<ConfiguredAction> = Vec::with_capacity(actions.len());
         for (index, action) in actions.iter().enumerate() {
             let label = Label::new(&action.name, &action.description);
             if label.key.is_empty() {
-                return Err(Error::NoName { place: index + 1 });
+                return Err(Error::NoName { position: index + 1 });
             }
-            if let Some(first) = possible.iter().position(|other| other.label.key == label.key) {
+            if let Some(first) = configured.iter().position(|other| other.label.key == label.key) {
                 let first = actions[first].name.clone();
-                return Err(Error::Twice { first, second: action.name.clone() });
+                return Err(Error::DuplicateAction { first, second: action.name.clone() });
             }
             if label.description.is_empty() {
                 return Err(Error::NoDescription { action: action.name.clone() });
             }
-            possible.push(Possible { label, parameters: parameters(action)? });
+            configured.push(ConfiguredAction { label, parameters: parameters(action)? });
         }
-        Ok(Self(possible))
+        Ok(Self(configured))
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Possible> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &ConfiguredAction> {
         self.0.iter()
     }
 
-    /// The action that a model calls by this name.
-    pub(crate) fn get(&self, name: &str) -> Option<&Possible> {
-        self.0.iter().find(|action| action.label.is_called(name))
+    /// Returns the action that a model means by this name.
+    pub(crate) fn get(&self, name: &str) -> Option<&ConfiguredAction> {
+        self.0.iter().find(|action| action.label.matches(name))
     }
 
-    /// The first action, for an example.
-    pub(crate) fn first(&self) -> &Possible {
+    /// Returns the first action, for the example in the prompt.
+    pub(crate) fn first(&self) -> &ConfiguredAction {
         self.0.first().expect("invariant: there is at least one action")
     }
 }
@@ -111,7 +112,7 @@ fn parameters(action: &Action) -> Result<Vec<Label>, Error> {
         }
         if let Some(first) = labels.iter().find(|other| other.key == label.key) {
             let (first, second) = (first.name.to_string(), name.clone());
-            return Err(Error::ParameterTwice { action: of(), first, second });
+            return Err(Error::DuplicateParameter { action: of(), first, second });
         }
         if label.description.is_empty() {
             return Err(Error::NoParameterDescription { action: of(), parameter: name.clone() });

@@ -1,4 +1,4 @@
-//! Reading which actions an answer names.
+//! Reads the actions in a model's answer.
 
 use std::collections::BTreeMap;
 
@@ -6,44 +6,45 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use teammy_kernel::{AnswerError, parse_answer};
 
-use crate::{actions::Actions, prompt::PLACEHOLDER, state::Call};
+use crate::{actions::Actions, prompt::PLACEHOLDER, state::ActionCall};
 
-/// The most characters that an action's parameters may hold together: a drafted message fits, a model gone
-/// astray doesn't.
-pub const ACTION_CHARS: usize = 4_000;
+/// The most characters in all parameters of an action: enough for the draft of a message. More than this is a
+/// sign of a model that repeats itself.
+pub const MAX_ACTION_CHARS: usize = 4_000;
 
-/// What an answer says.
+/// The actions in an answer.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Answer {
-    /// The actions that can be carried out, in its order.
-    pub(crate) calls: Vec<Call>,
-    /// How many others it names.
-    pub(crate) left_out: usize,
+    /// The complete actions, in the order of the answer.
+    pub(crate) calls: Vec<ActionCall>,
+    /// How many other actions the answer names.
+    pub(crate) dropped: usize,
 }
 
-/// The forms that models give an answer, though they are asked for the first.
+/// The accepted shapes of an answer. The prompt asks for a list, and models also answer in the others.
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Form {
-    List(Vec<Named>),
-    Wrapped { actions: Vec<Named> },
-    One(Named),
+enum RawAnswer {
+    List(Vec<RawCall>),
+    Wrapped { actions: Vec<RawCall> },
+    Single(RawCall),
 }
 
-/// An action as a model names it. It is read off a map by hand: a derived reader would take `[1]` in an
-/// answer's prose for an action called 1.
+/// An action as the model wrote it. Its `TryFrom` requires a map: a derived `Deserialize` would read `[1]` in
+/// the answer's prose as an action named 1.
 #[derive(Deserialize)]
 #[serde(try_from = "Map<String, Value>")]
-struct Named {
+struct RawCall {
     action: Value,
     parameters: Map<String, Value>,
 }
 
-impl TryFrom<Map<String, Value>> for Named {
+impl TryFrom<Map<String, Value>> for RawCall {
     type Error = &'static str;
 
     fn try_from(mut map: Map<String, Value>) -> Result<Self, Self::Error> {
-        let action = map.remove("action").or_else(|| map.remove("name")).ok_or("it names no action")?;
+        let action =
+            map.remove("action").or_else(|| map.remove("name")).ok_or("the object names no action")?;
         let parameters = match map.remove("parameters").or_else(|| map.remove("arguments")) {
             Some(Value::Object(parameters)) => parameters,
             _ => Map::new(),
@@ -54,34 +55,33 @@ impl TryFrom<Map<String, Value>> for Named {
 
 impl Answer {
     pub(crate) fn read(answer: &str, actions: &Actions) -> Result<Self, AnswerError> {
-        let named = match parse_answer(answer)? {
-            Form::List(named) | Form::Wrapped { actions: named } => named,
-            Form::One(named) => vec![named],
+        let raw = match parse_answer(answer)? {
+            RawAnswer::List(raw) | RawAnswer::Wrapped { actions: raw } => raw,
+            RawAnswer::Single(raw) => vec![raw],
         };
-        let count = named.len();
-        let calls: Vec<Call> = named.iter().filter_map(|named| call(named, actions)).collect();
-        Ok(Self { left_out: count - calls.len(), calls })
+        let calls: Vec<ActionCall> = raw.iter().filter_map(|raw| call(raw, actions)).collect();
+        Ok(Self { dropped: raw.len() - calls.len(), calls })
     }
 }
 
-fn call(named: &Named, actions: &Actions) -> Option<Call> {
-    let action = actions.get(named.action.as_str()?)?;
+fn call(raw: &RawCall, actions: &Actions) -> Option<ActionCall> {
+    let action = actions.get(raw.action.as_str()?)?;
     let mut parameters = BTreeMap::new();
     for label in &action.parameters {
-        let (_, value) = named.parameters.iter().find(|(name, _)| label.is_called(name))?;
+        let (_, value) = raw.parameters.iter().find(|(name, _)| label.matches(name))?;
         parameters.insert(label.name.clone(), text(value)?);
     }
     let chars: usize = parameters.values().map(|value| value.chars().count()).sum();
-    (chars <= ACTION_CHARS).then(|| Call { action: action.label.name.clone(), parameters })
+    (chars <= MAX_ACTION_CHARS).then(|| ActionCall { action: action.label.name.clone(), parameters })
 }
 
-/// A parameter's value, if it is one.
+/// Returns a parameter's value as text; `None` if the model gave none.
 fn text(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => {
             let text = text.trim();
-            let says_something = !["", "...", PLACEHOLDER].contains(&text);
-            says_something.then(|| text.to_owned())
+            let has_value = !["", "...", PLACEHOLDER].contains(&text);
+            has_value.then(|| text.to_owned())
         }
         Value::Number(_) | Value::Bool(_) => Some(value.to_string()),
         Value::Null | Value::Array(_) | Value::Object(_) => None,

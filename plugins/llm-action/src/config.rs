@@ -1,61 +1,60 @@
-//! The plugin's table of the configuration.
+//! The plugin's table in the configuration.
 
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The most characters of context; with them and all that is remembered a state is far from the runtime's
-/// limit.
+/// The most characters of context. With them and all remembered actions, the state stays far below the
+/// runtime's limit.
 const MAX_CONTEXT_CHARS: usize = 20_000;
 
-/// The table of the configuration.
+/// The plugin's table in the configuration.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct Config {
-    /// The actions that the meeting may call for, in the order in which the model is told of them. Without a
-    /// list there is one, `web-search` with a parameter `query`.
+    /// The actions to detect, in the order in which the prompt lists them. Without this key there is one
+    /// action, `web-search` with a parameter `query`.
     #[schemars(length(min = 1))]
     pub actions: Vec<Action>,
-    /// How much of what was said before the model is shown, in characters: 1000 by default, 20000 at most,
-    /// none with 0.
+    /// How much of the earlier conversation a prompt contains, in characters: 1000 by default, 20000 at
+    /// most, 0 for none.
     #[schemars(range(max = MAX_CONTEXT_CHARS))]
     pub context_chars: usize,
-    /// How freely the model chooses its words: from 0, the default, where it always takes the likeliest, to
+    /// The sampling temperature of the model: from 0, the default, which always takes the likeliest word, to
     /// 2.
     #[schemars(range(min = 0, max = 2))]
     pub temperature: f32,
 }
 
-/// An action that the meeting may call for.
+/// An action to detect.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Action {
-    /// What it is called in the output.
+    /// The name of the action in the output.
     #[schemars(length(min = 1))]
     pub name: String,
-    /// When it is called for; what the model goes by.
+    /// When the meeting calls for the action; the model decides by this text.
     #[schemars(length(min = 1))]
     pub description: String,
-    /// What must be known to carry it out: each parameter's name, with a description for the model. May be
-    /// left out.
+    /// The parameters that the action needs: their names, each with a description for the model. Optional.
     #[serde(default)]
     pub parameters: BTreeMap<String, String>,
 }
 
-/// Why a table makes no sense.
+/// Why a configuration is rejected.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    #[error("`context_chars` is {0}; it may be {MAX_CONTEXT_CHARS} at most")]
+    #[error("`context_chars` is {0}; choose 0 to {MAX_CONTEXT_CHARS}")]
     ContextChars(usize),
-    #[error("`temperature` is {0}; it may be from 0 to 2")]
+    #[error("`temperature` is {0}; choose 0 to 2")]
     Temperature(f32),
 }
 
 impl Config {
-    /// A configuration with these actions.
+    /// Creates a configuration with these actions, and defaults for the other keys.
     pub fn new(actions: impl IntoIterator<Item = Action>) -> Self {
         Self { actions: actions.into_iter().collect(), context_chars: 1000, temperature: 0.0 }
     }
@@ -82,12 +81,12 @@ impl Default for Config {
 }
 
 impl Action {
-    /// An action without parameters.
+    /// Creates an action without parameters.
     pub fn new(name: impl Into<String>, description: impl Into<String>) -> Self {
         Self { name: name.into(), description: description.into(), parameters: BTreeMap::new() }
     }
 
-    /// It with one more parameter.
+    /// Adds a parameter.
     #[must_use]
     pub fn with(mut self, parameter: impl Into<String>, description: impl Into<String>) -> Self {
         self.parameters.insert(parameter.into(), description.into());

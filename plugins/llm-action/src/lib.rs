@@ -1,8 +1,9 @@
-//! Says which of a list of actions the meeting's words call for, as a language model understands them.
+//! Detects, with a language model, which of a list of actions the conversation calls for.
 //!
-//! The plugin takes `transcription` (what is final). It asks the default model which of the configured
-//! actions the words that are new call for, given what was said before and what was detected already, and
-//! puts out the new ones: a list of [`Detected`]. It does nothing about them; whoever takes its output does.
+//! The plugin takes `transcription` (final ones only). It asks the default model which of the configured
+//! actions the new words call for, given the earlier conversation and the actions already detected. It puts
+//! out the new ones as a list of [`Detected`]. It doesn't carry them out; that is up to the consumer of its
+//! output.
 //!
 //! ```toml
 //! [[plugin]]
@@ -24,47 +25,48 @@
 //! [{"action":"create-task","parameters":{"owner":"Bo","title":"Book a room"},"said_by":["Ada"]}]
 //! ```
 //!
-//! Without a table there is one action, `web-search` with a `query`.
+//! Without a table in the configuration there is one action, `web-search` with a `query`.
 //!
-//! # A question
-//! * **New words** are those of one packet or, when the plugin lags behind its model, of all that have queued
-//!   up (at most [`BATCH`]): one question for all of them. None is asked where they are not final, or white
-//!   space alone.
-//! * **What was said before** is the last 1000 characters (`context_chars`) of lines `Name: text`, with
-//!   `unknown` where a packet names nobody. The cut leaves out the word that it would go through; only what
-//!   is longer than a word is cut, as in scripts that write no spaces.
-//! * What is said in a meeting reaches the model as data, in JSON strings, so that nobody can end the
-//!   quotation, and the model is told not to follow it. That makes it unlikely, not impossible, that "ignore
-//!   your instructions" works: actions that do harm deserve a person's yes.
+//! # The prompt
+//! * **New words** are the words of one packet or, if the model is slower than the meeting, of all packets
+//!   that have queued up (at most [`MAX_BATCH`]), in one prompt. If there are only partial transcriptions or
+//!   white space, the plugin doesn't ask the model.
+//! * **The context** is the end of the earlier conversation: the last 1000 characters (`context_chars`) of
+//!   lines `Name: text`, with `unknown` for packets that name no participant. It starts at the beginning of a
+//!   word, unless there is no space near the cut, as in scripts that write none.
+//! * **Prompt injection.** The conversation reaches the model as data, in JSON strings, which no speaker can
+//!   close, and the instructions say not to follow it. This makes an attack such as "ignore your
+//!   instructions" unlikely to work, not impossible: have a person confirm actions that can do harm.
 //!
-//! # An answer
-//! It may be wrapped in Markdown or prose ([`parse_answer`](teammy_kernel::parse_answer)), be one action
-//! instead of a list, or an object with a list `actions`. One that is none of these counts as "no action":
-//! the words are remembered, nothing is put out, and nothing is asked again, as the next question comes soon.
-//! Of an answer's actions are left out:
+//! # The answer
+//! It may be wrapped in Markdown or prose ([`parse_answer`](teammy_kernel::parse_answer)), and it may be a
+//! list of actions, a single action, or an object with a list `actions`. Any other answer counts as "no
+//! action": the words become context, the plugin puts out nothing and doesn't ask again, because the next
+//! prompt comes soon. The plugin drops these actions of an answer:
 //!
-//! * those that are not in the configuration. Names are compared without case and extra white space, and put
-//!   out as the configuration spells them; so are those of parameters;
-//! * those that lack a parameter, as nobody could carry them out. A number, `true` or `false` is taken as its
-//!   text; null, a blank text, an ellipsis, a list or an object count as missing. Parameters that are not in
-//!   the configuration are dropped;
-//! * those whose parameters hold more than [`ACTION_CHARS`] characters together;
-//! * those detected already: the same action with the same parameters, compared without case and extra white
-//!   space. The newest [`REMEMBERED`] are remembered, fewer where they hold more than [`REMEMBERED_CHARS`]
-//!   characters together;
-//! * what comes after the first [`NEW`] that are new.
+//! * actions that are not in the configuration. The names of actions and parameters are compared without case
+//!   and extra white space, and put out in the spelling of the configuration;
+//! * actions that lack a parameter, because nobody could carry them out. A number, `true` or `false` is
+//!   converted to text; null, a blank text, an ellipsis, a list or an object counts as missing. Parameters
+//!   that are not in the configuration are dropped;
+//! * actions whose parameters have more than [`MAX_ACTION_CHARS`] characters in total;
+//! * actions already detected: the same action with the same parameters, compared without case and extra
+//!   white space. The state holds the newest [`MAX_REMEMBERED`], or fewer if they have more than
+//!   [`MAX_REMEMBERED_CHARS`] characters in total;
+//! * all new actions after the first [`MAX_NEW_ACTIONS`].
 //!
 //! # When the model fails
-//! The hook fails with it and changes nothing. Passing trouble is tried again. Where the model refuses, or
-//! there is none, the words go to the dead letters at once, of a batch all; they can be redriven. Words that
-//! end there are not part of what was said before, so a question that cannot be answered doesn't spoil those
-//! after it.
+//! The hook fails too, and changes nothing. If the failure is temporary, the runtime tries the hook again. If
+//! the model refuses or none is configured, the packets become dead letters at once (all packets of a batch),
+//! and can be redriven. The words of a dead letter don't become context, so a prompt that the model refuses
+//! doesn't affect later ones.
 
 mod actions;
 mod answer;
 mod config;
 mod prompt;
 mod state;
+mod text;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -75,18 +77,19 @@ use tracing::debug;
 
 use actions::Actions;
 use answer::Answer;
+use text::one_line;
 
-pub use answer::ACTION_CHARS;
+pub use answer::MAX_ACTION_CHARS;
 pub use config::{Action, Config};
-pub use state::{NEW, REMEMBERED, REMEMBERED_CHARS, State};
+pub use state::{MAX_NEW_ACTIONS, MAX_REMEMBERED, MAX_REMEMBERED_CHARS, State};
 
-/// The most packets that one question is about.
-pub const BATCH: usize = 16;
+/// The most packets in one prompt.
+pub const MAX_BATCH: usize = 16;
 
-/// What a line of the transcript begins with where its packet names nobody.
+/// The name in a line of the transcript whose packet names no participant.
 pub const UNNAMED: &str = "unknown";
 
-/// The plugin: the possible actions, and how to ask for them.
+/// The plugin: the configured actions, and the parts of a prompt that don't change.
 #[derive(Debug)]
 pub struct LlmAction {
     actions: Actions,
@@ -95,42 +98,43 @@ pub struct LlmAction {
     temperature: f32,
 }
 
-/// An action that the meeting calls for.
+/// A detected action.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Detected {
-    /// Its name, as the configuration spells it.
+    /// The name of the action, in the spelling of the configuration.
     pub action: Arc<str>,
-    /// Its parameters: all that the configuration names, and no other.
+    /// All parameters that the configuration names, and no others.
     pub parameters: BTreeMap<Arc<str>, String>,
-    /// Who spoke in the words that the question was about, each once: one, unless the plugin lagged behind.
-    /// Nobody where the packets name nobody.
+    /// The speakers of the new words in the prompt, each once: more than one only if several packets had
+    /// queued up, and none if the packets name no participant.
     pub said_by: Vec<Arc<str>>,
 }
 
-/// The words that a question is about.
+/// The new words of a prompt.
 #[derive(Debug, Default)]
-struct New {
+struct NewWords {
+    /// One line `Name: text` for each packet.
     lines: Vec<String>,
     said_by: Vec<Arc<str>>,
 }
 
-impl New {
-    fn of(batch: Batch<Json<Transcription>>, cx: &Cx<'_, LlmAction>) -> Self {
-        let mut new = Self::default();
+impl NewWords {
+    fn from_batch(batch: Batch<Json<Transcription>>, cx: &Cx<'_, LlmAction>) -> Self {
+        let mut words = Self::default();
         for (Json(said), packet) in batch.into_iter().zip(cx.packets()) {
             let text = one_line(&said.text);
             if !said.is_final || text.is_empty() {
                 continue;
             }
             let name = packet.participant.as_deref().unwrap_or(UNNAMED);
-            new.lines.push(format!("{}: {text}", one_line(name)));
+            words.lines.push(format!("{}: {text}", one_line(name)));
             if let Some(name) = &packet.participant
-                && !new.said_by.contains(name)
+                && !words.said_by.contains(name)
             {
-                new.said_by.push(name.clone());
+                words.said_by.push(name.clone());
             }
         }
-        new
+        words
     }
 }
 
@@ -155,7 +159,7 @@ impl InCallPlugin for LlmAction {
     }
 
     fn hooks(hooks: Hooks<Self>) -> Hooks<Self> {
-        hooks.on_batch::<Json<Transcription>>("transcription", BATCH)
+        hooks.on_batch::<Json<Transcription>>("transcription", MAX_BATCH)
     }
 }
 
@@ -165,46 +169,36 @@ impl Receive<Batch<Json<Transcription>>> for LlmAction {
         batch: Batch<Json<Transcription>>,
         cx: &mut Cx<'_, Self>,
     ) -> Result<Option<Json<Vec<Detected>>>, Error> {
-        let new = New::of(batch, cx);
-        if new.lines.is_empty() {
+        let words = NewWords::from_batch(batch, cx);
+        if words.lines.is_empty() {
             return Ok(None);
         }
-        let messages = prompt::messages(&self.instructions, cx.state(), &new.lines);
+        let messages = prompt::messages(&self.instructions, cx.state(), &words.lines);
         let answered = cx.engine().llm().prompt(messages, self.temperature).await;
         let answer = answered.map_err(|error| match error {
             LlmError::Refused(_) | LlmError::NotConfigured => Error::reject(error),
-            passing => Error::retry(passing),
+            temporary => Error::retry(temporary),
         })?;
         let answer = Answer::read(&answer, &self.actions).unwrap_or_else(|problem| {
-            debug!(%problem, "the answer is no list of actions");
+            debug!(%problem, "ignored an answer that is not a list of actions");
             Answer::default()
         });
-        if answer.left_out > 0 {
-            debug!(left_out = answer.left_out, "actions that are unknown, incomplete or too long");
+        if answer.dropped > 0 {
+            debug!(dropped = answer.dropped, "dropped actions that are unknown, incomplete or too long");
         }
         let state = cx.state_mut();
-        state.remember(&new.lines, self.context_chars);
+        state.add_context(&words.lines, self.context_chars);
         let detected: Vec<Detected> = state
-            .detect(answer.calls)
+            .add_new(answer.calls)
             .into_iter()
             .map(|call| Detected {
                 action: call.action,
                 parameters: call.parameters,
-                said_by: new.said_by.clone(),
+                said_by: words.said_by.clone(),
             })
             .collect();
         Ok((!detected.is_empty()).then_some(Json(detected)))
     }
-}
-
-/// A text with single spaces for its white space, so that what somebody says cannot pass for two lines.
-fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-/// What texts are compared by: without case and extra white space.
-fn key(text: &str) -> String {
-    one_line(text).to_lowercase()
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
-//! What the model is told and asked.
+//! The prompt.
 //!
-//! Instructions and data stay apart: the instructions hold what the operator configured and are the same for
-//! the whole meeting, the question is one JSON object with what was said. So words of the meeting can neither
-//! end the quotation that they are in nor pass for another speaker's.
+//! Instructions and data are separate messages. The system message holds the configured actions and is the
+//! same for the whole meeting. The user message is one JSON object with the conversation, so a speaker can
+//! neither close the quotation nor imitate another speaker.
 
 use std::{collections::VecDeque, fmt::Write};
 
@@ -10,22 +10,22 @@ use serde::Serialize;
 use teammy_kernel::LlmMessage;
 
 use crate::{
-    actions::{Actions, Possible},
-    state::{Call, State},
+    actions::{Actions, ConfiguredAction},
+    state::{ActionCall, State},
 };
 
-/// Stands for a value in the example; a model that repeats it has said nothing.
+/// Stands for a value in the example; in an answer it counts as a missing value.
 pub(crate) const PLACEHOLDER: &str = "…";
 
-/// What is asked: the words that are new, and what the model should know to understand them.
+/// The user message: the new words, and what the model needs to understand them.
 #[derive(Serialize)]
-struct Question<'a> {
+struct Conversation<'a> {
     context: Vec<&'a str>,
-    already_detected: &'a VecDeque<Call>,
+    already_detected: &'a VecDeque<ActionCall>,
     new: &'a [String],
 }
 
-/// The system message for these actions.
+/// Returns the system message for these actions.
 pub(crate) fn instructions(actions: &Actions) -> String {
     let mut list = String::new();
     for action in actions.iter() {
@@ -53,11 +53,11 @@ pub(crate) fn instructions(actions: &Actions) -> String {
     )
 }
 
-fn entry(list: &mut String, action: &Possible) {
+fn entry(list: &mut String, action: &ConfiguredAction) {
     let label = &action.label;
     let mut line = |indent, name, description| {
         writeln!(list, "{indent}- {name}: {description}")
-            .expect("invariant: a String takes all that is written");
+            .expect("invariant: writing to a String never fails");
     };
     line("", &label.name, &label.description);
     for parameter in &action.parameters {
@@ -65,21 +65,21 @@ fn entry(list: &mut String, action: &Possible) {
     }
 }
 
-fn example(action: &Possible) -> String {
+fn example(action: &ConfiguredAction) -> String {
     let parameters =
         action.parameters.iter().map(|label| (label.name.clone(), PLACEHOLDER.to_owned())).collect();
-    json(&Call { action: action.label.name.clone(), parameters })
+    json(&ActionCall { action: action.label.name.clone(), parameters })
 }
 
-/// The whole conversation for a question about these lines.
+/// Returns the messages that ask about these new lines.
 pub(crate) fn messages(instructions: &str, state: &State, new: &[String]) -> [LlmMessage; 2] {
     let context = state.context().lines().collect();
-    let question = Question { context, already_detected: state.detected(), new };
-    [LlmMessage::system(instructions), LlmMessage::user(json(&question))]
+    let conversation = Conversation { context, already_detected: state.detected(), new };
+    [LlmMessage::system(instructions), LlmMessage::user(json(&conversation))]
 }
 
 fn json(value: &impl Serialize) -> String {
-    serde_json::to_string(value).expect("invariant: texts in lists and maps have a JSON form")
+    serde_json::to_string(value).expect("invariant: lists and maps of texts serialise as JSON")
 }
 
 #[cfg(test)]

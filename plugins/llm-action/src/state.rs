@@ -1,4 +1,4 @@
-//! What the plugin remembers of a meeting: bounded, however long the meeting is.
+//! The plugin's state in one meeting. Its size is bounded, however long the meeting is.
 
 use std::{
     collections::{BTreeMap, HashSet, VecDeque},
@@ -7,44 +7,45 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::key;
+use crate::text::comparison_key;
 
-/// How many detected actions are remembered; an older one may be detected again.
-pub const REMEMBERED: usize = 200;
+/// The most detected actions that the state holds; an older one may be detected again.
+pub const MAX_REMEMBERED: usize = 200;
 
-/// How many characters the remembered actions hold together at most, as each question shows them. The newest
-/// is always remembered.
-pub const REMEMBERED_CHARS: usize = 20_000;
+/// The most characters of all remembered actions together, because each prompt contains them. The newest
+/// action is always remembered.
+pub const MAX_REMEMBERED_CHARS: usize = 20_000;
 
-/// The most new actions that are taken from one answer.
-pub const NEW: usize = 20;
+/// The most new actions that one answer can add.
+pub const MAX_NEW_ACTIONS: usize = 20;
 
-/// The longest word that is left out whole where the context is cut.
+/// The longest word, in characters, that is removed completely when the context is cut inside it.
 const WORD_CHARS: usize = 40;
 
-/// What the plugin remembers of a meeting.
+/// The plugin's state in one meeting.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct State {
-    /// What was said last, a line for each packet.
+    /// The end of the conversation so far, one line for each packet.
     context: String,
-    /// The newest actions that were detected, the newest last.
-    detected: VecDeque<Call>,
+    /// The remembered actions, oldest first.
+    detected: VecDeque<ActionCall>,
 }
 
-/// An action with its parameters.
+/// An action with the values of its parameters.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Call {
+pub(crate) struct ActionCall {
     pub(crate) action: Arc<str>,
     #[serde(default)]
     pub(crate) parameters: BTreeMap<Arc<str>, String>,
 }
 
-impl Call {
-    /// What is the same of two that mean the same.
+impl ActionCall {
+    /// Returns a key that is equal for two calls with the same meaning.
     fn key(&self) -> Vec<String> {
-        let parameters = self.parameters.iter().flat_map(|(name, value)| [key(name), key(value)]);
-        std::iter::once(key(&self.action)).chain(parameters).collect()
+        let parameters =
+            self.parameters.iter().flat_map(|(name, value)| [comparison_key(name), comparison_key(value)]);
+        std::iter::once(comparison_key(&self.action)).chain(parameters).collect()
     }
 
     fn chars(&self) -> usize {
@@ -58,47 +59,48 @@ impl State {
         &self.context
     }
 
-    pub(crate) fn detected(&self) -> &VecDeque<Call> {
+    pub(crate) fn detected(&self) -> &VecDeque<ActionCall> {
         &self.detected
     }
 
-    /// Adds lines to the context, and cuts it to its last `chars` characters.
-    pub(crate) fn remember(&mut self, lines: &[String], chars: usize) {
+    /// Appends lines to the context, and shortens it to its last `chars` characters.
+    pub(crate) fn add_context(&mut self, lines: &[String], chars: usize) {
         for line in lines {
             if !self.context.is_empty() {
                 self.context.push('\n');
             }
             self.context.push_str(line);
         }
-        let from = self.context.len() - tail(&self.context, chars).len();
+        let from = self.context.len() - last_words(&self.context, chars).len();
         self.context.drain(..from);
     }
 
-    /// Those that are new, in their order; from now on they are not.
-    pub(crate) fn detect(&mut self, calls: Vec<Call>) -> Vec<Call> {
-        let mut known: HashSet<Vec<String>> = self.detected.iter().map(Call::key).collect();
-        let mut new: Vec<Call> = calls.into_iter().filter(|call| known.insert(call.key())).collect();
-        new.truncate(NEW);
+    /// Remembers the calls that are new, and returns them in their order.
+    pub(crate) fn add_new(&mut self, calls: Vec<ActionCall>) -> Vec<ActionCall> {
+        let mut known: HashSet<Vec<String>> = self.detected.iter().map(ActionCall::key).collect();
+        let mut new: Vec<ActionCall> = calls.into_iter().filter(|call| known.insert(call.key())).collect();
+        new.truncate(MAX_NEW_ACTIONS);
         self.detected.extend(new.iter().cloned());
-        self.forget();
+        self.drop_oldest();
         new
     }
 
-    fn forget(&mut self) {
-        let mut chars: usize = self.detected.iter().map(Call::chars).sum();
-        while self.detected.len() > REMEMBERED || (chars > REMEMBERED_CHARS && self.detected.len() > 1) {
+    fn drop_oldest(&mut self) {
+        let mut chars: usize = self.detected.iter().map(ActionCall::chars).sum();
+        while self.detected.len() > MAX_REMEMBERED
+            || (chars > MAX_REMEMBERED_CHARS && self.detected.len() > 1)
+        {
             let oldest = self.detected.pop_front().expect("invariant: there are at least two");
             chars -= oldest.chars();
         }
     }
 }
 
-/// The end of a text, at most so many characters of it, from the beginning of a word where there is one
-/// nearby.
-fn tail(text: &str, chars: usize) -> &str {
-    let Some(before) = text.char_indices().nth_back(chars) else { return text };
-    let (place, previous) = before;
-    let tail = &text[place + previous.len_utf8()..];
+/// Returns the last `chars` characters of a text, without the part of a word at their beginning if that part
+/// is at most [`WORD_CHARS`] long.
+fn last_words(text: &str, chars: usize) -> &str {
+    let Some((index, previous)) = text.char_indices().nth_back(chars) else { return text };
+    let tail = &text[index + previous.len_utf8()..];
     if previous.is_whitespace() {
         return tail.trim_start();
     }

@@ -33,7 +33,7 @@ async fn meeting(llm: &ScriptedLlm) -> PluginTest<LlmAction> {
     PluginTest::builder().llm(llm.clone()).start().await.unwrap()
 }
 
-/// The question of a request, as the model sees it.
+/// Returns the user message of a request, as JSON.
 fn question(request: &LlmRequest) -> Value {
     serde_json::from_str(&request.messages[1].content).unwrap()
 }
@@ -92,7 +92,10 @@ async fn a_question_holds_the_actions_the_context_and_the_new_words() {
         let create = "- create-task: Somebody takes it on.\n  - title: What it is.\n";
         assert!(instructions.contains(create), "{instructions}");
         assert!(instructions.contains("- stop-recording: Somebody wants it to stop.\n"), "{instructions}");
-        assert_eq!(*instructions, requests[0].messages[0].content, "nothing of what is said is in them");
+        assert_eq!(
+            *instructions, requests[0].messages[0].content,
+            "the instructions contain nothing of the conversation"
+        );
     }
 }
 
@@ -137,7 +140,7 @@ async fn an_answer_that_is_none_puts_out_nothing_and_the_words_are_remembered() 
         let llm = ScriptedLlm::default().reply(garbage).reply(search("tides"));
         let mut meeting = meeting(&llm).await;
         assert!(meeting.receive(said("Ada", "When is high tide?")).await.unwrap().is_none());
-        assert_eq!(llm.requests().len(), 1, "it is not asked again");
+        assert_eq!(llm.requests().len(), 1, "the model is not asked again");
         assert!(meeting.receive(said("Bo", "Good question.")).await.unwrap().is_some());
         assert_eq!(question(&llm.requests()[1])["context"], json!(["Ada: When is high tide?"]), "{garbage}");
     }
@@ -173,7 +176,7 @@ async fn what_has_queued_up_is_one_question() {
     let mut meeting = meeting(&llm).await;
     let mut queued = vec![said("Ada", "When is high tide?"), said("Bo", "Hm.")];
     queued.push(Publish::json("transcription", &Transcription::new("Hm?", 0, 0)).unwrap());
-    // A packet that doesn't decode is not said by anybody, and shifts nobody's words.
+    // A packet that doesn't decode adds no speaker, and doesn't shift the others' names.
     queued.push(Publish::json("transcription", &json!({"txt": "?"})).unwrap().participant("Eve"));
     queued.extend([said("Cy", "Who knows?"), said("Ada", "The web.")]);
     let outputs = meeting.receive_batch(queued).await.unwrap();
@@ -186,14 +189,14 @@ async fn what_has_queued_up_is_one_question() {
     assert_eq!(detected[0].said_by, ["Ada".into(), "Bo".into(), Arc::<str>::from("Cy")]);
     assert_eq!((outputs.len(), outputs[0].causes.len(), meeting.rejected().len()), (1, 5, 1));
 
-    let many = (0..=BATCH).map(|number| said("Ada", &number.to_string()));
+    let many = (0..=MAX_BATCH).map(|number| said("Ada", &number.to_string()));
     let outputs = ScriptedLlm::default().reply(NONE).reply(NONE);
     let mut meeting: PluginTest<LlmAction> =
         PluginTest::builder().llm(outputs.clone()).start().await.unwrap();
     meeting.receive_batch(many).await.unwrap();
     let asked: Vec<_> =
         outputs.requests().iter().map(|request| question(request)["new"].as_array().unwrap().len()).collect();
-    assert_eq!(asked, [BATCH, 1]);
+    assert_eq!(asked, [MAX_BATCH, 1]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -204,7 +207,7 @@ async fn the_context_is_cut_in_characters() {
     assert_eq!(meeting.state().context(), "会🙂".repeat(500));
     meeting.receive(said("Bo", "ok")).await.unwrap();
     assert_eq!(meeting.state().context(), format!("🙂{}\nBo: ok", "会🙂".repeat(496)));
-    // 9 characters a word, none of which is cut.
+    // Each word has 9 characters, and none is cut.
     meeting.receive(said("Žofie", &"привет🙂é ".repeat(150))).await.unwrap();
     assert_eq!(meeting.state().context(), "привет🙂é ".repeat(111).trim_end());
 
@@ -252,7 +255,10 @@ async fn a_configuration_that_makes_no_sense_is_refused() {
         |parameters: Value| json!({"actions": [{"name": "a", "description": "d", "parameters": parameters}]});
     for (table, said) in [
         (json!({"actions": []}), "`actions` is empty"),
-        (json!({"actions": [action("a"), action(" ")]}), "`actions` holds one without a name in place 2"),
+        (
+            json!({"actions": [action("a"), action(" ")]}),
+            "`actions` holds an action without a name at position 2",
+        ),
         (json!({"actions": [action("Go"), action(" go")]}), "`actions` holds \"Go\" and \" go\""),
         (
             json!({"actions": [{"name": "a", "description": " "}]}),
@@ -266,8 +272,8 @@ async fn a_configuration_that_makes_no_sense_is_refused() {
         (with(json!({" ": "d"})), "the action \"a\" has a parameter without a name"),
         (with(json!({"X": "d", "x": "d"})), "the action \"a\" has the parameters \"X\" and \"x\""),
         (with(json!({"x": ""})), "the parameter \"x\" of the action \"a\" has a blank description"),
-        (json!({"context_chars": 20_001}), "`context_chars` is 20001; it may be 20000 at most"),
-        (json!({"temperature": 2.5}), "`temperature` is 2.5; it may be from 0 to 2"),
+        (json!({"context_chars": 20_001}), "`context_chars` is 20001; choose 0 to 20000"),
+        (json!({"temperature": 2.5}), "`temperature` is 2.5; choose 0 to 2"),
         (json!({"temperature": -1}), "`temperature` is -1"),
         (json!({"action": []}), "unknown field `action`, expected one of `actions`"),
     ] {

@@ -16,8 +16,11 @@ fn read(answer: &str) -> Answer {
     Answer::read(answer, &actions()).unwrap()
 }
 
-fn search(query: &str) -> Call {
-    Call { action: "web-search".into(), parameters: BTreeMap::from([("query".into(), query.to_owned())]) }
+fn search(query: &str) -> ActionCall {
+    ActionCall {
+        action: "web-search".into(),
+        parameters: BTreeMap::from([("query".into(), query.to_owned())]),
+    }
 }
 
 #[test]
@@ -36,7 +39,7 @@ fn a_list_is_read_whatever_it_is_wrapped_in() {
         r#"[{"action": " Web-Search", "parameters": {"Query ": " tides\n", "more": 1}, "why": "asked"}]"#
             .to_owned(),
     ] {
-        assert_eq!(read(&answer), Answer { calls: vec![search("tides")], left_out: 0 }, "{answer}");
+        assert_eq!(read(&answer), Answer { calls: vec![search("tides")], dropped: 0 }, "{answer}");
     }
     assert_eq!(read("[]"), Answer::default());
     assert_eq!(read("Nothing: `[]`."), Answer::default());
@@ -61,13 +64,16 @@ fn names_are_put_out_as_configured_and_parameters_as_text() {
     ]);
     let calls = read(&answer.to_string()).calls;
     let parameters = BTreeMap::from([("owner".into(), "true".to_owned()), ("title".into(), "42".to_owned())]);
-    let stop = || Call { action: "stop".into(), parameters: BTreeMap::new() };
-    assert_eq!(calls, [Call { action: "Create Task".into(), parameters }, stop(), stop(), search("-1.5")]);
+    let stop = || ActionCall { action: "stop".into(), parameters: BTreeMap::new() };
+    assert_eq!(
+        calls,
+        [ActionCall { action: "Create Task".into(), parameters }, stop(), stop(), search("-1.5")]
+    );
 }
 
 #[test]
 fn an_action_that_nobody_could_carry_out_is_left_out_and_the_others_are_not() {
-    let long = "é".repeat(ACTION_CHARS);
+    let long = "é".repeat(MAX_ACTION_CHARS);
     for bad in [
         json!({"action": "reboot", "parameters": {"query": "x"}}),
         json!({"action": 7, "parameters": {"query": "x"}}),
@@ -86,6 +92,6 @@ fn an_action_that_nobody_could_carry_out_is_left_out_and_the_others_are_not() {
         json!({"action": "create task", "parameters": {"title": long, "owner": "x"}}),
     ] {
         let answer = json!([bad, {"action": "web-search", "parameters": {"query": long}}]).to_string();
-        assert_eq!(read(&answer), Answer { calls: vec![search(&long)], left_out: 1 }, "{answer:.80}");
+        assert_eq!(read(&answer), Answer { calls: vec![search(&long)], dropped: 1 }, "{answer:.80}");
     }
 }

@@ -2,8 +2,8 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn search(query: impl Into<String>) -> Call {
-    Call { action: "web-search".into(), parameters: BTreeMap::from([("query".into(), query.into())]) }
+fn search(query: impl Into<String>) -> ActionCall {
+    ActionCall { action: "web-search".into(), parameters: BTreeMap::from([("query".into(), query.into())]) }
 }
 
 #[test]
@@ -24,7 +24,7 @@ fn the_context_ends_with_what_was_said_last_and_begins_with_a_word() {
         (&long, WORD_CHARS + 1, "on"),
         (&cjk, 45, &cjk[45..]),
     ] {
-        assert_eq!(tail(text, chars), cut, "{chars} of {text}");
+        assert_eq!(last_words(text, chars), cut, "{chars} of {text}");
     }
 }
 
@@ -32,18 +32,18 @@ fn the_context_ends_with_what_was_said_last_and_begins_with_a_word() {
 fn what_means_the_same_is_detected_once() {
     let mut state = State::default();
     assert_eq!(
-        state.detect(vec![search("High Tide"), search("high tide"), search("low tide")]),
+        state.add_new(vec![search("High Tide"), search("high tide"), search("low tide")]),
         [search("High Tide"), search("low tide")]
     );
     for same in ["High Tide", "HIGH\u{a0}TIDE", "  high \n tide ", "Low tide"] {
-        assert_eq!(state.detect(vec![search(same)]), [], "{same}");
+        assert_eq!(state.add_new(vec![search(same)]), [], "{same}");
     }
-    let other = |action: &str, name: &str| Call {
+    let other = |action: &str, name: &str| ActionCall {
         action: action.into(),
         parameters: BTreeMap::from([(name.into(), "high tide".to_owned())]),
     };
     for different in [search("hightide"), other("image-search", "query"), other("web-search", "topic")] {
-        assert_eq!(state.detect(vec![different.clone()]), [different]);
+        assert_eq!(state.add_new(vec![different.clone()]), [different]);
     }
     assert_eq!(state.detected().len(), 5);
 }
@@ -51,36 +51,40 @@ fn what_means_the_same_is_detected_once() {
 #[test]
 fn only_the_newest_are_remembered() {
     let mut state = State::default();
-    for number in 0..=REMEMBERED {
-        state.detect(vec![search(number.to_string())]);
+    for number in 0..=MAX_REMEMBERED {
+        state.add_new(vec![search(number.to_string())]);
     }
-    assert_eq!(state.detected().len(), REMEMBERED);
-    assert_eq!(state.detect(vec![search(REMEMBERED.to_string()), search("1")]), []);
-    assert_eq!(state.detect(vec![search("0")]), [search("0")], "it was forgotten");
+    assert_eq!(state.detected().len(), MAX_REMEMBERED);
+    assert_eq!(state.add_new(vec![search(MAX_REMEMBERED.to_string()), search("1")]), []);
+    assert_eq!(state.add_new(vec![search("0")]), [search("0")], "the oldest was dropped");
 }
 
 #[test]
 fn long_ones_push_out_more() {
     let mut state = State::default();
-    let chars = |state: &State| state.detected().iter().map(Call::chars).sum::<usize>();
+    let chars = |state: &State| state.detected().iter().map(ActionCall::chars).sum::<usize>();
     for letter in ["a", "b", "c", "d", "e", "f", "g"] {
-        state.detect(vec![search(letter.repeat(3_985))]);
+        state.add_new(vec![search(letter.repeat(3_985))]);
     }
-    assert_eq!((state.detected().len(), chars(&state)), (5, REMEMBERED_CHARS));
-    state.detect(vec![search("h")]);
+    assert_eq!((state.detected().len(), chars(&state)), (5, MAX_REMEMBERED_CHARS));
+    state.add_new(vec![search("h")]);
     assert_eq!(state.detected().len(), 5);
-    // Even one that is too long by itself, so that it isn't detected again and again.
-    let long = search("i".repeat(REMEMBERED_CHARS));
-    state.detect(vec![long.clone()]);
+    // The newest stays even if it alone is too long; else it would be detected again and again.
+    let long = search("i".repeat(MAX_REMEMBERED_CHARS));
+    state.add_new(vec![long.clone()]);
     assert_eq!(*state.detected(), [long]);
 }
 
 #[test]
 fn an_answer_has_so_many_new_ones_at_most() {
     let mut state = State::default();
-    let calls: Vec<_> = (0..NEW + 5).map(|number| search(number.to_string())).collect();
-    assert_eq!(state.detect(calls.clone()), calls[..NEW]);
-    assert_eq!(state.detect(calls.clone()), calls[NEW..], "they were not remembered, as nobody was told");
+    let calls: Vec<_> = (0..MAX_NEW_ACTIONS + 5).map(|number| search(number.to_string())).collect();
+    assert_eq!(state.add_new(calls.clone()), calls[..MAX_NEW_ACTIONS]);
+    assert_eq!(
+        state.add_new(calls.clone()),
+        calls[MAX_NEW_ACTIONS..],
+        "calls that were cut off were not remembered"
+    );
 }
 
 #[test]
@@ -88,7 +92,7 @@ fn an_older_state_is_read() {
     assert_eq!(serde_json::from_str::<State>("{}").unwrap(), State::default());
     let state: State =
         serde_json::from_str(r#"{"detected":[{"action":"stop"}],"of_a_later_version":1}"#).unwrap();
-    assert_eq!(*state.detected(), [Call { action: "stop".into(), parameters: BTreeMap::new() }]);
+    assert_eq!(*state.detected(), [ActionCall { action: "stop".into(), parameters: BTreeMap::new() }]);
 }
 
 proptest! {
@@ -100,10 +104,10 @@ proptest! {
     ) {
         let mut state = State::default();
         if at_once {
-            state.remember(&lines, chars);
+            state.add_context(&lines, chars);
         } else {
             for line in &lines {
-                state.remember(std::slice::from_ref(line), chars);
+                state.add_context(std::slice::from_ref(line), chars);
             }
         }
         let context = state.context();
@@ -113,7 +117,7 @@ proptest! {
 
     #[test]
     fn the_cut_takes_no_more_than_a_word(text in "[a-z é🙂会\n]{0,300}", chars in 0_usize..200) {
-        let (whole, cut) = (text.chars().count(), tail(&text, chars));
+        let (whole, cut) = (text.chars().count(), last_words(&text, chars));
         prop_assert!(text.ends_with(cut));
         if whole <= chars {
             prop_assert_eq!(cut, &text);
@@ -127,8 +131,8 @@ proptest! {
     #[test]
     fn it_survives_its_json(words in prop::collection::vec(any::<String>(), 0..5)) {
         let mut state = State::default();
-        state.remember(&words, 50);
-        state.detect(words.into_iter().map(search).collect());
+        state.add_context(&words, 50);
+        state.add_new(words.into_iter().map(search).collect());
         let json = serde_json::to_string(&state).unwrap();
         prop_assert_eq!(serde_json::from_str::<State>(&json).unwrap(), state);
     }
