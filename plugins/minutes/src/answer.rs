@@ -1,28 +1,28 @@
-//! What the model answers, and how it is read.
+//! Reads the model's answers.
 //!
-//! Much is forgiven: prose around the JSON, lists that are missing or null, a task without its form. What the
-//! model puts where it knows nothing ("none", "n/a", or what the form says there) is nothing, so that minutes
-//! say only what was said.
+//! The parser is lenient: it accepts prose around the JSON, lists that are missing or null, and a task that
+//! is plain text. Where the model had no value and wrote a filler ("none", "n/a", or the placeholder of the
+//! prompt), the result has no value either.
 
 use jiff::civil::Date;
 use serde::Deserialize;
 use teammy_kernel::{AnswerError, parse_answer};
 
-use crate::{config::is_language_tag, form, output::ActionItem, text};
+use crate::{config::is_language_tag, format, output::ActionItem, text};
 
-/// The longest answer, in bytes; minutes of many hours are a tenth of it. It bounds what is put out.
+/// The longest answer, in bytes: ten times the minutes of a meeting of many hours. Bounds the output's size.
 const MAX_BYTES: usize = 64 * 1024;
 
 /// The longest title, in words.
 const TITLE_WORDS: usize = 30;
 
-/// What models say for "not said".
-const NOTHING: [&str; 10] =
+/// The fillers that models write where they have no value.
+const FILLERS: [&str; 10] =
     ["-", "n/a", "nobody", "none", "not specified", "null", "tbd", "unassigned", "unknown", "unspecified"];
 
-/// Why an answer is of no use.
+/// Why an answer is unusable. The next prompt quotes these messages to the model.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Unusable {
+pub(crate) enum UnusableAnswer {
     #[error("the answer is empty")]
     Empty,
     #[error("the answer is of {bytes} bytes; the limit is {MAX_BYTES}")]
@@ -33,9 +33,9 @@ pub(crate) enum Unusable {
     NoSummary,
 }
 
-/// The minutes, as far as the model makes them.
+/// The parts of the minutes that the model writes.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Answer {
+pub(crate) struct DraftMinutes {
     pub(crate) title: Option<String>,
     pub(crate) summary: String,
     pub(crate) decisions: Vec<String>,
@@ -45,88 +45,94 @@ pub(crate) struct Answer {
 }
 
 #[derive(Deserialize)]
-struct Raw {
+struct RawMinutes {
     title: Option<String>,
     summary: String,
     decisions: Option<Vec<String>>,
-    action_items: Option<Vec<RawItem>>,
+    action_items: Option<Vec<RawActionItem>>,
     open_questions: Option<Vec<String>>,
     language: Option<String>,
 }
 
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum RawItem {
-    Whole { task: String, owner: Option<String>, due: Option<String>, due_date: Option<String> },
-    Task(String),
+enum RawActionItem {
+    Full { task: String, owner: Option<String>, due: Option<String>, due_date: Option<String> },
+    Text(String),
 }
 
-/// The notes in an answer, at most so many words of them: without thoughts, copied tags, and repetitions.
-pub(crate) fn notes(answer: &str, max_words: usize) -> Result<String, Unusable> {
-    // A model that thinks aloud marks where it is done; the beginning of it some servers keep to themselves.
+/// Returns the notes in an answer, cut off after `max_words`, without reasoning, copied tags and repeated
+/// lines.
+pub(crate) fn notes(answer: &str, max_words: usize) -> Result<String, UnusableAnswer> {
+    // A reasoning model marks the end of its reasoning. Some servers strip the mark of its beginning.
     let notes = match answer.rsplit_once("</think>") {
         Some((_, notes)) => notes,
         None if answer.trim_start().starts_with("<think>") => "",
         None => answer,
     };
-    let mut lines: Vec<_> = notes.lines().filter(|line| !form::is_tag(line)).collect();
-    // Small models get caught in a line and say it until they have no more room.
+    let mut lines: Vec<_> = notes.lines().filter(|line| !format::is_tag(line)).collect();
+    // Small models can repeat a line until they reach their token limit.
     lines.dedup();
     let notes = text::block(&lines.join("\n"));
-    if notes.is_empty() { Err(Unusable::Empty) } else { Ok(text::cut(&notes, max_words)) }
+    if notes.is_empty() { Err(UnusableAnswer::Empty) } else { Ok(text::truncate(&notes, max_words)) }
 }
 
-impl Answer {
-    /// Reads the minutes in an answer.
-    pub(crate) fn read(answer: &str) -> Result<Self, Unusable> {
+impl DraftMinutes {
+    /// Reads the minutes from an answer.
+    pub(crate) fn read(answer: &str) -> Result<Self, UnusableAnswer> {
         if answer.trim().is_empty() {
-            return Err(Unusable::Empty);
+            return Err(UnusableAnswer::Empty);
         }
         if answer.len() > MAX_BYTES {
-            return Err(Unusable::TooLong { bytes: answer.len() });
+            return Err(UnusableAnswer::TooLong { bytes: answer.len() });
         }
-        let raw: Raw = parse_answer(answer)?;
+        let raw: RawMinutes = parse_answer(answer)?;
         let summary = text::block(&raw.summary);
-        if summary.is_empty() || form::is_of_the_form(&summary) {
-            return Err(Unusable::NoSummary);
+        if summary.is_empty() || format::is_placeholder(&summary) {
+            return Err(UnusableAnswer::NoSummary);
         }
         Ok(Self {
-            title: said(raw.title).map(|title| text::cut(&title, TITLE_WORDS)),
+            title: meaningful_line(raw.title).map(|title| text::truncate(&title, TITLE_WORDS)),
             summary,
             decisions: list(raw.decisions),
-            action_items: raw.action_items.into_iter().flatten().filter_map(RawItem::item).collect(),
+            action_items: raw.action_items.into_iter().flatten().filter_map(RawActionItem::item).collect(),
             open_questions: list(raw.open_questions),
             language: raw.language.filter(|tag| is_language_tag(tag)),
         })
     }
 }
 
-impl RawItem {
+impl RawActionItem {
     fn item(self) -> Option<ActionItem> {
         let (task, owner, due, due_date) = match self {
-            Self::Whole { task, owner, due, due_date } => (task, owner, due, due_date),
-            Self::Task(task) => (task, None, None, None),
+            Self::Full { task, owner, due, due_date } => (task, owner, due, due_date),
+            Self::Text(task) => (task, None, None, None),
         };
         let due_date = due_date.as_deref().and_then(date);
-        Some(ActionItem { task: said(Some(task))?, owner: said(owner), due: said(due), due_date })
+        Some(ActionItem {
+            task: meaningful_line(Some(task))?,
+            owner: meaningful_line(owner),
+            due: meaningful_line(due),
+            due_date,
+        })
     }
 }
 
 fn list(lines: Option<Vec<String>>) -> Vec<String> {
-    lines.into_iter().flatten().filter_map(|line| said(Some(line))).collect()
+    lines.into_iter().flatten().filter_map(|line| meaningful_line(Some(line))).collect()
 }
 
-/// A text on one line, if it says something.
-fn said(text: Option<String>) -> Option<String> {
+/// Returns the text on one line, unless it is empty, a filler or a placeholder.
+fn meaningful_line(text: Option<String>) -> Option<String> {
     let line = text::line(&text?);
     let bare = line.trim_end_matches('.');
-    let is_nothing = bare.is_empty()
-        || NOTHING.iter().any(|nothing| bare.eq_ignore_ascii_case(nothing))
-        || form::is_of_the_form(bare);
-    (!is_nothing).then_some(line)
+    let is_empty = bare.is_empty()
+        || FILLERS.iter().any(|filler| bare.eq_ignore_ascii_case(filler))
+        || format::is_placeholder(bare);
+    (!is_empty).then_some(line)
 }
 
-/// A date of the form `YYYY-MM-DD` that is in the calendar.
+/// Parses a date of the form `YYYY-MM-DD` that exists in the calendar.
 fn date(text: &str) -> Option<Date> {
     let bytes = text.trim().as_bytes();
     let form = bytes.len() == 10

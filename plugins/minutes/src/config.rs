@@ -9,27 +9,27 @@ use teammy_kernel::Error;
 const CHUNK_WORDS: RangeInclusive<u32> = 100..=8_000;
 const SUMMARY_WORDS: RangeInclusive<u32> = 50..=1_500;
 
-/// The table of the configuration.
+/// The plugin's table in the configuration.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct Config {
-    /// After how many words of speech and chat to renew the running summary. People say about 150 a minute.
-    /// At most `chunk_words`.
+    /// The number of words of speech and chat after which the running summary is updated, at most
+    /// `chunk_words`. People say about 150 words a minute.
     #[schemars(range(min = 1, max = 8_000))]
     pub every_words: u32,
-    /// The most words of the transcript that one question to the model holds, 100 to 8,000. English takes
-    /// about 4 tokens for 3 words; the running summary and the answer must find room in the model's
-    /// context beside them.
+    /// The most words of the transcript in one prompt, 100 to 8,000. Three words of English take about 4
+    /// tokens. The model's context must also have room for the running summary and the answer.
     #[schemars(range(min = 100, max = 8_000))]
     pub chunk_words: u32,
-    /// How long the running summary may get, in words, 50 to 1,500. The model is told; what is more than
-    /// twice as long is cut off.
+    /// The maximum length of the running summary in words, 50 to 1,500. The prompt states it; a summary of
+    /// more than twice this length is cut off.
     #[schemars(range(min = 50, max = 1_500))]
     pub summary_words: u32,
-    /// The language to write in, as a tag such as `"de"` or `"pt-BR"`. The meeting's own where not given.
+    /// The language of the minutes, as a tag such as `"de"` or `"pt-BR"`. Without it, the language of the
+    /// meeting.
     pub language: Option<String>,
-    /// How freely the model chooses its words, from 0 (always the likeliest) to 2.
+    /// The sampling temperature of the model, from 0 (always the likeliest word) to 2.
     #[schemars(range(min = 0.0, max = 2.0))]
     pub temperature: f32,
 }
@@ -43,16 +43,16 @@ impl Default for Config {
 impl Config {
     pub(crate) fn check(&self) -> Result<(), Error> {
         let problem = if !CHUNK_WORDS.contains(&self.chunk_words) {
-            out_of("chunk_words", self.chunk_words, &CHUNK_WORDS)
+            out_of_range("chunk_words", self.chunk_words, &CHUNK_WORDS)
         } else if !SUMMARY_WORDS.contains(&self.summary_words) {
-            out_of("summary_words", self.summary_words, &SUMMARY_WORDS)
+            out_of_range("summary_words", self.summary_words, &SUMMARY_WORDS)
         } else if self.every_words == 0 {
-            "`every_words` is 0; say after how many words to renew the running summary, such as 800"
+            "`every_words` is 0; set it to the number of words between two running summaries, such as 800"
                 .to_owned()
         } else if self.every_words > self.chunk_words {
             format!(
-                "`every_words` is {}, which is more than one question to the model may hold (`chunk_words` is \
-                 {}); lower the one or raise the other",
+                "`every_words` is {}, which is more than `chunk_words` ({}), the limit of one prompt; lower \
+                 `every_words` or raise `chunk_words`",
                 self.every_words, self.chunk_words
             )
         } else if !(0.0..=2.0).contains(&self.temperature) {
@@ -66,11 +66,11 @@ impl Config {
     }
 }
 
-fn out_of(key: &str, value: u32, range: &RangeInclusive<u32>) -> String {
+fn out_of_range(key: &str, value: u32, range: &RangeInclusive<u32>) -> String {
     format!("`{key}` is {value}; choose {} to {}", range.start(), range.end())
 }
 
-/// Whether a text has the form of a language tag (BCP 47): `de`, `pt-BR`, `zh-Hant-TW`.
+/// Whether a text has the syntax of a language tag (BCP 47): `de`, `pt-BR`, `zh-Hant-TW`.
 pub(crate) fn is_language_tag(text: &str) -> bool {
     let mut parts = text.split('-');
     let language = parts.next().unwrap_or_default();

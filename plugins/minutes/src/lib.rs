@@ -1,8 +1,8 @@
-//! Minutes of a meeting: a running summary, and at the end what was decided, who does what by when, and what
-//! is open.
+//! Writes the minutes of a meeting: a running summary, and at the end decisions, action items and open
+//! questions.
 //!
-//! The plugin takes `transcription` (what is final), `chat` (what is written to everybody) and `participant`
-//! (who was there). It needs a language model.
+//! The plugin takes `transcription` (final ones only), `chat` (messages to everybody) and `participant` (for
+//! the attendees). It needs a language model.
 //!
 //! ```toml
 //! [[plugin]]
@@ -11,7 +11,8 @@
 //! config = { every_words = 800, language = "en" }
 //! ```
 //!
-//! Each instance writes its own minutes, so a meeting with interpreters has them in several languages:
+//! Each instance writes its own minutes, so a meeting with interpreters can have minutes in several
+//! languages:
 //!
 //! ```toml
 //! [[plugin]]
@@ -21,23 +22,23 @@
 //! sources = { transcription = "captions-de" }
 //! ```
 //!
-//! # While the meeting goes on
-//! Whenever [`every_words`](Config::every_words) have been said, the fast model folds them into the running
-//! summary, which keeps decisions, tasks and open questions as notes. It is put out, as it shows those who
-//! join late what they missed:
+//! # During the meeting
+//! After every [`every_words`](Config::every_words) words, the fast model folds them into the running
+//! summary, which keeps decisions, tasks and open questions as notes. The plugin puts it out; it shows
+//! latecomers what they missed:
 //!
 //! ```json
 //! {"kind":"rolling","summary":"Release moves to Thursday.\nBo tests the update.","words":812}
 //! ```
 //!
-//! What queues up behind a slow model is one question, unless it is more than
-//! [`chunk_words`](Config::chunk_words): then it is asked in parts of that size, at most three in one hook.
-//! So every prompt has a bound, whatever comes, and so has the time that a hook takes.
+//! If the model is slower than the meeting, everything that has queued up goes into one prompt. If that is
+//! more than [`chunk_words`](Config::chunk_words), the plugin splits it into prompts of that size, at most
+//! three in one hook. So the size of every prompt and the duration of a hook are bounded, whatever arrives.
 //!
 //! # At the end
-//! What is left is folded in too, and the default model makes the minutes. They are put out as JSON, and as
-//! Markdown with headings in the language of the minutes (English, Dutch, French, German, Italian,
-//! Portuguese, Spanish; others get English ones):
+//! The fast model folds in the rest, and the default model writes the minutes. The plugin puts them out as
+//! JSON, and as Markdown with headings in the language of the minutes (English, Dutch, French, German,
+//! Italian, Portuguese or Spanish, and English for all others):
 //!
 //! ```json
 //! {"kind":"final","complete":true,
@@ -73,35 +74,36 @@
 //! - Who writes the announcement?
 //! ```
 //!
-//! A meeting in which nobody said anything has no minutes: the model isn't asked, and nothing is put out. An
-//! instance that is taken out of a running meeting leaves the minutes of what it heard.
+//! If nobody said anything, there are no minutes: the plugin doesn't ask the model and puts out nothing. An
+//! instance that is unassigned from a running meeting puts out the minutes of its part of the meeting.
 //!
-//! # When the model doesn't do as it is told
-//! * **Its answer is of no use**: it is asked once more, with what was wrong. If that doesn't help, the
-//!   minutes hold the running summary and empty lists, and say `"complete":false` and
-//!   [`"unstructured"`](Problem::Unstructured).
-//! * **It refuses** (such as a prompt that is larger than it can read): asking again would not help, and
-//!   keeping the text would stand in the way of all that is said later. So that part is [left
-//!   out](Problem::LeftOut), and the log has a warning.
-//! * **It fails**, or takes longer than a hook may (`hooks.deadline`; raise it for a slow model): what was
-//!   heard waits, and the next that is heard asks again. When more waits than one question holds, and at the
-//!   end, the hook fails and has changed nothing. The runtime tries again, and if it gives up the packets are
-//!   dead letters that can be redriven; what was heard before them waits for the next question.
+//! # When the model misbehaves
+//! * **Unusable answer**: the plugin asks once more and tells the model what was wrong. If the second answer
+//!   is unusable too, the minutes hold the running summary and empty lists, with `"complete":false` and the
+//!   problem [`"unstructured"`](Problem::Unstructured).
+//! * **Refusal** (for example of a prompt that is larger than the model's context): asking again would not
+//!   help, and keeping the text would block everything after it. So the plugin [leaves that part
+//!   out](Problem::LeftOut) and logs a warning.
+//! * **Failure**, or a request that takes longer than a hook may (`hooks.deadline`; raise it for a slow
+//!   model): the text stays pending, and the next packet asks again. If more is pending than one prompt
+//!   holds, and at the end of the meeting, the hook fails instead and changes nothing. The runtime tries it
+//!   again. If it gives up, the packets become dead letters that can be redriven; the text pending before
+//!   them stays pending.
 //!
-//! An owner, a time or a date that nobody named is null. A `due_date` is one that the model writes as
-//! `YYYY-MM-DD` and that is in the calendar, or null.
+//! An owner, a time or a date that nobody named is null. A `due_date` is null too unless the model writes it
+//! as `YYYY-MM-DD` and it exists in the calendar.
 //!
-//! # What minutes never hold
-//! A chat message that is written to somebody is private: it isn't kept, shown to the model or counted.
-//! Nothing that is said, asked or answered gets into the log.
+//! # Privacy
+//! A chat message to one participant is private: the plugin doesn't store, count or send it to the model. No
+//! text of the meeting, no prompt and no answer gets into the log.
 
 mod answer;
 mod config;
-mod form;
+mod format;
+mod limited_llm;
 mod markdown;
 mod output;
 mod prompt;
-mod questions;
 mod state;
 mod text;
 mod transcript;
@@ -115,71 +117,74 @@ pub use config::Config;
 pub use output::{ActionItem, Final, MeetingMinutes, Output, Problem, Rolling};
 pub use state::State;
 
-use answer::Answer;
-use prompt::About;
-use questions::Questions;
-use state::count;
-use transcript::Way;
+use answer::DraftMinutes;
+use limited_llm::LimitedLlm;
+use prompt::MeetingFacts;
+use state::to_u64;
+use transcript::Medium;
 
-/// The most packets that one hook takes: some minutes of talk, and at 250 words each as much as its questions
-/// hold.
-const BATCH: usize = 32;
+/// The most packets of one hook: some minutes of speech. At 250 words each, they fill the prompts of one
+/// hook.
+const MAX_BATCH: usize = 32;
 
-/// The plugin; it has no resources, only a configuration.
+/// The plugin; its only resource is its configuration.
 #[derive(Debug)]
 pub struct Minutes {
     config: Config,
 }
 
 impl Minutes {
-    fn questions(&self, cx: &Cx<'_, Self>) -> Questions {
+    fn llm(&self, cx: &Cx<'_, Self>) -> LimitedLlm {
         let llm = cx.engine().llm().clone();
-        Questions::new(llm, self.config.temperature, cx.meeting().id.clone(), cx.instance().clone())
+        LimitedLlm::new(llm, self.config.temperature, cx.meeting().id.clone(), cx.instance().clone())
     }
 
     fn chunk_words(&self) -> usize {
         self.config.chunk_words as usize
     }
 
-    /// Takes what a hook heard, and renews the running summary if enough has been said since.
-    async fn take(
+    /// Applies the packets of a hook to the state, and updates the running summary if it is due.
+    async fn update(
         &self,
         cx: &mut Cx<'_, Self>,
-        hear: impl FnOnce(&mut State) + Send,
+        apply: impl FnOnce(&mut State) + Send,
     ) -> Result<Option<Json<Output>>, Error> {
-        let mut questions = self.questions(cx);
+        let mut llm = self.llm(cx);
         let gap = cx.gap();
         let state = cx.state_mut();
-        state.miss(gap);
-        hear(state);
-        let mut renewed = false;
+        state.record_gap(gap);
+        apply(state);
+        let mut updated = false;
         if state.pending.words() >= self.config.every_words as usize {
-            let waiting = state.pending.clone();
-            match self.fold(state, &mut questions).await {
-                Ok(is_new) => renewed |= is_new,
-                Err(error) if waiting.size() <= self.chunk_words() => {
-                    questions.warn(error.as_error());
-                    state.pending = waiting;
+            let pending = state.pending.clone();
+            match self.fold_oldest(state, &mut llm).await {
+                Ok(is_new) => updated |= is_new,
+                Err(error) if pending.size() <= self.chunk_words() => {
+                    llm.warn(error.as_error());
+                    state.pending = pending;
                 }
                 Err(error) => return Err(error),
             }
         }
-        // Names take room as well, and more may have queued up than one question holds.
-        while state.pending.size() > self.chunk_words() && state.pending.words() > 0 && questions.left() > 0 {
-            renewed |= self.fold(state, &mut questions).await?;
+        // Names need room too, and more may have queued up than one prompt holds.
+        while state.pending.size() > self.chunk_words()
+            && state.pending.words() > 0
+            && llm.requests_left() > 0
+        {
+            updated |= self.fold_oldest(state, &mut llm).await?;
         }
-        state.leave_out_beyond(self.chunk_words());
-        Ok(renewed.then(|| Json(Output::Rolling(state.rolling()))))
+        state.shrink_pending(self.chunk_words());
+        Ok(updated.then(|| Json(Output::Rolling(state.rolling()))))
     }
 
-    /// Folds the oldest that is pending into the notes; says whether there are new ones.
-    async fn fold(&self, state: &mut State, questions: &mut Questions) -> Result<bool, Error> {
-        let part = state.pending.take(self.chunk_words());
+    /// Folds the oldest part of the pending transcript into the notes; returns whether the notes are new.
+    async fn fold_oldest(&self, state: &mut State, llm: &mut LimitedLlm) -> Result<bool, Error> {
+        let excerpt = state.pending.take_oldest(self.chunk_words());
         let max_words = 2 * self.config.summary_words as usize;
-        let messages = prompt::fold(&self.config, &state.notes, &part.text);
-        let notes = questions.ask(Model::Fast, messages, |text| answer::notes(text, max_words)).await?;
+        let messages = prompt::notes(&self.config, &state.notes, &excerpt.text);
+        let notes = llm.ask(Model::Fast, messages, |text| answer::notes(text, max_words)).await?;
         let Some(notes) = notes else {
-            state.left_out += count(part.words);
+            state.left_out += to_u64(excerpt.words);
             return Ok(false);
         };
         state.notes = notes;
@@ -192,13 +197,13 @@ impl State {
         Rolling { summary: self.notes.clone(), words: self.words_noted() }
     }
 
-    fn problems(&self, answer: Option<&Answer>) -> Vec<Problem> {
+    fn problems(&self, answer: Option<&DraftMinutes>) -> Vec<Problem> {
         let problems = [
             (answer.is_none(), Problem::Unstructured),
             (self.left_out > 0, Problem::LeftOut),
             (self.lost > 0, Problem::Lost),
         ];
-        problems.into_iter().filter_map(|(is_one, problem)| is_one.then_some(problem)).collect()
+        problems.into_iter().filter_map(|(applies, problem)| applies.then_some(problem)).collect()
     }
 }
 
@@ -217,8 +222,8 @@ impl InCallPlugin for Minutes {
 
     fn hooks(hooks: Hooks<Self>) -> Hooks<Self> {
         hooks
-            .on_batch::<Json<Transcription>>("transcription", BATCH)
-            .on_batch::<Json<Chat>>("chat", BATCH)
+            .on_batch::<Json<Transcription>>("transcription", MAX_BATCH)
+            .on_batch::<Json<Chat>>("chat", MAX_BATCH)
             .on::<Json<ParticipantEvent>>("participant")
     }
 
@@ -226,31 +231,32 @@ impl InCallPlugin for Minutes {
         if cx.state().words == 0 {
             return Ok(None);
         }
-        let mut questions = self.questions(cx);
+        let mut llm = self.llm(cx);
         let (meeting, ended_at, gap) = (cx.meeting().clone(), cx.packet().timestamp, cx.gap());
         let state = cx.state_mut();
-        state.miss(gap);
+        state.record_gap(gap);
         if state.pending.words() > 0 {
-            self.fold(state, &mut questions).await?;
+            self.fold_oldest(state, &mut llm).await?;
         }
-        // Hooks leave no more than one question holds; one that ran under another configuration may have.
+        // More than one prompt is pending only if earlier hooks ran with a larger `chunk_words`.
         if state.pending.words() > 0 {
-            state.leave_out_beyond(0);
+            state.shrink_pending(0);
         }
         let started_at = meeting.started_at.or(state.since);
-        // Packets may come out of order, and their clock may have been set back.
+        // Packets may arrive out of order, and a publisher's clock may have been set back.
         let ended_at =
             [Some(ended_at), state.until, started_at].into_iter().flatten().max().unwrap_or(ended_at);
         let title = meeting.title.as_deref().map(text::line).filter(|title| !title.is_empty());
-        let about = About { title: title.as_deref(), started_at, attendees: &state.attendees.names };
+        let facts = MeetingFacts { title: title.as_deref(), started_at, attendees: &state.attendees.names };
         let answer = if state.notes.is_empty() {
             None
         } else {
-            let messages = prompt::minutes(&self.config, &about, &state.notes);
-            questions.ask(Model::Default, messages, Answer::read).await?
+            let messages = prompt::minutes(&self.config, &facts, &state.notes);
+            llm.ask(Model::Default, messages, DraftMinutes::read).await?
         };
         let problems = state.problems(answer.as_ref());
-        let answer = answer.unwrap_or_else(|| Answer { summary: state.notes.clone(), ..Answer::default() });
+        let answer = answer
+            .unwrap_or_else(|| DraftMinutes { summary: state.notes.clone(), ..DraftMinutes::default() });
         let minutes = MeetingMinutes {
             title: title.or(answer.title),
             started_at,
@@ -276,13 +282,14 @@ impl Receive<Batch<Json<Transcription>>> for Minutes {
         cx: &mut Cx<'_, Self>,
     ) -> Result<Option<Json<Output>>, Error> {
         let packets = cx.packets().to_vec();
-        let heard: Vec<_> = packets.into_iter().zip(said).filter(|(_, Json(said))| said.is_final).collect();
-        if heard.is_empty() && cx.gap() == 0 {
+        let messages: Vec<_> =
+            packets.into_iter().zip(said).filter(|(_, Json(said))| said.is_final).collect();
+        if messages.is_empty() && cx.gap() == 0 {
             return Ok(None);
         }
-        self.take(cx, |state| {
-            for (packet, Json(said)) in &heard {
-                state.hear(packet, Way::Speech, &said.text);
+        self.update(cx, |state| {
+            for (packet, Json(said)) in &messages {
+                state.add_message(packet, Medium::Speech, &said.text);
             }
         })
         .await
@@ -296,14 +303,14 @@ impl Receive<Batch<Json<Chat>>> for Minutes {
         cx: &mut Cx<'_, Self>,
     ) -> Result<Option<Json<Output>>, Error> {
         let packets = cx.packets().to_vec();
-        let heard: Vec<_> =
+        let messages: Vec<_> =
             packets.into_iter().zip(written).filter(|(_, Json(chat))| chat.to.is_none()).collect();
-        if heard.is_empty() && cx.gap() == 0 {
+        if messages.is_empty() && cx.gap() == 0 {
             return Ok(None);
         }
-        self.take(cx, |state| {
-            for (packet, Json(chat)) in &heard {
-                state.hear(packet, Way::Chat, &chat.text);
+        self.update(cx, |state| {
+            for (packet, Json(chat)) in &messages {
+                state.add_message(packet, Medium::Chat, &chat.text);
             }
         })
         .await
@@ -317,7 +324,7 @@ impl Receive<Json<ParticipantEvent>> for Minutes {
         cx: &mut Cx<'_, Self>,
     ) -> Result<Option<Json<Output>>, Error> {
         let packets = cx.packets().to_vec();
-        self.take(cx, |state| state.notice(&packets[0], event)).await
+        self.update(cx, |state| state.apply_event(&packets[0], event)).await
     }
 }
 

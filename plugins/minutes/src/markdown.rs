@@ -1,8 +1,7 @@
-//! Minutes as Markdown.
+//! Renders minutes as Markdown.
 //!
-//! It is rendered here and not by the model, so that it always says what the JSON says and has one form. All
-//! that people or the model wrote is text: what would be markup in it is escaped, and what is one line stays
-//! one line.
+//! The plugin renders them, not the model, so the Markdown always agrees with the JSON and has one layout.
+//! All text by people and by the model is escaped, and one line stays one line.
 
 mod headings;
 
@@ -16,12 +15,12 @@ use crate::{
 };
 use headings::Headings;
 
-/// The minutes as Markdown, with headings in their language.
+/// Renders the minutes, with headings in their language.
 pub(crate) fn render(minutes: &MeetingMinutes, is_complete: bool) -> String {
     let headings = Headings::of(minutes.language.as_deref());
     let mut page = Page(String::new());
     page.block(&format!("# {}", escape(minutes.title.as_deref().unwrap_or(headings.minutes))));
-    page.block(&when(minutes.started_at, minutes.ended_at));
+    page.block(&time_range(minutes.started_at, minutes.ended_at));
     if !minutes.attendees.is_empty() {
         let names: Vec<_> = minutes.attendees.iter().map(|name| escape(name)).collect();
         let others = if minutes.more_attendees { headings.others } else { "" };
@@ -40,7 +39,7 @@ pub(crate) fn render(minutes: &MeetingMinutes, is_complete: bool) -> String {
     page.0
 }
 
-/// Blocks with a blank line between them.
+/// A document of blocks with a blank line between them.
 struct Page(String);
 
 impl Page {
@@ -55,7 +54,7 @@ impl Page {
         self.block(&format!("## {heading}"));
     }
 
-    /// A list under its heading; nothing where there is nothing to list.
+    /// Adds a heading and a list, unless the list is empty.
     fn list(&mut self, heading: &str, items: impl Iterator<Item = String>) {
         let items: Vec<_> = items.map(|item| format!("- {item}")).collect();
         if !items.is_empty() {
@@ -64,7 +63,7 @@ impl Page {
         }
     }
 
-    /// A text of several lines. Each stays one: a paragraph, or an item of a list where it looks like one.
+    /// Adds each line of a text as a paragraph, or as a list item if it starts with a bullet.
     fn lines(&mut self, text: &str) {
         let mut in_list = false;
         for line in text.lines().map(text::line).filter(|line| !line.is_empty()) {
@@ -90,12 +89,13 @@ fn action(item: &ActionItem, headings: &Headings) -> String {
     let due = due.as_ref().filter(|due| Some(*due) != date.as_ref());
     let times: Vec<_> = due.map(|due| escape(due)).into_iter().chain(date).collect();
     if !times.is_empty() {
-        write!(line, " ({}: {})", headings.due, times.join(", ")).expect("invariant: a string takes all");
+        write!(line, " ({}: {})", headings.due, times.join(", "))
+            .expect("invariant: writing to a String never fails");
     }
     line
 }
 
-fn when(from: Option<Timestamp>, to: Timestamp) -> String {
+fn time_range(from: Option<Timestamp>, to: Timestamp) -> String {
     let Some(from) = from.filter(|from| *from <= to) else {
         return to.strftime("%Y-%m-%d, %H:%M UTC").to_string();
     };
@@ -104,8 +104,8 @@ fn when(from: Option<Timestamp>, to: Timestamp) -> String {
     format!("{}{}", from.strftime("%Y-%m-%d, %H:%M"), to.strftime(end))
 }
 
-/// A line of text whose every character is meant as it stands (`CommonMark`, and GitHub's tables and
-/// strikethrough).
+/// Escapes a line of text so that Markdown shows each character literally (`CommonMark`, and GitHub's tables
+/// and strikethrough).
 fn escape(text: &str) -> String {
     let text = text::line(text);
     let mut escaped = String::with_capacity(text.len() + 8);
@@ -115,11 +115,11 @@ fn escape(text: &str) -> String {
         let next = chars.peek().map(|(_, next)| *next);
         let is_markup = match c {
             '\\' | '`' | '*' | '[' | ']' | '<' | '|' | '~' => true,
-            // Within a word it is a letter like others, as in the names of files.
+            // Inside a word it is not markup, as in the names of files.
             '_' => !(before.is_some_and(char::is_alphanumeric) && next.is_some_and(char::is_alphanumeric)),
-            // The beginning of an entity.
+            // The start of an entity.
             '&' => next.is_some_and(|next| next == '#' || next.is_ascii_alphabetic()),
-            // Before a line it makes a heading, behind one it belongs to it.
+            // At the start of a line it makes a heading; at the end it closes one.
             '#' => before.is_none_or(|before| before == ' ' || before == '#'),
             '-' | '+' | '=' | '>' => before.is_none(),
             '.' | ')' => at > 0 && text[..at].bytes().all(|byte| byte.is_ascii_digit()),

@@ -1,4 +1,4 @@
-//! What the plugin puts out.
+//! The plugin's outputs.
 
 use std::ops::Not;
 
@@ -7,94 +7,93 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use teammy_kernel::Timestamp;
 
-/// What the plugin puts out: a running summary now and then, the minutes at the end.
+/// An output: a running summary during the meeting, or the minutes at its end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Output {
-    /// The meeting so far.
+    /// The running summary of the meeting so far.
     Rolling(Rolling),
-    /// The whole meeting.
+    /// The minutes of the whole meeting.
     Final(Box<Final>),
 }
 
-/// The meeting so far.
+/// The running summary of the meeting so far.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Rolling {
-    /// The running summary, as plain text of several lines. It takes the place of the one before.
+    /// The running summary, as plain text of several lines. It replaces the previous one.
     pub summary: String,
-    /// How many words of the meeting it is made of.
+    /// How many words of the meeting it covers.
     pub words: u64,
 }
 
-/// The whole meeting.
+/// The minutes of the whole meeting.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Final {
-    /// Whether all that was said has gone into the minutes, and they have their form: that there are no
+    /// Whether the minutes are structured and cover everything that was said; true if there are no
     /// `problems`.
     pub complete: bool,
-    /// Why they are not complete. Left out where they are.
+    /// Why the minutes are incomplete. Left out if they are complete.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<Problem>,
     /// The minutes.
     pub minutes: MeetingMinutes,
-    /// The same as Markdown, for people.
+    /// The minutes as Markdown, for people.
     pub markdown: String,
 }
 
-/// Why minutes are not complete.
+/// Why minutes are incomplete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Problem {
-    /// The model gave no answer that could be used: `summary` holds the running summary, and the lists are
-    /// empty.
+    /// The model gave no usable answer: `summary` holds the running summary, and the lists are empty.
     Unstructured,
-    /// A part of what was said was left out: the model would not take it, or it was more than it could be
-    /// asked at once.
+    /// A part of the transcript was left out: the model refused it, or it was longer than the prompts of one
+    /// hook.
     LeftOut,
-    /// Packets were lost on the way to the plugin, from a source that is not kept.
+    /// Packets of a volatile source were lost before they reached the plugin.
     Lost,
 }
 
 /// Minutes of a meeting.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct MeetingMinutes {
-    /// What people call the meeting, else what the model calls it; null where neither says.
+    /// The meeting's title, else a title by the model; null if there is neither.
     pub title: Option<String>,
-    /// When it began; null where nothing is known.
+    /// When the meeting started; null if unknown.
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub started_at: Option<Timestamp>,
-    /// When it ended.
+    /// When the meeting ended.
     #[schemars(with = "String", extend("format" = "date-time"))]
     pub ended_at: Timestamp,
-    /// Who was there, in the order of appearance.
+    /// The attendees, in the order in which they appeared.
     pub attendees: Vec<String>,
-    /// Whether there were more than `attendees` holds. Left out where there were not.
+    /// Whether there were more attendees than `attendees` holds. Left out if false.
     #[serde(default, skip_serializing_if = "Not::not")]
     pub more_attendees: bool,
-    /// What it was about; one line, or several.
+    /// What the meeting was about, in one or more lines.
     pub summary: String,
-    /// What was decided.
+    /// The decisions.
     pub decisions: Vec<String>,
-    /// What somebody is to do.
+    /// The tasks that participants took on.
     pub action_items: Vec<ActionItem>,
-    /// What was asked and not answered.
+    /// The questions that were not answered.
     pub open_questions: Vec<String>,
-    /// The language they are written in, as a tag such as `de`; null where nobody says.
+    /// The language of the minutes, as a tag such as `de`; null if unknown.
     pub language: Option<String>,
 }
 
-/// Something that is to be done.
+/// A task.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ActionItem {
-    /// What is to be done.
+    /// What to do.
     pub task: String,
-    /// Who does it; null where nobody was named.
+    /// Who does it; null if nobody was named.
     pub owner: Option<String>,
-    /// By when, in the words of the meeting; null where no time was named.
+    /// When it is due, in the words of the meeting; null if no time was named.
     pub due: Option<String>,
-    /// The same as a date, where the model is sure of it.
+    /// When it is due, as a date; null unless the model is sure of it.
     #[schemars(with = "Option<String>", extend("format" = "date"))]
     pub due_date: Option<Date>,
 }

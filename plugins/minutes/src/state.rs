@@ -1,49 +1,49 @@
-//! What the plugin remembers of a meeting.
+//! The plugin's state in one meeting.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use teammy_kernel::{DataPacket, Timestamp, data::ParticipantEvent};
 
-use crate::transcript::{self, Transcript, Way};
+use crate::transcript::{self, Medium, Transcript};
 
-/// The most names that are kept.
+/// The most attendees, and the most former names, that the state holds.
 const MAX_ATTENDEES: usize = 200;
 
-/// The notes so far, what is not in them yet, and who was there.
+/// The running summary, the transcript that it doesn't cover yet, and the attendees.
 ///
-/// Every part has a bound, so that all of it stays far below what a state may be: the transcript's is
-/// [`Config::chunk_words`](crate::Config::chunk_words), the notes' is twice
-/// [`Config::summary_words`](crate::Config::summary_words).
+/// Every part is bounded, so the state stays far below the runtime's limit: the transcript by
+/// [`Config::chunk_words`](crate::config::Config::chunk_words), the running summary by twice
+/// [`Config::summary_words`](crate::config::Config::summary_words).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct State {
-    /// When the earliest packet of the meeting was.
+    /// The earliest timestamp of a packet.
     pub(crate) since: Option<Timestamp>,
-    /// When the latest was.
+    /// The latest timestamp of a packet.
     pub(crate) until: Option<Timestamp>,
     pub(crate) attendees: Attendees,
-    /// What was said since the notes.
+    /// The transcript since the running summary.
     pub(crate) pending: Transcript,
     /// The running summary.
     pub(crate) notes: String,
-    /// How many words were said in all.
+    /// All words of the meeting, of speech and public chat.
     pub(crate) words: u64,
-    /// How many of them no notes could be made of.
+    /// The words among them that were left out of the running summary.
     pub(crate) left_out: u64,
-    /// How many packets never came here.
+    /// The packets that were lost before they reached the plugin.
     pub(crate) lost: u64,
 }
 
-/// Who was there, in the order of appearance.
+/// The attendees, in the order of their first packet.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Attendees {
     pub(crate) names: Vec<String>,
-    /// Whether there were more than are kept.
+    /// Whether there were more attendees than `names` can hold.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) more: bool,
-    /// Names that people had before, and what they are called now: what they said then may come later.
+    /// Former names, each with the participant's present name: a transcription may arrive after a rename.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     before: BTreeMap<String, String>,
 }
@@ -60,84 +60,84 @@ impl Attendees {
         }
     }
 
-    /// Gives one another name; one who comes back under a name that is known is one again.
+    /// Renames an attendee. If the new name is another attendee's, the two become one.
     fn rename(&mut self, from: &str, to: String) {
         self.before.remove(&to);
         self.before.values_mut().filter(|now| **now == from).for_each(|now| now.clone_from(&to));
         if self.before.len() < MAX_ATTENDEES {
             self.before.insert(from.to_owned(), to.clone());
         }
-        let place = self.names.iter().position(|name| name == from);
-        match place {
-            Some(place) if self.names.contains(&to) => drop(self.names.remove(place)),
-            Some(place) => self.names[place] = to,
+        let index = self.names.iter().position(|name| name == from);
+        match index {
+            Some(index) if self.names.contains(&to) => drop(self.names.remove(index)),
+            Some(index) => self.names[index] = to,
             None => self.add(to),
         }
     }
-}
 
-impl Attendees {
-    /// What somebody is called now.
-    fn now(&self, name: String) -> String {
+    /// Returns the participant's present name.
+    fn current_name(&self, name: String) -> String {
         self.before.get(&name).cloned().unwrap_or(name)
     }
 }
 
 impl State {
-    /// Somebody says something to everybody.
-    pub(crate) fn hear(&mut self, packet: &DataPacket, way: Way, text: &str) {
-        let by = self.see(packet);
-        self.words += count(self.pending.say(by.as_deref(), way, text));
+    /// Adds speech or a public chat message to the transcript.
+    pub(crate) fn add_message(&mut self, packet: &DataPacket, medium: Medium, text: &str) {
+        let by = self.record_packet(packet);
+        self.words += to_u64(self.pending.add_message(by.as_deref(), medium, text));
     }
 
-    /// Somebody comes, goes or changes their name.
-    pub(crate) fn notice(&mut self, packet: &DataPacket, event: ParticipantEvent) {
+    /// Applies a participant event: joined, left or renamed.
+    pub(crate) fn apply_event(&mut self, packet: &DataPacket, event: ParticipantEvent) {
         if event == ParticipantEvent::Joined
-            && let Some(name) = packet.participant.as_deref().and_then(transcript::name)
+            && let Some(name) = packet.participant.as_deref().and_then(transcript::clean_name)
         {
-            // Somebody else comes under a name that was given up.
+            // A new participant joins under a former name of another one.
             self.attendees.before.remove(&name);
         }
-        let by = self.see(packet);
+        let by = self.record_packet(packet);
         if let ParticipantEvent::Renamed { to } = event
-            && let (Some(from), Some(to)) = (by, transcript::name(&to))
+            && let (Some(from), Some(to)) = (by, transcript::clean_name(&to))
             && from != to
         {
-            self.pending.remark(&format!("{from} is now called {to}"));
+            self.pending.add_remark(&format!("{from} is now called {to}"));
             self.attendees.rename(&from, to);
         }
     }
 
-    /// So many packets never came here.
-    pub(crate) fn miss(&mut self, packets: u64) {
+    /// Records that packets were lost, if any were.
+    pub(crate) fn record_gap(&mut self, packets: u64) {
         if packets > 0 {
             self.lost += packets;
-            self.pending.remark_gap();
+            self.pending.add_missing_remark();
         }
     }
 
-    /// Takes out what is pending beyond `size` words of a prompt.
-    pub(crate) fn leave_out_beyond(&mut self, size: usize) {
-        self.left_out += count(self.pending.leave_out(size));
+    /// Drops the oldest of the pending transcript until it has at most `size` words, and counts what is left
+    /// out.
+    pub(crate) fn shrink_pending(&mut self, size: usize) {
+        self.left_out += to_u64(self.pending.drop_oldest(size));
     }
 
-    /// How many words the notes are made of.
+    /// Returns how many words the running summary covers.
     pub(crate) fn words_noted(&self) -> u64 {
-        self.words.saturating_sub(self.left_out).saturating_sub(count(self.pending.words()))
+        self.words.saturating_sub(self.left_out).saturating_sub(to_u64(self.pending.words()))
     }
 
-    fn see(&mut self, packet: &DataPacket) -> Option<String> {
+    /// Records the packet's time and participant; returns the participant's present name.
+    fn record_packet(&mut self, packet: &DataPacket) -> Option<String> {
         let at = packet.timestamp;
         self.since = Some(self.since.map_or(at, |since| since.min(at)));
         self.until = Some(self.until.map_or(at, |until| until.max(at)));
-        let name = packet.participant.as_deref().and_then(transcript::name)?;
-        let name = self.attendees.now(name);
+        let name = packet.participant.as_deref().and_then(transcript::clean_name)?;
+        let name = self.attendees.current_name(name);
         self.attendees.add(name.clone());
         Some(name)
     }
 }
 
-/// A number of words, as the totals count them.
-pub(crate) fn count(words: usize) -> u64 {
+/// Converts a number of words for the totals.
+pub(crate) fn to_u64(words: usize) -> u64 {
     u64::try_from(words).unwrap_or(u64::MAX)
 }

@@ -11,7 +11,7 @@ use teammy_kernel::{
 
 use super::*;
 
-/// What a model answers that does as it is told.
+/// A valid answer to the prompt for the minutes.
 const MINUTES: &str = r#"{"title": "Release", "summary": "They talked.", "decisions": ["Ship it."],
     "action_items": [], "open_questions": []}"#;
 
@@ -27,7 +27,7 @@ fn happened(to: &str, event: &ParticipantEvent) -> Publish {
     Publish::json("participant", event).unwrap().participant(to)
 }
 
-/// So many words.
+/// Returns a text of `count` words.
 fn words(count: usize) -> String {
     vec!["word"; count].join(" ")
 }
@@ -36,7 +36,7 @@ fn is_fast(request: &LlmRequest) -> bool {
     request.model == Model::Fast
 }
 
-/// A model that always does as it is told.
+/// A model that always answers as the prompts ask.
 fn obedient() -> ScriptedLlm {
     ScriptedLlm::default().when(is_fast, "The notes.").when(|request| !is_fast(request), MINUTES)
 }
@@ -59,22 +59,22 @@ fn minutes(packet: &DataPacket) -> Final {
     }
 }
 
-/// The models that were asked, in order.
+/// Returns the models that were asked, in order.
 fn models(llm: &ScriptedLlm) -> Vec<Model> {
     llm.requests().iter().map(|request| request.model).collect()
 }
 
-/// What the model is told to do with what is said.
+/// Returns the system message of a request.
 fn told(request: &LlmRequest) -> &str {
     &request.messages[0].content
 }
 
-/// What is said.
+/// Returns the user message of a request, which contains the transcript.
 fn shown(request: &LlmRequest) -> &str {
     &request.messages[1].content
 }
 
-/// The meeting of the module's documentation.
+/// Plays the meeting of the module's documentation.
 #[tokio::test(start_paused = true)]
 async fn the_documented_outputs_are_what_comes_out() {
     let at = |time: &str| time.parse::<Timestamp>().unwrap();
@@ -151,11 +151,8 @@ async fn the_documented_outputs_are_what_comes_out() {
 #[tokio::test(start_paused = true)]
 async fn a_configuration_that_makes_no_sense_is_refused() {
     for (table, said) in [
-        (json!({"every_words": 0}), "`every_words` is 0; say after how many words"),
-        (
-            json!({"every_words": 2_001}),
-            "`every_words` is 2001, which is more than one question to the model may hold (`chunk_words` is 2000)",
-        ),
+        (json!({"every_words": 0}), "`every_words` is 0; set it to the number of words"),
+        (json!({"every_words": 2_001}), "`every_words` is 2001, which is more than `chunk_words` (2000)"),
         (json!({"chunk_words": 99}), "`chunk_words` is 99; choose 100 to 8000"),
         (json!({"chunk_words": 8_001}), "`chunk_words` is 8001; choose 100 to 8000"),
         (json!({"summary_words": 49}), "`summary_words` is 49; choose 50 to 1500"),

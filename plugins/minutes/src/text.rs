@@ -1,32 +1,32 @@
-//! Words, and text that shows as it should.
+//! Counts and splits words, and cleans text for display.
 //!
-//! What a prompt and the state may hold is bounded in words, because that is what people can imagine. So a
-//! word must have a size: at most 16 characters, whatever script they are of and however they are strung
-//! together.
+//! Prompts and the state are bounded in words, a unit that people can imagine. For such a bound to limit the
+//! size, a word must have a maximum: 16 characters, in any script and however long a run of characters is.
 
-/// So many characters without white space are one word; a longer run counts as several.
+/// The most characters of one word; a longer run without white space counts as several words.
 const WORD_CHARS: usize = 16;
 
-/// So many characters are one word in scripts that write without spaces.
+/// The characters of one word in scripts that write without spaces.
 const UNSPACED_WORD_CHARS: usize = 2;
 
-/// How many words a text has.
+/// Counts the words of a text.
 ///
-/// White space ends a word. So that a number of words bounds a text's size, one of more than 16 characters
-/// counts for one each 16, and two characters of a script without spaces (Chinese, Japanese, Thai …) are one.
+/// White space ends a word. Longer runs count as one word for each 16 characters. In scripts without spaces
+/// (Chinese, Japanese, Thai …), two characters count as one word.
 pub(crate) fn words(text: &str) -> usize {
-    text.split_whitespace().map(|run| run.chars().fold(Run::default(), Run::with).words()).sum()
+    text.split_whitespace().map(|run| run.chars().fold(CharRun::default(), CharRun::with).words()).sum()
 }
 
-/// A text's beginning of at most `max` words, and the rest; between words unless the first alone is larger.
+/// Splits a text into its first words, at most `max`, and the rest.
 ///
-/// The beginning holds at least a character where `max` is above 0.
+/// The split is between words, unless the first word alone is too long. The first part has at least one
+/// character if `max` is above 0.
 pub(crate) fn split(text: &str, max: usize) -> (&str, &str) {
-    let (mut before, mut run, mut run_start) = (0, Run::default(), 0);
+    let (mut before, mut run, mut run_start) = (0, CharRun::default(), 0);
     for (at, c) in text.char_indices() {
         if c.is_whitespace() {
             before += run.words();
-            run = Run::default();
+            run = CharRun::default();
             run_start = at + c.len_utf8();
             continue;
         }
@@ -39,20 +39,21 @@ pub(crate) fn split(text: &str, max: usize) -> (&str, &str) {
     (text, "")
 }
 
-/// A text that is at most `max` words long: what is beyond is cut off, and a mark says so.
-pub(crate) fn cut(text: &str, max: usize) -> String {
+/// Shortens a text to at most `max` words, and marks it if anything was cut off.
+pub(crate) fn truncate(text: &str, max: usize) -> String {
     match split(text, max) {
         (all, "") => all.to_owned(),
         (beginning, _) => format!("{beginning} […]"),
     }
 }
 
-/// A text on one line: white space of any kind and length is one space, and what doesn't show is left out.
+/// Puts a text on one line: each run of white space becomes one space, and characters that spoil the display
+/// are removed.
 pub(crate) fn line(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
     for run in text.split_whitespace() {
         let before = line.len();
-        line.extend(run.chars().filter(|c| !garbles(*c)));
+        line.extend(run.chars().filter(|c| !spoils_display(*c)));
         if before > 0 && line.len() > before {
             line.insert(before, ' ');
         }
@@ -60,7 +61,7 @@ pub(crate) fn line(text: &str) -> String {
     line
 }
 
-/// A text of several lines, each as [`line`] makes it; blank ones are single, and not at the ends.
+/// Cleans each line of a text with [`line`]. Keeps single blank lines, but none at the ends.
 pub(crate) fn block(text: &str) -> String {
     let mut block = String::with_capacity(text.len());
     let mut blank = false;
@@ -78,14 +79,14 @@ pub(crate) fn block(text: &str) -> String {
     block
 }
 
-/// Characters without white space between them.
+/// The characters of a run without white space, counted by kind of script.
 #[derive(Clone, Copy, Default)]
-struct Run {
+struct CharRun {
     spaced: usize,
     unspaced: usize,
 }
 
-impl Run {
+impl CharRun {
     fn with(mut self, c: char) -> Self {
         if is_unspaced(c) {
             self.unspaced += 1;
@@ -100,7 +101,7 @@ impl Run {
     }
 }
 
-/// Whether a script writes words without spaces between them.
+/// Whether the character belongs to a script that writes words without spaces between them.
 fn is_unspaced(c: char) -> bool {
     matches!(c,
         '\u{0E00}'..='\u{0EFF}' // Thai, Lao
@@ -112,10 +113,10 @@ fn is_unspaced(c: char) -> bool {
             | '\u{FF00}'..='\u{FFEF}') // full width
 }
 
-/// Whether a character has no look of its own, but spoils that of others: a control character, or one that
-/// turns the direction of all that follows. What joins letters and emoji, and the marks of direction that end
-/// by themselves, stay.
-fn garbles(c: char) -> bool {
+/// Whether a character is invisible and spoils the display of others: a control character, or one that
+/// overrides the direction of all following text. Joiners of letters and emoji, and direction marks, are
+/// harmless.
+fn spoils_display(c: char) -> bool {
     c.is_control() || matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
 }
 
@@ -148,8 +149,8 @@ mod tests {
 
     #[test]
     fn what_is_cut_off_is_marked() {
-        assert_eq!(cut("one two", 2), "one two");
-        assert_eq!(cut("one two three", 2), "one two […]");
+        assert_eq!(truncate("one two", 2), "one two");
+        assert_eq!(truncate("one two three", 2), "one two […]");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What was said and is not in the notes yet.
+//! The part of the transcript that the running summary doesn't cover yet.
 
 use std::collections::VecDeque;
 
@@ -6,13 +6,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::text;
 
-/// Who speaks where the packet doesn't say.
+/// The name of the speaker if the packet names none.
 const UNKNOWN: &str = "Unknown";
 
-/// The longest name, in characters; what is beyond is cut off.
+/// The longest name, in characters; longer ones are cut off.
 const MAX_NAME_CHARS: usize = 80;
 
-/// How a prompt learns that something is missing.
+/// The remark in a prompt where a part of the transcript is missing.
 const MISSING: &str = "a part of the transcript is missing here";
 
 /// Lines of speech and chat, oldest first.
@@ -24,30 +24,30 @@ pub(crate) struct Transcript {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Line {
-    /// Who says it; nobody in a remark of ours.
+    /// The speaker or author; `None` for a remark by the plugin.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     by: Option<String>,
     text: String,
 }
 
-/// How something was said.
+/// How a message was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Way {
+pub(crate) enum Medium {
     Speech,
     Chat,
 }
 
-/// A part of a transcript, as a prompt shows it.
+/// A part of the transcript, formatted for a prompt.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Part {
-    /// One line for each: `Ada: good morning`.
+pub(crate) struct Excerpt {
+    /// Lines such as `Ada: good morning`.
     pub(crate) text: String,
-    /// How many words were said in it, names not included.
+    /// How many words participants said, names and remarks not included.
     pub(crate) words: usize,
 }
 
-/// A participant's name on one line and of a bounded length; none where nothing of it shows.
-pub(crate) fn name(name: &str) -> Option<String> {
+/// Puts a participant's name on one line and limits its length; `None` if nothing visible is left.
+pub(crate) fn clean_name(name: &str) -> Option<String> {
     let line = text::line(name);
     let mut chars = line.char_indices().skip(MAX_NAME_CHARS);
     match chars.next() {
@@ -58,15 +58,15 @@ pub(crate) fn name(name: &str) -> Option<String> {
 }
 
 impl Line {
-    /// Its words in a prompt.
+    /// Counts the words of this line in a prompt, the name included.
     fn size(&self) -> usize {
         let mut line = String::new();
         self.write(&mut line);
         text::words(&line)
     }
 
-    /// Its words that somebody said.
-    fn said(&self) -> usize {
+    /// Counts the words that the participant said.
+    fn spoken_words(&self) -> usize {
         if self.by.is_some() { text::words(&self.text) } else { 0 }
     }
 
@@ -79,24 +79,23 @@ impl Line {
     }
 }
 
-impl Part {
+impl Excerpt {
     fn push(&mut self, line: &Line) {
         line.write(&mut self.text);
-        self.words += line.said();
+        self.words += line.spoken_words();
     }
 }
 
 impl Transcript {
-    /// Adds what somebody says; returns how many words that is. What follows from the same speaker is one
-    /// line.
-    pub(crate) fn say(&mut self, by: Option<&str>, way: Way, said: &str) -> usize {
-        let text = text::line(said);
+    /// Adds a message, and returns its number of words. Consecutive messages of one speaker share a line.
+    pub(crate) fn add_message(&mut self, by: Option<&str>, medium: Medium, message: &str) -> usize {
+        let text = text::line(message);
         if text.is_empty() {
             return 0;
         }
         let words = text::words(&text);
         let mut by = by.unwrap_or(UNKNOWN).to_owned();
-        if way == Way::Chat {
+        if medium == Medium::Chat {
             by.push_str(" (chat)");
         }
         match self.lines.back_mut() {
@@ -106,79 +105,79 @@ impl Transcript {
         words
     }
 
-    /// Adds a remark of ours.
-    pub(crate) fn remark(&mut self, remark: &str) {
+    /// Adds a remark by the plugin.
+    pub(crate) fn add_remark(&mut self, remark: &str) {
         self.lines.push_back(Line { by: None, text: text::line(remark) });
     }
 
-    /// Something that was said never came here.
-    pub(crate) fn remark_gap(&mut self) {
-        self.remark(MISSING);
+    /// Adds a remark that a part of the transcript is missing.
+    pub(crate) fn add_missing_remark(&mut self) {
+        self.add_remark(MISSING);
     }
 
-    /// How many words were said in it.
+    /// Counts the words that participants said.
     pub(crate) fn words(&self) -> usize {
-        self.lines.iter().map(Line::said).sum()
+        self.lines.iter().map(Line::spoken_words).sum()
     }
 
-    /// How many words a prompt with all of it would hold.
+    /// Counts the words that the whole transcript has in a prompt, names and remarks included.
     pub(crate) fn size(&self) -> usize {
         self.lines.iter().map(Line::size).sum()
     }
 
-    /// Takes the oldest part, which makes at most `size` words of a prompt. A line that is too long is taken
-    /// in parts.
-    pub(crate) fn take(&mut self, size: usize) -> Part {
-        let mut part = Part::default();
+    /// Removes and returns the oldest part, of at most `size` words in a prompt. Splits a line that is too
+    /// long.
+    pub(crate) fn take_oldest(&mut self, size: usize) -> Excerpt {
+        let mut excerpt = Excerpt::default();
         let mut room = size;
         while let Some(line) = self.lines.pop_front_if(|line| line.size() <= room) {
             room -= line.size();
-            part.push(&line);
+            excerpt.push(&line);
         }
-        // Of a remark a part would say something else.
+        // A remark is never split: a part of it would be misleading.
         if let Some(Line { by: Some(by), text }) = self.lines.front_mut() {
             let line = |text: &str| Line { by: Some(by.clone()), text: text.to_owned() };
             let name = line("").size();
             let (now, later) = text::split(text, room.saturating_sub(name));
             if !now.is_empty() {
-                part.push(&line(now));
+                excerpt.push(&line(now));
                 *text = later.to_owned();
             }
         }
-        part
+        excerpt
     }
 
-    /// Leaves the oldest out until the rest makes at most `size` words of a prompt; returns how many words
-    /// that were said are gone.
-    pub(crate) fn leave_out(&mut self, size: usize) -> usize {
+    /// Drops the oldest words until the rest has at most `size` words in a prompt, and adds a remark. Returns
+    /// how many words of participants were dropped.
+    pub(crate) fn drop_oldest(&mut self, size: usize) -> usize {
         if self.size() <= size {
             return 0;
         }
-        // The remark takes room too, and a word that is cut in two may count for one more.
+        // The remark needs room too, and a word that is cut in two may count as two.
         let mut over = self.size() - size.saturating_sub(text::words(MISSING) + 1);
-        let mut gone = 0;
+        let mut dropped = 0;
         while over > 0
             && let Some(line) = self.lines.front_mut()
         {
             if line.size() <= over {
                 over -= line.size();
-                gone += line.said();
+                dropped += line.spoken_words();
                 self.lines.pop_front();
                 continue;
             }
-            let (left_out, kept) = text::split(&line.text, over);
+            let (removed, kept) = text::split(&line.text, over);
             let kept = kept.to_owned();
-            let words = text::words(left_out);
-            gone += if line.by.is_some() { words } else { 0 };
+            let words = text::words(removed);
+            dropped += if line.by.is_some() { words } else { 0 };
             over -= words;
             line.text = kept;
-            // What is left of a line may be its speaker's name and nothing that they said.
+            // Drop a line of which only the name is left.
             if line.text.is_empty() {
                 self.lines.pop_front();
             }
         }
         self.lines.push_front(Line { by: None, text: MISSING.to_owned() });
-        gone
+        dropped
     }
 }
 

@@ -2,8 +2,8 @@ use serde_json::json;
 
 use super::*;
 
-fn read(answer: &serde_json::Value) -> Answer {
-    Answer::read(&answer.to_string()).unwrap()
+fn read(answer: &serde_json::Value) -> DraftMinutes {
+    DraftMinutes::read(&answer.to_string()).unwrap()
 }
 
 #[test]
@@ -92,39 +92,39 @@ fn a_date_is_one_of_the_calendar_in_one_form() {
 
 #[test]
 fn an_answer_of_no_use_says_why() {
-    assert_eq!(Answer::read(" \n"), Err(Unusable::Empty));
-    assert_eq!(Answer::read("Sorry, no."), Err(Unusable::Json(AnswerError::NoJson)));
+    assert_eq!(DraftMinutes::read(" \n"), Err(UnusableAnswer::Empty));
+    assert_eq!(DraftMinutes::read("Sorry, no."), Err(UnusableAnswer::Json(AnswerError::NoJson)));
     assert!(matches!(
-        Answer::read(r#"{"decisions": []}"#),
-        Err(Unusable::Json(AnswerError::OtherShape { .. }))
+        DraftMinutes::read(r#"{"decisions": []}"#),
+        Err(UnusableAnswer::Json(AnswerError::OtherShape { .. }))
     ));
-    assert_eq!(Answer::read(r#"{"summary": " "}"#), Err(Unusable::NoSummary));
+    assert_eq!(DraftMinutes::read(r#"{"summary": " "}"#), Err(UnusableAnswer::NoSummary));
     let form = r#"{"title": "Sync", "summary": "what was talked about, in a few sentences"}"#;
-    assert_eq!(Answer::read(form), Err(Unusable::NoSummary));
+    assert_eq!(DraftMinutes::read(form), Err(UnusableAnswer::NoSummary));
     let endless = format!(r#"{{"summary": "{}"}}"#, "x".repeat(MAX_BYTES));
-    assert_eq!(Answer::read(&endless), Err(Unusable::TooLong { bytes: endless.len() }));
+    assert_eq!(DraftMinutes::read(&endless), Err(UnusableAnswer::TooLong { bytes: endless.len() }));
 }
 
 #[test]
 fn notes_are_what_is_neither_thought_nor_copied_nor_repeated() {
     assert_eq!(notes("<notes>\na\nb\nb\nb\na\n</notes> ", 10).unwrap(), "a\nb\na");
-    assert_eq!(notes("<notes>\n<notes>\n", 10), Err(Unusable::Empty));
+    assert_eq!(notes("<notes>\n<notes>\n", 10), Err(UnusableAnswer::Empty));
     assert_eq!(notes(" a\n\n\n- b\n", 10).unwrap(), "a\n\n- b");
     assert_eq!(notes("<think>hm</think>\na", 10).unwrap(), "a");
     assert_eq!(notes("hm\n</think>\na", 10).unwrap(), "a");
-    assert_eq!(notes("<think>hm", 10), Err(Unusable::Empty));
-    assert_eq!(notes("\n", 10), Err(Unusable::Empty));
+    assert_eq!(notes("<think>hm", 10), Err(UnusableAnswer::Empty));
+    assert_eq!(notes("\n", 10), Err(UnusableAnswer::Empty));
     assert_eq!(notes("a b\nc d", 3).unwrap(), "a b\nc […]");
 }
 
 #[test]
 fn the_form_is_an_answer_but_for_what_it_says() {
-    let about = crate::prompt::About { title: None, started_at: None, attendees: &[] };
+    let about = crate::prompt::MeetingFacts { title: None, started_at: None, attendees: &[] };
     let asked = &crate::prompt::minutes(&crate::Config::default(), &about, "-")[0].content;
     let form = &asked[asked.find('{').unwrap()..=asked.rfind('}').unwrap()];
     let raw: serde_json::Value = serde_json::from_str(form).unwrap();
-    assert_eq!(Answer::read(form), Err(Unusable::NoSummary));
+    assert_eq!(DraftMinutes::read(form), Err(UnusableAnswer::NoSummary));
     let mut answer = raw.clone();
     answer["summary"] = json!("Talk.");
-    assert_eq!(read(&answer), Answer { summary: "Talk.".into(), ..Answer::default() });
+    assert_eq!(read(&answer), DraftMinutes { summary: "Talk.".into(), ..DraftMinutes::default() });
 }

@@ -1,11 +1,11 @@
-//! The words of the Markdown that are ours.
+//! The headings and fixed words of the Markdown, by language.
 
-/// The headings in a language.
+/// The headings in one language.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Headings {
     pub(super) minutes: &'static str,
     pub(super) attendees: &'static str,
-    /// What goes on after the last attendee that is named.
+    /// Follows the last attendee if there were more.
     pub(super) others: &'static str,
     pub(super) summary: &'static str,
     pub(super) decisions: &'static str,
@@ -16,7 +16,7 @@ pub(super) struct Headings {
 }
 
 impl Headings {
-    /// Those of a language, by its tag; English ones for a language that has none here.
+    /// Returns the headings for a language tag; English ones if the language has none here.
     pub(super) fn of(tag: Option<&str>) -> &'static Self {
         let language = tag.and_then(|tag| tag.split('-').next()).unwrap_or_default().to_ascii_lowercase();
         match language.as_str() {

@@ -77,9 +77,12 @@ fn an_action_item_shows_what_was_said_of_it() {
 #[test]
 fn the_times_are_those_of_the_meeting() {
     let end = at("2026-03-02T09:25:40Z");
-    assert_eq!(when(Some(at("2026-03-02T09:00:00Z")), end), "2026-03-02, 09:00–09:25 UTC");
-    assert_eq!(when(Some(at("2026-03-01T23:00:00Z")), end), "2026-03-01, 23:00 – 2026-03-02, 09:25 UTC");
-    assert_eq!(when(Some(at("2026-03-03T00:00:00Z")), end), "2026-03-02, 09:25 UTC");
+    assert_eq!(time_range(Some(at("2026-03-02T09:00:00Z")), end), "2026-03-02, 09:00–09:25 UTC");
+    assert_eq!(
+        time_range(Some(at("2026-03-01T23:00:00Z")), end),
+        "2026-03-01, 23:00 – 2026-03-02, 09:25 UTC"
+    );
+    assert_eq!(time_range(Some(at("2026-03-03T00:00:00Z")), end), "2026-03-02, 09:25 UTC");
 }
 
 #[test]

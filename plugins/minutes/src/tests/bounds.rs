@@ -1,13 +1,13 @@
-//! Whatever is said, prompts, questions and the state have a bound.
+//! Prompts, requests and the state are bounded, whatever the transcript.
 
 use super::*;
 
 const CHUNK: usize = 2_000;
 const NOTES: usize = 2 * 400;
-/// Instructions, attendees and an answer that is shown to its model.
+/// The instructions, the attendees and an unusable answer that the prompt repeats.
 const REST: usize = 800;
 
-/// The words of the largest prompt.
+/// Counts the words of the largest prompt.
 fn largest(llm: &ScriptedLlm) -> usize {
     let size =
         |request: &LlmRequest| request.messages.iter().map(|message| text::words(&message.content)).sum();
@@ -25,7 +25,7 @@ async fn a_long_monologue_is_folded_in_parts_and_nothing_is_left_out() {
     assert!(output.complete);
     assert_eq!(meeting.state().words_noted(), 100_000);
     assert!(largest(&llm) <= CHUNK + NOTES + REST, "{}", largest(&llm));
-    // Batches of 640 words, folded two at a time.
+    // Batches have 640 words, and two are folded at a time.
     assert!(llm.requests().len() < 100, "{}", llm.requests().len());
 }
 
@@ -102,7 +102,7 @@ async fn the_largest_state_can_be_stored() {
         let name = format!("{index} {}", "🙂".repeat(100));
         meeting.receive(happened(&name, &ParticipantEvent::Joined)).await.unwrap();
     }
-    // A packet is 1 MiB at most, so this takes some.
+    // A packet is at most 1 MiB, so this takes several.
     for _ in 0..3 {
         meeting.receive(said("Ada", &sentence(4_000))).await.unwrap();
     }

@@ -1,8 +1,8 @@
-//! The minutes at the end.
+//! The minutes at the end of a meeting.
 
 use super::*;
 
-/// A short meeting, with this model, and its end.
+/// Plays a short meeting with this model, and returns its minutes.
 async fn ended(llm: &ScriptedLlm) -> Final {
     let mut meeting = meeting(json!({}), llm).await;
     meeting.receive(said("Ada", "We ship it.")).await.unwrap();

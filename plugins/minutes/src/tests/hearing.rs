@@ -1,4 +1,4 @@
-//! What is heard, by whom, and what is kept of it.
+//! Which packets reach the state, under which names.
 
 use super::*;
 
@@ -121,7 +121,7 @@ async fn who_is_renamed_is_one_person_also_in_what_comes_late() {
     meeting.receive(happened("iPhone (2)", &ParticipantEvent::Renamed { to: "Olu".into() })).await.unwrap();
     meeting.receive(said("iPhone (2)", "two")).await.unwrap();
     assert_eq!(meeting.state().attendees.names, ["Olu"]);
-    // Somebody else comes under the name that was given up.
+    // A new participant joins under the former name.
     meeting.receive(happened("iPhone (2)", &ParticipantEvent::Joined)).await.unwrap();
     assert_eq!(meeting.state().attendees.names, ["Olu", "iPhone (2)"]);
 }

@@ -5,7 +5,7 @@ use super::*;
 fn spoken(lines: &[(&str, &str)]) -> Transcript {
     let mut transcript = Transcript::default();
     for (by, text) in lines {
-        transcript.say(Some(by), Way::Speech, text);
+        transcript.add_message(Some(by), Medium::Speech, text);
     }
     transcript
 }
@@ -13,11 +13,11 @@ fn spoken(lines: &[(&str, &str)]) -> Transcript {
 #[test]
 fn a_line_says_who_and_what() {
     let mut transcript = spoken(&[("Ada", "good\nmorning"), ("Ada", "all"), ("Bo", "hi")]);
-    transcript.say(Some("Bo"), Way::Chat, "a link");
-    transcript.say(None, Way::Speech, "who is this");
-    transcript.remark("Bo is now called Boris");
+    transcript.add_message(Some("Bo"), Medium::Chat, "a link");
+    transcript.add_message(None, Medium::Speech, "who is this");
+    transcript.add_remark("Bo is now called Boris");
     assert_eq!((transcript.words(), transcript.size()), (9, 19));
-    let part = transcript.take(100);
+    let part = transcript.take_oldest(100);
     assert_eq!(
         part.text,
         "Ada: good morning all\nBo: hi\nBo (chat): a link\nUnknown: who is this\n[Bo is now called Boris]\n"
@@ -28,43 +28,43 @@ fn a_line_says_who_and_what() {
 #[test]
 fn nothing_said_is_no_line() {
     let mut transcript = Transcript::default();
-    assert_eq!(transcript.say(Some("Ada"), Way::Speech, " \n\u{0}"), 0);
+    assert_eq!(transcript.add_message(Some("Ada"), Medium::Speech, " \n\u{0}"), 0);
     assert_eq!(transcript, Transcript::default());
 }
 
 #[test]
 fn what_is_too_long_is_taken_in_parts() {
     let mut transcript = spoken(&[("Ada", "a b"), ("Bo", "c d e f")]);
-    assert_eq!(transcript.take(6), Part { text: "Ada: a b\nBo: c d\n".into(), words: 4 });
-    assert_eq!(transcript.take(4), Part { text: "Bo: e f\n".into(), words: 2 });
-    assert_eq!(transcript.take(4), Part::default());
+    assert_eq!(transcript.take_oldest(6), Excerpt { text: "Ada: a b\nBo: c d\n".into(), words: 4 });
+    assert_eq!(transcript.take_oldest(4), Excerpt { text: "Bo: e f\n".into(), words: 2 });
+    assert_eq!(transcript.take_oldest(4), Excerpt::default());
 }
 
 #[test]
 fn a_name_alone_is_not_taken() {
     let mut transcript = spoken(&[("Ada", "a"), ("Dr Bo", "b")]);
-    assert_eq!(transcript.take(4).text, "Ada: a\n");
-    assert_eq!(transcript.take(3).text, "Dr Bo: b\n");
-    // With its colon it is a word more.
+    assert_eq!(transcript.take_oldest(4).text, "Ada: a\n");
+    assert_eq!(transcript.take_oldest(3).text, "Dr Bo: b\n");
+    // With its colon, the name counts as one more word.
     let mut transcript = spoken(&[("Ada_Lovelace_Esq", "a b")]);
-    assert_eq!(transcript.take(3).text, "Ada_Lovelace_Esq: a\n");
+    assert_eq!(transcript.take_oldest(3).text, "Ada_Lovelace_Esq: a\n");
 }
 
 #[test]
 fn the_oldest_is_left_out_and_a_remark_says_so() {
     let mut transcript = spoken(&[("Ada", "a b"), ("Bo", &"c ".repeat(30))]);
-    assert_eq!(transcript.leave_out(34), 0);
-    assert_eq!(transcript.leave_out(20), 2 + 30 - 10);
-    let kept = transcript.take(20).text;
+    assert_eq!(transcript.drop_oldest(34), 0);
+    assert_eq!(transcript.drop_oldest(20), 2 + 30 - 10);
+    let kept = transcript.take_oldest(20).text;
     assert_eq!(kept, format!("[{MISSING}]\nBo:{}\n", " c".repeat(10)));
 }
 
 #[test]
 fn names_are_one_line_and_not_endless() {
-    assert_eq!(name(" Ada\nLovelace "), Some("Ada Lovelace".to_owned()));
-    assert_eq!(name("\u{202E}\u{0} "), None);
-    assert_eq!(name(&"é".repeat(80)), Some("é".repeat(80)));
-    assert_eq!(name(&"é".repeat(81)), Some(format!("{}…", "é".repeat(80))));
+    assert_eq!(clean_name(" Ada\nLovelace "), Some("Ada Lovelace".to_owned()));
+    assert_eq!(clean_name("\u{202E}\u{0} "), None);
+    assert_eq!(clean_name(&"é".repeat(80)), Some("é".repeat(80)));
+    assert_eq!(clean_name(&"é".repeat(81)), Some(format!("{}…", "é".repeat(80))));
 }
 
 proptest! {
@@ -77,7 +77,7 @@ proptest! {
         let mut transcript = spoken(&said);
         let mut taken = String::new();
         while transcript.words() > 0 {
-            let part = transcript.take(size);
+            let part = transcript.take_oldest(size);
             prop_assert!(part.words > 0);
             prop_assert!(text::words(&part.text) <= size);
             taken.extend(part.text.lines().map(|line| line.split_once(": ").unwrap().1));
@@ -95,10 +95,10 @@ proptest! {
         let said: Vec<(&str, &str)> = said.iter().map(|(by, text)| (by.as_str(), text.as_str())).collect();
         let mut transcript = spoken(&said);
         let (fits, before) = (transcript.size() <= size, transcript.words());
-        let gone = transcript.leave_out(size);
+        let dropped = transcript.drop_oldest(size);
         prop_assert!(transcript.size() <= size);
-        prop_assert!(transcript.words() + gone >= before);
-        prop_assert_eq!(fits, gone == 0 && transcript.lines.front().is_none_or(|line| line.by.is_some()));
+        prop_assert!(transcript.words() + dropped >= before);
+        prop_assert_eq!(fits, dropped == 0 && transcript.lines.front().is_none_or(|line| line.by.is_some()));
         let letters = |text: &str| text.split_whitespace().collect::<String>();
         let all: String = said.iter().map(|(_, text)| letters(text)).collect();
         let kept: String = transcript.lines.iter().filter(|line| line.by.is_some()).map(|line| letters(&line.text)).collect();

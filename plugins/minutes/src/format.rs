@@ -1,12 +1,11 @@
-//! The form of what goes to the model and comes back: the tags that data stands between, and the minutes'
-//! JSON.
+//! The format of prompts and answers: the tags around data, and the JSON of the minutes.
 
-// What the data stands between.
+// The tags around data in a prompt.
 pub(crate) const MEETING: (&str, &str) = ("<meeting>", "</meeting>");
 pub(crate) const NOTES: (&str, &str) = ("<notes>", "</notes>");
 pub(crate) const TRANSCRIPT: (&str, &str) = ("<transcript>", "</transcript>");
 
-// What the form of the minutes says in its places.
+// The placeholders in the JSON of the minutes.
 const TITLE: &str = "what the meeting was about, in a few words";
 const SUMMARY: &str = "what was talked about, in a few sentences";
 const DECISION: &str = "what was decided";
@@ -15,18 +14,18 @@ const OWNER: &str = "who does it";
 const DUE: &str = "by when";
 const QUESTION: &str = "what was asked and not answered";
 
-/// Whether a text is one that the form says, which a model has left standing.
-pub(crate) fn is_of_the_form(text: &str) -> bool {
+/// Whether the model has copied a placeholder instead of replacing it.
+pub(crate) fn is_placeholder(text: &str) -> bool {
     [TITLE, SUMMARY, DECISION, TASK, OWNER, DUE, QUESTION].contains(&text)
 }
 
-/// Whether a line is a tag of ours, which a model has copied.
+/// Whether the model has copied a tag of the prompt into this line.
 pub(crate) fn is_tag(line: &str) -> bool {
     [MEETING, NOTES, TRANSCRIPT].iter().any(|(open, close)| [*open, *close].contains(&line.trim()))
 }
 
-/// The form of the minutes, with what each place is for.
-pub(crate) fn form() -> String {
+/// Returns the JSON of the minutes, with placeholders that explain each value.
+pub(crate) fn minutes_json() -> String {
     format!(
         r#"{{
   "title": "{TITLE}",
