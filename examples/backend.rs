@@ -1,7 +1,7 @@
-//! What a meeting backend does with Teammy, step by step: `cargo run --example backend`. `docs/embedding.md`
+//! A meeting backend that embeds Teammy, step by step: `cargo run --example backend`. `docs/embedding.md`
 //! explains it.
 //!
-//! Meetings are in memory here; `TEAMMY_DATABASE__URL=surrealkv://FOLDER` keeps them.
+//! It keeps meetings in memory; set `TEAMMY_DATABASE__URL=surrealkv://FOLDER` to store them on disk.
 
 use std::{collections::VecDeque, error::Error, time::Duration};
 
@@ -17,7 +17,7 @@ use teammy::{
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
-/// What stands in the backend's file, under Teammy's own keys.
+/// The backend's configuration file, with Teammy's keys.
 pub const SETTINGS: &str = r#"
     database.url = "mem://"
 
@@ -26,16 +26,16 @@ pub const SETTINGS: &str = r#"
     config = { every = 2 }
 "#;
 
-/// Reads these settings, and variables over them.
-fn configuration() -> Result<Config, BoxError> {
+/// Loads these settings; environment variables override them.
+fn load_config() -> Result<Config, BoxError> {
     let variables = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     let loaded = Loader::default().text("backend.toml", SETTINGS).env(variables).load()?;
     Ok(loaded.config)
 }
 
-/// The backend's own way to its language models. This one needs none: it answers with the longest line that
-/// it is given.
+/// The backend's own access to language models. This example has no model: it answers with the longest line
+/// of the prompt.
 struct Gateway;
 
 impl LlmProvider for Gateway {
@@ -48,7 +48,7 @@ impl LlmProvider for Gateway {
     }
 }
 
-/// The backend's own plugin: answers `!recap` in the chat with what a model makes of the last turns.
+/// The backend's own plugin: answers `!recap` in the chat with a model's summary of the last turns.
 struct Recap;
 
 impl InCallPlugin for Recap {
@@ -99,8 +99,8 @@ impl Receive<Json<Chat>> for Recap {
     }
 }
 
-/// Starts a meeting, or goes on with it where an earlier run of the backend has left it.
-async fn open(node: &Node, metadata: MeetingMetadata) -> Result<MeetingRef, BoxError> {
+/// Starts a meeting, or resumes it if an earlier run of the backend left it unfinished.
+async fn start_or_resume(node: &Node, metadata: MeetingMetadata) -> Result<MeetingRef, BoxError> {
     let id = metadata.id.clone();
     match node.start_meeting(metadata, ["talk-time"]).await {
         Err(node::Error::MeetingExists(_)) => Ok(node.resume_meeting(&id).await?),
@@ -108,16 +108,16 @@ async fn open(node: &Node, metadata: MeetingMetadata) -> Result<MeetingRef, BoxE
     }
 }
 
-/// Publishes what somebody said, and waits until no crash can lose it.
-async fn said(meeting: &MeetingRef, who: &str, text: &str) -> Result<Seq, BoxError> {
+/// Publishes a transcription, and waits until it is stored, so that no crash can lose it.
+async fn publish_speech(meeting: &MeetingRef, who: &str, text: &str) -> Result<Seq, BoxError> {
     let said = Publish::json("transcription", &Transcription::new(text, 0, 0))?.participant(who);
     let receipt = meeting.publish(said).await?;
     receipt.durable().await?;
     Ok(receipt.seq())
 }
 
-/// Publishes a chat message if the meeting has room for it now.
-fn wrote(meeting: &MeetingRef, who: &str, text: &str) -> Result<bool, BoxError> {
+/// Publishes a chat message, unless the meeting is busy.
+fn try_publish_chat(meeting: &MeetingRef, who: &str, text: &str) -> Result<bool, BoxError> {
     match meeting.try_publish(Publish::json("chat", &Chat::new(text))?.participant(who)) {
         Ok(_) => Ok(true),
         Err(PublishError::Busy(_)) => Ok(false),
@@ -125,9 +125,9 @@ fn wrote(meeting: &MeetingRef, who: &str, text: &str) -> Result<bool, BoxError> 
     }
 }
 
-/// Shows outputs as they are stored, until the meeting has ended.
-async fn show(meeting: MeetingRef) -> Result<Vec<String>, BoxError> {
-    let mut shown = Vec::new();
+/// Prints outputs as they are stored, until the meeting has ended.
+async fn print_outputs(meeting: MeetingRef) -> Result<Vec<String>, BoxError> {
+    let mut printed = Vec::new();
     let mut outputs = meeting.outputs();
     while let Some(output) = outputs.try_next().await? {
         let line = match &output.payload {
@@ -135,30 +135,29 @@ async fn show(meeting: MeetingRef) -> Result<Vec<String>, BoxError> {
             Payload::Bytes(bytes) => format!("{}: {} bytes", output.source, bytes.len()),
         };
         println!("{line}");
-        shown.push(line);
+        printed.push(line);
     }
-    Ok(shown)
+    Ok(printed)
 }
 
-/// Follows what is said and what is made of it, from the meeting's beginning, and whatever is heard from now
-/// on.
+/// Counts transcriptions and outputs from the start of the meeting, and audio from now on.
 async fn follow(meeting: &MeetingRef) -> Result<usize, BoxError> {
     let everything = Subscribe::to(["transcription", "talk-time", "audio"]).from(StartAt::Start);
     let mut packets = meeting.subscribe(everything)?;
     let mut followed = 0;
     while let Some(Delivered { packet, gap, .. }) = packets.try_next().await? {
         if gap > 0 {
-            eprintln!("too slow for {gap} packets before the one of {}", packet.source);
+            eprintln!("lost {gap} packets before one of {}: this reader is too slow", packet.source);
         }
         followed += 1;
     }
     Ok(followed)
 }
 
-/// One meeting, from its start to the node's shutdown; gives what was shown.
+/// Runs one meeting, from the node's start to its shutdown, and returns the printed outputs.
 ///
 /// # Errors
-/// The first thing that goes wrong.
+/// The first error.
 pub async fn run(config: Config) -> Result<Vec<String>, BoxError> {
     let node = Node::builder(config)
         .plugins(teammy::plugins::bundle())
@@ -168,19 +167,19 @@ pub async fn run(config: Config) -> Result<Vec<String>, BoxError> {
         .await?;
 
     let metadata = MeetingMetadata::new(MeetingId::new("weekly")?).title("Weekly").label("team", "maps");
-    let meeting = open(&node, metadata).await?;
-    let shown = tokio::spawn(show(meeting.clone()));
+    let meeting = start_or_resume(&node, metadata).await?;
+    let printed = tokio::spawn(print_outputs(meeting.clone()));
     let followed = tokio::spawn({
         let meeting = meeting.clone();
         async move { follow(&meeting).await }
     });
 
-    said(&meeting, "Ada", "The map is done, but for the legend.").await?;
-    said(&meeting, "Bo", "Friday, then.").await?;
+    publish_speech(&meeting, "Ada", "The map is done, but for the legend.").await?;
+    publish_speech(&meeting, "Bo", "Friday, then.").await?;
 
-    // Somebody switches it on in the middle; it reads the meeting from its start.
+    // Add the plugin to the running meeting; it reads the log from its start.
     meeting.assign_at("recap", JoinAt::Start).await?;
-    if !wrote(&meeting, "Bo", "!recap")? {
+    if !try_publish_chat(&meeting, "Bo", "!recap")? {
         eprintln!("the meeting is busy: try again later");
     }
     meeting.unassign("recap").await?;
@@ -191,11 +190,11 @@ pub async fn run(config: Config) -> Result<Vec<String>, BoxError> {
     }
     node.shutdown(Duration::from_secs(30)).await?;
     eprintln!("followed {} packets", followed.await??);
-    shown.await?
+    printed.await?
 }
 
-/// Runs it with the settings above.
+/// Runs the example with the settings above.
 #[tokio::main]
 pub async fn main() -> Result<(), BoxError> {
-    run(configuration()?).await.map(drop)
+    run(load_config()?).await.map(drop)
 }

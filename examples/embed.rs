@@ -8,7 +8,7 @@ use teammy::{
     config::Config, data::Chat,
 };
 
-/// Counts how often each emoji is sent, and says so when one comes up for the second time.
+/// Counts each emoji in the chat, and puts out the counts when one is sent for the second time.
 struct Applause;
 
 impl InCallPlugin for Applause {
@@ -40,7 +40,7 @@ impl Receive<Json<Chat>> for Applause {
     }
 }
 
-/// Plays a chat of three messages through the plugin.
+/// Publishes three chat messages to the plugin.
 #[tokio::main]
 pub async fn main() -> Result<(), Box<dyn Error>> {
     let config = Config::from_toml(r#"database.url = "mem://""#)?;

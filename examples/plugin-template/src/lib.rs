@@ -1,13 +1,13 @@
-//! The open questions of a meeting: a small plugin that uses the whole contract, made to be copied.
+//! Lists the open questions of a meeting: a small plugin that uses the whole contract, made to be copied.
 //!
-//! Copy the crate, give it a name, and delete what you don't need: each part says what goes with it.
-//! `docs/plugin-guide.md` walks through it.
+//! Copy the crate, name it, and delete what you don't need: a comment at each optional part says how.
+//! `docs/plugin-guide.md` explains every step.
 //!
-//! The plugin takes `transcription` and `chat`. Something said that ends in a question mark is a question: it
-//! gets a number and is put out, with what was said just before it. Whoever writes `answered 2` in the chat
-//! crosses number 2 out. The list of what is open comes when the plugin begins to take part, every ten
-//! minutes, and at the end, there with a summary if the configuration asks for one and a language model
-//! answers.
+//! The plugin takes `transcription` and `chat`. A transcription that ends in a question mark is a question:
+//! the plugin numbers it and puts it out, with the speech just before it. The chat message `answered 2`
+//! crosses out question 2. The plugin puts out the list of open questions when it joins the meeting, every
+//! ten minutes, and at the end. The last list has a summary if the configuration asks for one and a language
+//! model answers.
 //!
 //! ```toml
 //! [[plugin]]
@@ -31,40 +31,40 @@ use teammy_kernel::{
     data::{Chat, Transcription},
 };
 
-/// How often the open questions are put out.
+/// The time between two lists of open questions.
 const REMINDER: Duration = Duration::from_mins(10);
-/// How far before a question its context may lie.
-const CONTEXT: Duration = Duration::from_mins(1);
-/// The most that [`Config::context`] can be.
+/// How long before a question its context may begin.
+const CONTEXT_WINDOW: Duration = Duration::from_mins(1);
+/// The maximum of [`Config::context`].
 const MAX_CONTEXT: usize = 10;
-/// The most questions that a list shows (of more, the newest) or that one command crosses out. With what is
-/// kept of each text, this keeps an output below the limit on packets.
-const LISTED: usize = 100;
-/// How much of a text is kept, in characters.
-const KEPT: usize = 500;
-/// What the keys in the datastore start with.
+/// The most questions in a list (the newest ones), and the most that one command crosses out. Together with
+/// [`MAX_CHARS`], this keeps an output below the size limit of packets.
+const MAX_LISTED: usize = 100;
+/// The most characters of a text; the rest is cut off.
+const MAX_CHARS: usize = 500;
+/// The prefix of the plugin's keys in the datastore.
 const PREFIX: &str = "question/";
 
 /// The plugin.
 ///
-/// It holds resources: its configuration, a compiled pattern, a client, a pool. What it knows of a meeting is
+/// It holds resources: its configuration, a compiled pattern, a client, a pool. Data of a meeting is in
 /// [`State`].
 #[derive(Debug)]
 pub struct QuestionLog {
     config: Config,
 }
 
-// Nothing to configure? Delete it, and write `type Config = ();`.
-/// Its table in the configuration.
+// Nothing to configure? Delete this type, and write `type Config = ();`.
+/// The plugin's table in the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// The word in the chat that says, with numbers behind it, which questions were answered.
+    /// The chat command that crosses out questions; their numbers follow it.
     pub command: String,
-    /// How many pieces of speech of the minute before a question come with it: 0 to 10.
+    /// How many transcriptions of the minute before a question are put out with it, 0 to 10.
     #[schemars(range(max = 10))]
     pub context: usize,
-    /// Whether to have a language model sum up what is open at the end.
+    /// Whether a language model summarises the open questions at the end.
     pub summary: bool,
 }
 
@@ -74,11 +74,10 @@ impl Default for Config {
     }
 }
 
-// Nothing to remember? Delete it, and write `type State = ();`.
-/// What it remembers of one meeting.
+// Nothing to remember? Delete this type, and write `type State = ();`.
+/// The plugin's state in one meeting.
 ///
-/// It is written as a whole when it has changed, so keep it small: what grows with the meeting goes into the
-/// datastore.
+/// Each change stores the whole state, so keep it small: put what grows with the meeting into the datastore.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
     asked: u32,
@@ -88,41 +87,41 @@ pub struct State {
 /// A question.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Question {
-    /// Its number in the meeting, from 1.
+    /// The number of the question in the meeting, from 1.
     pub number: u32,
-    /// Who asked, where that is known.
+    /// The participant who asked, if known.
     pub by: Option<String>,
-    /// What they said, as far as it is kept.
+    /// The question itself, truncated if it is long.
     pub text: String,
 }
 
-// Only text? Write `type Output = String;`. Only watching? Write `type Output = std::convert::Infallible;`.
-/// What it puts out.
+// Only text? Write `type Output = String;`. No output? Write `type Output = std::convert::Infallible;`.
+/// The plugin's output.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
-    /// Somebody asked something.
+    /// Somebody asked a question.
     Asked {
         /// The question.
         question: Question,
-        /// What was said just before it, oldest first.
+        /// The speech just before it, oldest first.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         before: Vec<String>,
     },
     /// Somebody crossed questions out.
     Answered {
-        /// Their numbers.
+        /// The numbers of the questions.
         numbers: Vec<u32>,
     },
-    /// How things stand.
+    /// The list of open questions.
     Open {
-        /// How many questions there were.
+        /// How many questions were asked so far.
         asked: u32,
         /// How many of them were answered.
         answered: u32,
-        /// Those that were not, or the newest of them.
+        /// The open questions, or the newest of them.
         questions: Vec<Question>,
-        /// What they are about.
+        /// A summary of them.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         summary: Option<String>,
     },
@@ -140,7 +139,7 @@ impl InCallPlugin for QuestionLog {
             return Err(Error::reject("`command` is not one word; write for example \"answered\""));
         }
         if config.context > MAX_CONTEXT {
-            return Err(Error::reject(format!("`context` is {}; the most is {MAX_CONTEXT}", config.context)));
+            return Err(Error::reject(format!("`context` is {}; choose 0 to {MAX_CONTEXT}", config.context)));
         }
         Ok(Self { config })
     }
@@ -149,20 +148,20 @@ impl InCallPlugin for QuestionLog {
         hooks.on::<Json<Transcription>>("transcription").on_batch::<Json<Chat>>("chat", 64).every(REMINDER)
     }
 
-    // Nothing to say at first? Delete this method.
+    // No output at the start? Delete this method.
     async fn on_meeting_start(&self, cx: &mut Cx<'_, Self>) -> Result<Option<Json<Event>>, Error> {
-        Ok(Some(Json(standing(cx, open(cx).await?, None))))
+        Ok(Some(Json(open_event(cx, open_questions(cx).await?, None))))
     }
 
-    // Nothing to say at the end? Delete this method.
+    // No output at the end? Delete this method.
     async fn on_meeting_end(&self, cx: &mut Cx<'_, Self>) -> Result<Option<Json<Event>>, Error> {
-        let questions = open(cx).await?;
+        let questions = open_questions(cx).await?;
         let summary = if self.config.summary { summary(cx, &questions).await? } else { None };
-        Ok(Some(Json(standing(cx, questions, summary))))
+        Ok(Some(Json(open_event(cx, questions, summary))))
     }
 }
 
-/// One packet at a time: what most plugins need.
+/// Takes one packet at a time, as most plugins do.
 impl Receive<Json<Transcription>> for QuestionLog {
     async fn receive(
         &self,
@@ -172,21 +171,21 @@ impl Receive<Json<Transcription>> for QuestionLog {
         if !said.is_final || !said.text.trim_end().ends_with(['?', '？', '؟']) {
             return Ok(None);
         }
-        let before = said_before(cx, self.config.context).await?;
+        let before = preceding_speech(cx, self.config.context).await?;
         cx.state_mut().asked += 1;
         let question = Question {
             number: cx.state().asked,
             by: cx.packet().participant.as_deref().map(str::to_owned),
-            text: kept(&said.text),
+            text: truncated(&said.text),
         };
         cx.engine().datastore().set(&key(question.number), &question)?;
         Ok(Some(Json(Event::Asked { question, before })))
     }
 }
 
-// No such source? Delete this, and its part of `hooks`.
-/// What has queued up, in one call: worth it where a call is slow, or where one output for all of it is
-/// better.
+// No such source? Delete this implementation, and its part of `hooks`.
+/// Takes all packets that have queued up in one call: useful if a call is slow, or if one output for all of
+/// them is better.
 impl Receive<Batch<Json<Chat>>> for QuestionLog {
     async fn receive(
         &self,
@@ -206,17 +205,17 @@ impl Receive<Batch<Json<Chat>>> for QuestionLog {
     }
 }
 
-// No use for it? Delete this, and its part of `hooks`.
-/// Once in a while, whatever is said.
+// No need for ticks? Delete this implementation, and its part of `hooks`.
+/// Runs once in each period, whether packets arrive or not.
 impl Receive<Tick> for QuestionLog {
     async fn receive(&self, _: Tick, cx: &mut Cx<'_, Self>) -> Result<Option<Json<Event>>, Error> {
-        let questions = open(cx).await?;
-        Ok((!questions.is_empty()).then(|| Json(standing(cx, questions, None))))
+        let questions = open_questions(cx).await?;
+        Ok((!questions.is_empty()).then(|| Json(open_event(cx, questions, None))))
     }
 }
 
 impl QuestionLog {
-    /// The numbers in a chat message, if it begins with the command.
+    /// Returns the numbers in a chat message that begins with the command.
     fn answered(&self, message: &str) -> Vec<u32> {
         let mut words = message.split_whitespace();
         let command = words.next().unwrap_or_default();
@@ -224,42 +223,44 @@ impl QuestionLog {
             return Vec::new();
         }
         let number = |word: &str| word.trim_matches(['#', ',', '.']).parse().ok();
-        words.filter_map(number).take(LISTED).collect()
+        words.filter_map(number).take(MAX_LISTED).collect()
     }
 }
 
-/// What was said just before the packet at hand.
+/// Returns the speech just before the hook's packet.
 ///
-/// It asks for the packet's own source: the configuration may have mapped `transcription` to another.
-async fn said_before(cx: &Cx<'_, QuestionLog>, count: usize) -> Result<Vec<String>, Error> {
-    // Room for partial transcriptions: many recognisers send several before each that is final.
-    let history = History::of(&cx.packet().source)?.within(CONTEXT).last(20 * count);
+/// It reads the history of the packet's own source, because the configuration may map `transcription` to
+/// another.
+async fn preceding_speech(cx: &Cx<'_, QuestionLog>, count: usize) -> Result<Vec<String>, Error> {
+    // Read more than `count`: many recognisers send several partial transcriptions before each final one.
+    let history = History::of(&cx.packet().source)?.within(CONTEXT_WINDOW).last(20 * count);
     let packets = cx.engine().datastore().stream_history(history).await?;
     let said = packets.iter().filter_map(|packet| Json::<Transcription>::from_packet(packet).ok());
-    let texts = said.filter(|Json(said)| said.is_final).map(|Json(said)| kept(&said.text));
+    let texts = said.filter(|Json(said)| said.is_final).map(|Json(said)| truncated(&said.text));
     let mut before: Vec<String> = texts.collect();
     before.drain(..before.len().saturating_sub(count));
     Ok(before)
 }
 
-/// The open questions, or the newest of them.
-async fn open(cx: &Cx<'_, QuestionLog>) -> Result<Vec<Question>, Error> {
+/// Returns the open questions, or the newest of them.
+async fn open_questions(cx: &Cx<'_, QuestionLog>) -> Result<Vec<Question>, Error> {
     let datastore = cx.engine().datastore();
     let keys = datastore.list(PREFIX).await?;
     let mut questions = Vec::new();
-    for key in &keys[keys.len().saturating_sub(LISTED)..] {
+    for key in &keys[keys.len().saturating_sub(MAX_LISTED)..] {
         questions.extend(datastore.get::<Question>(key).await?);
     }
     Ok(questions)
 }
 
-fn standing(cx: &Cx<'_, QuestionLog>, questions: Vec<Question>, summary: Option<String>) -> Event {
+fn open_event(cx: &Cx<'_, QuestionLog>, questions: Vec<Question>, summary: Option<String>) -> Event {
     let State { asked, answered } = *cx.state();
     Event::Open { asked, answered, questions, summary }
 }
 
-// No language model? Delete this. Of no use without one? Add `const NEEDS_LLM: bool = true;` beside `KIND`.
-/// What the questions are about, in a sentence of the model's.
+// No language model? Delete this function. Useless without one? Add `const NEEDS_LLM: bool = true;` beside
+// `KIND`.
+/// Asks the model what the questions are about.
 async fn summary(cx: &Cx<'_, QuestionLog>, questions: &[Question]) -> Result<Option<String>, Error> {
     if questions.is_empty() {
         return Ok(None);
@@ -270,21 +271,21 @@ async fn summary(cx: &Cx<'_, QuestionLog>, questions: &[Question]) -> Result<Opt
         LlmMessage::user(texts.join("\n")),
     ];
     match cx.engine().llm().fast_prompt(messages, 0.0).await {
-        Ok(answer) => Ok(Some(kept(&answer)).filter(|summary| !summary.is_empty())),
-        // Passing trouble: an error that `?` or `into` makes is tried again.
+        Ok(answer) => Ok(Some(truncated(&answer)).filter(|summary| !summary.is_empty())),
+        // A temporary failure: the runtime tries the hook again after an error that `?` or `into` makes.
         Err(error @ LlmError::Failed(_)) => Err(error.into()),
-        // There is no model, or it refuses: the list is worth having without a summary.
+        // No model, or a refusal: the list is useful without a summary.
         Err(_) => Ok(None),
     }
 }
 
-/// A question's key; with zeros before its number, so that the keys' order is the questions'.
+/// Returns a question's key. Leading zeros give the keys the order of the numbers.
 fn key(number: u32) -> String {
     format!("{PREFIX}{number:010}")
 }
 
-fn kept(text: &str) -> String {
-    text.trim().chars().take(KEPT).collect()
+fn truncated(text: &str) -> String {
+    text.trim().chars().take(MAX_CHARS).collect()
 }
 
 #[cfg(test)]

@@ -63,7 +63,7 @@ async fn context_can_be_left_out() {
 async fn context_is_of_the_last_minute() {
     let mut meeting = meeting().await;
     meeting.receive(said("Ada", "Long ago.")).await.unwrap();
-    meeting.advance(CONTEXT).await.unwrap();
+    meeting.advance(CONTEXT_WINDOW).await.unwrap();
     meeting.advance(Duration::from_secs(1)).await.unwrap();
     meeting.receive(said("Ada", "Just now.")).await.unwrap();
     let output = meeting.receive(said("Bo", "What now?")).await.unwrap().unwrap();
@@ -90,14 +90,17 @@ async fn commands_that_queued_up_are_one_output() {
     assert_eq!(meeting.state(), State { asked: 4, answered: 2 });
     assert_eq!(meeting.keys(), ["question/0000000003", "question/0000000004"]);
 
-    assert!(meeting.receive(wrote("answered 2")).await.unwrap().is_none(), "it was crossed out before");
+    assert!(
+        meeting.receive(wrote("answered 2")).await.unwrap().is_none(),
+        "question 2 was crossed out before"
+    );
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_message_crosses_out_so_many() {
+async fn one_message_crosses_out_a_limited_number() {
     let mut meeting = meeting().await;
     let mut command = vec!["answered".to_owned()];
-    for number in 1..=LISTED + 1 {
+    for number in 1..=MAX_LISTED + 1 {
         meeting.receive(said("Ada", "Really?")).await.unwrap();
         command.push(number.to_string());
     }
@@ -141,7 +144,7 @@ async fn a_hook_that_fails_changes_nothing_and_is_called_again() {
     let outputs = meeting.outputs().len();
 
     let error = meeting.end().await.unwrap_err();
-    assert!(!error.is_reject(), "it is worth another try: {error}");
+    assert!(!error.is_reject(), "the runtime tries this error again: {error}");
     assert_eq!(meeting.outputs().len(), outputs);
 
     let outputs = meeting.retry().await.unwrap();
@@ -167,7 +170,7 @@ async fn without_an_answer_there_is_a_list_without_a_summary() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_model_is_asked_about_nothing_or_without_leave() {
+async fn no_model_is_asked_without_open_questions_or_unless_configured() {
     for (config, text) in [(json!({"summary": true}), "No."), (json!({}), "Is there a deadline?")] {
         let llm = ScriptedLlm::default();
         let builder = PluginTest::<QuestionLog>::builder().config(config).llm(llm.clone());
@@ -193,13 +196,13 @@ async fn it_goes_on_after_a_restart() {
 async fn long_texts_are_cut_and_long_lists_show_the_newest() {
     let mut meeting = meeting().await;
     let long = format!("{}?", "é".repeat(10_000));
-    for _ in 0..=LISTED {
+    for _ in 0..=MAX_LISTED {
         meeting.receive(said("Ada", &long)).await.unwrap();
     }
     let list = testing::json::<Value>(&meeting.end().await.unwrap().unwrap());
     let questions = list["questions"].as_array().unwrap();
-    assert_eq!((questions.len(), &questions[0]["number"]), (LISTED, &json!(2)));
-    assert_eq!(questions[0]["text"], "é".repeat(KEPT));
+    assert_eq!((questions.len(), &questions[0]["number"]), (MAX_LISTED, &json!(2)));
+    assert_eq!(questions[0]["text"], "é".repeat(MAX_CHARS));
 }
 
 #[tokio::test(start_paused = true)]
@@ -211,7 +214,7 @@ async fn data_of_another_type_is_rejected() {
 
     let messages = [wrote("answered 1"), Publish::text("chat", "answered 2").unwrap()];
     meeting.receive_batch(messages).await.unwrap();
-    assert_eq!(meeting.rejected().len(), 1, "of a batch only the bad one is left out");
+    assert_eq!(meeting.rejected().len(), 1, "only the bad item of a batch is rejected");
 }
 
 #[tokio::test(start_paused = true)]
@@ -219,7 +222,7 @@ async fn a_configuration_that_makes_no_sense_is_refused() {
     for (table, said) in [
         (json!({"command": "is done"}), "`command` is not one word"),
         (json!({"command": ""}), "`command` is not one word"),
-        (json!({"context": 11}), "`context` is 11; the most is 10"),
+        (json!({"context": 11}), "`context` is 11; choose 0 to 10"),
         (json!({"contxt": 1}), "unknown field `contxt`, expected one of `command`, `context`, `summary`"),
     ] {
         let error = PluginTest::<QuestionLog>::start_with(&table).await.unwrap_err().to_string();
