@@ -1,58 +1,58 @@
-# What people do here. `just` without a recipe lists them; every recipe is a command that can be typed as well.
+# Recipes for common tasks. `just` without a recipe lists them; you can also type the commands of a recipe yourself.
 
-# The list of recipes.
+# List the recipes.
 _default:
     @just --list --unsorted
 
-# Replay the sample meeting through the kernel, with a database in memory.
+# Replay the sample meeting, with a database in memory.
 demo *OPTIONS:
     cargo run -- replay samples/standup.jsonl --db mem:// {{ OPTIONS }}
 
-# Play the beginning of the sample through the plugins that ask a model: `just model http://127.0.0.1:8080/v1`. It takes as long as the model does.
+# Play the beginning of the sample through the plugins that use a model: `just model http://127.0.0.1:8080/v1`. The model's speed decides how long it takes.
 model URL *OPTIONS:
     mkdir -p target
     printf '[[llm.model]]\nname = "model"\nbase_url = "%s"\nextra_body = { max_tokens = 128 }\n' '{{ URL }}' > target/model.toml
     cargo run -- --config target/model.toml replay samples/standup.jsonl --limit 5 --db mem:// --plugins llm-action,minutes {{ OPTIONS }}
 
-# Run every test; `just test PACKAGE` runs one package's, which is fast for all but `teammy` and `teammy-surreal`.
+# Run every test; `just test PACKAGE` runs the tests of one package, which is fast for all but `teammy` and `teammy-surreal`.
 test PACKAGE="":
     cargo test {{ if PACKAGE == "" { "--workspace" } else { "--package " + PACKAGE } }}
 
-# Build the database server that some tests want; without it they say that they are skipped. It takes some minutes, once.
+# Build the database server for the tests that need one; without it they report that they are skipped. Takes some minutes, once.
 server:
     cargo build --manifest-path tests/surrealdb-server/Cargo.toml
 
-# Kill the program so often, at random moments and in the worst places, and compare what is stored: `just torture 500`. A seed repeats a run.
+# Kill the program KILLS times, at random moments and in the worst places, and compare what is stored: `just torture 500`. A seed repeats a run.
 torture KILLS="500" SEED="":
     CRASH_KILLS={{ KILLS }} {{ if SEED == "" { "" } else { "CRASH_SEED=" + SEED } }} cargo test --workspace --test cli -- crash:: --nocapture
 
-# Give the reader of recordings whatever bytes, for so many seconds; needs a nightly toolchain and cargo-fuzz.
+# Fuzz the reader of recordings for SECONDS seconds; needs a nightly toolchain and cargo-fuzz.
 fuzz SECONDS="600":
     cargo +nightly fuzz run recording -- -max_total_time={{ SECONDS }} -timeout=10 -max_len=4096
 
-# Write docs/configuration.md anew, as the code has it: when a setting is new or another, or a plugin or its table.
+# Regenerate docs/configuration.md from the code: after a change of a setting, of a plugin, or of a plugin's table.
 reference:
     cargo run --quiet -- config --reference > docs/configuration.md
 
-# Format what is ours.
+# Format the workspace.
 fmt:
     cargo fmt --all
 
-# Break comments that are wider than the code may be; needs a nightly toolchain.
+# Break comments that are wider than 110 columns; needs a nightly toolchain.
 wrap:
     cargo +nightly fmt --all -- --config wrap_comments=true,comment_width=110
     cargo fmt --all
 
-# What clippy and rustfmt have against it; warnings are errors.
+# Check the workspace with clippy and rustfmt; warnings are errors.
 lint:
     cargo fmt --all --check
     cargo clippy --workspace --all-targets --all-features -- -D warnings
 
-# Build the documentation; a broken link is an error.
+# Build the documentation; broken links are errors.
 doc *OPTIONS:
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --all-features {{ OPTIONS }}
 
-# Check that every feature builds alone. `surrealdb` alone compiles SurrealDB once more, which takes minutes.
+# Check that every feature builds alone. `surrealdb` alone compiles SurrealDB again, which takes minutes.
 features:
     #!/usr/bin/env bash
     set -euo pipefail
@@ -73,8 +73,8 @@ features:
         check --package teammy --no-default-features --features "$feature"
     done
 
-# Measure everything beside the peers, each part in a process of its own, then what slow plugins cost, the log and the wire format alone:
-# some 25 minutes. See docs/performance.md; `just bench --plots docs/performance` draws its pictures.
+# Measure everything beside the peers, each part in a process of its own, then slow plugins, the log and the wire format alone.
+# Takes about 25 minutes. See docs/performance.md; `just bench --plots docs/performance` draws its pictures.
 bench *OPTIONS:
     #!/usr/bin/env bash
     set -euo pipefail
@@ -84,14 +84,14 @@ bench *OPTIONS:
     cargo bench --package teammy-benches --bench slow
     cargo bench --package teammy-benches --bench log --bench codec
 
-# The same figures from short runs, within 3 minutes.
+# Measure the same figures in short runs, within 3 minutes.
 bench-quick *OPTIONS:
     cargo bench --package teammy-benches --bench ratios -- --quick --rounds 3 {{ OPTIONS }}
 
-# Licences, advisories and sources of the dependencies; needs cargo-deny.
+# Check licences, advisories and sources of the dependencies; needs cargo-deny.
 deny:
     cargo deny check
 
-# All that must hold before a change is taken, with the time of each step.
+# Run all checks that a change must pass, and print the duration of each step.
 ci:
     .ci/run
