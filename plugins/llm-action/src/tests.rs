@@ -135,7 +135,7 @@ async fn a_detected_action_is_not_put_out_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_is_none_puts_out_nothing_and_the_words_are_remembered() {
+async fn an_unusable_answer_puts_out_nothing_and_the_words_are_remembered() {
     for garbage in ["I'm sorry, I can't do that.", "", "{\"action\": \"web-se", "[1, 2]", "42"] {
         let llm = ScriptedLlm::default().reply(garbage).reply(search("tides"));
         let mut meeting = meeting(&llm).await;

@@ -94,8 +94,8 @@
 //! as `YYYY-MM-DD` and it exists in the calendar.
 //!
 //! # Privacy
-//! A chat message to one participant is private: the plugin doesn't store, count or send it to the model. No
-//! text of the meeting, no prompt and no answer gets into the log.
+//! A chat message to one participant is private: the plugin neither stores nor counts it, and the model
+//! never sees it. No text of the meeting, no prompt and no answer gets into the log.
 
 mod answer;
 mod config;

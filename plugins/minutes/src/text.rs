@@ -179,7 +179,7 @@ mod tests {
         }
 
         #[test]
-        fn so_many_words_are_so_many_bytes(text in "\\PC{0,80}") {
+        fn a_number_of_words_bounds_the_bytes(text in "\\PC{0,80}") {
             let text = line(&text);
             prop_assert!(text.len() <= words(&text) * (WORD_CHARS * 4 + 1));
         }

@@ -70,7 +70,7 @@ async fn what_is_not_final_does_not_count() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobodys_words_are_apart_from_those_of_one_called_unknown() {
+async fn packets_without_a_participant_are_apart_from_one_called_unknown() {
     let mut meeting = meeting(3).await;
     meeting.receive(by_nobody("who is this")).await.unwrap();
     meeting.receive(said(UNNAMED, "it is me", 0, 500)).await.unwrap();
@@ -115,7 +115,7 @@ async fn data_of_a_wrong_type_is_rejected_and_changes_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_period_of_nothing_and_unknown_keys_are_refused() {
+async fn a_period_of_zero_and_unknown_keys_are_refused() {
     let error = PluginTest::<TalkTime>::start_with(json!({"every": 0})).await.unwrap_err();
     assert!(error.to_string().starts_with("`every` is 0"), "{error}");
     let error = PluginTest::<TalkTime>::start_with(json!({"evry": 5})).await.unwrap_err();

@@ -46,7 +46,7 @@ fn a_list_is_read_whatever_it_is_wrapped_in() {
 }
 
 #[test]
-fn what_names_no_actions_is_no_answer() {
+fn an_answer_without_actions_is_an_error() {
     for answer in
         ["", "none", "I can't.", "null", "[1]", "[\"web-search\"]", "{}", r#"{"query": "tides"}"#, "[{}]"]
     {

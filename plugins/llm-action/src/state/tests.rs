@@ -60,7 +60,7 @@ fn only_the_newest_are_remembered() {
 }
 
 #[test]
-fn long_ones_push_out_more() {
+fn long_calls_push_out_more_than_one() {
     let mut state = State::default();
     let chars = |state: &State| state.detected().iter().map(ActionCall::chars).sum::<usize>();
     for letter in ["a", "b", "c", "d", "e", "f", "g"] {
@@ -76,7 +76,7 @@ fn long_ones_push_out_more() {
 }
 
 #[test]
-fn an_answer_has_so_many_new_ones_at_most() {
+fn an_answer_adds_a_limited_number_of_new_calls() {
     let mut state = State::default();
     let calls: Vec<_> = (0..MAX_NEW_ACTIONS + 5).map(|number| search(number.to_string())).collect();
     assert_eq!(state.add_new(calls.clone()), calls[..MAX_NEW_ACTIONS]);

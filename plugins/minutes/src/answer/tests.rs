@@ -49,7 +49,7 @@ fn lists_may_be_missing_and_tasks_may_be_plain() {
 }
 
 #[test]
-fn what_says_nothing_is_nothing() {
+fn fillers_and_placeholders_count_as_missing() {
     let answer = read(&json!({
         "title": "N/A",
         "summary": "Talk.",
@@ -118,7 +118,7 @@ fn notes_are_what_is_neither_thought_nor_copied_nor_repeated() {
 }
 
 #[test]
-fn the_form_is_an_answer_but_for_what_it_says() {
+fn the_format_with_its_placeholders_reads_as_empty_minutes() {
     let about = crate::prompt::MeetingFacts { title: None, started_at: None, attendees: &[] };
     let asked = &crate::prompt::minutes(&crate::Config::default(), &about, "-")[0].content;
     let form = &asked[asked.find('{').unwrap()..=asked.rfind('}').unwrap()];

@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_the_same_but_for_case_folds_alike() {
+    fn texts_that_differ_only_in_case_fold_alike() {
         for alike in [
             &["strasse", "STRASSE", "straße", "STRAẞE"][..],
             &["οδος", "οδοσ", "ΟΔΟΣ"],
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_another_letter_stays_another() {
+    fn different_letters_stay_different() {
         for (one, other) in [("cafe", "café"), ("o", "ö"), ("a b", "ab"), ("и", "й"), ("j", "ǰ")] {
             assert_ne!(fold(one), fold(other));
         }
@@ -97,7 +97,7 @@ mod tests {
         }
 
         #[test]
-        fn the_short_way_for_ascii_is_no_other_way(text in "[ -~\\t\\n]{0,30}") {
+        fn the_ascii_path_gives_the_same_result(text in "[ -~\\t\\n]{0,30}") {
             let long = fold(&format!("{text}é"));
             prop_assert_eq!(format!("{}é", fold(&text)), long);
         }

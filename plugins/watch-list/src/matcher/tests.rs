@@ -54,7 +54,7 @@ fn lists_that_make_no_sense_are_refused() {
     assert!(refused(&["action item", "Action  item "]).contains("differ only in case or spacing"));
 }
 
-/// Words and their neighbours, from few enough pieces that terms do occur.
+/// Generates texts from few different pieces, so that terms occur often.
 fn pieces(max: usize) -> impl Strategy<Value = String> {
     let piece = prop::sample::select(vec![
         "a", "B", "ab", " ", " ", "\t", "ß", "ss", "É", "e\u{301}", "e", "\u{301}", "İ", "i", "ς", "Σ", "'",
@@ -63,7 +63,7 @@ fn pieces(max: usize) -> impl Strategy<Value = String> {
     prop::collection::vec(piece, 1..=max).prop_map(|pieces| pieces.concat())
 }
 
-/// The same by looking at every place for every term.
+/// Counts a term as `Matcher::count` does, by comparing it at every position.
 fn naive(term: &str, text: &str) -> u64 {
     let term: Vec<char> = fold(term.trim()).chars().collect();
     let text: Vec<char> = fold(text).chars().collect();
@@ -102,7 +102,7 @@ proptest! {
     }
 
     #[test]
-    fn no_list_and_no_text_make_it_panic(terms in prop::collection::vec("\\PC{0,4}", 0..4), text in "\\PC{0,40}") {
+    fn no_list_and_no_text_cause_a_panic(terms in prop::collection::vec("\\PC{0,4}", 0..4), text in "\\PC{0,40}") {
         if let Ok(matcher) = Matcher::new(&terms) {
             prop_assert_eq!(matcher.count(&text).len(), terms.len());
         }
