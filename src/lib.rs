@@ -59,6 +59,11 @@ pub use teammy_runtime::{
     InstanceStats, MeetingRef, MeetingStats, Packets, PublishError, Receipt, Receipts, install, meeting,
 };
 
+/// The forms in which packets enter and leave a process.
+pub mod wire {
+    pub use teammy_kernel::wire::json;
+}
+
 /// The plugins that this build ships.
 pub mod plugins {
     pub use teammy_plugins::*;

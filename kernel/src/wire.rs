@@ -1,14 +1,18 @@
-//! The wire format: a version byte, then bincode. The one place that names bincode.
+//! The wire forms: here a version byte, then bincode, for what crosses from process to process; in [`json`]
+//! JSON, for people and other programs. The one place that names bincode.
 //!
 //! Every type that crosses a process states the version of its own layout. A reader knows the layouts it was
 //! built with and refuses others by name, so that two builds never misread each other. Decoding is bounded:
 //! what a length field claims is checked against [`LIMIT`] before anything is allocated.
+
+pub mod json;
 
 use std::sync::Arc;
 
 use bincode::config::{self, Configuration, Fixint, Limit, LittleEndian};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::value::RawValue;
 
 use crate::{DataPacket, MeetingId, Name, Payload, Producer, Seq};
 
@@ -98,8 +102,12 @@ fn join<E: serde::de::Error>((seconds, nanos): (i64, i32)) -> Result<Timestamp, 
     Timestamp::new(seconds, nanos).map_err(E::custom)
 }
 
+// In bincode as `PacketV1`, in JSON as `json::Packet`.
 impl Serialize for DataPacket {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() {
+            return json::Packet(self).serialize(serializer);
+        }
         PacketV1 {
             meeting: self.meeting.clone(),
             seq: self.seq,
@@ -117,6 +125,11 @@ impl Serialize for DataPacket {
 
 impl<'de> Deserialize<'de> for DataPacket {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if deserializer.is_human_readable() {
+            let object = Box::<RawValue>::deserialize(deserializer)?;
+            let packet = json::parse(object.get()).and_then(json::Parsed::into_packet);
+            return packet.map_err(serde::de::Error::custom);
+        }
         let packet = PacketV1::deserialize(deserializer)?;
         Ok(Self {
             meeting: packet.meeting,

@@ -7,6 +7,7 @@ use teammy::{
     node, open_store,
     plugins::bundle,
     store::DeadLetter,
+    wire::json,
 };
 use tokio::{runtime::Runtime, time::Duration};
 
@@ -62,13 +63,6 @@ fn which(text: &str) -> Result<Which, String> {
         Ok(seq @ 1..) => Ok(Which::One(Seq(seq))),
         _ => Err("this takes a packet's seq, or all".to_owned()),
     }
-}
-
-#[derive(serde::Serialize)]
-struct Line<'a> {
-    r#type: &'static str,
-    #[serde(flatten)]
-    letter: &'a DeadLetter,
 }
 
 #[derive(serde::Serialize)]
@@ -153,9 +147,7 @@ impl Letters<'_> {
     fn print(&self, letters: &[DeadLetter]) -> Result<(), Error> {
         let wanted: Vec<_> = self.wanted(letters).collect();
         if self.output.form() == Form::Json {
-            return wanted
-                .iter()
-                .try_for_each(|letter| self.output.object(&Line { r#type: "dead-letter", letter }));
+            return wanted.into_iter().try_for_each(|letter| self.print_one(letter));
         }
         if wanted.is_empty() {
             let note = match &self.instance {
@@ -182,10 +174,15 @@ impl Letters<'_> {
         self.output.text(&table.to_string())
     }
 
+    /// As JSON.
+    fn print_one(&self, letter: &DeadLetter) -> Result<(), Error> {
+        self.output.object(&json::DeadLetter::new(&self.id, letter))
+    }
+
     fn print_redriven(&self, redriven: usize, left: &[DeadLetter]) -> Result<(), Error> {
         let left: Vec<_> = self.wanted(left).cloned().collect();
         if self.output.form() == Form::Json {
-            left.iter().try_for_each(|letter| self.output.object(&Line { r#type: "dead-letter", letter }))?;
+            left.iter().try_for_each(|letter| self.print_one(letter))?;
             return self.output.object(&Done { r#type: "redriven", redriven, left: left.len() });
         }
         let packets = count(redriven as u64, "packet", "packets");

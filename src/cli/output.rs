@@ -5,12 +5,10 @@ use std::{
     io::{self, IsTerminal, Write},
 };
 
-use base64::{Engine, engine::general_purpose::STANDARD};
 use comfy_table::{Table, presets};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use serde::Serialize;
-use serde_json::value::RawValue;
-use teammy::{DataPacket, Lifecycle, MeetingId, Name, Payload, Producer, Seq, Timestamp};
+use teammy::{DataPacket, Lifecycle, Payload, wire::json};
 
 use super::error::{Error, printable};
 
@@ -73,7 +71,7 @@ impl Output {
     /// Writes a packet to stdout.
     pub(crate) fn packet(&self, packet: &DataPacket) -> Result<(), Error> {
         match self.form {
-            Form::Json => self.object(&Line::new(packet)),
+            Form::Json => self.object(&json::Packet(packet)),
             Form::Text => self.line(readable(packet)),
         }
     }
@@ -98,56 +96,6 @@ pub(crate) fn table<const N: usize>(header: [&str; N]) -> Table {
     table
 }
 
-/// A packet as programs read it.
-#[derive(Serialize)]
-struct Line<'a> {
-    r#type: &'static str,
-    meeting: &'a MeetingId,
-    seq: Seq,
-    source: &'a Name,
-    timestamp: Timestamp,
-    participant: Option<&'a str>,
-    payload: Shown<'a>,
-    /// Who numbered it, if somebody did, and how.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    producer: Option<&'a Producer>,
-    causes: &'a [Seq],
-}
-
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Shown<'a> {
-    Text(&'a str),
-    Json(Box<RawValue>),
-    Base64 { base64: String },
-    Malformed { malformed: &'a str },
-}
-
-impl<'a> Line<'a> {
-    fn new(packet: &'a DataPacket) -> Self {
-        let payload = match &packet.payload {
-            Payload::Text(text) => Shown::Text(text),
-            // An end of line can only stand between the parts of JSON, so a space does as well.
-            Payload::Json(text) => match RawValue::from_string(text.replace(['\n', '\r'], " ")) {
-                Ok(json) => Shown::Json(json),
-                Err(_) => Shown::Malformed { malformed: text },
-            },
-            Payload::Bytes(bytes) => Shown::Base64 { base64: STANDARD.encode(bytes) },
-        };
-        Self {
-            r#type: "packet",
-            meeting: &packet.meeting,
-            seq: packet.seq,
-            source: &packet.source,
-            timestamp: packet.timestamp,
-            participant: packet.participant.as_deref(),
-            payload,
-            producer: packet.producer.as_ref(),
-            causes: &packet.causes,
-        }
-    }
-}
-
 /// A packet as people read it: its time in UTC, where it comes from, who said it, and what.
 fn readable(packet: &DataPacket) -> String {
     let mut line = format!("[{}] {}  ", packet.timestamp.strftime("%H:%M:%S"), packet.source);
@@ -167,36 +115,14 @@ fn readable(packet: &DataPacket) -> String {
 
 #[cfg(test)]
 mod tests {
-    use teammy::Publish;
+    use teammy::{MeetingId, Publish, Seq, Timestamp};
 
     use super::*;
 
     fn packet(payload: Payload) -> DataPacket {
         let at: Timestamp = "2026-01-05T09:00:02.400Z".parse().unwrap();
         let publish = Publish::new("chat", payload).unwrap().timestamp(at).participant("A\"da");
-        let mut packet = publish.into_packet(MeetingId::new("m").unwrap(), Seq(7), at);
-        packet.causes = vec![Seq(3), Seq(5)];
-        packet
-    }
-
-    fn json(payload: Payload) -> String {
-        serde_json::to_string(&Line::new(&packet(payload))).unwrap()
-    }
-
-    #[test]
-    fn a_program_reads_one_line_a_packet() {
-        assert_eq!(
-            json(Payload::Json("{\n \"a\": 1.0e2}".into())),
-            r#"{"type":"packet","meeting":"m","seq":7,"source":"chat","timestamp":"2026-01-05T09:00:02.4Z","participant":"A\"da","payload":{  "a": 1.0e2},"causes":[3,5]}"#
-        );
-        for (payload, shown) in [
-            (Payload::Text("a\nb".into()), r#""payload":"a\nb""#),
-            (Payload::Bytes(vec![0xff, 0].into()), r#""payload":{"base64":"/wA="}"#),
-            (Payload::Json("{oops\n".into()), r#""payload":{"malformed":"{oops\n"}"#),
-        ] {
-            let line = json(payload);
-            assert!(line.contains(shown) && !line.contains('\n'), "{line}");
-        }
+        publish.into_packet(MeetingId::new("m").unwrap(), Seq(7), at)
     }
 
     #[test]
