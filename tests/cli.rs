@@ -175,6 +175,11 @@ fn read(path: &Path) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
+/// A recorded packet's payload, whose key was `data` once.
+fn payload(packet: &Value) -> &Value {
+    packet.get("payload").unwrap_or(&packet["data"])
+}
+
 /// A line of a recording: something said so many seconds after the start.
 fn said(second: u32, text: &str) -> String {
     let (minute, second) = (second / 60, second % 60);

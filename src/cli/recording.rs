@@ -141,6 +141,8 @@ pub(crate) struct Recording {
     is_transcript: bool,
     told: Told,
     skipped: Skipped,
+    /// How many packets a meeting makes by itself.
+    made: u64,
 }
 
 /// What is read a second time.
@@ -222,7 +224,11 @@ impl Recording {
             None if entries.lines() == 0 => return Err(Error::Empty(name)),
             None => {
                 let broken = skipped.count;
-                let nothing = if transcript { Nothing::of_cues(broken) } else { Nothing::of_lines(broken) };
+                let nothing = if transcript {
+                    Nothing::of_cues(broken)
+                } else {
+                    Nothing::of_lines(broken, entries.made())
+                };
                 return Err(Error::NoPacket { name, nothing, source: skipped.into_first() });
             }
         };
@@ -233,6 +239,7 @@ impl Recording {
         if heard.is_pasted() {
             return Err(Error::Pasted(name));
         }
+        let made = entries.made();
         let text = match again {
             Some(path) => Text::File(path),
             None => Text::Held(entries.into_held(), input.encoding),
@@ -248,6 +255,7 @@ impl Recording {
             is_transcript: transcript,
             told: heard.told(),
             skipped,
+            made,
         };
         if certain == 0 && recording.play()?.next().transpose()?.is_none() {
             let Self { name, skipped, .. } = recording;
@@ -277,6 +285,13 @@ impl Recording {
         &self.skipped
     }
 
+    /// What to tell of packets that are left out because a meeting makes them by itself.
+    pub(crate) fn note(&self) -> Option<String> {
+        let packets = count(self.made, "packet", "packets");
+        let note = || format!("left out {packets} that plugins had put out; a replay makes them anew");
+        (self.made > 0).then(note)
+    }
+
     /// What a meeting calls whoever plays this: the same for the same packets, wherever they are read from. A
     /// transcript's packets are the same whenever it is taken to begin.
     pub(crate) fn producer(&self) -> Result<String, Error> {
@@ -290,7 +305,12 @@ impl Recording {
             };
             let participant = packet.participant.as_deref().unwrap_or_default();
             let parts = [packet.source.as_str(), participant, at.as_deref().unwrap_or_default()];
-            for part in parts.map(str::as_bytes).into_iter().chain([payload]) {
+            // JSON adds no part: recordings of old, in which all payloads are JSON, keep their producers.
+            let form = match &packet.payload {
+                Payload::Json(_) => None,
+                other => Some(other.form().as_bytes()),
+            };
+            for part in parts.map(str::as_bytes).into_iter().chain([payload]).chain(form) {
                 digest.update(&(part.len() as u64).to_le_bytes());
                 digest.update(part);
             }

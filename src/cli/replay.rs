@@ -47,11 +47,12 @@ Plugins that need a language model are left out where none is configured.";
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// The recording: packets as JSON lines, {"source", "timestamp", "participant", "data"}, or a transcript
-    /// as WebVTT (as Zoom and Teams export it, Teams' metadataContent included) or SubRip; any of them
-    /// plain or compressed with gzip. Its content tells which, and not its name. Who speaks is read from
-    /// tags (<v Ada>), or, where the whole file shows that they are names, from `Ada: …`, `[Ada] …` or
-    /// `(Ada) …` before the text, or from the cues' identifiers.
+    /// The recording: packets as JSON lines, {"source", "timestamp", "participant", "payload"}, such as
+    /// `teammy history --json` prints (without what plugins had put out, which they put out anew), or a
+    /// transcript as WebVTT (as Zoom and Teams export it, Teams' metadataContent included) or SubRip; any of
+    /// them plain or compressed with gzip. Its content tells which, and not its name. Who speaks is read
+    /// from tags (<v Ada>), or, where the whole file shows that they are names, from `Ada: …`, `[Ada] …`
+    /// or `(Ada) …` before the text, or from the cues' identifiers.
     /// Where it is -, standard input is read. A file is read twice; what cannot be, such as a pipe, is held
     /// in memory, unpacked
     file: PathBuf,
@@ -119,6 +120,7 @@ pub(crate) fn run(args: &Args, config: Config, output: &Output) -> Result<(), Er
         ));
     }
     let recording = Recording::check(&args.file, Rules { graph, packet_bytes }, options)?;
+    notes.extend(recording.note());
     for note in notes {
         output.note(&format!("note: {note}"));
     }

@@ -41,10 +41,10 @@ fn lines_that_are_no_packets() {
     for (line, says) in [
         ("{\"source\":", "column 10: expected one packet as JSON, {\"source\": …, \"timestamp\": …"),
         ("hello", "expected one packet as JSON"),
-        (r#"{"source":"chat","timestamp":"2026-01-05T09:00:00Z"}"#, "missing field `data`"),
+        (r#"{"source":"chat","timestamp":"2026-01-05T09:00:00Z"}"#, "missing payload: give `payload`"),
         (
             r#"{"source":"chat","timestamp":"2026-01-05T09:00:00Z","data":1,"speaker":"A"}"#,
-            "unknown field, expected one of `source`, `timestamp`, `participant`, `data`",
+            "unknown field, expected one of `source`, `timestamp`, `participant`, `payload`",
         ),
         (r#"{"source":"chat","timestamp":"9 o'clock","data":1}"#, "takes a time as in RFC 3339, such as"),
         (

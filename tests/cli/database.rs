@@ -6,7 +6,7 @@ use std::{
     process::Stdio,
 };
 
-use crate::{Place, Ran, said, sample};
+use crate::{Place, Ran, meetings::log, said, sample};
 
 fn standup(place: &Place, more: &[&str]) -> Ran {
     let file = sample("standup.jsonl");
@@ -67,6 +67,21 @@ fn history_prints_what_the_replay_printed() {
     let recent: Vec<_> = printed.iter().filter(recent).copied().collect();
     assert!(recent.len() < printed.len());
     assert_eq!(packets(&history(&place, &["--json", "--since", "1m"]).ends_with(0)), recent);
+}
+
+#[test]
+fn history_is_a_recording() {
+    let place = Place::new();
+    standup(&place, &[]).ends_with(0);
+    let told = history(&place, &["--json"]).ends_with(0);
+    let file = place.file("standup.jsonl", &told.stdout);
+    let replay = ["replay", file, "--plugins", "talk-time,watch-list", "--json", "--all"];
+    let again = place.run(&replay).ends_with(0);
+    assert_eq!(log(again.packets()), log(told.packets()));
+    // It is the recording that was played.
+    let complete = place.run(&[&replay[..], &["--db", "surrealkv://db"]].concat()).ends_with(0);
+    assert!(complete.stderr.contains("is complete: all of standup.jsonl has been played"), "{complete:#?}");
+    assert_eq!(packets(&complete), packets(&told));
 }
 
 fn teammy_time(timestamp: &str) -> f64 {

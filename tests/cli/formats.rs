@@ -12,7 +12,7 @@ use std::{
 use flate2::{Compression, write::GzEncoder};
 use serde_json::{Value, json};
 
-use crate::{Place, Ran, meetings::count, read, repository, said, sample};
+use crate::{Place, Ran, meetings::count, payload, read, repository, said, sample};
 
 /// A way to write a transcript.
 #[derive(Debug, Clone, Copy)]
@@ -41,7 +41,7 @@ impl Form {
             Self::SubRip => String::new(),
         };
         for (n, packet) in (1..).zip(said) {
-            let (name, data) = (packet["participant"].as_str().unwrap(), &packet["data"]);
+            let (name, data) = (packet["participant"].as_str().unwrap(), payload(packet));
             let text = data["text"].as_str().unwrap();
             let [start, end] = ["start_ms", "end_ms"].map(|key| self.clock(data[key].as_u64().unwrap()));
             let (number, text) = match self {
@@ -156,7 +156,7 @@ fn the_sample_is_the_start_of_its_meeting() {
     assert_eq!(said.len(), 14);
     for (said, recorded) in said.iter().zip(recorded) {
         assert_eq!(said["participant"], recorded["participant"]);
-        assert_eq!(said["payload"], recorded["data"]);
+        assert_eq!(said["payload"], recorded["payload"]);
         let at = |packet: &Value| packet["timestamp"].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
         assert_eq!(at(said), at(recorded));
     }
@@ -181,11 +181,11 @@ fn names_of_all_kinds() {
         .flat_map(|text| names.iter().map(move |name| (name, text)))
         .map(|(name, text)| {
             let data = json!({"text": text, "start_ms": 0, "end_ms": 900});
-            json!({"source": "transcription", "participant": name, "data": data})
+            json!({"source": "transcription", "participant": name, "payload": data})
         })
         .collect();
     let expected: Vec<_> =
-        packets.iter().map(|it| (it["participant"].clone(), it["data"]["text"].clone())).collect();
+        packets.iter().map(|it| (it["participant"].clone(), it["payload"]["text"].clone())).collect();
     for form in FORMS {
         let place = Place::new();
         let ran = replay(&place, place.file(form.file(), form.write(&packets)), &[]).ends_with(0);

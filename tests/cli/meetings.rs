@@ -4,13 +4,13 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use serde_json::{Value, json};
 
-use crate::{Place, Ran, read, repository, said, sample};
+use crate::{Place, Ran, payload, read, repository, said, sample};
 
 /// What talk-time should find in these packets.
 pub(crate) fn count(packets: &[Value]) -> Value {
     let mut rows = BTreeMap::<String, (u64, u64, u64)>::new();
     for packet in packets {
-        let data = &packet["data"];
+        let data = payload(packet);
         if packet["source"] == "participant" && data["event"] == "renamed" {
             // All that was said under the old name is said by whoever has the new one.
             if let Some(old) = rows.remove(packet["participant"].as_str().unwrap()) {
@@ -131,12 +131,95 @@ fn all_shows_what_went_in_as_it_was() {
     let recorded = read(&path);
     assert_eq!(inputs.len(), recorded.len());
     for (input, recorded) in inputs.iter().zip(&recorded) {
-        for (printed, key) in [("source", "source"), ("participant", "participant"), ("payload", "data")] {
-            assert_eq!(input[printed], recorded[key], "{input}");
+        for key in ["source", "participant", "payload"] {
+            assert_eq!(input[key], recorded[key], "{input}");
         }
     }
     assert_eq!(ran.of_source("meeting"), [Value::Null; 0]);
     assert!(!ran.of_source("talk-time").is_empty());
+}
+
+/// A log that was printed, without what differs from run to run: packets are numbered by source, and what
+/// comes of a meeting's own packets has the time at which it was played.
+pub(crate) fn log(packets: Vec<Value>) -> BTreeMap<String, Vec<Value>> {
+    let mut log = BTreeMap::<String, Vec<Value>>::new();
+    let mut names = BTreeMap::new();
+    for mut packet in packets {
+        let source = packet["source"].as_str().unwrap().to_owned();
+        let of_source = log.entry(source.clone()).or_default();
+        names.insert(packet["seq"].as_u64().unwrap(), format!("{source} {}", of_source.len()));
+        let causes = packet["causes"].as_array().unwrap().iter();
+        let causes: Vec<_> = causes.map(|seq| names.get(&seq.as_u64().unwrap()).cloned()).collect();
+        for key in ["seq", "received_at"] {
+            assert_ne!(packet.as_object_mut().unwrap().remove(key), None);
+        }
+        if causes.contains(&None) {
+            packet["timestamp"].take();
+        }
+        packet["causes"] = json!(causes);
+        of_source.push(packet);
+    }
+    log
+}
+
+#[test]
+fn what_is_printed_can_be_played_again() {
+    let place = Place::new();
+    let options = ["--json", "--all", "--meeting", "m", "--plugins", "talk-time,watch-list"];
+    let replay = |file: &str| place.run(&[&["replay", file], &options[..]].concat()).ends_with(0);
+    let first = replay(&sample("standup.jsonl"));
+    let outputs = first.packets().iter().filter(|packet| packet["causes"] != json!([])).count();
+    assert!(outputs > 2, "{first:#?}");
+
+    let printed: Vec<_> = first.stdout.lines().filter(|line| line.contains(r#""type":"packet""#)).collect();
+    let again = replay(place.file("again.jsonl", printed.join("\n")));
+    assert_eq!(log(again.packets()), log(first.packets()));
+    let note = "packets that plugins had put out; a replay makes them anew";
+    assert_eq!(again.stderr, format!("note: left out {outputs} {note}\n"));
+
+    let summary = place.run(&["replay", place.file("all.jsonl", &first.stdout)]).ends_with(2);
+    assert!(summary.stderr.contains("`type` is not \"packet\": this is something else"), "{summary:#?}");
+    let only: Vec<_> = first.of_source("watch-list").iter().map(Value::to_string).collect();
+    let only = place.run(&["replay", place.file("only.jsonl", only.join("\n"))]).ends_with(2);
+    assert!(only.stderr.contains("nothing in it was published; it has what plugins put out"), "{only:#?}");
+}
+
+#[test]
+fn payloads_of_all_kinds_can_be_played_again() {
+    let place = Place::new();
+    place.file("teammy.toml", "[[source]]\nname = \"notes\"\n");
+    let payloads = [
+        (r#""payload":null"#, r#""payload":null"#),
+        (r#""data":"a""#, r#""payload":"a""#),
+        (
+            r#""payload":{"b": 12345678901234567890.10,"a":1E400,"a":"\ud800"}"#,
+            r#""payload":{"b": 12345678901234567890.10,"a":1E400,"a":"\ud800"}"#,
+        ),
+        (r#""payload_text":"a\nb""#, r#""payload_text":"a\nb""#),
+        (r#""payload_text":"""#, r#""payload_text":"""#),
+        (r#""payload_base64":"/wA""#, r#""payload_base64":"/wA=""#),
+        (r#""payload_malformed":"{oops""#, r#""payload_malformed":"{oops""#),
+    ];
+    let line = |(given, _): &(&str, &str)| {
+        format!(r#"{{"source":"notes","timestamp":"2026-01-05T09:00:00Z",{given}}}"#) + "\n"
+    };
+    let replay = |file: &str| {
+        let ran = place.run(&["replay", file, "--json", "--all", "--meeting", "m", "--plugins", "talk-time"]);
+        let ran = ran.ends_with(0);
+        ran.stdout.lines().filter(|line| line.contains(r#""source":"notes""#)).map(str::to_owned).collect()
+    };
+    let first: Vec<String> = replay(place.file("m.jsonl", payloads.iter().map(line).collect::<String>()));
+    assert_eq!(first.len(), payloads.len());
+    for (printed, (_, payload)) in first.iter().zip(payloads) {
+        assert!(printed.contains(&format!(r#""participant":null,{payload},"producer""#)), "{printed}");
+    }
+    let again: Vec<String> = replay(place.file("again.jsonl", first.join("\n")));
+    let parts = |line: &String| {
+        let (before, rest) = line.split_once(r#""received_at""#).unwrap();
+        let (_, after) = rest.split_once(r#""participant""#).unwrap();
+        [before.to_owned(), after.to_owned()]
+    };
+    assert!(again.iter().map(parts).eq(first.iter().map(parts)), "{again:#?} {first:#?}");
 }
 
 #[test]

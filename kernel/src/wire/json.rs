@@ -26,10 +26,10 @@
 //! but for `payload`, where it is the payload. The meeting that a packet is published to sets what is ignored
 //! here; such keys are accepted, so that a packet that was read can be published elsewhere.
 //!
-//! **Payloads** have a key for each kind, so that a JSON string and a text never look alike, and a reader that
-//! knows only one kind doesn't take another for it. A payload of JSON passes through as text: numbers keep
-//! their digits, keys their order, strings their escapes. Only white space around the value is dropped, and
-//! line ends in it become spaces.
+//! **Payloads** have a key for each kind, so that a JSON string and a text never look alike, and a reader
+//! that knows only one kind doesn't take another for it. A payload of JSON passes through as text: numbers
+//! keep their digits, keys their order, strings their escapes. Only white space around the value is dropped,
+//! and line ends in it become spaces.
 //!
 //! **One line.** What is written holds no line end, so that it is a line of JSON Lines or of an event stream.
 //!

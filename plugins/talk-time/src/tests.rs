@@ -135,9 +135,9 @@ async fn the_samples_add_up() {
             let source = line["source"].as_str().unwrap();
             let at: Timestamp = line["timestamp"].as_str().unwrap().parse().unwrap();
             assert!(last.replace(at) <= Some(at), "{name}: {at} comes too late");
-            let packet = Publish::json(source, &line["data"]).unwrap().timestamp(at);
+            let packet = Publish::json(source, &line["payload"]).unwrap().timestamp(at);
             let packet = packet.participant(line["participant"].as_str().unwrap());
-            let data = line["data"].clone();
+            let data = line["payload"].clone();
             match source {
                 "transcription" => {
                     words += data["text"].as_str().unwrap().split_whitespace().count() as u64;

@@ -206,6 +206,11 @@ impl<R: io::BufRead> Entries<R> {
         self.lines.number()
     }
 
+    /// How many packets were left out that a meeting makes by itself.
+    pub(super) fn made(&self) -> u64 {
+        self.finder.made
+    }
+
     /// The lines, if they were held.
     pub(super) fn into_held(self) -> Vec<u8> {
         self.lines.into_held()
@@ -267,6 +272,8 @@ struct Finder {
     shape: Shape,
     /// The words of cues that came to be known as broken only when they were complete.
     words_left_out: u64,
+    /// Packets of a log that a meeting makes by itself.
+    made: u64,
 }
 
 /// What the lines are read as.
@@ -291,7 +298,7 @@ enum Unknown {
 impl Finder {
     fn new(rules: Rules, started_at: Timestamp) -> Self {
         let (reader, found) = (Reader::Undecided(None), VecDeque::new());
-        Self { rules, started_at, reader, found, shape: Shape::default(), words_left_out: 0 }
+        Self { rules, started_at, reader, found, shape: Shape::default(), words_left_out: 0, made: 0 }
     }
 
     /// Takes the next line.
@@ -356,7 +363,7 @@ impl Finder {
     }
 
     fn read(&mut self, number: u64, line: Result<&str, Problem>) {
-        let Self { rules, reader, found, .. } = self;
+        let Self { rules, reader, found, made, .. } = self;
         match reader {
             Reader::Undecided(_) => {}
             Reader::Packets { unknown } => {
@@ -366,7 +373,13 @@ impl Finder {
                     Err(problem) => Err(problem),
                 };
                 found.push_back(match packet {
-                    Ok(publish) => Ok(Entry { line: number, content: Content::Packet(Box::new(publish)) }),
+                    Ok(Some(publish)) => {
+                        Ok(Entry { line: number, content: Content::Packet(Box::new(publish)) })
+                    }
+                    Ok(None) => {
+                        *made += 1;
+                        return;
+                    }
                     Err(problem) => Err((
                         number,
                         match unknown {

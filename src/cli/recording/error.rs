@@ -70,6 +70,8 @@ impl Error {
 pub(crate) enum Nothing {
     BlankLines,
     BrokenLines(u64),
+    /// Packets that a meeting makes by itself.
+    Made,
     Cues,
     BrokenCues(u64),
     /// Cues that name somebody who says nothing.
@@ -77,9 +79,13 @@ pub(crate) enum Nothing {
 }
 
 impl Nothing {
-    /// Of lines, of which so many are broken and the others blank.
-    pub(super) fn of_lines(broken: u64) -> Self {
-        if broken == 0 { Self::BlankLines } else { Self::BrokenLines(broken) }
+    /// Of lines: so many are broken, so many are packets that a meeting makes by itself, the others are blank.
+    pub(super) fn of_lines(broken: u64, made: u64) -> Self {
+        match (broken, made) {
+            (0, 0) => Self::BlankLines,
+            (_, 0) => Self::BrokenLines(broken),
+            _ => Self::Made,
+        }
     }
 
     /// Of cues, of which so many are broken and the others have no text.
@@ -94,6 +100,7 @@ impl fmt::Display for Nothing {
             Self::BlankLines => f.write_str("all its lines are blank"),
             Self::BrokenLines(1) => f.write_str("its only line is broken"),
             Self::BrokenLines(many) => write!(f, "all its {many} lines are broken"),
+            Self::Made => f.write_str("nothing in it was published; it has what plugins put out"),
             Self::Cues => f.write_str("it has no cue with text"),
             Self::BrokenCues(1) => f.write_str("its only cue is broken"),
             Self::BrokenCues(many) => write!(f, "all its {many} cues are broken"),

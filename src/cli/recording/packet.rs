@@ -1,28 +1,19 @@
-//! A packet as a line of JSON.
+//! A packet as a line of JSON, in the form of [`teammy::wire::json`].
+//!
+//! What a meeting's history holds is a recording of it, so that lines may be packets of a log. Those that a
+//! meeting makes by itself (outputs of plugins, its start and end) are left out: a replay makes them anew.
 
-use std::borrow::Cow;
-
-use serde::Deserialize;
-use serde_json::value::RawValue;
-use teammy::{Name, Payload, Publish, Timestamp, config::Size, decode, graph::Graph};
+use teammy::{
+    Publish,
+    config::Size,
+    graph::Graph,
+    wire::json::{self, Parsed},
+};
 
 use super::problem::{Problem, shown_time};
 
-/// What a line may take beside its packet's data.
+/// What a line may take beside its packet's payload.
 const ENVELOPE: usize = 64 << 10;
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Line<'a> {
-    #[serde(borrow)]
-    source: Cow<'a, str>,
-    #[serde(borrow)]
-    timestamp: Cow<'a, str>,
-    #[serde(default)]
-    participant: Option<String>,
-    #[serde(borrow)]
-    data: &'a RawValue,
-}
 
 /// What a packet must be for a meeting to take it.
 #[derive(Debug, Clone)]
@@ -32,9 +23,10 @@ pub(crate) struct Rules {
 }
 
 impl Rules {
-    /// The longest line that can hold a packet within the limit.
+    /// The longest line that can hold a packet within the limit: bytes grow by a third as base64.
     pub(super) fn longest_line(&self) -> usize {
-        self.packet_bytes.as_usize().saturating_add(ENVELOPE)
+        let payload = self.packet_bytes.as_usize();
+        payload.saturating_add(payload / 3).saturating_add(ENVELOPE)
     }
 
     /// Checks a packet.
@@ -43,31 +35,47 @@ impl Rules {
         Ok(())
     }
 
-    /// Reads a line that isn't blank. The data's text stays as it is.
-    pub(super) fn packet(&self, text: &str) -> Result<Publish, Problem> {
-        // A list would be read as the fields in their order. What is no JSON at all is for the parser to say.
-        if !text.trim_start().starts_with('{') && serde_json::from_str::<&RawValue>(text).is_ok() {
-            return Err(Problem::NotAnObject);
+    /// Reads a line that isn't blank; none if a meeting makes its packet by itself. The payload's text stays
+    /// as it is.
+    pub(super) fn packet(&self, text: &str) -> Result<Option<Publish>, Problem> {
+        let packet = json::parse(text).map_err(|error| match (error, timestamp(text)) {
+            (json::Error::Time("timestamp"), Some(time)) => Problem::Timestamp { shown: shown_time(&time) },
+            (json::Error::Name(error), _) => Problem::Source(error),
+            (error, _) => Problem::Json(error.into()),
+        })?;
+        if self.makes(&packet) {
+            return Ok(None);
         }
-        let line: Line<'_> = decode::json(text)
-            .map_err(|error| Problem::Json { column: error.column(), message: error.to_string() })?;
-        let timestamp: Timestamp =
-            line.timestamp.parse().map_err(|_| Problem::Timestamp { shown: shown_time(&line.timestamp) })?;
-        let source = Name::new(&*line.source)?;
-        let publish = Publish::on(source, Payload::Json(line.data.get().into())).timestamp(timestamp);
-        let publish = match line.participant {
-            Some(participant) => publish.participant(participant),
-            None => publish,
-        };
+        let mut publish = packet.publish;
+        if publish.timestamp.is_none() {
+            return Err(Problem::Json(json::Error::Missing("timestamp").into()));
+        }
+        // A replay is a producer of its own.
+        publish.producer = None;
         self.check(&publish)?;
-        Ok(publish)
+        Ok(Some(publish))
     }
+
+    /// Whether a packet of a log is an output, or one of the meeting's own.
+    fn makes(&self, packet: &Parsed) -> bool {
+        let source = self.graph.source(packet.publish.source.as_str());
+        packet.seq.is_some() && (!packet.causes.is_empty() || source.is_some_and(|it| !it.is_external))
+    }
+}
+
+/// The text that stands for the time, if that is all that can be said of a line.
+fn timestamp(text: &str) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    struct At {
+        timestamp: String,
+    }
+    serde_json::from_str(text).ok().map(|At { timestamp }| timestamp)
 }
 
 #[cfg(test)]
 #[cfg(all(feature = "talk-time", feature = "watch-list"))]
 mod tests {
-    use teammy::{Node, config::Config};
+    use teammy::{Bytes, Node, Payload, config::Config};
 
     use super::*;
 
@@ -81,7 +89,7 @@ mod tests {
     }
 
     fn read(line: &str) -> Publish {
-        rules().packet(line).unwrap()
+        rules().packet(line).unwrap().unwrap()
     }
 
     #[test]
@@ -110,6 +118,37 @@ mod tests {
     }
 
     #[test]
+    fn a_payload_is_json_text_or_bytes() {
+        let at = r#""source":"captions","timestamp":"2026-01-05T09:00:00Z""#;
+        for (key, payload) in [
+            (r#""payload":"a""#, Payload::Json("\"a\"".into())),
+            (r#""payload_text":"a""#, Payload::Text("a".into())),
+            (r#""payload_base64":"/wA=""#, Payload::Bytes(Bytes::from_static(&[0xff, 0]))),
+            (r#""payload_malformed":"{""#, Payload::Json("{".into())),
+        ] {
+            assert_eq!(read(&format!("{{{at},{key}}}")).payload, payload);
+        }
+    }
+
+    #[test]
+    fn a_meetings_history_is_read_without_what_it_made() {
+        let stored = |source: &str, causes: &str| {
+            let line = format!(
+                r#"{{"type":"packet","meeting":"m","seq":7,"source":"{source}","timestamp":"2026-01-05T09:00:00Z","received_at":"2026-01-05T09:00:01Z","participant":"Ada","payload":"a","producer":{{"id":"p","number":3}},"causes":{causes}}}"#
+            );
+            rules().packet(&line).unwrap()
+        };
+        let at = "2026-01-05T09:00:00Z".parse().unwrap();
+        let publish = Publish::new("chat", Payload::Json("\"a\"".into())).unwrap().participant("Ada");
+        assert_eq!(stored("chat", "[]"), Some(publish.timestamp(at)));
+        for (source, causes) in
+            [("talk-time", "[3]"), ("long-gone", "[3]"), ("meeting", "[]"), ("plugin-status", "[]")]
+        {
+            assert_eq!(stored(source, causes), None, "{source}");
+        }
+    }
+
+    #[test]
     fn what_is_wrong_is_said() {
         let line = |source: &str, timestamp: &str, rest: &str| {
             format!(r#"{{"source":"{source}","timestamp":"{timestamp}"{rest}}}"#)
@@ -120,12 +159,15 @@ mod tests {
             ("hello".to_owned(), "expected value"),
             ("[\"chat\"]".to_owned(), "not a list"),
             ("7".to_owned(), "not a list or a single value"),
-            (line("chat", at, ""), "missing field `data`"),
+            (line("chat", at, ""), "missing payload: give `payload` (any JSON), `payload_text`"),
             (
                 line("chat", at, r#","data":1,"speaker":"x""#),
-                "unknown field, expected one of `source`, `timestamp`, `participant`, `data`",
+                "unknown field, expected one of `source`, `timestamp`, `participant`, `payload`",
             ),
             (line("chat", at, r#","data":1,"data":2"#), "duplicate field `data`"),
+            (line("chat", at, r#","data":1,"payload":2"#), "`payload` and `data` are both there"),
+            (r#"{"source":"chat","payload":1}"#.to_owned(), "missing field `timestamp`"),
+            (r#"{"type":"summary","meeting":"m","packets":2}"#.to_owned(), "`type` is not \"packet\""),
             (
                 line("chat", at, r#","participant":5,"data":1"#),
                 "participant: invalid type: integer, expected a string",
@@ -135,10 +177,17 @@ mod tests {
             (line("cha", at, r#","data":1"#), "there is no source cha; did you mean chat?"),
             (line("talk-time", at, r#","data":1"#), "not published from outside"),
             (line("meeting", at, r#","data":1"#), "not published from outside"),
+            (line("talk-time", at, r#","payload":1,"causes":[1]"#), "not published from outside"),
+            (line("cha", at, r#","payload":1,"seq":4"#), "there is no source cha; did you mean chat?"),
+            (line("chat", at, r#","payload":"x","seq":4"#), "an earlier version wrote this `payload`"),
             (line("a b", at, r#","data":1"#), "holds another character"),
             (
                 line("chat", at, &format!(r#","data":"{}""#, "x".repeat(63))),
                 "carries 65 bytes; the limit is 64",
+            ),
+            (
+                line("chat", at, &format!(r#","payload_base64":"{}""#, "AAAA".repeat(22))),
+                "carries 66 bytes; the limit is 64",
             ),
         ] {
             let problem = rules().packet(&line).unwrap_err().to_string();

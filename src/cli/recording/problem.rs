@@ -1,8 +1,8 @@
 //! What can be wrong with a line of a recording.
 
-use teammy::{PublishError, Timestamp, config::Size, name};
+use teammy::{PublishError, Timestamp, config::Size, name, wire::json};
 
-const EXPECTED: &str = r#"{"source": …, "timestamp": …, "participant": …, "data": …}"#;
+const EXPECTED: &str = r#"{"source": …, "timestamp": …, "participant": …, "payload": …}"#;
 
 /// What a recording may be.
 pub(super) const READABLE: &str =
@@ -15,10 +15,8 @@ pub(crate) enum Problem {
     NotText { encoding: &'static str, column: usize },
     #[error("the line is longer than any packet of the limit's size, {0} (limits.packet_bytes)")]
     TooLong(Size),
-    #[error("expected one packet as JSON, {EXPECTED}, not a list or a single value")]
-    NotAnObject,
-    #[error("expected one packet as JSON, {EXPECTED}: {message}")]
-    Json { column: usize, message: String },
+    #[error("expected one packet as JSON, {EXPECTED}: {0}")]
+    Json(Box<json::Error>),
     #[error("{0}; {READABLE}")]
     Unrecognised(Box<Problem>),
     #[error(
@@ -69,7 +67,8 @@ impl Problem {
     /// Where in the line it is, in bytes from 1, where that is known.
     pub(crate) fn column(&self) -> Option<usize> {
         match self {
-            Self::NotText { column, .. } | Self::Json { column, .. } => Some(*column),
+            Self::NotText { column, .. } => Some(*column),
+            Self::Json(error) => error.column(),
             Self::Unrecognised(problem) => problem.column(),
             _ => None,
         }

@@ -102,6 +102,24 @@ fn a_recording_is_checked_and_played() {
     assert_eq!(played(&two).len(), 2);
 }
 
+/// A meeting knows the recording that it was made of by this name.
+#[test]
+fn the_same_packets_have_the_same_producer() {
+    let producer = |payload: &str| {
+        let line = format!(r#"{{"source":"chat","timestamp":"2026-01-05T09:00:01Z",{payload}}}"#);
+        recording(line, STOP).unwrap().producer().unwrap()
+    };
+    let old = "replay:a5a82821bb5cdd372c829b88ada69b9d";
+    assert_eq!(producer(r#""data":"QQ==""#), old);
+    assert_eq!(
+        producer(r#""type":"packet","seq":9,"received_at":"2026-01-05T09:00:01Z","payload":"QQ==""#),
+        old
+    );
+    let others =
+        [r#""payload_text":"\"QQ==\"""#, r#""payload_base64":"QQ==""#, r#""payload_text":"A""#].map(producer);
+    assert!(others.iter().all(|other| other != old) && others[1] != others[2], "{others:?}");
+}
+
 #[test]
 fn broken_lines_stop_it_or_are_skipped() {
     let text = format!("{}oops\n{}{}\n", line(1), "x".repeat(1 << 20), line(2)) + &line(3);

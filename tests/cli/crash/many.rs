@@ -15,7 +15,7 @@ use teammy::{
 };
 
 use super::{Contents, End, Kill, KillPoint, PACED, contents, kills, random, recordings, run};
-use crate::{Place, read};
+use crate::{Place, payload, read};
 
 const MEETINGS: usize = 50;
 /// How many packets of each recording are played.
@@ -108,7 +108,7 @@ async fn play(node: &Node, file: &Path, pause: Duration) {
     let done = meeting.expects(PRODUCER) - 1;
     for (number, packet) in (1..).zip(read(file)).skip(usize::try_from(done).unwrap()) {
         tokio::time::sleep(pause).await;
-        let said = Publish::json("transcription", &packet["data"]).unwrap();
+        let said = Publish::json("transcription", payload(&packet)).unwrap();
         let said = said.timestamp(packet["timestamp"].as_str().unwrap().parse().unwrap());
         meeting.publish(said.numbered(PRODUCER, number)).await.unwrap();
     }
