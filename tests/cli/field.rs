@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::{
     Place, Ran,
-    llm::server::{Answer, Server},
+    llm::server::{CannedAnswer, FakeServer},
     repository,
 };
 
@@ -155,7 +155,7 @@ fn a28_labels_in_brackets() {
 
 /// The minutes at the end, of a model that has nothing to say.
 fn minutes(name: &str, options: &[&str]) -> Value {
-    let server = Server::start(|_: &_| Answer::text("Nothing much.".to_owned()));
+    let server = FakeServer::start(|_: &_| CannedAnswer::text("Nothing much.".to_owned()));
     let place = Place::new();
     let model = format!("[[llm.model]]\nname = \"m\"\nbase_url = \"{}\"\n", server.base_url());
     place.file("teammy.toml", model);

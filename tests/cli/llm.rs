@@ -7,10 +7,10 @@ use crate::{Place, Ran, said};
 #[path = "../../actors/llm/src/openai/tests/server.rs"]
 pub(crate) mod server;
 
-use server::{Answer, Asked, Server};
+use server::{CannedAnswer, FakeServer, ReceivedRequest};
 
 /// A configuration with two models on a server, packets one by one, and a key in `MODEL_KEY`.
-fn settings(server: &Server) -> String {
+fn settings(server: &FakeServer) -> String {
     let url = server.base_url();
     format!(
         "[delivery]\nbatch_packets = 1\n[hooks]\nbackoff = \"1ms\"\n[llm]\nfast = \"small\"\n\
@@ -19,7 +19,7 @@ fn settings(server: &Server) -> String {
     )
 }
 
-fn place(server: &Server, texts: &[&str]) -> Place {
+fn place(server: &FakeServer, texts: &[&str]) -> Place {
     let place = Place::new();
     place.file("teammy.toml", settings(server));
     let lines: String = (1..).zip(texts).map(|(second, text)| said(second, text)).collect();
@@ -35,7 +35,7 @@ fn replay(place: &Place, plugins: &str) -> Ran {
 }
 
 /// What the model is asked, all its messages in one text.
-fn question(asked: &Asked) -> String {
+fn question(asked: &ReceivedRequest) -> String {
     let messages = asked.body["messages"].as_array().unwrap();
     messages.iter().filter_map(|message| message["content"].as_str()).collect::<Vec<_>>().join("\n")
 }
@@ -46,11 +46,11 @@ fn search(query: &str) -> String {
 
 #[test]
 fn actions_are_detected_once_whatever_the_model_wraps_them_in() {
-    let server = Server::start(|asked: &Asked| {
+    let server = FakeServer::start(|asked: &ReceivedRequest| {
         // The newest words are the last in the question.
         let question = question(asked);
         let (_, new) = question.rsplit_once("\"new\"").unwrap();
-        Answer::text(match new {
+        CannedAnswer::text(match new {
             new if new.contains("weather") => search("weather in Delft"),
             new if new.contains("say it again") => search("WEATHER  in delft"),
             new if new.contains("trains") => format!("Sure!\n```json\n{}\n```\nDone.", search("trains")),
@@ -78,7 +78,7 @@ fn actions_are_detected_once_whatever_the_model_wraps_them_in() {
 
 #[test]
 fn minutes_come_at_the_end_as_json_and_markdown() {
-    let server = Server::start(|asked: &Asked| {
+    let server = FakeServer::start(|asked: &ReceivedRequest| {
         let minutes = json!({
             "title": "The move",
             "summary": "The move is planned.",
@@ -87,7 +87,7 @@ fn minutes_come_at_the_end_as_json_and_markdown() {
             "open_questions": ["Who has the key?"],
             "language": "en",
         });
-        Answer::text(match asked.body["model"].as_str().unwrap() {
+        CannedAnswer::text(match asked.body["model"].as_str().unwrap() {
             "small" => "They plan to move on Friday.".to_owned(),
             _ => format!("```json\n{minutes}\n```"),
         })
@@ -146,9 +146,9 @@ fn a_key_that_is_not_set_is_named() {
 
 #[test]
 fn a_model_that_fails_harms_nobody_else_and_no_key_is_shown() {
-    let server = Server::start(|asked: &Asked| {
+    let server = FakeServer::start(|asked: &ReceivedRequest| {
         let key = asked.authorization.clone().unwrap_or_default();
-        Answer::Raw(401, json!({"error": {"message": format!("no such key: {key}")}}).to_string())
+        CannedAnswer::Raw(401, json!({"error": {"message": format!("no such key: {key}")}}).to_string())
     });
     let place = place(&server, &["hello", "good bye"]);
     let ran = replay(&place, "llm-action,talk-time").ends_with(0);

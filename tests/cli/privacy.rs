@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{
     Place, Ran,
-    llm::server::{Answer, Asked, Server},
+    llm::server::{CannedAnswer, FakeServer, ReceivedRequest},
 };
 
 const WORD: &str = "zqmarker";
@@ -66,7 +66,7 @@ fn recording() -> String {
 }
 
 /// A configuration with a model whose key is a secret, and plugins that know the word.
-fn settings(server: &Server) -> String {
+fn settings(server: &FakeServer) -> String {
     format!(
         "[log]\nfilter = \"trace\"\n[hooks]\nbackoff = \"1ms\"\n[delivery]\nbatch_packets = 1\n\
          [[llm.model]]\nname = \"m\"\nbase_url = \"{}\"\napi_key_env = \"MODEL_KEY\"\n\
@@ -92,10 +92,10 @@ fn no_words_of_a_meeting_get_into_the_log() {
         (429, json!({"error": {"message": WORD}}).to_string()),
     ];
     let asked = std::sync::atomic::AtomicUsize::new(0);
-    let server = Server::start(move |_: &Asked| {
+    let server = FakeServer::start(move |_: &ReceivedRequest| {
         match bodies.get(asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed) % 8) {
-            Some((status, body)) => Answer::Raw(*status, body.clone()),
-            None => Answer::text(WORD),
+            Some((status, body)) => CannedAnswer::Raw(*status, body.clone()),
+            None => CannedAnswer::text(WORD),
         }
     });
     let place = Place::new();

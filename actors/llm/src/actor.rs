@@ -1,4 +1,4 @@
-//! The actor: takes questions, and has each answered on a task of its own.
+//! The actor: takes questions, and spawns a task for each that asks the provider.
 
 use std::panic::AssertUnwindSafe;
 
@@ -7,59 +7,59 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 use teammy_kernel::{LlmError, LlmProvider, LlmRequest, LlmResponse, SharedLlm};
 use tokio::{sync::oneshot, task::JoinSet};
 
-type Answer = Result<LlmResponse, LlmError>;
+type LlmAnswer = Result<LlmResponse, LlmError>;
 
 pub(crate) enum Message {
-    /// Answer this.
-    Ask { request: LlmRequest, reply: oneshot::Sender<Answer> },
+    /// Asks the provider `request`, and sends the answer to `reply`.
+    Ask { request: LlmRequest, reply: oneshot::Sender<LlmAnswer> },
 }
 
 impl ractor::Message for Message {}
 
 pub(crate) struct LlmActor;
 
-pub(crate) struct State {
+pub(crate) struct LlmActorState {
     provider: SharedLlm,
-    /// The questions that are being answered.
-    open: JoinSet<()>,
+    /// One task for each question without an answer; dropping the set cancels them.
+    open_questions: JoinSet<()>,
 }
 
 impl Actor for LlmActor {
     type Msg = Message;
-    type State = State;
+    type State = LlmActorState;
     type Arguments = SharedLlm;
 
     async fn pre_start(
         &self,
         _: ActorRef<Message>,
         provider: SharedLlm,
-    ) -> Result<State, ActorProcessingErr> {
-        Ok(State { provider, open: JoinSet::new() })
+    ) -> Result<LlmActorState, ActorProcessingErr> {
+        Ok(LlmActorState { provider, open_questions: JoinSet::new() })
     }
 
     async fn handle(
         &self,
         _: ActorRef<Message>,
         Message::Ask { request, reply }: Message,
-        state: &mut State,
+        state: &mut LlmActorState,
     ) -> Result<(), ActorProcessingErr> {
-        while state.open.try_join_next().is_some() {}
-        state.open.spawn(answer(state.provider.clone(), request, reply));
+        while state.open_questions.try_join_next().is_some() {}
+        state.open_questions.spawn(answer(state.provider.clone(), request, reply));
         Ok(())
     }
 }
 
-async fn answer(provider: SharedLlm, request: LlmRequest, mut reply: oneshot::Sender<Answer>) {
+async fn answer(provider: SharedLlm, request: LlmRequest, mut reply: oneshot::Sender<LlmAnswer>) {
     let asked = AssertUnwindSafe(provider.complete(request)).catch_unwind();
     let answer = tokio::select! {
         answer = asked => answer.unwrap_or_else(|_| Err(LlmError::Failed("its provider panicked".to_owned()))),
         () = reply.closed() => return,
     };
-    // Whoever has stopped waiting has no use for it.
+    // The asker may have stopped waiting.
     let _ = reply.send(answer);
 }
 
-/// The way to the actor: what plugins' engines hold. The actor ends with the last who holds it.
+/// The actor's handle, which plugins' engines hold behind an `Arc`. Dropping the handle stops the actor.
 pub(crate) struct LlmRef(ActorRef<Message>);
 
 impl Drop for LlmRef {
@@ -75,8 +75,8 @@ impl LlmRef {
 }
 
 impl LlmProvider for LlmRef {
-    async fn complete(&self, request: LlmRequest) -> Answer {
-        let gone = || LlmError::Failed("the node answers no questions any more".to_owned());
+    async fn complete(&self, request: LlmRequest) -> LlmAnswer {
+        let gone = || LlmError::Failed("the node has stopped answering questions".to_owned());
         let (reply, answer) = oneshot::channel();
         self.0.cast(Message::Ask { request, reply }).map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?

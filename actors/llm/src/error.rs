@@ -1,4 +1,4 @@
-//! Why there are no language models to ask.
+//! Why language models cannot be used.
 
 /// Why the configured language models cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -9,16 +9,16 @@ pub enum Error {
     Keyless {
         /// The model's name in the configuration.
         model: String,
-        /// The variable.
+        /// The variable's name.
         variable: String,
     },
-    /// A model's API key holds characters that cannot be sent.
+    /// A model's API key holds characters that cannot stand in an HTTP header.
     #[error("the API key of model {model} holds characters that no key has, such as an end of line")]
     Key {
         /// The model's name in the configuration.
         model: String,
     },
-    /// There can be no HTTP client here.
+    /// The HTTP client could not be made.
     #[error("cannot make an HTTP client")]
     Client(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The actor could not be started.

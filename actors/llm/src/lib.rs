@@ -1,13 +1,14 @@
-//! Language models: one actor a node, through which every question of a plugin goes, and the client that it
-//! asks.
+//! Language models: one actor per node that answers every plugin's questions, and the client that it calls.
 //!
-//! The actor owns the provider: what the configuration names ([`configured`], in a build with feature
-//! `openai`), or what an embedder has. Each question is answered on a task of its own on the runtime of
-//! whoever called [`behind_actor`], never on a plugin's; the actor takes the next one meanwhile. A question
-//! whose asker is gone (its hook passed its deadline, or its meeting stopped) is called off at once, and all
-//! are when the actor ends. A provider that panics fails that question and nothing else.
+//! The actor owns the provider: the models that the configuration names ([`configured`], in a build with
+//! feature `openai`), or an embedder's own. It answers each question on a task of its own, on the runtime
+//! that [`behind_actor`] was called on and never on the plugins' runtime, and takes the next question
+//! meanwhile. A question is cancelled as soon as its asker is gone (its hook passed its deadline, or its
+//! meeting stopped), and all questions are cancelled when the actor ends. A provider that panics fails that
+//! question and nothing else.
 //!
-//! What a question may cost, and how long it may take, is decided where it enters: in this actor's mailbox.
+//! Rules about what a question may cost, and how long it may take, belong where it enters: in this actor's
+//! mailbox.
 
 mod actor;
 mod error;
@@ -23,8 +24,9 @@ pub use openai::LOG_TARGET;
 
 use actor::{LlmActor, LlmRef};
 
-/// The models that a configuration names; none where it names none. That one cannot be asked matters where
-/// somebody needs it.
+/// Makes a client of the models that a configuration names; [`SharedLlm::none`] if it names none.
+///
+/// A model without a usable API key is an error only if `are_needed`; otherwise each question to it fails.
 ///
 /// # Errors
 /// [`Error::Client`]; and if models are needed, [`Error::Keyless`] and [`Error::Key`], or [`Error::NoClient`]
@@ -38,7 +40,7 @@ pub fn configured(config: &teammy_config::Llm, are_needed: bool) -> Result<Share
     Ok(SharedLlm::new(models))
 }
 
-/// The models that a configuration names, which this build cannot ask.
+/// Returns [`SharedLlm::none`]: this build has no client for the models that a configuration names.
 ///
 /// # Errors
 /// [`Error::NoClient`] if models are named and needed.
@@ -47,7 +49,7 @@ pub fn configured(config: &teammy_config::Llm, are_needed: bool) -> Result<Share
     if config.models.is_empty() || !are_needed { Ok(SharedLlm::none()) } else { Err(Error::NoClient) }
 }
 
-/// Puts an actor before a provider. Where there is none to ask, there is nothing to put it before.
+/// Puts an actor in front of a provider. Returns [`SharedLlm::none`] unchanged.
 ///
 /// # Errors
 /// [`Error::Actor`].

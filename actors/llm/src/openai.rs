@@ -1,12 +1,16 @@
-//! Language models behind OpenAI's chat completions API, which most servers of models speak.
+//! Language models behind OpenAI's chat completions API, which most model servers offer.
 //!
-//! This module is the only one that names `async-openai` and the HTTP client under it. Some habits of theirs
-//! are kept out: they read `OPENAI_…` and proxy variables where nobody looks for them ([`Access`] says
-//! everything itself), they ask again by themselves when a server is busy (the runtime decides that), and
-//! they log answers that they cannot read, which are somebody's words ([`transport`] hands on only what can
-//! be read). Of the environment they see only what TLS reads to find the machine's certificate authorities,
-//! `SSL_CERT_FILE` and `SSL_CERT_DIR`.
+//! This module is the only one that names `async-openai` and the HTTP client under it. It turns off three of
+//! their habits:
+//! - They read `OPENAI_…` and proxy variables. [`ServerAccess`] sets every value itself.
+//! - They retry when a server is busy. The runtime decides about retries.
+//! - They log answers that they cannot parse, and an answer holds a meeting's words. [`transport`] passes on
+//!   only answers that parse.
+//!
+//! The only variables that they still read are `SSL_CERT_FILE` and `SSL_CERT_DIR`, by which TLS finds the
+//! machine's certificate authorities.
 
+mod chat;
 mod error;
 mod transport;
 
@@ -15,13 +19,13 @@ use std::{collections::BTreeMap, sync::Arc};
 use async_openai::{Client, config};
 use http::{HeaderMap, HeaderValue, header};
 use secrecy::{ExposeSecret, SecretString};
-use serde::{Deserialize, Serialize};
 use teammy_config::{ApiKey, Llm};
-use teammy_kernel::{LlmError, LlmMessage, LlmProvider, LlmRequest, LlmResponse, Model, Usage as LlmUsage};
+use teammy_kernel::{LlmError, LlmProvider, LlmRequest, LlmResponse, Model};
 
-use crate::Error;
+use self::chat::{ChatCompletion, ChatRequest, ExtraBody};
+use crate::error::Error;
 
-/// What the client logs under: answers that it cannot read, at ERROR.
+/// The client's log target. The client logs answers that it cannot parse, at ERROR.
 pub const LOG_TARGET: &str = "async_openai";
 
 /// The models of a configuration.
@@ -32,38 +36,39 @@ pub(crate) struct OpenAi {
 
 /// One model at one server.
 struct Endpoint {
+    /// The model's name in the configuration.
     name: String,
+    /// The model's name at its server.
     model: String,
-    client: Client<Access>,
-    /// What its server is told beside the question.
-    extra: serde_json::Map<String, serde_json::Value>,
-    /// Why it cannot be asked.
-    unusable: Option<Unusable>,
+    client: Client<ServerAccess>,
+    extra: ExtraBody,
+    /// Why the API key cannot be used; each question fails with it.
+    key_problem: Option<KeyProblem>,
 }
 
 #[derive(Debug, Clone)]
-enum Unusable {
-    /// The variable that would hold the API key is not set.
-    Keyless(String),
-    /// The API key cannot be sent.
-    Key,
+enum KeyProblem {
+    /// This environment variable would hold the API key, and is not set.
+    Unset(String),
+    /// The API key holds characters that cannot stand in an HTTP header.
+    Malformed,
 }
 
 impl OpenAi {
-    /// Clients of the configured models; `None` if there are none. Nobody is called yet.
+    /// Makes clients of the configured models; `None` if there are none. Sends no request.
     ///
     /// # Errors
-    /// [`Error::Client`] if there can be no HTTP client.
+    /// [`Error::Client`] if the HTTP client could not be made.
     pub(crate) fn new(config: &Llm) -> Result<Option<Self>, Error> {
         let (Some(default), Some(fast)) = (&config.default, &config.fast) else { return Ok(None) };
         let transport = transport::Transport::new()?;
         let mut endpoints = BTreeMap::new();
         for model in &config.models {
-            let mut access = Access::new(model.base_url.to_string());
-            let unusable = match &model.api_key {
+            let mut access = ServerAccess::new(model.base_url.to_string());
+            let key_problem = match &model.api_key {
                 ApiKey::None => None,
-                ApiKey::Unset { variable } => Some(Unusable::Keyless(variable.clone())),
-                ApiKey::Set(key) => access.let_in_by(key).err(),
+                ApiKey::Unset { variable } => Some(KeyProblem::Unset(variable.clone())),
+                ApiKey::Set(key) => access.set_key(key).err(),
             };
             let client = Client::build(transport.client(), access).with_http_service(transport.clone());
             let endpoint = Endpoint {
@@ -71,7 +76,7 @@ impl OpenAi {
                 model: model.model.clone(),
                 client,
                 extra: model.extra_body.clone(),
-                unusable,
+                key_problem,
             };
             endpoints.insert(model.name.as_str(), Arc::new(endpoint));
         }
@@ -79,7 +84,7 @@ impl OpenAi {
         Ok(find(default).zip(find(fast)).map(|(default, fast)| Self { default, fast }))
     }
 
-    /// What is missing for the models to be asked.
+    /// Checks that both models have a usable API key.
     ///
     /// # Errors
     /// [`Error::Keyless`] and [`Error::Key`].
@@ -101,25 +106,23 @@ impl LlmProvider for OpenAi {
 impl Endpoint {
     fn ready(&self) -> Result<(), Error> {
         let model = self.name.clone();
-        match &self.unusable {
+        match &self.key_problem {
             None => Ok(()),
-            Some(Unusable::Keyless(variable)) => Err(Error::Keyless { model, variable: variable.clone() }),
-            Some(Unusable::Key) => Err(Error::Key { model }),
+            Some(KeyProblem::Unset(variable)) => Err(Error::Keyless { model, variable: variable.clone() }),
+            Some(KeyProblem::Malformed) => Err(Error::Key { model }),
         }
     }
 
     async fn complete(&self, request: &LlmRequest) -> Result<LlmResponse, LlmError> {
         self.ready().map_err(|error| LlmError::Failed(error.to_string()))?;
-        // A field that stood there twice would mean what each server makes of it.
-        let temperature = (!self.extra.contains_key("temperature")).then_some(request.temperature);
-        let body = Body { model: &self.model, messages: &request.messages, temperature, extra: &self.extra };
+        let body = ChatRequest::new(&self.model, request, &self.extra);
         let sent = self.client.chat().create_byot(body).await;
-        let completion: Completion = sent.map_err(|error| self.labelled(error::classify(&error)))?;
-        completion.into_response().map_err(|error| self.labelled(error))
+        let completion: ChatCompletion = sent.map_err(|error| self.with_name(error::classify(&error)))?;
+        completion.into_response().map_err(|error| self.with_name(error))
     }
 
-    /// Says which model it was.
-    fn labelled(&self, error: LlmError) -> LlmError {
+    /// Puts the model's name in front of an error's text.
+    fn with_name(&self, error: LlmError) -> LlmError {
         match error {
             LlmError::Failed(problem) => LlmError::Failed(format!("{}: {problem}", self.name)),
             LlmError::Refused(problem) => LlmError::Refused(format!("{}: {problem}", self.name)),
@@ -128,88 +131,22 @@ impl Endpoint {
     }
 }
 
-/// A question, as <https://platform.openai.com/docs/api-reference/chat/create> has it.
-#[derive(Serialize)]
-struct Body<'a> {
-    model: &'a str,
-    messages: &'a [LlmMessage],
-    #[serde(skip_serializing_if = "Option::is_none")]
-    temperature: Option<f32>,
-    #[serde(flatten)]
-    extra: &'a serde_json::Map<String, serde_json::Value>,
-}
-
-/// What is read of an answer. Servers leave out much of what the reference promises, so no more is asked for.
-#[derive(Deserialize)]
-struct Completion {
-    choices: Vec<Choice>,
-    #[serde(default)]
-    usage: Option<Usage>,
-}
-
-#[derive(Deserialize)]
-struct Choice {
-    message: Said,
-    #[serde(default)]
-    finish_reason: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Said {
-    #[serde(default)]
-    content: Option<String>,
-    #[serde(default)]
-    refusal: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Usage {
-    #[serde(default)]
-    prompt_tokens: u64,
-    #[serde(default)]
-    completion_tokens: u64,
-}
-
-impl Completion {
-    fn into_response(self) -> Result<LlmResponse, LlmError> {
-        let usage = self
-            .usage
-            .map(|usage| LlmUsage { prompt: usage.prompt_tokens, completion: usage.completion_tokens });
-        let Some(Choice { message, finish_reason }) = self.choices.into_iter().next() else {
-            return Err(LlmError::Failed("it answered without a choice".to_owned()));
-        };
-        match message {
-            Said { refusal: Some(_), .. } => Err(LlmError::Refused("it declined to answer".to_owned())),
-            _ if finish_reason.as_deref() == Some("content_filter") => {
-                Err(LlmError::Refused("its content filter held the answer back".to_owned()))
-            }
-            Said { content: Some(text), .. } => {
-                let mut response = LlmResponse::new(text);
-                response.usage = usage;
-                Ok(response)
-            }
-            Said { content: None, .. } => Err(LlmError::Failed("it answered without text".to_owned())),
-        }
-    }
-}
-
-/// Where a server is and how to be let in.
-struct Access {
+/// Where a server is, and the API key that it wants.
+struct ServerAccess {
     base_url: String,
     headers: HeaderMap,
     key: SecretString,
 }
 
-impl Access {
-    /// A server that lets everybody in.
+impl ServerAccess {
+    /// A server that wants no key.
     fn new(base_url: String) -> Self {
         Self { base_url, headers: HeaderMap::new(), key: SecretString::default() }
     }
 
-    /// It wants this key.
-    fn let_in_by(&mut self, key: &SecretString) -> Result<(), Unusable> {
+    fn set_key(&mut self, key: &SecretString) -> Result<(), KeyProblem> {
         let value = HeaderValue::from_str(&format!("Bearer {}", key.expose_secret()));
-        let mut value = value.map_err(|_| Unusable::Key)?;
+        let mut value = value.map_err(|_| KeyProblem::Malformed)?;
         value.set_sensitive(true);
         self.headers.insert(header::AUTHORIZATION, value);
         self.key = key.clone();
@@ -217,7 +154,7 @@ impl Access {
     }
 }
 
-impl config::Config for Access {
+impl config::Config for ServerAccess {
     fn headers(&self) -> HeaderMap {
         self.headers.clone()
     }

@@ -5,28 +5,28 @@ use tokio::sync::{Notify, mpsc};
 
 use super::*;
 
-/// A provider that answers "hello", panics at "panic", and thinks about all else for ever.
-struct Provider {
+/// A provider that answers "hello", panics at "panic", and never answers anything else.
+struct TestProvider {
     asked: Arc<Notify>,
-    called_off: mpsc::UnboundedSender<()>,
+    cancelled: mpsc::UnboundedSender<()>,
 }
 
-/// Says that it is gone.
-struct Guard(mpsc::UnboundedSender<()>);
+/// Sends `()` when it is dropped, which is when its question is cancelled.
+struct SendOnDrop(mpsc::UnboundedSender<()>);
 
-impl Drop for Guard {
+impl Drop for SendOnDrop {
     fn drop(&mut self) {
         let _ = self.0.send(());
     }
 }
 
-impl LlmProvider for Provider {
-    async fn complete(&self, request: LlmRequest) -> Answer {
+impl LlmProvider for TestProvider {
+    async fn complete(&self, request: LlmRequest) -> LlmAnswer {
         match &*request.messages[0].content {
             "hello" => Ok(LlmResponse::new("hi")),
             "panic" => panic!("a provider's panic"),
             _ => {
-                let _guard = Guard(self.called_off.clone());
+                let _on_drop = SendOnDrop(self.cancelled.clone());
                 self.asked.notify_one();
                 future::pending().await
             }
@@ -34,19 +34,19 @@ impl LlmProvider for Provider {
     }
 }
 
-struct Setup {
+struct RunningActor {
     models: Arc<LlmRef>,
     actor: ActorRef<Message>,
     asked: Arc<Notify>,
-    called_off: mpsc::UnboundedReceiver<()>,
+    cancelled: mpsc::UnboundedReceiver<()>,
 }
 
-async fn setup() -> Setup {
+async fn start() -> RunningActor {
     let asked = Arc::new(Notify::new());
-    let (sender, called_off) = mpsc::unbounded_channel();
-    let provider = SharedLlm::new(Provider { asked: asked.clone(), called_off: sender });
+    let (sender, cancelled) = mpsc::unbounded_channel();
+    let provider = SharedLlm::new(TestProvider { asked: asked.clone(), cancelled: sender });
     let (actor, _) = LlmActor::spawn(None, LlmActor, provider).await.unwrap();
-    Setup { models: Arc::new(LlmRef::new(actor.clone())), actor, asked, called_off }
+    RunningActor { models: Arc::new(LlmRef::new(actor.clone())), actor, asked, cancelled }
 }
 
 fn question(text: &str) -> LlmRequest {
@@ -56,19 +56,19 @@ fn question(text: &str) -> LlmRequest {
 
 #[tokio::test]
 async fn a_slow_question_holds_nobody_up_and_is_called_off_with_its_asker() {
-    let Setup { models, asked, mut called_off, .. } = setup().await;
+    let RunningActor { models, asked, mut cancelled, .. } = start().await;
     let slow = models.clone();
     let asker = tokio::spawn(async move { slow.complete(question("think")).await });
     asked.notified().await;
     assert_eq!(models.complete(question("hello")).await.unwrap().text, "hi");
-    assert!(called_off.try_recv().is_err(), "it is still being thought about");
+    assert!(cancelled.try_recv().is_err(), "the slow question is still open");
     asker.abort();
-    called_off.recv().await.unwrap();
+    cancelled.recv().await.unwrap();
 }
 
 #[tokio::test]
 async fn a_provider_that_panics_fails_one_question() {
-    let Setup { models, .. } = setup().await;
+    let RunningActor { models, .. } = start().await;
     match models.complete(question("panic")).await {
         Err(LlmError::Failed(said)) => assert_eq!(said, "its provider panicked"),
         other => panic!("{other:?}"),
@@ -78,15 +78,15 @@ async fn a_provider_that_panics_fails_one_question() {
 
 #[tokio::test]
 async fn when_the_actor_stops_nobody_waits() {
-    let Setup { models, actor, asked, mut called_off } = setup().await;
+    let RunningActor { models, actor, asked, mut cancelled } = start().await;
     let slow = models.clone();
     let asker = tokio::spawn(async move { slow.complete(question("think")).await });
     asked.notified().await;
     actor.stop(None);
-    called_off.recv().await.unwrap();
+    cancelled.recv().await.unwrap();
     for answer in [asker.await.unwrap(), models.complete(question("hello")).await] {
         match answer {
-            Err(LlmError::Failed(said)) => assert_eq!(said, "the node answers no questions any more"),
+            Err(LlmError::Failed(said)) => assert_eq!(said, "the node has stopped answering questions"),
             other => panic!("{other:?}"),
         }
     }

@@ -1,28 +1,27 @@
-//! What can go wrong with a model behind an API, and which of it may pass.
+//! Errors of the transport, and whether a retry may help.
 
 use async_openai::error::OpenAIError;
 use http::StatusCode;
 use teammy_kernel::{LlmError, chain};
 
-/// What the transport found in the place of an answer.
+/// Why the transport got no answer that can be used.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Problem {
+pub(super) enum TransportError {
     #[error("HTTP {status}{}", .name.as_ref().map(|name| format!(" ({name})")).unwrap_or_default())]
     Status { status: StatusCode, name: Option<String> },
     #[error("its answer is larger than {0} bytes")]
     TooLarge(usize),
-    #[error("its answer is not what the API promises: {0}")]
+    #[error("its answer does not follow the API: {0}")]
     Malformed(String),
     #[error("{}", chain(.0))]
     Network(#[from] reqwest::Error),
 }
 
-impl Problem {
-    /// Whether asking again may help.
-    fn may_pass(&self) -> bool {
+impl TransportError {
+    fn is_transient(&self) -> bool {
         match self {
-            // These are about the question. The rest is about the server, the key or the configuration, which
-            // somebody may put right: what was to be asked is not to be given up for it.
+            // These statuses reject the question. All others come from the server, the key or the
+            // configuration, which can be repaired, so the question stays worth a retry.
             Self::Status { status, .. } => !matches!(status.as_u16(), 400 | 413 | 414 | 422 | 451),
             Self::TooLarge(_) => false,
             Self::Malformed(_) => true,
@@ -31,20 +30,20 @@ impl Problem {
     }
 }
 
-/// What an error of the client's is to a plugin. No message holds anything of the question.
+/// Turns the client's error into a plugin's. No message holds anything of the question or the answer.
 pub(super) fn classify(error: &OpenAIError) -> LlmError {
-    let problem = match error {
-        OpenAIError::Boxed(error) => error.downcast_ref::<Problem>(),
+    let transport_error = match error {
+        OpenAIError::Boxed(error) => error.downcast_ref::<TransportError>(),
         _ => None,
     };
-    match problem {
-        Some(problem) if problem.may_pass() => LlmError::Failed(problem.to_string()),
-        Some(problem) => LlmError::Refused(problem.to_string()),
-        // The transport has seen every answer, so this is about making the request.
-        // These quote what the server said, which is the answer.
+    match transport_error {
+        Some(error) if error.is_transient() => LlmError::Failed(error.to_string()),
+        Some(error) => LlmError::Refused(error.to_string()),
+        // These two quote the server's answer.
         None if matches!(error, OpenAIError::JSONDeserialize(..) | OpenAIError::ApiError(..)) => {
             LlmError::Failed("the server's answer cannot be read".to_owned())
         }
+        // The transport checks every answer, so any other error comes from making the request.
         None => LlmError::Failed(chain(error)),
     }
 }

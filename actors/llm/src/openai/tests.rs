@@ -1,10 +1,10 @@
 use std::collections::HashMap;
 
 use teammy_config::{Config, Loader};
-use teammy_kernel::{MeetingId, Name};
+use teammy_kernel::{LlmMessage, MeetingId, Name, Usage};
 
 use super::*;
-use server::{Answer, Asked, Server};
+use server::{CannedAnswer, FakeServer, ReceivedRequest};
 
 mod server;
 
@@ -32,17 +32,17 @@ fn question(model: Model) -> LlmRequest {
     )
 }
 
-async fn answered(answer: Answer) -> Result<LlmResponse, LlmError> {
-    let server = Server::start(move |_| answer.clone());
+async fn answer_to(answer: CannedAnswer) -> Result<LlmResponse, LlmError> {
+    let server = FakeServer::start(move |_| answer.clone());
     one_model(&server.base_url()).complete(question(Model::Default)).await
 }
 
 #[tokio::test]
-async fn a_question_is_asked_as_the_api_has_it() {
-    let server = Server::start(|_: &Asked| Answer::text("Hi."));
+async fn a_question_has_the_form_that_the_api_defines() {
+    let server = FakeServer::start(|_: &ReceivedRequest| CannedAnswer::text("Hi."));
     let response = one_model(&server.base_url()).complete(question(Model::Default)).await.unwrap();
     assert_eq!(response.text, "Hi.");
-    assert_eq!(response.usage, Some(LlmUsage { prompt: 11, completion: 7 }));
+    assert_eq!(response.usage, Some(Usage { prompt: 11, completion: 7 }));
 
     let asked = &server.asked()[0];
     assert_eq!(asked.path, "/v1/chat/completions");
@@ -57,7 +57,9 @@ async fn a_question_is_asked_as_the_api_has_it() {
 
 #[tokio::test]
 async fn each_role_has_its_model_and_a_server_without_key_gets_none() {
-    let server = Server::start(|asked: &Asked| Answer::text(asked.body["model"].as_str().unwrap()));
+    let server = FakeServer::start(|asked: &ReceivedRequest| {
+        CannedAnswer::text(asked.body["model"].as_str().unwrap())
+    });
     let url = server.base_url();
     let toml = format!(
         "[llm]\ndefault = \"big\"\nfast = \"small\"\n[[llm.model]]\nname = \"small\"\nbase_url = \"{url}\"\n\
@@ -73,7 +75,7 @@ async fn each_role_has_its_model_and_a_server_without_key_gets_none() {
 
 #[tokio::test]
 async fn a_server_is_told_what_its_model_wants() {
-    let server = Server::start(|_: &Asked| Answer::text("Hi."));
+    let server = FakeServer::start(|_: &ReceivedRequest| CannedAnswer::text("Hi."));
     let toml = format!(
         "[[llm.model]]\nname = \"big\"\nbase_url = \"{}\"\nextra_body = {{ temperature = 1, max_tokens = 9 }}",
         server.base_url()
@@ -85,8 +87,8 @@ async fn a_server_is_told_what_its_model_wants() {
 }
 
 #[tokio::test]
-async fn what_may_pass_is_told_from_what_will_not() {
-    let error = |status, body: &str| answered(Answer::Raw(status, body.to_owned()));
+async fn transient_errors_are_told_from_permanent_ones() {
+    let error = |status, body: &str| answer_to(CannedAnswer::Raw(status, body.to_owned()));
     let refusal = r#"{"choices": [{"message": {"content": null, "refusal": "no"}}]}"#;
     let filtered = r#"{"choices": [{"message": {"content": ""}, "finish_reason": "content_filter"}]}"#;
     for (status, body, says) in [
@@ -99,7 +101,7 @@ async fn what_may_pass_is_told_from_what_will_not() {
         ),
         (422, "you said: Hello?", "big: HTTP 422 Unprocessable Entity"),
         (200, refusal, "big: it declined to answer"),
-        (200, filtered, "big: its content filter held the answer back"),
+        (200, filtered, "big: its content filter withheld the answer"),
     ] {
         match error(status, body).await {
             Err(LlmError::Refused(said)) => assert_eq!(said, says),
@@ -115,11 +117,11 @@ async fn what_may_pass_is_told_from_what_will_not() {
         (429, r#"{"error": "slow down"}"#, "big: HTTP 429 Too Many Requests"),
         (500, "out of memory\nat line 3", "big: HTTP 500 Internal Server Error"),
         (503, "", "big: HTTP 503 Service Unavailable"),
-        (200, "a page", "big: its answer is not what the API promises: syntax error at line 1, column 1"),
+        (200, "a page", "big: its answer does not follow the API: syntax error at line 1, column 1"),
         (
             200,
             r#"{"choices": "none"}"#,
-            "big: its answer is not what the API promises: data error at line 1, column 18",
+            "big: its answer does not follow the API: data error at line 1, column 18",
         ),
         (200, r#"{"choices": []}"#, "big: it answered without a choice"),
         (200, r#"{"choices": [{"message": {}}]}"#, "big: it answered without text"),
@@ -133,20 +135,20 @@ async fn what_may_pass_is_told_from_what_will_not() {
 
 #[tokio::test]
 async fn a_server_is_asked_once_and_long_answers_end() {
-    let server = Server::start(|_: &Asked| Answer::Raw(503, String::new()));
+    let server = FakeServer::start(|_: &ReceivedRequest| CannedAnswer::Raw(503, String::new()));
     one_model(&server.base_url()).complete(question(Model::Default)).await.unwrap_err();
-    assert_eq!(server.asked().len(), 1, "whether to ask again is not the client's to say");
+    assert_eq!(server.asked().len(), 1, "the client does not retry");
 
-    let long = Answer::Raw(200, format!("{{\"choices\": [], \"x\": \"{}\"}}", "x".repeat(9 << 20)));
-    match answered(long).await {
+    let long = CannedAnswer::Raw(200, format!("{{\"choices\": [], \"x\": \"{}\"}}", "x".repeat(9 << 20)));
+    match answer_to(long).await {
         Err(LlmError::Refused(said)) => assert_eq!(said, "big: its answer is larger than 8388608 bytes"),
         other => panic!("{other:?}"),
     }
 }
 
 #[tokio::test]
-async fn nobody_there_may_pass() {
-    // Ports as low as this one are given out to nobody who doesn't ask for them by number.
+async fn an_unreachable_server_is_a_transient_error() {
+    // No system hands out a port this low on its own, so nothing listens on it.
     match one_model("http://127.0.0.1:1/v1").complete(question(Model::Default)).await {
         Err(LlmError::Failed(said)) => {
             assert!(said.starts_with("big: ") && said.contains("onnect"), "{said}");
@@ -181,9 +183,9 @@ fn a_key_that_cannot_be_sent_is_refused_without_being_shown() {
 
 #[tokio::test]
 async fn a_key_follows_no_redirect() {
-    let other = Server::start(|_: &Asked| Answer::text("Come in."));
+    let other = FakeServer::start(|_: &ReceivedRequest| CannedAnswer::text("Come in."));
     let target = format!("{}/chat/completions", other.base_url());
-    let server = Server::start(move |_: &Asked| Answer::Raw(307, target.clone()));
+    let server = FakeServer::start(move |_: &ReceivedRequest| CannedAnswer::Raw(307, target.clone()));
     match one_model(&server.base_url()).complete(question(Model::Default)).await {
         Err(LlmError::Failed(said)) => assert_eq!(said, "big: HTTP 307 Temporary Redirect"),
         other => panic!("{other:?}"),
@@ -193,7 +195,7 @@ async fn a_key_follows_no_redirect() {
 
 #[tokio::test]
 async fn a_large_page_about_an_error_is_that_error() {
-    match answered(Answer::Raw(503, "x".repeat(9 << 20))).await {
+    match answer_to(CannedAnswer::Raw(503, "x".repeat(9 << 20))).await {
         Err(LlmError::Failed(said)) => assert_eq!(said, "big: HTTP 503 Service Unavailable"),
         other => panic!("{other:?}"),
     }

@@ -1,4 +1,4 @@
-//! The HTTP under the API: one client for all models, which hands on only answers that can be read.
+//! The HTTP client under the API, one for all models. It passes on only answers that parse.
 
 use std::{
     future::Future,
@@ -14,19 +14,20 @@ use reqwest::{Client, Response};
 use rustls::{ClientConfig, RootCertStore, crypto::ring};
 use serde::Deserialize;
 
-use super::{Completion, error::Problem};
-use crate::Error;
+use super::{chat::ChatCompletion, error::TransportError};
+use crate::error::Error;
 
-/// The largest answer; the longest that models write are some hundred kilobytes.
+/// The largest answer. The longest answers of models have some hundred kilobytes.
 const MAX_ANSWER_BYTES: usize = 8 << 20;
-/// How much is read of an answer that tells of an error.
+/// How much is read of an error's body; the rest is dropped.
 const MAX_ERROR_BYTES: usize = 64 << 10;
-/// The longest name of an error.
+/// The longest error name that is kept.
 const MAX_NAME_BYTES: usize = 64;
-/// How long a server may take to accept a connection. How long it may take to answer is the hook's deadline.
-const CONNECT: Duration = Duration::from_secs(10);
+/// How long a server may take to accept a connection. The hook's deadline limits how long it may take to
+/// answer.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Sends requests, and looks at what comes back before anybody else does.
+/// Sends requests, and checks each answer before async-openai gets it.
 #[derive(Clone)]
 pub(super) struct Transport(Client);
 
@@ -34,9 +35,9 @@ impl Transport {
     pub(super) fn new() -> Result<Self, Error> {
         let client = Client::builder()
             .tls_backend_preconfigured(tls()?)
-            .connect_timeout(CONNECT)
+            .connect_timeout(CONNECT_TIMEOUT)
             .user_agent(concat!("teammy/", env!("CARGO_PKG_VERSION")))
-            // Where requests go is configuration's to say, and nobody else's.
+            // Only the configuration decides where requests go.
             .no_proxy()
             // A key must not follow a redirect to another server.
             .redirect(reqwest::redirect::Policy::none())
@@ -57,7 +58,8 @@ impl Transport {
     }
 }
 
-/// On the machine's own certificate authorities, or on Mozilla's where it has none, as in a bare container.
+/// TLS that trusts the machine's certificate authorities, or Mozilla's if the machine has none, as in a bare
+/// container.
 fn tls() -> Result<ClientConfig, Error> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
@@ -70,20 +72,20 @@ fn tls() -> Result<ClientConfig, Error> {
     Ok(config.with_root_certificates(roots).with_no_client_auth())
 }
 
-/// Addresses are the configuration's; an error that goes to a dead letter need not repeat them.
-fn without_url(error: reqwest::Error) -> Problem {
-    Problem::Network(error.without_url())
+/// Leaves the URL out: it is in the configuration, and a dead letter need not repeat it.
+fn without_url(error: reqwest::Error) -> TransportError {
+    TransportError::Network(error.without_url())
 }
 
-/// Reads an answer within bounds.
-async fn read(mut response: Response) -> Result<Response, Problem> {
+/// Reads a response's body, up to a limit, and checks that it is an answer.
+async fn read(mut response: Response) -> Result<Response, TransportError> {
     let status = response.status();
     let limit = if status.is_success() { MAX_ANSWER_BYTES } else { MAX_ERROR_BYTES };
     let mut body = BytesMut::new();
     while let Some(chunk) = response.chunk().await.map_err(without_url)? {
         if body.len() + chunk.len() > limit {
             if status.is_success() {
-                return Err(Problem::TooLarge(limit));
+                return Err(TransportError::TooLarge(limit));
             }
             break;
         }
@@ -91,33 +93,35 @@ async fn read(mut response: Response) -> Result<Response, Problem> {
     }
     let body = body.freeze();
     if !status.is_success() {
-        return Err(Problem::Status { status, name: name(&body) });
+        return Err(TransportError::Status { status, name: error_name(&body) });
     }
-    // serde_json's messages name fields and types, and quote values of wrong types.
-    if let Err(error) = serde_json::from_slice::<Completion>(&body) {
+    // Only the kind and the place are kept: serde_json's message quotes values of a wrong type.
+    if let Err(error) = serde_json::from_slice::<ChatCompletion>(&body) {
         let place = format!("line {}, column {}", error.line(), error.column());
-        return Err(Problem::Malformed(format!("{:?} error at {place}", error.classify()).to_lowercase()));
+        return Err(TransportError::Malformed(
+            format!("{:?} error at {place}", error.classify()).to_lowercase(),
+        ));
     }
     let mut answer = http::Response::new(body);
     *answer.status_mut() = status;
     Ok(answer.into())
 }
 
-/// What a server calls an error, such as `context_length_exceeded`. Its words are not kept: servers repeat in
-/// them what they were asked, and the key that they did not accept.
-fn name(body: &[u8]) -> Option<String> {
+/// The name that a server gives an error, such as `context_length_exceeded`. Its message is dropped: servers
+/// quote the question in it, or the key that they rejected.
+fn error_name(body: &[u8]) -> Option<String> {
     #[derive(Deserialize)]
-    struct Wrapped {
-        error: Named,
+    struct ErrorBody {
+        error: ErrorDetail,
     }
     #[derive(Deserialize)]
-    struct Named {
+    struct ErrorDetail {
         #[serde(default)]
         code: serde_json::Value,
         #[serde(default)]
         r#type: serde_json::Value,
     }
-    let Wrapped { error: Named { code, r#type } } = serde_json::from_slice(body).ok()?;
+    let ErrorBody { error: ErrorDetail { code, r#type } } = serde_json::from_slice(body).ok()?;
     let is_name = |text: &&str| {
         let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte == b'_';
         !text.is_empty() && text.len() <= MAX_NAME_BYTES && text.bytes().all(is_plain)

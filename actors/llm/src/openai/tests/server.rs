@@ -1,4 +1,4 @@
-//! A server of language models that says what a test wrote down: OpenAI's API over real HTTP, on loopback.
+//! A server of language models that gives a test's answers: OpenAI's API over real HTTP, on loopback.
 
 use std::{
     sync::{Arc, Mutex},
@@ -8,24 +8,24 @@ use std::{
 use serde_json::{Value, json};
 use tiny_http::{Header, Response};
 
-/// A question as it came in.
+/// The parts of a request that tests look at.
 #[derive(Debug, Clone)]
-pub(crate) struct Asked {
+pub(crate) struct ReceivedRequest {
     pub(crate) path: String,
     pub(crate) authorization: Option<String>,
     pub(crate) body: Value,
 }
 
-/// What to answer.
+/// A response that a test prepared.
 #[derive(Debug, Clone)]
-pub(crate) enum Answer {
-    /// These words, as a chat completion.
+pub(crate) enum CannedAnswer {
+    /// A chat completion with this text.
     Text(String),
-    /// This status and body; a redirection's body is where it leads.
+    /// This status and body; a redirection's body is its target.
     Raw(u16, String),
 }
 
-impl Answer {
+impl CannedAnswer {
     pub(crate) fn text(text: impl Into<String>) -> Self {
         Self::Text(text.into())
     }
@@ -44,14 +44,14 @@ impl Answer {
 }
 
 /// The server; it stops when it is dropped.
-pub(crate) struct Server {
+pub(crate) struct FakeServer {
     http: Arc<tiny_http::Server>,
-    asked: Arc<Mutex<Vec<Asked>>>,
+    asked: Arc<Mutex<Vec<ReceivedRequest>>>,
 }
 
-impl Server {
-    /// Listens on a free port of loopback, and answers as `script` says.
-    pub(crate) fn start(script: impl Fn(&Asked) -> Answer + Send + 'static) -> Self {
+impl FakeServer {
+    /// Listens on a free port of loopback, and answers each request by `script`.
+    pub(crate) fn start(script: impl Fn(&ReceivedRequest) -> CannedAnswer + Send + 'static) -> Self {
         let http = Arc::new(tiny_http::Server::http("127.0.0.1:0").unwrap());
         let asked = Arc::new(Mutex::new(Vec::new()));
         let (server, log) = (http.clone(), asked.clone());
@@ -61,7 +61,7 @@ impl Server {
                 request.as_reader().read_to_string(&mut body).unwrap();
                 let authorization =
                     request.headers().iter().find(|header| header.field.equiv("authorization"));
-                let question = Asked {
+                let question = ReceivedRequest {
                     path: request.url().to_owned(),
                     authorization: authorization.map(|header| header.value.to_string()),
                     body: serde_json::from_str(&body).unwrap_or(Value::String(body)),
@@ -76,25 +76,25 @@ impl Server {
                     .with_status_code(status)
                     .with_header(json)
                     .with_header(location);
-                // A client that went away does not matter.
+                // The client may be gone.
                 let _ = request.respond(response);
             }
         });
         Self { http, asked }
     }
 
-    /// What a configuration calls its `base_url`.
+    /// The `base_url` of a model of this server in the configuration.
     pub(crate) fn base_url(&self) -> String {
         format!("http://{}/v1", self.http.server_addr().to_ip().unwrap())
     }
 
-    /// What it was asked, in order.
-    pub(crate) fn asked(&self) -> Vec<Asked> {
+    /// The requests so far, in order.
+    pub(crate) fn asked(&self) -> Vec<ReceivedRequest> {
         self.asked.lock().unwrap().clone()
     }
 }
 
-impl Drop for Server {
+impl Drop for FakeServer {
     fn drop(&mut self) {
         self.http.unblock();
     }
