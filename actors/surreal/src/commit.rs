@@ -1,9 +1,9 @@
-//! Commits, as transactions of a size that the database can take.
+//! Commits as transactions, none of which is larger than the database can take.
 //!
-//! SurrealKV writes a transaction to its log before it finds that the transaction is larger than the
-//! memtable. The commit fails then, but after a crash the log holds what cannot be read back, and the
-//! directory doesn't open any more. So no transaction may come near that size: a batch is split where it
-//! would, and a commit that is too big on its own is refused before anything of it is written.
+//! SurrealKV writes a transaction to its log before it checks whether the transaction fits into the memtable.
+//! If it doesn't, the commit fails; but after a crash the log holds a record that cannot be replayed, and the
+//! directory doesn't open any more. So no transaction may come near that size: a larger batch is split, and a
+//! commit that is too large on its own is rejected before any part of the batch is written.
 
 use std::{collections::HashMap, iter};
 
@@ -13,9 +13,16 @@ use teammy_kernel::{
     store::{self, Commit, Epoch, Outcome},
 };
 
-use super::{SurrealStore, error::TooBig, rows, runs, variables};
+use super::{
+    connection_manager::QueryKind, encode, error::CommitTooLarge, ids, open_database::OpenDatabase, runs,
+    values::variables,
+};
 
-/// Applies the parts that may be, with what each of them writes beside the meeting's row.
+/// A batch is split into transactions of about this many bytes, or of one commit if that is larger.
+const BEST_TRANSACTION_BYTES: u64 = 1 << 20;
+
+/// Updates the row of each part's meeting. Only where that succeeds, the statements that follow write the
+/// part's other rows.
 const BEGIN: &str = "BEGIN;
     FOR $part IN $parts {
         LET $row = (UPDATE $part.meeting
@@ -24,17 +31,17 @@ const BEGIN: &str = "BEGIN;
             WHERE epoch = $part.epoch AND commit = $part.number - 1
             RETURN VALUE commit);
         IF $row != [] {";
-/// Says how each meeting stands afterwards, from which follows what became of each part.
+/// Reads each meeting's epoch and commit number afterwards, which tell each part's outcome.
 const END: &str = "
         }
     };
     SELECT id, epoch, commit FROM $meetings;
     COMMIT";
 
-/// As [`BEGIN`], for a commit that is alone: what it writes are variables of their own, which the database
-/// copies once, and not once more for each level that they lie in. (A loop, though it runs once, because it
-/// is a statement without a result.)
-const BEGIN_ALONE: &str = "BEGIN;
+/// As [`BEGIN`], for a single commit. Its values are top-level variables, because the database copies a
+/// nested value once more for each level. (The loop runs once; it is there because it is a statement without
+/// a result.)
+const BEGIN_SINGLE: &str = "BEGIN;
     FOR $once IN [true] {
         LET $row = (UPDATE $meeting
             SET commit = $number, reserved = math::max([reserved, $reserved]), status = $status,
@@ -43,39 +50,39 @@ const BEGIN_ALONE: &str = "BEGIN;
             RETURN VALUE commit);
         IF $row != [] {";
 
-/// One kind of rows.
-struct Kind {
-    /// Whether a commit has any.
-    some: fn(&Commit) -> bool,
-    /// The statement that writes those of `$part`.
+/// One kind of rows that a commit may write.
+struct RowKind {
+    /// Whether a commit has such rows.
+    is_in: fn(&Commit) -> bool,
+    /// The statement that writes the rows of `$part`.
     of_part: &'static str,
-    /// The same for a commit that is alone.
-    alone: &'static str,
+    /// The statement that writes the rows of a single commit.
+    of_single: &'static str,
 }
 
-macro_rules! kind {
-    ($some:expr, $before:literal, $rows:literal, $after:literal) => {
-        Kind {
-            some: $some,
+macro_rules! row_kind {
+    ($is_in:expr, $before:literal, $rows:literal, $after:literal) => {
+        RowKind {
+            is_in: $is_in,
             of_part: concat!($before, " $part.", $rows, " ", $after),
-            alone: concat!($before, " $", $rows, " ", $after),
+            of_single: concat!($before, " $", $rows, " ", $after),
         }
     };
 }
 
-const KINDS: [Kind; 9] = [
-    kind!(|commit| !commit.packets.is_empty(), "INSERT INTO packet", "packets", "RETURN NONE;"),
-    kind!(
-        |commit| rows::lifecycle(commit).next().is_some(),
+const ROW_KINDS: [RowKind; 9] = [
+    row_kind!(|commit| !commit.packets.is_empty(), "INSERT INTO packet", "packets", "RETURN NONE;"),
+    row_kind!(
+        |commit| encode::lifecycle(commit).next().is_some(),
         "INSERT INTO lifecycle",
         "lifecycle",
         "RETURN NONE;"
     ),
-    // Of two packets under one number the first keeps it.
-    kind!(runs::has_runs, "INSERT IGNORE INTO numbered", "runs", "RETURN NONE;"),
-    // A mark never goes back. (What is to be done with a row that is there is worked out for a new one too, where the
-    // columns are `NONE`.)
-    kind!(
+    // Of two packets with one number the first keeps it.
+    row_kind!(runs::has_runs, "INSERT IGNORE INTO numbered", "runs", "RETURN NONE;"),
+    // A mark never goes back. (The database evaluates the update for a new row too; its columns are `NONE`
+    // then.)
+    row_kind!(
         runs::has_marks,
         "INSERT INTO mark",
         "marks",
@@ -84,8 +91,8 @@ const KINDS: [Kind; 9] = [
             number = math::max([number ?? 0, $input.number])
             RETURN NONE;"
     ),
-    // A state that isn't given stays as it is.
-    kind!(
+    // A row without a state leaves the stored state unchanged.
+    row_kind!(
         |commit| !commit.instances.is_empty(),
         "INSERT INTO state",
         "instances",
@@ -93,19 +100,19 @@ const KINDS: [Kind; 9] = [
             cursor = $input.cursor, joined = $input.joined, status = $input.status, state = $input.state ?? state
             RETURN NONE;"
     ),
-    kind!(
+    row_kind!(
         |commit| commit.keys.iter().any(|write| write.value.is_some()),
         "INSERT INTO kv",
         "set",
         "ON DUPLICATE KEY UPDATE value = $input.value RETURN NONE;"
     ),
-    kind!(
+    row_kind!(
         |commit| commit.keys.iter().any(|write| write.value.is_none()),
         "DELETE",
         "unset",
         "RETURN NONE;"
     ),
-    kind!(
+    row_kind!(
         |commit| !commit.dead_letters.is_empty(),
         "INSERT INTO dead_letter",
         "dead_letters",
@@ -113,33 +120,33 @@ const KINDS: [Kind; 9] = [
             source = $input.source, tries = $input.tries, error = $input.error, at = $input.at
             RETURN NONE;"
     ),
-    kind!(|commit| !commit.redriven.is_empty(), "DELETE", "redriven", "RETURN NONE;"),
+    row_kind!(|commit| !commit.redriven.is_empty(), "DELETE", "redriven", "RETURN NONE;"),
 ];
 
-/// The text for a batch. A statement that finds nothing to write takes the database about as long as one that
-/// writes a row, so only those are in it that some part needs.
+/// The query's text for a batch. It has only the statements that some commit needs: one that writes nothing
+/// takes the database about as long as one that writes a row.
 fn text(commits: &[Commit]) -> Vec<&'static str> {
-    let needed = KINDS.iter().filter(|kind| commits.iter().any(kind.some));
+    let needed = ROW_KINDS.iter().filter(|kind| commits.iter().any(kind.is_in));
     match commits {
-        [_] => iter::once(BEGIN_ALONE).chain(needed.map(|kind| kind.alone)).chain([END]).collect(),
+        [_] => iter::once(BEGIN_SINGLE).chain(needed.map(|kind| kind.of_single)).chain([END]).collect(),
         _ => iter::once(BEGIN).chain(needed.map(|kind| kind.of_part)).chain([END]).collect(),
     }
 }
 
-/// What a record takes beside its contents, generously.
+/// The most bytes that a record takes beside its contents.
 const RECORD: usize = 512;
-/// What a number takes in a list, at most.
+/// The most bytes that a number takes in a list.
 const NUMBER: usize = 16;
 
-/// About how many bytes a commit takes in a transaction.
+/// Estimates how many bytes a commit takes in a transaction, rather too high than too low.
 fn size(commit: &Commit) -> u64 {
-    // The meeting's id is in each record's key, and the key is in the record.
+    // The meeting's id is in each record's key, and the key is in the record too.
     let record = RECORD + 2 * commit.meeting.as_str().len();
     let packets = commit
         .packets
         .iter()
         .map(|packet| record + packet.cost() + packet.participant.as_ref().map_or(0, |who| who.len()));
-    let lifecycle = rows::lifecycle(commit).map(|packet| record + packet.cost());
+    let lifecycle = encode::lifecycle(commit).map(|packet| record + packet.cost());
     let (runs, marks) = (runs::runs(commit), runs::marks(commit));
     let runs = runs.iter().map(|run| record + 2 * run.producer.len() + NUMBER * run.seqs.len());
     let marks = marks.iter().map(|mark| record + 2 * mark.producer.len());
@@ -166,15 +173,15 @@ fn size(commit: &Commit) -> u64 {
     bytes as u64
 }
 
-impl SurrealStore {
+impl OpenDatabase {
     pub(super) async fn apply(&self, batch: &[Commit]) -> Result<Vec<Outcome>, store::Error> {
-        let limit = self.inner.transaction;
-        // All are looked at before one is applied, so that a refusal is of the whole batch.
+        let limit = self.transaction_bytes;
+        // All commits are checked before one is applied, so that a rejection is of the whole batch.
         for commit in batch {
             let bytes = size(commit);
             if bytes > limit {
                 let doing = format!("committing {} of meeting {}", commit.number, commit.meeting);
-                return Err(store::Error::Failed { doing, cause: Box::new(TooBig { bytes, limit }) });
+                return Err(store::Error::Failed { doing, cause: Box::new(CommitTooLarge { bytes, limit }) });
             }
         }
         let mut outcomes = Vec::with_capacity(batch.len());
@@ -183,7 +190,7 @@ impl SurrealStore {
             let mut bytes = 0;
             let fit = rest.iter().take_while(|commit| {
                 bytes += size(commit);
-                bytes <= self.inner.together.min(limit)
+                bytes <= BEST_TRANSACTION_BYTES.min(limit)
             });
             let (now, later) = rest.split_at(fit.count().max(1));
             outcomes.extend(self.transact(now).await?);
@@ -200,30 +207,32 @@ impl SurrealStore {
         };
         let values = || {
             let meetings: Vec<Value> =
-                commits.iter().map(|commit| rows::meeting_id(&commit.meeting)).collect();
+                commits.iter().map(|commit| ids::meeting_id(&commit.meeting)).collect();
             let mut values = variables([("meetings", Value::Array(Array::from(meetings)))]);
-            if let [alone] = commits {
-                for (name, value) in rows::part(alone)? {
+            if let [single] = commits {
+                for (name, value) in encode::commit_part(single)? {
                     values.insert(name, value);
                 }
             } else {
-                let parts = commits.iter().map(|commit| rows::part(commit).map(Value::Object));
+                let parts = commits.iter().map(|commit| encode::commit_part(commit).map(Value::Object));
                 values.insert("parts", Value::Array(Array::from(parts.collect::<Result<Vec<_>, _>>()?)));
             }
             Ok(values)
         };
-        let stands = self
-            .write(&text(commits), values, doing, |mut row| Ok((row.meeting_id()?, row.stand()?)))
+        let progress = self
+            .rows(QueryKind::Write, &text(commits), values, doing, |mut row| {
+                Ok((row.meeting_id()?, row.progress()?))
+            })
             .await?;
-        let stands: HashMap<MeetingId, (Epoch, u64)> = stands.into_iter().collect();
-        Ok(commits.iter().map(|commit| outcome(commit, stands.get(&commit.meeting))).collect())
+        let progress: HashMap<MeetingId, (Epoch, u64)> = progress.into_iter().collect();
+        Ok(commits.iter().map(|commit| outcome(commit, progress.get(&commit.meeting))).collect())
     }
 }
 
-/// What became of a commit, from how its meeting stands after the transaction: the row holds our number under
-/// our epoch if the commit is stored, by this transaction or by an earlier one.
-fn outcome(commit: &Commit, stand: Option<&(Epoch, u64)>) -> Outcome {
-    match stand {
+/// A commit's outcome, from its meeting's epoch and commit number after the transaction. The commit is
+/// stored, by this transaction or an earlier one, if both are the commit's own.
+fn outcome(commit: &Commit, progress: Option<&(Epoch, u64)>) -> Outcome {
+    match progress {
         Some(&(epoch, number)) if epoch == commit.epoch && number == commit.number => Outcome::Applied,
         Some(&(epoch, stored)) if epoch == commit.epoch => Outcome::OutOfOrder { stored },
         _ => Outcome::Fenced,

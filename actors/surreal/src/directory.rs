@@ -1,8 +1,8 @@
-//! Whether what is written still gets into the directory that a restart will open.
+//! Checks that writes still reach the directory that a restart will open.
 //!
-//! Files that were removed take writes as if nothing had happened, so a commit to a directory that is gone
-//! would succeed, and be nowhere after the process ends. After each write it is looked at: two calls of the
-//! file system beside a write that waits for the disk.
+//! A process can go on writing to files that were removed. So a commit to a directory that is gone would
+//! succeed, and be lost when the process ends. Therefore the directory is checked after each write; the check
+//! is two calls of the file system, and the write waits for the disk anyway.
 
 use std::{
     fs, io,
@@ -11,20 +11,21 @@ use std::{
 
 use parking_lot::Mutex;
 
-/// A directory with a database in it that is open.
+/// The directory of an open database.
 #[derive(Debug)]
 pub(super) struct Directory {
     path: PathBuf,
-    known: Mutex<Known>,
+    last_seen: Mutex<LastSeen>,
 }
 
 #[derive(Debug, Default)]
-struct Known {
+struct LastSeen {
     folder: Option<FileId>,
+    /// `None` after the engine was opened, until the next check.
     segment: Option<Segment>,
 }
 
-/// The newest segment of the engine's log, which is where a write goes. Numbers only rise.
+/// The newest segment of the engine's log, into which it writes. Numbers of segments only rise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Segment {
     number: u64,
@@ -32,7 +33,7 @@ pub(super) struct Segment {
 }
 
 impl Segment {
-    /// That of a database in a directory, if it has any yet.
+    /// Finds the newest segment of the database in a directory; `None` if it has none yet.
     pub(super) fn newest(directory: &Path) -> io::Result<Option<Self>> {
         let mut newest: Option<(u64, fs::DirEntry)> = None;
         let entries = match fs::read_dir(directory.join("wal")) {
@@ -53,22 +54,23 @@ impl Segment {
         Ok(Some(Self { number, file: FileId::of(&entry.metadata()?) }))
     }
 
-    /// Whether whoever had the newest segment open still has what is now the newest, or a later one.
-    pub(super) fn goes_on_in(self, newest: Option<Self>) -> bool {
+    /// Whether `newest` is this segment or a later one, so that an engine that had this one open writes to
+    /// it.
+    pub(super) fn continues_in(self, newest: Option<Self>) -> bool {
         newest.is_some_and(|newest| newest == self || newest.number > self.number)
     }
 }
 
-/// The directory is not what it was when it was opened.
+/// The directory or its log is not the one that was opened.
 #[derive(Debug, thiserror::Error)]
 #[error("the database directory {} was removed or replaced while it was in use", path.display())]
-pub(super) struct Gone {
+pub(super) struct DirectoryReplaced {
     path: PathBuf,
     #[source]
     cause: Option<io::Error>,
 }
 
-/// What tells a file from another that has taken its name.
+/// Tells a file from another one that has taken its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct FileId {
     #[cfg(unix)]
@@ -84,7 +86,7 @@ impl FileId {
         Self { device: metadata.dev(), inode: metadata.ino() }
     }
 
-    /// Elsewhere a file in use can't be removed, so that it is there is enough.
+    /// On other systems a file in use can't be removed, so it is enough that it exists.
     #[cfg(not(unix))]
     fn of(_: &fs::Metadata) -> Self {
         Self {}
@@ -93,35 +95,37 @@ impl FileId {
 
 impl Directory {
     pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, known: Mutex::default() }
+        Self { path, last_seen: Mutex::default() }
     }
 
-    /// The engine was opened anew: its log may have, too.
-    pub(super) fn opened(&self) {
-        self.known.lock().segment = None;
+    /// Forgets the log's segment, because opening the engine may replace it.
+    pub(super) fn forget_segment(&self) {
+        self.last_seen.lock().segment = None;
     }
 
-    /// Whether the directory is the one that was there when this was first asked.
-    pub(super) fn check_folder(&self) -> Result<(), Gone> {
-        let gone = |cause| Gone { path: self.path.clone(), cause };
-        let metadata = fs::metadata(&self.path).map_err(|error| gone(Some(error)))?;
+    /// Checks that the directory is the one that the first check saw.
+    pub(super) fn check_folder(&self) -> Result<(), DirectoryReplaced> {
+        let replaced = |cause| DirectoryReplaced { path: self.path.clone(), cause };
+        let metadata = fs::metadata(&self.path).map_err(|error| replaced(Some(error)))?;
         let found = FileId::of(&metadata);
-        match self.known.lock().folder.get_or_insert(found) {
-            known if *known == found => Ok(()),
-            _ => Err(gone(None)),
+        match self.last_seen.lock().folder.get_or_insert(found) {
+            first if *first == found => Ok(()),
+            _ => Err(replaced(None)),
         }
     }
 
-    /// Whether the newest segment of the log is in it: what was written just now is there after a restart.
-    pub(super) fn check(&self) -> Result<(), Gone> {
+    /// Checks that the log continues in the directory, so that what was just written is there after a
+    /// restart.
+    pub(super) fn check(&self) -> Result<(), DirectoryReplaced> {
         self.check_folder()?;
         let newest = Segment::newest(&self.path);
-        let newest = newest.map_err(|error| Gone { path: self.path.clone(), cause: Some(error) })?;
-        let mut known = self.known.lock();
-        if newest.is_none() || known.segment.is_some_and(|known| !known.goes_on_in(newest)) {
-            return Err(Gone { path: self.path.clone(), cause: None });
+        let newest =
+            newest.map_err(|error| DirectoryReplaced { path: self.path.clone(), cause: Some(error) })?;
+        let mut last_seen = self.last_seen.lock();
+        if newest.is_none() || last_seen.segment.is_some_and(|segment| !segment.continues_in(newest)) {
+            return Err(DirectoryReplaced { path: self.path.clone(), cause: None });
         }
-        known.segment = newest;
+        last_seen.segment = newest;
         Ok(())
     }
 }
@@ -161,7 +165,7 @@ mod tests {
 
         let (place, directory) = database();
         let log = place.path().join("db/wal");
-        // Made beside it, so that it can't be given the same inode.
+        // Made while the old one is there, so that it can't get the same inode.
         fs::write(log.join("new"), "").unwrap();
         fs::rename(log.join("new"), log.join("0003.wal")).unwrap();
         assert!(directory.check().is_err(), "another file under its name");

@@ -1,17 +1,17 @@
-//! What can go wrong, and which of it may pass.
+//! Errors of this crate, and which of them are transient.
 
 use std::{collections::HashMap, error::Error as StdError, fmt, path::PathBuf, time::Duration};
 
-use surrealdb::types::{ErrorDetails, QueryError};
+use surrealdb::types::{ErrorDetails, QueryError as SdkQueryError};
 use teammy_kernel::{error, store};
 
-type Cause = Box<dyn StdError + Send + Sync>;
+pub(super) type Cause = Box<dyn StdError + Send + Sync>;
 
 /// Why a store could not be opened.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
-    /// The URL is of no form that can be opened.
+    /// The URL names no database that can be opened.
     #[error("cannot open {url}: {problem}; use surrealkv://DIRECTORY, ws://HOST:PORT or wss://HOST:PORT")]
     Url {
         /// The URL, without credentials.
@@ -19,18 +19,18 @@ pub enum OpenError {
         /// What is wrong with it.
         problem: &'static str,
     },
-    /// The directory is open elsewhere.
+    /// Another process has the directory open.
     #[error("another process holds the database {}; stop it, or use another --db", path.display())]
     Locked {
-        /// The directory.
+        /// The directory's path.
         path: PathBuf,
     },
     /// The directory cannot be made or written.
     #[error("cannot use {} as a database directory; name one that can be written", path.display())]
     Directory {
-        /// The directory.
+        /// The directory's path.
         path: PathBuf,
-        /// What the file system said.
+        /// The file system's error.
         #[source]
         cause: Cause,
     },
@@ -39,39 +39,39 @@ pub enum OpenError {
     Unreachable {
         /// The URL, without credentials.
         url: String,
-        /// What was tried.
+        /// The connection's error.
         #[source]
         cause: Cause,
     },
-    /// The server does not accept the credentials.
-    #[error("the database server {url} refused the sign-in of {username:?}; check user and password")]
+    /// The server rejected the credentials.
+    #[error("the database server {url} rejected the sign-in of {username:?}; check user and password")]
     SignIn {
         /// The URL, without credentials.
         url: String,
-        /// The user.
+        /// The user's name.
         username: String,
-        /// What the server said.
+        /// The server's error.
         #[source]
         cause: Cause,
     },
     /// A newer version of this program has written the database.
     #[error(
-        "the database {url} has schema version {found}, and this program knows none above {known}; use a newer version of the program"
+        "the database {url} has schema version {found}, and this program supports versions up to {known}; use a newer version of the program"
     )]
     NewerSchema {
         /// The URL, without credentials.
         url: String,
         /// The version that the database has.
         found: i64,
-        /// The newest version that this program knows.
+        /// The newest version that this program supports.
         known: i64,
     },
-    /// Something else.
+    /// Any other error of the database.
     #[error("cannot open the database {url}")]
     Failed {
         /// The URL, without credentials.
         url: String,
-        /// What the database said.
+        /// The database's error.
         #[source]
         cause: Cause,
     },
@@ -80,64 +80,131 @@ pub enum OpenError {
 /// The store was used after it was closed.
 #[derive(Debug, thiserror::Error)]
 #[error("the store is closed")]
-pub(super) struct Closed;
+pub(super) struct StoreClosed;
 
-/// A record holds something that this module never wrote.
+/// A record holds something that this crate never writes.
 #[derive(Debug, thiserror::Error)]
 #[error("the {column} of {record} is not {expected}")]
-pub(super) struct Unexpected {
+pub(super) struct UnexpectedValue {
     pub(super) record: String,
     pub(super) column: &'static str,
     pub(super) expected: &'static str,
 }
 
-/// A number is above what SurrealDB's integers hold.
+/// A number is above the highest of SurrealDB's integers.
 #[derive(Debug, thiserror::Error)]
 #[error("{0} is above the highest number that the database can hold")]
-pub(super) struct TooHigh(pub(super) u64);
+pub(super) struct NumberTooHigh(pub(super) u64);
 
 /// A commit is larger than a transaction may be.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "it takes about {bytes} bytes and one transaction of this database may take {limit}; commit less at once, or raise the memtable's size"
+    "the commit takes about {bytes} bytes, and a transaction of this database at most {limit}; commit less at once, or raise the memtable's size"
 )]
-pub(super) struct TooBig {
+pub(super) struct CommitTooLarge {
     pub(super) bytes: u64,
     pub(super) limit: u64,
 }
 
-/// Whether a transaction was given up for another's sake; it has done nothing then.
+/// A server did not answer within this time. It may still have done the work.
+#[derive(Debug, thiserror::Error)]
+#[error("the database server did not answer within {0:?}")]
+struct AnswerTimeout(Duration);
+
+/// Why a query failed.
+pub(super) enum QueryError {
+    /// The database's error.
+    Database(surrealdb::Error),
+    /// A value of the query has no form in the database, or one of its answer is unexpected.
+    Value(Cause),
+    /// The server did not answer within this time.
+    Timeout(Duration),
+    /// There is no connection to the database now; there may be one later.
+    Unavailable(Cause),
+    /// There will be no connection to the database any more.
+    Closed(Cause),
+}
+
+impl From<surrealdb::Error> for QueryError {
+    fn from(error: surrealdb::Error) -> Self {
+        Self::Database(error)
+    }
+}
+
+impl From<Cause> for QueryError {
+    fn from(error: Cause) -> Self {
+        Self::Value(error)
+    }
+}
+
+impl QueryError {
+    pub(super) fn into_store(self, doing: impl FnOnce() -> String) -> store::Error {
+        let doing = doing();
+        match self {
+            Self::Database(error) => {
+                let transient = is_transient(&error);
+                let cause = Box::new(DatabaseMessage(error));
+                if transient {
+                    store::Error::Unavailable { doing, cause }
+                } else {
+                    store::Error::Failed { doing, cause }
+                }
+            }
+            Self::Value(cause) | Self::Closed(cause) => store::Error::Failed { doing, cause },
+            Self::Timeout(limit) => {
+                store::Error::Unavailable { doing, cause: Box::new(AnswerTimeout(limit)) }
+            }
+            Self::Unavailable(cause) => store::Error::Unavailable { doing, cause },
+        }
+    }
+
+    pub(super) fn into_cause(self) -> Cause {
+        match self {
+            Self::Database(error) => Box::new(error),
+            Self::Value(cause) | Self::Unavailable(cause) | Self::Closed(cause) => cause,
+            Self::Timeout(limit) => Box::new(AnswerTimeout(limit)),
+        }
+    }
+
+    pub(super) fn is_conflict(&self) -> bool {
+        matches!(self, Self::Database(error) if is_conflict(error))
+    }
+
+    /// Whether an embedded engine may have failed to write.
+    pub(super) fn may_have_broken_engine(&self) -> bool {
+        !self.is_conflict() && matches!(self, Self::Database(error) if is_transient(error))
+    }
+}
+
+/// Whether a transaction lost a conflict with another one. It has changed nothing then.
 pub(super) fn is_conflict(error: &surrealdb::Error) -> bool {
     // The code that commits an implicit transaction wraps the storage engine's error without its details.
-    matches!(error.details(), ErrorDetails::Query(Some(QueryError::TransactionConflict)))
+    matches!(error.details(), ErrorDetails::Query(Some(SdkQueryError::TransactionConflict)))
         || error.message().contains("This transaction can be retried")
 }
 
-/// Whether a statement's error only says that another one failed. What a commit itself failed of comes with
-/// the same details, so only the text tells.
+/// Whether a statement's error only says that another statement failed. The error of a commit itself comes
+/// with the same details, so only the text tells them apart.
 fn is_consequence(error: &surrealdb::Error) -> bool {
-    matches!(error.details(), ErrorDetails::Query(Some(QueryError::NotExecuted | QueryError::Cancelled)))
-        && ["The query was not executed", "aborted due to a prior error"]
-            .iter()
-            .any(|sign| error.message().contains(sign))
+    matches!(
+        error.details(),
+        ErrorDetails::Query(Some(SdkQueryError::NotExecuted | SdkQueryError::Cancelled))
+    ) && ["The query was not executed", "aborted due to a prior error"]
+        .iter()
+        .any(|sign| error.message().contains(sign))
 }
 
-/// The error that made a transaction fail.
-pub(super) fn root(errors: HashMap<usize, surrealdb::Error>) -> Option<surrealdb::Error> {
+/// The error that made a transaction fail, out of the errors of its statements.
+pub(super) fn root_cause(errors: HashMap<usize, surrealdb::Error>) -> Option<surrealdb::Error> {
     let rank = |error: &surrealdb::Error| (!is_conflict(error), is_consequence(error));
     errors.into_iter().min_by_key(|(statement, error)| (rank(error), *statement)).map(|(_, error)| error)
 }
 
-/// A server did not answer in its time; whether it did the work is unknown.
-#[derive(Debug, thiserror::Error)]
-#[error("it did not answer within {0:?}")]
-pub(super) struct Late(pub(super) Duration);
-
-/// Whether an error may pass; whether the work was done is unknown then.
-pub(super) fn is_transient(error: &surrealdb::Error) -> bool {
+/// Whether a retry may succeed. It is unknown then whether the work was done.
+fn is_transient(error: &surrealdb::Error) -> bool {
     match error.details() {
         ErrorDetails::Query(_) | ErrorDetails::Connection(_) => true,
-        // What the storage engine or a socket had to say comes as text: whether it did the work is unknown.
+        // The storage engine's and the socket's errors come as text without details.
         ErrorDetails::Internal => {
             ["key-value store", "datastore", "IO error", "I/O error", "WebSocket", "onnection"]
                 .iter()
@@ -147,27 +214,20 @@ pub(super) fn is_transient(error: &surrealdb::Error) -> bool {
     }
 }
 
-/// What SurrealDB said. Its messages about values quote them, so only those about connections, transactions
-/// and the disk are passed on; of others the kind is told.
+/// SurrealDB's error, in a form that may be logged. Its messages about values quote them, so only messages
+/// about connections, transactions and the disk are shown; all others are reduced to their kind.
 #[derive(Debug)]
-struct Said(surrealdb::Error);
+struct DatabaseMessage(surrealdb::Error);
 
-impl fmt::Display for Said {
+impl fmt::Display for DatabaseMessage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if is_transient(&self.0) {
             return f.write_str(&error::shortened(self.0.message(), error::MAX_BYTES));
         }
         let kind = format!("{:?}", self.0.details());
         let kind: String = kind.chars().take_while(char::is_ascii_alphabetic).collect();
-        write!(f, "the database refused it ({kind})")
+        write!(f, "the database rejected the query ({kind})")
     }
 }
 
-impl std::error::Error for Said {}
-
-/// What SurrealDB's error means to a store's caller.
-pub(super) fn store_error(doing: String, error: surrealdb::Error) -> store::Error {
-    let transient = is_transient(&error);
-    let cause = Box::new(Said(error));
-    if transient { store::Error::Unavailable { doing, cause } } else { store::Error::Failed { doing, cause } }
-}
+impl StdError for DatabaseMessage {}

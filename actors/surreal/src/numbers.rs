@@ -1,4 +1,4 @@
-//! Looks up numbered packets, and how far their producers have come, by [runs](super::runs).
+//! Looks up numbered packets, and each producer's newest, by [runs](super::runs).
 
 use futures::{StreamExt, TryStreamExt, stream};
 use teammy_kernel::{
@@ -6,18 +6,25 @@ use teammy_kernel::{
     store::{self, Mark},
 };
 
-use super::{READ, SurrealStore, by_id, rows, runs::LONGEST};
+use super::{
+    connection_manager::QueryKind,
+    decode::StoredRow,
+    ids,
+    open_database::{OpenDatabase, SELECT},
+    runs::MAX_RUN,
+    values::by_id,
+};
 
-/// How many producers are asked about at once.
+/// How many producers are looked up at once.
 const AT_ONCE: usize = 16;
 
-/// The place of a number in a run that was read.
-fn place(number: u64, (last, seqs): &(u64, Vec<Seq>)) -> Option<Seq> {
+/// The seq of a number, if it is in a run.
+fn seq_of(number: u64, (last, seqs): &(u64, Vec<Seq>)) -> Option<Seq> {
     let from_last = usize::try_from(last.checked_sub(number)?).ok()?;
     seqs.iter().rev().nth(from_last).copied()
 }
 
-impl SurrealStore {
+impl OpenDatabase {
     pub(super) async fn find_number(
         &self,
         meeting: &MeetingId,
@@ -26,22 +33,22 @@ impl SurrealStore {
     ) -> Result<Option<Seq>, store::Error> {
         let doing = || format!("looking up number {number} of a producer in meeting {meeting}");
         let runs = self.runs_from(meeting, producer, number, doing).await?;
-        // If an owner ever gave a number out twice, the original is the one that came first.
-        Ok(runs.iter().filter_map(|run| place(number, run)).min())
+        // If an owner ever gave one number to two packets, the first is the original.
+        Ok(runs.iter().filter_map(|run| seq_of(number, run)).min())
     }
 
-    /// How far all producers of a meeting have come.
+    /// Each producer's newest packet in a meeting.
     pub(super) async fn read_marks(&self, meeting: &MeetingId) -> Result<Vec<Mark>, store::Error> {
         let doing = || format!("reading producers of meeting {meeting}");
-        let all = || Ok(by_id(rows::all_of("mark", meeting)));
-        let marks = self.read(READ, all, doing, rows::Row::mark).await?;
+        let all = || Ok(by_id(ids::all_of(ids::MARKS, meeting)));
+        let marks = self.rows(QueryKind::Read, SELECT, all, doing, StoredRow::mark).await?;
         let newest = stream::iter(marks).map(|mark| self.newest(meeting, mark));
         let mut newest: Vec<Mark> = newest.buffered(AT_ONCE).try_collect().await?;
         newest.sort_by(|a, b| a.producer.cmp(&b.producer));
         Ok(newest)
     }
 
-    /// How far a producer has come that was at a mark when that was written.
+    /// A producer's newest packet, which is in the stretch of numbers that begins at its stored mark.
     async fn newest(&self, meeting: &MeetingId, mark: Mark) -> Result<Mark, store::Error> {
         let doing = || format!("reading how far a producer is in meeting {meeting}");
         let runs = self.runs_from(meeting, &mark.producer, mark.number, doing).await?;
@@ -52,7 +59,7 @@ impl SurrealStore {
         })
     }
 
-    /// The runs that end at a number or less than [`LONGEST`] above it.
+    /// The runs whose last number is `number` or less than [`MAX_RUN`] above it.
     async fn runs_from(
         &self,
         meeting: &MeetingId,
@@ -60,8 +67,8 @@ impl SurrealStore {
         number: u64,
         doing: impl Fn() -> String,
     ) -> Result<Vec<(u64, Vec<Seq>)>, store::Error> {
-        let ends = || Ok(by_id(rows::runs_of(meeting, producer, number, number.saturating_add(LONGEST - 1))));
-        self.read(READ, ends, doing, rows::Row::run).await
+        let ends = || Ok(by_id(ids::runs_of(meeting, producer, number, number.saturating_add(MAX_RUN - 1))));
+        self.rows(QueryKind::Read, SELECT, ends, doing, StoredRow::run).await
     }
 }
 
@@ -70,11 +77,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_number_has_its_place_counted_from_the_last() {
+    fn a_numbers_seq_is_counted_from_the_last() {
         let run = (12, vec![Seq(40), Seq(50), Seq(70)]);
-        let places = [(9, None), (10, Some(40)), (11, Some(50)), (12, Some(70)), (13, None), (0, None)];
-        for (number, expected) in places {
-            assert_eq!(place(number, &run), expected.map(Seq), "{number}");
+        let cases = [(9, None), (10, Some(40)), (11, Some(50)), (12, Some(70)), (13, None), (0, None)];
+        for (number, expected) in cases {
+            assert_eq!(seq_of(number, &run), expected.map(Seq), "{number}");
         }
     }
 }

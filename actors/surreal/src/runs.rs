@@ -1,20 +1,21 @@
-//! Where numbered packets are, and how far their producers have come.
+//! Which rows a commit writes for its numbered packets.
 //!
-//! A row for each numbered packet would double the rows that a commit writes, and one row for each producer
-//! would have to be written anew, longer each time. So a commit writes a row for each **run**: packets of one
-//! producer whose numbers follow each other, with the last number in the record's id and all seqs in the
-//! record. (Seqs rise with the numbers, but outputs and other producers' packets come between.) That is one
-//! new row a commit and producer, as a rule.
+//! They must answer two questions: which seq a producer's number has, and what the newest number of each
+//! producer is. A row for each numbered packet would double the rows that a commit writes. One row for each
+//! producer would have to be rewritten by each commit, longer each time. So a commit writes a row for each
+//! **run**: packets of one producer with consecutive numbers. The last number is in the record's id, and all
+//! seqs are in the record. (Seqs rise with the numbers, but are not consecutive: outputs and other producers'
+//! packets come between.) As a rule that is one new row for each commit and producer.
 //!
-//! This version of SurrealDB reads a range forwards and whole, whatever `LIMIT` says (see `packets`), so the
-//! first run at or after a number, or the last run of all, can't be had from a range that is open at its end.
-//! A run is therefore at most [`LONGEST`] numbers long: the one that holds a number ends less than that above
-//! it, and one short range holds the answer, however long the meeting is.
+//! This version of SurrealDB reads a range forwards and as a whole, whatever `LIMIT` says (see `packets`), so
+//! an open-ended range cannot give the first run at or after a number, or the last run of all. Therefore a
+//! run has at most [`MAX_RUN`] numbers: the run that holds a number ends less than that above it, and one
+//! short range of ids finds it, however long the meeting is.
 //!
-//! How far a producer has come, which a new owner asks of all of them, needs a place to start from: its
-//! **mark**. To update a row costs several times what a new one does, so a mark is not written by each
-//! commit, but by each that holds the first number of a stretch of [`LONGEST`]. Since numbers have no holes,
-//! the newest is less than that above it.
+//! A new owner asks for the newest number of each producer. The search starts from the producer's **mark**, a
+//! number and its seq. An update of a row costs several times as much as a new row, so not each commit writes
+//! a mark, but each that holds the first number of a stretch of [`MAX_RUN`]. Numbers have no holes, so the
+//! newest number is less than that above the mark.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -26,23 +27,23 @@ use teammy_kernel::{
     store::{Commit, Mark},
 };
 
-/// The most numbers in one run, and how many there are from one that has a mark written to the next that has.
-pub(super) const LONGEST: u64 = 64;
+/// The most numbers in one run, and the distance between the numbers whose commits write a mark.
+pub(super) const MAX_RUN: u64 = 64;
 
-/// Packets of one producer whose numbers follow each other, in one commit.
+/// Packets of one commit that have one producer and consecutive numbers.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Run<'a> {
+pub(super) struct NumberRun<'a> {
     pub(super) producer: &'a Arc<str>,
     /// The last packet's number.
     pub(super) last: u64,
-    /// Where the packets are, in the order of their numbers.
+    /// The packets' seqs, in the order of their numbers.
     pub(super) seqs: Vec<Seq>,
 }
 
-impl Run<'_> {
-    /// Takes a packet in, if its number is the next and there is room.
+impl NumberRun<'_> {
+    /// Adds a packet if its number is the next one and the run has room; returns whether it was added.
     fn extend(&mut self, number: u64, seq: Seq) -> bool {
-        let follows = self.last.checked_add(1) == Some(number) && (self.seqs.len() as u64) < LONGEST;
+        let follows = self.last.checked_add(1) == Some(number) && (self.seqs.len() as u64) < MAX_RUN;
         if follows {
             self.last = number;
             self.seqs.push(seq);
@@ -51,23 +52,23 @@ impl Run<'_> {
     }
 }
 
-/// The numbered packets of a commit.
-pub(super) fn runs(commit: &Commit) -> Vec<Run<'_>> {
-    let mut runs: Vec<Run<'_>> = Vec::new();
-    // By producer: which of the runs is the one to go on with.
+/// The runs of a commit's numbered packets.
+pub(super) fn runs(commit: &Commit) -> Vec<NumberRun<'_>> {
+    let mut runs: Vec<NumberRun<'_>> = Vec::new();
+    // By producer: the index of its newest run.
     let mut current: HashMap<&Arc<str>, usize> = HashMap::new();
     for packet in &commit.packets {
         let Some(producer) = &packet.producer else { continue };
         let run = current.get(&producer.id).and_then(|&index| runs.get_mut(index));
         if !run.is_some_and(|run| run.extend(producer.number, packet.seq)) {
             current.insert(&producer.id, runs.len());
-            runs.push(Run { producer: &producer.id, last: producer.number, seqs: vec![packet.seq] });
+            runs.push(NumberRun { producer: &producer.id, last: producer.number, seqs: vec![packet.seq] });
         }
     }
     runs
 }
 
-/// The marks that a commit writes: of producers that begin a stretch of numbers in it, the first included.
+/// The marks that a commit writes: the newest number of each producer that begins a stretch of numbers in it.
 pub(super) fn marks(commit: &Commit) -> Vec<Mark> {
     let begin: HashSet<&Arc<str>> = beginning(commit).collect();
     if begin.is_empty() {
@@ -78,10 +79,10 @@ pub(super) fn marks(commit: &Commit) -> Vec<Mark> {
     marks
 }
 
-/// Who begins a stretch of numbers in a commit.
+/// The producers that begin a stretch of numbers in a commit.
 fn beginning(commit: &Commit) -> impl Iterator<Item = &Arc<str>> {
     let producers = commit.packets.iter().filter_map(|packet| packet.producer.as_ref());
-    producers.filter(|producer| producer.number % LONGEST == 1).map(|producer| &producer.id)
+    producers.filter(|producer| producer.number % MAX_RUN == 1).map(|producer| &producer.id)
 }
 
 /// Whether a commit has [`runs`].
@@ -103,7 +104,7 @@ mod tests {
         store::{Commit, Epoch},
     };
 
-    use super::{LONGEST, marks, runs};
+    use super::{MAX_RUN, marks, runs};
 
     fn commit(packets: impl IntoIterator<Item = (u64, Option<(&'static str, u64)>)>) -> Commit {
         let meeting = MeetingId::new("m").unwrap();
@@ -152,9 +153,9 @@ mod tests {
         let ends = [1, 3, 3, 2, u64::MAX, 0];
         let expected: Vec<_> = (1..).zip(ends).map(|(seq, last)| ("p".to_owned(), last, vec![seq])).collect();
         assert_eq!(read_off(&odd), expected);
-        let long = commit((1..=2 * LONGEST + 1).map(|number| (number, Some(("p", number)))));
+        let long = commit((1..=2 * MAX_RUN + 1).map(|number| (number, Some(("p", number)))));
         let lengths: Vec<_> = runs(&long).iter().map(|run| (run.last, run.seqs.len() as u64)).collect();
-        assert_eq!(lengths, [(LONGEST, LONGEST), (2 * LONGEST, LONGEST), (2 * LONGEST + 1, 1)]);
+        assert_eq!(lengths, [(MAX_RUN, MAX_RUN), (2 * MAX_RUN, MAX_RUN), (2 * MAX_RUN + 1, 1)]);
     }
 
     #[test]
@@ -167,10 +168,10 @@ mod tests {
         let cases = [
             (1..=1, Some(1)),
             (1..=9, Some(9)),
-            (2..=LONGEST, None),
-            (LONGEST..=LONGEST + 1, Some(LONGEST + 1)),
-            (LONGEST + 2..=2 * LONGEST, None),
-            (20..=3 * LONGEST + 7, Some(3 * LONGEST + 7)),
+            (2..=MAX_RUN, None),
+            (MAX_RUN..=MAX_RUN + 1, Some(MAX_RUN + 1)),
+            (MAX_RUN + 2..=2 * MAX_RUN, None),
+            (20..=3 * MAX_RUN + 7, Some(3 * MAX_RUN + 7)),
         ];
         for (range, expected) in cases {
             let marks = marks(&numbers(range.clone()));

@@ -1,0 +1,202 @@
+//! Keeps the connection to the database open, and reopens it when it is broken.
+//!
+//! The SDK reconnects to a **server** that was away by itself: new queries wait in its queue, and those that
+//! were under way fail. A query waits no longer than the answer timeout (see `connection`); then the
+//! connection is replaced. The SDK may still send an abandoned query later. That does no harm: a commit
+//! carries its number, and a claim the epoch that it raises.
+//!
+//! An **embedded engine** that could not write to its directory cannot be trusted any more. (SurrealKV is
+//! left so by a disk that is full for a while.) Its log may have half a record in it, and a crash loses all
+//! records behind that one, although the engine reported them as stored. Reopening the engine cuts the half
+//! record off. So nothing is written before the engine is reopened, and writes run one at a time, so that no
+//! write comes between a failure and its detection.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use teammy_kernel::store;
+use tokio::sync::MutexGuard;
+use tracing::{info, warn};
+
+use super::{
+    connection::{self, Connection},
+    directory::Directory,
+    error::{OpenError, QueryError, StoreClosed},
+    options::Options,
+    schema,
+};
+
+/// Whether a query changes something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum QueryKind {
+    Read,
+    Write,
+}
+
+pub(super) struct ConnectionManager {
+    options: Options,
+    state: Mutex<ConnectionState>,
+    /// Held while a task reopens or closes the connection.
+    reopening: tokio::sync::Mutex<()>,
+    /// `None` for a server.
+    engine: Option<EmbeddedEngine>,
+}
+
+/// What an embedded engine's writes need.
+struct EmbeddedEngine {
+    directory: Directory,
+    /// Held during a write.
+    write_lock: tokio::sync::Mutex<()>,
+}
+
+enum ConnectionState {
+    Open(Arc<Connection>),
+    /// No query uses the connection any more. It is closed before another one is opened.
+    Broken(Option<Arc<Connection>>),
+    Closed,
+}
+
+impl ConnectionManager {
+    pub(super) fn new(options: Options, connection: Connection) -> Self {
+        let engine = options.directory().map(|path| EmbeddedEngine {
+            directory: Directory::new(path.to_owned()),
+            write_lock: tokio::sync::Mutex::default(),
+        });
+        Self {
+            options,
+            state: Mutex::new(ConnectionState::Open(Arc::new(connection))),
+            reopening: tokio::sync::Mutex::default(),
+            engine,
+        }
+    }
+
+    /// The open connection. Reopens it first if it was broken.
+    pub(super) async fn connection(&self) -> Result<Arc<Connection>, QueryError> {
+        if let Some(connection) = self.open_connection()? {
+            return Ok(connection);
+        }
+        let _reopening = self.reopening.lock().await;
+        // Another task may have reopened it meanwhile.
+        match self.open_connection()? {
+            Some(connection) => Ok(connection),
+            None => self.reopen().await,
+        }
+    }
+
+    /// The connection if it is open; `None` if it is broken.
+    fn open_connection(&self) -> Result<Option<Arc<Connection>>, QueryError> {
+        match &*self.state.lock() {
+            ConnectionState::Open(connection) => Ok(Some(connection.clone())),
+            ConnectionState::Broken(_) => Ok(None),
+            ConnectionState::Closed => Err(QueryError::Closed(Box::new(StoreClosed))),
+        }
+    }
+
+    async fn reopen(&self) -> Result<Arc<Connection>, QueryError> {
+        let broken = match &mut *self.state.lock() {
+            ConnectionState::Broken(connection) => connection.take(),
+            _ => None,
+        };
+        if let Some(connection) = broken
+            && let Err(connection) = connection::close_broken(connection).await
+        {
+            *self.state.lock() = ConnectionState::Broken(Some(connection));
+            return Err(QueryError::Unavailable("a query still uses the broken database".into()));
+        }
+        if let Some(engine) = &self.engine {
+            // The engine would make a new, empty directory in the place of one that was removed.
+            engine.directory.check_folder().map_err(|error| QueryError::Closed(Box::new(error)))?;
+            engine.directory.forget_segment();
+        }
+        let url = self.options.shown_url();
+        let unavailable = |error: OpenError| QueryError::Unavailable(Box::new(error));
+        let connection = connection::open(&self.options).await.map_err(unavailable)?;
+        schema::prepare(&connection, &url).await.map_err(unavailable)?;
+        let connection = Arc::new(connection);
+        *self.state.lock() = ConnectionState::Open(connection.clone());
+        info!(%url, "reopened the database");
+        Ok(connection)
+    }
+
+    /// Waits for the right to write to an embedded engine; `None` for a server.
+    pub(super) async fn lock_writes(&self) -> Option<MutexGuard<'_, ()>> {
+        match &self.engine {
+            Some(engine) => Some(engine.write_lock.lock().await),
+            None => None,
+        }
+    }
+
+    /// Marks the connection as broken if a write to an embedded engine is cancelled before it completed:
+    /// nobody learns then whether the engine failed.
+    pub(super) fn begin<'a>(&'a self, connection: &'a Arc<Connection>, kind: QueryKind) -> RunningQuery<'a> {
+        let breaks_on_cancel = kind == QueryKind::Write && self.engine.is_some();
+        RunningQuery { manager: self, connection, breaks_on_cancel }
+    }
+
+    /// Checks a query's result, and marks the connection as broken if the result shows it. A write is stored
+    /// only if this returns `Ok`.
+    pub(super) fn check_result<T>(
+        &self,
+        connection: &Arc<Connection>,
+        kind: QueryKind,
+        result: Result<T, QueryError>,
+    ) -> Result<T, QueryError> {
+        match (&result, &self.engine, kind) {
+            (Ok(_), Some(engine), QueryKind::Write) => {
+                engine.directory.check().map_err(|error| QueryError::Closed(Box::new(error)))?;
+            }
+            (Err(error), Some(_), QueryKind::Write) if error.may_have_broken_engine() => {
+                self.mark_broken(connection);
+            }
+            (Err(QueryError::Timeout(_)), None, _) => self.mark_broken(connection),
+            _ => {}
+        }
+        result
+    }
+
+    /// Marks a connection as broken, unless it was replaced already.
+    fn mark_broken(&self, broken: &Arc<Connection>) {
+        let mut state = self.state.lock();
+        if let ConnectionState::Open(connection) = &*state
+            && Arc::ptr_eq(connection, broken)
+        {
+            warn!(url = %self.options.shown_url(), "the next query reopens the broken database");
+            *state = ConnectionState::Broken(Some(connection.clone()));
+        }
+    }
+
+    /// Closes the connection; a directory is free afterwards, unless a query still runs.
+    pub(super) async fn close(&self) -> Result<(), store::Error> {
+        let _reopening = self.reopening.lock().await;
+        let connection = match std::mem::replace(&mut *self.state.lock(), ConnectionState::Closed) {
+            ConnectionState::Open(connection) | ConnectionState::Broken(Some(connection)) => connection,
+            ConnectionState::Broken(None) | ConnectionState::Closed => return Ok(()),
+        };
+        // A query that still runs closes the connection when it drops its reference.
+        let Some(connection) = Arc::into_inner(connection) else { return Ok(()) };
+        let closed = connection.close().await;
+        let doing = format!("closing {}", self.options.shown_url());
+        closed.map_err(|cause| store::Error::Failed { doing, cause })
+    }
+}
+
+/// A query under way. See [`ConnectionManager::begin`].
+pub(super) struct RunningQuery<'a> {
+    manager: &'a ConnectionManager,
+    connection: &'a Arc<Connection>,
+    breaks_on_cancel: bool,
+}
+
+impl RunningQuery<'_> {
+    pub(super) fn completed(mut self) {
+        self.breaks_on_cancel = false;
+    }
+}
+
+impl Drop for RunningQuery<'_> {
+    fn drop(&mut self) {
+        if self.breaks_on_cancel {
+            self.manager.mark_broken(self.connection);
+        }
+    }
+}

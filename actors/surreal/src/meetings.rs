@@ -1,0 +1,81 @@
+//! Creating, claiming and reading meetings' rows.
+
+use surrealdb::types::Variables;
+use teammy_kernel::{
+    MeetingId, MeetingMetadata, Name, Seq,
+    store::{self, MeetingRecord},
+};
+
+use super::{
+    connection::QueryText,
+    connection_manager::QueryKind,
+    decode::StoredRow,
+    encode,
+    error::QueryError,
+    ids,
+    open_database::{OpenDatabase, SELECT},
+    schema::SELECT_MEETING_IDS,
+    values::{by_id, number, variables},
+};
+
+const CREATE: &QueryText = &["CREATE $id CONTENT $row RETURN NONE"];
+const CLAIM: &QueryText =
+    &["UPDATE $id SET epoch += 1, reserved += $reserve WHERE forgotten != true RETURN AFTER"];
+
+impl OpenDatabase {
+    pub(super) async fn create_meeting(
+        &self,
+        metadata: MeetingMetadata,
+        instances: Vec<Name>,
+        reserve: Seq,
+    ) -> Result<MeetingRecord, store::Error> {
+        let meeting = MeetingRecord::first(metadata, instances, reserve);
+        let id = &meeting.metadata.id;
+        let doing = || format!("creating meeting {id}");
+        let values = || Ok(variables([("id", ids::meeting_id(id)), ("row", encode::meeting_row(&meeting)?)]));
+        match self.query(QueryKind::Write, CREATE, values).await {
+            Ok(_) => Ok(meeting),
+            Err(QueryError::Database(error)) if error.is_already_exists() => {
+                Err(store::Error::Exists(meeting.metadata.id))
+            }
+            Err(error) => Err(error.into_store(doing)),
+        }
+    }
+
+    pub(super) async fn claim_meeting(
+        &self,
+        meeting: MeetingId,
+        reserve: u64,
+    ) -> Result<MeetingRecord, store::Error> {
+        let values = || Ok(variables([("id", ids::meeting_id(&meeting)), ("reserve", number(reserve)?)]));
+        let doing = || format!("claiming meeting {meeting}");
+        let claimed = self.rows(QueryKind::Write, CLAIM, values, doing, StoredRow::meeting).await?.pop();
+        claimed.ok_or(store::Error::NotFound(meeting))
+    }
+
+    pub(super) async fn read_meeting(
+        &self,
+        meeting: &MeetingId,
+    ) -> Result<Option<MeetingRecord>, store::Error> {
+        let doing = || format!("reading meeting {meeting}");
+        let id = || Ok(by_id(ids::meeting_id(meeting)));
+        Ok(self.rows(QueryKind::Read, SELECT, id, doing, StoredRow::meeting).await?.pop())
+    }
+
+    pub(super) async fn list_meetings(&self) -> Result<Vec<MeetingId>, store::Error> {
+        let doing = || "listing meetings".to_owned();
+        let none = || Ok(Variables::new());
+        let mut ids =
+            self.rows(QueryKind::Read, SELECT_MEETING_IDS, none, doing, |row| row.meeting_id()).await?;
+        ids.sort_unstable();
+        Ok(ids)
+    }
+
+    /// The highest seq that a stored packet of the meeting may have; 0 if there is no such meeting.
+    pub(super) async fn log_end(&self, meeting: &MeetingId) -> Result<u64, store::Error> {
+        let doing = || format!("reading the end of meeting {meeting}");
+        let id = || Ok(by_id(ids::meeting_id(meeting)));
+        let end = self.rows(QueryKind::Read, SELECT, id, doing, StoredRow::log_end).await?.pop();
+        Ok(end.unwrap_or(0))
+    }
+}

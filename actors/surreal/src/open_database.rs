@@ -1,0 +1,69 @@
+//! An open database, and how queries run on it.
+
+use surrealdb::{IndexedResults, types::Variables};
+use teammy_kernel::store;
+
+use super::{
+    connection::{Connection, QueryText},
+    connection_manager::{ConnectionManager, QueryKind},
+    decode::{self, StoredRow},
+    error::{Cause, QueryError},
+    options::Options,
+};
+
+/// Reads one record, or a range of them.
+pub(super) const SELECT: &QueryText = &["SELECT * FROM $id"];
+
+pub(super) struct OpenDatabase {
+    /// The URL without credentials.
+    pub(super) url: String,
+    /// The most bytes that one transaction may take.
+    pub(super) transaction_bytes: u64,
+    manager: ConnectionManager,
+}
+
+impl OpenDatabase {
+    pub(super) fn new(options: Options, connection: Connection) -> Self {
+        Self {
+            url: options.shown_url(),
+            transaction_bytes: options.transaction_bytes(),
+            manager: ConnectionManager::new(options, connection),
+        }
+    }
+
+    pub(super) async fn query(
+        &self,
+        kind: QueryKind,
+        text: &QueryText,
+        variables: impl Fn() -> Result<Variables, Cause>,
+    ) -> Result<IndexedResults, QueryError> {
+        let manager = &self.manager;
+        let _write_lock = match kind {
+            QueryKind::Read => None,
+            QueryKind::Write => manager.lock_writes().await,
+        };
+        let connection = manager.connection().await?;
+        let running = manager.begin(&connection, kind);
+        let result = connection.query(text, variables).await;
+        running.completed();
+        manager.check_result(&connection, kind, result)
+    }
+
+    /// Runs a query with one result, and decodes each of its rows. `doing` is what an error says was being
+    /// done.
+    pub(super) async fn rows<T>(
+        &self,
+        kind: QueryKind,
+        text: &QueryText,
+        variables: impl Fn() -> Result<Variables, Cause>,
+        doing: impl Fn() -> String,
+        decode: impl Fn(StoredRow) -> Result<T, Cause>,
+    ) -> Result<Vec<T>, store::Error> {
+        let results = self.query(kind, text, variables).await;
+        results.and_then(|results| decode::rows(results, decode)).map_err(|error| error.into_store(doing))
+    }
+
+    pub(super) async fn close(&self) -> Result<(), store::Error> {
+        self.manager.close().await
+    }
+}

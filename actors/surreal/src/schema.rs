@@ -1,0 +1,83 @@
+//! The schema's version, and the upgrade of an older database.
+
+use surrealdb::types::{Value, Variables};
+use teammy_kernel::Lifecycle;
+use tracing::info;
+
+use super::{
+    connection::{Connection, QueryText},
+    decode,
+    error::{OpenError, QueryError},
+    ids, values,
+};
+
+/// The schema that this crate reads and writes. A database holds its schema's version in `teammy:schema`.
+/// Opening an older database upgrades it.
+///
+/// - 1: the first.
+/// - 2: `numbered` and `mark`. They start empty, because version 1 had no numbered packets.
+/// - 3: `lifecycle`, into which the upgrade copies the packets of source `meeting`; and `last`, which a
+///   meeting gets with its next packet.
+const VERSION: i64 = 3;
+
+pub(super) const SELECT_MEETING_IDS: &QueryText = &["SELECT id FROM meeting"];
+
+/// Checks the schema's version, and upgrades it if it is older.
+pub(super) async fn prepare(connection: &Connection, url: &str) -> Result<(), OpenError> {
+    const READ_VERSION: &QueryText =
+        &["DEFINE TABLE IF NOT EXISTS teammy SCHEMALESS; SELECT VALUE version FROM teammy:schema"];
+    const TABLES: &str = "
+        DEFINE TABLE IF NOT EXISTS meeting SCHEMALESS;
+        DEFINE TABLE IF NOT EXISTS packet SCHEMALESS;
+        DEFINE TABLE IF NOT EXISTS lifecycle SCHEMALESS;
+        DEFINE TABLE IF NOT EXISTS numbered SCHEMALESS;
+        DEFINE TABLE IF NOT EXISTS mark SCHEMALESS;
+        DEFINE TABLE IF NOT EXISTS state SCHEMALESS;
+        DEFINE TABLE IF NOT EXISTS kv SCHEMALESS;
+        DEFINE TABLE IF NOT EXISTS dead_letter SCHEMALESS;";
+    const DEFINE: &QueryText = &["BEGIN;", TABLES, "COMMIT"];
+    const FINISH: &QueryText =
+        &["BEGIN;", TABLES, "UPSERT teammy:schema SET version = $version RETURN NONE; COMMIT"];
+    let failed = |error: QueryError| OpenError::Failed { url: url.to_owned(), cause: error.into_cause() };
+    let read_version = async || {
+        let mut results = connection.query(READ_VERSION, || Ok(Variables::new())).await?;
+        Ok(results.take::<Vec<i64>>(1)?.first().copied())
+    };
+    match read_version().await.map_err(failed)? {
+        Some(found) if found > VERSION => {
+            return Err(OpenError::NewerSchema { url: url.to_owned(), found, known: VERSION });
+        }
+        Some(VERSION) => return Ok(()),
+        Some(older) => {
+            info!(%url, from = older, to = VERSION, "upgrading the database's schema");
+            connection.query(DEFINE, || Ok(Variables::new())).await.map_err(failed)?;
+            copy_lifecycle(connection).await.map_err(failed)?;
+        }
+        None => {}
+    }
+    let version = || Ok(values::variables([("version", Value::Number(VERSION.into()))]));
+    match connection.query(FINISH, version).await {
+        Ok(_) => Ok(()),
+        // All conflicts were lost to clients that opened the database at the same time, and one of them did
+        // the work.
+        Err(error) if error.is_conflict() && read_version().await.map_err(failed)? == Some(VERSION) => Ok(()),
+        Err(error) => Err(failed(error)),
+    }
+}
+
+/// Copies the packets of source `meeting` into their own table, where version 3 reads them. It goes meeting
+/// by meeting, so that no transaction is large; after an interruption it can run again.
+async fn copy_lifecycle(connection: &Connection) -> Result<(), QueryError> {
+    const COPY: &QueryText = &["INSERT IGNORE INTO lifecycle
+        (SELECT *, type::record('lifecycle', record::id(id)) AS id FROM $range WHERE source = $source)
+        RETURN NONE"];
+    let results = connection.query(SELECT_MEETING_IDS, || Ok(Variables::new())).await?;
+    for meeting in decode::rows(results, |row| row.meeting_id())? {
+        let range = || {
+            let range = ids::all_of(ids::PACKETS, &meeting);
+            Ok(values::variables([("range", range), ("source", values::text(Lifecycle::SOURCE))]))
+        };
+        connection.query(COPY, range).await?;
+    }
+    Ok(())
+}
