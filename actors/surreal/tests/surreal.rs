@@ -1,9 +1,8 @@
-//! The SurrealDB store against the conformance suite, and what only it has: directories, locks, schema
-//! versions.
+//! Runs the store conformance suite on the SurrealDB store, and tests what only this store has: directories,
+//! locks, schema versions.
 //!
 //! All tests that link SurrealDB are in this one file, because linking it takes longer than running them.
-// Helpers beside the tests are tests too.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "functions beside the tests are test code too")]
 
 #[cfg(unix)]
 #[path = "surreal/crashes.rs"]
@@ -55,7 +54,7 @@ fn meeting(id: &str) -> MeetingId {
     MeetingId::new(id).unwrap()
 }
 
-/// A commit of some packets, from a seq on.
+/// A commit of `count` packets whose seqs begin with `from`.
 fn commit(id: &str, number: u64, from: u64, count: u64) -> Commit {
     let mut commit = Commit::new(meeting(id), Epoch(1), number, Seq(from + count));
     commit.packets = (from..from + count)
@@ -84,7 +83,7 @@ async fn a_directory_is_made_with_its_parents_and_free_after_close() {
         }
         assert_eq!(store.commit(&[commit("m", round, round * 10, 1)]).await.unwrap(), [Outcome::Applied]);
         assert_eq!(store.packets(meeting("m"), PacketQuery::default()).await.unwrap().len() as u64, round);
-        // Another clone is still there, as in a host that isn't tidy; the directory is free all the same.
+        // The directory is free although another clone was not dropped.
         let clone = store.clone();
         store.close().await.unwrap();
         clone.close().await.unwrap();
@@ -149,14 +148,14 @@ async fn a_url_that_makes_no_sense_is_refused_without_its_secrets() {
 
 #[tokio::test]
 async fn a_server_that_is_not_there_is_unreachable() {
-    // Nobody listens there.
+    // Nothing listens on this port.
     let port = 1;
     let error = surreal::open(Options::new(format!("ws://127.0.0.1:{port}"))).await.unwrap_err();
     assert!(matches!(error, OpenError::Unreachable { .. }), "{error:?}");
     assert!(error.to_string().contains(&format!("ws://127.0.0.1:{port}")), "{error}");
 }
 
-/// Looks at a store's directory with a plain query, as an operator would.
+/// Runs a plain query on a store's directory, as an operator would.
 async fn by_hand(path: &Path, text: &str) -> Value {
     let datastore = surrealdb_core::kvs::Datastore::builder()
         .without_maintenance_tasks()
@@ -216,8 +215,8 @@ async fn a_database_from_before_packets_were_numbered_goes_on() {
     assert_eq!(version.into_array().unwrap().into_vec(), [Value::Number(3.into())]);
 }
 
-/// A commit with the packets that tell of a meeting's life, and others between.
-fn life(id: &str) -> Commit {
+/// A commit with packets of source `meeting`, and others between them.
+fn lifecycle_commit(id: &str) -> Commit {
     let mut commit = commit(id, 1, 1, 200);
     let events = [
         (1, Lifecycle::Start { instances: vec![], setups: std::collections::BTreeMap::new() }),
@@ -232,40 +231,40 @@ fn life(id: &str) -> Commit {
     commit
 }
 
-/// What is stored of a meeting's life, as who takes it over asks for it.
-async fn stored_life(store: &SurrealStore, id: &str) -> Vec<Arc<DataPacket>> {
+/// The stored packets of source `meeting`, read as a new owner reads them.
+async fn stored_lifecycle(store: &SurrealStore, id: &str) -> Vec<Arc<DataPacket>> {
     let own = PacketQuery::default().sources(vec![Name::new(Lifecycle::SOURCE).unwrap()]);
     store.packets(meeting(id), own).await.unwrap()
 }
 
 #[tokio::test]
-async fn a_database_from_before_lives_had_a_table_gets_it() {
+async fn a_database_from_before_the_lifecycle_table_gets_it() {
     let directory = tempfile::tempdir().unwrap();
     let store = open_directory(directory.path()).await;
     for id in ["m", "n"] {
         create(&store, id).await;
-        store.commit(&[life(id)]).await.unwrap();
+        store.commit(&[lifecycle_commit(id)]).await.unwrap();
     }
-    let before = stored_life(&store, "n").await;
+    let before = stored_lifecycle(&store, "n").await;
     let seqs: Vec<_> = before.iter().map(|packet| packet.seq.0).collect();
     assert_eq!(seqs, [1, 90, 200]);
     store.close().await.unwrap();
     by_hand(directory.path(), "REMOVE TABLE lifecycle").await;
-    // As if an earlier attempt had been cut off behind the first meeting.
+    // As if an earlier upgrade had been interrupted while it copied the first meeting.
     let copied = "CREATE lifecycle:['m', 1] CONTENT (SELECT * OMIT id FROM ONLY packet:['m', 1])";
     by_hand(directory.path(), copied).await;
     by_hand(directory.path(), "UPDATE teammy:schema SET version = 2").await;
 
     let store = open_directory(directory.path()).await;
-    assert_eq!(stored_life(&store, "n").await, before);
-    let seqs: Vec<_> = stored_life(&store, "m").await.iter().map(|packet| packet.seq.0).collect();
+    assert_eq!(stored_lifecycle(&store, "n").await, before);
+    let seqs: Vec<_> = stored_lifecycle(&store, "m").await.iter().map(|packet| packet.seq.0).collect();
     assert_eq!(seqs, [1, 90, 200]);
     let mut next = commit("m", 2, 201, 1);
     let packet = Arc::make_mut(&mut next.packets[0]);
     packet.source = Name::new(Lifecycle::SOURCE).unwrap();
     packet.payload = Lifecycle::Ended.to_payload();
     assert_eq!(store.commit(&[next]).await.unwrap(), [Outcome::Applied]);
-    assert_eq!(stored_life(&store, "m").await.last().unwrap().seq, Seq(201));
+    assert_eq!(stored_lifecycle(&store, "m").await.last().unwrap().seq, Seq(201));
     store.close().await.unwrap();
 }
 
@@ -285,7 +284,7 @@ async fn history_can_be_queried_by_hand() {
         said.await.into_array().unwrap().into_vec(),
         ["6", "7"].map(|text| Value::String(text.to_owned()))
     );
-    // Reading ranges stays range scans, in the order of the log, whatever planner comes next.
+    // A newer planner of SurrealDB must still read ranges by range scans, in the log's order.
     for (text, sorted) in [
         ("EXPLAIN SELECT * FROM packet:['Bed015', 5]..['Bed015', 8] ORDER BY id LIMIT 3", false),
         (
@@ -305,7 +304,7 @@ async fn packets_are_found_across_holes() {
     let directory = tempfile::tempdir().unwrap();
     let store = open_directory(directory.path()).await;
     create(&store, "m").await;
-    // A few packets at the start, one far off, and a reservation far beyond.
+    // A few packets at the start, one far behind them, and a much higher reservation.
     store.commit(&[commit("m", 1, 1, 30)]).await.unwrap();
     let mut far = commit("m", 2, 40_000_000, 1);
     far.reserved = Seq(9_000_000_000);
@@ -334,7 +333,7 @@ async fn numbers_that_do_not_fit_fail_without_a_trace() {
     assert!(chain(&error).contains("committing 1 of meeting m"), "{error:?}");
     let error = store.claim(meeting("m"), u64::MAX).await.unwrap_err();
     assert!(matches!(error, Error::Failed { .. }), "{error:?}");
-    // The row's own arithmetic may pass the limit too.
+    // The sum that the database computes may pass the limit too.
     let error = store.claim(meeting("m"), i64::MAX as u64).await.unwrap_err();
     assert!(matches!(error, Error::Failed { .. }), "{error:?}");
     let row = store.meeting(meeting("m")).await.unwrap().unwrap();
@@ -353,7 +352,7 @@ async fn no_transaction_outgrows_the_memtable() {
         Arc::make_mut(&mut commit.packets[0]).payload = Payload::Text("x".repeat(bytes).into());
         commit
     };
-    // Too big on its own: refused, and the other meeting's part with it, before anything is written.
+    // A commit that is too large on its own is rejected with its whole batch, before anything is written.
     for id in ["m", "n"] {
         create(&store, id).await;
     }
@@ -363,12 +362,12 @@ async fn no_transaction_outgrows_the_memtable() {
     for id in ["m", "n"] {
         assert_eq!(store.meeting(meeting(id)).await.unwrap().unwrap().commit, 0);
     }
-    // As big as may be: one long text, or very many short packets.
+    // Commits near the limit: one long text, or many short packets.
     assert_eq!(store.commit(&[with_text("m", 1, 500_000)]).await.unwrap(), [Outcome::Applied]);
     assert_eq!(store.commit(&[commit("n", 1, 1, 700)]).await.unwrap(), [Outcome::Applied]);
     let error = store.commit(&[commit("n", 2, 701, 800)]).await.unwrap_err();
     assert!(chain(&error).contains("raise the memtable"), "{}", chain(&error));
-    // What numbers take beside their packets counts.
+    // The rows of numbered packets count too.
     create(&store, "numbered").await;
     let by_many = |number, from, count| {
         let mut commit = commit("numbered", number, from, count);
@@ -381,7 +380,7 @@ async fn no_transaction_outgrows_the_memtable() {
     assert_eq!(store.commit(&[by_many(1, 1, 150)]).await.unwrap(), [Outcome::Applied]);
     let error = store.commit(&[by_many(2, 151, 300)]).await.unwrap_err();
     assert!(chain(&error).contains("raise the memtable"), "{}", chain(&error));
-    // A batch that is too big as a whole is split, and its outcomes keep their order.
+    // A batch that is too large as a whole is split, and its outcomes keep their order.
     let ids: Vec<String> = (0..9).map(|index| format!("part {index}")).collect();
     for id in &ids {
         create(&store, id).await;

@@ -1,4 +1,4 @@
-//! Databases in a server.
+//! The store on a real SurrealDB server.
 
 use std::{
     sync::{
@@ -22,7 +22,7 @@ use super::{
     server::{ROOT, Server},
 };
 
-/// The server that the cases share; a watchdog ends it with this process.
+/// The server that the tests of the conformance suite share. It ends with this process (see `server`).
 static SERVER: LazyLock<Option<Server>> = LazyLock::new(Server::start);
 
 /// Options for an empty database.
@@ -32,7 +32,7 @@ fn options(server: &Server) -> Options {
     options.database = format!("d{}", DATABASES.fetch_add(1, Ordering::Relaxed));
     options.username = Some(ROOT.to_owned());
     options.password = Some(ROOT.to_owned());
-    // An unoptimised server on a busy machine takes its time.
+    // An unoptimised server on a busy machine is slow.
     options.answer_timeout = Duration::from_mins(10);
     options
 }
@@ -58,7 +58,7 @@ async fn a_server_that_is_killed_keeps_what_it_acknowledged() {
     let store = open(options(&server)).await;
     let server = Arc::new(Mutex::new(server));
     let goes_on = store.clone();
-    // The store is the same: it finds the server again by itself.
+    // The store is not reopened: it reconnects to the server by itself.
     let fixture = Fixture::new(store).crash(move || {
         let (server, store) = (server.clone(), goes_on.clone());
         async move {
@@ -77,7 +77,8 @@ async fn a_server_that_is_killed_keeps_what_it_acknowledged() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_hangs_is_unavailable_and_found_again() {
     let Some(server) = Server::start() else { return };
-    // What must succeed has time, on any machine; what is to give up hasn't.
+    // The store whose queries must succeed has a long timeout, for any machine; the one whose queries must
+    // fail has a short one.
     let mut hasty = options(&server);
     let patient = open(hasty.clone()).await;
     create(&patient, "m").await;
@@ -90,7 +91,7 @@ async fn a_server_that_hangs_is_unavailable_and_found_again() {
     };
     server.freeze(true);
     let next = [commit("m", 1, 1, 1)];
-    // The first waits for an answer, the second for a new connection.
+    // The first commit waits for an answer, the second for a new connection.
     for _ in 0..2 {
         let error = store.commit(&next).await.unwrap_err();
         assert!(matches!(error, Error::Unavailable { .. }), "{error:?}");

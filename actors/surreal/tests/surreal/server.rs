@@ -1,8 +1,8 @@
-//! A real SurrealDB server, for tests that want one: started, killed and started again.
+//! A real SurrealDB server that tests can start, kill and start again.
 //!
-//! Its program is a crate of its own, `tests/surrealdb-server`, which `just server` builds; without it such a
-//! test says that it is skipped. Where it is elsewhere, the variable `SURREALDB_SERVER` says so, and then it
-//! must be there.
+//! Its program is a crate of its own, `tests/surrealdb-server`, which `just server` builds. If it is not
+//! built, tests print that they are skipped. The variable `SURREALDB_SERVER` can name another program, which
+//! must exist then.
 
 use std::{
     fs,
@@ -16,25 +16,25 @@ use std::{
 
 use tempfile::TempDir;
 
-/// The user whom the server knows, and the password.
+/// The name and the password of the server's user.
 pub(crate) const ROOT: &str = "root";
 
-/// A server on a port of this machine, with a directory of its own. It goes with its last owner.
+/// A server on a port of this machine, with a directory of its own. Dropping it kills the server.
 pub(crate) struct Server {
     program: PathBuf,
     directory: TempDir,
     port: u16,
-    running: Option<Running>,
+    process: Option<ServerProcess>,
 }
 
-/// The server's process is watched by a shell that waits for its own input to end, which it does with this
-/// process, however that ends; then it kills the server.
-struct Running {
+/// A shell that runs the server and kills it when the shell's input ends. The input ends with this process,
+/// however that ends.
+struct ServerProcess {
     shell: Child,
     leash: ChildStdin,
 }
 
-/// The server runs in the background, and whoever reads the leash's end first kills it.
+/// Runs the server in the background, and kills it when the input ends.
 const WATCHED: &str = r#"
     exec 3<&0
     "$0" "$@" >"$SERVER_LOG" 2>&1 </dev/null 3<&- & server=$!
@@ -44,10 +44,11 @@ const WATCHED: &str = r#"
 "#;
 
 impl Server {
-    /// Starts a server with an empty database. `None` if there is no program for it, which is said on stderr.
+    /// Starts a server with an empty database. If its program is missing, prints so on stderr and returns
+    /// `None`.
     pub(crate) fn start() -> Option<Self> {
         let Some(program) = program() else {
-            // Past the test harness, which would keep it to itself.
+            // Written directly, because the test harness hides what `eprintln!` prints.
             let _ = writeln!(
                 std::io::stderr(),
                 "skipped: there is no SurrealDB server; `just server` builds one"
@@ -55,8 +56,8 @@ impl Server {
             return None;
         };
         let directory = tempfile::tempdir().unwrap();
-        let mut server = Self { program, directory, port: 0, running: None };
-        // A port that was free may be taken when the server comes to it.
+        let mut server = Self { program, directory, port: 0, process: None };
+        // Another process may take the free port before the server does.
         for _ in 0..5 {
             server.port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
             if server.run() {
@@ -66,26 +67,26 @@ impl Server {
         panic!("the SurrealDB server does not start:\n{}", server.log());
     }
 
-    /// Where it is.
+    /// The URL to connect to.
     pub(crate) fn url(&self) -> String {
         format!("ws://127.0.0.1:{}", self.port)
     }
 
-    /// Kills it as a crash would, and waits until it is gone.
+    /// Kills the server as a crash would, and waits until it is gone.
     pub(crate) fn kill(&mut self) {
-        if let Some(Running { mut shell, leash }) = self.running.take() {
+        if let Some(ServerProcess { mut shell, leash }) = self.process.take() {
             drop(leash);
             shell.wait().unwrap();
         }
     }
 
-    /// Starts it again where it was, with what it had stored.
+    /// Starts the server again on the same port and directory.
     pub(crate) fn start_again(&mut self) {
         self.kill();
         assert!(self.run(), "the SurrealDB server does not start again:\n{}", self.log());
     }
 
-    /// Stops it in its tracks, or lets it go on: as a machine that hangs.
+    /// Suspends the server, as if its machine hung, or resumes it.
     #[allow(dead_code, reason = "not every test program hangs its server")]
     pub(crate) fn freeze(&self, freeze: bool) {
         let pid = fs::read_to_string(self.log_file().with_extension("pid")).unwrap();
@@ -101,9 +102,9 @@ impl Server {
         fs::read_to_string(self.log_file()).unwrap_or_default()
     }
 
-    /// Starts it and waits until it answers; says whether it does.
+    /// Starts the server and waits until it answers or has ended; returns whether it answers.
     fn run(&mut self) -> bool {
-        const LOOK_EVERY: Duration = Duration::from_millis(20);
+        const POLL_INTERVAL: Duration = Duration::from_millis(20);
         let database = format!("surrealkv://{}", self.directory.path().join("db").display());
         let bind = format!("127.0.0.1:{}", self.port);
         let mut shell = Command::new("sh")
@@ -129,19 +130,19 @@ impl Server {
             .spawn()
             .unwrap();
         let leash = shell.stdin.take().unwrap();
-        self.running = Some(Running { shell, leash });
-        // As long as it takes: it is up, or it is dead.
+        self.process = Some(ServerProcess { shell, leash });
+        // Without a limit: the server answers or ends.
         loop {
             let is_up = self.is_up();
-            if self.running.as_mut().unwrap().shell.try_wait().unwrap().is_some() {
+            if self.process.as_mut().unwrap().shell.try_wait().unwrap().is_some() {
                 break;
             }
             if is_up {
                 return true;
             }
-            // A wait that is over early only if somebody sends something, and nobody can.
+            // Waits for the whole interval, because nothing is sent.
             let (_sender, nothing) = mpsc::channel::<()>();
-            let _ = nothing.recv_timeout(LOOK_EVERY);
+            let _ = nothing.recv_timeout(POLL_INTERVAL);
         }
         self.kill();
         false
@@ -164,7 +165,7 @@ impl Drop for Server {
 fn program() -> Option<PathBuf> {
     if let Some(named) = std::env::var_os("SURREALDB_SERVER") {
         let named = PathBuf::from(named);
-        assert!(named.is_file(), "SURREALDB_SERVER is {}, which is not there", named.display());
+        assert!(named.is_file(), "SURREALDB_SERVER is {}, which does not exist", named.display());
         return Some(named);
     }
     let built = "tests/surrealdb-server/target/debug/surrealdb-server";
