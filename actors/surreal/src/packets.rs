@@ -101,8 +101,8 @@ impl OpenDatabase {
         let mut log_end = None;
         let mut found = Vec::new();
         loop {
-            // Windows need not reach above the log's end, so it is read as soon as it can save a window: before
-            // the first one if they go down from there, else before the second one.
+            // Windows need not reach above the log's end, so it is read as soon as it can save a window:
+            // before the first one if they go down from there, else before the second one.
             if log_end.is_none()
                 && high - low >= length
                 && (order == ReadOrder::NewestFirst || low > query.from.0)
