@@ -1,4 +1,5 @@
-//! What a packet costs on the wire, beside copying its bytes. `cargo bench -p teammy-benches --bench codec`
+//! Encoding and decoding a packet for the wire, beside copying its bytes. `cargo bench -p teammy-benches
+//! --bench codec`
 
 #![allow(missing_docs, reason = "criterion's macros make functions without them")]
 

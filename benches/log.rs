@@ -1,4 +1,4 @@
-//! What the log itself costs: packets appended, delivered to eight instances, handed on and committed,
+//! The cost of the log alone: packets are appended, delivered to eight instances, submitted and committed,
 //! without an actor, a hook or a store. `cargo bench -p teammy-benches --bench log`
 
 #![allow(missing_docs, reason = "criterion's macros make functions without them")]
@@ -26,7 +26,7 @@ fn packet(meeting: &MeetingId, seq: Seq, source: &Name) -> Arc<DataPacket> {
     Arc::new(publish.into_packet(meeting.clone(), seq, Timestamp::UNIX_EPOCH))
 }
 
-/// A started meeting of instances that take `source`.
+/// The log of a started meeting whose instances take `source`.
 fn meeting(source: &Name) -> (MeetingLog, Sequencer, MeetingId) {
     let id = MeetingId::new("bench").expect("a well-formed id");
     let record = MeetingRecord::first(MeetingMetadata::new(id.clone()), Vec::new(), Seq(Sequencer::BLOCK));
@@ -44,8 +44,8 @@ fn meeting(source: &Name) -> (MeetingLog, Sequencer, MeetingId) {
     (log, seqs, id)
 }
 
-/// Appends all packets, then lets every instance take them in batches, and commits what there is after each
-/// round.
+/// Appends all packets, then delivers them to each instance in batches, and commits after each round.
+/// Returns the number of deliveries.
 fn run(log: &mut MeetingLog, packets: Vec<Arc<DataPacket>>, durability: Durability) -> u64 {
     for packet in packets {
         log.append(Append::new(packet, durability, true));

@@ -1,12 +1,17 @@
-//! Ours beside the peers, in one process and in turns: `cargo bench -p teammy-benches --bench ratios --
-//! [OPTIONS]`.
+//! Measures Teammy beside its peers, by turns in one process: `cargo bench -p teammy-benches --bench ratios
+//! -- [OPTIONS]`.
 //!
-//! Prints a JSON line for each figure, then a table. Each round measures everybody once, and a ratio is the
-//! median of the rounds' ratios, so that what disturbs the machine disturbs both sides. Options: `--quick`
-//! (less of everything), `--alone` (without the peers, for a profiler), `--only
-//! NAME` (one of those that it lists when it knows no such name; again for another), `--rounds N` (5),
-//! `--plots DIRECTORY` (a picture for each, `NAME.svg`). With feature `surrealdb` it measures what is stored,
-//! too.
+//! Prints a JSON line for each figure, then a table. Each round measures every side once, and a ratio is the
+//! median of the rounds' ratios, so that a disturbance of the machine affects both sides. With feature
+//! `surrealdb` it also measures stored packets.
+//!
+//! | option | effect |
+//! |---|---|
+//! | `--quick` | measures less of everything |
+//! | `--alone` | leaves the peers out, for a profiler |
+//! | `--only NAME` | runs one bench; may be repeated. An unknown name lists all |
+//! | `--rounds N` | measures N rounds; 5 by default |
+//! | `--plots DIRECTORY` | draws each bench as `NAME.svg` |
 
 #![allow(
     clippy::cast_possible_truncation,
@@ -16,13 +21,15 @@
     missing_docs,
     unreachable_pub,
     clippy::format_push_string,
-    reason = "figures are rounded anyway; the modules' docs say what they hold"
+    reason = "figures are rounded anyway; the modules' docs describe their content"
 )]
 
 #[path = "ratios/chain.rs"]
 mod chain;
 #[path = "ratios/codec.rs"]
 mod codec;
+#[path = "ratios/datum.rs"]
+mod datum;
 #[path = "ratios/density.rs"]
 mod density;
 #[cfg(feature = "surrealdb")]
@@ -32,8 +39,12 @@ mod durable;
 mod fanout;
 #[path = "ratios/latency.rs"]
 mod latency;
+#[path = "ratios/lateness.rs"]
+mod lateness;
 #[path = "ratios/meetings.rs"]
 mod meetings;
+#[path = "ratios/options.rs"]
+mod options;
 #[path = "ratios/ours.rs"]
 mod ours;
 #[path = "ratios/peers.rs"]
@@ -53,17 +64,10 @@ mod tally;
 
 use std::path::PathBuf;
 
-use report::Report;
+use options::RunOptions;
+use report::RatioReport;
 
-/// How much to measure.
-pub struct Run {
-    pub quick: bool,
-    /// Leave the peers out, for a profiler.
-    pub alone: bool,
-    pub rounds: usize,
-}
-
-/// In the order in which they run: memory first, see there.
+/// The benches in the order in which they run. `density` explains why it is the first.
 const BENCHES: &[&str] = &[
     "density",
     "fanout",
@@ -78,14 +82,14 @@ const BENCHES: &[&str] = &[
 ];
 
 fn main() {
-    let mut run = Run { quick: false, alone: false, rounds: 5 };
+    let mut options = RunOptions { quick: false, alone: false, rounds: 5 };
     let mut only = Vec::new();
     let mut plots: Option<PathBuf> = None;
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
-            "--quick" => run.quick = true,
-            "--alone" => run.alone = true,
+            "--quick" => options.quick = true,
+            "--alone" => options.alone = true,
             "--only" => only.extend(arguments.next()),
             "--plots" => {
                 let directory = arguments.next().unwrap_or_else(|| usage("--plots takes a directory"));
@@ -93,42 +97,42 @@ fn main() {
             }
             "--rounds" => {
                 let rounds = arguments.next().and_then(|rounds| rounds.parse().ok());
-                run.rounds =
+                options.rounds =
                     rounds.filter(|rounds| *rounds > 0).unwrap_or_else(|| usage("--rounds takes a number"));
             }
-            // What cargo says to every bench.
+            // Cargo passes this option to every bench.
             "--bench" => {}
             other => usage(&format!("unknown option {other}")),
         }
     }
     if let Some(unknown) = only.iter().find(|name| !BENCHES.contains(&name.as_str())) {
-        usage(&format!("there is no {unknown}"));
+        usage(&format!("there is no bench {unknown}"));
     }
     let wanted = |name: &str| only.is_empty() || only.iter().any(|one| one == name);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime starts");
-    let mut report = Report::default();
+    let mut report = RatioReport::default();
     runtime.block_on(async {
         for bench in BENCHES.iter().filter(|name| wanted(name)) {
             report.bench(bench);
             match *bench {
-                "density" => density::run(&run, &mut report).await,
-                "fanout" => fanout::run(&run, &mut report).await,
-                "chain" => chain::run(&run, &mut report).await,
-                "latency" => latency::run(&run, &mut report).await,
-                "meetings" => meetings::run(&run, &mut report).await,
-                "codec" => codec::run(&run, &mut report),
+                "density" => density::run(&options, &mut report).await,
+                "fanout" => fanout::run(&options, &mut report).await,
+                "chain" => chain::run(&options, &mut report).await,
+                "latency" => latency::run(&options, &mut report).await,
+                "meetings" => meetings::run(&options, &mut report).await,
+                "codec" => codec::run(&options, &mut report),
                 #[cfg(feature = "surrealdb")]
-                "durable" => durable::run(&run, &mut report).await,
+                "durable" => durable::run(&options, &mut report).await,
                 #[cfg(feature = "surrealdb")]
-                "recover" => recover::run(&run, &mut report).await,
-                _ => unreachable!("it is not listed"),
+                "recover" => recover::run(&options, &mut report).await,
+                _ => unreachable!("every bench of the list has an arm"),
             }
         }
     });
     if let Some(directory) = plots {
         for bench in BENCHES.iter().filter(|name| wanted(name)) {
             if let Err(error) = report.plot(&directory, bench) {
-                eprintln!("no plot of {bench} in {}: {error}", directory.display());
+                eprintln!("cannot draw {bench} in {}: {error}", directory.display());
                 std::process::exit(1);
             }
         }

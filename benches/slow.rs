@@ -1,8 +1,8 @@
-//! What slow, broken and silent plugins cost the others, the publishers and the memory, and what is left of
-//! meetings that are over: `cargo bench -p teammy-benches --bench slow -- [--quick]`.
+//! The cost of slow and stuck plugins for other plugins, publishers and memory, and what meetings leave
+//! behind after their end: `cargo bench -p teammy-benches --bench slow -- [--quick]`.
 //!
-//! Prints a JSON line for each figure, and to stderr what the watchdog says. What must be exact is asserted;
-//! what is time or memory is printed beside what it is to be compared with, both of this run.
+//! Prints a JSON line for each figure, and the watchdog's warnings on stderr. Exact values are asserted.
+//! Times and memory are printed beside a reference value of the same run.
 
 #![allow(
     clippy::cast_possible_truncation,
@@ -39,40 +39,43 @@ use teammy_runtime::{
 };
 use tokio::time::Instant;
 
-/// What a plugin does with a packet.
+/// How a plugin treats a packet.
 #[derive(Debug, Clone, Copy, Default, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 enum Temper {
-    /// Notes how late it is.
+    /// Records how late the packet is.
     #[default]
     Quick,
     /// Sleeps for a millisecond.
     Sleeps,
-    /// Holds its thread until it is let go.
+    /// Parks its thread until [`RELEASED`] is set.
     Blocks,
-    /// Goes on until it is let go, and never waits.
+    /// Spins until [`RELEASED`] is set.
     Loops,
-    /// Never comes back, without holding a thread.
+    /// Never ends, and holds no thread.
     Hangs,
 }
 
 #[derive(Debug, Default, Deserialize, schemars::JsonSchema)]
-struct Table {
+struct TemperConfig {
     #[serde(default)]
     temper: Temper,
 }
 
 /// How late packets reached quick hooks, in nanoseconds.
 static LATE: Mutex<Option<Histogram<u64>>> = Mutex::new(None);
-/// Those that hold their threads may go.
+/// Set when hooks that block or loop may end.
 static RELEASED: AtomicBool = AtomicBool::new(false);
+/// Due times of packets count from here.
 static ORIGIN: std::sync::LazyLock<Instant> = std::sync::LazyLock::new(Instant::now);
 
+/// Takes the recorded times.
 fn late() -> Histogram<u64> {
     let taken = LATE.lock().unwrap_or_else(PoisonError::into_inner).take();
     taken.unwrap_or_else(|| Histogram::new(3).expect("three digits are allowed"))
 }
 
+/// A quantile in microseconds.
 fn quantile(times: &Histogram<u64>, q: f64) -> f64 {
     times.value_at_quantile(q) as f64 / 1e3
 }
@@ -80,13 +83,13 @@ fn quantile(times: &Histogram<u64>, q: f64) -> f64 {
 struct Tempered(Temper);
 
 impl InCallPlugin for Tempered {
-    type Config = Table;
+    type Config = TemperConfig;
     type State = u64;
     type Output = Bytes;
     const KIND: &'static str = "tempered";
     const VERSION: &'static str = "1";
 
-    async fn on_startup(Table { temper }: Table) -> Result<Self, Error> {
+    async fn on_startup(TemperConfig { temper }: TemperConfig) -> Result<Self, Error> {
         Ok(Self(temper))
     }
 
@@ -151,18 +154,18 @@ async fn meeting(node: &Node, id: &str, instances: &[&str]) -> MeetingRef {
 }
 
 fn resident() -> f64 {
-    memory_stats::memory_stats().expect("this platform says what is resident").physical_mem as f64
+    memory_stats::memory_stats().expect("this platform tells resident memory").physical_mem as f64
 }
 
-fn say(figure: &serde_json::Value) {
+fn print(figure: &serde_json::Value) {
     println!("{figure}");
 }
 
 const MIB: f64 = 1024.0 * 1024.0;
 
-/// A plugin that sleeps under a flood of audio.
+/// A flood of audio to a plugin that sleeps.
 async fn flood(packets: u64) {
-    // What a meeting may hold: volatile packets, what waits at the door, and batches in hand.
+    // The most that a meeting may hold: volatile packets, packets at the ingress, and batches in delivery.
     let bound_mib = 16.0 + 16.0 + 8.0;
     let node = node("", &[("sleeper", "sleeps")]).await;
     let meeting = meeting(&node, "flood", &["sleeper"]).await;
@@ -179,15 +182,15 @@ async fn flood(packets: u64) {
     meeting.end().await.expect("the meeting ends");
     let stats = meeting.stats();
     let sleeper = &stats.instances[0];
-    assert_eq!(sleeper.delivered + sleeper.lost, packets, "what is not delivered is counted");
-    say(&json!({
+    assert_eq!(sleeper.delivered + sleeper.lost, packets, "each packet that is not delivered is counted");
+    print(&json!({
         "name": "flood of audio at a sleeping plugin", "published": packets, "delivered": sleeper.delivered,
         "gaps": sleeper.lost, "resident_growth_mib": most / MIB, "bound_mib": bound_mib, "within": most / MIB <= bound_mib,
     }));
     node.shutdown(Duration::from_secs(10)).await.expect("the node stops");
 }
 
-/// Publishes at a pace, and says how late the packets reached the quick hooks.
+/// Publishes a packet each millisecond, and returns how late they reached the quick hooks.
 async fn paced(meeting: &MeetingRef, source: &Name, lasts: Duration) -> Histogram<u64> {
     drop(late());
     let mut clock = tokio::time::interval(Duration::from_millis(1));
@@ -196,12 +199,12 @@ async fn paced(meeting: &MeetingRef, source: &Name, lasts: Duration) -> Histogra
         clock.tick().await;
         meeting.publish(packet(source, 256)).await.expect("the meeting takes it");
     }
-    // The last one is on its way.
+    // The last packets may still be on their way.
     tokio::time::sleep(Duration::from_millis(100)).await;
     late()
 }
 
-/// A plugin that reads up 10,000 stored packets beside others that are up to date.
+/// A plugin that catches up on stored packets, beside one that is up to date.
 async fn behind(packets: u64) {
     let settings = "delivery.tail_bytes = \"2MiB\"\ndelivery.batch_packets = 64\n";
     let node = node(settings, &[("quick", "quick"), ("late", "sleeps")]).await;
@@ -215,14 +218,14 @@ async fn behind(packets: u64) {
     let without = paced(&meeting, &source, lasts).await;
     meeting.assign_at("late", teammy_kernel::log::JoinAt::Start).await.expect("it joins");
     let with = paced(&meeting, &source, lasts).await;
-    let standing = node.status().await;
-    let lag = &standing.meetings[0].instances[1].lag;
+    let node_status = node.status().await;
+    let lag = &node_status.meetings[0].instances[1].lag;
     let waiting = lag.iter().map(|lag| lag.packets).max().unwrap_or(0);
     meeting.caught_up().await.expect("the meeting runs");
     let stats = meeting.stats();
     let late = &stats.instances[1];
-    assert_eq!(late.delivered, stats.packets, "it has caught up, and missed nothing");
-    say(&json!({
+    assert_eq!(late.delivered, stats.packets, "the late instance got every packet");
+    print(&json!({
         "name": "others beside one that reads up", "behind": packets, "still_behind_at_the_end_of_the_measurement": waiting,
         "p50_us": {"alone": quantile(&without, 0.5), "beside": quantile(&with, 0.5)},
         "p99_us": {"alone": quantile(&without, 0.99), "beside": quantile(&with, 0.99)},
@@ -231,7 +234,7 @@ async fn behind(packets: u64) {
     node.shutdown(Duration::from_secs(10)).await.expect("the node stops");
 }
 
-/// Three plugins that hold a thread, loop and hang, beside one that is quick.
+/// Three plugins that block, loop and hang, beside one that is quick.
 async fn stuck(lasts: Duration) {
     let settings = format!(
         "node.plugin_threads = 4\nhooks.deadline = \"{}ms\"\nhooks.tries = 1\nhooks.watchdog = \"1s\"\n",
@@ -264,7 +267,7 @@ async fn stuck(lasts: Duration) {
         })
         .collect()
         .await;
-    say(&json!({
+    print(&json!({
         "name": "others beside three that are stuck", "seconds": lasts.as_secs(), "fates": fates, "told": told,
         "p50_us": {"before": quantile(&before, 0.5), "during": quantile(&during, 0.5)},
         "p99_us": {"before": quantile(&before, 0.99), "during": quantile(&during, 0.99)},
@@ -276,7 +279,7 @@ async fn stuck(lasts: Duration) {
     node.shutdown(Duration::from_secs(20)).await.expect("the node stops");
 }
 
-/// Meetings that start and end, over and over.
+/// Meetings that start and end, `times` times.
 async fn over(meetings: usize, times: usize) {
     let node = node("", &[("quick", "quick"), ("sleeper", "sleeps")]).await;
     let source = name("audio");
@@ -295,17 +298,17 @@ async fn over(meetings: usize, times: usize) {
             drop(subscription);
             node.forget(meeting.id()).await.expect("it is forgotten");
         }
-        // The first time is when the allocator takes what it keeps.
+        // The first figure includes memory that the allocator keeps for later.
         figures.push((resident() / MIB).round());
     }
-    // What was told to stop is gone when it has had its turn.
+    // A task that was told to stop ends when it next runs.
     let until = Instant::now() + Duration::from_secs(10);
     while tasks() > idle && Instant::now() < until {
         tokio::task::yield_now().await;
     }
-    assert!(tasks() <= idle, "no task is left: {} of {idle}", tasks());
+    assert!(tasks() <= idle, "tasks are left: {} of {idle}", tasks());
     assert!(node.meetings().is_empty());
-    say(&json!({
+    print(&json!({
         "name": "meetings started and ended", "meetings": meetings, "times": times,
         "resident_mib_after_each": figures, "tasks": {"before": idle, "after": tasks()},
     }));
@@ -313,7 +316,7 @@ async fn over(meetings: usize, times: usize) {
 }
 
 fn main() {
-    // What the watchdog says is to be seen.
+    // Prints the watchdog's warnings.
     tracing_subscriber::fmt()
         .with_max_level(tracing_subscriber::filter::LevelFilter::WARN)
         .with_writer(std::io::stderr)

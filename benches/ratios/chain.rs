@@ -1,5 +1,5 @@
-//! Four plugins in a row, each of which takes what the one before it puts out: packets a second from end to
-//! end.
+//! Four plugins in a chain, each of which takes the outputs of the one before it: packets a second from end
+//! to end.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,19 +7,19 @@ use teammy_kernel::{Factory, Name, Payload, Publish};
 use tokio::{sync::mpsc, time::Instant};
 
 use crate::{
-    Run,
-    fanout::{Datum, payload, received},
+    datum::{Datum, payload, received},
+    options::RunOptions,
     ours,
     peers::{self, RactorMessage},
-    report::{Figure, Report, Unit},
-    tally::{Counter, Tally},
+    report::{Figure, FigureUnit, RatioReport},
+    tally::{DeliveryCounter, DeliveryTally},
 };
 
-const LINKS: usize = 4;
+const STAGES: usize = 4;
 
-fn mpsc_chain(last: Counter) -> mpsc::UnboundedSender<Datum> {
+fn mpsc_chain(last: DeliveryCounter) -> mpsc::UnboundedSender<Datum> {
     let (first, mut input) = mpsc::unbounded_channel::<Datum>();
-    for _ in 1..LINKS {
+    for _ in 1..STAGES {
         let (sender, next) = mpsc::unbounded_channel::<Datum>();
         let mut from = std::mem::replace(&mut input, next);
         tokio::spawn(async move {
@@ -36,33 +36,34 @@ fn mpsc_chain(last: Counter) -> mpsc::UnboundedSender<Datum> {
     first
 }
 
-pub async fn run(run: &Run, report: &mut Report) {
-    let packets: u64 = if run.quick { 1 << 13 } else { 1 << 15 };
-    let tallies: Vec<_> = (0..3).map(|_| Tally::of(1)).collect();
-    let last = |tally: &Arc<Tally>| tally.counters().next().expect("it has one");
+pub async fn run(options: &RunOptions, report: &mut RatioReport) {
+    let packets: u64 = if options.quick { 1 << 13 } else { 1 << 15 };
+    let tallies: Vec<_> = (0..3).map(|_| DeliveryTally::of(1)).collect();
+    let last = |tally: &Arc<DeliveryTally>| tally.counters().next().expect("it has one");
 
     let mut settings = "delivery.tail_bytes = \"1GiB\"\n".to_owned();
-    for link in 0..LINKS {
-        let source = if link == 0 { "audio".to_owned() } else { format!("relay{}", link - 1) };
-        settings += &format!("[[plugin]]\nname = \"relay{link}\"\nkind = \"relay\"\nconfig.place = {link}\n");
+    for stage in 0..STAGES {
+        let source = if stage == 0 { "audio".to_owned() } else { format!("relay{}", stage - 1) };
+        settings +=
+            &format!("[[plugin]]\nname = \"relay{stage}\"\nkind = \"relay\"\nconfig.place = {stage}\n");
         settings += &format!("sources.audio = \"{source}\"\n");
     }
-    // Only the last one counts; the others count on tallies that nobody waits for.
-    let unheard = Tally::of(LINKS - 1);
-    let counters = unheard.counters().chain([last(&tallies[0])]);
+    // Only the last stage's packets are waited for; the other stages count on a tally of their own.
+    let intermediate = DeliveryTally::of(STAGES - 1);
+    let counters = intermediate.counters().chain([last(&tallies[0])]);
     ours::register(counters);
     let node = ours::node_of(&settings, Factory::of::<ours::Relay>("relay")).await;
-    let names: Vec<_> = (0..LINKS).map(|link| format!("relay{link}")).collect();
+    let names: Vec<_> = (0..STAGES).map(|stage| format!("relay{stage}")).collect();
     let meeting = ours::meeting_of(&node, "chain", &names).await;
     let source = Name::new("audio").expect("a well-formed name");
 
     let mpsc = mpsc_chain(last(&tallies[1]));
-    let ractor = peers::ractor_chain(LINKS, last(&tallies[2])).await;
+    let ractor = peers::ractor_chain(STAGES, last(&tallies[2])).await;
 
     let mut figures: [Figure; 3] = Default::default();
-    for round in 0..=run.rounds {
+    for round in 0..=options.rounds {
         for (index, tally) in tallies.iter().enumerate() {
-            if index > 0 && run.alone {
+            if index > 0 && options.alone {
                 continue;
             }
             tally.expect(packets);
@@ -86,7 +87,7 @@ pub async fn run(run: &Run, report: &mut Report) {
     }
     let [ours, peers @ ..] = &figures;
     for (peer_name, peer) in ["tokio mpsc", "ractor"].into_iter().zip(peers) {
-        report.add("chain of 4", ours, peer_name, peer, Unit::Rate("packets/s"));
+        report.add("chain of 4", ours, peer_name, peer, FigureUnit::Rate("packets/s"));
     }
     meeting.end().await.expect("the meeting ends");
     node.shutdown(Duration::from_secs(10)).await.expect("the node stops");

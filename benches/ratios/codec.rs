@@ -1,4 +1,4 @@
-//! What a packet costs on its way to and from another node, beside copying its bytes.
+//! Encoding and decoding a packet for the wire, beside copying its bytes.
 
 use std::hint::black_box;
 
@@ -10,8 +10,8 @@ use teammy_kernel::{
 use tokio::time::Instant;
 
 use crate::{
-    Run,
-    report::{Figure, Report, Unit},
+    options::RunOptions,
+    report::{Figure, FigureUnit, RatioReport},
 };
 
 fn packet(bytes: usize) -> DataPacket {
@@ -21,7 +21,7 @@ fn packet(bytes: usize) -> DataPacket {
     publish.into_packet(meeting, Seq(1), Timestamp::UNIX_EPOCH)
 }
 
-/// Nanoseconds for each time.
+/// Nanoseconds a call.
 fn time<T>(times: u32, mut work: impl FnMut() -> T) -> f64 {
     let began = Instant::now();
     for _ in 0..times {
@@ -30,13 +30,13 @@ fn time<T>(times: u32, mut work: impl FnMut() -> T) -> f64 {
     began.elapsed().as_secs_f64() * 1e9 / f64::from(times)
 }
 
-pub fn run(run: &Run, report: &mut Report) {
-    let times = if run.quick { 50_000 } else { 500_000 };
+pub fn run(options: &RunOptions, report: &mut RatioReport) {
+    let times = if options.quick { 50_000 } else { 500_000 };
     for bytes in [256, 4096] {
         let packet = packet(bytes);
         let encoded = encode(&packet).expect("a packet has a form on the wire");
         let (mut written, mut read, mut copied) = (Figure::default(), Figure::default(), Figure::default());
-        for round in 0..=run.rounds {
+        for round in 0..=options.rounds {
             let figures = [
                 time(times, || encode(black_box(&packet))),
                 time(times, || decode::<DataPacket>(black_box(&encoded))),
@@ -49,7 +49,7 @@ pub fn run(run: &Run, report: &mut Report) {
             }
         }
         for (what, ours) in [("writing", &written), ("reading", &read)] {
-            report.add(format!("codec, {what} {bytes} B"), ours, "memcpy", &copied, Unit::Cost("ns"));
+            report.add(format!("codec, {what} {bytes} B"), ours, "memcpy", &copied, FigureUnit::Cost("ns"));
         }
     }
 }

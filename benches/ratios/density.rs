@@ -1,8 +1,8 @@
-//! What an idle meeting with five plugins takes of memory, beside six bare ractor actors; and how long a
-//! meeting takes to start and to end.
+//! The memory of an idle meeting with five plugins, beside six bare ractor actors; and how long a meeting
+//! takes to start and to end.
 //!
-//! Run first, while nothing has been freed that could be used again: what is resident is what each side has
-//! added.
+//! It must run first. Later the allocator has freed memory that it can use again, and the growth of resident
+//! memory would no longer be what each side takes.
 
 use std::time::Duration;
 
@@ -10,28 +10,29 @@ use teammy_kernel::Factory;
 use tokio::time::Instant;
 
 use crate::{
-    Run, ours, peers,
-    report::{Figure, Report, Unit},
-    tally::Tally,
+    options::RunOptions,
+    ours, peers,
+    report::{Figure, FigureUnit, RatioReport},
+    tally::DeliveryTally,
 };
 
 const PLUGINS: usize = 5;
 
 fn resident() -> f64 {
-    memory_stats::memory_stats().expect("this platform says what is resident").physical_mem as f64
+    memory_stats::memory_stats().expect("this platform tells resident memory").physical_mem as f64
 }
 
-pub async fn run(run: &Run, report: &mut Report) {
-    let meetings = if run.quick { 1_000 } else { 10_000 };
+pub async fn run(options: &RunOptions, report: &mut RatioReport) {
+    let meetings = if options.quick { 1_000 } else { 10_000 };
     let per_meeting = |bytes: f64, took: Duration| {
         (bytes / f64::from(meetings), took.as_secs_f64() * 1e6 / f64::from(meetings))
     };
-    let tally = Tally::of(PLUGINS);
+    let tally = DeliveryTally::of(PLUGINS);
     let node = ours::node("", Factory::of::<ours::Sink>("sink"), tally.counters()).await;
-    // What is made once is there before it is counted.
+    // What is allocated once for all meetings is allocated before the measurement.
     let first = ours::meeting(&node, "first", PLUGINS).await;
     first.caught_up().await.expect("the meeting runs");
-    let peer_tally = Tally::of(PLUGINS + 1);
+    let peer_tally = DeliveryTally::of(PLUGINS + 1);
     let mut actors = vec![peers::ractors(&peer_tally).await];
 
     let (before, began) = (resident(), Instant::now());
@@ -45,7 +46,7 @@ pub async fn run(run: &Run, report: &mut Report) {
     let (ours_bytes, ours_start) = per_meeting(resident() - before, began.elapsed());
 
     let (before, began) = (resident(), Instant::now());
-    for _ in 0..if run.alone { 0 } else { meetings } {
+    for _ in 0..if options.alone { 0 } else { meetings } {
         actors.push(peers::ractors(&peer_tally).await);
     }
     let (peer_bytes, peer_start) = per_meeting(resident() - before, began.elapsed());
@@ -71,7 +72,7 @@ pub async fn run(run: &Run, report: &mut Report) {
         ("starting a meeting", ours_start, peer_start, "µs"),
         ("ending a meeting", ours_end, peer_end, "µs"),
     ] {
-        report.add(name, &figure(ours), "6 ractor actors", &figure(peer), Unit::Cost(unit));
+        report.add(name, &figure(ours), "6 ractor actors", &figure(peer), FigureUnit::Cost(unit));
     }
     node.shutdown(Duration::from_mins(1)).await.expect("the node stops");
 }

@@ -1,9 +1,9 @@
-//! Packets that are stored: how many a second, and how long from publishing until one is; beside the raw SDK
-//! making the same writes.
+//! Stored packets: how many a second, and how long it takes from publishing until a packet is stored; beside
+//! the raw SDK with the same writes.
 //!
-//! Both write the same rows, a packet's with 256 bytes and its meeting's, in one transaction; the raw SDK in
-//! whichever of a few batch sizes it does best in. For the time until stored, packets are published when a
-//! clock says so, and the raw SDK writes each on its own, up to as many at once as there are.
+//! Both sides write the same rows in one transaction: a packet's with 256 bytes, and its meeting's. The raw
+//! SDK's rate is that of its best batch size of a few. For the time until stored, packets are published by a
+//! clock, and the raw SDK writes each packet that is due in a task and a transaction of its own.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,32 +13,33 @@ use teammy_surreal as surreal;
 use tokio::{task::JoinSet, time::Instant};
 
 use crate::{
-    Run,
-    fanout::payload,
+    datum::payload,
+    options::RunOptions,
     ours, raw,
-    report::{Figure, Report, Unit},
-    tally::Tally,
+    report::{Figure, FigureUnit, RatioReport},
+    tally::DeliveryTally,
 };
 
-/// What is published at a time.
+/// How many packets one call publishes.
 const AT_ONCE: usize = 64;
+/// How many packets the raw SDK writes in a transaction.
 const BATCHES: [usize; 3] = [64, 256, 1024];
 
-pub async fn run(run: &Run, report: &mut Report) {
-    let counts: &[usize] = if run.quick { &[1, 100] } else { &[1, 100, 1_000] };
+pub async fn run(options: &RunOptions, report: &mut RatioReport) {
+    let counts: &[usize] = if options.quick { &[1, 100] } else { &[1, 100, 1_000] };
     for &count in counts {
-        measure(run, report, count).await;
+        measure(options, report, count).await;
     }
 }
 
-async fn measure(run: &Run, report: &mut Report, count: usize) {
-    let packets = if run.quick { 6_400 } else { 32_000 }.max(count * AT_ONCE);
+async fn measure(options: &RunOptions, report: &mut RatioReport, count: usize) {
+    let packets = if options.quick { 6_400 } else { 32_000 }.max(count * AT_ONCE);
     let directory = tempfile::tempdir().expect("a directory");
     let (our_directory, raw_directory) = (directory.path().join("ours"), directory.path().join("raw"));
     let store =
         surreal::open(surreal::Options::new(raw::url(&our_directory))).await.expect("the store opens");
-    // A plugin that is in no meeting.
-    let tally = Tally::of(1);
+    // The node's only plugin is in no meeting.
+    let tally = DeliveryTally::of(1);
     ours::register(tally.counters());
     let node = ours::node_on(Arc::new(store), "", Factory::of::<ours::Sink>("sink")).await;
     let mut meetings = Vec::with_capacity(count);
@@ -51,7 +52,7 @@ async fn measure(run: &Run, report: &mut Report, count: usize) {
 
     let (mut ours, mut peer) = (Figure::default(), Figure::default());
     let mut raw_seq = 0;
-    for round in 0..=run.rounds {
+    for round in 0..=options.rounds {
         let began = Instant::now();
         let mut last = vec![None; count];
         for index in 0..packets / AT_ONCE {
@@ -89,11 +90,11 @@ async fn measure(run: &Run, report: &mut Report, count: usize) {
         }
     }
     let name = |what: &str| format!("{what}, surrealkv, meetings: {count}");
-    report.add(name("durable"), &ours, "raw SDK", &peer, Unit::Rate("packets/s"));
+    report.add(name("durable"), &ours, "raw SDK", &peer, FigureUnit::Rate("packets/s"));
 
     let mut figures: [(Figure, Figure); 2] = Default::default();
-    let wanted = if run.quick { 200 } else { 1_000 };
-    for _ in 0..run.rounds {
+    let wanted = if options.quick { 200 } else { 1_000 };
+    for _ in 0..options.rounds {
         let our_times = paced(wanted, |index| {
             let meeting = meetings[index % count].clone();
             let packet = packet();
@@ -117,13 +118,13 @@ async fn measure(run: &Run, report: &mut Report, count: usize) {
     }
     for ((ours, peer), quantile) in figures.iter().zip(["p50", "p99"]) {
         let name = name(&format!("until stored, {quantile}"));
-        report.add(name, ours, "raw SDK", peer, Unit::Cost("µs"));
+        report.add(name, ours, "raw SDK", peer, FigureUnit::Cost("µs"));
     }
     drop(meetings);
     node.shutdown(Duration::from_mins(1)).await.expect("the node stops");
 }
 
-/// Starts something 500 times a second, and says how long each took from when it was due, in microseconds.
+/// Starts a task 500 times a second. Returns how long each took from when it was due, in microseconds.
 async fn paced<F>(count: usize, mut start: impl FnMut(usize) -> F) -> Histogram<u64>
 where
     F: Future<Output = ()> + Send + 'static,

@@ -1,40 +1,32 @@
-//! One meeting, eight plugins: how many deliveries a second, beside the same fan-out without us.
+//! One meeting with eight plugins: deliveries a second, beside the same fan-out through the peers.
 //!
-//! Every round publishes so many packets of 256 bytes and waits until each of the eight receivers has got
-//! them all: nothing is lost, nothing waits for a slow reader, the memory for it is there. A delivery is a
-//! hook that has run, or a message that a peer's handler has had; both count it and look at the payload's
-//! length.
+//! Each round publishes packets of 256 bytes and waits until each of the eight receivers has got all of them.
+//! Nothing is lost and no sender waits for a slow receiver, because all buffers are large enough. A delivery
+//! is a hook that has run, or a message that a peer's receiver has handled; both look at the payload's length
+//! and count it.
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use bytes::Bytes;
 use teammy_kernel::{Factory, Name, Payload, Publish};
 use teammy_runtime::{MeetingRef, Node};
 use tokio::time::Instant;
 
 use crate::{
-    Run, ours,
-    report::{Figure, Report, Unit},
-    tally::{Counter, Tally},
+    datum::{Datum, payload, received},
+    options::RunOptions,
+    ours,
+    report::{Figure, FigureUnit, RatioReport},
+    tally::DeliveryTally,
 };
 
 const RECEIVERS: usize = 8;
 
-/// What a peer's message carries: as much as a packet does.
-pub type Datum = Arc<Bytes>;
-
-/// Every packet has bytes of its own, as packets have that come from a network.
-pub fn payload() -> Bytes {
-    Bytes::copy_from_slice(&[7; 256])
-}
-
-/// A fan-out that can be fed.
 trait Fanout {
-    /// Publishes so many; they need not have arrived.
+    /// Publishes `packets` packets, and does not wait until they arrive.
     fn publish(&mut self, packets: u64) -> impl Future<Output = ()>;
 }
 
-async fn deliveries_per_second(fanout: &mut impl Fanout, tally: &Arc<Tally>, packets: u64) -> f64 {
+async fn deliveries_per_second(fanout: &mut impl Fanout, tally: &Arc<DeliveryTally>, packets: u64) -> f64 {
     tally.expect(packets);
     let began = Instant::now();
     fanout.publish(packets).await;
@@ -51,7 +43,7 @@ struct Ours {
 }
 
 impl Ours {
-    async fn new(tally: &Arc<Tally>, at_once: u64) -> Self {
+    async fn new(tally: &Arc<DeliveryTally>, at_once: u64) -> Self {
         let settings = "delivery.tail_bytes = \"1GiB\"\n";
         let node = ours::node(settings, Factory::of::<ours::Sink>("sink"), tally.counters()).await;
         let meeting = ours::meeting(&node, &format!("fanout-{at_once}"), RECEIVERS).await;
@@ -78,7 +70,7 @@ impl Fanout for Ours {
 struct Broadcast(tokio::sync::broadcast::Sender<Datum>);
 
 impl Broadcast {
-    fn new(tally: &Arc<Tally>, capacity: u64) -> Self {
+    fn new(tally: &Arc<DeliveryTally>, capacity: u64) -> Self {
         let (sender, _) = tokio::sync::broadcast::channel(capacity as usize);
         for counter in tally.counters() {
             let mut receiver = sender.subscribe();
@@ -104,7 +96,7 @@ impl Fanout for Broadcast {
 struct Mpsc(Vec<tokio::sync::mpsc::UnboundedSender<Datum>>);
 
 impl Mpsc {
-    fn new(tally: &Arc<Tally>) -> Self {
+    fn new(tally: &Arc<DeliveryTally>) -> Self {
         let senders = tally.counters().map(|counter| {
             let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel::<Datum>();
             tokio::spawn(async move {
@@ -171,20 +163,14 @@ impl Fanout for Actix {
     }
 }
 
-/// Takes part in tokio's cooperative scheduling, as every publisher that awaits does.
+/// Takes part in tokio's cooperative scheduling, as each publisher that awaits does.
 async fn yield_now_and_then() {
     tokio::task::coop::consume_budget().await;
 }
 
-/// What a receiver does with a datum.
-pub fn received(counter: &Counter, datum: &Datum) {
-    std::hint::black_box(datum.len());
-    counter.count();
-}
-
-pub async fn run(run: &Run, report: &mut Report) {
-    let packets = if run.quick { 1 << 14 } else { 1 << 16 };
-    let tallies: Vec<_> = (0..7).map(|_| Tally::of(RECEIVERS)).collect();
+pub async fn run(options: &RunOptions, report: &mut RatioReport) {
+    let packets = if options.quick { 1 << 14 } else { 1 << 16 };
+    let tallies: Vec<_> = (0..7).map(|_| DeliveryTally::of(RECEIVERS)).collect();
     let mut singly = Ours::new(&tallies[0], 1).await;
     let mut in_16s = Ours::new(&tallies[1], 16).await;
     let mut broadcast = Broadcast::new(&tallies[2], packets);
@@ -193,17 +179,17 @@ pub async fn run(run: &Run, report: &mut Report) {
     let mut kameo = Kameo(crate::peers::kameos(&tallies[5]));
     let mut actix = Actix(crate::peers::actixes(&tallies[6]));
     let mut figures: [Figure; 7] = Default::default();
-    for round in 0..=run.rounds {
+    for round in 0..=options.rounds {
         let ours = [
             deliveries_per_second(&mut singly, &tallies[0], packets).await,
             deliveries_per_second(&mut in_16s, &tallies[1], packets).await,
         ];
-        let [a, b] = &mut figures[..2] else { unreachable!("two are ours") };
+        let [a, b] = &mut figures[..2] else { unreachable!("the first two figures are ours") };
         if round > 0 {
             a.add(ours[0]);
             b.add(ours[1]);
         }
-        if run.alone {
+        if options.alone {
             continue;
         }
         let measured = [
@@ -225,7 +211,7 @@ pub async fn run(run: &Run, report: &mut Report) {
         for (peer_name, peer) in
             ["tokio broadcast", "tokio mpsc", "ractor", "kameo", "actix"].into_iter().zip(peers)
         {
-            report.add(name, ours, peer_name, peer, Unit::Rate("deliveries/s"));
+            report.add(name, ours, peer_name, peer, FigureUnit::Rate("deliveries/s"));
         }
     }
     for ours in [singly, in_16s] {

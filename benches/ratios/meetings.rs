@@ -1,5 +1,5 @@
-//! One meeting of five plugins, and thousands of them: what a delivery costs in time of the processor, where
-//! each meeting gets its packets at its own pace, and where the same packets a second are spread over them.
+//! The processor time of a delivery in one meeting of five plugins, and in thousands of them: with a rate for
+//! each meeting, and with one rate that is spread over all meetings.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,28 +8,27 @@ use teammy_kernel::{Factory, Name, Payload, Publish};
 use tokio::time::Instant;
 
 use crate::{
-    Run,
-    fanout::payload,
+    datum::payload,
+    options::RunOptions,
     ours,
     peers::{self, RactorMessage},
-    report::{Figure, Report, Unit},
-    tally::Tally,
+    report::{Figure, FigureUnit, RatioReport},
+    tally::DeliveryTally,
 };
 
 const PLUGINS: usize = 5;
 
-/// How packets come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Pace {
-    /// So many a second to each meeting.
+enum PacketRate {
+    /// Packets a second to each meeting.
     Each(usize),
-    /// So many a second to all meetings together.
+    /// Packets a second to all meetings together.
     Together(usize),
 }
 
-impl Pace {
-    /// How many packets a second that is.
-    fn rate(self, meetings: usize) -> usize {
+impl PacketRate {
+    /// Packets a second to all meetings together.
+    fn total(self, meetings: usize) -> usize {
         match self {
             Self::Each(rate) => rate * meetings,
             Self::Together(rate) => rate,
@@ -44,18 +43,18 @@ impl Pace {
     }
 }
 
-/// Publishes packets to so many meetings in turn, and says what a delivery cost in nanoseconds of processor
-/// time, and how many there were a second. The publisher sleeps between bursts, a millisecond or longer.
+/// Publishes packets to meetings in turn. Returns a delivery's nanoseconds of processor time, and the
+/// deliveries a second. The publisher sleeps for a millisecond or longer between bursts.
 async fn paced(
     meetings: usize,
-    pace: Pace,
+    rate: PacketRate,
     lasts: Duration,
-    tally: &Arc<Tally>,
+    tally: &Arc<DeliveryTally>,
     publish: impl AsyncFn(usize),
 ) -> (f64, f64) {
-    let rate = pace.rate(meetings);
-    let burst = (rate / 1_000).max(1);
-    let every = Duration::from_secs_f64(burst as f64 / rate as f64);
+    let total = rate.total(meetings);
+    let burst = (total / 1_000).max(1);
+    let every = Duration::from_secs_f64(burst as f64 / total as f64);
     let bursts = (lasts.as_secs_f64() / every.as_secs_f64()) as usize;
     let packets = bursts * burst;
     let deliveries = (packets * PLUGINS) as f64;
@@ -74,30 +73,30 @@ async fn paced(
     (cost, deliveries / began.elapsed().as_secs_f64())
 }
 
-pub async fn run(run: &Run, report: &mut Report) {
+pub async fn run(options: &RunOptions, report: &mut RatioReport) {
     let source = Name::new("audio").expect("a well-formed name");
-    let tally = Tally::of(PLUGINS);
+    let tally = DeliveryTally::of(PLUGINS);
     let node = ours::node("", Factory::of::<ours::Sink>("sink"), tally.counters()).await;
-    let counts: &[usize] = if run.quick { &[1, 1_000] } else { &[1, 100, 1_000, 5_000] };
+    let counts: &[usize] = if options.quick { &[1, 1_000] } else { &[1, 100, 1_000, 5_000] };
     let most = *counts.last().expect("there are some");
     let mut meetings = Vec::with_capacity(most);
     for index in 0..most {
         meetings.push(ours::meeting(&node, &format!("meeting-{index}"), PLUGINS).await);
     }
-    let peer_tally = Tally::of(PLUGINS);
+    let peer_tally = DeliveryTally::of(PLUGINS);
     let mut actors = Vec::with_capacity(most);
     for _ in 0..most {
         actors.push(peers::ractors(&peer_tally).await);
     }
-    for pace in [Pace::Each(10), Pace::Together(20_000)] {
+    for packet_rate in [PacketRate::Each(10), PacketRate::Together(20_000)] {
         let mut costs: Vec<Figure> = vec![Figure::default(); counts.len()];
         let mut peer_costs = costs.clone();
         let mut rates = costs.clone();
         let mut peer_rates = costs.clone();
-        let lasts = Duration::from_secs(if run.quick { 1 } else { 3 });
-        for round in 0..=run.rounds {
+        let lasts = Duration::from_secs(if options.quick { 1 } else { 3 });
+        for round in 0..=options.rounds {
             for (index, &count) in counts.iter().enumerate() {
-                let ours = paced(count, pace, lasts, &tally, async |index| {
+                let ours = paced(count, packet_rate, lasts, &tally, async |index| {
                     let packet = Publish::on(source.clone(), Payload::Bytes(payload()));
                     meetings[index].publish(packet).await.expect("the meeting takes it");
                 });
@@ -106,10 +105,10 @@ pub async fn run(run: &Run, report: &mut Report) {
                     costs[index].add(cost);
                     rates[index].add(rate);
                 }
-                if run.alone {
+                if options.alone {
                     continue;
                 }
-                let peer = paced(count, pace, lasts, &peer_tally, async |index| {
+                let peer = paced(count, packet_rate, lasts, &peer_tally, async |index| {
                     let datum = Arc::new(payload());
                     for actor in &actors[index] {
                         let _ = actor.cast(RactorMessage(datum.clone()));
@@ -123,10 +122,10 @@ pub async fn run(run: &Run, report: &mut Report) {
             }
         }
         for (index, &count) in counts.iter().enumerate() {
-            let (name, unit) = (pace.name(count), Unit::Cost("ns of CPU a delivery"));
+            let (name, unit) = (packet_rate.name(count), FigureUnit::Cost("ns of CPU a delivery"));
             report.add(&name, &costs[index], "ractor", &peer_costs[index], unit);
             report.add(&name, &costs[index], "1 meeting", &costs[0], unit);
-            let unit = Unit::Rate("deliveries/s, paced");
+            let unit = FigureUnit::Rate("deliveries/s, paced");
             report.add(&name, &rates[index], "ractor", &peer_rates[index], unit);
         }
     }

@@ -1,4 +1,4 @@
-//! Ours, as an embedder uses it: a node over the store in memory, and plugins that do next to nothing.
+//! Our side, as an embedder uses it: a node on the store in memory, with plugins that do next to nothing.
 
 use std::{
     collections::BTreeMap,
@@ -14,29 +14,30 @@ use teammy_kernel::{
 };
 use teammy_runtime::{MeetingRef, Node};
 
-use crate::{latency::Clocked, tally::Counter};
+use crate::{lateness::LatenessRecorder, tally::DeliveryCounter};
 
-/// What the plugins of a run count on, by the place that their table names: a plugin is made from its table
-/// alone.
-static COUNTERS: Mutex<BTreeMap<usize, Counter>> = Mutex::new(BTreeMap::new());
+/// The counters of the plugins, by the place that a plugin's table names. They are global because a plugin is
+/// made from its table alone.
+static COUNTERS: Mutex<BTreeMap<usize, DeliveryCounter>> = Mutex::new(BTreeMap::new());
 
-/// Which counter an instance counts on.
+/// A plugin's table.
 #[derive(Debug, Default, Deserialize, schemars::JsonSchema)]
-pub struct Place {
+pub struct CounterConfig {
+    /// The plugin's counter in [`COUNTERS`].
     place: usize,
 }
 
-/// Counts what it gets.
-pub struct Sink(Counter);
+/// Counts its packets.
+pub struct Sink(DeliveryCounter);
 
 impl InCallPlugin for Sink {
-    type Config = Place;
+    type Config = CounterConfig;
     type State = ();
     type Output = Bytes;
     const KIND: &'static str = "sink";
     const VERSION: &'static str = "1";
 
-    async fn on_startup(Place { place }: Place) -> Result<Self, Error> {
+    async fn on_startup(CounterConfig { place }: CounterConfig) -> Result<Self, Error> {
         Ok(Self(counter(place)))
     }
 
@@ -53,18 +54,18 @@ impl Receive<Bytes> for Sink {
     }
 }
 
-/// Counts what it gets and passes it on; its outputs are not kept.
-pub struct Relay(Counter);
+/// Counts its packets and puts them out again; its outputs are volatile.
+pub struct Relay(DeliveryCounter);
 
 impl InCallPlugin for Relay {
-    type Config = Place;
+    type Config = CounterConfig;
     type State = ();
     type Output = Bytes;
     const KIND: &'static str = "relay";
     const VERSION: &'static str = "1";
     const OUTPUT: Durability = Durability::Volatile;
 
-    async fn on_startup(Place { place }: Place) -> Result<Self, Error> {
+    async fn on_startup(CounterConfig { place }: CounterConfig) -> Result<Self, Error> {
         Ok(Self(counter(place)))
     }
 
@@ -80,22 +81,22 @@ impl Receive<Bytes> for Relay {
     }
 }
 
-/// Where [`Clock`] writes to.
-static CLOCKED: Mutex<Option<Clocked>> = Mutex::new(None);
+/// The recorder of the next [`LatenessProbe`].
+static RECORDER: Mutex<Option<LatenessRecorder>> = Mutex::new(None);
 
-/// Sees how late its packets come.
-pub struct Clock(Clocked);
+/// Records how late its packets are.
+pub struct LatenessProbe(LatenessRecorder);
 
-impl InCallPlugin for Clock {
-    type Config = Place;
+impl InCallPlugin for LatenessProbe {
+    type Config = CounterConfig;
     type State = ();
     type Output = Bytes;
     const KIND: &'static str = "clock";
     const VERSION: &'static str = "1";
 
-    async fn on_startup(_: Place) -> Result<Self, Error> {
-        let clocked = CLOCKED.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(Self(clocked.clone().expect("the run has set it")))
+    async fn on_startup(_: CounterConfig) -> Result<Self, Error> {
+        let recorder = RECORDER.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(Self(recorder.clone().expect("the run has set it")))
     }
 
     fn hooks(hooks: Hooks<Self>) -> Hooks<Self> {
@@ -103,33 +104,37 @@ impl InCallPlugin for Clock {
     }
 }
 
-impl Receive<Bytes> for Clock {
+impl Receive<Bytes> for LatenessProbe {
     async fn receive(&self, data: Bytes, _: &mut Cx<'_, Self>) -> Result<Option<Bytes>, Error> {
         self.0.arrived(&data);
         Ok(None)
     }
 }
 
-/// Says where the next [`Clock`] writes to.
-pub fn clock(clocked: Clocked) {
-    *CLOCKED.lock().unwrap_or_else(PoisonError::into_inner) = Some(clocked);
+/// Sets the recorder of the next [`LatenessProbe`].
+pub fn set_recorder(recorder: LatenessRecorder) {
+    *RECORDER.lock().unwrap_or_else(PoisonError::into_inner) = Some(recorder);
 }
 
-/// Gives counters their places, from 0.
-pub fn register(counters: impl IntoIterator<Item = Counter>) -> usize {
+/// Replaces the counters, with places from 0. Returns how many there are.
+pub fn register(counters: impl IntoIterator<Item = DeliveryCounter>) -> usize {
     let mut places = COUNTERS.lock().unwrap_or_else(PoisonError::into_inner);
     places.clear();
     places.extend(counters.into_iter().enumerate());
     places.len()
 }
 
-fn counter(place: usize) -> Counter {
+fn counter(place: usize) -> DeliveryCounter {
     let counters = COUNTERS.lock().unwrap_or_else(PoisonError::into_inner);
     counters.get(&place).expect("the run has registered its counters").clone()
 }
 
-/// A node whose configuration begins with this and has an instance of a kind for each counter.
-pub async fn node(settings: &str, factory: Factory, counters: impl IntoIterator<Item = Counter>) -> Node {
+/// Starts a node whose configuration is `settings` and an instance `p0`, `p1`, … for each counter.
+pub async fn node(
+    settings: &str,
+    factory: Factory,
+    counters: impl IntoIterator<Item = DeliveryCounter>,
+) -> Node {
     let mut toml = settings.to_owned();
     for place in 0..register(counters) {
         toml += &format!(
@@ -140,25 +145,25 @@ pub async fn node(settings: &str, factory: Factory, counters: impl IntoIterator<
     node_of(&toml, factory).await
 }
 
-/// A node of this configuration, whose store is in memory.
+/// Starts a node of a configuration, on a store in memory.
 pub async fn node_of(toml: &str, factory: Factory) -> Node {
     node_on(Arc::new(MemoryStore::default()), toml, factory).await
 }
 
-/// A node of this configuration on a store.
+/// Starts a node of a configuration on a store.
 pub async fn node_on(store: Arc<dyn Store>, toml: &str, factory: Factory) -> Node {
     let config = Config::from_toml(toml).expect("the configuration is right");
     let node = Node::builder(config).plugin(factory).store(store);
     node.start().await.expect("the node starts")
 }
 
-/// A meeting with the first so many of the node's instances.
+/// Starts a meeting with the node's first instances.
 pub async fn meeting(node: &Node, id: &str, instances: usize) -> MeetingRef {
     let names: Vec<_> = (0..instances).map(|place| format!("p{place}")).collect();
     meeting_of(node, id, &names).await
 }
 
-/// A meeting with these instances, which are all there.
+/// Starts a meeting with instances of these names.
 pub async fn meeting_of(node: &Node, id: &str, names: &[String]) -> MeetingRef {
     let metadata = MeetingMetadata::new(MeetingId::new(id).expect("a well-formed id"));
     node.start_meeting(metadata, names).await.expect("the meeting starts")

@@ -1,4 +1,4 @@
-//! The peers: actors that get one message for each delivery.
+//! The peers' actors. Each delivery is one message.
 
 use std::{sync::Arc, thread};
 
@@ -6,9 +6,9 @@ use actix::Actor as _;
 use kameo::actor::Spawn as _;
 
 use crate::{
-    fanout::{Datum, received},
-    latency::Clocked,
-    tally::{Counter, Tally},
+    datum::{Datum, received},
+    lateness::LatenessRecorder,
+    tally::{DeliveryCounter, DeliveryTally},
 };
 
 pub struct RactorMessage(pub Datum);
@@ -18,14 +18,14 @@ pub struct RactorActor;
 
 impl ractor::Actor for RactorActor {
     type Msg = RactorMessage;
-    type State = Counter;
-    type Arguments = Counter;
+    type State = DeliveryCounter;
+    type Arguments = DeliveryCounter;
 
     async fn pre_start(
         &self,
         _: ractor::ActorRef<RactorMessage>,
-        counter: Counter,
-    ) -> Result<Counter, ractor::ActorProcessingErr> {
+        counter: DeliveryCounter,
+    ) -> Result<DeliveryCounter, ractor::ActorProcessingErr> {
         Ok(counter)
     }
 
@@ -33,15 +33,15 @@ impl ractor::Actor for RactorActor {
         &self,
         _: ractor::ActorRef<RactorMessage>,
         RactorMessage(datum): RactorMessage,
-        counter: &mut Counter,
+        counter: &mut DeliveryCounter,
     ) -> Result<(), ractor::ActorProcessingErr> {
         received(counter, &datum);
         Ok(())
     }
 }
 
-/// An actor for each receiver.
-pub async fn ractors(tally: &Arc<Tally>) -> Vec<ractor::ActorRef<RactorMessage>> {
+/// Starts an actor for each receiver.
+pub async fn ractors(tally: &Arc<DeliveryTally>) -> Vec<ractor::ActorRef<RactorMessage>> {
     let mut actors = Vec::new();
     for counter in tally.counters() {
         let (actor, _) = ractor::Actor::spawn(None, RactorActor, counter).await.expect("the actor starts");
@@ -50,10 +50,10 @@ pub async fn ractors(tally: &Arc<Tally>) -> Vec<ractor::ActorRef<RactorMessage>>
     actors
 }
 
-/// Passes on what it gets.
-struct RactorLink;
+/// Passes each message on to the next actor.
+struct RactorRelay;
 
-impl ractor::Actor for RactorLink {
+impl ractor::Actor for RactorRelay {
     type Msg = RactorMessage;
     type State = ractor::ActorRef<RactorMessage>;
     type Arguments = ractor::ActorRef<RactorMessage>;
@@ -77,49 +77,49 @@ impl ractor::Actor for RactorLink {
     }
 }
 
-/// A chain of actors, the last of which counts; the first one is returned.
-pub async fn ractor_chain(links: usize, last: Counter) -> ractor::ActorRef<RactorMessage> {
+/// Starts a chain of actors, the last of which counts. Returns the first.
+pub async fn ractor_chain(stages: usize, last: DeliveryCounter) -> ractor::ActorRef<RactorMessage> {
     let (mut first, _) = ractor::Actor::spawn(None, RactorActor, last).await.expect("the actor starts");
-    for _ in 1..links {
-        first = ractor::Actor::spawn(None, RactorLink, first).await.expect("the actor starts").0;
+    for _ in 1..stages {
+        first = ractor::Actor::spawn(None, RactorRelay, first).await.expect("the actor starts").0;
     }
     first
 }
 
-/// Sees how late its messages come.
-struct RactorClock;
+/// Records how late its messages are.
+struct RactorLatenessProbe;
 
-impl ractor::Actor for RactorClock {
+impl ractor::Actor for RactorLatenessProbe {
     type Msg = RactorMessage;
-    type State = Clocked;
-    type Arguments = Clocked;
+    type State = LatenessRecorder;
+    type Arguments = LatenessRecorder;
 
     async fn pre_start(
         &self,
         _: ractor::ActorRef<RactorMessage>,
-        clocked: Clocked,
-    ) -> Result<Clocked, ractor::ActorProcessingErr> {
-        Ok(clocked)
+        recorder: LatenessRecorder,
+    ) -> Result<LatenessRecorder, ractor::ActorProcessingErr> {
+        Ok(recorder)
     }
 
     async fn handle(
         &self,
         _: ractor::ActorRef<RactorMessage>,
         RactorMessage(datum): RactorMessage,
-        clocked: &mut Clocked,
+        recorder: &mut LatenessRecorder,
     ) -> Result<(), ractor::ActorProcessingErr> {
-        clocked.arrived(&datum);
+        recorder.arrived(&datum);
         Ok(())
     }
 }
 
-/// An actor that sees how late its messages come.
-pub async fn ractor_clock(clocked: Clocked) -> ractor::ActorRef<RactorMessage> {
-    ractor::Actor::spawn(None, RactorClock, clocked).await.expect("the actor starts").0
+/// Starts an actor that records how late its messages are.
+pub async fn ractor_lateness_probe(recorder: LatenessRecorder) -> ractor::ActorRef<RactorMessage> {
+    ractor::Actor::spawn(None, RactorLatenessProbe, recorder).await.expect("the actor starts").0
 }
 
 #[derive(kameo::Actor)]
-pub struct KameoActor(Counter);
+pub struct KameoActor(DeliveryCounter);
 
 pub struct KameoMessage(pub Datum);
 
@@ -131,15 +131,15 @@ impl kameo::message::Message<KameoMessage> for KameoActor {
     }
 }
 
-/// An actor for each receiver, with a mailbox without a bound, as the others have.
-pub fn kameos(tally: &Arc<Tally>) -> Vec<kameo::actor::ActorRef<KameoActor>> {
+/// Starts an actor for each receiver, with an unbounded mailbox, as the other peers have.
+pub fn kameos(tally: &Arc<DeliveryTally>) -> Vec<kameo::actor::ActorRef<KameoActor>> {
     tally
         .counters()
         .map(|counter| KameoActor::spawn_with_mailbox(KameoActor(counter), kameo::mailbox::unbounded()))
         .collect()
 }
 
-pub struct ActixActor(Counter);
+pub struct ActixActor(DeliveryCounter);
 
 impl actix::Actor for ActixActor {
     type Context = actix::Context<Self>;
@@ -159,7 +159,7 @@ impl actix::Handler<ActixMessage> for ActixActor {
     }
 }
 
-/// Actors on arbiters of their own: actix's actors stay on one thread each, so they are spread over two.
+/// Actors on two arbiters. An actor of actix stays on its arbiter's thread.
 pub struct ActixThreads(Vec<actix::Addr<ActixActor>>);
 
 impl ActixThreads {
@@ -168,7 +168,8 @@ impl ActixThreads {
     }
 }
 
-pub fn actixes(tally: &Arc<Tally>) -> ActixThreads {
+/// Starts an actor for each receiver.
+pub fn actixes(tally: &Arc<DeliveryTally>) -> ActixThreads {
     let (sender, receiver) = std::sync::mpsc::channel();
     let counters: Vec<_> = tally.counters().collect();
     thread::spawn(move || {

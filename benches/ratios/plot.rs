@@ -1,5 +1,5 @@
-//! A picture of a bench's figures: for each, ours beside its peers, as bars on a logarithmic scale, with what
-//! they are next to them.
+//! A picture of a bench's figures: for each figure, bars of ours and its peers on a logarithmic scale, with
+//! the value next to each bar.
 
 use std::path::Path;
 
@@ -9,24 +9,27 @@ use plotters::{
     style::{IntoFont, TextStyle},
 };
 
-/// One bar.
 pub struct Bar {
     pub label: String,
     pub value: f64,
+    /// The value as text.
     pub shown: String,
     pub is_ours: bool,
 }
 
-/// Bars that are of the same unit and belong together.
+/// The bars of one figure, which have one unit.
 pub struct Group {
     pub title: String,
     pub bars: Vec<Bar>,
 }
 
+// In pixels.
 const WIDTH: u32 = 760;
 const ROW: u32 = 22;
 const TITLE: u32 = 30;
+/// Where bars begin; the labels are left of it.
 const LABELS: u32 = 200;
+/// The length of the longest bar.
 const LONGEST: u32 = 430;
 const OURS: RGBColor = RGBColor(38, 110, 180);
 const PEERS: RGBColor = RGBColor(170, 170, 170);
@@ -59,7 +62,8 @@ fn draw_group(
     y += TITLE;
     let logs = group.bars.iter().map(|bar| bar.value.max(f64::MIN_POSITIVE).log10());
     let (low, high) = logs.fold((f64::MAX, f64::MIN), |(low, high), value| (low.min(value), high.max(value)));
-    // The shortest bar is a sixth of the longest, or less where there is nearly nothing between them.
+    // The shortest bar has a sixth of the longest one's length, or more if the values differ by less than a
+    // factor of ten.
     let span = (high - low).max(1.0);
     for bar in &group.bars {
         let part = 1.0 - (high - bar.value.max(f64::MIN_POSITIVE).log10()) / span * (5.0 / 6.0);

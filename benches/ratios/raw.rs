@@ -1,4 +1,4 @@
-//! The raw SDK: SurrealDB as one uses it by hand, with the rows that our store writes.
+//! SurrealDB through its SDK without our store, with the rows that our store writes.
 
 use std::{ops::Bound, path::Path};
 
@@ -13,7 +13,7 @@ pub fn url(directory: &Path) -> String {
     format!("surrealkv://{}", directory.display())
 }
 
-/// A database with the tables that are needed here.
+/// Opens a database, and makes the tables that are used here.
 pub async fn open(url: &str) -> Surreal<Any> {
     let db = connect(url).await.expect("the database opens");
     db.use_ns("raw").use_db("raw").await.expect("it takes a namespace");
@@ -56,7 +56,7 @@ pub fn packet(meeting: &str, seq: u64, payload: &[u8]) -> Value {
     ])
 }
 
-/// Writes packets, and counts it in the row of each meeting that they are of, as one transaction.
+/// Writes packets and raises the commit number of each of their meetings, in one transaction.
 pub async fn insert(db: &Surreal<Any>, meetings: Vec<String>, rows: Vec<Value>) {
     let meetings: Vec<Value> = meetings.iter().map(|meeting| record("meeting", [text(meeting)])).collect();
     let written = db
@@ -70,7 +70,7 @@ pub async fn insert(db: &Surreal<Any>, meetings: Vec<String>, rows: Vec<Value>) 
     written.and_then(surrealdb::IndexedResults::check).expect("the rows are written");
 }
 
-/// Reads a meeting's packets, and says how many there are.
+/// Reads a meeting's packets up to `last`, and returns how many there are.
 pub async fn read(db: &Surreal<Any>, meeting: &str, last: u64) -> usize {
     let key = |seq| RecordIdKey::from(Array::from(vec![text(meeting), number(seq)]));
     let range = RecordIdKeyRange { start: Bound::Included(key(1)), end: Bound::Included(key(last)) };

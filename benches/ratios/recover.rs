@@ -1,5 +1,5 @@
-//! Going on with meetings that another owner has left: until an instance that has seen none of them has had a
-//! meeting's 1,000 packets, beside the raw SDK reading the same rows.
+//! Resuming meetings of another owner: the time until an instance that has seen no packet has got each
+//! meeting's 1,000, beside the raw SDK that reads the same rows.
 
 use std::{path::Path, sync::Arc};
 
@@ -12,11 +12,11 @@ use teammy_surreal::{self as surreal, SurrealStore};
 use tokio::time::Instant;
 
 use crate::{
-    Run,
-    fanout::payload,
+    datum::payload,
+    options::RunOptions,
     ours, raw,
-    report::{Figure, Report, Unit},
-    tally::Tally,
+    report::{Figure, FigureUnit, RatioReport},
+    tally::DeliveryTally,
 };
 
 const PACKETS: u64 = 1_000;
@@ -29,7 +29,7 @@ fn name(name: &str) -> Name {
     Name::new(name).expect("a well-formed name")
 }
 
-/// A meeting with its packets, of which its one instance has seen none.
+/// Stores a meeting with its packets, of which its one instance has seen none.
 async fn fill(store: &SurrealStore, db: &Surreal<Any>, index: usize) {
     let id = id(index);
     let metadata = MeetingMetadata::new(id.clone());
@@ -61,6 +61,7 @@ async fn fill(store: &SurrealStore, db: &Surreal<Any>, index: usize) {
     raw::insert(db, vec![id.as_str().to_owned()], rows).await;
 }
 
+/// The row of an instance that has seen no packet.
 fn unseen() -> InstanceRecord {
     InstanceRecord {
         instance: name("p0"),
@@ -71,7 +72,7 @@ fn unseen() -> InstanceRecord {
     }
 }
 
-/// Sets a meeting back to where its instance has seen nothing.
+/// Resets a meeting's instance, so that it has seen no packet.
 async fn reset(store: &SurrealStore, index: usize) {
     let claimed = store.claim(id(index), 1).await.expect("it is there");
     let mut commit = Commit::new(id(index), claimed.epoch, claimed.commit + 1, claimed.reserved);
@@ -79,8 +80,8 @@ async fn reset(store: &SurrealStore, index: usize) {
     store.commit(&[commit]).await.expect("it is stored");
 }
 
-pub async fn run(run: &Run, report: &mut Report) {
-    let most = if run.quick { 20 } else { 1_000 };
+pub async fn run(options: &RunOptions, report: &mut RatioReport) {
+    let most = if options.quick { 20 } else { 1_000 };
     let directory = tempfile::tempdir().expect("a directory");
     let url = |name: &str| raw::url(&Path::new(directory.path()).join(name));
     let store = surreal::open(surreal::Options::new(url("ours"))).await.expect("the store opens");
@@ -88,12 +89,12 @@ pub async fn run(run: &Run, report: &mut Report) {
     for index in 0..most {
         fill(&store, &db, index).await;
     }
-    let tally = Tally::of(1);
+    let tally = DeliveryTally::of(1);
     ours::register(tally.counters());
     let toml = "[[plugin]]\nname = \"p0\"\nkind = \"sink\"\nsources.audio = \"transcription\"\n";
     for count in [1, most] {
         let (mut ours, mut peer) = (Figure::default(), Figure::default());
-        for round in 0..=run.rounds {
+        for round in 0..=options.rounds {
             let shared: Arc<dyn Store> = Arc::new(store.clone());
             let node = ours::node_on(shared, toml, Factory::of::<ours::Sink>("sink")).await;
             tally.expect(PACKETS * count as u64);
@@ -105,7 +106,7 @@ pub async fn run(run: &Run, report: &mut Report) {
             }
             tally.reached().await;
             let our_time = began.elapsed();
-            // The store stays open.
+            // Ends the node and leaves the store open.
             drop(node);
             for index in 0..count {
                 reset(&store, index).await;
@@ -123,7 +124,7 @@ pub async fn run(run: &Run, report: &mut Report) {
             }
         }
         let name = format!("recover, meetings: {count}");
-        report.add(name, &ours, "raw SDK", &peer, Unit::Cost("ms"));
+        report.add(name, &ours, "raw SDK", &peer, FigureUnit::Cost("ms"));
     }
     store.close().await.expect("the store closes");
 }

@@ -1,4 +1,4 @@
-//! What was measured: a JSON line for each figure, then a table.
+//! Prints the figures: a JSON line for each, then a table; and draws them.
 
 use std::path::Path;
 
@@ -7,20 +7,19 @@ use serde::Serialize;
 
 use crate::plot::{self, Bar, Group};
 
-/// What one of two sides did, round by round.
+/// The values of one side, one for each round.
 #[derive(Debug, Clone, Default)]
 pub struct Figure(Vec<f64>);
 
-/// What a figure is of.
 #[derive(Debug, Clone, Copy)]
-pub enum Unit {
+pub enum FigureUnit {
     /// More is better.
     Rate(&'static str),
     /// Less is better.
     Cost(&'static str),
 }
 
-impl Unit {
+impl FigureUnit {
     fn name(self) -> &'static str {
         match self {
             Self::Rate(name) | Self::Cost(name) => name,
@@ -29,7 +28,7 @@ impl Unit {
 }
 
 #[derive(Debug, Serialize)]
-struct Line {
+struct ReportLine {
     #[serde(skip)]
     bench: &'static str,
     name: String,
@@ -41,10 +40,11 @@ struct Line {
     unit: &'static str,
 }
 
-/// All lines so far.
+/// All figures so far.
 #[derive(Debug, Default)]
-pub struct Report {
-    lines: Vec<(Line, Unit)>,
+pub struct RatioReport {
+    lines: Vec<(ReportLine, FigureUnit)>,
+    /// The bench that is running.
     bench: &'static str,
 }
 
@@ -67,19 +67,19 @@ impl Figure {
     }
 }
 
-impl Report {
-    /// Sets two sides beside each other and prints it. Rounds are paired: what disturbs the machine disturbs
-    /// both.
+impl RatioReport {
+    /// Adds a figure of two sides, and prints it. Rounds are paired, because a disturbance of the machine
+    /// affects both sides of a round.
     pub fn add(
         &mut self,
         name: impl Into<String>,
         ours: &Figure,
         peer_name: &str,
         peer: &Figure,
-        unit: Unit,
+        unit: FigureUnit,
     ) {
         let ratios = ours.0.iter().zip(&peer.0).map(|(ours, peer)| ours / peer).collect();
-        let line = Line {
+        let line = ReportLine {
             bench: self.bench,
             name: name.into(),
             ours: ours.median(),
@@ -92,13 +92,13 @@ impl Report {
         self.lines.push((line, unit));
     }
 
-    /// A picture of the figures whose names begin like this, as `NAME.svg` in a directory.
+    /// Draws a bench's figures as `NAME.svg` in a directory. Draws nothing if it has none.
     pub fn plot(&self, directory: &Path, name: &str) -> Result<(), Box<dyn std::error::Error>> {
         let mut groups: Vec<Group> = Vec::new();
         for (line, unit) in self.lines.iter().filter(|(line, _)| line.bench == name) {
             let how = match unit {
-                Unit::Rate(_) => "more is better",
-                Unit::Cost(_) => "less is better",
+                FigureUnit::Rate(_) => "more is better",
+                FigureUnit::Cost(_) => "less is better",
             };
             let title = format!("{} ({}; {how})", line.name, line.unit);
             if groups.last().is_none_or(|group| group.title != title) {
@@ -117,12 +117,12 @@ impl Report {
         if groups.is_empty() { Ok(()) } else { plot::draw(&directory.join(format!("{name}.svg")), &groups) }
     }
 
-    /// Says which bench the figures are of that come next.
+    /// Sets the bench to which the next figures belong.
     pub fn bench(&mut self, name: &'static str) {
         self.bench = name;
     }
 
-    /// The table for people.
+    /// Prints the table.
     pub fn print(&self) {
         let mut table = Table::new();
         table.load_style(presets::UTF8_HORIZONTAL_ONLY);
@@ -135,8 +135,8 @@ impl Report {
                 short(line.peer),
                 format!("{:.2}", line.ratio),
                 match unit {
-                    Unit::Rate(_) => "more is better".to_owned(),
-                    Unit::Cost(_) => "less is better".to_owned(),
+                    FigureUnit::Rate(_) => "more is better".to_owned(),
+                    FigureUnit::Cost(_) => "less is better".to_owned(),
                 },
                 line.unit.to_owned(),
             ]);
@@ -150,7 +150,7 @@ impl Report {
     }
 }
 
-/// A number as people read it: three digits and a letter.
+/// A number with three digits and a letter for its magnitude.
 pub fn short(value: f64) -> String {
     let (value, letter) = match value.abs() {
         size if size >= 1e9 => (value / 1e9, "G"),

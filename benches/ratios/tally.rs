@@ -1,4 +1,4 @@
-//! Counting deliveries, the same way for all who are measured.
+//! Counts deliveries, in the same way for all sides.
 
 use std::sync::{
     Arc,
@@ -7,45 +7,45 @@ use std::sync::{
 
 use tokio::sync::Notify;
 
-/// What receivers have got; each has a count of its own, on a cache line of its own.
-pub struct Tally {
-    counts: Vec<Count>,
+/// The counts of all receivers, each on a cache line of its own.
+pub struct DeliveryTally {
+    counts: Vec<ReceiverCount>,
     reached: Notify,
-    /// How many receivers have yet to reach what is waited for.
+    /// How many receivers have not reached their target yet.
     missing: AtomicU64,
 }
 
 #[repr(align(128))]
 #[derive(Default)]
-struct Count {
+struct ReceiverCount {
     got: AtomicU64,
     target: AtomicU64,
 }
 
-/// One receiver's part of a tally.
+/// One receiver's handle of a tally.
 #[derive(Clone)]
-pub struct Counter {
-    tally: Arc<Tally>,
+pub struct DeliveryCounter {
+    tally: Arc<DeliveryTally>,
     index: usize,
 }
 
-impl Tally {
-    /// A tally of so many receivers.
+impl DeliveryTally {
+    /// A tally for `receivers` receivers.
     pub fn of(receivers: usize) -> Arc<Self> {
         Arc::new(Self {
-            counts: (0..receivers).map(|_| Count::default()).collect(),
+            counts: (0..receivers).map(|_| ReceiverCount::default()).collect(),
             reached: Notify::new(),
             missing: AtomicU64::new(0),
         })
     }
 
-    /// The receivers' parts.
-    pub fn counters(self: &Arc<Self>) -> impl Iterator<Item = Counter> + use<> {
+    /// A handle for each receiver.
+    pub fn counters(self: &Arc<Self>) -> impl Iterator<Item = DeliveryCounter> + use<> {
         let tally = self.clone();
-        (0..self.counts.len()).map(move |index| Counter { tally: tally.clone(), index })
+        (0..self.counts.len()).map(move |index| DeliveryCounter { tally: tally.clone(), index })
     }
 
-    /// Says how many more deliveries each receiver will get.
+    /// Raises each receiver's target by `more` deliveries.
     pub fn expect(&self, more: u64) {
         self.missing.store(self.counts.len() as u64, Ordering::SeqCst);
         for count in &self.counts {
@@ -53,7 +53,7 @@ impl Tally {
         }
     }
 
-    /// Waits until each receiver got what it was to get.
+    /// Waits until each receiver has reached its target.
     pub async fn reached(&self) {
         loop {
             let reached = self.reached.notified();
@@ -65,8 +65,8 @@ impl Tally {
     }
 }
 
-impl Counter {
-    /// A delivery: one addition and one comparison.
+impl DeliveryCounter {
+    /// Counts a delivery, with one addition and one comparison.
     pub fn count(&self) {
         let count = &self.tally.counts[self.index];
         let got = count.got.fetch_add(1, Ordering::Relaxed) + 1;
