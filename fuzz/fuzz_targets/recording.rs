@@ -1,4 +1,5 @@
-//! Whatever bytes are given as a recording: they are read, or refused; nothing panics, and what was checked can be played.
+//! Reads arbitrary bytes as a recording. The reader accepts or rejects them and never panics. A recording
+//! that it accepts can be played.
 #![no_main]
 
 use std::sync::LazyLock;
@@ -6,7 +7,7 @@ use std::sync::LazyLock;
 use libfuzzer_sys::fuzz_target;
 use teammy::{Node, config::Config};
 
-/// The program's reader, as a module of this one. It is no part of the library.
+/// The program's reader, included as a module because the library does not have it.
 #[path = "../../src/cli"]
 mod cli {
     pub(crate) fn count(number: u64, one: &str, many: &str) -> String {
@@ -26,7 +27,7 @@ static RULES: LazyLock<Rules> = LazyLock::new(|| {
 });
 
 fuzz_target!(|bytes: &[u8]| {
-    // The first byte chooses how it is read.
+    // The first byte chooses the options.
     let Some((how, bytes)) = bytes.split_first() else { return };
     let options = Options {
         limit: (how & 2 != 0).then(|| u64::from(how >> 4) + 1),

@@ -1,5 +1,5 @@
-//! SurrealDB's own server, with its own command line: `surrealdb-server start --user root --pass root --bind 127.0.0.1:PORT
-//! surrealkv://DIRECTORY`.
+//! SurrealDB's own server, with its own command line: `surrealdb-server start --user root --pass root --bind
+//! 127.0.0.1:PORT surrealkv://DIRECTORY`.
 
 use std::process::ExitCode;
 
