@@ -51,7 +51,7 @@ struct EmbeddedEngine {
 
 enum ConnectionState {
     Open(Arc<Connection>),
-    /// No query uses the connection any more. It is closed before another one is opened.
+    /// New queries do not use the connection. It is closed before another one is opened.
     Broken(Option<Arc<Connection>>),
     Closed,
 }

@@ -21,7 +21,7 @@ pub(super) struct Directory {
 #[derive(Debug, Default)]
 struct LastSeen {
     folder: Option<FileId>,
-    /// `None` after the engine was opened, until the next check.
+    /// `None` from when the engine was opened until the next check.
     segment: Option<Segment>,
 }
 
