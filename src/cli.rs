@@ -4,13 +4,14 @@
 //! (progress, the table at the end, warnings, the log) goes to stderr. Every way out has a code: [`error`]
 //! says which.
 
+mod client;
 mod completions;
 mod config;
 mod dead_letters;
 mod error;
 mod forget;
 mod history;
-mod hosting;
+mod host;
 mod install;
 mod logs;
 mod metrics;
@@ -20,15 +21,15 @@ mod plugins;
 mod recording;
 mod replay;
 mod resume;
-mod running;
 mod select;
 mod signal;
 mod status;
 mod summary;
+mod text;
 
 use std::{path::PathBuf, process::ExitCode};
 
-use clap::{ArgAction, Parser, Subcommand};
+use clap::{ArgAction, CommandFactory, Parser, Subcommand};
 use indicatif::MultiProgress;
 use teammy::config::{Loaded, Loader};
 
@@ -133,7 +134,7 @@ fn run(args: &Args) -> Result<(), Error> {
     if let Command::Completions(of) = &args.command {
         // They are the same whatever is configured.
         without_configuration(args)?;
-        return completions::run(of);
+        return completions::run(of, Args::command());
     }
     if let Command::Config(config::Args { reference: true, .. }) = &args.command {
         without_configuration(args)?;
@@ -153,7 +154,7 @@ fn run(args: &Args) -> Result<(), Error> {
         Command::Plugins(_) => plugins::run(loaded.config, &output),
         Command::Config(_) => config::run(&loaded, &output),
         Command::Install(_) => install::run(&loaded.config, &output),
-        Command::Completions(args) => completions::run(args),
+        Command::Completions(of) => completions::run(of, Args::command()),
     }
 }
 
@@ -192,11 +193,6 @@ fn load(args: &Args) -> Result<Loaded, Error> {
         _ => loader = loader.set("log.filter", "warn,teammy=debug", "--verbose"),
     }
     Ok(loader.load()?)
-}
-
-/// How one or many of something are written.
-fn count(number: u64, one: &str, many: &str) -> String {
-    format!("{number} {}", if number == 1 { one } else { many })
 }
 
 #[cfg(test)]

@@ -2,7 +2,6 @@
 
 use std::io::{self, Write};
 
-use clap::CommandFactory;
 use clap_complete::Shell;
 
 use super::error::Error;
@@ -21,8 +20,9 @@ pub(crate) struct Args {
     shell: Shell,
 }
 
-pub(crate) fn run(args: &Args) -> Result<(), Error> {
+/// Prints the script for a command line.
+pub(crate) fn run(args: &Args, mut command: clap::Command) -> Result<(), Error> {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut super::Args::command(), "teammy", &mut script);
+    clap_complete::generate(args.shell, &mut command, "teammy", &mut script);
     io::stdout().write_all(&script).map_err(Error::Output)
 }

@@ -12,13 +12,13 @@ use teammy::{
 use tokio::{runtime::Runtime, time::Duration};
 
 use super::{
-    count,
+    client,
     error::Error,
     history,
-    hosting::Hosting,
+    host::Host,
     install,
     output::{Form, Output, table},
-    running,
+    text::count,
 };
 
 const EXAMPLES: &str = "\
@@ -78,7 +78,7 @@ pub(crate) fn run(args: &Args, config: Config, output: &Output) -> Result<(), Er
     let letters = Letters { id, instance, redrive: args.redrive, output };
     let runtime = Runtime::new().map_err(Error::Runtime)?;
     let done = runtime.block_on(async {
-        if let Some(client) = running::holder(&config).await? {
+        if let Some(client) = client::holder(&config).await? {
             return letters.ask(client).await;
         }
         history::check_kept(&config.database)?;
@@ -194,32 +194,32 @@ impl Letters<'_> {
     /// Through the node that holds the meeting.
     async fn ask(&self, mut client: Client) -> Result<(), Error> {
         let meeting = self.id.clone();
-        match running::ask(&mut client, &Request::DeadLetters { meeting: meeting.clone() }).await? {
+        match client::ask(&mut client, &Request::DeadLetters { meeting: meeting.clone() }).await? {
             Answer::DeadLetters { letters } => self.are_there(&letters)?,
             Answer::Nothing => return Err(Error::NoSuchMeeting(meeting)),
-            answer => return Err(running::odd(&answer)),
+            answer => return Err(client::unexpected(&answer)),
         }
         let mut count = None;
         if self.redrive.is_some() {
             let (instance, seq) = (self.instance.clone(), self.seq());
             let request = Request::Redrive { meeting: meeting.clone(), instance, seq };
-            match running::ask(&mut client, &request).await? {
+            match client::ask(&mut client, &request).await? {
                 Answer::Redriven { count: redriven } => count = Some(redriven),
-                answer => return Err(running::odd(&answer)),
+                answer => return Err(client::unexpected(&answer)),
             }
         }
-        match running::ask(&mut client, &Request::DeadLetters { meeting }).await? {
+        match client::ask(&mut client, &Request::DeadLetters { meeting }).await? {
             Answer::DeadLetters { letters } => match count {
                 Some(count) => self.print_redriven(count, &letters),
                 None => self.print(&letters),
             },
-            answer => Err(running::odd(&answer)),
+            answer => Err(client::unexpected(&answer)),
         }
     }
 
     /// On a node of our own.
     async fn host(&self, config: Config, store: std::sync::Arc<dyn Store>) -> Result<(), Error> {
-        let (manifest, hosting) = (config.install.clone(), Hosting::new(&config));
+        let (manifest, host) = (config.install.clone(), Host::new(&config));
         let builder = Node::builder(config).plugins(bundle()).store(store);
         let factories: Vec<_> = builder.check()?.instances().map(|instance| instance.factory).collect();
         install::missing(&factories, &manifest, self.output).await?;
@@ -235,7 +235,7 @@ impl Letters<'_> {
             redriven.done().await?;
             Ok((redriven.count, node.dead_letters(&self.id).await?))
         };
-        let (count, left) = hosting.run(builder, &self.id, self.output, work).await?;
+        let (count, left) = host.run(builder, &self.id, self.output, work).await?;
         self.print_redriven(count, &left)
     }
 }

@@ -18,7 +18,7 @@ use std::{
 use teammy::{MeetingId, PublishError, llm, meeting, name, node, store};
 use tracing_subscriber::filter::ParseError;
 
-use super::{recording, select, signal::Signal};
+use super::{recording, select, signal::Signal, text::shell_word};
 
 /// Why a command did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -287,18 +287,6 @@ pub(crate) fn printable(text: &str) -> String {
         }
     }
     shown
-}
-
-/// A text as a shell takes it for one word.
-fn shell_word(text: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.,:/@".contains(c);
-    if text.chars().all(is_plain) && !text.starts_with('-') {
-        text.to_owned()
-    } else {
-        let quoted = text.replace('\'', r"'\''");
-        let dashes = if text.starts_with('-') { "-- " } else { "" };
-        format!("{dashes}'{quoted}'")
-    }
 }
 
 #[cfg(test)]

@@ -8,7 +8,12 @@ use teammy::{
 };
 use tokio::{runtime::Runtime, time::Duration};
 
-use super::{error::Error, history, output::Output, running};
+use super::{
+    client,
+    error::Error,
+    history,
+    output::{Form, Output},
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -42,11 +47,11 @@ pub(crate) fn run(args: &Args, config: &Config, output: &Output) -> Result<(), E
     let id = MeetingId::new(&args.meeting).map_err(Error::MeetingId)?;
     let runtime = Runtime::new().map_err(Error::Runtime)?;
     let done = runtime.block_on(async {
-        if let Some(mut client) = running::holder(config).await? {
-            return match running::ask(&mut client, &Request::Forget { meeting: id.clone() }).await? {
+        if let Some(mut client) = client::holder(config).await? {
+            return match client::ask(&mut client, &Request::Forget { meeting: id.clone() }).await? {
                 Answer::Done => Ok(()),
                 Answer::Nothing => Err(Error::NoSuchMeeting(id.clone())),
-                answer => Err(running::odd(&answer)),
+                answer => Err(client::unexpected(&answer)),
             };
         }
         history::check_kept(&config.database)?;
@@ -63,8 +68,8 @@ pub(crate) fn run(args: &Args, config: &Config, output: &Output) -> Result<(), E
     runtime.shutdown_timeout(Duration::from_secs(1));
     done?;
     match output.form() {
-        super::output::Form::Json => output.object(&Line { r#type: "forgotten", meeting: &id }),
-        super::output::Form::Text => {
+        Form::Json => output.object(&Line { r#type: "forgotten", meeting: &id }),
+        Form::Text => {
             output.note(&format!("meeting {id} is forgotten"));
             Ok(())
         }

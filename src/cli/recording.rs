@@ -47,7 +47,7 @@ use self::{
     problem::Problem,
     speakers::LastSpeaker,
 };
-use super::count;
+use super::text::count;
 
 /// How many broken lines are named; the rest are counted.
 const NAMED: usize = 10;

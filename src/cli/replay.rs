@@ -19,16 +19,16 @@ use tokio::{
 };
 
 use super::{
-    count,
     error::Error,
     history::print_stored,
-    hosting::Hosting,
+    host::Host,
     install,
     output::{Output, is_shown},
     pace::{Pacer, Speed},
     recording::{Encoding, OnBroken, Options, Recording, Rules, is_stdin, parse_time},
     select::{Selection, select, taking_part},
     summary::Summary,
+    text::count,
 };
 use opening::{Opening, Wanted};
 
@@ -102,7 +102,7 @@ pub(crate) fn run(args: &Args, config: Config, output: &Output) -> Result<(), Er
     let bundle = bundle();
     let Selection { config, instances, mut notes } = select(config, args.plugins.as_deref(), &bundle)?;
     let packet_bytes = config.limits.packet_bytes;
-    let hosting = Hosting::new(&config);
+    let host = Host::new(&config);
     let install = config.install.clone();
     let has_llm = !config.llm.models.is_empty();
     let builder = Node::builder(config).plugins(bundle);
@@ -130,7 +130,7 @@ pub(crate) fn run(args: &Args, config: Config, output: &Output) -> Result<(), Er
     let replay = Replay { args, id, instances, recording, output };
     let runtime = Runtime::new().map_err(Error::Runtime)?;
     runtime.block_on(install::missing(&factories, &install, output))?;
-    let done = runtime.block_on(replay.run(builder, &hosting));
+    let done = runtime.block_on(replay.run(builder, &host));
     // All is stored and closed; what may be left running is of no use to anybody.
     runtime.shutdown_timeout(Duration::from_secs(1));
     done
@@ -164,9 +164,9 @@ struct Replay<'a> {
 }
 
 impl Replay<'_> {
-    async fn run(&self, builder: Builder, hosting: &Hosting) -> Result<(), Error> {
+    async fn run(&self, builder: Builder, host: &Host) -> Result<(), Error> {
         let play = async |node: &Node| self.play(node).await;
-        let summary = hosting.run(builder, &self.id, self.output, play).await?;
+        let summary = host.run(builder, &self.id, self.output, play).await?;
         summary.print(self.output)
     }
 

@@ -22,13 +22,13 @@ use tokio::{
 };
 
 use super::{
+    client,
     error::Error,
     history::{self, print_stored},
-    hosting::Hosting,
+    host::Host,
     install,
     output::Output,
     recording::LeftOut,
-    running,
     select::{self, select},
     summary::Summary,
 };
@@ -69,7 +69,7 @@ pub(crate) fn run(args: &Args, config: Config, output: &Output) -> Result<(), Er
     let runtime = Runtime::new().map_err(Error::Runtime)?;
     let done = runtime.block_on(async {
         if !args.instance.is_empty()
-            && let Some(mut client) = running::holder(&config).await?
+            && let Some(mut client) = client::holder(&config).await?
         {
             if args.end {
                 return Err(Error::EndsItself(id));
@@ -81,7 +81,7 @@ pub(crate) fn run(args: &Args, config: Config, output: &Output) -> Result<(), Er
         let resume = Resume { args, id, output };
         let found = resume.prepare(&*store, config).await;
         match found {
-            Ok(Some((builder, hosting, after))) => resume.run(builder.store(store), &hosting, after).await,
+            Ok(Some((builder, host, after))) => resume.run(builder.store(store), &host, after).await,
             Ok(None) => {
                 store.close().await?;
                 if !args.instance.is_empty() {
@@ -113,14 +113,14 @@ async fn ask(
             meeting: id.clone(),
             instance: Name::new(instance).map_err(Error::Source)?,
         };
-        match running::ask(client, &request).await? {
+        match client::ask(client, &request).await? {
             Answer::Done => output.note(&format!("{instance} goes on in meeting {id}")),
             Answer::Nothing => {
                 return Err(Error::Refused(format!(
                     "the node that holds the database does not run meeting {id}"
                 )));
             }
-            answer => return Err(running::odd(&answer)),
+            answer => return Err(client::unexpected(&answer)),
         }
     }
     Ok(())
@@ -139,7 +139,7 @@ impl Resume<'_> {
         &self,
         store: &dyn Store,
         config: Config,
-    ) -> Result<Option<(Builder, Hosting, Seq)>, Error> {
+    ) -> Result<Option<(Builder, Host, Seq)>, Error> {
         let Some(record) = store.meeting(self.id.clone()).await? else {
             return Err(history::unknown(store, &self.id).await?);
         };
@@ -159,17 +159,17 @@ impl Resume<'_> {
                 missing(&name)
             }
         })?;
-        let (manifest, hosting) = (selection.config.install.clone(), Hosting::new(&selection.config));
+        let (manifest, host) = (selection.config.install.clone(), Host::new(&selection.config));
         let builder = Node::builder(selection.config).plugins(bundle);
         let graph = builder.check()?;
         let factories: Vec<_> = graph.instances().map(|instance| instance.factory).collect();
         install::missing(&factories, &manifest, self.output).await?;
-        Ok(Some((builder, hosting, record.reserved)))
+        Ok(Some((builder, host, record.reserved)))
     }
 
-    async fn run(&self, builder: Builder, hosting: &Hosting, after: Seq) -> Result<(), Error> {
+    async fn run(&self, builder: Builder, host: &Host, after: Seq) -> Result<(), Error> {
         let work = async |node: &Node| self.go_on(node, after).await;
-        let summary = hosting.run(builder, &self.id, self.output, work).await?;
+        let summary = host.run(builder, &self.id, self.output, work).await?;
         summary.print(self.output)
     }
 

@@ -8,10 +8,10 @@ use teammy::{
 use tokio::runtime::Runtime;
 
 use super::{
-    count,
+    client,
     error::Error,
     output::{Form, Output, table},
-    running,
+    text::count,
 };
 
 const EXAMPLES: &str = "\
@@ -39,13 +39,13 @@ struct Line<'a> {
 }
 
 pub(crate) fn run(config: &Config, output: &Output) -> Result<(), Error> {
-    let Some(path) = running::path(&config.node)? else { return Err(Error::SocketOff) };
+    let Some(path) = client::socket_path(&config.node)? else { return Err(Error::SocketOff) };
     let runtime = Runtime::new().map_err(Error::Runtime)?;
     let answer = runtime.block_on(async {
         let mut client = Client::connect(path).await?;
-        running::ask(&mut client, &Request::Status).await
+        client::ask(&mut client, &Request::Status).await
     })?;
-    let Answer::Status { status } = answer else { return Err(running::odd(&answer)) };
+    let Answer::Status { status } = answer else { return Err(client::unexpected(&answer)) };
     match output.form() {
         Form::Json => output.object(&Line { r#type: "status", status: &status }),
         Form::Text => output.text(&readable(&status)),

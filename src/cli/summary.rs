@@ -8,10 +8,10 @@ use teammy::{MeetingId, MeetingStats};
 use tokio::time::Duration;
 
 use super::{
-    count,
     error::Error,
     output::{Form, Output, table},
     recording::LeftOut,
+    text::count,
 };
 
 /// What was done with a meeting.
