@@ -12,7 +12,7 @@ use super::{
     packet::Rules,
     pasted::{Shape, are_talk},
     problem::Problem,
-    speakers::{self, LastSpeaker, Names, Speakers, Turn},
+    speakers::{self, LastSpeaker, SpeakerDetector, SpeakerNames, Turn},
 };
 
 /// What becomes packets.
@@ -40,7 +40,7 @@ struct Spoken {
 /// What a whole recording tells, for its cues to be read by.
 #[derive(Debug, Default)]
 pub(super) struct Heard {
-    speakers: Speakers,
+    speakers: SpeakerDetector,
     clock: Clock,
     shape: Shape,
 }
@@ -48,7 +48,7 @@ pub(super) struct Heard {
 impl Heard {
     /// What was heard, for packets to be made by.
     pub(super) fn told(self) -> Told {
-        Told { names: self.speakers.names(), clock: self.clock }
+        Told { names: self.speakers.finish(), clock: self.clock }
     }
 
     /// Whether it looks like something else than a transcript with cues.
@@ -65,7 +65,7 @@ impl Heard {
 /// What the cues of a transcript mean.
 #[derive(Debug)]
 pub(super) struct Told {
-    names: Names,
+    names: SpeakerNames,
     clock: Clock,
 }
 
@@ -73,12 +73,12 @@ impl Entry {
     /// Adds what this one tells of the whole.
     pub(super) fn introduce(&self, heard: &mut Heard) {
         match &self.content {
-            Content::Packet(_) => heard.speakers.hear_known(),
+            Content::Packet(_) => heard.speakers.add_attributed_cue(),
             Content::Spoken(Spoken { times, identifier, span }) => {
                 heard.clock.hear(*times);
                 match span.voice {
-                    Voice::Untold => heard.speakers.hear(identifier.as_deref(), &span.lines),
-                    Voice::Named(_) | Voice::Nobody => heard.speakers.hear_known(),
+                    Voice::Untold => heard.speakers.add_cue(identifier.as_deref(), &span.lines),
+                    Voice::Named(_) | Voice::Nobody => heard.speakers.add_attributed_cue(),
                 }
             }
         }

@@ -2,16 +2,16 @@ use proptest::{collection::vec, prelude::*, sample::select};
 
 use super::*;
 
-fn heard<'a>(lines: impl IntoIterator<Item = &'a str>) -> Speakers {
-    let mut speakers = Speakers::default();
-    lines.into_iter().for_each(|line| speakers.hear(None, &[line.to_owned()]));
+fn detector<'a>(lines: impl IntoIterator<Item = &'a str>) -> SpeakerDetector {
+    let mut speakers = SpeakerDetector::default();
+    lines.into_iter().for_each(|line| speakers.add_cue(None, &[line.to_owned()]));
     speakers
 }
 
 /// Who says what, in cues that are all there is, before names are carried over.
 fn said<'a>(lines: &[&'a str]) -> Vec<(Option<&'a str>, &'a str)> {
-    let names = heard(lines.iter().copied()).names();
-    let split = |line: &'a str| match names.name(line, true) {
+    let names = detector(lines.iter().copied()).finish();
+    let split = |line: &'a str| match names.name_at_start(line, true) {
         Some((name, length)) => (Some(name), line[length..].trim()),
         None => (None, line),
     };
@@ -21,11 +21,11 @@ fn said<'a>(lines: &[&'a str]) -> Vec<(Option<&'a str>, &'a str)> {
 /// Who says what in cues with identifiers and lines, as `name: text`.
 fn turns(cues: &[(Option<&str>, &[&str])]) -> Vec<String> {
     let owned = |lines: &[&str]| lines.iter().map(|line| (*line).to_owned()).collect::<Vec<_>>();
-    let mut speakers = Speakers::default();
+    let mut speakers = SpeakerDetector::default();
     for (identifier, lines) in cues {
-        speakers.hear(*identifier, &owned(lines));
+        speakers.add_cue(*identifier, &owned(lines));
     }
-    let (names, mut last) = (speakers.names(), LastSpeaker::default());
+    let (names, mut last) = (speakers.finish(), LastSpeaker::default());
     let turns =
         cues.iter().flat_map(|(identifier, lines)| names.turns(&mut last, *identifier, &owned(lines)));
     turns.map(|Turn { name, text }| format!("{}: {text}", name.as_deref().unwrap_or("-"))).collect()
@@ -74,9 +74,9 @@ fn prose_names_nobody() {
     are(&["One thing: we go.", "So we do.", "Yes."], &["-", "-", "-"]);
     are(&["Ada: we go.", "So we do."], &["Ada", "-"]);
     let with_known = |known| {
-        let mut speakers = heard(["Ada: we go"]);
-        (0..known).for_each(|_| speakers.hear_known());
-        speakers.names().name("Ada: we go", true).map(|(name, _)| name)
+        let mut speakers = detector(["Ada: we go"]);
+        (0..known).for_each(|_| speakers.add_attributed_cue());
+        speakers.finish().name_at_start("Ada: we go", true).map(|(name, _)| name)
     };
     assert_eq!(with_known(1), Some("Ada"));
     assert_eq!(with_known(2), None, "whom a tag names is among all");
@@ -378,19 +378,23 @@ fn names_may_stand_in_identifiers() {
 
 #[test]
 fn memory_is_bounded() {
-    let mut speakers = heard(["Ops: Grace: a", "Ops: Grace: b"]);
+    let mut speakers = detector(["Ops: Grace: a", "Ops: Grace: b"]);
     assert_eq!(
-        heard(["Ops: Grace: a", "Ops: Grace: b"]).names().name("Ops: Grace: c", true).unwrap().0,
+        detector(["Ops: Grace: a", "Ops: Grace: b"]).finish().name_at_start("Ops: Grace: c", true).unwrap().0,
         "Ops: Grace"
     );
     let mut most = 0;
     for n in 0..50_000 {
-        speakers.hear(None, &[format!("{n} {}: a", "😀".repeat(90))]);
+        speakers.add_cue(None, &[format!("{n} {}: a", "😀".repeat(90))]);
         most = most.max(speakers.footprint());
     }
     assert!((1 << 20..8 << 20).contains(&most), "{most}");
     assert_eq!(speakers.footprint(), 0);
-    assert_eq!(speakers.names().name("Ops: Grace: c", true).unwrap().0, "Ops", "the first colon counts");
+    assert_eq!(
+        speakers.finish().name_at_start("Ops: Grace: c", true).unwrap().0,
+        "Ops",
+        "the first colon counts"
+    );
 }
 
 proptest! {
@@ -418,9 +422,9 @@ proptest! {
             lines.push((name, format!("{name}: plainly")));
             lines.extend(sayings.iter().map(|said| (name, format!("{name}: {said}"))));
         }
-        let found = heard(lines.iter().map(|(_, line)| line.as_str())).names();
+        let found = detector(lines.iter().map(|(_, line)| line.as_str())).finish();
         for (name, line) in &lines {
-            let (found, length) = found.name(line, true).unwrap();
+            let (found, length) = found.name_at_start(line, true).unwrap();
             prop_assert_eq!(found, name.as_str());
             prop_assert!(line[length..].len() + length == line.len());
         }
@@ -432,9 +436,9 @@ proptest! {
         lines in vec(vec(select(vec!["a", "b", ":", ": ", " ", "é", "😀", "\u{200f}"]), 0..30), 0..30),
     ) {
         let lines: Vec<_> = lines.iter().map(|parts| parts.concat()).collect();
-        let names = heard(lines.iter().map(String::as_str)).names();
+        let names = detector(lines.iter().map(String::as_str)).finish();
         for line in &lines {
-            if let Some((name, length)) = names.name(line, true) {
+            if let Some((name, length)) = names.name_at_start(line, true) {
                 prop_assert_eq!(line[..length].strip_suffix(':').map(str::trim), Some(name));
                 prop_assert!(!name.is_empty() && name.chars().count() <= 100);
             }
