@@ -1,21 +1,24 @@
-//! A recorded meeting: read once to check every line, and once more to play it.
+//! A recorded meeting, read in two passes: the first checks every line, the second plays the packets.
 //!
-//! It is packets as JSON lines, or a transcript as WebVTT or SubRip, compressed with gzip or not, which its
-//! content tells. It is read in layers, each of which keeps a piece of it only: [`input`] unpacks and decodes
-//! bytes, [`lines`] splits them, [`format`] recognises what they are, [`packet`] and [`cue`] read them, and
-//! [`entries`] makes packets of either. The first reading learns what only the whole tells, for the second:
-//! [`speakers`] who speaks, [`clock`] what times mean, [`pasted`] whether it is a transcript at all.
+//! A recording is packets as JSON lines, or a transcript as WebVTT or SubRip, plain or compressed with gzip;
+//! its content tells which. It is read in layers, each of which holds only a piece of it: [`input`] unpacks
+//! and decodes bytes, [`lines`] splits them, [`format`] recognises the format, [`packet`] and [`cue`] read
+//! it, and [`entries`] makes an [`entry`] of each packet or cue. The first pass also collects what depends on
+//! the whole recording: [`speakers`] who speaks, [`clock`] what times mean, [`pasted`] whether it is a
+//! transcript at all.
 //!
-//! A file is never held in memory. What cannot be read twice, such as a pipe, is: its lines are kept as they
-//! are checked, unpacked and as UTF-8.
+//! A file is never held in memory. The lines of a pipe, which cannot be read twice, are: unpacked and as
+//! UTF-8.
 //!
-//! A limit changes how much is played, and not who speaks or when: behind it a file is read on for these
-//! alone. A pipe isn't, whose rest may be long in coming, so that it is learnt from what is read of it.
+//! A limit changes how many packets are played, and not who speaks or when: the first pass reads the rest of
+//! a file for that alone. It does not read the rest of a pipe, which may take long to arrive, so that there
+//! the names and times depend on what is read up to the limit.
 
 mod clock;
 mod cue;
 mod encoding;
 mod entries;
+mod entry;
 mod error;
 mod format;
 mod gzip;
@@ -24,6 +27,7 @@ mod lines;
 mod packet;
 mod pasted;
 mod problem;
+mod skipped;
 mod speakers;
 
 use std::{
@@ -35,95 +39,40 @@ use std::{
 };
 
 use jiff::fmt::temporal::Pieces;
-use serde::Serialize;
 use teammy::{Payload, Publish, Timestamp};
 
-pub(crate) use self::{encoding::Encoding, error::Error, packet::Rules};
+pub(crate) use self::{
+    encoding::Encoding,
+    error::Error,
+    packet::Rules,
+    skipped::{SkipCounts, Skipped},
+};
 use self::{
-    entries::{Entries, Entry, Heard, Told},
+    entries::Entries,
+    entry::{Entry, FirstPass, Interpretation},
     error::{Broken, Nothing},
-    input::{Failure, Input, Packing},
+    input::{Compression, Input, InputError},
     lines::Lines,
     problem::Problem,
     speakers::LastSpeaker,
 };
-use super::text::count;
 
-/// How many broken lines are named; the rest are counted.
-const NAMED: usize = 10;
-
-/// What to do about a line that is no packet.
+/// What to do about a broken line or cue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OnBroken {
     Stop,
     Skip,
 }
 
-/// What was broken, and left out.
-#[derive(Debug, Clone, Copy, Default, Serialize)]
-pub(crate) struct LeftOut {
-    /// Lines, or a transcript's cues.
-    pub(crate) skipped: u64,
-    /// A transcript's words.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) skipped_words: Option<u64>,
-}
-
-/// Broken lines, or cues of a transcript, that were skipped.
-#[derive(Debug, Default)]
-pub(crate) struct Skipped {
-    named: Vec<Broken>,
-    count: u64,
-    is_transcript: bool,
-    /// How many words skipped cues have, so far as they can be read.
-    words: u64,
-}
-
-impl Skipped {
-    /// How many lines or cues, and words of the latter.
-    pub(crate) fn left_out(&self) -> LeftOut {
-        LeftOut { skipped: self.count, skipped_words: self.is_transcript.then_some(self.words) }
-    }
-
-    /// What to tell of them.
-    pub(crate) fn warnings(&self) -> Vec<String> {
-        let mut warnings: Vec<String> = self.named.iter().map(|broken| format!("skipped {broken}")).collect();
-        let more = self.count - u64::try_from(self.named.len()).unwrap_or(u64::MAX).min(self.count);
-        let (one, many) = if self.is_transcript { ("cue", "cues") } else { ("line", "lines") };
-        if more > 0 {
-            warnings.push(format!("… and {more} more broken {}", if more == 1 { one } else { many }));
-        }
-        if self.count > 0 {
-            let words = match (self.is_transcript, self.words) {
-                (false, _) => String::new(),
-                (true, words) => format!(" with {}", count(words, "word", "words")),
-            };
-            warnings.push(format!("left out {}{words}", count(self.count, one, many)));
-        }
-        warnings
-    }
-
-    fn into_first(self) -> Option<Broken> {
-        self.named.into_iter().next()
-    }
-
-    fn add(&mut self, broken: Broken) {
-        self.count += 1;
-        if self.named.len() < NAMED {
-            self.named.push(broken);
-        }
-    }
-}
-
 /// How a recording is read.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Options {
-    /// How many packets are played; what is behind them isn't checked.
+    /// How many packets are played; the lines behind them are not checked.
     pub(crate) limit: Option<u64>,
     pub(crate) on_broken: OnBroken,
-    /// How it is encoded, where no byte order mark says it; else UTF-8.
+    /// The encoding of a recording without a byte order mark; else UTF-8.
     pub(crate) encoding: Option<Encoding>,
-    /// When the meeting began, of a transcript; else now.
+    /// When the meeting of a transcript began; else now.
     pub(crate) started_at: Option<Timestamp>,
 }
 
@@ -131,31 +80,31 @@ pub(crate) struct Options {
 #[derive(Debug)]
 pub(crate) struct Recording {
     name: Arc<str>,
-    text: Text,
+    second_pass: SecondPass,
     rules: Rules,
     options: Options,
+    /// How many entries the second pass reads.
     entries: u64,
-    /// How many packets they are at most.
+    /// How many packets the entries become at most.
     packets: u64,
     started_at: Timestamp,
     is_transcript: bool,
-    told: Told,
+    interpretation: Interpretation,
     skipped: Skipped,
-    /// How many packets a meeting makes by itself.
-    made: u64,
+    /// How many packets were left out because a replay makes them anew: outputs and lifecycle packets.
+    derived: u64,
 }
 
-/// What is read a second time.
+/// Where the second pass reads from.
 #[derive(Debug)]
-enum Text {
+enum SecondPass {
     File(PathBuf),
-    /// Lines, and how they were encoded.
-    Held(Vec<u8>, &'static str),
+    /// The lines that the first pass kept, and their original encoding.
+    Kept(Vec<u8>, &'static str),
 }
 
 impl Recording {
-    /// Reads a file (`-` is standard input) and checks its lines, up to the one with the packet that the
-    /// limit says.
+    /// Reads a file (`-` is standard input) and checks its lines, up to the last packet within the limit.
     pub(crate) fn check(path: &Path, rules: Rules, options: Options) -> Result<Self, Error> {
         if is_stdin(path) {
             let stdin = BufReader::new(io::stdin());
@@ -171,7 +120,7 @@ impl Recording {
         Self::read(name, BufReader::new(file), again, rules, options)
     }
 
-    /// Checks what a reader gives. Without a path to read it from `again`, it is kept.
+    /// Checks the lines of a reader. Without a path to read them from `again`, they are kept.
     pub(crate) fn read(
         name: Arc<str>,
         reader: impl BufRead + Send,
@@ -179,33 +128,33 @@ impl Recording {
         rules: Rules,
         options: Options,
     ) -> Result<Self, Error> {
-        // Both readings count a transcript's times from the same moment.
+        // Both passes count a transcript's times from the same moment.
         let now = options.started_at.unwrap_or_else(Timestamp::now);
-        let input = Input::new(reader, options.encoding).map_err(|failure| Error::of(failure, &name))?;
+        let input = Input::new(reader, options.encoding).map_err(|error| Error::new(error, &name))?;
         let lines = Lines::new(input.text, rules.longest_line());
-        let lines = if again.is_none() { lines.holding() } else { lines };
+        let lines = if again.is_none() { lines.keeping() } else { lines };
         let mut entries = Entries::new(lines, input.encoding, rules.clone(), now);
         let mut skipped = Skipped::default();
-        let mut heard = Heard::default();
+        let mut first_pass = FirstPass::default();
         let mut first = None;
         let (mut taken, mut certain, mut packets) = (0, 0, 0);
         while options.limit.is_none_or(|limit| certain < limit) {
-            let next = entries.next().map_err(|error| Failure::of(error, input.packing));
-            match next.map_err(|failure| Error::of(failure, &name))? {
+            let next = entries.next().map_err(|error| InputError::new(error, input.compression));
+            match next.map_err(|error| Error::new(error, &name))? {
                 None => break,
                 Some(Ok(entry)) => {
                     taken += 1;
-                    // What may be a name alone isn't known to be played before all names are, so it doesn't
-                    // use up the limit.
+                    // A name alone becomes a packet or not depending on all names, so it does not count
+                    // towards the limit.
                     certain += u64::from(entry.is_certain());
-                    packets += entry.most();
+                    packets += entry.most_packets();
                     first = first.or(entry.timestamp());
-                    entry.introduce(&mut heard);
+                    entry.add_to(&mut first_pass);
                 }
                 Some(Err((line, problem))) => {
                     let broken = Broken { name: name.clone(), line, problem };
                     match options.on_broken {
-                        OnBroken::Stop if !broken.is_recognised() && entries.go_on_as_talk() => {
+                        OnBroken::Stop if !broken.is_recognised() && entries.continues_as_dialogue() => {
                             return Err(Error::Broken(Broken { problem: Problem::Pasted, ..broken }));
                         }
                         OnBroken::Stop => return Err(Error::Broken(broken)),
@@ -216,46 +165,46 @@ impl Recording {
         }
         let transcript = entries.is_transcript();
         skipped.is_transcript = transcript;
-        skipped.words = entries.words_left_out();
+        skipped.words = entries.skipped_words();
         let started_at = match first {
             None if transcript && taken > 0 => now,
             Some(_) if options.started_at.is_some() => return Err(Error::Dated(name)),
             Some(first) => first,
             None if entries.lines() == 0 => return Err(Error::Empty(name)),
             None => {
-                let broken = skipped.count;
+                let broken = skipped.counts().skipped;
                 let nothing = if transcript {
                     Nothing::of_cues(broken)
                 } else {
-                    Nothing::of_lines(broken, entries.made())
+                    Nothing::of_lines(broken, entries.derived())
                 };
                 return Err(Error::NoPacket { name, nothing, source: skipped.into_first() });
             }
         };
         if transcript && again.is_some() {
-            entries.introduce_rest(&mut heard);
+            entries.add_rest_to(&mut first_pass);
         }
-        entries.introduce_shape(&mut heard);
-        if heard.is_pasted() {
+        entries.add_layout_to(&mut first_pass);
+        if first_pass.is_pasted() {
             return Err(Error::Pasted(name));
         }
-        let made = entries.made();
-        let text = match again {
-            Some(path) => Text::File(path),
-            None => Text::Held(entries.into_held(), input.encoding),
+        let derived = entries.derived();
+        let second_pass = match again {
+            Some(path) => SecondPass::File(path),
+            None => SecondPass::Kept(entries.into_kept(), input.encoding),
         };
         let recording = Self {
             name,
-            text,
+            second_pass,
             rules,
             options,
             entries: taken,
             packets,
             started_at,
             is_transcript: transcript,
-            told: heard.told(),
+            interpretation: first_pass.finish(),
             skipped,
-            made,
+            derived,
         };
         if certain == 0 && recording.play()?.next().transpose()?.is_none() {
             let Self { name, skipped, .. } = recording;
@@ -264,36 +213,37 @@ impl Recording {
         Ok(recording)
     }
 
-    /// How many packets it plays at most; fewer where somebody is named who says nothing, or where what looks
-    /// like a name isn't one.
+    /// How many packets it plays at most. It plays fewer where a cue holds a name alone, or where a line does
+    /// not begin a turn after all.
     pub(crate) fn len(&self) -> u64 {
         self.options.limit.map_or(self.packets, |limit| limit.min(self.packets))
     }
 
-    /// What messages call it.
+    /// The recording's name in messages.
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
-    /// When the meeting began: with its first packet, or when its transcript's times count from.
+    /// When the meeting began: the time of its first packet, or the moment that a transcript's times count
+    /// from.
     pub(crate) fn started_at(&self) -> Timestamp {
         self.started_at
     }
 
-    /// The lines that are left out.
+    /// The lines or cues that are skipped.
     pub(crate) fn skipped(&self) -> &Skipped {
         &self.skipped
     }
 
-    /// What to tell of packets that are left out because a meeting makes them by itself.
+    /// What to tell people about packets that are left out because a replay makes them anew.
     pub(crate) fn note(&self) -> Option<String> {
-        let packets = count(self.made, "packet", "packets");
+        let packets = count(self.derived, "packet", "packets");
         let note = || format!("left out {packets} that plugins had put out; a replay makes them anew");
-        (self.made > 0).then(note)
+        (self.derived > 0).then(note)
     }
 
-    /// What a meeting calls whoever plays this: the same for the same packets, wherever they are read from. A
-    /// transcript's packets are the same whenever it is taken to begin.
+    /// The producer id of this recording: a digest of its packets, which does not depend on where they are
+    /// read from. It leaves out the timestamps of a transcript, which depend on when the meeting began.
     pub(crate) fn producer(&self) -> Result<String, Error> {
         let mut digest = blake3::Hasher::new();
         for packet in self.play()? {
@@ -318,28 +268,29 @@ impl Recording {
         Ok(format!("replay:{}", &digest.finalize().to_hex()[..32]))
     }
 
-    /// Reads it once more, to play it: each packet and its line's number. It ends with the first error.
+    /// Plays it: reads it again, and returns each packet with the number of its line. Ends with the first
+    /// error.
     pub(crate) fn play(&self) -> Result<impl Iterator<Item = Result<(Publish, u64), Error>>, Error> {
         self.play_from(self.started_at)
     }
 
-    /// As [`play`](Self::play), with a transcript's times counted from another moment.
+    /// As [`play`](Self::play), but with a transcript's times counted from another moment.
     pub(crate) fn play_from(
         &self,
         start: Timestamp,
     ) -> Result<impl Iterator<Item = Result<(Publish, u64), Error>>, Error> {
-        let (text, encoding, packing): (Box<dyn BufRead + Send + '_>, _, _) = match &self.text {
-            Text::File(path) => {
+        let (text, encoding, compression): (Box<dyn BufRead + Send + '_>, _, _) = match &self.second_pass {
+            SecondPass::File(path) => {
                 let file = BufReader::new(open(path, &self.name)?);
                 let input = Input::new(file, self.options.encoding);
-                let input = input.map_err(|failure| Error::of(failure, &self.name))?;
-                (input.text, input.encoding, input.packing)
+                let input = input.map_err(|error| Error::new(error, &self.name))?;
+                (input.text, input.encoding, input.compression)
             }
-            Text::Held(lines, encoding) => (Box::new(&lines[..]), encoding, Packing::Plain),
+            SecondPass::Kept(lines, encoding) => (Box::new(&lines[..]), encoding, Compression::None),
         };
         let lines = Lines::new(text, self.rules.longest_line());
         let mut entries = Entries::new(lines, encoding, self.rules.clone(), start);
-        // Entries that were checked, of which some may be no packets, and packets.
+        // `left` counts entries, some of which may not become packets; `wanted` counts packets.
         let (mut left, mut wanted) = (self.entries, self.len());
         let mut last = LastSpeaker::default();
         let mut ready: VecDeque<(Publish, u64)> = VecDeque::new();
@@ -361,7 +312,7 @@ impl Recording {
                     }
                     Err(error) => {
                         wanted = 0;
-                        return Some(Err(Error::of(Failure::of(error, packing), &self.name)));
+                        return Some(Err(Error::new(InputError::new(error, compression), &self.name)));
                     }
                 };
                 left -= 1;
@@ -379,14 +330,14 @@ impl Recording {
         }))
     }
 
-    /// The packets of an entry, which a meeting will take.
+    /// The packets of an entry, checked against the meeting's rules.
     fn packets(
         &self,
         entry: Entry,
         last: &mut LastSpeaker,
         start: Timestamp,
     ) -> Result<Vec<Publish>, Problem> {
-        let packets = entry.packets(&self.told, last, start)?;
+        let packets = entry.into_packets(&self.interpretation, last, start)?;
         if self.is_transcript {
             packets.iter().try_for_each(|packet| self.rules.check(packet))?;
         }
@@ -394,11 +345,11 @@ impl Recording {
     }
 }
 
-/// Reads a time that an option gives.
+/// Reads the time of an option.
 pub(crate) fn parse_time(text: &str) -> Result<Timestamp, &'static str> {
     text.parse().map_err(|_| match Pieces::parse(text) {
         Ok(pieces) if pieces.time().is_some() && pieces.offset().is_some() => {
-            "it is out of range, which goes from the year -9999 to 9999-12-30T22:00:00Z"
+            "the time is out of range: it must be from the year -9999 to 9999-12-30T22:00:00Z"
         }
         _ => "write a time as in RFC 3339, with its offset, such as 2026-01-05T09:00:00Z",
     })

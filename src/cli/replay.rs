@@ -199,17 +199,13 @@ impl Replay<'_> {
                 let wanted =
                     |packet: &DataPacket| is_shown(packet) && (self.args.all || !packet.causes.is_empty());
                 print_stored(&**node.store(), id, PacketQuery::default(), self.output, wanted).await?;
-                return Ok(Summary::complete(
-                    &self.id,
-                    self.recording.skipped().left_out(),
-                    started.elapsed(),
-                ));
+                return Ok(Summary::complete(&self.id, self.recording.skipped().counts(), started.elapsed()));
             }
         };
         let bar = self.output.progress(self.recording.len());
         tokio::try_join!(self.publish(node, &meeting, &producer, done, &bar), self.print(&meeting))?;
         bar.finish_and_clear();
-        Ok(Summary::new(&self.id, &meeting.stats(), self.recording.skipped().left_out(), started.elapsed()))
+        Ok(Summary::new(&self.id, &meeting.stats(), self.recording.skipped().counts(), started.elapsed()))
     }
 
     /// Publishes the recording behind the `done` packets that the meeting has.

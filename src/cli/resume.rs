@@ -28,7 +28,7 @@ use super::{
     host::Host,
     install,
     output::Output,
-    recording::LeftOut,
+    recording::SkipCounts,
     select::{self, select},
     summary::Summary,
 };
@@ -204,7 +204,7 @@ impl Resume<'_> {
             let id = &self.id;
             self.output.note(&format!("note: meeting {id} has caught up and is still open: --end ends it"));
         }
-        Ok(Summary::new(&self.id, &meeting.stats(), LeftOut::default(), started.elapsed()))
+        Ok(Summary::new(&self.id, &meeting.stats(), SkipCounts::default(), started.elapsed()))
     }
 
     async fn finish(&self, meeting: &MeetingRef) -> Result<(), Error> {

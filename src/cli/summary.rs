@@ -10,7 +10,7 @@ use tokio::time::Duration;
 use super::{
     error::Error,
     output::{Form, Output, table},
-    recording::LeftOut,
+    recording::SkipCounts,
     text::count,
 };
 
@@ -21,7 +21,7 @@ pub(crate) struct Summary<'a> {
     meeting: &'a MeetingId,
     packets: u64,
     #[serde(flatten)]
-    skipped: LeftOut,
+    skipped: SkipCounts,
     instances: Vec<Instance>,
     seconds: f64,
 }
@@ -42,7 +42,7 @@ impl<'a> Summary<'a> {
     pub(crate) fn new(
         meeting: &'a MeetingId,
         stats: &MeetingStats,
-        skipped: LeftOut,
+        skipped: SkipCounts,
         took: Duration,
     ) -> Self {
         let instances = stats.instances.iter().map(|stats| Instance {
@@ -66,7 +66,7 @@ impl<'a> Summary<'a> {
     }
 
     /// Of a meeting in which nothing was left to do.
-    pub(crate) fn complete(meeting: &'a MeetingId, skipped: LeftOut, took: Duration) -> Self {
+    pub(crate) fn complete(meeting: &'a MeetingId, skipped: SkipCounts, took: Duration) -> Self {
         let seconds = (took.as_secs_f64() * 1e3).round() / 1e3;
         Self { r#type: "summary", meeting, packets: 0, skipped, instances: Vec::new(), seconds }
     }
@@ -105,11 +105,11 @@ impl<'a> Summary<'a> {
         }
         let packets = count(self.packets, "packet", "packets");
         let skipped = match self.skipped {
-            LeftOut { skipped: 0, .. } => String::new(),
-            LeftOut { skipped, skipped_words: None } => {
+            SkipCounts { skipped: 0, .. } => String::new(),
+            SkipCounts { skipped, skipped_words: None } => {
                 format!(", {} skipped", count(skipped, "broken line", "broken lines"))
             }
-            LeftOut { skipped, skipped_words: Some(words) } => {
+            SkipCounts { skipped, skipped_words: Some(words) } => {
                 let cues = count(skipped, "broken cue", "broken cues");
                 format!(", {cues} with {} skipped", count(words, "word", "words"))
             }

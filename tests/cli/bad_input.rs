@@ -26,7 +26,7 @@ fn files_that_are_no_recordings() {
     for (file, says) in [
         ("nowhere.jsonl", "there is no file nowhere.jsonl; check the path"),
         (folder, "is a directory; give the recording's file"),
-        ("empty.jsonl", "empty.jsonl is empty; a recording holds one packet a line"),
+        ("empty.jsonl", "empty.jsonl is empty; a recording is packets as JSON lines"),
         ("blank.jsonl", "blank.jsonl holds no packet: all its lines are blank"),
         ("binary.jsonl", "binary.jsonl, line 1, column 1: this is not UTF-8 text; save the file as UTF-8"),
         ("utf16.jsonl", "utf16.jsonl, line 1, column 2: expected one packet as JSON"),
@@ -46,7 +46,7 @@ fn lines_that_are_no_packets() {
             r#"{"source":"chat","timestamp":"2026-01-05T09:00:00Z","data":1,"speaker":"A"}"#,
             "unknown field, expected one of `source`, `timestamp`, `participant`, `payload`",
         ),
-        (r#"{"source":"chat","timestamp":"9 o'clock","data":1}"#, "takes a time as in RFC 3339, such as"),
+        (r#"{"source":"chat","timestamp":"9 o'clock","data":1}"#, "must be a time as in RFC 3339, such as"),
         (
             r#"{"source":"chta","timestamp":"2026-01-05T09:00:00Z","data":1}"#,
             "there is no source chta; did you mean chat?",

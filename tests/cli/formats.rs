@@ -247,7 +247,7 @@ fn broken_transcripts_are_refused_or_broken_cues_skipped() {
     for (bad, says) in [
         (
             "00:00:99.000 --> 00:02:00.000",
-            "line 8: a cue's time is \"00:00:99.000\", but takes hours, minutes",
+            "line 8: \"00:00:99.000\" is not a cue's time; write hours, minutes and seconds",
         ),
         ("00:01 -> 00:02", "line 8: expected a cue's times, such as 00:01:02.400 --> 00:01:05.900"),
         ("00:00:01.000 --> 9999999999:00:00.000", "line 8: the cue's times are beyond any date"),
@@ -273,15 +273,15 @@ fn broken_transcripts_are_refused_or_broken_cues_skipped() {
         ),
         (
             gzip(with(AT))[..60].to_vec(),
-            "cannot unpack x.vtt: it is compressed with gzip, and damaged or cut off",
+            "cannot unpack x.vtt: its gzip data is damaged or cut off",
         ),
         (
             [gzip(with(AT)), b"<html>".to_vec()].concat(),
-            "cannot unpack x.vtt: something else follows what is compressed with gzip; unpack it with `gzip -d`",
+            "cannot unpack x.vtt: other data follows its gzip data; unpack it with `gzip -d`",
         ),
         (
             b"PK\x03\x04\x14\0\x06\0\x08\0".to_vec(),
-            "x.vtt is a ZIP archive or a Word document, and not text; export",
+            "x.vtt is a ZIP archive or a Word document, not text; export",
         ),
         (
             format!("WEBVTT\n\n{AT}\n{}", "x".repeat(3 << 20)).into_bytes(),
@@ -323,7 +323,7 @@ fn a_name_alone_is_no_packet() {
     assert_eq!(spoken(&ran), [(json!("Ada"), json!("hi"))]);
     assert_eq!(ran.summary()["packets"], 1);
     let ran = replay(&place, place.file("m.vtt", format!("{AT}\nAda:\n")), &[]).ends_with(2);
-    assert_eq!(ran.stderr, "error: m.vtt holds no packet: its cues name somebody, and nothing is said\n");
+    assert_eq!(ran.stderr, "error: m.vtt holds no packet: its cues hold names alone, and no speech\n");
 }
 
 #[test]
@@ -331,11 +331,11 @@ fn a_recording_without_a_packet_is_told_with_its_reason() {
     let place = Place::new();
     let file = place.file("x.vtt", format!("WEBVTT\n\n{AT}9\na\n\n00:09 -> 00:10\nb\n"));
     let ran = replay(&place, file, &["--keep-going"]).ends_with(2);
-    let says = "error: x.vtt holds no packet: all its 2 cues are broken\n  because: x.vtt, line 3: a cue's time is \"00:00:02.0009\"";
+    let says = "error: x.vtt holds no packet: all its 2 cues are broken\n  because: x.vtt, line 3: \"00:00:02.0009\" is not a cue's time";
     assert!(ran.stderr.starts_with(says), "{ran:#?}");
     for text in [&b"Dear all,\nit went well.\n"[..], b"\x89PNG\r\n"] {
         let ran = replay(&place, place.file("x.vtt", text), &[]).ends_with(2);
-        let says = "what can be read is packets as JSON lines, and transcripts as WebVTT or SubRip\n";
+        let says = "a recording is packets as JSON lines, or a transcript as WebVTT or SubRip\n";
         assert!(ran.stderr.ends_with(says), "no hint to skip what isn't meant as a recording: {ran:#?}");
     }
 }
@@ -355,7 +355,7 @@ fn options_that_a_recording_cannot_take() {
         (
             &vtt,
             ["--encoding", "klingon"],
-            "there is no such encoding; write one such as utf-8, utf-16le, latin1",
+            "unknown encoding; write one such as utf-8, utf-16le, latin1",
         ),
         (
             &vtt,

@@ -1,39 +1,40 @@
-//! What the times of a transcript mean, which the whole file tells.
+//! What the times of a transcript mean, which depends on the whole file.
 //!
-//! 1. **Before the meeting.** A program that began to record late writes negative times for what was said
-//!    before. All times of such a file are moved by the same stretch, so that the earliest cue begins the
-//!    meeting.
+//! 1. **Negative times.** A program that began to record late writes negative times for what was said before.
+//!    All times of such a file are shifted by the same amount, so that the meeting begins with the earliest
+//!    cue.
 //! 2. **Short fractions.** `6.90` is 6.9 s where digits are decimals, and 6.09 s where they count
-//!    milliseconds without leading zeros, as the minutes and seconds of `0:0:6.90` are written without them.
-//!    Teams does so: its transcripts hold cues such as `0:0:58.90 --> 0:0:58.360`. Three things together tell
-//!    such a file: fields without leading zeros, a fraction of three digits that ends in a zero (who writes
-//!    decimals and leaves zeros out would have left it out), and a shorter fraction (who fills up to three
-//!    digits would have filled it up). Everywhere else digits are decimals.
+//!    milliseconds without leading zeros, just as the minutes and seconds of `0:0:6.90` have none. Teams
+//!    writes such cues: `0:0:58.90 --> 0:0:58.360`. A file counts milliseconds if all three of these hold: it
+//!    has fields without leading zeros; a fraction of three digits ends in a zero (a program that writes
+//!    decimals without final zeros would have dropped it); and there is a shorter fraction (a program that
+//!    always writes three digits would have filled it up). Everywhere else digits are decimals.
 //! 3. **Backwards.** A cue that ends before it begins has no duration; its words count.
 
 use super::cue::{Moment, Times};
 
-/// How digits behind the point are read.
+/// How the digits behind the point are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fraction {
     Decimals,
     Milliseconds,
 }
 
-/// What a transcript's times have in common.
+/// What a transcript's times have in common; the first pass collects it.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Clock {
     has_short_fields: bool,
     has_final_zero: bool,
     has_short_fraction: bool,
-    /// The earliest beginning of a cue before zero, in milliseconds, by either reading.
+    /// The earliest beginning of a cue before zero, in milliseconds, if digits are decimals.
     earliest_by_decimals: i64,
+    /// The same if digits are milliseconds.
     earliest_by_milliseconds: i64,
 }
 
 impl Clock {
-    /// Adds what a cue's times tell.
-    pub(super) fn hear(&mut self, times: Times) {
+    /// Adds a cue's times.
+    pub(super) fn add(&mut self, times: Times) {
         for Moment { digits, fraction, has_short_fields, .. } in [times.start, times.end] {
             self.has_short_fields |= has_short_fields;
             self.has_final_zero |= digits == 3 && fraction % 10 == 0;
@@ -46,8 +47,8 @@ impl Clock {
 
     /// When a cue begins and ends, in milliseconds from the meeting's start.
     pub(super) fn read(&self, times: Times) -> (u64, u64) {
-        let counts = self.has_short_fields && self.has_final_zero && self.has_short_fraction;
-        let (fraction, earliest) = if counts {
+        let are_milliseconds = self.has_short_fields && self.has_final_zero && self.has_short_fraction;
+        let (fraction, earliest) = if are_milliseconds {
             (Fraction::Milliseconds, self.earliest_by_milliseconds)
         } else {
             (Fraction::Decimals, self.earliest_by_decimals)
@@ -61,7 +62,7 @@ impl Clock {
     }
 }
 
-/// A moment in milliseconds; the first or last that can be counted where it is beyond.
+/// A time in milliseconds; the smallest or largest `i64` where it does not fit.
 fn ms(moment: Moment, fraction: Fraction) -> i64 {
     let Moment { is_negative, seconds, fraction: number, digits, .. } = moment;
     let scale = match (fraction, digits) {
@@ -85,7 +86,7 @@ mod tests {
         let mut clock = Clock::default();
         let all: Vec<Times> = lines.iter().map(|line| times(line)).collect();
         for times in &all {
-            clock.hear(*times);
+            clock.add(*times);
         }
         let found: Vec<_> = all.iter().map(|times| clock.read(*times)).collect();
         assert_eq!(found, expected, "{lines:?}");

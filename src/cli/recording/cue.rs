@@ -1,38 +1,34 @@
-//! Cues out of lines: the blocks of WebVTT and SubRip.
+//! Reads cues: the blocks of WebVTT and SubRip.
 //!
-//! The two differ little: SubRip has a number over each cue, where WebVTT may have any identifier, a comma in
-//! its times and other markup. So one reader does for both, and for what lies between them: a WebVTT file
-//! without its header, a SubRip file with points. It is a state machine that takes a line at a time and hands
-//! out a cue as soon as it is complete. It follows the parser of the WebVTT specification: only an empty line
-//! ends a cue, and a line of blanks is text. It differs where the specification leaves words out in silence:
+//! The two formats differ little: SubRip has a number over each cue, where WebVTT may have any identifier, a
+//! comma in its times, and other markup. So one reader reads both, and mixtures of them: a WebVTT file
+//! without its header, a SubRip file with points in its times. The reader is a state machine that takes one
+//! line at a time, and hands out a cue as soon as the cue is complete. It follows the parser of the WebVTT
+//! specification: only an empty line ends a cue, and a line of blanks is text. It differs where the
+//! specification drops words silently:
 //!
-//! * A block without times is broken, and so is one whose times cannot be read. Its words are counted as left
-//!   out.
-//! * Where an empty line follows a cue's times at once, the text behind it is the cue's, unless times follow
-//!   that.
-//! * An identifier is not taken for speech because no empty line is before it.
-//! * A number is an identifier even if an empty line parts it from its times.
+//! * A block without times is broken, and so is a block whose times cannot be read. Its words are counted as
+//!   skipped.
+//! * Where an empty line directly follows a cue's times, the text behind it is the cue's, unless times follow
+//!   that text.
+//! * An identifier without an empty line before it is not taken for speech.
+//! * A number is an identifier even if an empty line separates it from its times.
 
+mod markup;
 mod metadata;
 mod text;
 mod times;
 
 use teammy::config::Size;
 
+use self::markup::Markup;
 pub(super) use self::{
     text::{Span, Voice},
-    times::{Moment, Times, are_in as holds_times, may_be_meant as may_be_times},
+    times::{Moment, Times, holds_times, may_be_times},
 };
 use super::problem::Problem;
 
-/// How a cue's text is marked up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Markup {
-    WebVtt,
-    SubRip,
-}
-
-/// A cue as it stands in a file.
+/// A cue as the file has it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Cue {
     /// The line with its times.
@@ -46,29 +42,31 @@ pub(super) struct Cue {
 }
 
 impl Cue {
-    /// What is said in it; nothing, where it has no text.
+    /// What is said in the cue, by each voice; empty if the cue has no text.
     pub(super) fn spans(&self) -> Result<Vec<Span>, Problem> {
         match metadata::read(&self.text) {
-            Some(said) => Ok(said?.into_iter().map(|said| Span::known(said.name, said.text)).collect()),
+            Some(spoken) => {
+                Ok(spoken?.into_iter().map(|spoken| Span::known(spoken.name, spoken.text)).collect())
+            }
             None => Ok(text::spans(self.markup, &self.text)),
         }
     }
 }
 
-/// A cue, or the line of a broken one and what is wrong with it.
-pub(super) type Found = Result<Cue, (u64, Problem)>;
+/// A cue, or the line number of a broken one and what is wrong with it.
+pub(super) type CueResult = Result<Cue, (u64, Problem)>;
 
-/// Finds cues in lines.
+/// Reads cues out of lines.
 #[derive(Debug)]
 pub(super) struct Cues {
-    /// What the file's header says; without one each cue's times tell.
+    /// The markup that the file's header shows; without a header each cue's times show its markup.
     markup: Option<Markup>,
     state: State,
-    /// How many bytes a cue's text may have with its markup, and the limit that this comes from.
+    /// The most bytes of a cue's text with its markup, and the configured limit behind that.
     longest: usize,
     limit: Size,
     /// The words of broken cues so far.
-    words_left_out: u64,
+    skipped_words: u64,
 }
 
 #[derive(Debug, Default)]
@@ -76,43 +74,48 @@ enum State {
     /// Behind an empty line, or at the start.
     #[default]
     Between,
-    /// A block's first line has been read, and it is no times: it is an identifier, if times follow.
-    Named { line: u64, identifier: String },
-    /// A cue's times have been read, and some of its text.
+    /// Behind a block's first line, which holds no times: an identifier, if times follow.
+    Identifier { line: u64, identifier: String },
+    /// Behind a cue's times, and some of its text.
     Cue(Cue),
-    /// A cue's times and an empty line have been read, and perhaps a line behind it: the cue's text, or the
-    /// identifier of the cue that follows.
-    Open { cue: Cue, line: Option<String> },
-    /// In the header: until an empty line or times, of which its last line is the identifier then.
+    /// Behind a cue's times and an empty line, and perhaps one more line: the cue's text, or the identifier
+    /// of the cue that follows.
+    EmptyCue { cue: Cue, line: Option<String> },
+    /// In the header, which an empty line or times end. Holds the last line: the identifier, if times follow.
     Header(Option<String>),
-    /// In a comment or a style sheet; likewise, but nothing in it can be wrong.
+    /// In a comment or a style sheet; it ends as the header does. Nothing in it can be broken.
     Comment(Option<String>),
-    /// In what is left of something broken; likewise, but its words are counted.
+    /// In the rest of a broken block; it ends as the header does. Its words are counted.
     Broken(Option<String>),
 }
 
 impl Cues {
-    /// Behind the line that says `WEBVTT`.
+    /// Reads what follows the line `WEBVTT`.
     pub(super) fn behind_header(longest: usize, limit: Size) -> Self {
         let markup = Some(Markup::WebVtt);
-        Self { markup, state: State::Header(None), longest, limit, words_left_out: 0 }
+        Self { markup, state: State::Header(None), longest, limit, skipped_words: 0 }
     }
 
-    /// Where there is no header.
+    /// Reads a file without a header.
     pub(super) fn without_header(longest: usize, limit: Size) -> Self {
-        Self { markup: None, state: State::Between, longest, limit, words_left_out: 0 }
+        Self { markup: None, state: State::Between, longest, limit, skipped_words: 0 }
     }
 
-    /// How many words broken cues had, so far as their lines could be read.
-    pub(super) fn words_left_out(&self) -> u64 {
-        self.words_left_out
+    /// How many words the broken cues had, as far as their lines could be read.
+    pub(super) fn skipped_words(&self) -> u64 {
+        self.skipped_words
     }
 
-    /// Takes the next line, and hands out what is complete with it.
-    pub(super) fn line(&mut self, number: u64, line: Result<&str, Problem>, mut found: impl FnMut(Found)) {
+    /// Takes the next line, and hands out the cues that it completes.
+    pub(super) fn line(
+        &mut self,
+        number: u64,
+        line: Result<&str, Problem>,
+        mut found: impl FnMut(CueResult),
+    ) {
         match line {
             Ok("") => self.empty_line(found),
-            Ok(line) if times::are_in(line) => {
+            Ok(line) if holds_times(line) => {
                 let identifier = self.complete_before_times(&mut found);
                 match Times::read(line) {
                     Ok((times, by_times)) => {
@@ -129,38 +132,40 @@ impl Cues {
             }
             Ok(line) => {
                 if let Err(broken) = self.text(number, line) {
-                    self.leave_out(Some(line));
+                    self.skip_block(Some(line));
                     found(Err(broken));
                 }
             }
             Err(_) if matches!(self.state, State::Comment(_) | State::Broken(_)) => {}
             Err(problem) => {
-                self.leave_out(None);
+                self.skip_block(None);
                 found(Err((number, problem)));
             }
         }
     }
 
-    /// The file ends.
-    pub(super) fn end(&mut self, mut found: impl FnMut(Found)) {
+    /// Hands out what is complete at the end of the file, or of a block.
+    pub(super) fn end(&mut self, mut found: impl FnMut(CueResult)) {
         match std::mem::take(&mut self.state) {
-            State::Cue(cue) | State::Open { cue, line: None } => found(Ok(cue)),
-            State::Open { cue, line: Some(line) } => found(Ok(cue.with_text(&line))),
-            State::Named { line, identifier } => {
-                self.words_left_out += words(&identifier);
+            State::Cue(cue) | State::EmptyCue { cue, line: None } => found(Ok(cue)),
+            State::EmptyCue { cue, line: Some(line) } => found(Ok(cue.with_text(&line))),
+            State::Identifier { line, identifier } => {
+                self.skipped_words += words(&identifier);
                 found(Err((line, Problem::NoTimes)));
             }
             State::Between | State::Header(_) | State::Comment(_) | State::Broken(_) => {}
         }
     }
 
-    /// A block ends, unless what there is of it may go on behind the empty line.
-    fn empty_line(&mut self, found: impl FnMut(Found)) {
+    /// Ends a block, unless it may continue behind the empty line.
+    fn empty_line(&mut self, found: impl FnMut(CueResult)) {
         match std::mem::take(&mut self.state) {
-            State::Cue(cue) if cue.text.trim().is_empty() => self.state = State::Open { cue, line: None },
-            State::Open { cue, line: None } => self.state = State::Open { cue, line: None },
-            State::Named { line, identifier } if is_number(&identifier) => {
-                self.state = State::Named { line, identifier };
+            State::Cue(cue) if cue.text.trim().is_empty() => {
+                self.state = State::EmptyCue { cue, line: None };
+            }
+            State::EmptyCue { cue, line: None } => self.state = State::EmptyCue { cue, line: None },
+            State::Identifier { line, identifier } if is_number(&identifier) => {
+                self.state = State::Identifier { line, identifier };
             }
             state => {
                 self.state = state;
@@ -169,37 +174,37 @@ impl Cues {
         }
     }
 
-    /// What there is of a block is broken, and so is the line that showed it.
-    fn leave_out(&mut self, line: Option<&str>) {
+    /// Skips the rest of a broken block, and counts the words of its lines so far and of this line.
+    fn skip_block(&mut self, line: Option<&str>) {
         let before = match std::mem::replace(&mut self.state, State::Broken(None)) {
-            State::Named { identifier, .. } => words(&identifier),
+            State::Identifier { identifier, .. } => words(&identifier),
             State::Cue(cue) => words(&cue.text),
-            State::Open { line, .. } => line.as_deref().map_or(0, words),
+            State::EmptyCue { line, .. } => line.as_deref().map_or(0, words),
             _ => 0,
         };
-        self.words_left_out += before + line.map_or(0, words);
+        self.skipped_words += before + line.map_or(0, words);
     }
 
-    /// Times come: what is before them ends, but for their identifier.
-    fn complete_before_times(&mut self, mut found: impl FnMut(Found)) -> Option<String> {
+    /// Ends what stands before a line of times, and returns the identifier of the cue that begins.
+    fn complete_before_times(&mut self, mut found: impl FnMut(CueResult)) -> Option<String> {
         match std::mem::take(&mut self.state) {
             State::Cue(mut cue) => {
                 let identifier = cue.take_identifier();
                 found(Ok(cue));
                 identifier
             }
-            State::Open { cue, line: Some(line) } if cue.is_followed_by(&line) => {
+            State::EmptyCue { cue, line: Some(line) } if cue.is_followed_by(&line) => {
                 found(Ok(cue));
                 Some(line)
             }
-            State::Open { cue, line } => {
+            State::EmptyCue { cue, line } => {
                 found(Ok(line.iter().fold(cue, |cue, line| cue.with_text(line))));
                 None
             }
-            State::Named { identifier, .. } => Some(identifier),
+            State::Identifier { identifier, .. } => Some(identifier),
             State::Broken(Some(last)) => {
-                // Its words were counted as they came; an identifier has none.
-                self.words_left_out -= words(&last);
+                // The line's words were counted as the broken block's, but it is the next cue's identifier.
+                self.skipped_words -= words(&last);
                 Some(last)
             }
             State::Header(last) | State::Comment(last) => last,
@@ -211,31 +216,35 @@ impl Cues {
     fn text(&mut self, number: u64, line: &str) -> Result<(), (u64, Problem)> {
         let (state, is_blank) = (std::mem::take(&mut self.state), line.trim().is_empty());
         self.state = match state {
-            State::Between | State::Named { .. } | State::Open { .. } if is_blank => state,
+            State::Between | State::Identifier { .. } | State::EmptyCue { .. } if is_blank => state,
             State::Header(_) => State::Header(Some(line.to_owned())),
             State::Comment(_) => State::Comment(Some(line.to_owned())),
             State::Broken(_) => {
-                self.words_left_out += words(line);
+                self.skipped_words += words(line);
                 State::Broken(Some(line.to_owned()))
             }
-            // An empty cue before a comment says nothing, so nobody waits for it.
-            State::Between | State::Open { line: None, .. } if begins_passage(line) => State::Comment(None),
-            // Transcripts in pieces are put together with their headers.
-            State::Between if is_header(line) => State::Header(None),
-            State::Between => State::Named { line: number, identifier: line.to_owned() },
-            State::Named { line: first, identifier } => {
-                let meant = !times::may_be_meant(&identifier) && times::may_be_meant(line);
-                self.state = State::Named { line: first, identifier };
-                return Err((if meant { number } else { first }, Problem::NoTimes));
+            // A cue without text before a comment stays without text, and is dropped.
+            State::Between | State::EmptyCue { line: None, .. } if begins_passage(line) => {
+                State::Comment(None)
             }
-            State::Open { cue, line: None } => State::Open { cue, line: Some(line.to_owned()) },
-            State::Open { cue, line: Some(first) } => State::Cue(self.within(cue.with_text(&first), line)?),
+            // A transcript that was joined from pieces has the header of each piece.
+            State::Between if is_header(line) => State::Header(None),
+            State::Between => State::Identifier { line: number, identifier: line.to_owned() },
+            State::Identifier { line: first, identifier } => {
+                let is_meant = !may_be_times(&identifier) && may_be_times(line);
+                self.state = State::Identifier { line: first, identifier };
+                return Err((if is_meant { number } else { first }, Problem::NoTimes));
+            }
+            State::EmptyCue { cue, line: None } => State::EmptyCue { cue, line: Some(line.to_owned()) },
+            State::EmptyCue { cue, line: Some(first) } => {
+                State::Cue(self.within(cue.with_text(&first), line)?)
+            }
             State::Cue(cue) => State::Cue(self.within(cue, line)?),
         };
         Ok(())
     }
 
-    /// A cue with one more line, if it isn't too long.
+    /// Adds a line to a cue, if the cue does not become too long.
     fn within(&mut self, cue: Cue, line: &str) -> Result<Cue, (u64, Problem)> {
         if cue.text.len() + line.len() >= self.longest {
             let problem = (cue.line, Problem::CueTooLong(self.limit));
@@ -245,14 +254,14 @@ impl Cues {
         Ok(cue.with_text(line))
     }
 
-    /// How many bytes it keeps.
+    /// How many bytes are kept in memory.
     #[cfg(test)]
     pub(super) fn footprint(&self) -> usize {
         let of_cue = |cue: &Cue| cue.text.capacity() + cue.identifier.as_ref().map_or(0, String::capacity);
         match &self.state {
             State::Cue(cue) => of_cue(cue),
-            State::Open { cue, line } => of_cue(cue) + line.as_ref().map_or(0, String::capacity),
-            State::Named { identifier, .. } => identifier.capacity(),
+            State::EmptyCue { cue, line } => of_cue(cue) + line.as_ref().map_or(0, String::capacity),
+            State::Identifier { identifier, .. } => identifier.capacity(),
             State::Header(last) | State::Comment(last) | State::Broken(last) => {
                 last.as_ref().map_or(0, String::capacity)
             }
@@ -262,7 +271,7 @@ impl Cues {
 }
 
 impl Cue {
-    /// How many words it has, with its markup.
+    /// How many words the cue's text has, with its markup.
     pub(super) fn words(&self) -> u64 {
         words(&self.text)
     }
@@ -273,14 +282,13 @@ impl Cue {
         self
     }
 
-    /// Whether a line behind an empty one, with times below it, is the identifier of the cue that follows,
-    /// rather than this one's text: it is, where cues have identifiers, and else if it is a number or one
-    /// word.
+    /// Whether a line between an empty line and times is the identifier of the cue that follows, and not this
+    /// cue's text. It is where cues have identifiers; elsewhere if the line is a number or one word.
     fn is_followed_by(&self, line: &str) -> bool {
         self.identifier.is_some() || is_number(line) || !line.trim().contains(char::is_whitespace)
     }
 
-    /// Takes off the text's last line if it is the identifier of the cue that follows.
+    /// Removes the text's last line if that is the identifier of the cue that follows.
     fn take_identifier(&mut self) -> Option<String> {
         let identifier = self.identifier.as_deref()?;
         let text = self.text.trim_end();
@@ -295,8 +303,8 @@ impl Cue {
     }
 }
 
-/// Whether a line is an identifier of the kind that the cue before has: a number, or one with the same start
-/// up to a slash, as Teams counts them.
+/// Whether a line is an identifier of the same kind as the one before: a number, or an identifier with the
+/// same start up to a slash, as Teams numbers its cues.
 fn follows(line: &str, identifier: &str) -> bool {
     let identifier = identifier.trim();
     let starts_alike = match (line.rsplit_once('/'), identifier.rsplit_once('/')) {

@@ -1,8 +1,8 @@
-//! Text that is not UTF-8 becomes it.
+//! Decodes text to UTF-8.
 //!
 //! A decoder that replaces what it cannot read, as `encoding_rs_io` does, would turn a damaged file into one
-//! with other words. This one leaves a byte that no UTF-8 text holds in such a place, so that the line with
-//! it is found where all lines are looked at, and named.
+//! with other words. This decoder puts a byte that no UTF-8 text holds in such a place, so that the check of
+//! the lines finds and names the line.
 
 use std::{
     io::{self, BufRead, Read},
@@ -11,11 +11,11 @@ use std::{
 
 use encoding_rs::{Decoder, DecoderResult, UTF_8};
 
-/// Where something could not be decoded.
+/// Stands for bytes that could not be decoded.
 const NOT_UTF8: u8 = 0xff;
 
-/// How much is decoded at a time.
-const ROOM: usize = 8 << 10;
+/// How many bytes are decoded at a time.
+const BLOCK: usize = 8 << 10;
 
 /// How a text is encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,18 +24,18 @@ pub(crate) struct Encoding(&'static encoding_rs::Encoding);
 impl FromStr for Encoding {
     type Err = &'static str;
 
-    /// Reads a label of the WHATWG's Encoding Standard.
+    /// Reads a label of the WHATWG Encoding Standard.
     fn from_str(label: &str) -> Result<Self, Self::Err> {
-        encoding_rs::Encoding::for_label_no_replacement(label.as_bytes()).map(Self).ok_or(
-            "there is no such encoding; write one such as utf-8, utf-16le, latin1, windows-1252 or shift_jis",
-        )
+        encoding_rs::Encoding::for_label_no_replacement(label.as_bytes())
+            .map(Self)
+            .ok_or("unknown encoding; write one such as utf-8, utf-16le, latin1, windows-1252 or shift_jis")
     }
 }
 
 impl Encoding {
     pub(super) const UTF_8: Self = Self(UTF_8);
 
-    /// What a byte order mark at the start of a text says, and how long it is.
+    /// The encoding by the byte order mark at the start of a text, and the mark's length.
     pub(super) fn by_mark(head: &[u8]) -> Option<(Self, usize)> {
         encoding_rs::Encoding::for_bom(head).map(|(encoding, length)| (Self(encoding), length))
     }
@@ -44,7 +44,7 @@ impl Encoding {
         self.0.name()
     }
 
-    /// A text without its byte order mark, as UTF-8. What is UTF-8 already isn't looked at.
+    /// Decodes a text without its byte order mark to UTF-8. UTF-8 is passed through unchecked.
     pub(super) fn decode<'a>(self, reader: impl BufRead + Send + 'a) -> Box<dyn BufRead + Send + 'a> {
         if self == Self::UTF_8 {
             return Box::new(reader);
@@ -67,7 +67,7 @@ impl<R: BufRead> Decoded<R> {
         let input = self.reader.fill_buf()?;
         let last = input.is_empty();
         self.taken = 0;
-        self.text.resize(ROOM, 0);
+        self.text.resize(BLOCK, 0);
         let (result, read, written) =
             self.decoder.decode_to_utf8_without_replacement(input, &mut self.text, last);
         self.reader.consume(read);

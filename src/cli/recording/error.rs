@@ -3,7 +3,7 @@
 use std::{fmt, io, path::PathBuf, sync::Arc};
 
 use super::{
-    input::{Failure, LAYERS},
+    input::{InputError, LAYERS},
     problem::{Problem, READABLE},
 };
 
@@ -19,76 +19,77 @@ pub(crate) enum Error {
     #[error("{0}")]
     Broken(Broken),
     #[error(
-        "{0} looks like a Teams transcript pasted from its document: a name stands on a line of its own under each time; \
-         download the meeting's transcript as .vtt and replay that; {READABLE}"
+        "{0} looks like a Teams transcript pasted from a document: each name is on a line of its own under a time; download \
+         the meeting's transcript as .vtt and replay that; {READABLE}"
     )]
     Pasted(Arc<str>),
-    #[error("{0} is empty; a recording holds one packet a line")]
+    #[error("{0} is empty; {READABLE}")]
     Empty(Arc<str>),
     #[error("{name} holds no packet: {nothing}")]
     NoPacket {
         name: Arc<str>,
         nothing: Nothing,
-        /// The first that was skipped.
+        /// The first line or cue that was skipped.
         source: Option<Broken>,
     },
     #[error("{0} changed while it was played")]
     Changed(Arc<str>),
-    #[error("cannot unpack {name}: it is compressed with gzip, and damaged or cut off; get it once more")]
+    #[error("cannot unpack {name}: its gzip data is damaged or cut off; get the file again")]
     Damaged { name: Arc<str>, source: io::Error },
     #[error(
-        "cannot unpack {0}: something else follows what is compressed with gzip; unpack it with `gzip -d`, which leaves \
-         that out, and replay the result"
+        "cannot unpack {0}: other data follows its gzip data; unpack it with `gzip -d`, which drops the other data, and \
+         replay the result"
     )]
     Trailing(Arc<str>),
-    #[error("{0} is compressed with gzip more than {LAYERS} times over; unpack it first, with `gzip -d`")]
+    #[error("{0} is compressed with gzip more than {LAYERS} times; unpack it first with `gzip -d`")]
     Nested(Arc<str>),
-    #[error("{name} is {what}, and not text; export the meeting's transcript as .vtt and replay that")]
-    NoText { name: Arc<str>, what: &'static str },
-    #[error("{0} is not text; if it is UTF-16 without a byte order mark, say so: --encoding utf-16le")]
+    #[error("{name} is {what}, not text; export the meeting's transcript as .vtt and replay that")]
+    NotText { name: Arc<str>, what: &'static str },
+    #[error("{0} is not text; if it is UTF-16 without a byte order mark, use --encoding utf-16le")]
     Zeros(Arc<str>),
-    #[error("{0} says of each packet when it happened; leave out --started-at, which is for transcripts")]
+    #[error("{0} has a timestamp in each packet; leave out --started-at, which is for transcripts")]
     Dated(Arc<str>),
 }
 
 impl Error {
-    pub(super) fn of(failure: Failure, name: &Arc<str>) -> Self {
+    pub(super) fn new(error: InputError, name: &Arc<str>) -> Self {
         let name = name.clone();
-        match failure {
-            Failure::Read(source) => Self::Read { name, source },
-            Failure::Damaged(source) => Self::Damaged { name, source },
-            Failure::Trailing => Self::Trailing(name),
-            Failure::Nested => Self::Nested(name),
-            Failure::NoText(what) => Self::NoText { name, what },
-            Failure::Zeros => Self::Zeros(name),
+        match error {
+            InputError::Read(source) => Self::Read { name, source },
+            InputError::Damaged(source) => Self::Damaged { name, source },
+            InputError::Trailing => Self::Trailing(name),
+            InputError::Nested => Self::Nested(name),
+            InputError::NotText(what) => Self::NotText { name, what },
+            InputError::Zeros => Self::Zeros(name),
         }
     }
 }
 
-/// What a recording holds that holds no packet.
+/// What a recording without a packet holds instead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Nothing {
     BlankLines,
     BrokenLines(u64),
-    /// Packets that a meeting makes by itself.
-    Made,
+    /// Packets that a replay makes anew.
+    Derived,
     Cues,
     BrokenCues(u64),
-    /// Cues that name somebody who says nothing.
+    /// Cues that hold names alone.
     Names,
 }
 
 impl Nothing {
-    /// Of lines: so many are broken, so many are packets that a meeting makes by itself, the others are blank.
-    pub(super) fn of_lines(broken: u64, made: u64) -> Self {
-        match (broken, made) {
+    /// Lines, of which `broken` are broken, `derived` are packets that a replay makes anew, and the others are
+    /// blank.
+    pub(super) fn of_lines(broken: u64, derived: u64) -> Self {
+        match (broken, derived) {
             (0, 0) => Self::BlankLines,
             (_, 0) => Self::BrokenLines(broken),
-            _ => Self::Made,
+            _ => Self::Derived,
         }
     }
 
-    /// Of cues, of which so many are broken and the others have no text.
+    /// Cues, of which `broken` are broken and the others have no text.
     pub(super) fn of_cues(broken: u64) -> Self {
         if broken == 0 { Self::Cues } else { Self::BrokenCues(broken) }
     }
@@ -100,16 +101,16 @@ impl fmt::Display for Nothing {
             Self::BlankLines => f.write_str("all its lines are blank"),
             Self::BrokenLines(1) => f.write_str("its only line is broken"),
             Self::BrokenLines(many) => write!(f, "all its {many} lines are broken"),
-            Self::Made => f.write_str("nothing in it was published; it has what plugins put out"),
+            Self::Derived => f.write_str("nothing in it was published; it has what plugins put out"),
             Self::Cues => f.write_str("it has no cue with text"),
             Self::BrokenCues(1) => f.write_str("its only cue is broken"),
             Self::BrokenCues(many) => write!(f, "all its {many} cues are broken"),
-            Self::Names => f.write_str("its cues name somebody, and nothing is said"),
+            Self::Names => f.write_str("its cues hold names alone, and no speech"),
         }
     }
 }
 
-/// A line that is no packet.
+/// A line or cue that cannot be read, or is not a packet that the meeting accepts.
 #[derive(Debug)]
 pub(crate) struct Broken {
     pub(super) name: Arc<str>,
@@ -118,7 +119,7 @@ pub(crate) struct Broken {
 }
 
 impl Broken {
-    /// Whether it is known what the line was meant to be, so that it can be corrected.
+    /// Whether the line's format is known, so that a user can correct the line.
     pub(crate) fn is_recognised(&self) -> bool {
         !matches!(self.problem, Problem::Unrecognised(_) | Problem::Pasted)
     }

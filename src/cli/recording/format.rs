@@ -1,9 +1,9 @@
-//! What a text is: packets as JSON lines, or a transcript as WebVTT or SubRip. Its first two lines tell, not
-//! the file's name.
+//! Recognises what a text is: packets as JSON lines, or a transcript as WebVTT or SubRip. The first two lines
+//! tell, not the file's name.
 
 use super::{
     cue::{begins_passage, holds_times, is_header, may_be_times},
-    pasted::are_talk,
+    pasted::are_dialogue,
 };
 
 /// What a recording is.
@@ -15,14 +15,14 @@ pub(super) enum Format {
     WebVtt,
     /// SubRip, or WebVTT without its header.
     Cues,
-    /// A transcript as text, such as one that was pasted from a document.
+    /// A plain-text transcript, such as one that was pasted from a document.
     Pasted,
-    /// None of these; a JSON line that is broken, perhaps.
+    /// None of these; perhaps a broken JSON line.
     Unknown,
 }
 
 impl Format {
-    /// What the first line that isn't blank tells; `None` if it takes the next one too.
+    /// The format by the first line that isn't blank; `None` if the next line must decide.
     pub(super) fn by_first(line: &str) -> Option<Self> {
         let line = line.trim_start();
         if line.starts_with('{') {
@@ -36,19 +36,19 @@ impl Format {
         }
     }
 
-    /// What the next line tells then: times have a number or another identifier before them.
+    /// The format by the first two lines: a cue's times may have a number or another identifier before them.
     pub(super) fn by_second(first: &str, line: &str) -> Self {
         let numbered = first.trim().bytes().all(|byte| byte.is_ascii_digit());
         if holds_times(line) || (numbered && may_be_times(line)) {
             Self::Cues
-        } else if are_talk(first, line) {
+        } else if are_dialogue(first, line) {
             Self::Pasted
         } else {
             Self::Unknown
         }
     }
 
-    /// Whether times may follow a first line behind an empty line: it is a number.
+    /// Whether a first line, because it is a number, may have an empty line between it and a cue's times.
     pub(super) fn may_be_parted(first: &str) -> bool {
         first.trim().bytes().all(|byte| byte.is_ascii_digit())
     }

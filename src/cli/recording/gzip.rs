@@ -1,29 +1,29 @@
-//! What is compressed with gzip, unpacked as it is read.
+//! Unpacks gzip data as it is read.
 //!
-//! A file may have several members, which are one text, and zeros behind the last, as tapes and disk images
-//! leave them. `gzip` warns of anything else there and leaves it out; here it is an error, because it may be
-//! the rest of the meeting.
+//! A file may have several members, which together are one text, and zeros behind the last member, as tapes
+//! and disk images leave them. `gzip` warns of other data there and drops it. Here other data is an error,
+//! because it may be the rest of the meeting.
 
 use std::io::{self, BufRead, Read};
 
 use flate2::bufread::GzDecoder;
 
-/// What each member begins with.
+/// The first bytes of each member.
 pub(super) const MAGIC: &[u8] = b"\x1f\x8b";
 
-/// Something else follows what is compressed.
+/// Other data follows the last member.
 #[derive(Debug, thiserror::Error)]
-#[error("something else follows what is compressed")]
+#[error("other data follows the gzip data")]
 struct Trailing;
 
-/// Whether an error is about something else that follows what is compressed.
+/// Whether an error says that other data follows the last member.
 pub(super) fn is_trailing(error: &io::Error) -> bool {
     error.get_ref().and_then(|error| error.downcast_ref::<Trailing>()).is_some()
 }
 
 /// Unpacks one member after another.
 pub(super) struct Members<R> {
-    /// `None` behind the last.
+    /// `None` behind the last member.
     member: Option<GzDecoder<R>>,
     is_first: bool,
 }
@@ -41,7 +41,7 @@ impl<R: BufRead> Read for Members<R> {
         {
             match member.read(into) {
                 Ok(0) => {}
-                // It began like a member, and has no such header.
+                // The data begins like a member, but has no member's header.
                 Err(error)
                     if !self.is_first
                         && member.header().is_none()
@@ -59,7 +59,7 @@ impl<R: BufRead> Read for Members<R> {
     }
 }
 
-/// What follows a member: another, or nothing but zeros.
+/// The next member; `None` if nothing but zeros follows.
 fn next_member<R: BufRead>(mut rest: R) -> io::Result<Option<GzDecoder<R>>> {
     let mut padded = false;
     loop {

@@ -1,7 +1,7 @@
-//! From a file's bytes to text: what is compressed is unpacked, what is encoded otherwise becomes UTF-8.
+//! Turns a file's bytes into text: unpacks what is compressed, and decodes other encodings to UTF-8.
 //!
-//! Each layer is chosen by the bytes that it finds, and hands on what it reads as it reads it. What is
-//! plainly no text is told here; looked at as lines, it would only be a broken one.
+//! The bytes decide which layers there are, and each layer streams. Files that are clearly not text are
+//! rejected here; read as lines, they would only be reported as a broken line.
 
 use std::io::{self, BufRead, BufReader, Cursor, Read};
 
@@ -10,14 +10,14 @@ use super::{
     gzip::{self, Members},
 };
 
-/// How many times over a text may be compressed: people compress what their program had compressed already.
+/// How many times a text may be compressed: people compress what their program has compressed already.
 pub(super) const LAYERS: usize = 3;
 
-/// How many bytes of a text are looked at to see what it is.
+/// How many bytes are read to recognise what a text is.
 const HEAD: usize = 16;
 
-/// Files that people have beside a transcript, by the bytes at some place.
-const NO_TEXT: [(usize, &[u8], &str); 11] = [
+/// Other files that people have of a meeting: the offset of known bytes, these bytes, and what the file is.
+const OTHER_FILES: [(usize, &[u8], &str); 11] = [
     (0, b"PK\x03\x04", "a ZIP archive or a Word document"),
     (0, b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old Word document"),
     (0, b"{\\rtf", "an RTF document"),
@@ -31,69 +31,73 @@ const NO_TEXT: [(usize, &[u8], &str); 11] = [
     (0, b"fLaC", "a sound or video file"),
 ];
 
-/// A text as it is read.
+/// A text that is being read.
 pub(super) struct Input<'a> {
     pub(super) text: Box<dyn BufRead + Send + 'a>,
-    /// What it was, for messages.
+    /// The original encoding, for messages.
     pub(super) encoding: &'static str,
-    pub(super) packing: Packing,
+    pub(super) compression: Compression,
 }
 
-/// Whether a text had to be unpacked.
+/// Whether a text is unpacked as it is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Packing {
-    Plain,
+pub(super) enum Compression {
+    None,
     Gzip,
 }
 
-/// Why something cannot be read as text.
+/// Why a file cannot be read as text.
 #[derive(Debug)]
-pub(super) enum Failure {
+pub(super) enum InputError {
     Read(io::Error),
-    /// It cannot be unpacked.
+    /// The gzip data cannot be unpacked.
     Damaged(io::Error),
-    /// Something else follows what is compressed.
+    /// Other data follows the gzip data.
     Trailing,
-    /// It is compressed over and over.
+    /// The file is compressed more than [`LAYERS`] times.
     Nested,
-    NoText(&'static str),
-    /// It holds zeros, as no text but UTF-16 does.
+    /// The file is of another kind.
+    NotText(&'static str),
+    /// The file holds zero bytes, which only UTF-16 text does.
     Zeros,
 }
 
-impl Failure {
-    /// What an error means that came when a text was read.
-    pub(super) fn of(error: io::Error, packing: Packing) -> Self {
+impl InputError {
+    /// What an error means that occurred while a text was read.
+    pub(super) fn new(error: io::Error, compression: Compression) -> Self {
         use io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
-        match (packing, error.kind()) {
-            (Packing::Gzip, _) if gzip::is_trailing(&error) => Self::Trailing,
-            (Packing::Gzip, InvalidData | InvalidInput | UnexpectedEof) => Self::Damaged(error),
+        match (compression, error.kind()) {
+            (Compression::Gzip, _) if gzip::is_trailing(&error) => Self::Trailing,
+            (Compression::Gzip, InvalidData | InvalidInput | UnexpectedEof) => Self::Damaged(error),
             _ => Self::Read(error),
         }
     }
 }
 
 impl<'a> Input<'a> {
-    /// Begins to read. A byte order mark says how the text is encoded, else `encoding` does, else it is
-    /// UTF-8.
-    pub(super) fn new(reader: impl BufRead + Send + 'a, encoding: Option<Encoding>) -> Result<Self, Failure> {
-        let (mut head, reader) = self::head(reader, HEAD).map_err(Failure::Read)?;
+    /// Begins to read. The encoding is that of the byte order mark, or else `encoding`, or else UTF-8.
+    pub(super) fn new(
+        reader: impl BufRead + Send + 'a,
+        encoding: Option<Encoding>,
+    ) -> Result<Self, InputError> {
+        let (mut head, reader) = self::head(reader, HEAD).map_err(InputError::Read)?;
         let mut reader: Box<dyn BufRead + Send + 'a> = Box::new(reader);
         let mut layers = 0;
         while head.starts_with(gzip::MAGIC) {
             layers += 1;
             if layers > LAYERS {
-                return Err(Failure::Nested);
+                return Err(InputError::Nested);
             }
             let unpacked = self::head(BufReader::new(Members::new(reader)), HEAD);
-            let (inner_head, inner) = unpacked.map_err(|error| Failure::of(error, Packing::Gzip))?;
+            let (inner_head, inner) = unpacked.map_err(|error| InputError::new(error, Compression::Gzip))?;
             (head, reader) = (inner_head, Box::new(inner));
         }
-        let packing = if layers > 0 { Packing::Gzip } else { Packing::Plain };
-        if let Some((.., what)) =
-            NO_TEXT.iter().find(|(at, bytes, _)| head.get(*at..).is_some_and(|head| head.starts_with(bytes)))
+        let compression = if layers > 0 { Compression::Gzip } else { Compression::None };
+        if let Some((.., what)) = OTHER_FILES
+            .iter()
+            .find(|(at, bytes, _)| head.get(*at..).is_some_and(|head| head.starts_with(bytes)))
         {
-            return Err(Failure::NoText(what));
+            return Err(InputError::NotText(what));
         }
         let encoding = match (Encoding::by_mark(&head), encoding) {
             (Some((encoding, mark)), _) => {
@@ -101,11 +105,11 @@ impl<'a> Input<'a> {
                 encoding
             }
             (None, Some(encoding)) => encoding,
-            // What isn't UTF-8 either is told with its place.
-            (None, None) if head.contains(&0) && starts_as_utf8(&head) => return Err(Failure::Zeros),
+            // Bytes that are not UTF-8 are reported with their line and column instead.
+            (None, None) if head.contains(&0) && starts_as_utf8(&head) => return Err(InputError::Zeros),
             (None, None) => Encoding::UTF_8,
         };
-        Ok(Self { text: encoding.decode(reader), encoding: encoding.name(), packing })
+        Ok(Self { text: encoding.decode(reader), encoding: encoding.name(), compression })
     }
 }
 

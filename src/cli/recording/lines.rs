@@ -1,27 +1,29 @@
-//! Lines of text, however they end and however long they are.
+//! Splits text into lines, with any line ends, and bounds their length.
 
 use std::io::{self, BufRead};
 
-/// Reads lines without keeping more than one of them. A line ends with LF, CRLF or a CR alone, as WebVTT has
-/// it. Several CRs before an LF are one end too: so a text ends whose CRLFs a program has taken for LFs and
-/// written as CRLFs once more.
+/// Reads lines, and holds one of them in memory at a time. A line ends with LF, CRLF or a single CR, as in
+/// WebVTT. Several CRs before an LF are one line end too: programs that write each LF as CRLF make them from
+/// CRLF.
 pub(super) struct Lines<R> {
     reader: R,
     longest: usize,
     number: u64,
     buffer: Vec<u8>,
-    /// The last line ended with a CR, and so many more have come: an LF that follows belongs to them. It
-    /// isn't waited for before the line is handed out.
+    /// The last line ended with a CR. The line is handed out before it is known whether an LF follows that
+    /// belongs to the same line end.
     after_cr: bool,
+    /// How many further CRs follow that CR.
     more_crs: usize,
-    held: Option<Vec<u8>>,
+    /// The lines so far, if they are kept.
+    kept: Option<Vec<u8>>,
 }
 
 /// A line, without its end.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Line<'a> {
     Text(&'a str),
-    /// It is not UTF-8 from this byte on, counted from 1.
+    /// The line is not UTF-8 from this byte on, counted from 1.
     NotText {
         column: usize,
     },
@@ -30,18 +32,18 @@ pub(super) enum Line<'a> {
 
 impl<R: BufRead> Lines<R> {
     pub(super) fn new(reader: R, longest: usize) -> Self {
-        Self { reader, longest, number: 0, buffer: Vec::new(), after_cr: false, more_crs: 0, held: None }
+        Self { reader, longest, number: 0, buffer: Vec::new(), after_cr: false, more_crs: 0, kept: None }
     }
 
-    /// Keeps the lines, for [`Lines::into_held`].
-    pub(super) fn holding(self) -> Self {
-        Self { held: Some(Vec::new()), ..self }
+    /// Keeps the lines, for [`Lines::into_kept`].
+    pub(super) fn keeping(self) -> Self {
+        Self { kept: Some(Vec::new()), ..self }
     }
 
-    /// The lines that were kept: read again, they are the same with the same numbers. Of one that was too
-    /// long there is so much that it still is.
-    pub(super) fn into_held(self) -> Vec<u8> {
-        self.held.unwrap_or_default()
+    /// The lines that were kept: read again, they are the same lines with the same numbers. A line that is
+    /// too long is cut, but is still too long.
+    pub(super) fn into_kept(self) -> Vec<u8> {
+        self.kept.unwrap_or_default()
     }
 
     /// The number of the line that was read last, from 1.
@@ -56,9 +58,9 @@ impl<R: BufRead> Lines<R> {
             return Ok(None);
         }
         self.number += 1;
-        if let Some(held) = &mut self.held {
-            held.extend_from_slice(&self.buffer);
-            held.push(b'\n');
+        if let Some(kept) = &mut self.kept {
+            kept.extend_from_slice(&self.buffer);
+            kept.push(b'\n');
         }
         if self.buffer.len() > self.longest {
             return Ok(Some(Line::TooLong));
@@ -69,13 +71,13 @@ impl<R: BufRead> Lines<R> {
         }))
     }
 
-    /// Reads a line into the buffer, or of a longer one than may be just more than that. Whether there was
-    /// one.
+    /// Reads a line into the buffer, cut to one byte more than the longest line. Returns whether there was a
+    /// line.
     fn fill(&mut self) -> io::Result<bool> {
         let mut found = false;
         loop {
             if !self.after_cr && self.more_crs > 0 {
-                // They did not belong to one end: each is that of an empty line.
+                // No LF followed the CRs, so each of them ends an empty line.
                 self.more_crs -= 1;
                 return Ok(true);
             }
@@ -120,15 +122,15 @@ impl<R: BufRead> Lines<R> {
         }
     }
 
-    /// How many bytes it keeps.
+    /// How many bytes are kept in memory.
     #[cfg(test)]
     pub(super) fn footprint(&self) -> usize {
-        self.buffer.capacity() + self.held.as_ref().map_or(0, Vec::capacity)
+        self.buffer.capacity() + self.kept.as_ref().map_or(0, Vec::capacity)
     }
 }
 
-/// Where the first line ends. Most files hold no CR, and the standard library looks for one byte much faster
-/// than for two.
+/// The position of the first line end. Most files hold no CR, and the standard library searches for one byte
+/// much faster than for two.
 fn line_end(mut bytes: &[u8]) -> Option<usize> {
     let all = bytes;
     let up_to_lf = bytes.skip_until(b'\n').expect("invariant: a slice can be read");
@@ -155,7 +157,7 @@ mod tests {
             };
             found.push((lines.number(), line));
         }
-        (found, lines.into_held())
+        (found, lines.into_kept())
     }
 
     #[track_caller]
@@ -163,9 +165,9 @@ mod tests {
         let expected: Vec<_> = expected.iter().map(|(number, line)| (*number, (*line).to_owned())).collect();
         // However little comes at a time.
         for capacity in [1, 2, 3, 8192] {
-            let (found, held) = all(Lines::new(BufReader::with_capacity(capacity, text), 5).holding());
+            let (found, kept) = all(Lines::new(BufReader::with_capacity(capacity, text), 5).keeping());
             assert_eq!(found, expected, "{capacity} at a time");
-            assert_eq!(all(Lines::new(&held[..], 5)).0, expected, "held");
+            assert_eq!(all(Lines::new(&kept[..], 5)).0, expected, "kept");
         }
     }
 

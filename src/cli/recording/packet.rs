@@ -173,7 +173,7 @@ mod tests {
                 "participant: invalid type: integer, expected a string",
             ),
             (line("chat", "yesterday", r#","data":1"#), "such as \"2026-01-05T09:00:02.400Z\""),
-            (line("chat", "2026-01-05T09:00:00", r#","data":1"#), "takes a time as in RFC 3339"),
+            (line("chat", "2026-01-05T09:00:00", r#","data":1"#), "must be a time as in RFC 3339"),
             (line("cha", at, r#","data":1"#), "there is no source cha; did you mean chat?"),
             (line("talk-time", at, r#","data":1"#), "not published from outside"),
             (line("meeting", at, r#","data":1"#), "not published from outside"),

@@ -1,18 +1,17 @@
-//! Transcripts as text: what people paste from a document, or save of what a program printed.
+//! Recognises plain-text transcripts: text that was pasted from a document, or that a program printed.
 //!
-//! They look like a transcript to whoever has them, and cannot be read: where a name, a time and what is said
-//! stand differs from program to program, and from one version to the next. So they are refused with a word
-//! on what they look like, rather than as a packet that is no JSON, or, worse, read as cues in which
-//! everybody says their own name.
+//! They cannot be read: the order of name, time and speech differs between programs, and between versions of
+//! one program. Their message says what they look like. Otherwise they would be rejected as packets that are
+//! not JSON or, worse, be read as cues in which all speakers say their own names.
 
 use super::{
     cue::{Cue, Span, Voice},
     speakers::{is_name_like, is_persons_name},
 };
 
-/// Whether a text's first two lines look like a transcript as text: one has a time of day or a place in a
-/// recording, or both have a name and a colon.
-pub(super) fn are_talk(first: &str, second: &str) -> bool {
+/// Whether two lines look like a plain-text transcript: one of them has a time, or both begin with a name and
+/// a colon.
+pub(super) fn are_dialogue(first: &str, second: &str) -> bool {
     let has_clock = |line: &str| !is_json(line) && line.split_whitespace().any(is_clock);
     has_clock(first) || has_clock(second) || begins_with_a_name(first) && begins_with_a_name(second)
 }
@@ -22,7 +21,7 @@ fn is_json(line: &str) -> bool {
     line.starts_with(['{', '"']) || line.starts_with("[{") || line.starts_with("[\"")
 }
 
-/// Whether a word is a time, whatever is around it: `0:05`, `[00:01:02]`, `(10:30)`, `00:00:01.000`.
+/// Whether a word is a time, perhaps with punctuation around it: `0:05`, `[00:01:02]`, `(10:30)`, `00:00:01.000`.
 fn is_clock(word: &str) -> bool {
     let word = word.trim_matches(|c: char| !c.is_ascii_digit());
     let parts: Vec<&str> = word.split(':').collect();
@@ -40,19 +39,20 @@ fn begins_with_a_name(line: &str) -> bool {
         .is_some_and(|(name, said)| said.starts_with(char::is_whitespace) && is_name_like(name))
 }
 
-/// What the cues of a file look like together.
+/// Recognises a Teams transcript that was pasted from its document, by the layout of all cues.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Shape {
+pub(super) struct PastedDetector {
     cues: u64,
-    /// Those without a header before them and an identifier above, whose first line of several looks like a
-    /// name; a person's own, where times aren't in the short form of Teams' document.
+    /// Cues of several lines of which the first looks like a name, in a file without a header, without an
+    /// identifier. Where the times don't have the short fields of Teams' document, it must look like a
+    /// person's name.
     named_above: u64,
 }
 
-impl Shape {
+impl PastedDetector {
     /// Adds a cue.
-    pub(super) fn see(&mut self, cue: &Cue, spans: &[Span]) {
-        let [Span { voice: Voice::Untold, lines }] = spans else {
+    pub(super) fn add_cue(&mut self, cue: &Cue, spans: &[Span]) {
+        let [Span { voice: Voice::Unknown, lines }] = spans else {
             self.cues += u64::from(!spans.is_empty());
             return;
         };
@@ -63,9 +63,8 @@ impl Shape {
         self.named_above += u64::from(!cue.is_headed && cue.identifier.is_none() && is_name_above);
     }
 
-    /// Whether it looks like a Teams transcript that was pasted from its document: above what is said there
-    /// is a name in most cues (some name nobody), and there is no header anywhere, no number and no
-    /// colon.
+    /// Whether the cues look like such a document: in four of five of them a name without a colon stands
+    /// above the speech. The others have no name.
     pub(super) fn is_pasted(&self) -> bool {
         self.cues >= 2 && self.named_above * 5 >= self.cues * 4
     }
@@ -76,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn talk_is_told_from_other_text() {
+    fn dialogue_is_told_from_other_text() {
         for line in [
             "0:05",
             "Nadia Berg   0:05",
@@ -86,9 +85,9 @@ mod tests {
             "00:00:01.000 --> soon",
             "[00:00:00.000 --> 00:00:05.420]   So tell me",
         ] {
-            assert!(are_talk(line, "") && are_talk("hello", line), "{line}");
+            assert!(are_dialogue(line, "") && are_dialogue("hello", line), "{line}");
         }
-        assert!(are_talk("Nadia Berg: hello", "Speaker 1: hello"));
+        assert!(are_dialogue("Nadia Berg: hello", "Speaker 1: hello"));
         for line in [
             "hello",
             "Dear all,",
@@ -101,7 +100,7 @@ mod tests {
             "1:5",
             "",
         ] {
-            assert!(!are_talk(line, "so"), "{line}");
+            assert!(!are_dialogue(line, "so"), "{line}");
         }
     }
 }

@@ -38,14 +38,14 @@ fn played(recording: &Recording) -> Vec<String> {
 
 /// What is said, in a transcript of a meeting that began with the epoch.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Said {
+struct Utterance {
     name: Option<String>,
     text: String,
     start_ms: u64,
     end_ms: u64,
 }
 
-fn heard(text: impl AsRef<[u8]>, options: Options) -> Vec<Said> {
+fn heard(text: impl AsRef<[u8]>, options: Options) -> Vec<Utterance> {
     let options = Options { started_at: Some(Timestamp::UNIX_EPOCH), ..options };
     let recording = Recording::read("x".into(), text.as_ref(), None, rules(1 << 20), options).unwrap();
     recording
@@ -58,7 +58,7 @@ fn heard(text: impl AsRef<[u8]>, options: Options) -> Vec<Said> {
             assert_eq!((publish.source.as_str(), &data["is_final"]), ("transcription", &true.into()));
             let end_ms = data["end_ms"].as_u64().unwrap();
             assert_eq!(publish.timestamp.unwrap().as_millisecond(), i64::try_from(end_ms).unwrap());
-            Said {
+            Utterance {
                 name: publish.participant.as_deref().map(str::to_owned),
                 text: data["text"].as_str().unwrap().to_owned(),
                 start_ms: data["start_ms"].as_u64().unwrap(),
@@ -126,7 +126,7 @@ fn broken_lines_stop_it_or_are_skipped() {
     let error = refused(&text, STOP);
     assert!(error.starts_with("x, line 2, column 1: expected one packet as JSON"), "{error}");
     let some = recording(&text, SKIP).unwrap();
-    assert_eq!((some.len(), some.skipped().left_out().skipped), (2, 2));
+    assert_eq!((some.len(), some.skipped().counts().skipped), (2, 2));
     assert!(some.skipped().warnings()[1].starts_with("skipped x, line 3: the line is longer"));
     assert_eq!(played(&some), ["2026-01-05T09:00:01Z", "2026-01-05T09:00:03Z"]);
     // What was held has the lines' own numbers.
@@ -138,12 +138,12 @@ fn broken_lines_stop_it_or_are_skipped() {
 fn only_some_broken_lines_are_named() {
     let some = recording("x\n".repeat(25) + &line(1), SKIP).unwrap();
     let warnings = some.skipped().warnings();
-    assert_eq!((some.skipped().left_out().skipped, warnings.len()), (25, 12));
-    assert_eq!(warnings[10..], ["… and 15 more broken lines", "left out 25 lines"]);
+    assert_eq!((some.skipped().counts().skipped, warnings.len()), (25, 12));
+    assert_eq!(warnings[10..], ["… and 15 more broken lines", "skipped 25 lines in all"]);
     let some =
         recording("WEBVTT\n\n00:99.000 --> 00:02.000\none two\n\n00:01.000 --> 00:02.000\na\n\nthree", SKIP)
             .unwrap();
-    assert_eq!(some.skipped().warnings()[2], "left out 2 cues with 3 words");
+    assert_eq!(some.skipped().warnings()[2], "skipped 2 cues with 3 words in all");
 }
 
 #[test]
@@ -160,8 +160,8 @@ fn nothing_to_play_is_an_error() {
         ("WEBVTT\n\n00:01.000 --> soon\na", SKIP, "its only cue is broken"),
         ("WEBVTT\n\n00:01.000 --> 00:61.000\na", SKIP, "its only cue is broken"),
         ("WEBVTT\n\na\n\nb", SKIP, "all its 2 cues are broken"),
-        (&format!("{times}\nAda:\n\n{times}\nBo: "), STOP, "its cues name somebody, and nothing is said"),
-        (&format!("{times}\nAda:\n\nb"), SKIP, "its cues name somebody, and nothing is said"),
+        (&format!("{times}\nAda:\n\n{times}\nBo: "), STOP, "its cues hold names alone, and no speech"),
+        (&format!("{times}\nAda:\n\nb"), SKIP, "its cues hold names alone, and no speech"),
     ] {
         let error = refused(text, options);
         assert!(error.contains(says), "{error}");
@@ -174,7 +174,7 @@ fn nothing_but_broken_lines_says_what_is_wrong_with_the_first() {
         let error = recording(text, SKIP).unwrap_err();
         std::error::Error::source(&error).map(ToString::to_string)
     };
-    let times = "expected a cue's times, such as 00:01:02.400 --> 00:01:05.900, before what is said";
+    let times = "expected a cue's times, such as 00:01:02.400 --> 00:01:05.900, before its text";
     assert_eq!(cause("WEBVTT\n\na\n\nb"), Some(format!("x, line 3: {times}")));
     assert_eq!(cause("WEBVTT\n\na\n\n00:01.000 --> 00:02.000\nAda:"), Some(format!("x, line 3: {times}")));
     let cause = cause("a\nb").unwrap();
@@ -185,15 +185,17 @@ fn nothing_but_broken_lines_says_what_is_wrong_with_the_first() {
 fn what_is_no_recording_is_told_with_what_could_be() {
     let error = refused("hello\n00:01 Ada: hi", STOP);
     assert!(
-        error.starts_with("x, line 1: this looks like a transcript as text, pasted or saved from a document"),
+        error.starts_with(
+            "x, line 1: this looks like a plain-text transcript, pasted or saved from a document"
+        ),
         "{error}"
     );
     let error = refused("0:0:0.0 --> 0:0:1.250\nBo\nOh.\n0:0:2.90 --> 0:0:4.480\nAda\nSo.", STOP);
-    assert!(error.starts_with("x looks like a Teams transcript pasted from its document"), "{error}");
+    assert!(error.starts_with("x looks like a Teams transcript pasted from a document"), "{error}");
     let error = refused("hello\nyou", STOP);
     assert!(error.starts_with("x, line 1, column 1: expected one packet as JSON"), "{error}");
     assert!(
-        error.ends_with("what can be read is packets as JSON lines, and transcripts as WebVTT or SubRip"),
+        error.ends_with("a recording is packets as JSON lines, or a transcript as WebVTT or SubRip"),
         "{error}"
     );
     let error = refused(line(1) + "hello", STOP);
@@ -210,14 +212,11 @@ fn what_is_no_recording_is_told_with_what_could_be() {
         assert!(is_recognised(text), "{:?}", &text[..text.len().min(20)]);
     }
     for (bytes, says) in [
-        (&b"PK\x03\x04\x14\0\x06\0"[..], "x is a ZIP archive or a Word document, and not text; export"),
+        (&b"PK\x03\x04\x14\0\x06\0"[..], "x is a ZIP archive or a Word document, not text; export"),
         (b"%PDF-1.7", "x is a PDF document"),
         (b"{\\rtf1", "x is an RTF document"),
         (b"\0\0\0\x20ftypisom", "x is a sound or video file"),
-        (
-            b"W\0E\0B\0V\0T\0T\0",
-            "x is not text; if it is UTF-16 without a byte order mark, say so: --encoding",
-        ),
+        (b"W\0E\0B\0V\0T\0T\0", "x is not text; if it is UTF-16 without a byte order mark, use --encoding"),
         (b"\x7fELF\x02\x01\0", "x is not text"),
         (b"\x89PNG\r\n\x1a\n\0", "x, line 1, column 1: this is not UTF-8 text"),
     ] {
@@ -274,7 +273,7 @@ fn a_meeting_begins_within_the_times_that_can_be_counted() {
         first.to_string().starts_with("-009999-") && last.to_string().starts_with("9999-12-30T22:00:00.")
     );
     for text in ["9999-12-31T00:00:00Z", "9999-12-30T22:00:01+00:00", "-009999-01-01T00:00:00+01:00"] {
-        assert!(parse_time(text).unwrap_err().contains("out of range, which goes"), "{text}");
+        assert!(parse_time(text).unwrap_err().contains("out of range: it must be from"), "{text}");
     }
     let error = refused("00:01.000 --> 00:02.000\na", Options { started_at: Some(last), ..STOP });
     assert_eq!(error, format!("x, line 1: the cue's times are beyond any date, counted from {last}"));
@@ -312,12 +311,15 @@ fn transcripts_are_recognised_however_they_are_encoded() {
 fn other_encodings_are_told_by_an_option() {
     let latin1 = b"WEBVTT\n\n00:01.000 --> 00:02.000\nJ\xfcrgen: na\n";
     let error = refused(latin1, STOP);
-    let advice = "save the file as UTF-8, or say what it is, such as --encoding windows-1252";
+    let advice = "save the file as UTF-8, or give its encoding, such as --encoding windows-1252";
     assert_eq!(error, format!("x, line 4, column 2: this is not UTF-8 text; {advice}"));
     let with = |label: &str| Options { encoding: Some(label.parse().unwrap()), ..STOP };
     assert_eq!(heard(latin1, with("latin1"))[0].name.as_deref(), Some("Jürgen"));
     let error = refused(latin1, with("shift_jis"));
-    assert!(error.starts_with("x, line 4, column 2: this is not Shift_JIS text; say what else"), "{error}");
+    assert!(
+        error.starts_with("x, line 4, column 2: this is not Shift_JIS text; give another --encoding"),
+        "{error}"
+    );
     let unmarked = utf16("00:01.000 --> 00:02.000\nJürgen: na", u16::to_le_bytes);
     assert_eq!(heard(&unmarked, with("utf-16le"))[0].name.as_deref(), Some("Jürgen"));
     let marked = "\u{feff}00:01.000 --> 00:02.000\nJürgen: na";
@@ -334,7 +336,7 @@ fn damaged_gzip_is_an_error() {
     ] {
         let error = refused(bytes, SKIP);
         assert_eq!(
-            error, "cannot unpack x: it is compressed with gzip, and damaged or cut off; get it once more",
+            error, "cannot unpack x: its gzip data is damaged or cut off; get the file again",
             "{kind}"
         );
     }
@@ -352,11 +354,11 @@ fn gzip_may_be_padded_and_repeated() {
         assert_eq!(recording(bytes, STOP).unwrap().len(), 2);
     }
     let error = refused(gzip(thrice), STOP);
-    assert_eq!(error, "x is compressed with gzip more than 3 times over; unpack it first, with `gzip -d`");
+    assert_eq!(error, "x is compressed with gzip more than 3 times; unpack it first with `gzip -d`");
     let trailing = [&once[..], b"and more"].concat();
     for bytes in [&trailing, &gzip(&trailing), &[&twice[..], b"\0more"].concat()] {
         let error = refused(bytes, SKIP);
-        assert!(error.starts_with("cannot unpack x: something else follows what is compressed"), "{error}");
+        assert!(error.starts_with("cannot unpack x: other data follows its gzip data"), "{error}");
     }
 }
 
@@ -367,7 +369,7 @@ fn broken_cues_stop_it_or_are_skipped() {
     for (times, says) in [
         (
             "00:00:99.000 --> 00:02:00.000",
-            "a cue's time is \"00:00:99.000\", but takes hours, minutes and seconds, such as",
+            "\"00:00:99.000\" is not a cue's time; write hours, minutes and seconds, such as",
         ),
         ("00:01 -> 00:02", "expected a cue's times, such as 00:01:02.400 --> 00:01:05.900"),
         ("-99999999:00:00.000 --> 00:01.000", "the cue's times are beyond any date"),
@@ -378,11 +380,7 @@ fn broken_cues_stop_it_or_are_skipped() {
         let error = refused(&text, STOP);
         assert!(error.starts_with(&format!("x, line 7: {says}")), "{error}");
         let some = recording(&text, SKIP).unwrap();
-        assert_eq!(
-            (some.len(), some.skipped().left_out().skipped, played(&some).len()),
-            (2, 1, 2),
-            "{times}"
-        );
+        assert_eq!((some.len(), some.skipped().counts().skipped, played(&some).len()), (2, 1, 2), "{times}");
         let two = Options { limit: Some(1), ..STOP };
         assert_eq!(recording(&text, two).unwrap().len(), 1, "what is behind the limit isn't looked at");
     }
@@ -390,7 +388,7 @@ fn broken_cues_stop_it_or_are_skipped() {
     let text = format!("{}{}", cue(fine, &large), cue(fine, "c"));
     assert!(refused(&text, STOP).starts_with("x, line 1: the packet carries"), "{}", refused(&text, STOP));
     let some = recording(&text, SKIP).unwrap();
-    assert_eq!((some.skipped().left_out().skipped, some.play().unwrap().next().unwrap().unwrap().1), (1, 4));
+    assert_eq!((some.skipped().counts().skipped, some.play().unwrap().next().unwrap().unwrap().1), (1, 4));
     let voice = format!("<v {}>a", "n".repeat(2000));
     let error = refused(cue(fine, &voice), STOP);
     assert!(error.starts_with("x, line 1: the participant"), "{error}");
@@ -421,9 +419,9 @@ fn cues_with_metadata_are_what_is_spoken() {
     );
     assert_eq!(lines(text), ["Ada: So: we go.", "-: yes"]);
     let broken = format!("{at}\n{{\"spokenText\":\"one two\n\n{at}\nb");
-    assert!(refused(&broken, STOP).starts_with("x, line 1: the cue holds JSON with \"spokenText\""));
+    assert!(refused(&broken, STOP).starts_with("x, line 1: the cue's JSON cannot be read"));
     let some = recording(&broken, SKIP).unwrap();
-    assert_eq!(some.skipped().warnings()[1], "left out 1 cue with 2 words");
+    assert_eq!(some.skipped().warnings()[1], "skipped 1 cue with 2 words in all");
 }
 
 #[test]

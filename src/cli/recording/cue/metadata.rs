@@ -1,17 +1,16 @@
-//! Cues that hold JSON: what Microsoft Graph gives as a Teams transcript's `metadataContent`.
+//! Cues that hold JSON: what Microsoft Graph returns as a Teams transcript's `metadataContent`.
 //!
-//! Each cue is an object with `speakerName`, `spokenText` and more, and nothing around it. JSON is never
-//! speech: a cue that is an object and says nothing of a speaker is broken, and so is one that was meant as
-//! such an object and cannot be read.
+//! Each cue is an object with `speakerName`, `spokenText` and more, and nothing else. JSON is never speech: a
+//! cue is broken if it is an object without spoken text, or was meant as such an object and cannot be read.
 
 use serde_json::{Deserializer, Map, Value};
 
 use super::super::problem::Problem;
 
-/// Something said, as metadata tells it.
+/// What one object says.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Said {
-    /// Who; nobody where the name is empty.
+pub(super) struct SpokenText {
+    /// The speaker; `None` where the name is missing or empty.
     pub(super) name: Option<String>,
     pub(super) text: String,
 }
@@ -19,25 +18,25 @@ pub(super) struct Said {
 const NAME: &str = "speakerName";
 const TEXT: &str = "spokenText";
 
-/// How keys of such objects begin; one that is cut off may have no more.
+/// How the keys of such objects begin: an object that is cut off may have no more than that.
 const KEYS: [&str; 4] = ["\"startDateTime", "\"endDateTime", "\"speakerName", "\"spokenText"];
 
-/// What a cue's text says if it is metadata; `None` if it is speech.
-pub(super) fn read(text: &str) -> Option<Result<Vec<Said>, Problem>> {
+/// Reads a cue's text as metadata; `None` if it is speech.
+pub(super) fn read(text: &str) -> Option<Result<Vec<SpokenText>, Problem>> {
     let inside = text.trim_start().strip_prefix('{')?;
     if !inside.trim_start().starts_with('"') {
         return None;
     }
     let objects: Result<Vec<Map<String, Value>>, _> = Deserializer::from_str(text).into_iter().collect();
     match objects {
-        Ok(objects) => Some(objects.iter().filter_map(|object| said(object).transpose()).collect()),
+        Ok(objects) => Some(objects.iter().filter_map(|object| spoken(object).transpose()).collect()),
         Err(_) if KEYS.iter().any(|key| text.contains(key)) => Some(Err(Problem::BrokenMetadata)),
         Err(_) => None,
     }
 }
 
-/// What one object says; nothing where its text is empty.
-fn said(object: &Map<String, Value>) -> Result<Option<Said>, Problem> {
+/// What one object says; `None` where its text is empty.
+fn spoken(object: &Map<String, Value>) -> Result<Option<SpokenText>, Problem> {
     let text = match object.get(TEXT) {
         Some(Value::String(text)) => text.split_whitespace().collect::<Vec<_>>().join(" "),
         Some(Value::Null) | None if object.contains_key(NAME) => String::new(),
@@ -48,7 +47,7 @@ fn said(object: &Map<String, Value>) -> Result<Option<Said>, Problem> {
         Some(Value::Null) | None => None,
         Some(_) => return Err(Problem::NoSpokenText),
     };
-    Ok((!text.is_empty()).then_some(Said { name, text }))
+    Ok((!text.is_empty()).then_some(SpokenText { name, text }))
 }
 
 #[cfg(test)]

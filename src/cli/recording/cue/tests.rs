@@ -5,7 +5,7 @@ const LIMIT: Size = Size::from_bytes(1024);
 /// The cues of a text as `line start-end text`, and what is broken as `line: problem`.
 fn found(mut cues: Cues, text: &str) -> Vec<String> {
     let mut all = Vec::new();
-    let mut add = |found: Found| {
+    let mut add = |found: CueResult| {
         all.push(match found {
             Ok(Cue { line, times: Times { start, end }, text, .. }) => {
                 format!("{line} {}-{} {}", start.seconds, end.seconds, text.trim_end().replace('\n', "|"))
@@ -61,7 +61,7 @@ fn a_blank_line_may_be_missing() {
     are(&format!("a-b/12-0\n{A}\nand/or\n{B}\ntwo"), &["2 1-2 and/or", "4 3-4 two"]);
     are(
         &format!("1\n{A}\none\n2\n00:99 --> 01:00\ntwo\n3\n{B}\nthree\n4\n{A}\nfour"),
-        &["2 1-2 one", "5: a cue's time is \"00:99\"", "8 3-4 three", "11 1-2 four"],
+        &["2 1-2 one", "5: \"00:99\" is not a cue's time", "8 3-4 three", "11 1-2 four"],
     );
     are(&format!("1\n{A}\n2\n{B}\n3\n{A}\n"), &["2 1-2 ", "4 3-4 ", "6 1-2 "]);
 }
@@ -102,7 +102,7 @@ fn words_that_are_left_out_are_counted() {
             cues.line(number, Ok(line), |_| {});
         }
         cues.end(|_| {});
-        cues.words_left_out()
+        cues.skipped_words()
     };
     assert_eq!(left_out(&format!("NOTE a b\nc\n\n{A}\none\n")), 0);
     assert_eq!(left_out(&format!("00:99.000 --> 00:02.000\none two\nthree\n\n{B}\nx")), 3);
@@ -130,11 +130,11 @@ fn comments_and_styles_are_passed_over() {
 fn what_is_broken_leaves_the_rest() {
     are(
         &format!("1\n00:00:99.000 --> 00:02:00.000\none\n\n{B}\ntwo"),
-        &["2: a cue's time is \"00:00:99.000\", but takes hours", "5 3-4 two"],
+        &["2: \"00:00:99.000\" is not a cue's time", "5 3-4 two"],
     );
     are(
         &format!("{A}\none\n00:02.000 --> 00:61.000\ntwo\nthree\n{B}\nfour"),
-        &["1 1-2 one", "3: a cue's time is \"00:61.000\"", "6 3-4 four"],
+        &["1 1-2 one", "3: \"00:61.000\" is not a cue's time", "6 3-4 four"],
     );
     are(&format!("1\n00:01 -> 00:02\none\n\n{B}\ntwo"), &["2: expected a cue's times", "5 3-4 two"]);
     are("00:01 -> 00:02\none", &["1: expected a cue's times"]);
@@ -150,7 +150,7 @@ fn what_is_too_long_is_not_kept() {
     are(
         &format!("{A}\n{long}\n{long}\n{long}\n\n{B}\ntwo"),
         &[
-            "1: the cue's text is longer than any packet of the limit's size, 1KiB (limits.packet_bytes)",
+            "1: the cue's text is longer than any packet may be; the limit is 1KiB (limits.packet_bytes)",
             "6 3-4 two",
         ],
     );

@@ -1,48 +1,48 @@
-//! What is said in a cue, and by whom, out of the text with its markup.
+//! Reads what is said in a cue, and by whom, from the text with its markup.
 //!
-//! WebVTT has a player leave out a tag that it doesn't know, and the rest of the cue behind a `<` without a
-//! `>`. Of a transcript, whose program may not have escaped anything, that would lose words: `I <3 it`, `a
-//! List<String>`. So a tag is one that WebVTT or SubRip knows, and everything else was said. This is why tags
-//! are found here and not by `fasrt`, which keeps to the rule; the name in a tag and the references to
-//! characters, all 2,231 of them, are read by it.
+//! By WebVTT's rules a player drops a tag that it does not know, and the rest of the cue behind a `<` without
+//! a `>`. In a transcript, whose program may not have escaped anything, that would lose words: `I <3 it`, `a
+//! List<String>`. So only the tags of WebVTT and SubRip are tags, and everything else is speech. This module
+//! therefore finds the tags itself, instead of `fasrt`, which follows WebVTT's rules. `fasrt` reads the name
+//! in a tag and the references to characters, all 2,231 of them.
 
 use fasrt::vtt::cue::{Annotation, CueStr};
 
-use super::{Markup, times};
+use super::{markup::Markup, times};
 
-/// Tags that change how text looks. `s` and `font` are SubRip's, but converters leave them behind.
-const LOOKS: [&str; 9] = ["b", "i", "u", "s", "c", "ruby", "rt", "lang", "font"];
+/// Tags that change how text looks. `s` and `font` are SubRip's, but converters leave them in WebVTT.
+const STYLE_TAGS: [&str; 9] = ["b", "i", "u", "s", "c", "ruby", "rt", "lang", "font"];
 
-/// Who says something in a cue, by its markup.
+/// Who speaks, by a cue's markup.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::cli::recording) enum Voice {
     Named(String),
-    /// It is known that nobody is named.
+    /// The markup says that the speaker is not named.
     Nobody,
-    /// Nothing tells; the text may.
-    Untold,
+    /// The markup says nothing; the text may.
+    Unknown,
 }
 
-/// Something that one voice says in a cue.
+/// What one voice says in a cue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::cli::recording) struct Span {
     pub(in crate::cli::recording) voice: Voice,
-    /// What, in lines without white space around them; there is one at least, and none is empty.
+    /// Lines without white space around them; at least one, and none is empty.
     pub(in crate::cli::recording) lines: Vec<String>,
 }
 
 impl Span {
-    /// What somebody says whose name is known, or known not to be told.
+    /// What a speaker says whose name, or that there is none, is known.
     pub(super) fn known(name: Option<String>, text: String) -> Self {
         Self { voice: name.map_or(Voice::Nobody, Voice::Named), lines: vec![text] }
     }
 }
 
-/// Reads a cue's text. What one voice says in a row is one span, so that the cue's time counts once.
+/// Reads a cue's text. All that one voice says in a row is one span, so that the cue's time counts once.
 pub(super) fn spans(markup: Markup, text: &str) -> Vec<Span> {
     let mut spans: Vec<Span> = Vec::new();
     for (voice, said) in pieces(markup, text) {
-        let voice = voice.map_or(Voice::Untold, Voice::Named);
+        let voice = voice.map_or(Voice::Unknown, Voice::Named);
         let lines = said.split('\n').map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned);
         match spans.last_mut() {
             Some(span) if span.voice == voice => span.lines.extend(lines),
@@ -57,7 +57,7 @@ pub(super) fn spans(markup: Markup, text: &str) -> Vec<Span> {
     spans
 }
 
-/// The text without its markup, and whose each piece is.
+/// The pieces of a text without its markup, each with its speaker.
 fn pieces(markup: Markup, mut rest: &str) -> Vec<(Option<String>, String)> {
     let mut pieces = vec![(None, String::new())];
     if !rest.contains('<') && !rest.contains('{') {
@@ -70,8 +70,8 @@ fn pieces(markup: Markup, mut rest: &str) -> Vec<(Option<String>, String)> {
         rest = &rest[length..];
         let said = match token {
             Token::Text(text) => text,
-            Token::LineEnds => "\n",
-            Token::Looks => continue,
+            Token::LineBreak => "\n",
+            Token::Style => continue,
             Token::Voice(name) => {
                 voice = name;
                 continue;
@@ -89,7 +89,8 @@ fn pieces(markup: Markup, mut rest: &str) -> Vec<(Option<String>, String)> {
     pieces
 }
 
-/// Adds text, with the characters that it refers to. SubRip's players show such references as they stand.
+/// Adds text, and replaces WebVTT's references to characters. SubRip has none: its players show `&amp;` as it
+/// is.
 fn push(markup: Markup, to: &mut String, text: &str) {
     if markup == Markup::WebVtt && (text.contains('&') || text.contains('\0')) {
         to.push_str(CueStr::needs_normalization(text).normalize());
@@ -100,36 +101,37 @@ fn push(markup: Markup, to: &mut String, text: &str) {
 
 enum Token<'a> {
     Text(&'a str),
-    LineEnds,
-    Looks,
-    /// Somebody speaks from here on; `None` ends it.
+    LineBreak,
+    /// A tag that changes how text looks.
+    Style,
+    /// This speaker speaks from here on; with `None` an unknown one.
     Voice(Option<String>),
 }
 
-/// What a text that isn't empty begins with, and its length.
+/// The first token of a text that isn't empty, and the token's length.
 fn token(markup: Markup, text: &str) -> (Token<'_>, usize) {
     let marks: &[char] = if markup == Markup::SubRip { &['<', '{'] } else { &['<'] };
     if !text.starts_with(marks) {
         let length = text.find(marks).unwrap_or(text.len());
         return (Token::Text(&text[..length]), length);
     }
-    // None reaches over the next one that opens, so each byte is looked at twice at most.
+    // No tag reaches beyond the next opening bracket, so each byte is read twice at most.
     let found = match text.strip_prefix('<') {
         Some(inner) => enclosed(inner, ['<', '>']).and_then(|inner| Some((tag(inner)?, inner.len() + 2))),
         None => enclosed(&text[1..], ['{', '}'])
             .filter(|inner| is_code(inner))
-            .map(|inner| (Token::Looks, inner.len() + 2)),
+            .map(|inner| (Token::Style, inner.len() + 2)),
     };
     found.unwrap_or((Token::Text(&text[..1]), 1))
 }
 
-/// The text up to what closes, unless something opens before.
+/// The text up to the closing bracket, unless another one opens before.
 fn enclosed(text: &str, [opens, closes]: [char; 2]) -> Option<&str> {
     let end = text.find([opens, closes])?;
     text[end..].starts_with(closes).then(|| &text[..end])
 }
 
-/// Reads a tag's inside: `i`, `/i`, `v.loud Ada`, `br/`, `00:01.000`. `None` if it is no tag.
+/// Reads the inside of a tag: `i`, `/i`, `v.loud Ada`, `br/`, `00:01.000`. `None` if it is not a tag's.
 fn tag(inner: &str) -> Option<Token<'_>> {
     let (opens, body) = inner.strip_prefix('/').map_or((true, inner), |body| (false, body));
     let name = body.split(|c: char| c == '.' || c.is_whitespace()).next().unwrap_or_default();
@@ -140,12 +142,13 @@ fn tag(inner: &str) -> Option<Token<'_>> {
         return Some(Token::Voice(name.filter(|name| !name.is_empty())));
     }
     if is("br") || is("br/") {
-        return Some(Token::LineEnds);
+        return Some(Token::LineBreak);
     }
-    (LOOKS.iter().any(|known| is(known)) || times::is_moment(inner)).then_some(Token::Looks)
+    (STYLE_TAGS.iter().any(|known| is(known)) || times::is_moment(inner)).then_some(Token::Style)
 }
 
-/// Whether braces hold what a converter left in SubRip of formats before it: `{\an8}`, `{y:i}`.
+/// Whether braces hold a formatting code that a converter left in SubRip from older formats: `{\an8}`,
+/// `{y:i}`.
 fn is_code(inner: &str) -> bool {
     inner.starts_with('\\')
         || inner.strip_prefix(|c| "CcFfoPSsYy".contains(c)).is_some_and(|rest| rest.starts_with(':'))
@@ -163,7 +166,7 @@ mod tests {
             .map(|span| match &span.voice {
                 Voice::Named(name) => (name.as_str(), span.lines.join(" ")),
                 Voice::Nobody => ("nobody", span.lines.join(" ")),
-                Voice::Untold => ("-", span.lines.join(" ")),
+                Voice::Unknown => ("-", span.lines.join(" ")),
             })
             .collect();
         let expected: Vec<_> = expected.iter().map(|(voice, text)| (*voice, (*text).to_owned())).collect();

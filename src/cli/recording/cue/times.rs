@@ -1,13 +1,13 @@
-//! When a cue begins and ends: `00:01:02.400 --> 00:01:05.900`, and as programs write it that keep to no
+//! When a cue begins and ends: `00:01:02.400 --> 00:01:05.900`, and what programs write that follow no
 //! specification.
 //!
-//! WebVTT takes two digits for minutes and seconds and three decimals, SubRip a comma before them and the
-//! hours. Programs print fields without leading zeros (`0:0:5.320`, as Microsoft does for Teams), fewer
-//! decimals or none, either mark before them, and negative times where the recording began later than the
-//! conversation. All of these are read. What a short fraction means, only the whole file tells: see
-//! [`clock`](super::super::clock).
+//! WebVTT has two digits for minutes and seconds, and three decimals; SubRip has a comma before the decimals,
+//! and always the hours. Programs print fields without leading zeros (`0:0:5.320`, as Microsoft does for
+//! Teams), fewer decimals or none, a point or a comma before them, and negative times where the recording
+//! began later than the conversation. All of these are read. What a short fraction means depends on the whole
+//! file: see [`clock`](super::super::clock).
 
-use super::Markup;
+use super::markup::Markup;
 use crate::cli::recording::problem::{Problem, shown};
 
 const ARROW: &str = "-->";
@@ -19,38 +19,38 @@ pub(in crate::cli::recording) struct Times {
     pub(in crate::cli::recording) end: Moment,
 }
 
-/// A moment as it is written, counted from the recording's start.
+/// A time as it is written, counted from the recording's start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::cli::recording) struct Moment {
     pub(in crate::cli::recording) is_negative: bool,
-    /// Whole seconds; the most that can be counted where there are more.
+    /// Whole seconds; `u64::MAX` where there are more.
     pub(in crate::cli::recording) seconds: u64,
-    /// The digits behind the point, as a number.
+    /// The digits behind the point, read as a number.
     pub(in crate::cli::recording) fraction: u16,
-    /// How many digits these are: 0 to 3.
+    /// How many digits the fraction has: 0 to 3.
     pub(in crate::cli::recording) digits: u8,
-    /// Whether it has hours, and minutes or seconds of one digit.
+    /// Whether there are hours, and the minutes or seconds have one digit.
     pub(in crate::cli::recording) has_short_fields: bool,
 }
 
-/// Whether a line is meant to be a cue's times: there is a time on both sides of an arrow, though it may be
-/// out of range. Something said may hold an arrow too, or a time before one.
-pub(in crate::cli::recording) fn are_in(line: &str) -> bool {
+/// Whether a line holds a cue's times: a time, though perhaps out of range, on both sides of an arrow. Speech
+/// may hold an arrow too, or a time before an arrow.
+pub(in crate::cli::recording) fn holds_times(line: &str) -> bool {
     sides(line).is_some_and(|(start, end)| is_like_a_moment(start) && is_like_a_moment(end))
 }
 
-/// Whether a line looks as if somebody had meant it to be a cue's times.
-pub(in crate::cli::recording) fn may_be_meant(line: &str) -> bool {
+/// Whether a line looks like an attempt to write a cue's times.
+pub(in crate::cli::recording) fn may_be_times(line: &str) -> bool {
     line.trim_start().starts_with(|c: char| c.is_ascii_digit()) && (line.contains("->") || line.contains(':'))
 }
 
-/// What stands on both sides of the arrow; what follows the times is how a player would place the cue.
+/// The texts on both sides of the arrow. Behind the times a line may say where a player places the cue.
 fn sides(line: &str) -> Option<(&str, &str)> {
     let (start, rest) = line.split_once(ARROW)?;
     Some((start.trim(), rest.split_whitespace().next().unwrap_or_default()))
 }
 
-/// Whether a text has a time's form: numbers with colons between them, whatever they are.
+/// Whether a text has the form of a time: numbers of any size with colons between them.
 fn is_like_a_moment(text: &str) -> bool {
     let text = without_sign(text).1;
     text.contains(':')
@@ -66,7 +66,7 @@ fn without_sign(text: &str) -> (bool, &str) {
 }
 
 impl Times {
-    /// Reads a line. A comma before the milliseconds is SubRip's.
+    /// Reads a line, and the markup that it shows: a comma before the milliseconds is SubRip's.
     pub(super) fn read(line: &str) -> Result<(Self, Markup), Problem> {
         let (start, end) = sides(line).ok_or(Problem::NoTimes)?;
         let markup = if start.contains(',') { Markup::SubRip } else { Markup::WebVtt };
@@ -75,7 +75,7 @@ impl Times {
 }
 
 impl Moment {
-    /// Reads one. One that is too late to count stands at the end of all times, beyond any date.
+    /// Reads a time. A time that is too large for `u64` becomes the largest, which is beyond any date.
     fn read(text: &str) -> Result<Self, Problem> {
         Self::parse(text).ok_or_else(|| Problem::Time { shown: shown(text) })
     }
@@ -88,12 +88,12 @@ impl Moment {
             whole.rsplit_once(':').map_or((None, whole), |(hours, minutes)| (Some(hours), minutes));
         let [minutes_number, seconds_number] = [minutes, seconds].map(|part| digits(part, 1..=2));
         let hours_number = hours.map_or(Some(0), |hours| digits(hours, 1..=hours.len()))?;
-        // Without hours, minutes may go on beyond 59.
+        // Without hours, minutes may be more than 59.
         let minutes_number = minutes_number.filter(|it| *it < 60 || hours.is_none())?;
         let minutes_number = hours_number.saturating_mul(60).saturating_add(minutes_number);
         let seconds_number =
             minutes_number.saturating_mul(60).saturating_add(seconds_number.filter(|it| *it < 60)?);
-        // Some print microseconds or nanoseconds, of which milliseconds are kept.
+        // Some programs print microseconds or nanoseconds; they are cut to milliseconds.
         let is_finer = matches!(fraction.len(), 6 | 9) && fraction.bytes().all(|byte| byte.is_ascii_digit());
         let fraction = if is_finer { &fraction[..3] } else { fraction };
         let fraction_number = if fraction.is_empty() { 0 } else { digits(fraction, 1..=3)? };
@@ -107,12 +107,12 @@ impl Moment {
     }
 }
 
-/// Whether a text is a moment, as a tag within a cue may be: `00:01.000`. `10:30` in angle brackets was said.
+/// Whether the inside of a tag is a time, as in `<00:01.000>`. `<10:30>` is speech.
 pub(super) fn is_moment(text: &str) -> bool {
     Moment::parse(text).is_some_and(|moment| moment.digits > 0 && !moment.is_negative)
 }
 
-/// Reads so many digits.
+/// Reads a number of `count` digits.
 fn digits(text: &str, count: std::ops::RangeInclusive<usize>) -> Option<u64> {
     let fits = count.contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
     fits.then(|| text.parse().unwrap_or(u64::MAX))
@@ -153,7 +153,7 @@ mod tests {
             ("-00:00:04.100 --> \u{2212}00:01.2", (true, 4, 100, 3), (true, 1, 2, 1), Markup::WebVtt),
             ("00:00:05.000 --> 00:00:02.000", (false, 5, 0, 3), (false, 2, 0, 3), Markup::WebVtt),
         ] {
-            assert!(are_in(line), "{line}");
+            assert!(holds_times(line), "{line}");
             let (times, by_times) = Times::read(line).unwrap();
             assert_eq!((written(times.start), written(times.end), by_times), (start, end, markup), "{line}");
         }
@@ -180,7 +180,7 @@ mod tests {
             ("00:00:01.000 --> 00:00:02.000,", "00:00:02.000,"),
             ("00:00:01.000 --> 0::02", "0::02"),
         ] {
-            assert!(are_in(line), "{line}");
+            assert!(holds_times(line), "{line}");
             match Times::read(line) {
                 Err(Problem::Time { shown }) => assert_eq!(shown, bad, "{line}"),
                 other => panic!("{line}: {other:?}"),
@@ -206,14 +206,14 @@ mod tests {
             "+0:00:01.000 --> 00:00:02.000",
             "Ada: 10:30 --> 11:00",
         ] {
-            assert!(!are_in(line), "{line}");
+            assert!(!holds_times(line), "{line}");
         }
-        assert!(are_in("10:30 --> 11:00"), "the hours may be left out, and the decimals");
+        assert!(holds_times("10:30 --> 11:00"), "the hours may be left out, and the decimals");
         assert!(
-            may_be_meant("00:01 -> 00:02")
-                && may_be_meant("00:01")
-                && !may_be_meant("12")
-                && !may_be_meant("a: b")
+            may_be_times("00:01 -> 00:02")
+                && may_be_times("00:01")
+                && !may_be_times("12")
+                && !may_be_times("a: b")
         );
     }
 }

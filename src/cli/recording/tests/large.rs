@@ -28,20 +28,20 @@ const LARGE: usize = 100 << 20;
 fn of_large(head: &str, unit: &[u8]) -> (u64, Vec<String>, usize) {
     let text = head.as_bytes().chain(BufReader::new(Repeated { unit, left: LARGE, at: 0 }));
     let rules = rules(1 << 20);
-    let input = Input::new(text, None).unwrap_or_else(|failure| panic!("{failure:?}"));
+    let input = Input::new(text, None).unwrap_or_else(|error| panic!("{error:?}"));
     let lines = Lines::new(input.text, rules.longest_line());
     let mut entries = Entries::new(lines, input.encoding, rules, Timestamp::UNIX_EPOCH);
-    let mut whole = Heard::default();
+    let mut first_pass = FirstPass::default();
     let (mut count, mut broken, mut most) = (0, Vec::new(), 0);
     while let Some(found) = entries.next().unwrap() {
         match found {
             Ok(entry) => {
                 count += 1;
-                entry.introduce(&mut whole);
+                entry.add_to(&mut first_pass);
             }
             Err((line, problem)) => broken.push(format!("{line}: {problem}")),
         }
-        most = most.max(entries.footprint() + whole.footprint());
+        most = most.max(entries.footprint() + first_pass.footprint());
     }
     (count, broken, most)
 }
@@ -57,7 +57,7 @@ fn a_hundred_megabytes_of_cues_take_little_memory() {
 
 #[test]
 fn a_hundred_megabytes_without_a_line_end_are_an_error() {
-    let long = "the line is longer than any packet of the limit's size, 1MiB (limits.packet_bytes)";
+    let long = "the line is longer than any packet may be; the limit is 1MiB (limits.packet_bytes)";
     for (head, line) in [("", 1), ("WEBVTT\n", 2), ("WEBVTT\n\n", 3), ("1\n00:01.000 --> 00:02.000\n", 3)] {
         let (count, broken, most) = of_large(head, &[b'x'; 64]);
         assert_eq!((count, broken), (0, vec![format!("{line}: {long}")]), "{head}");

@@ -16,7 +16,7 @@ fn escaped(text: &str) -> String {
 }
 
 /// A transcript as a program writes it.
-fn written(said: &[Said], head: &str, point: char, text: impl Fn(&str, &str) -> String) -> String {
+fn written(said: &[Utterance], head: &str, point: char, text: impl Fn(&str, &str) -> String) -> String {
     let mut out = head.to_owned();
     for (n, said) in said.iter().enumerate() {
         let (start, end) = (clock(said.start_ms, point), clock(said.end_ms, point));
@@ -29,8 +29,8 @@ fn written(said: &[Said], head: &str, point: char, text: impl Fn(&str, &str) -> 
 prop_compose! {
     fn utterances(name: &'static str, text: &'static str)(
         said in vec((name, text, 0..10_000_000_u64, 0..100_000_u64), 1..20),
-    ) -> Vec<Said> {
-        let said = said.into_iter().map(|(name, text, start_ms, length)| Said {
+    ) -> Vec<Utterance> {
+        let said = said.into_iter().map(|(name, text, start_ms, length)| Utterance {
             name: Some(name.trim().to_owned()),
             text: text.trim().to_owned(),
             start_ms,
@@ -53,7 +53,7 @@ proptest! {
     #[test]
     fn what_teams_writes_is_read(said in utterances("\\PC{1,20}", "\\PC{1,60}")) {
         let one_space = |name: &str| name.split_ascii_whitespace().collect::<Vec<_>>().join(" ");
-        let said = said.into_iter().map(|said| Said { name: said.name.as_deref().map(one_space), ..said });
+        let said = said.into_iter().map(|said| Utterance { name: said.name.as_deref().map(one_space), ..said });
         let said: Vec<_> = said.collect();
         prop_assume!(!said.is_empty());
         let text = written(&said, "WEBVTT\n\n", '.', |name, text| {
