@@ -1,8 +1,7 @@
-//! The command line: what can be said, and what becomes of it.
+//! The command line: parses arguments, loads the configuration, and runs the command.
 //!
-//! What a program reads goes to stdout, one JSON object a line with `--json`; what is only for people
-//! (progress, the table at the end, warnings, the log) goes to stderr. Every way out has a code: [`error`]
-//! says which.
+//! Results go to stdout, as one JSON object a line with `--json`. What is only for people (progress, the
+//! table at the end, warnings, the log) goes to stderr. [`error`] lists the exit codes.
 
 mod client;
 mod completions;
@@ -40,10 +39,10 @@ const AFTER_HELP: &str = "\
 Examples:
   teammy replay standup.vtt --db mem://   play a transcript, and keep nothing
   teammy history standup --last 20        what is stored of a meeting
-  teammy plugins                          which plugins there are
+  teammy plugins                          the plugins of this build
 
 Exit codes: 0 done; 1 failed; 2 bad usage, configuration or input; 130 and 143 stopped by Ctrl-C or SIGTERM; \
-141 whoever read the output went away.
+141 the reader of the output closed it.
 
 Configuration: teammy.toml in the working directory or the file given to --config, then TEAMMY_… environment \
 variables; `teammy config` shows every key, its value and where it comes from.";
@@ -55,7 +54,7 @@ struct Args {
     /// Read this configuration instead of teammy.toml in the working directory
     #[arg(long, value_name = "FILE", global = true)]
     config: Option<PathBuf>,
-    /// Log more to stderr: once for what goes on, twice for details; otherwise log.filter says what is
+    /// Log more to stderr: once for the main events, twice for details; otherwise log.filter decides what is
     /// logged
     #[arg(short, long, action = ArgAction::Count, global = true, value_parser = clap::value_parser!(u8).range(..=2))]
     verbose: u8,
@@ -69,21 +68,21 @@ enum Command {
     Replay(replay::Args),
     /// Print what is stored of a meeting
     History(history::Args),
-    /// Go on with a meeting that was cut off: its instances finish with what is stored
+    /// Resume a meeting that was cut off: its instances finish with what is stored
     Resume(resume::Args),
-    /// Print the packets of a meeting that instances gave up, or deliver them once more
+    /// Print the packets of a meeting that instances gave up, or deliver them again
     DeadLetters(dead_letters::Args),
-    /// Forget a meeting: all that is stored of it goes
+    /// Forget a meeting: delete all that is stored of it
     Forget(forget::Args),
-    /// Show how the node that runs on this machine stands
+    /// Show the status of the node that runs on this machine
     Status(status::Args),
     /// Show the plugins and the instances that are configured
     Plugins(plugins::Args),
-    /// Show every setting, and where it comes from
+    /// Show every setting, and where its value comes from
     Config(config::Args),
     /// Prepare every plugin of this build on this machine, and write a manifest of it
     Install(install::Args),
-    /// Print a script by which a shell completes this program's command lines
+    /// Print a script with which a shell completes this program's command lines
     Completions(completions::Args),
 }
 
@@ -120,9 +119,9 @@ impl Command {
     }
 }
 
-/// Does what the command line says.
+/// Runs the command of the command line.
 pub(crate) fn main() -> ExitCode {
-    logs::without_words_in_panics();
+    logs::install_panic_hook();
     let args = Args::parse();
     match run(&args) {
         Ok(()) => ExitCode::SUCCESS,
@@ -132,12 +131,12 @@ pub(crate) fn main() -> ExitCode {
 
 fn run(args: &Args) -> Result<(), Error> {
     if let Command::Completions(of) = &args.command {
-        // They are the same whatever is configured.
-        without_configuration(args)?;
+        // Completions do not depend on the configuration.
+        reject_configuration_options(args)?;
         return completions::run(of, Args::command());
     }
     if let Command::Config(config::Args { reference: true, .. }) = &args.command {
-        without_configuration(args)?;
+        reject_configuration_options(args)?;
         return config::reference(&Output::new(Form::Text, MultiProgress::new()));
     }
     let loaded = load(args)?;
@@ -158,8 +157,8 @@ fn run(args: &Args) -> Result<(), Error> {
     }
 }
 
-/// That nothing is said of a configuration to a command that reads none.
-fn without_configuration(args: &Args) -> Result<(), Error> {
+/// Rejects the options about the configuration, for a command that does not read it.
+fn reject_configuration_options(args: &Args) -> Result<(), Error> {
     match args {
         Args { config: Some(_), .. } => Err(Error::NoEffect("--config")),
         Args { verbose: 1.., .. } => Err(Error::NoEffect("--verbose")),
@@ -168,7 +167,7 @@ fn without_configuration(args: &Args) -> Result<(), Error> {
 }
 
 fn load(args: &Args) -> Result<Loaded, Error> {
-    // Variables that are not UTF-8 are nobody's settings, unless they are called as ours are.
+    // A variable that is not UTF-8 matters only if its name is one of ours.
     let mut variables = Vec::new();
     for (name, value) in std::env::vars_os() {
         match (name.into_string(), value.into_string()) {

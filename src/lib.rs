@@ -1,12 +1,11 @@
 //! The runtime that hosts in-call plugins for online meetings.
 //!
-//! A meeting is an ordered, durable log. Plugins subscribe to its sources; what they put out goes into the
-//! same log, where other plugins can take it. A plugin's place in the log, its state and its output are
-//! stored together, so that a crash at any moment loses nothing that was acknowledged and doubles nothing
-//! that was put out.
+//! A meeting is an ordered, durable log. Plugins subscribe to its sources; their outputs go into the same
+//! log, where other plugins can take them. A plugin's position in the log, its state and its outputs are
+//! stored together, so that a crash at any moment loses no acknowledged packet and repeats no stored output.
 //!
 //! This crate is the façade: start a [`Node`] with a configuration and plugins, start a meeting, publish to
-//! it, read what comes out.
+//! it, read its outputs.
 //!
 //! ```
 //! use futures::StreamExt;
@@ -34,8 +33,8 @@
 //! # }
 //! ```
 //!
-//! It installs no subscriber, no panic hook and no signal handler, and keeps nothing in globals: two nodes
-//! can live in one process.
+//! The library installs no subscriber, no panic hook and no signal handler, and has no global state: two
+//! nodes can run in one process.
 
 pub mod logs;
 pub mod node;
@@ -64,7 +63,7 @@ pub mod wire {
     pub use teammy_kernel::wire::json;
 }
 
-/// The plugins that this build ships.
+/// The plugins of this build.
 pub mod plugins {
     pub use teammy_plugins::*;
 }

@@ -1,14 +1,14 @@
-//! What may be logged without words of a meeting in it.
+//! The log levels at which events hold no words of a meeting.
 //!
-//! The runtime itself logs names, numbers and errors that hold no values. Its dependencies don't know what
-//! passes through them: at TRACE they log frames, statements and values, one of them answers of language
-//! models at ERROR. A subscriber that lets these through writes down what was said in meetings, and
-//! passwords; [`at_most`] says where to stop.
+//! The runtime itself logs names, numbers, and errors that hold no values. Its dependencies log the data that
+//! passes through them: at TRACE frames, statements and values, and one of them answers of language models at
+//! ERROR. A subscriber that lets these events through writes passwords and what was said in meetings;
+//! [`at_most`] is the most verbose level that does not.
 
 use tracing::level_filters::LevelFilter;
 
 /// The most verbose level at which a target's events hold no words of a meeting. The program `teammy` logs
-/// nothing beyond it, whatever its filter says; an embedder's subscriber does well to do likewise.
+/// nothing beyond it, whatever its filter lets through; an embedder's subscriber should do the same.
 ///
 /// # Examples
 /// ```
@@ -19,18 +19,18 @@ use tracing::level_filters::LevelFilter;
 /// ```
 pub fn at_most(target: &str) -> LevelFilter {
     #[cfg(feature = "openai")]
-    if is_of(target, teammy_llm::LOG_TARGET) {
+    if is_within(target, teammy_llm::LOG_TARGET) {
         return LevelFilter::OFF;
     }
     #[cfg(feature = "surrealdb")]
-    if teammy_surreal::LOG_TARGETS.iter().any(|of| target.starts_with(of)) {
+    if teammy_surreal::LOG_TARGETS.iter().any(|start| target.starts_with(start)) {
         return LevelFilter::INFO;
     }
     if target.starts_with("teammy") { LevelFilter::TRACE } else { LevelFilter::DEBUG }
 }
 
 #[cfg(feature = "openai")]
-fn is_of(target: &str, root: &str) -> bool {
+fn is_within(target: &str, root: &str) -> bool {
     target.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
 }
 
@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn dependencies_say_nothing_of_what_passes_through_them() {
+    fn dependencies_log_nothing_that_passes_through_them() {
         assert_eq!(at_most("teammy_kernel::log"), LevelFilter::TRACE);
         assert_eq!(at_most("rustls::client"), LevelFilter::DEBUG);
         #[cfg(feature = "surrealdb")]

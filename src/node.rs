@@ -1,8 +1,8 @@
 //! A node with the store and the language models that its configuration names, as far as this build has them.
 //!
-//! The runtime knows stores and language models by their traits only. Here they are put together: SurrealDB
-//! behind feature `surrealdb`, the client of OpenAI's API behind feature `openai`, and the models' actor
-//! before any provider.
+//! The runtime knows stores and language models by their traits only. This module chooses the
+//! implementations: SurrealDB behind feature `surrealdb`, the client of OpenAI's API behind feature `openai`,
+//! and the actor of `teammy-llm` before any provider.
 
 use std::{fmt, ops::Deref, sync::Arc, time::Duration};
 
@@ -16,24 +16,24 @@ use tokio::runtime::Handle;
 #[doc(inline)]
 pub use teammy_runtime::node::*;
 
-/// A node: it runs meetings. [`Node::builder`] makes one.
+/// Runs meetings. [`Node::builder`] makes a node.
 ///
-/// All that it does stands in the [runtime's node](teammy_runtime::Node), which this one is to whoever calls
-/// its methods.
+/// It dereferences to the [runtime's node](teammy_runtime::Node), which has the other methods.
 #[derive(Debug)]
 pub struct Node(teammy_runtime::Node);
 
 impl Node {
-    /// A node with this configuration, to be started.
+    /// Prepares a node with this configuration; [`Builder::start`] starts it.
     pub fn builder(config: Config) -> Builder {
-        Builder(teammy_runtime::Node::builder(config).store_from(opened).llm_from(configured))
+        Builder(teammy_runtime::Node::builder(config).store_from(open_configured).llm_from(configured_llm))
     }
 
-    /// Stops: meetings are let go of, plugins told, the store closed. See [`teammy_runtime::Node::shutdown`].
+    /// Stops the node: releases its meetings, shuts down its plugins, closes the store. See
+    /// [`teammy_runtime::Node::shutdown`].
     ///
     /// # Errors
-    /// [`Error::Deadline`] if that took longer; what was left was cut off. [`Error::Store`] if the store
-    /// could not be closed.
+    /// [`Error::Deadline`] if that took longer; what was not done then was cut off. [`Error::Store`] if the
+    /// store could not be closed.
     pub async fn shutdown(self, deadline: Duration) -> Result<(), Error> {
         self.0.shutdown(deadline).await
     }
@@ -47,7 +47,7 @@ impl Deref for Node {
     }
 }
 
-/// What a node is made of. What is not given comes from the configuration.
+/// Builds a [`Node`]. What is not given here comes from the configuration.
 pub struct Builder(teammy_runtime::Builder);
 
 impl fmt::Debug for Builder {
@@ -57,16 +57,16 @@ impl fmt::Debug for Builder {
 }
 
 impl Builder {
-    /// Adds plugins that the configuration may name. Where it names no instance at all, each of these becomes
-    /// one. A [`Bundle`] says as well which kinds other builds have, so that an error can name the Cargo
-    /// feature that is missing.
+    /// Adds plugins that the configuration may name. If it names no instance at all, each of these plugins
+    /// becomes an instance. A [`Bundle`] also knows which kinds other builds have, so that an error can name
+    /// the missing Cargo feature.
     #[must_use]
     pub fn plugins(self, bundle: impl Into<Bundle>) -> Self {
         Self(self.0.plugins(bundle))
     }
 
-    /// Adds a plugin of one's own. Where the configuration names no instance of its kind, it becomes one,
-    /// under the name that its factory was given.
+    /// Adds a plugin of your own. If the configuration names no instance of its kind, it becomes an instance
+    /// under the name of its factory.
     #[must_use]
     pub fn plugin(self, factory: Factory) -> Self {
         Self(self.0.plugin(factory))
@@ -78,14 +78,14 @@ impl Builder {
         Self(self.0.store(store))
     }
 
-    /// Answers plugins' questions to language models, in the place of those that the configuration names.
+    /// Answers plugins' questions with this provider, instead of the configured language models.
     #[must_use]
     pub fn llm(self, provider: impl LlmProvider) -> Self {
         let provider = SharedLlm::new(provider);
         Self(self.0.llm_from(|_, _| behind_actor(provider)))
     }
 
-    /// Runs plugins on this runtime; else the node makes one with `node.plugin_threads` threads.
+    /// Runs plugins on this runtime; otherwise the node makes one with `node.plugin_threads` threads.
     #[must_use]
     pub fn plugin_runtime(self, handle: Handle) -> Self {
         Self(self.0.plugin_runtime(handle))
@@ -102,10 +102,10 @@ impl Builder {
     /// Starts the node: checks the plugin graph, opens the store, starts every instance's plugin.
     ///
     /// # Errors
-    /// See [`Error`]; whatever it is, nothing is left running.
+    /// See [`Error`]; after an error nothing is left running.
     ///
     /// # Panics
-    /// If it is not called on a tokio runtime.
+    /// If called outside of a tokio runtime.
     pub async fn start(self) -> Result<Node, Error> {
         Ok(Node(self.0.start().await?))
     }
@@ -119,12 +119,13 @@ pub async fn open_store(config: &Database) -> Result<Arc<dyn Store>, Error> {
     let url = config.effective_url()?;
     match url.kind() {
         teammy_config::database::Kind::Memory => Ok(Arc::new(teammy_kernel::store::MemoryStore::default())),
-        // Boxed, since a database's futures are large.
+        // Boxed, because a database's futures are large.
         _ => Box::pin(open_database(config)).await.map_err(Error::Open)?.ok_or(Error::NoStore),
     }
 }
 
-async fn opened(config: Config) -> Result<Option<Arc<dyn Store>>, BoxError> {
+/// The configured store; `None` for `mem://`, whose store the runtime makes, and in a build without a database.
+async fn open_configured(config: Config) -> Result<Option<Arc<dyn Store>>, BoxError> {
     match config.database.effective_url()?.kind() {
         teammy_config::database::Kind::Memory => Ok(None),
         _ => open_database(&config.database).await,
@@ -143,7 +144,7 @@ async fn open_database(_: &Database) -> Result<Option<Arc<dyn Store>>, BoxError>
     Ok(None)
 }
 
-async fn configured(config: Config, are_needed: bool) -> Result<SharedLlm, BoxError> {
+async fn configured_llm(config: Config, are_needed: bool) -> Result<SharedLlm, BoxError> {
     behind_actor(teammy_llm::configured(&config.llm, are_needed)?).await
 }
 

@@ -1,4 +1,4 @@
-//! `teammy completions`: what a shell needs to complete a command line.
+//! `teammy completions`: prints a script with which a shell completes command lines.
 
 use std::io::{self, Write};
 
@@ -12,7 +12,7 @@ Examples:
   teammy completions zsh > \"${fpath[1]}/_teammy\"
   teammy completions fish > ~/.config/fish/completions/teammy.fish";
 
-/// Print a script by which a shell completes this program's command lines
+/// Print a script with which a shell completes this program's command lines
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {

@@ -1,4 +1,4 @@
-//! `teammy config`: every setting, and where it comes from.
+//! `teammy config`: shows every setting, and where its value comes from.
 
 use std::fmt::Write;
 
@@ -15,16 +15,16 @@ use super::{
 
 const EXAMPLES: &str = "\
 Examples:
-  teammy config                                what is in force here
+  teammy config                                the settings in force here
   teammy config --config other.toml            with another file
   TEAMMY_HOOKS__TRIES=5 teammy config --json   with a variable, as JSON
   teammy config --reference                    what every key means";
 
-/// Show every setting, and where it comes from.
+/// Show every setting, and where its value comes from.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// Print JSON lines, each with a "type"; values are texts, as TOML writes them
+    /// Print JSON lines, each with a "type"; a value is a text as in TOML
     #[arg(long)]
     pub(super) json: bool,
     /// Print the reference of every key instead, and of each plugin's own table, as Markdown
@@ -39,7 +39,7 @@ struct Line<'a> {
     setting: &'a Setting,
 }
 
-/// The page `docs/configuration.md`, for the plugins of this build.
+/// Prints the page `docs/configuration.md`, for the plugins of this build.
 pub(crate) fn reference(output: &Output) -> Result<(), Error> {
     let mut page = reference::markdown();
     page.push_str("\n# Plugins' own tables\n\nEach is the `config` of a `[[plugin]]` of that kind.\n");

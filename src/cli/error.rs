@@ -1,4 +1,4 @@
-//! Every way for a command to fail: its message, what to do about it, and its exit code.
+//! Why a command failed: the message, a hint what to do about it, and the exit code.
 //!
 //! | code | |
 //! |---|---|
@@ -6,7 +6,7 @@
 //! | 1 | failed |
 //! | 2 | bad usage, configuration or input: what was asked for cannot be done by trying again |
 //! | 130, 143 | stopped by Ctrl-C or SIGTERM; what was published is stored |
-//! | 141 | whoever read stdout went away, as `head` does; as a program that SIGPIPE ends |
+//! | 141 | the reader of stdout closed it, as `head` does; the code of a program that SIGPIPE ends |
 
 use std::{
     error::Error as _,
@@ -20,18 +20,18 @@ use tracing_subscriber::filter::ParseError;
 
 use super::{recording, select, signal::Signal, text::shell_word};
 
-/// Why a command did not do what it was asked.
+/// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     #[error(transparent)]
     Config(#[from] teammy::config::Error),
-    #[error("log.filter is {filter:?}, which is no filter")]
+    #[error("log.filter is {filter:?}, which is not a filter")]
     LogFilter { filter: String, error: ParseError },
     #[error("cannot use the meeting's id")]
     MeetingId(#[source] name::Error),
     #[error("the name of {} cannot be the meeting's id", .file.display())]
     Stem { file: PathBuf, source: Option<name::Error> },
-    #[error("a meeting that is read from standard input has no name")]
+    #[error("standard input has no name that could be the meeting's id")]
     Nameless,
     #[error("cannot use the source")]
     Source(#[source] name::Error),
@@ -51,8 +51,8 @@ pub(crate) enum Error {
     Publish { recording: String, line: u64, source: PublishError },
     #[error(transparent)]
     Store(#[from] store::Error),
-    #[error("mem:// holds nothing: it went with the process that wrote to it")]
-    Forgotten,
+    #[error("mem:// holds nothing: a database in memory ends with the process that wrote to it")]
+    InMemory,
     #[error("there is no database in {}", .0.display())]
     NoDatabase(PathBuf),
     #[error("there is no meeting {id}{}", known(.meant.as_ref(), .others))]
@@ -63,41 +63,41 @@ pub(crate) enum Error {
     Output(#[source] io::Error),
     #[error(transparent)]
     Control(#[from] teammy::control::Error),
-    #[error("node.socket is \"off\": there is no way to ask a node")]
+    #[error("cannot ask a node: node.socket is \"off\"")]
     SocketOff,
     #[error("{0}")]
     Refused(String),
     #[cfg(feature = "prometheus")]
-    #[error("cannot answer a Prometheus server on {address} (metrics.listen)")]
+    #[error("cannot serve metrics on {address} (metrics.listen)")]
     Metrics { address: std::net::SocketAddr, source: Box<dyn std::error::Error + Send + Sync> },
     #[cfg(not(feature = "prometheus"))]
-    #[error(
-        "metrics.listen is set, but this build cannot answer a Prometheus server; build it with feature `prometheus`"
-    )]
+    #[error("metrics.listen is set, but this build cannot serve metrics; build it with feature `prometheus`")]
     NoPrometheus,
     #[error("there is no meeting {0}")]
     NoSuchMeeting(MeetingId),
-    #[error("meeting {id} ran with {}; {differs}, and what was played is not run again", listed(.ran))]
+    #[error("meeting {id} ran with {}, but {differs}; packets that were played are not run again", listed(.ran))]
     OtherInstances { id: MeetingId, ran: Vec<String>, differs: String },
     #[error(
-        "meeting {id} began at {began}, as --started-at said then; the times of what was played are not changed by another"
+        "meeting {id} began at {began}; another --started-at cannot change the times of packets that were played"
     )]
-    BeganOtherwise { id: MeetingId, began: teammy::Timestamp },
+    OtherStart { id: MeetingId, began: teammy::Timestamp },
     #[error(
-        "meeting {id} has ended after {played} of the recording's {packets} packets; the rest was never played into it"
+        "meeting {id} has ended after {played} of the recording's {packets} packets; the rest was not played"
     )]
     EndedEarly { id: MeetingId, played: u64, packets: u64 },
-    #[error("meeting {id} is complete: no instance goes on in it")]
-    NothingGoesOn { id: MeetingId },
-    #[error("a node runs meeting {0}, and ends it: --end goes with a meeting that nobody runs")]
-    EndsItself(MeetingId),
+    #[error("meeting {id} is complete: no instance can resume in it")]
+    NothingToResume { id: MeetingId },
+    #[error(
+        "cannot end meeting {0}: a node runs it, and ends it itself; --end is for meetings that no node runs"
+    )]
+    RunsElsewhere(MeetingId),
     #[error("meeting {id} has no such dead letter{}", of_instances(.there))]
     NoSuchLetter { id: MeetingId, there: Vec<String> },
     #[error("no packet of meeting {0} came from outside, so --since has nothing to count back from")]
     NothingSince(MeetingId),
     #[error("{0} has no effect with this command: it reads no configuration and logs nothing")]
     NoEffect(&'static str),
-    #[error("the variable {0} is no UTF-8 text")]
+    #[error("the environment variable {0} is not UTF-8")]
     Variable(String),
     #[error("--db is blank")]
     BlankDatabase,
@@ -141,12 +141,12 @@ impl Error {
             | Self::Recording(_)
             | Self::Select(_)
             | Self::Graph(_)
-            | Self::Forgotten
+            | Self::InMemory
             | Self::OtherInstances { .. }
-            | Self::BeganOtherwise { .. }
+            | Self::OtherStart { .. }
             | Self::EndedEarly { .. }
-            | Self::NothingGoesOn { .. }
-            | Self::EndsItself(_)
+            | Self::NothingToResume { .. }
+            | Self::RunsElsewhere(_)
             | Self::NoSuchLetter { .. }
             | Self::NothingSince(_)
             | Self::NoEffect(_)
@@ -186,25 +186,25 @@ impl Error {
             Self::LogFilter { .. } => {
                 "write a level or levels by target, such as info or warn,teammy=debug".to_owned()
             }
-            Self::Stem { .. } | Self::Nameless => "say what the meeting is called: --meeting ID".to_owned(),
+            Self::Stem { .. } | Self::Nameless => "give the meeting an id: --meeting ID".to_owned(),
             Self::Recording(recording::Error::Broken(broken)) if broken.is_recognised() => {
                 "correct the line, or skip such lines with --keep-going; nothing was stored".to_owned()
             }
             Self::Select(_) => "`teammy plugins` shows all".to_owned(),
             Self::Node(node::Error::MeetingExists(id)) => format!(
-                "it is of another recording, or of other options; replay under another id with --meeting ID; \
+                "it was made from another recording, or with other options; replay under another id with --meeting ID; \
                  `teammy history {}` shows what is there",
                 shell_word(id.as_str())
             ),
-            Self::OtherInstances { id, .. } | Self::BeganOtherwise { id, .. } | Self::EndedEarly { id, .. } => {
+            Self::OtherInstances { id, .. } | Self::OtherStart { id, .. } | Self::EndedEarly { id, .. } => {
                 let id = shell_word(id.as_str());
                 format!(
-                    "play it anew under another id with --meeting ID, or after `teammy forget {id}`; `teammy history {id}` \
+                    "replay under another id with --meeting ID, or after `teammy forget {id}`; `teammy history {id}` \
                      shows what is there"
                 )
             }
-            Self::NothingGoesOn { id } => format!(
-                "what an instance gave up can be delivered once more: `teammy dead-letters {} --redrive all`",
+            Self::NothingToResume { id } => format!(
+                "packets that an instance gave up can be delivered again: `teammy dead-letters {} --redrive all`",
                 shell_word(id.as_str())
             ),
             Self::NothingSince(_) => "leave --since out, or count from the end: --last N".to_owned(),
@@ -213,7 +213,7 @@ impl Error {
             Self::Node(node::Error::Llm(error))
                 if matches!(error.downcast_ref(), Some(llm::Error::Keyless { .. })) =>
             {
-                "set it, or run plugins that ask no model: --plugins; `teammy config` shows which keys are set".to_owned()
+                "set it, or choose plugins that need no model with --plugins; `teammy config` shows which keys are set".to_owned()
             }
             Self::Node(node::Error::NeedsLlm(_)) => {
                 "name one in teammy.toml: [[llm.model]] with name, base_url and api_key_env; `teammy config --reference` \
@@ -224,35 +224,34 @@ impl Error {
                 "name a file that can be written: install.manifest, or TEAMMY_INSTALL__MANIFEST".to_owned()
             }
             Self::Control(teammy::control::Error::NoNode { .. }) => {
-                "start one, or say where it listens: node.socket; `teammy config` shows where it is looked for".to_owned()
+                "start one, or set node.socket to the path where it listens; `teammy config` shows the setting".to_owned()
             }
-            Self::Forgotten => "say where the meeting was kept: --db URL".to_owned(),
+            Self::InMemory => "give the database that holds the meeting: --db URL".to_owned(),
             Self::NoDatabase(_) => "check --db, or `teammy config`, which shows database.url".to_owned(),
             Self::Interrupted { meeting, .. } => format!(
-                "the same command goes on from here; `teammy history {}` shows what is stored",
+                "the same command continues from here; `teammy history {}` shows what is stored",
                 shell_word(meeting.as_str())
             ),
             _ => return None,
         })
     }
 
-    /// Tells whoever ran the program, and gives the code to end with.
+    /// Prints the message to stderr, and returns the exit code.
     pub(crate) fn exit(self) -> ExitCode {
         let code = self.code();
         if code != 141 {
-            // There is nobody left to tell when stderr fails too.
+            // If stderr fails too, there is no other way to report the error.
             let _ = io::stderr().write_all(self.message().as_bytes());
         }
         ExitCode::from(code)
     }
 
-    /// The error, what caused it, and a hint: each on lines of its own.
+    /// The error, its causes and a hint, each on a line of its own.
     fn message(&self) -> String {
         let mut message = format!("error: {self}\n");
         let mut last = self.to_string();
         let mut source = match self {
-            // Its text is long and says where in our filter's grammar it failed, so the value itself says
-            // more.
+            // The filter's parse error is not a source of the variant, and is printed as a cause here.
             Self::LogFilter { error, .. } => Some(error as &dyn std::error::Error),
             _ => self.source(),
         };
@@ -276,7 +275,7 @@ impl Error {
     }
 }
 
-/// A text without what would move the cursor or ring the bell.
+/// Escapes control characters, which could move the cursor or ring the bell.
 pub(crate) fn printable(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
@@ -300,7 +299,7 @@ mod tests {
         assert_eq!(error.code(), 1);
         assert_eq!(
             error.message(),
-            "error: meeting it's \u{1F680} exists already\n  hint: it is of another recording, or of other options; replay \
+            "error: meeting it's \u{1F680} exists already\n  hint: it was made from another recording, or with other options; replay \
              under another id with --meeting ID; `teammy history 'it'\\''s \u{1F680}'` shows what is there\n"
         );
 
@@ -315,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_meeting_is_told_from_known_ones() {
+    fn an_unknown_meeting_is_reported_with_the_known_ones() {
         let id = |id: &str| MeetingId::new(id).unwrap();
         assert_eq!(known(Some(&id("a")), &[id("a")]), "; did you mean a?");
         assert_eq!(known(None, &[]), "; the database holds none");

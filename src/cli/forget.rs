@@ -1,4 +1,4 @@
-//! `teammy forget`: a meeting goes, with all that is stored of it.
+//! `teammy forget`: deletes all that is stored of a meeting.
 
 use teammy::{
     MeetingId,
@@ -19,11 +19,11 @@ const EXAMPLES: &str = "\
 Examples:
   teammy forget standup
 
-Its packets, plugins' states and keys, dead letters and its own row go, at once and for everybody who asks the database. A meeting \
-that runs stops. What is not reached: copies of the database, what plugins have sent elsewhere, and, until the database writes its \
-files anew, the bytes in them: an embedded one does when it is closed, for what is new, and as it compacts.";
+This deletes the meeting's packets, its plugins' states and keys, its dead letters and its own row, at once. A meeting that runs \
+stops. It does not reach copies of the database, what plugins have sent elsewhere, and the bytes in the database's files until the \
+database rewrites them: an embedded database rewrites new data when it is closed, and older data as it compacts.";
 
-/// Forget a meeting: all that is stored of it goes
+/// Forget a meeting: delete all that is stored of it
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {

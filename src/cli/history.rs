@@ -75,7 +75,7 @@ pub(crate) fn run(args: &Args, config: &Config, output: &Output) -> Result<(), E
 pub(super) fn check_kept(database: &Database) -> Result<(), Error> {
     let url = database.effective_url()?;
     if url.kind() == &Kind::Memory {
-        return Err(Error::Forgotten);
+        return Err(Error::InMemory);
     }
     match url.directory().filter(|directory| !directory.exists()) {
         Some(directory) => Err(Error::NoDatabase(PathBuf::from(directory))),

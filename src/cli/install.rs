@@ -1,7 +1,7 @@
-//! `teammy install`: what plugins do once a machine, when its image is built.
+//! `teammy install`: runs the plugins' installation, once for a machine or an image.
 //!
-//! Commands that run plugins install what the manifest lacks ([`missing`]), so that nobody has to; an image
-//! that has run `teammy install` starts without that.
+//! Commands that run plugins install those that the manifest lacks ([`missing`]), so that nobody needs to run
+//! this command. In an image in which it has run, they start without that delay.
 
 use std::path::PathBuf;
 
@@ -31,7 +31,7 @@ Examples:
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// Print JSON lines, each with a "type": the plugins with their metadata, and the manifest's place
+    /// Print JSON lines, each with a "type": the plugins with their metadata, and the manifest's path
     #[arg(long)]
     pub(super) json: bool,
 }
@@ -45,7 +45,7 @@ struct Installed<'a> {
 }
 
 #[derive(Serialize)]
-struct Place {
+struct ManifestLine {
     r#type: &'static str,
     path: PathBuf,
 }
@@ -56,7 +56,7 @@ pub(crate) fn run(config: &Config, output: &Output) -> Result<(), Error> {
     let mut manifest = Manifest::default();
     for factory in bundle().iter() {
         let installed = runtime.block_on(install::install(factory, &mut manifest));
-        // What is done is done, whatever comes after it.
+        // If a later plugin fails, the manifest still names those that are installed.
         manifest.write(&path)?;
         installed?;
     }
@@ -66,7 +66,7 @@ pub(crate) fn run(config: &Config, output: &Output) -> Result<(), Error> {
                 let (version, metadata) = (installed.version.as_str(), &installed.metadata);
                 output.object(&Installed { r#type: "installed", kind, version, metadata })?;
             }
-            output.object(&Place { r#type: "manifest", path })
+            output.object(&ManifestLine { r#type: "manifest", path })
         }
         Form::Text => {
             for (kind, installed) in manifest.plugins() {
@@ -77,25 +77,25 @@ pub(crate) fn run(config: &Config, output: &Output) -> Result<(), Error> {
     }
 }
 
-/// Installs those of the plugins that the manifest lacks. A manifest that cannot be kept is worth a warning
-/// and no more: they are installed again the next time.
+/// Installs the plugins that the manifest lacks. If the manifest cannot be written, it prints a warning: the
+/// plugins are installed again the next time.
 pub(crate) async fn missing<'a>(
     factories: impl IntoIterator<Item = &'a Factory>,
     config: &Install,
     output: &Output,
 ) -> Result<(), Error> {
-    let unkept = |error: &(dyn std::error::Error + 'static)| {
+    let warn = |error: &(dyn std::error::Error + 'static)| {
         output.note(&format!("warning: {}; plugins are installed again each time", chain(error)));
     };
-    let place = config.effective_manifest();
-    let read = match &place {
+    let path = config.effective_manifest();
+    let read = match &path {
         Ok(path) => Manifest::read(path),
         Err(_) => Ok(Manifest::default()),
     };
     let mut manifest = match read {
         Ok(manifest) => manifest,
         Err(error) => {
-            unkept(&error);
+            warn(&error);
             Manifest::default()
         }
     };
@@ -110,10 +110,10 @@ pub(crate) async fn missing<'a>(
         install::install(factory, &mut manifest).await?;
         changed = true;
     }
-    match place {
-        Ok(path) if changed => manifest.write(&path).unwrap_or_else(|error| unkept(&error)),
+    match path {
+        Ok(path) if changed => manifest.write(&path).unwrap_or_else(|error| warn(&error)),
         Ok(_) => {}
-        Err(error) => unkept(&error),
+        Err(error) => warn(&error),
     }
     Ok(())
 }

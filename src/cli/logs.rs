@@ -1,4 +1,4 @@
-//! The log, on stderr: the program installs what writes it, the library never does.
+//! The log on stderr. The program installs the subscriber; the library never does.
 
 use std::{
     backtrace::{Backtrace, BacktraceStatus},
@@ -14,37 +14,37 @@ use tracing_subscriber::{
 
 use super::error::Error;
 
-/// Writes the log to stderr, as far as a filter says.
+/// Installs a subscriber that writes to stderr the events that a filter lets through.
 pub(crate) fn to_stderr(filter: &str, bars: &MultiProgress) -> Result<(), Error> {
     let filter = EnvFilter::builder()
         .parse(filter)
         .map_err(|error| Error::LogFilter { filter: filter.to_owned(), error })?;
     let bars = bars.clone();
     let layer = fmt::layer().with_writer(move || Stderr(bars.clone())).with_ansi(io::stderr().is_terminal());
-    tracing_subscriber::registry().with(filter).with(Discreet).with(FalseAlarms).with(layer).init();
+    tracing_subscriber::registry().with(filter).with(PrivacyFilter).with(FalseAlarmFilter).with(layer).init();
     Ok(())
 }
 
-/// Tells of a panic where it was, and what it said if that stands in the program. A message that was put
-/// together may quote what was said in a meeting.
-pub(crate) fn without_words_in_panics() {
+/// Installs a panic hook that prints where a panic occurred, and its message if that is a literal of the
+/// program. A formatted message may quote what was said in a meeting, and is left out.
+pub(crate) fn install_panic_hook() {
     std::panic::set_hook(Box::new(|panic| {
         let thread = std::thread::current();
         let name = thread.name().unwrap_or("unnamed");
-        let place = panic.location().map_or_else(|| "somewhere".to_owned(), ToString::to_string);
-        let said = panic.payload().downcast_ref::<&'static str>();
-        let said = said.copied().unwrap_or("(its message may quote a meeting, and is left out)");
+        let location = panic.location().map_or_else(|| "an unknown location".to_owned(), ToString::to_string);
+        let message = panic.payload().downcast_ref::<&'static str>();
+        let message = message.copied().unwrap_or("(its message may quote a meeting, and is left out)");
         let trace = Backtrace::capture();
         let trace =
             if trace.status() == BacktraceStatus::Captured { format!("{trace}\n") } else { String::new() };
-        let _ = writeln!(io::stderr(), "thread '{name}' panicked at {place}: {said}\n{trace}");
+        let _ = writeln!(io::stderr(), "thread '{name}' panicked at {location}: {message}\n{trace}");
     }));
 }
 
-/// Keeps out what holds words of a meeting, whatever the filter says.
-struct Discreet;
+/// Drops events that hold words of a meeting, whatever the filter lets through.
+struct PrivacyFilter;
 
-impl<S: Subscriber> Layer<S> for Discreet {
+impl<S: Subscriber> Layer<S> for PrivacyFilter {
     fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
         *metadata.level() <= teammy::logs::at_most(metadata.target())
     }
@@ -53,12 +53,12 @@ impl<S: Subscriber> Layer<S> for Discreet {
 /// The longest line of the log, in bytes.
 const LONGEST_LINE: usize = 16 << 10;
 
-/// Writes to stderr without tearing a progress bar apart.
+/// Writes to stderr above the progress bars.
 struct Stderr(MultiProgress);
 
 impl Write for Stderr {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        // One call is one line.
+        // The subscriber writes each line with one call.
         let (line, end): (_, &[u8]) = match bytes.get(..LONGEST_LINE) {
             Some(start) if bytes.len() > LONGEST_LINE => (start, "…\n".as_bytes()),
             _ => (bytes, b""),
@@ -76,16 +76,16 @@ impl Write for Stderr {
     }
 }
 
-/// Keeps warnings out that are none.
-struct FalseAlarms;
+/// Drops a warning of SurrealKV that reports no problem.
+struct FalseAlarmFilter;
 
-/// SurrealKV says so when its last handle ends on a thread of its own, which is where it ends: the database
-/// has been closed by then, and waited for.
+/// SurrealKV logs this when its last handle is dropped on one of its own threads. That always happens here,
+/// after the database was closed and the close was awaited.
 const CLOSED_TWICE: &str = "No runtime available for closing the store correctly";
 
-impl<S: Subscriber> Layer<S> for FalseAlarms {
+impl<S: Subscriber> Layer<S> for FalseAlarmFilter {
     fn event_enabled(&self, event: &Event<'_>, _: Context<'_, S>) -> bool {
-        // What comes from the `log` crate has that for its target.
+        // Events of the `log` crate have this target.
         if event.metadata().target() != "log" {
             return true;
         }

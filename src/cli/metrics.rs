@@ -1,4 +1,4 @@
-//! What is counted, for a Prometheus server that asks.
+//! Serves metrics to a Prometheus server.
 
 use teammy::config::Metrics;
 #[cfg(feature = "prometheus")]
@@ -6,27 +6,27 @@ use tokio::runtime::Runtime;
 
 use super::error::Error;
 
-/// What answers, for as long as it is kept.
-pub(super) struct Serving {
+/// Serves metrics until it is dropped.
+pub(super) struct MetricsServer {
     #[cfg(feature = "prometheus")]
     runtime: Option<Runtime>,
 }
 
 #[cfg(feature = "prometheus")]
-impl Drop for Serving {
+impl Drop for MetricsServer {
     fn drop(&mut self) {
-        // It may be dropped where nothing may block.
+        // A runtime must not block in its drop on another runtime's thread.
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
     }
 }
 
-/// Answers where the configuration says so, on a runtime of its own. Before a node starts: what it counts
-/// with is made then.
+/// Serves metrics at `metrics.listen`, if it is set, on a runtime of its own. Must be called before a node
+/// starts, because a node registers its metrics when it starts.
 #[cfg(feature = "prometheus")]
-pub(super) fn serve(metrics: &Metrics) -> Result<Serving, Error> {
-    let Some(address) = metrics.listen else { return Ok(Serving { runtime: None }) };
+pub(super) fn serve(metrics: &Metrics) -> Result<MetricsServer, Error> {
+    let Some(address) = metrics.listen else { return Ok(MetricsServer { runtime: None }) };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
@@ -38,13 +38,13 @@ pub(super) fn serve(metrics: &Metrics) -> Result<Serving, Error> {
         |cause: metrics_exporter_prometheus::BuildError| Error::Metrics { address, source: cause.into() };
     exporter.install().map_err(failed)?;
     drop(guard);
-    Ok(Serving { runtime: Some(runtime) })
+    Ok(MetricsServer { runtime: Some(runtime) })
 }
 
 #[cfg(not(feature = "prometheus"))]
-pub(super) fn serve(metrics: &Metrics) -> Result<Serving, Error> {
+pub(super) fn serve(metrics: &Metrics) -> Result<MetricsServer, Error> {
     match metrics.listen {
-        None => Ok(Serving {}),
+        None => Ok(MetricsServer {}),
         Some(_) => Err(Error::NoPrometheus),
     }
 }

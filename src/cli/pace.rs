@@ -1,18 +1,18 @@
-//! How fast a recording is played.
+//! The speed at which a recording is played.
 
 use std::{str::FromStr, time::Duration};
 
 use teammy::Timestamp;
 
-/// A wait that no clock overflows on.
+/// The longest wait, short enough that no clock overflows.
 const LONGEST: Duration = Duration::from_hours(365 * 24);
 
-/// How fast a recording is played.
+/// The speed at which a recording is played.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Speed {
-    /// As fast as it goes.
+    /// As fast as possible.
     Max,
-    /// So many times as fast as it was.
+    /// This many times the original speed.
     Times(f64),
 }
 
@@ -20,7 +20,7 @@ impl FromStr for Speed {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        const EXPECTED: &str = "write max, or how many times as fast as it was, such as 1x, 10x or 0.5x";
+        const EXPECTED: &str = "write max, or a factor of the original speed, such as 1x, 10x or 0.5x";
         if text == "max" {
             return Ok(Self::Max);
         }
@@ -32,7 +32,7 @@ impl FromStr for Speed {
     }
 }
 
-/// Tells when each packet is due.
+/// Computes when each packet is due.
 #[derive(Debug)]
 pub(crate) struct Pacer {
     speed: Speed,
@@ -44,8 +44,8 @@ impl Pacer {
         Self { speed, first: None }
     }
 
-    /// How long after the first packet this one is due; `None` if there is nothing to wait for. One that is
-    /// out of order is due with those around it.
+    /// How long after the first packet a packet is due; `None` if it is due at once. A packet whose timestamp
+    /// is before the first one's is due at once.
     pub(crate) fn due(&mut self, timestamp: Timestamp) -> Option<Duration> {
         let Speed::Times(factor) = self.speed else { return None };
         let first = *self.first.get_or_insert(timestamp);

@@ -1,4 +1,4 @@
-//! `teammy plugins`: the plugins that there are, and the instances that are configured.
+//! `teammy plugins`: shows the plugins, and the configured instances.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +21,7 @@ Examples:
   teammy plugins
   teammy plugins --json | jq 'select(.kind == \"minutes\").config_schema'";
 
-/// Show the plugins and the instances that are configured.
+/// Show the plugins and the configured instances.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
@@ -30,7 +30,7 @@ pub(crate) struct Args {
     pub(super) json: bool,
 }
 
-/// A plugin that some build has. What is not in this one is only known by name.
+/// A plugin that some build has. Of a plugin that is not in this build only the names are known.
 #[derive(Debug, Serialize)]
 struct Plugin {
     r#type: &'static str,
@@ -68,13 +68,13 @@ impl Metadata {
     }
 }
 
-/// An instance that is configured, or that stands for a plugin where none is.
+/// An instance that is configured, or that a plugin gets where no instance is configured.
 #[derive(Debug, Serialize)]
 struct Configured {
     r#type: &'static str,
     name: String,
     kind: &'static str,
-    /// As the plugin calls each source, and the source it takes.
+    /// The plugin's name for each source, and the source that the instance takes.
     sources: BTreeMap<String, String>,
     output: teammy::Durability,
 }
@@ -82,7 +82,7 @@ struct Configured {
 pub(crate) fn run(config: Config, output: &Output) -> Result<(), Error> {
     let bundle = bundle();
     let plugins: Vec<Plugin> = bundle.known().iter().map(|known| plugin(*known, &bundle)).collect();
-    // A configuration that doesn't fit is an error, but what could be written instead is shown first.
+    // A configuration that does not fit is an error, but first the plugins are shown that it could name.
     let graph = Node::builder(config).plugins(bundle).check();
     let instances: Vec<Configured> = graph.iter().flat_map(Graph::instances).map(configured).collect();
     match output.form() {
@@ -118,7 +118,7 @@ fn plugin(known: KnownKind, factories: &[Factory]) -> Plugin {
     }
 }
 
-/// A plugin that has the kind's name in the bundle and calls itself something else.
+/// The problem of a plugin that is in the bundle under the kind's name, but has another `KIND`.
 fn misnamed(known: KnownKind, factories: &[Factory]) -> Option<String> {
     let other = factories.iter().find(|factory| factory.name() == known.kind)?;
     Some(format!("the plugin in the bundle under this name says KIND = {:?}", other.kind()))
@@ -184,17 +184,17 @@ fn durability(durability: teammy::Durability) -> &'static str {
 
 /// A schema on one line: the names of an object's fields or of an enum's variants, or else the type.
 fn fields(schema: Option<&Value>) -> String {
-    schema.map_or_else(|| "not JSON".to_owned(), |schema| Shape { root: schema, depth: 0 }.of(schema))
+    schema.map_or_else(|| "not JSON".to_owned(), |schema| SchemaSummary { root: schema, depth: 0 }.of(schema))
 }
 
-/// Goes down a schema; what is described elsewhere in it is looked up.
+/// Summarises a schema, and follows its references.
 #[derive(Clone, Copy)]
-struct Shape<'a> {
+struct SchemaSummary<'a> {
     root: &'a Value,
     depth: u8,
 }
 
-impl Shape<'_> {
+impl SchemaSummary<'_> {
     /// How far references and variants are followed: a type may contain itself.
     const DEPTH: u8 = 4;
 
@@ -210,7 +210,7 @@ impl Shape<'_> {
         if let Some(variants) = ["oneOf", "anyOf"].iter().find_map(|key| schema[key].as_array()) {
             let variants: Vec<String> = variants.iter().map(|variant| below.variant(variant)).collect();
             let variants = variants.join(" | ");
-            // Beside fields of its own where an enum is flattened into a struct.
+            // An enum that is flattened into a struct stands beside the struct's fields.
             shown = if shown.is_empty() { variants } else { format!("{shown}, ({variants})") };
         }
         if !shown.is_empty() {
@@ -230,8 +230,8 @@ impl Shape<'_> {
         }
     }
 
-    /// An enum's variant: the value of its tag (the field that can have one value only), or else what it
-    /// looks like.
+    /// An enum's variant: the value of its tag, which is the field with one possible value, or else its
+    /// summary.
     fn variant(self, schema: &Value) -> String {
         let fields = schema["properties"].as_object();
         let tag = fields.into_iter().flat_map(|fields| fields.values()).find_map(|field| field.get("const"));
@@ -239,7 +239,7 @@ impl Shape<'_> {
     }
 }
 
-/// A value of a schema as people read it.
+/// A value of a schema, for people.
 fn literal(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }

@@ -1,9 +1,9 @@
-//! `teammy replay`: a recorded meeting goes through the kernel, and what the plugins make of it comes out.
+//! `teammy replay`: plays a recorded meeting through the plugins, and prints their outputs.
 //!
-//! Everything that can be checked is checked first: the configuration, the plugins, every line. Only then is
-//! the database opened and the meeting made, so that a mistake leaves nothing behind.
+//! It first checks all that can be checked: the configuration, the plugins, every line. Only then it opens
+//! the database and starts the meeting, so that a mistake leaves nothing behind.
 
-mod opening;
+mod meeting;
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -30,17 +30,17 @@ use super::{
     summary::Summary,
     text::count,
 };
-use opening::{Opening, Wanted};
+use meeting::{ReplayMeeting, ReplayRequest};
 
 const EXAMPLES: &str = "\
 Examples:
   teammy replay standup.jsonl                           with all plugins
   teammy replay transcript.vtt --db mem://              keep nothing
   teammy replay call.vtt.gz --plugins talk-time --json  one plugin, as JSON
-  teammy replay standup.jsonl --speed 10x --limit 100   paced, the beginning
+  teammy replay standup.jsonl --speed 10x --limit 100   the beginning, at ten times the speed
   zcat *.jsonl.gz | teammy replay - --meeting all       from a pipe
 
-The same command again goes on where a run was cut off.
+The same command again continues where a run was cut off.
 Plugins that need a language model are left out where none is configured.";
 
 /// Play a recorded meeting through the plugins, and print what they put out.
@@ -48,51 +48,49 @@ Plugins that need a language model are left out where none is configured.";
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     /// The recording: packets as JSON lines, {"source", "timestamp", "participant", "payload"}, such as
-    /// `teammy history --json` prints (without what plugins had put out, which they put out anew), or a
+    /// `teammy history --json` prints (outputs are left out, because the replay makes them anew), or a
     /// transcript as WebVTT (as Zoom and Teams export it, Teams' metadataContent included) or SubRip; any of
-    /// them plain or compressed with gzip. Its content tells which, and not its name. Who speaks is read
-    /// from tags (<v Ada>), or, where the whole file shows that they are names, from `Ada: …`, `[Ada] …`
-    /// or `(Ada) …` before the text, or from the cues' identifiers.
-    /// Where it is -, standard input is read. A file is read twice; what cannot be, such as a pipe, is held
-    /// in memory, unpacked
+    /// them plain or compressed with gzip. The format is recognised by the content, not by the file's name.
+    /// Names of speakers are read from tags (<v Ada>), or, where the whole file shows that they are names, from
+    /// `Ada: …`, `[Ada] …` or `(Ada) …` before the text, or from the cues' identifiers.
+    /// - reads standard input. A file is read twice; a pipe, which cannot be, is held in memory, unpacked
     file: PathBuf,
-    /// The meeting's id; otherwise the file's name without its ending
+    /// The meeting's id; otherwise the file's name without its extension
     #[arg(long, value_name = "ID")]
     meeting: Option<String>,
-    /// Run only these instances; a plugin that the configuration has no instance of runs with its defaults.
-    /// Otherwise all that are configured run, or else all plugins of this build. A meeting that is there
-    /// already is not run again with others: that is refused
+    /// Run only these instances; a plugin without an instance in the configuration runs with its defaults.
+    /// Otherwise all configured instances run, or else all plugins of this build. A meeting that exists
+    /// already cannot be run again with other instances
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     plugins: Option<Vec<String>>,
     /// Where to keep the meeting, instead of database.url: `surrealkv://PATH`, `mem://` or `ws://HOST:PORT`
     #[arg(long, value_name = "URL")]
     pub(super) db: Option<String>,
-    /// How fast to play: max, or how many times as fast as it was, by the packets' timestamps: 1x, 10x, 0.5x
+    /// How fast to play: max, or a factor of the original speed by the packets' timestamps: 1x, 10x, 0.5x
     #[arg(long, default_value = "max", allow_hyphen_values = true)]
     speed: Speed,
-    /// Play only the first N packets; what is behind them isn't checked. Where names stand in a transcript's
-    /// text, its whole file is still read for them, so that a limit doesn't change who speaks. Behind
-    /// them nothing is read from a pipe, whose names are learnt from what came until then
+    /// Play only the first N packets; the lines behind them are not checked. A transcript's file is still
+    /// read to its end for the names of speakers, so that a limit does not change who speaks. A pipe is read
+    /// no further, and its names are learnt from what was read
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
-    /// How the recording is encoded, such as latin1, windows-1252 or utf-16le; otherwise as its byte order
-    /// mark says, and without one as UTF-8. A byte order mark counts for more than this option
+    /// The encoding of a recording without a byte order mark, such as latin1, windows-1252 or utf-16le;
+    /// otherwise UTF-8. A byte order mark overrides this option
     #[arg(long, value_name = "LABEL")]
     encoding: Option<Encoding>,
-    /// When the meeting of a transcript began, such as 2026-01-05T09:00:00Z: its times count from there;
-    /// otherwise now. Packets as JSON lines say themselves when they happened, and are refused with this
-    /// option
+    /// When the meeting of a transcript began, such as 2026-01-05T09:00:00Z; otherwise now. The transcript's
+    /// times count from then. Not for packets as JSON lines, which have timestamps
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     started_at: Option<Timestamp>,
-    /// Skip broken lines, or cues of a transcript, instead of stopping before anything is stored; how many
-    /// cues and words that leaves out is said
+    /// Skip broken lines, or cues of a transcript, instead of stopping before anything is stored; a warning
+    /// says how many lines, or cues and words, were skipped
     #[arg(long)]
     keep_going: bool,
     /// Print JSON lines, each with a "type": the packets, and a summary at the end
     #[arg(long)]
     pub(super) json: bool,
-    /// Print every packet that is stored, not only outputs: what `teammy history` prints. The meeting's own
-    /// packets (its start and end, instances coming and going) are left out
+    /// Print every stored packet, not only outputs, as `teammy history` does. Runtime packets (the meeting's
+    /// start and end, instances that join and leave) are left out
     #[arg(long)]
     all: bool,
 }
@@ -115,7 +113,7 @@ pub(crate) fn run(args: &Args, config: Config, output: &Output) -> Result<(), Er
     let volatile = graph.instances().filter(|instance| instance.output == Durability::Volatile);
     for instance in volatile.filter(|instance| instances.iter().any(|name| *name == instance.name.as_str())) {
         notes.push(format!(
-            "{} puts out what is never stored, and a replay prints what is stored",
+            "the outputs of {} are never stored, and a replay prints only what is stored",
             instance.name
         ));
     }
@@ -131,7 +129,7 @@ pub(crate) fn run(args: &Args, config: Config, output: &Output) -> Result<(), Er
     let runtime = Runtime::new().map_err(Error::Runtime)?;
     runtime.block_on(install::missing(&factories, &install, output))?;
     let done = runtime.block_on(replay.run(builder, &host));
-    // All is stored and closed; what may be left running is of no use to anybody.
+    // All is stored and closed; what still runs is not needed.
     runtime.shutdown_timeout(Duration::from_secs(1));
     done
 }
@@ -150,7 +148,7 @@ fn meeting_id(args: &Args) -> Result<MeetingId, Error> {
     MeetingId::new(stem.ok_or_else(|| unusable(None))?).map_err(|error| unusable(Some(error)))
 }
 
-/// Whether a packet is stored, and so numbered.
+/// Whether a packet is stored, and therefore numbered.
 fn is_numbered(node: &Node, packet: &Publish) -> bool {
     node.graph().durability(packet.source.as_str()) == Some(Durability::Durable)
 }
@@ -178,22 +176,22 @@ impl Replay<'_> {
             let (packet, _) = packet?;
             Ok::<_, Error>(count + u64::from(is_numbered(node, &packet)))
         })?;
-        let wanted = Wanted {
+        let request = ReplayRequest {
             metadata,
             instances: &self.instances,
             producer: &producer,
             packets,
             started_at: self.args.started_at,
         };
-        let (meeting, done) = match opening::open(node, wanted).await? {
-            Opening::New(meeting) => (meeting, 0),
-            Opening::GoesOn(meeting, done) => {
+        let (meeting, done) = match meeting::open(node, request).await? {
+            ReplayMeeting::New(meeting) => (meeting, 0),
+            ReplayMeeting::Resumed(meeting, done) => {
                 let (id, name) = (&self.id, self.recording.name());
                 let packets = count(done, "packet", "packets");
-                self.output.note(&format!("note: meeting {id} goes on: it has {packets} of {name} already"));
+                self.output.note(&format!("note: meeting {id} resumes: it already has {packets} of {name}"));
                 (meeting, done)
             }
-            Opening::Complete => {
+            ReplayMeeting::Complete => {
                 let (id, name) = (&self.id, self.recording.name());
                 self.output.note(&format!("note: meeting {id} is complete: all of {name} has been played"));
                 let wanted =
@@ -208,7 +206,7 @@ impl Replay<'_> {
         Ok(Summary::new(&self.id, &meeting.stats(), self.recording.skipped().counts(), started.elapsed()))
     }
 
-    /// Publishes the recording behind the `done` packets that the meeting has.
+    /// Publishes the recording without the first `done` numbered packets, which the meeting has already.
     async fn publish(
         &self,
         node: &Node,
@@ -224,8 +222,8 @@ impl Replay<'_> {
         let mut number = 0;
         for packet in self.recording.play_from(start)? {
             let (mut packet, line) = packet?;
-            // Only what is stored is numbered. What isn't, and came before what is, was lost with the run
-            // that published it.
+            // Only stored packets are numbered. A packet that is not stored, before one that the meeting has,
+            // was lost with the run that published it.
             if is_numbered(node, &packet) {
                 number += 1;
                 packet = packet.numbered(producer.clone(), number);

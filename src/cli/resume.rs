@@ -1,9 +1,8 @@
-//! `teammy resume`: goes on with a meeting that nobody runs any more, so far as it goes without anybody
-//! publishing to it.
+//! `teammy resume`: resumes a meeting that no node runs any more, as far as that goes without new packets.
 //!
-//! Its instances work off what is stored and they had not finished with, with the states they had; an end
-//! that had begun is brought to its end. A recording is played on by `teammy replay`, which resumes its
-//! meeting itself.
+//! The instances process the stored packets that they had not finished, with the states that they had. If the
+//! meeting's end had begun, it is completed. To play the rest of a recording use `teammy replay`, which
+//! resumes the meeting itself.
 
 use std::pin::pin;
 
@@ -35,25 +34,24 @@ use super::{
 
 const EXAMPLES: &str = "\
 Examples:
-  teammy resume standup         let its instances finish what they had not
+  teammy resume standup         let its instances finish what is stored
   teammy resume standup --end   and end the meeting
-  teammy resume standup --instance minutes   go on with one that was suspended
+  teammy resume standup --instance minutes   resume a suspended instance, too
 
-It takes the meeting from whoever runs it: they stop, and lose what they have not stored.";
+It takes the meeting over: another node that runs it stops, and loses what it has not stored.";
 
-/// Go on with a meeting that was cut off: its instances finish with what is stored, and what they put out is
-/// printed
+/// Resume a meeting that was cut off: its instances finish with what is stored, and their outputs are printed
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     /// The meeting's id
     meeting: String,
-    /// End the meeting when its instances have caught up; otherwise it stays open. One whose end had begun
-    /// is brought to its end in any case
+    /// End the meeting when its instances have caught up; otherwise it stays open, unless its end had begun
+    /// before
     #[arg(long)]
     end: bool,
-    /// Go on with this instance, too, which was suspended; may be given more than once. Where a node runs
-    /// the meeting, it is asked to, and nothing else is done
+    /// Resume this suspended instance, too; may be given more than once. If a node on this machine runs the
+    /// meeting, the command asks the node to resume the instance, and does nothing else
     #[arg(long, value_name = "NAME")]
     instance: Vec<String>,
     /// Where the meeting is kept, instead of database.url
@@ -72,7 +70,7 @@ pub(crate) fn run(args: &Args, config: Config, output: &Output) -> Result<(), Er
             && let Some(mut client) = client::holder(&config).await?
         {
             if args.end {
-                return Err(Error::EndsItself(id));
+                return Err(Error::RunsElsewhere(id));
             }
             return ask(&mut client, &id, &args.instance, output).await;
         }
@@ -85,13 +83,13 @@ pub(crate) fn run(args: &Args, config: Config, output: &Output) -> Result<(), Er
             Ok(None) => {
                 store.close().await?;
                 if !args.instance.is_empty() {
-                    return Err(Error::NothingGoesOn { id: resume.id });
+                    return Err(Error::NothingToResume { id: resume.id });
                 }
                 output.note(&format!("note: meeting {} is complete: there is nothing left to do", resume.id));
                 Ok(())
             }
             Err(error) => {
-                // What went wrong first says more than that the store didn't close either.
+                // The first error matters more than one of closing the store.
                 let _ = store.close().await;
                 Err(error)
             }
@@ -101,7 +99,7 @@ pub(crate) fn run(args: &Args, config: Config, output: &Output) -> Result<(), Er
     done
 }
 
-/// Through the node that runs the meeting.
+/// Asks the node that runs the meeting to resume instances.
 async fn ask(
     client: &mut Client,
     id: &MeetingId,
@@ -114,7 +112,7 @@ async fn ask(
             instance: Name::new(instance).map_err(Error::Source)?,
         };
         match client::ask(client, &request).await? {
-            Answer::Done => output.note(&format!("{instance} goes on in meeting {id}")),
+            Answer::Done => output.note(&format!("{instance} resumes in meeting {id}")),
             Answer::Nothing => {
                 return Err(Error::Refused(format!(
                     "the node that holds the database does not run meeting {id}"
@@ -133,8 +131,8 @@ struct Resume<'a> {
 }
 
 impl Resume<'_> {
-    /// A node with the instances that the meeting needs, what it is like beside, and the seq behind which
-    /// all will be new. `None` if the meeting is complete.
+    /// A node with the instances that the meeting needs, its host, and the seq behind which all packets are
+    /// new. `None` if the meeting is complete.
     async fn prepare(
         &self,
         store: &dyn Store,
@@ -168,12 +166,12 @@ impl Resume<'_> {
     }
 
     async fn run(&self, builder: Builder, host: &Host, after: Seq) -> Result<(), Error> {
-        let work = async |node: &Node| self.go_on(node, after).await;
+        let work = async |node: &Node| self.resume(node, after).await;
         let summary = host.run(builder, &self.id, self.output, work).await?;
         summary.print(self.output)
     }
 
-    async fn go_on(&self, node: &Node, after: Seq) -> Result<Summary<'_>, Error> {
+    async fn resume(&self, node: &Node, after: Seq) -> Result<Summary<'_>, Error> {
         let started = Instant::now();
         let meeting = node.resume_meeting(&self.id).await?;
         for instance in &self.args.instance {
@@ -189,13 +187,13 @@ impl Resume<'_> {
                         self.output.packet(&packet)?;
                         shown = packet.seq;
                     }
-                    // It has ended; whoever waits for that is told next.
+                    // The meeting has ended, so `finish` returns next.
                     None => break finished.await?,
                 },
                 done = &mut finished => break done?,
             }
         }
-        // All is stored now; what has not come by yet is read from there.
+        // All outputs are stored now; those that have not been printed yet are read from the store.
         let is_output = |packet: &DataPacket| node.graph().instance(packet.source.as_str()).is_some();
         let rest = PacketQuery::range(shown.next(), Seq::MAX);
         print_stored(&**node.store(), &self.id, rest, self.output, is_output).await?;

@@ -1,9 +1,9 @@
-//! Which instances a replay runs.
+//! Selects the instances that a replay runs.
 //!
-//! `--plugins` names instances, or plugins that the configuration has no instance of: those get one, with
-//! defaults. The node is given these and whoever feeds them, and nobody else: an unrelated instance that is
-//! misconfigured does not matter. Those that merely feed others are there for their sources to exist; they do
-//! not take part in the meeting.
+//! `--plugins` names instances, or plugins without an instance in the configuration: such a plugin gets one
+//! instance, with defaults. The node gets these instances and the instances whose outputs they take, and no
+//! others: a mistake in the configuration of an unrelated instance does not matter. An instance that is there
+//! only for its outputs, so that the source exists, does not take part in the meeting.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ use teammy::{
     node,
 };
 
-/// Why instances cannot be chosen.
+/// Why instances cannot be selected.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     #[error("there is no plugin {wanted:?}{}", hint(.meant.as_deref(), .there))]
@@ -31,18 +31,18 @@ fn hint(meant: Option<&str>, there: &[String]) -> String {
     }
 }
 
-/// What was chosen.
+/// The instances of a replay.
 #[derive(Debug)]
 pub(crate) struct Selection {
-    /// The configuration, with the instances that matter.
+    /// The configuration, with the instances that the node gets.
     pub(crate) config: Config,
-    /// Those that take part; `None` stands for all.
+    /// The instances that take part; `None` stands for all.
     pub(crate) instances: Option<Vec<String>>,
-    /// What may surprise.
+    /// What a user should know about the selection.
     pub(crate) notes: Vec<String>,
 }
 
-/// Leaves in a configuration what `wanted` says.
+/// Reduces a configuration to the `wanted` instances and those whose outputs they take.
 pub(crate) fn select(
     mut config: Config,
     wanted: Option<&[String]>,
@@ -92,8 +92,8 @@ pub(crate) fn select(
     Ok(Selection { config, instances: Some(wanted.to_vec()), notes })
 }
 
-/// The instances that take part: those that were chosen, or else all. Where there is no language model, those
-/// that need one are left out, which is said; one that was chosen by name is an error.
+/// The instances that take part: the chosen ones, or else all. Without a language model, the instances that
+/// need one are left out with a note; if such an instance was chosen by name, that is an error.
 pub(crate) fn taking_part(
     graph: &Graph,
     chosen: Option<Vec<String>>,
@@ -126,13 +126,13 @@ fn shown(text: &str) -> String {
     }
 }
 
-/// An instance of a kind, with its name and its defaults.
+/// An instance of a kind, named like the kind, with its defaults.
 fn with_defaults(kind: &str) -> Vec<Plugin> {
     let config = Config::from_toml(&format!("[[plugin]]\nname = \"{kind}\""));
     config.expect("invariant: kinds are well-formed names").plugins.unwrap_or_default()
 }
 
-/// The instances whose output an instance takes. What is wrong with it is for the graph's check to say.
+/// The instances whose outputs an instance takes. The check of the graph reports unknown kinds and sources.
 fn upstream(plugin: &Plugin, all: &[Plugin], factories: &[Factory]) -> Vec<String> {
     let factory = factories.iter().find(|factory| factory.kind() == plugin.kind);
     let Some(Ok(metadata)) = factory.map(Factory::metadata) else { return Vec::new() };

@@ -1,18 +1,18 @@
-//! What stops the program from outside.
+//! The signals that stop the program.
 
 use std::io;
 
-/// A wish that the program end.
+/// A signal that asks the program to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Signal {
     /// Ctrl-C.
     Interrupt,
-    /// SIGTERM, where there are such signals.
+    /// SIGTERM, on Unix.
     Terminate,
 }
 
 impl Signal {
-    /// The code that a shell gives to a program that the signal ended.
+    /// The exit code that a shell reports for a program that the signal ended.
     pub(crate) fn code(self) -> u8 {
         match self {
             Self::Interrupt => 130,
@@ -21,7 +21,7 @@ impl Signal {
     }
 }
 
-/// Takes signals from its making on; before that they end the program as they always do.
+/// Receives signals from its creation on; before that a signal ends the program.
 pub(crate) struct Signals {
     #[cfg(unix)]
     interrupt: tokio::signal::unix::Signal,
@@ -30,14 +30,14 @@ pub(crate) struct Signals {
 }
 
 impl Signals {
-    /// Takes signals from now on; must be called on a runtime.
+    /// Receives signals from now on; must be called on a runtime.
     #[cfg(unix)]
     pub(crate) fn take() -> io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
         Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }
 
-    /// The next one.
+    /// Waits for the next signal.
     #[cfg(unix)]
     pub(crate) async fn next(&mut self) -> Signal {
         tokio::select! {
@@ -47,13 +47,13 @@ impl Signals {
         }
     }
 
-    /// Takes Ctrl-C from the first wait on.
+    /// Receives Ctrl-C from the first call of [`next`](Self::next) on.
     #[cfg(not(unix))]
     pub(crate) fn take() -> io::Result<Self> {
         Ok(Self {})
     }
 
-    /// The next one.
+    /// Waits for the next signal.
     #[cfg(not(unix))]
     pub(crate) async fn next(&mut self) -> Signal {
         if tokio::signal::ctrl_c().await.is_err() {

@@ -1,4 +1,4 @@
-//! `teammy status`: how the node that runs on this machine stands.
+//! `teammy status`: shows the status of the node that runs on this machine.
 
 use teammy::{
     config::Config,
@@ -19,9 +19,9 @@ Examples:
   teammy status          the node, its meetings and their instances
   teammy status --json   the same for programs
 
-It asks the node that listens on node.socket: a replay that runs, or a program of yours that embeds one and listens there.";
+It asks the node that listens on node.socket: a running replay, or a program of yours that embeds a node and listens there.";
 
-/// Show how the node that runs on this machine stands: meetings, instances, how far they are behind, memory,
+/// Show the status of the node that runs on this machine: its meetings, instances and their lag, memory,
 /// backlog, store
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -55,7 +55,7 @@ pub(crate) fn run(config: &Config, output: &Output) -> Result<(), Error> {
 fn readable(status: &Status) -> String {
     let meetings = count(status.meetings.len() as u64, "meeting", "meetings");
     let store = match status.store {
-        StoreStatus::Failing => "away, and tried again",
+        StoreStatus::Failing => "unavailable, retrying",
         _ => "ok",
     };
     let (used, limit) = (bytes(status.memory), bytes(status.memory_limit));
@@ -104,12 +104,12 @@ fn readable_meeting(meeting: &Meeting) -> String {
         ]);
     }
     format!(
-        "\n\n{id}: {status}, {} taken, seq {seq}, stored up to {stored}, backlog {backlog}, memory {memory}\n{table}",
+        "\n\n{id}: {status}, {} published, seq {seq}, stored up to {stored}, backlog {backlog}, memory {memory}\n{table}",
         count(*packets, "packet", "packets")
     )
 }
 
-/// What it is called in JSON.
+/// The name of an enum's variant, as in JSON.
 fn word(value: &impl serde::Serialize) -> String {
     serde_json::to_value(value).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! What a command did with a meeting, told at its end.
+//! The summary of what a command did with a meeting, printed at its end.
 
 use std::io::Write;
 
@@ -14,7 +14,7 @@ use super::{
     text::count,
 };
 
-/// What was done with a meeting.
+/// What a command did with a meeting.
 #[derive(Debug, Serialize)]
 pub(crate) struct Summary<'a> {
     r#type: &'static str,
@@ -65,18 +65,18 @@ impl<'a> Summary<'a> {
         }
     }
 
-    /// Of a meeting in which nothing was left to do.
+    /// The summary for a meeting in which nothing was left to do.
     pub(crate) fn complete(meeting: &'a MeetingId, skipped: SkipCounts, took: Duration) -> Self {
         let seconds = (took.as_secs_f64() * 1e3).round() / 1e3;
         Self { r#type: "summary", meeting, packets: 0, skipped, instances: Vec::new(), seconds }
     }
 
-    /// Prints it: for programs as the last line, for people as a table beside what was asked for.
+    /// Prints the summary: for programs as the last line on stdout, for people as a table on stderr.
     pub(crate) fn print(&self, output: &Output) -> Result<(), Error> {
         match output.form() {
             Form::Json => output.object(self),
             Form::Text => {
-                // The packets are out; a table that cannot be shown changes nothing.
+                // The packets are printed; the command succeeds even if the table cannot be written.
                 let _ = writeln!(std::io::stderr(), "{}", self.readable());
                 Ok(())
             }
@@ -118,7 +118,7 @@ impl<'a> Summary<'a> {
     }
 }
 
-/// In steps of a tenth.
+/// A duration in microseconds, rounded to a tenth.
 fn microseconds(took: Duration) -> f64 {
     (took.as_secs_f64() * 1e7).round() / 10.0
 }

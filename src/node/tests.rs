@@ -8,7 +8,7 @@ use super::*;
 
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// A plugin that is of no use without a language model.
+/// A plugin that needs a language model.
 struct Helper;
 
 impl InCallPlugin for Helper {
@@ -45,7 +45,7 @@ async fn a_node_whose_plugins_need_a_model_wants_its_key() {
     let refused = build().plugin(Factory::of::<Helper>("helper")).start().await.unwrap_err();
     assert!(matches!(&refused, Error::Llm(error) if error.is::<teammy_llm::Error>()), "{refused}");
     assert!(refused.to_string().contains("NO_SUCH_KEY is not set"), "{refused}");
-    // Whoever asks nobody needs no key.
+    // A node without such a plugin needs no key.
     build().start().await.unwrap().shutdown(DEADLINE).await.unwrap();
 }
 

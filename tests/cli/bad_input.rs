@@ -201,13 +201,9 @@ fn meeting_ids() {
     refused(
         place.run(&["replay", file]),
         2,
-        &["the name of  spaced.jsonl cannot be", "hint: say what the meeting is called"],
+        &["the name of  spaced.jsonl cannot be", "hint: give the meeting an id"],
     );
-    refused(
-        place.run(&["replay", "-"]),
-        2,
-        &["standard input has no name", "hint: say what the meeting is called"],
-    );
+    refused(place.run(&["replay", "-"]), 2, &["standard input has no name", "hint: give the meeting an id"]);
 }
 
 #[test]
@@ -218,7 +214,7 @@ fn options() {
         refused(
             place.run(&["replay", &standup, "--speed", speed]),
             2,
-            &["--speed", "write max, or how many times"],
+            &["--speed", "write max, or a factor of the original speed"],
         );
     }
     refused(place.run(&["replay", &standup, "--limit", "0"]), 2, &["--limit"]);
@@ -241,6 +237,6 @@ fn options() {
     refused(
         place.run(&["history", "m"]),
         2,
-        &["mem:// holds nothing", "hint: say where the meeting was kept"],
+        &["mem:// holds nothing", "hint: give the database that holds the meeting"],
     );
 }

@@ -271,10 +271,7 @@ fn broken_transcripts_are_refused_or_broken_cues_skipped() {
             with(AT).replace("one", "\u{e9}").chars().map(|c| c as u8).collect(),
             "x.vtt, line 5, column 6: this is not UTF-8 text; save",
         ),
-        (
-            gzip(with(AT))[..60].to_vec(),
-            "cannot unpack x.vtt: its gzip data is damaged or cut off",
-        ),
+        (gzip(with(AT))[..60].to_vec(), "cannot unpack x.vtt: its gzip data is damaged or cut off"),
         (
             [gzip(with(AT)), b"<html>".to_vec()].concat(),
             "cannot unpack x.vtt: other data follows its gzip data; unpack it with `gzip -d`",
@@ -352,11 +349,7 @@ fn packets_may_be_compressed_too() {
 fn options_that_a_recording_cannot_take() {
     let (place, vtt, jsonl) = (Place::new(), sample("standup.vtt"), sample("standup.jsonl"));
     for (file, options, says) in [
-        (
-            &vtt,
-            ["--encoding", "klingon"],
-            "unknown encoding; write one such as utf-8, utf-16le, latin1",
-        ),
+        (&vtt, ["--encoding", "klingon"], "unknown encoding; write one such as utf-8, utf-16le, latin1"),
         (
             &vtt,
             ["--started-at", "nine"],

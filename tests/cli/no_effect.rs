@@ -33,13 +33,13 @@ fn a_complete_meeting_is_not_run_again_by_other_instances() {
     let again = replay(&["--plugins", "talk-time", "--json"]).ends_with(0);
     assert!(again.stderr.contains("note: meeting m is complete"), "{again:#?}");
     let version = env!("CARGO_PKG_VERSION");
-    let ran = format!("meeting m ran with talk-time {version}; ");
-    let anew = "hint: play it anew under another id with --meeting ID, or after `teammy forget m`";
+    let ran = format!("meeting m ran with talk-time {version}, but ");
+    let anew = "hint: replay under another id with --meeting ID, or after `teammy forget m`";
     for plugins in ["watch-list", "talk-time,watch-list"] {
-        refused(replay(&["--plugins", plugins]), &[&ran, "this asks for ", "not run again", anew]);
+        refused(replay(&["--plugins", plugins]), &[&ran, "this command asks for ", "not run again", anew]);
     }
     // All plugins, as without the option.
-    refused(replay(&[]), &[&ran, "this asks for talk-time, watch-list"]);
+    refused(replay(&[]), &[&ran, "this command asks for talk-time, watch-list"]);
     place.run(&[&["forget", "m"], &DB[..]].concat()).ends_with(0);
     replay(&["--plugins", "watch-list"]).ends_with(0);
 }
@@ -64,11 +64,14 @@ fn nor_by_the_same_with_another_configuration() {
     ] {
         refused(
             replay(other),
-            &["meeting m ran with people (talk-time ", "people is configured otherwise now"],
+            &["meeting m ran with people (talk-time ", "people is configured differently now"],
         );
     }
     place.file("teammy.toml", "[[plugin]]\nname = \"people\"\nkind = \"watch-list\"\n");
-    refused(place.run(&[&["replay", "m.jsonl"], &DB[..]].concat()), &["people is configured otherwise now"]);
+    refused(
+        place.run(&[&["replay", "m.jsonl"], &DB[..]].concat()),
+        &["people is configured differently now"],
+    );
 }
 
 #[test]
@@ -88,7 +91,7 @@ fn a_meeting_that_was_ended_early_is_not_called_complete() {
     place.run(&[&["resume", "m", "--end"], &DB[..]].concat()).ends_with(0);
     refused(
         place.run(&replay),
-        &["meeting m has ended after 2 of the recording's 4 packets", "play it anew under another id"],
+        &["meeting m has ended after 2 of the recording's 4 packets", "replay under another id"],
     );
 }
 
@@ -101,7 +104,10 @@ fn a_transcript_that_was_played_keeps_its_beginning() {
     };
     replay("2026-01-05T09:00:00Z").ends_with(0);
     replay("2026-01-05T10:00:00+01:00").ends_with(0);
-    refused(replay("2026-01-06T09:00:00Z"), &["meeting m began at 2026-01-05T09:00:00Z", "play it anew"]);
+    refused(
+        replay("2026-01-06T09:00:00Z"),
+        &["meeting m began at 2026-01-05T09:00:00Z", "replay under another id"],
+    );
 }
 
 #[test]
@@ -110,7 +116,7 @@ fn what_names_nothing_is_refused() {
     let run = |arguments: &[&str]| place.run(&[arguments, &DB[..]].concat());
     refused(
         run(&["resume", "m", "--instance", "talk-time"]),
-        &["meeting m is complete: no instance goes on in it", "dead-letters m --redrive all"],
+        &["meeting m is complete: no instance can resume in it", "dead-letters m --redrive all"],
     );
     refused(
         run(&["dead-letters", "m", "--redrive", "41"]),

@@ -56,7 +56,7 @@ fn a_replay_that_was_killed_goes_on_where_it_was() {
     cut_off(&place, 10);
     cut_off(&place, 40);
     let ran = place.run(&REPLAY).ends_with(0);
-    assert!(ran.stderr.contains("note: meeting m goes on: it has "), "{ran:#?}");
+    assert!(ran.stderr.contains("note: meeting m resumes: it already has "), "{ran:#?}");
     assert_eq!(contents(&ran), wanted, "each packet and each output once");
 
     // Once more, there is nothing to do, and the same is printed.
@@ -100,7 +100,10 @@ fn a_meeting_of_another_recording_is_left_alone() {
     place.file("m.jsonl", recording() + &said(59, "one more"));
     let ran = place.run(&REPLAY).ends_with(1);
     assert!(ran.stderr.contains("error: meeting m exists already"), "{ran:#?}");
-    assert!(ran.stderr.contains("hint: it is of another recording, or of other options"), "{ran:#?}");
+    assert!(
+        ran.stderr.contains("hint: it was made from another recording, or with other options"),
+        "{ran:#?}"
+    );
     place.file("m.jsonl", recording());
     place.run(&REPLAY).ends_with(0);
 }

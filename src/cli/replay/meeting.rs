@@ -1,10 +1,9 @@
-//! A replay's meeting: a new one, one that an earlier run of the same recording did not finish, or one that
-//! it did.
+//! Opens a replay's meeting: starts it, or resumes what an earlier run of the same recording left.
 //!
-//! A replay is a numbered producer that is named after what it plays. So the store says how far an earlier
-//! run came, and the same command goes on from there. A meeting that another recording was played into is
-//! somebody else's; and one that other instances took part in, or the same with another configuration, isn't
-//! what is asked for: nothing in it would be run again.
+//! A replay is a numbered producer whose id is a digest of the recording. So the store knows how far an
+//! earlier run came, and the same command continues from there. A meeting that another recording was played
+//! into is not touched. A meeting with other instances, or with instances of another configuration, is
+//! rejected, because packets that were played are not run again.
 
 use std::collections::BTreeMap;
 
@@ -15,47 +14,47 @@ use teammy::{
 
 use crate::cli::error::Error;
 
-/// What there is to play into.
-pub(super) enum Opening {
-    /// A meeting that was just made.
+/// The meeting that a recording is played into.
+pub(super) enum ReplayMeeting {
+    /// A meeting that was just started.
     New(MeetingRef),
-    /// A meeting that has so many of the recording's packets already.
-    GoesOn(MeetingRef, u64),
-    /// A meeting that has all of them, and has ended.
+    /// A meeting that was cut off, and how many of the recording's numbered packets it has.
+    Resumed(MeetingRef, u64),
+    /// A meeting that has all packets, and has ended.
     Complete,
 }
 
-/// What is to be played.
-pub(super) struct Wanted<'a> {
+/// What a replay asks for.
+pub(super) struct ReplayRequest<'a> {
     pub(super) metadata: MeetingMetadata,
     pub(super) instances: &'a [String],
-    /// What the meeting calls whoever plays it.
+    /// The recording's producer id.
     pub(super) producer: &'a str,
     /// How many numbered packets the recording has.
     pub(super) packets: u64,
-    /// When the meeting is said to have begun.
+    /// The option `--started-at`.
     pub(super) started_at: Option<Timestamp>,
 }
 
-/// Starts the meeting, or goes on with what an earlier run has left of it.
-pub(super) async fn open(node: &Node, wanted: Wanted<'_>) -> Result<Opening, Error> {
-    let Wanted { metadata, instances, producer, packets, started_at } = wanted;
+/// Starts the meeting, or resumes what an earlier run left of it.
+pub(super) async fn open(node: &Node, request: ReplayRequest<'_>) -> Result<ReplayMeeting, Error> {
+    let ReplayRequest { metadata, instances, producer, packets, started_at } = request;
     let id = metadata.id.clone();
     match node.start_meeting(metadata, instances).await {
-        Ok(meeting) => Ok(Opening::New(meeting)),
-        Err(node::Error::MeetingExists(_)) if is_ours(node, &id, producer).await? => {
-            is_what_is_asked(node, &id, instances, started_at).await?;
+        Ok(meeting) => Ok(ReplayMeeting::New(meeting)),
+        Err(node::Error::MeetingExists(_)) if is_of_recording(node, &id, producer).await? => {
+            check_matches(node, &id, instances, started_at).await?;
             match node.resume_meeting(&id).await {
                 Ok(meeting) => {
                     let done = meeting.expects(producer) - 1;
-                    Ok(Opening::GoesOn(meeting, done))
+                    Ok(ReplayMeeting::Resumed(meeting, done))
                 }
                 Err(node::Error::Ended(_)) => {
                     let marks = node.store().marks(id.clone()).await?;
                     let mark = marks.iter().find(|mark| &*mark.producer == producer);
                     match mark.map_or(0, |mark| mark.number) {
                         played if played < packets => Err(Error::EndedEarly { id, played, packets }),
-                        _ => Ok(Opening::Complete),
+                        _ => Ok(ReplayMeeting::Complete),
                     }
                 }
                 Err(error) => Err(error.into()),
@@ -65,8 +64,8 @@ pub(super) async fn open(node: &Node, wanted: Wanted<'_>) -> Result<Opening, Err
     }
 }
 
-/// Whether a meeting that is there runs, or ran, what this replay asks for.
-async fn is_what_is_asked(
+/// Checks that an existing meeting has the instances and the start that this replay asks for.
+async fn check_matches(
     node: &Node,
     id: &MeetingId,
     instances: &[String],
@@ -84,28 +83,28 @@ async fn is_what_is_asked(
         Error::OtherInstances { id: id.clone(), ran, differs }
     };
     let record = store.meeting(id.clone()).await?;
-    // One that is cut off says itself which of its instances it cannot go on without.
+    // A meeting that was cut off reports missing instances itself when it is resumed.
     let is_complete = record.as_ref().is_some_and(|record| record.status == MeetingStatus::Ended);
     let is_missing = asked.keys().any(|name| !ran.contains_key(name));
     let is_left_out = ran.keys().any(|name| !asked.contains_key(name));
     if is_missing || is_complete && is_left_out {
         let asked: Vec<&str> = asked.keys().map(Name::as_str).collect();
         let asked = if asked.is_empty() { "none".to_owned() } else { asked.join(", ") };
-        return Err(others(format!("this asks for {asked}")));
+        return Err(others(format!("this command asks for {asked}")));
     }
-    let works_otherwise = |(name, asked): &(&Name, &Setup)| {
+    let works_differently = |(name, asked): &(&Name, &Setup)| {
         ran.get(*name).and_then(Option::as_ref).is_some_and(|ran| !ran.works_like(asked))
     };
-    if let Some((name, _)) = asked.iter().find(works_otherwise) {
-        return Err(others(format!("{name} is configured otherwise now")));
+    if let Some((name, _)) = asked.iter().find(works_differently) {
+        return Err(others(format!("{name} is configured differently now")));
     }
     match (started_at, record.and_then(|record| record.metadata.started_at)) {
-        (Some(asked), Some(began)) if asked != began => Err(Error::BeganOtherwise { id: id.clone(), began }),
+        (Some(asked), Some(began)) if asked != began => Err(Error::OtherStart { id: id.clone(), began }),
         _ => Ok(()),
     }
 }
 
-/// An instance with what is known of it.
+/// An instance with its kind and version, as far as they are known.
 fn shown(name: &Name, setup: Option<&Setup>) -> String {
     match setup {
         Some(Setup { kind, version, .. }) if kind == name.as_str() => format!("{name} {version}"),
@@ -114,8 +113,9 @@ fn shown(name: &Name, setup: Option<&Setup>) -> String {
     }
 }
 
-/// Whether a meeting is of this recording: it has packets of it, or was left before it had any of anybody.
-async fn is_ours(node: &Node, id: &MeetingId, producer: &str) -> Result<bool, Error> {
+/// Whether a meeting belongs to this recording: it has packets of it, or was left before it had any packets
+/// from outside.
+async fn is_of_recording(node: &Node, id: &MeetingId, producer: &str) -> Result<bool, Error> {
     let store = node.store();
     let marks = store.marks(id.clone()).await?;
     if marks.iter().any(|mark| &*mark.producer == producer) {
@@ -126,6 +126,6 @@ async fn is_ours(node: &Node, id: &MeetingId, producer: &str) -> Result<bool, Er
         return Ok(false);
     }
     let first = PacketQuery::default().take(Take::First(16));
-    let is_own = |packet: &DataPacket| packet.source == Lifecycle::SOURCE || !packet.causes.is_empty();
-    Ok(store.packets(id.clone(), first).await?.iter().all(|packet| is_own(packet)))
+    let is_internal = |packet: &DataPacket| packet.source == Lifecycle::SOURCE || !packet.causes.is_empty();
+    Ok(store.packets(id.clone(), first).await?.iter().all(|packet| is_internal(packet)))
 }
