@@ -124,7 +124,8 @@ pub async fn open_store(config: &Database) -> Result<Arc<dyn Store>, Error> {
     }
 }
 
-/// The configured store; `None` for `mem://`, whose store the runtime makes, and in a build without a database.
+/// The configured store; `None` for `mem://`, whose store the runtime makes, and in a build without a
+/// database.
 async fn open_configured(config: Config) -> Result<Option<Arc<dyn Store>>, BoxError> {
     match config.database.effective_url()?.kind() {
         teammy_config::database::Kind::Memory => Ok(None),

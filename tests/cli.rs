@@ -1,10 +1,10 @@
 //! The program, as a user runs it.
 //!
-//! Each test runs the built program in a directory of its own, with no configuration and no database but what
-//! the test gives it. Most keep meetings in memory; what needs a database that outlives a process is in
-//! [`database`].
+//! Each test runs the built program in a directory of its own, with no other configuration and database than
+//! the test gives it. Most tests keep meetings in memory; [`database`] has those that need a database that
+//! outlives a process.
 
-// A test stops at the first thing that isn't so; clippy knows that of tests, but not of what they share.
+// Helpers may unwrap, as tests may; clippy recognises only the tests themselves.
 #![allow(clippy::unwrap_used)]
 
 #[path = "cli/bad_input.rs"]
@@ -62,7 +62,7 @@ use tempfile::TempDir;
 /// A directory to run the program in.
 struct Place(TempDir);
 
-/// What the program did.
+/// The exit code and the output of the program.
 #[derive(Debug)]
 struct Ran {
     code: Option<i32>,
@@ -79,21 +79,20 @@ impl Place {
         self.0.path()
     }
 
-    /// Writes a file and gives its name.
+    /// Writes a file and returns its name.
     fn file<'a>(&self, name: &'a str, text: impl AsRef<[u8]>) -> &'a str {
         fs::write(self.path().join(name), text).unwrap();
         name
     }
 
-    /// The program, to be run here, with meetings in memory.
+    /// A command that runs the program here, with meetings in memory.
     fn teammy(&self, arguments: &[&str]) -> Command {
         let mut command = self.command(assert_cmd::cargo::cargo_bin!("teammy"));
         command.args(arguments);
         command
     }
 
-    /// A command that is run here and whose environment says nothing about Teammy but that meetings are in
-    /// memory.
+    /// A command that runs here, with no other variable of Teammy than one that keeps meetings in memory.
     fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new(program);
         for (name, _) in std::env::vars_os() {
@@ -102,7 +101,7 @@ impl Place {
             }
         }
         command.env("TEAMMY_DATABASE__URL", "mem://").env("HOME", self.path());
-        // Where a node's socket and data are else: another test's, or those of whoever runs this.
+        // Otherwise the node's socket and data would be shared with other tests, or with the user.
         command.env_remove("XDG_DATA_HOME").env_remove("XDG_RUNTIME_DIR");
         command.current_dir(self.path());
         command
@@ -120,7 +119,7 @@ impl Ran {
         Self { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
     }
 
-    /// It ended as a program should: by itself, and without a word of panic.
+    /// Checks that the program ended with this code, and did not panic.
     #[track_caller]
     fn ends_with(self, code: i32) -> Self {
         assert_eq!(self.code, Some(code), "{self:#?}");
@@ -130,26 +129,26 @@ impl Ran {
         self
     }
 
-    /// The JSON lines that it wrote.
+    /// The JSON lines on stdout.
     #[track_caller]
     fn lines(&self) -> Vec<Value> {
         let line = |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
         self.stdout.lines().map(line).collect()
     }
 
-    /// The packets that it wrote.
+    /// The packets on stdout.
     #[track_caller]
     fn packets(&self) -> Vec<Value> {
         self.lines().into_iter().filter(|line| line["type"] == "packet").collect()
     }
 
-    /// The packets of one source that it wrote.
+    /// The packets of one source on stdout.
     #[track_caller]
     fn of_source(&self, source: &str) -> Vec<Value> {
         self.packets().into_iter().filter(|packet| packet["source"] == source).collect()
     }
 
-    /// The last line, which must be the summary, and the only one.
+    /// The last line, which must be the only summary.
     #[track_caller]
     fn summary(&self) -> Value {
         let lines = self.lines();
@@ -169,18 +168,18 @@ fn sample(name: &str) -> String {
     repository("samples").join(name).to_str().unwrap().to_owned()
 }
 
-/// A file's packets, read by nothing of ours.
+/// A file's packets, read without our reader.
 fn read(path: &Path) -> Vec<Value> {
     let text = fs::read_to_string(path).unwrap();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// A recorded packet's payload, whose key was `data` once.
+/// The payload of a recorded packet. Its key used to be `data`.
 fn payload(packet: &Value) -> &Value {
     packet.get("payload").unwrap_or(&packet["data"])
 }
 
-/// A line of a recording: something said so many seconds after the start.
+/// A line of a recording: text that Ada says this many seconds after the start.
 fn said(second: u32, text: &str) -> String {
     let (minute, second) = (second / 60, second % 60);
     let data = serde_json::json!({"text": text, "start_ms": 0, "end_ms": 1000, "is_final": true});

@@ -1,17 +1,16 @@
-//! The guides say what is so.
+//! Checks that the guides agree with the code.
 //!
-//! A guide that has grown apart from the program is worse than none: whoever follows it step by step is lost
-//! at the first step that isn't there. So what can be checked about `docs/*.md` is checked here, against
-//! files that other tests compile and run:
+//! A reader who follows a guide step by step is stuck at the first step that no longer exists. So these tests
+//! check all of `docs/*.md` that can be checked, against files that other tests compile and run:
 //!
-//! * Rust stands word for word in the file that the comment above the block names (`<!-- source: PATH -->`),
+//! * A Rust block is word for word in the file that the comment above it names (`<!-- source: PATH -->`),
 //!   with a line `// …` where something is left out.
-//! * TOML is a configuration that can be read, unless the comment says that it stands in a file, or is a
-//!   manifest (`<!-- manifest -->`), whose features must exist.
-//! * A diff fits the file that it names.
-//! * The program knows the commands and options that are typed, plays the recordings (`<!-- recording -->`),
-//!   and files that are named exist.
-//! * Links lead somewhere, and types and keys in backticks exist.
+//! * A TOML block is a valid configuration, unless the comment names its file, or says that it is a manifest
+//!   (`<!-- manifest -->`), whose features must exist.
+//! * A diff applies to the file that it names.
+//! * The program knows the typed commands and options, and plays the recordings (`<!-- recording -->`); typed
+//!   file names exist.
+//! * Links have a target, and types and keys in backticks exist.
 
 #[path = "docs/guides.rs"]
 mod guides;
@@ -25,7 +24,7 @@ use std::{
 
 use guides::{Block, blocks, prose, stands_in};
 
-/// The plugin that the guide makes out of the template, step by step.
+/// The plugin that the guide makes from the template, step by step.
 const MADE: &str = "plugins/question-log";
 const TEMPLATE: &str = "examples/plugin-template";
 
@@ -38,7 +37,7 @@ fn read(path: impl AsRef<Path>) -> String {
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// Fails with all that is wrong at once.
+/// Fails with the list of all mistakes.
 fn nothing_wrong(wrong: &[String]) {
     assert!(wrong.is_empty(), "\n{}\n", wrong.join("\n\n"));
 }
@@ -56,7 +55,7 @@ fn what_is_quoted_stands_in_a_file_that_is_compiled() {
                 wrong.push(format!("{at}: this is not in {path}:\n{}", block.text()));
             }
             None if block.language == "rust" => {
-                wrong.push(format!("{at}: say above it from where it is: <!-- source: PATH -->"));
+                wrong.push(format!("{at}: name its file in a comment above it: <!-- source: PATH -->"));
             }
             _ => {}
         }
@@ -127,8 +126,7 @@ fn diffs_fit_their_files() {
         };
         let text = read(path.replace(MADE, TEMPLATE));
         let text: Vec<&str> = text.lines().collect();
-        // In this order, but not necessarily as neighbours: somebody may have done by now what the guide
-        // tells.
+        // In this order, but not necessarily adjacent: the file may contain the guide's change by now.
         let mut rest = text.iter();
         let (added, before): (Vec<_>, Vec<_>) =
             block.lines[1..].iter().partition(|line| line.starts_with('+'));
@@ -144,7 +142,7 @@ fn diffs_fit_their_files() {
     nothing_wrong(&wrong);
 }
 
-/// The lines that are typed, those that go on behind a backslash put together.
+/// The typed command lines; lines that end with a backslash are joined with the next.
 fn typed() -> Vec<(String, String)> {
     let mut typed = Vec::new();
     for block in blocks("sh") {
@@ -158,9 +156,9 @@ fn typed() -> Vec<(String, String)> {
     typed
 }
 
-/// The program, in a build that has one.
+/// The program, if this build has one.
 fn program() -> Option<&'static str> {
-    // Without the feature cargo names a program all the same: one that an earlier build may have left behind.
+    // Cargo sets the variable without the feature, too, and an earlier build may have left a program behind.
     let program = option_env!("CARGO_BIN_EXE_teammy").filter(|_| cfg!(feature = "cli"));
     if program.is_none() {
         eprintln!("skipped: a build without feature `cli` has no program");
@@ -250,7 +248,7 @@ fn files_that_are_typed_exist() {
     nothing_wrong(&wrong);
 }
 
-/// What a heading is called in a link, as it is commonly done: lower case, hyphens, no punctuation.
+/// A heading's anchor in a link: lower case, hyphens, no punctuation.
 fn anchor(heading: &str) -> String {
     let kept = heading.trim().to_lowercase();
     let kept = kept.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
@@ -285,7 +283,7 @@ fn links_lead_somewhere() {
     nothing_wrong(&wrong);
 }
 
-/// Every word of our sources.
+/// Every word in our sources.
 fn words() -> BTreeSet<String> {
     fn walk(folder: &Path, words: &mut BTreeSet<String>) {
         for entry in fs::read_dir(folder).expect("a folder of the repository can be read") {

@@ -1,9 +1,9 @@
-//! Who may use whom, held against `cargo metadata` and the sources.
+//! Which crate may use which, checked against `cargo metadata` and the sources.
 //!
-//! The walls of the house are what lets it grow: a plugin's author compiles the kernel and nothing heavy, the
-//! rules can be tested without a runtime or a database, and a dependency can be replaced by touching one
-//! module. A wall that is only written down falls by the first convenient import, so each is a test here, and
-//! each failure says why it exists.
+//! These boundaries let the project grow: a plugin's author compiles the kernel and nothing heavy, the rules
+//! can be tested without a runtime or a database, and a dependency can be replaced in one module. A boundary
+//! that is only written down is broken by the first convenient import, so each boundary is a test here, and
+//! each failure says why the boundary exists.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -15,16 +15,16 @@ use std::{
 
 use serde_json::Value;
 
-/// Crates that must not reach whoever builds a plugin or the kernel.
+/// Crates that a build of a plugin or of the kernel must not compile.
 const HEAVY: [&str; 5] = ["figment", "ractor", "ractor_cluster", "surrealdb", "async-openai"];
 
-/// A name that may stand in a few places only.
+/// A name that only a few files may use.
 struct Confined {
     /// The path as a source would write it, without the `::` that follows.
     name: &'static str,
-    /// Where the rule looks.
+    /// The folder that the rule checks.
     within: &'static str,
-    /// Where it may stand: a file, or a folder (with a slash at its end).
+    /// The files, or folders (with a slash at the end), that may use the name.
     places: &'static [&'static str],
     why: &'static str,
 }
@@ -80,7 +80,7 @@ const CONFINED: [Confined; 8] = [
     },
 ];
 
-/// What `from` may use of the workspace, and why no more; `None` for a package without a rule.
+/// Which packages of the workspace `from` may use, and why no others; `None` for a package without a rule.
 fn may_use(from: &str) -> Option<(&'static [&'static str], &'static str)> {
     Some(match from {
         "teammy" | "teammy-benches" => (&["*"], "it composes all"),
@@ -113,7 +113,7 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// What `cargo` prints, for the machine that runs the tests.
+/// The output of `cargo` with these arguments.
 fn cargo(arguments: &[&str]) -> String {
     let program = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
     let ran = Command::new(program).args(arguments).current_dir(root()).output().expect("cargo runs");
@@ -121,7 +121,8 @@ fn cargo(arguments: &[&str]) -> String {
     String::from_utf8(ran.stdout).expect("cargo prints UTF-8")
 }
 
-/// `cargo metadata` with every feature on, for this platform: others' packages need not have been downloaded.
+/// `cargo metadata` with all features, for this platform only, so that packages for other platforms need not
+/// be downloaded.
 fn metadata() -> Value {
     let version = cargo(&["-vV"]);
     let host = version.lines().find_map(|line| line.strip_prefix("host: ")).expect("cargo names its host");
@@ -144,7 +145,8 @@ fn members(metadata: &Value) -> BTreeMap<&str, &Value> {
     packages.map(|package| (text(package, "name"), package)).collect()
 }
 
-/// All that gets compiled with a package, tests aside: each crate's name, and the way to it.
+/// All crates that are compiled with a package, without its tests: each crate's name, and the path of
+/// dependencies to it.
 fn compiled_with(metadata: &Value, package: &str) -> BTreeMap<String, String> {
     let names: BTreeMap<_, _> = list(metadata, "packages")
         .iter()
@@ -169,8 +171,8 @@ fn compiled_with(metadata: &Value, package: &str) -> BTreeMap<String, String> {
     ways.into_iter().map(|(id, way)| (names[id].to_owned(), way)).collect()
 }
 
-/// Every Rust source of the repository outside `benches`, which may name whom it measures; by path from the
-/// root.
+/// Every Rust source of the repository by its path from the root, without `benches`, which may use the crates
+/// that it measures.
 fn sources() -> BTreeMap<String, String> {
     fn walk(folder: &Path, found: &mut BTreeMap<String, String>) {
         for entry in fs::read_dir(folder).expect("a folder of the repository can be read") {
@@ -194,7 +196,7 @@ fn sources() -> BTreeMap<String, String> {
     found
 }
 
-/// Whether a line uses a crate by path or by `use`, or (for a type's name) the type.
+/// Whether a line uses a crate by path or by `use`, or, for a name that begins with a capital, a type.
 fn uses(name: &str, line: &str) -> bool {
     let word = |c: char| c.is_alphanumeric() || c == '_';
     line.match_indices(name).any(|(at, _)| {
@@ -210,7 +212,7 @@ fn uses(name: &str, line: &str) -> bool {
     })
 }
 
-/// Fails with all that is wrong at once.
+/// Fails with the list of all mistakes.
 fn nothing_wrong(wrong: &[String]) {
     assert!(wrong.is_empty(), "\n{}\n", wrong.join("\n"));
 }
@@ -322,7 +324,7 @@ fn names_stay_where_they_belong() {
                 }
             }
         }
-        // `ractor_cluster` comes with the cluster; the others are here.
+        // `ractor_cluster` is not used yet; the other names must be.
         if !at_home && rule.name != "ractor_cluster" {
             wrong.push(format!("`{}` is not used in {:?}: has its home moved?", rule.name, rule.places));
         }
@@ -409,9 +411,9 @@ fn a_module_is_named_after_itself() {
     );
 }
 
-/// `cargo run` builds without the tests' dependencies, `cargo test` with them; cargo compiles a crate again
-/// for another set of features, and with it all that stands on it. For SurrealDB that is minutes, for each of
-/// them.
+/// `cargo run` builds without the tests' dependencies, `cargo test` with them. Cargo compiles a crate again
+/// for another set of features, together with all crates that depend on it, which takes minutes for
+/// SurrealDB.
 #[test]
 fn the_program_and_its_tests_share_one_database_build() {
     let metadata = metadata();

@@ -1,4 +1,4 @@
-//! The examples run as they stand.
+//! The examples compile and run unchanged.
 
 #[allow(unreachable_pub, reason = "an example's main is its whole program")]
 #[path = "../examples/embed.rs"]

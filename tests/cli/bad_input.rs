@@ -1,9 +1,9 @@
-//! Whatever is wrong, the program says what to do about it, and ends with the code that says whose fault it
-//! is.
+//! Bad input of every kind: the program says what to do about it, and its exit code says whether the input or
+//! the system is at fault.
 
 use crate::{Place, Ran, said, sample};
 
-/// The replay of a file ends with this code, and says all of this.
+/// Checks that the program failed with this code, and that its message holds all of these texts.
 #[track_caller]
 fn refused(ran: Ran, code: i32, says: &[&str]) {
     let ran = ran.ends_with(code);

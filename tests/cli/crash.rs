@@ -1,10 +1,9 @@
-//! The promise, by violence: the process dies at the worst moments and at any other, is started again until
-//! it is done, and what is stored then equals what is stored of a run that nobody disturbed.
+//! Crash tests: the process is killed at kill points and at random moments, and started again until it is
+//! done. What is stored then must equal what an undisturbed run stores.
 //!
-//! Seqs differ from run to run, so packets are compared by what they are: what was published by its producer
-//! and number, an output by its instance and what it came from. How often and with what seed is for the
-//! variables `CRASH_KILLS` and `CRASH_SEED` to say, as `just torture` does; a run prints the seed that it
-//! took.
+//! Seqs differ from run to run, so packets are compared by their identity: a published packet by its producer
+//! and number, an output by its instance and its causes. The variables `CRASH_KILLS` and `CRASH_SEED` set the
+//! number of kills and the seed, as `just torture` does; a run prints its seed.
 
 #[path = "crash/contents.rs"]
 pub(crate) mod contents;
@@ -29,8 +28,8 @@ use contents::{Contents, contents};
 const SIGKILL: i32 = 9;
 const SIGABRT: i32 = 6;
 
-/// A chain of two: `echo` takes what `watch-list` puts out, and nothing else, so that its order is the same
-/// in every run.
+/// A chain of two instances: `echo` takes only the outputs of `watch-list`, so that the order of its inputs
+/// is the same in every run.
 const SETTINGS: &str = r#"
     [[plugin]]
     name = "talk-time"
@@ -47,10 +46,10 @@ const SETTINGS: &str = r#"
     name = "silence"
 "#;
 
-/// For how long a paced run plays, about.
+/// About how long a paced run plays.
 const PACED: Duration = Duration::from_millis(1200);
 
-/// How often to kill in all, where moments are random.
+/// How many kills at random moments there are in all.
 fn kills() -> u32 {
     std::env::var("CRASH_KILLS").map_or(20, |kills| kills.parse().expect("CRASH_KILLS is a number"))
 }
@@ -62,7 +61,7 @@ fn random() -> fastrand::Rng {
     fastrand::Rng::with_seed(seed)
 }
 
-/// Real meetings where they are, or else the samples.
+/// Real meetings where their folder exists, or else the samples.
 fn recordings() -> Vec<PathBuf> {
     let real = fs::read_dir(repository("../shared/data/meetings"));
     let found = real.or_else(|_| fs::read_dir(repository("samples"))).unwrap();
@@ -75,9 +74,9 @@ fn recordings() -> Vec<PathBuf> {
 /// When a run is killed.
 #[derive(Debug, Clone, Copy)]
 enum Kill {
-    /// It dies by itself, at the n-th passage of a place.
+    /// The process dies by itself when it passes a kill point for the n-th time.
     At(KillPoint, u32),
-    /// It is killed so long after it was started.
+    /// The process is killed this long after it was started.
     After(Duration),
     Never,
 }
@@ -89,7 +88,7 @@ enum End {
     Done,
 }
 
-/// Runs a program, kills it or lets it kill itself.
+/// Runs a program, and kills it or lets it kill itself.
 fn run(command: &mut Command, kill: Kill) -> End {
     if let Kill::At(point, passage) = kill {
         command.env("KILL_POINT", format!("{point}:{passage}"));
@@ -107,8 +106,8 @@ fn run(command: &mut Command, kill: Kill) -> End {
             End::Killed
         }
         (_, None) if status.success() => {
-            // The storage engine may call the end of its log broken that a dying process left: it was never
-            // acknowledged.
+            // The storage engine may log that the end of its log is broken: the killed process wrote it in
+            // part, and never acknowledged it.
             for word in ["panicked", "ERROR teammy"] {
                 assert!(!said.contains(word), "{said}");
             }
@@ -118,11 +117,11 @@ fn run(command: &mut Command, kill: Kill) -> End {
     }
 }
 
-/// Waits for a process to end, and kills it at its time if it hasn't. What it says on stderr comes along.
+/// Waits for a process to end, and kills it at the given moment. Returns its status and its stderr.
 fn wait(child: &mut Child, moment: Duration) -> (ExitStatus, String) {
     let (over, is_over) = mpsc::channel::<()>();
     let (stdout, stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
-    // Both are read until the process is gone: that closes them.
+    // Both pipes are read until the process ends, which closes them.
     let drained = std::thread::spawn(move || {
         BufReader::new(stdout).lines().map_while(Result::ok).count();
         drop(over);
@@ -138,7 +137,7 @@ fn wait(child: &mut Child, moment: Duration) -> (ExitStatus, String) {
     (status, said.join().unwrap())
 }
 
-/// A recording and the program that plays it, again and again.
+/// A recording, and the program that plays it repeatedly.
 struct Played {
     place: Place,
     file: PathBuf,
@@ -173,13 +172,13 @@ impl Played {
         contents(&self.place.path().join(database), &[&self.meeting]).remove(0)
     }
 
-    /// What is stored of a run that nobody disturbed.
+    /// What an undisturbed run stores.
     fn undisturbed(&self) -> Contents {
         assert_eq!(run(&mut self.replay("surrealkv://whole", "max"), Kill::Never), End::Done);
         self.contents("whole")
     }
 
-    /// Starts it again until it is done, and compares.
+    /// Lets the replay finish, compares what is stored, and deletes the database.
     fn finish_and_compare(&self, undisturbed: &Contents) {
         assert_eq!(self.run(Kill::Never), End::Done);
         self.contents("db").assert_is(undisturbed);
@@ -194,7 +193,7 @@ fn a_process_that_dies_at_the_worst_moments_loses_and_doubles_nothing() {
     let mut random = random();
     for point in KillPoint::ALL {
         let is_of_another_owner = matches!(point, KillPoint::Claimed | KillPoint::Resumed);
-        // The first passage, and a later one where there are many. Each place must really be passed.
+        // The first passage, and a later one where there are many. Each kill point must be passed.
         let passages: &[u32] = match point {
             KillPoint::Appended | KillPoint::HookEnded | KillPoint::EffectsApplied => &[1, random.u32(2..40)],
             KillPoint::CommitBefore | KillPoint::CommitAfter | KillPoint::CommitHeard => {
@@ -207,7 +206,7 @@ fn a_process_that_dies_at_the_worst_moments_loses_and_doubles_nothing() {
             if is_of_another_owner {
                 assert_eq!(played.run(Kill::At(KillPoint::Appended, 20)), End::Killed);
             }
-            // How often a place is passed depends on the machine: a slow one stores more at once.
+            // How often a kill point is passed depends on the machine: a slow one stores more at once.
             let mut passage = passage;
             println!("{point}:{passage}");
             while played.run(Kill::At(point, passage)) == End::Done {
@@ -227,7 +226,7 @@ fn a_process_that_dies_at_any_moment_loses_and_doubles_nothing() {
     let mut recordings = recordings();
     random.shuffle(&mut recordings);
     let (mut killed, wanted) = (0, kills());
-    // Over and over, each time another meeting.
+    // Another meeting each time, until there were enough kills.
     for file in recordings.iter().cycle() {
         if killed >= wanted {
             break;

@@ -22,7 +22,7 @@ fn history(place: &Place, more: &[&str]) -> Ran {
     place.run(&arguments)
 }
 
-/// What was printed, without the summary.
+/// The lines on stdout without the summary.
 fn packets(ran: &Ran) -> Vec<&str> {
     ran.stdout.lines().filter(|line| !line.starts_with("{\"type\":\"summary\"")).collect()
 }
@@ -55,7 +55,7 @@ fn history_prints_what_the_replay_printed() {
         "{lifecycle:#?}"
     );
 
-    // The last minute before the last packet that was published, and what was made of it.
+    // The last minute before the last published packet, and its outputs.
     let inputs =
         replayed.packets().into_iter().filter(|packet| packet["causes"].as_array().unwrap().is_empty());
     let last = inputs.map(|packet| packet["timestamp"].as_str().unwrap().to_owned()).next_back().unwrap();
@@ -123,7 +123,7 @@ fn a_broken_line_leaves_nothing_behind() {
     assert!(!place.path().join("db").exists());
     let ran = place.run(&["history", "m", "--db", "surrealkv://db"]).ends_with(1);
     assert!(ran.stderr.contains("there is no database in db"), "{ran:#?}");
-    assert!(!place.path().join("db").exists(), "to look is no reason to make a database");
+    assert!(!place.path().join("db").exists(), "history must not create a database");
 }
 
 #[test]
@@ -155,7 +155,7 @@ fn a_directory_that_another_process_holds() {
         assert!(ran.stderr.contains("another process"), "{ran:#?}");
     }
 
-    // What was acknowledged is there after a kill, and the directory opens again at once.
+    // After a kill, acknowledged packets are there, and the directory can be opened at once.
     let told = place.run(&["history", "long", "--db", "surrealkv://db", "--json"]).ends_with(0);
     assert_eq!(told.of_source("transcription").len(), 1);
     assert_eq!(told.of_source("watch-list").len(), 1);

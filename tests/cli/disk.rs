@@ -1,4 +1,4 @@
-//! A disk that is full, for a while or for good, and a database that is removed while it is in use.
+//! A disk that is full, for a while or permanently, and a database that is removed while it is in use.
 
 use std::{
     collections::BTreeSet,
@@ -12,8 +12,8 @@ use std::{
 
 use crate::{Place, read, said, sample};
 
-/// Enough for several blocks of the engine's log. The first is alone for a minute, so that at a pace it is
-/// stored before the disk can be full.
+/// Enough packets for several blocks of the engine's log. The first packet is a minute before the others, so
+/// that a paced replay stores it before the disk is full.
 fn recording() -> String {
     (0..400).map(|n| said(if n == 0 { 0 } else { 100 + n }, &format!("{n} {}", "word ".repeat(30)))).collect()
 }
@@ -21,8 +21,8 @@ fn recording() -> String {
 const REPLAY: [&str; 8] =
     ["replay", "m.jsonl", "--json", "--all", "--db", "surrealkv://db", "--plugins", "talk-time"];
 
-/// The program, none of whose files may grow beyond so many KiB. Only the soft limit is set, so that it can
-/// be lifted.
+/// The program, whose files cannot grow beyond this many KiB. Only the soft limit is set, so that the test
+/// can lift it.
 fn limited(place: &Place, kib: u32, more: &[&str]) -> Command {
     let program = assert_cmd::cargo::cargo_bin!("teammy").to_str().unwrap();
     let mut command = place.command("bash");
@@ -32,7 +32,7 @@ fn limited(place: &Place, kib: u32, more: &[&str]) -> Command {
     command
 }
 
-/// Reads what a process says until it says this.
+/// Reads a process's stderr up to a line with this text.
 fn until_said(stderr: ChildStderr, what: &str) -> BufReader<ChildStderr> {
     let mut said = BufReader::new(stderr);
     let mut all = String::new();
@@ -43,7 +43,7 @@ fn until_said(stderr: ChildStderr, what: &str) -> BufReader<ChildStderr> {
     said
 }
 
-/// What a process prints, read as it comes: a full pipe would hold it up.
+/// Reads a process's stdout on a thread, because a full pipe would block the process.
 struct Printed {
     lines: JoinHandle<Vec<String>>,
     first: mpsc::Receiver<()>,
@@ -55,7 +55,7 @@ impl Printed {
         let (tell, first) = mpsc::channel();
         let read = move || {
             let lines = stdout.lines().map_while(Result::ok).inspect(|_| {
-                // Nobody waits for any but the first.
+                // The receiver may be gone after the first line.
                 let _ = tell.send(());
             });
             lines.filter(|line| line.contains("\"type\":\"packet\"")).collect()
@@ -68,7 +68,7 @@ impl Printed {
         self.first.recv().expect("it prints something");
     }
 
-    /// Waits for the process to end and gives the packets that it printed, which it reported as stored.
+    /// Waits for the process to end, and returns the packets that it printed, and so reported as stored.
     fn all(self, mut child: Child) -> Vec<String> {
         let lines = self.lines.join().unwrap();
         child.wait().unwrap();
@@ -76,7 +76,7 @@ impl Printed {
     }
 }
 
-/// What a restart finds.
+/// The packets that a restart finds.
 fn found(place: &Place) -> BTreeSet<String> {
     let ran = place.run(&["history", "m", "--json", "--db", "surrealkv://db"]).ends_with(0);
     ran.stdout.lines().map(str::to_owned).collect()
@@ -102,7 +102,7 @@ fn a_disk_that_is_full_stores_nothing_and_says_so() {
     let printed = printed.all(child);
     assert!(!printed.is_empty(), "something was stored before");
     assert_found(&place, &printed);
-    // And when there is room, it goes on as if nothing had been.
+    // When there is room again, the replay resumes and finishes.
     let whole = place.run(&REPLAY).ends_with(0);
     assert_eq!(whole.of_source("transcription").len(), 400);
     assert_eq!(whole.of_source("talk-time").len(), 21);
@@ -116,7 +116,7 @@ fn what_is_stored_after_the_disk_was_full_survives_a_crash() {
     }
     let place = Place::new();
     place.file("m.jsonl", recording());
-    // At full speed, so that what cannot be written is large: it breaks off in the midst of a record of the
+    // At full speed, so that the first write that fails is large, and is cut off within a record of the
     // engine's log.
     let mut command = limited(&place, 80, &[]);
     let mut child = command.env("KILL_POINT", "end-stored").spawn().unwrap();
@@ -126,7 +126,7 @@ fn what_is_stored_after_the_disk_was_full_survives_a_crash() {
         .args(["--fsize=unlimited:unlimited", "--pid", &child.id().to_string()])
         .status();
     assert!(lifted.unwrap().success());
-    // It goes on, stores the meeting to its end, and dies before it can close anything.
+    // The replay continues, stores the meeting to its end, and dies before it closes the database.
     let rest = std::thread::spawn(move || {
         let mut rest = String::new();
         said.read_to_string(&mut rest).unwrap();
@@ -153,7 +153,7 @@ fn a_database_that_is_removed_under_a_meeting_is_noticed() {
     for _ in 0..10 {
         assert!(out.read_line(&mut String::new()).unwrap() > 0);
     }
-    // At once: what is removed file by file may get another meanwhile.
+    // A rename is atomic; while files are removed one by one, the program may create others.
     fs::rename(place.path().join("db"), place.path().join("gone")).unwrap();
     let printed = 10 + out.lines().count();
     let output = child.wait_with_output().unwrap();

@@ -1,4 +1,4 @@
-//! Files as people have them, in `tests/field`: what each gives, and what others of its kind give.
+//! The files in `tests/field`, as people have them, and variants of each kind.
 
 use serde_json::{Value, json};
 
@@ -19,14 +19,14 @@ fn play(name: &str, options: &[&str]) -> Ran {
     Place::new().run(&[&replay, options].concat())
 }
 
-/// Replays a text of one's own.
+/// Replays a text.
 fn play_text(text: &str) -> Ran {
     let place = Place::new();
     let file = place.file("m.vtt", text);
     place.run(&["replay", file, "--plugins", "talk-time", "--json", "--all"])
 }
 
-/// Who said what, and when, as `name start-end text`.
+/// The transcription packets, as `name start-end text`.
 fn said(ran: &Ran) -> Vec<String> {
     let packets = ran.of_source("transcription").into_iter();
     let line = |packet: Value| {
@@ -37,7 +37,7 @@ fn said(ran: &Ran) -> Vec<String> {
     packets.map(line).collect()
 }
 
-/// The last table of who talked how much: name, turns, words, seconds.
+/// The last output of talk-time: name, turns, words, seconds.
 fn talked(ran: &Ran) -> Vec<(String, u64, u64, f64)> {
     let table = ran.of_source("talk-time").pop().unwrap();
     let rows = table["payload"]["participants"].as_array().unwrap().clone();
@@ -153,7 +153,7 @@ fn a28_labels_in_brackets() {
     );
 }
 
-/// The minutes at the end, of a model that has nothing to say.
+/// The final minutes, from a model that answers with no content.
 fn minutes(name: &str, options: &[&str]) -> Value {
     let server = FakeServer::start(|_: &_| CannedAnswer::text("Nothing much.".to_owned()));
     let place = Place::new();
@@ -211,7 +211,7 @@ fn c12_names_alike() {
 fn c15_whole_numbers_as_floats() {
     let ran = play("c15-float-ms.jsonl", &[]).ends_with(0);
     let talked = talked(&ran);
-    // 1200 ms, 2400 - 1201 ms (rounded), 0, 10 ms, 0; what is not final doesn't count.
+    // 1200 ms, 2400 - 1201 ms (rounded), 0, 10 ms, 0; a packet that is not final does not count.
     assert_eq!(talked, [row("Nadia", 5, 8, 2.409)]);
     assert_eq!(ran.summary()["instances"][0]["dead_letters"], 0);
 }

@@ -1,4 +1,4 @@
-//! Transcripts as people have them: WebVTT from Zoom and Teams, SubRip; compressed, encoded otherwise,
+//! Transcripts as people have them: WebVTT from Zoom and Teams, SubRip; compressed, in other encodings,
 //! broken.
 
 use std::{
@@ -33,7 +33,7 @@ impl Form {
         }
     }
 
-    /// What is said in a recorded meeting, as a program of this kind writes it.
+    /// The speech of a recorded meeting, as a program of this kind writes it.
     fn write(self, packets: &[Value]) -> String {
         let said = packets.iter().filter(|packet| packet["source"] == "transcription");
         let mut out = match self {
@@ -74,7 +74,7 @@ fn gzip(text: impl AsRef<[u8]>) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// The real meetings, where the folder with them is.
+/// The files of the real meetings; none if their folder does not exist.
 fn meetings() -> Vec<PathBuf> {
     let folder = repository("../shared/data/meetings");
     let entries = match fs::read_dir(&folder) {
@@ -90,8 +90,8 @@ fn meetings() -> Vec<PathBuf> {
     files
 }
 
-/// Each real meeting, written so, gives the talk-time that its JSON lines give: by [`crate::meetings`] that
-/// is what is counted off the file.
+/// Checks that each real meeting in this form gives the same talk-time as its JSON lines, as
+/// [`crate::meetings`] counts it.
 fn as_its_packets(form: Form, stored: impl Fn(String) -> Vec<u8>) {
     let place = Place::new();
     for path in meetings() {
@@ -100,7 +100,7 @@ fn as_its_packets(form: Form, stored: impl Fn(String) -> Vec<u8>) {
         let arguments = ["replay", file, "--meeting", "m", "--plugins", "talk-time", "--json"];
         let ran = place.run(&arguments).ends_with(0);
         let last = ran.packets().pop().unwrap();
-        // A transcript says nothing of who comes, goes or is renamed.
+        // A transcript does not say when participants join, leave or are renamed.
         let said: Vec<_> =
             packets.iter().filter(|packet| packet["source"] == "transcription").cloned().collect();
         assert_eq!(last["payload"], count(&said), "{} as {form:?}", path.display());
@@ -123,7 +123,7 @@ fn real_meetings_as_compressed_subrip() {
     as_its_packets(Form::SubRip, gzip);
 }
 
-/// Who said what, of what was published.
+/// Speaker and text of each transcription packet.
 fn spoken(ran: &Ran) -> Vec<(Value, Value)> {
     let said = ran.of_source("transcription").into_iter();
     said.map(|packet| (packet["participant"].clone(), packet["payload"]["text"].clone())).collect()
@@ -134,7 +134,7 @@ fn replay(place: &Place, file: &str, options: &[&str]) -> Ran {
     place.run(&[&arguments, options].concat())
 }
 
-/// The same of what comes through a pipe.
+/// Replays these bytes through a pipe.
 fn replay_piped(place: &Place, bytes: &[u8], options: &[&str]) -> Ran {
     let arguments = ["replay", "-", "--meeting", "m", "--plugins", "talk-time", "--all", "--json"];
     let mut command = place.teammy(&[&arguments, options].concat());
@@ -304,7 +304,7 @@ fn a_transcript_comes_from_standard_input() {
     let text = gzip(format!("{AT}\nOps: Ada: one\n\n{AT}\nOps: Ada: two\n"));
     let ran = replay_piped(&place, &text, &[]).ends_with(0);
     assert_eq!(spoken(&ran), [(json!("Ops: Ada"), json!("one")), (json!("Ops: Ada"), json!("two"))]);
-    // Names are learnt from what is read of it.
+    // The names depend on what is read of the pipe.
     let ran = replay_piped(&Place::new(), &text, &["--limit", "1"]).ends_with(0);
     assert_eq!(spoken(&ran), [(json!("Ops"), json!("Ada: one"))]);
     let place = Place::new();
@@ -333,7 +333,10 @@ fn a_recording_without_a_packet_is_told_with_its_reason() {
     for text in [&b"Dear all,\nit went well.\n"[..], b"\x89PNG\r\n"] {
         let ran = replay(&place, place.file("x.vtt", text), &[]).ends_with(2);
         let says = "a recording is packets as JSON lines, or a transcript as WebVTT or SubRip\n";
-        assert!(ran.stderr.ends_with(says), "no hint to skip what isn't meant as a recording: {ran:#?}");
+        assert!(
+            ran.stderr.ends_with(says),
+            "there is no hint to skip lines, because this is not a recording: {ran:#?}"
+        );
     }
 }
 

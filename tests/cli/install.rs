@@ -1,4 +1,4 @@
-//! `teammy install`, and what a replay installs by itself.
+//! `teammy install`, and the installation that a replay does by itself.
 
 use std::fs;
 
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{Place, Ran, said};
 
-/// Where the manifest is by default: under the data directory of the place's own home.
+/// The default path of the manifest, in the home directory of the test's place.
 const MANIFEST: &str = ".local/share/teammy/installed.json";
 
 fn manifest(place: &Place) -> Value {

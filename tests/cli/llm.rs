@@ -1,4 +1,4 @@
-//! Plugins that ask a language model: against a server that says what a test wrote down, and without one.
+//! Plugins that ask a language model: with a server whose answers a test scripts, and without one.
 
 use serde_json::{Value, json};
 
@@ -9,7 +9,7 @@ pub(crate) mod server;
 
 use server::{CannedAnswer, FakeServer, ReceivedRequest};
 
-/// A configuration with two models on a server, packets one by one, and a key in `MODEL_KEY`.
+/// A configuration with two models on a server, batches of one packet, and a key in `MODEL_KEY`.
 fn settings(server: &FakeServer) -> String {
     let url = server.base_url();
     format!(
@@ -29,12 +29,12 @@ fn place(server: &FakeServer, texts: &[&str]) -> Place {
 
 fn replay(place: &Place, plugins: &str) -> Ran {
     let mut command = place.teammy(&["replay", "m.jsonl", "--json", "--plugins", plugins]);
-    // A proxy that others use is no business of the models': nobody listens there.
-    let nobody = "http://127.0.0.1:1";
-    Ran::of(command.env("MODEL_KEY", "sk-hunter2").env("HTTP_PROXY", nobody).env("http_proxy", nobody))
+    // The client must not use a proxy from the environment: nothing listens at this one.
+    let proxy = "http://127.0.0.1:1";
+    Ran::of(command.env("MODEL_KEY", "sk-hunter2").env("HTTP_PROXY", proxy).env("http_proxy", proxy))
 }
 
-/// What the model is asked, all its messages in one text.
+/// All messages of a request in one text.
 fn question(asked: &ReceivedRequest) -> String {
     let messages = asked.body["messages"].as_array().unwrap();
     messages.iter().filter_map(|message| message["content"].as_str()).collect::<Vec<_>>().join("\n")
@@ -140,7 +140,7 @@ fn a_key_that_is_not_set_is_named() {
     let ran = place.run(&["replay", "m.jsonl"]).ends_with(2);
     let error = "error: model big needs its API key: the environment variable NO_SUCH_KEY is not set";
     assert!(ran.stderr.contains(error), "{ran:#?}");
-    // Whoever asks nobody needs no key.
+    // Plugins that need no model need no key.
     place.run(&["replay", "m.jsonl", "--plugins", "talk-time"]).ends_with(0);
 }
 

@@ -1,4 +1,4 @@
-//! Recordings go in, outputs come out.
+//! Replays of whole recordings: their outputs and summaries.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -6,13 +6,13 @@ use serde_json::{Value, json};
 
 use crate::{Place, Ran, payload, read, repository, said, sample};
 
-/// What talk-time should find in these packets.
+/// The output that talk-time must have for these packets.
 pub(crate) fn count(packets: &[Value]) -> Value {
     let mut rows = BTreeMap::<String, (u64, u64, u64)>::new();
     for packet in packets {
         let data = payload(packet);
         if packet["source"] == "participant" && data["event"] == "renamed" {
-            // All that was said under the old name is said by whoever has the new one.
+            // All speech under the old name belongs to the new name.
             if let Some(old) = rows.remove(packet["participant"].as_str().unwrap()) {
                 let row = rows.entry(data["to"].as_str().unwrap().to_owned()).or_default();
                 (row.0, row.1, row.2) = (row.0 + old.0, row.1 + old.1, row.2 + old.2);
@@ -106,10 +106,10 @@ fn a_replay_prints_outputs_and_a_summary() {
         assert_eq!(instance["outputs"], ran.of_source(source).len());
         assert_eq!(instance["dead_letters"], 0);
         let [p50, p99] = ["hook_p50_us", "hook_p99_us"].map(|key| instance[key].as_f64().unwrap());
-        // Parsing JSON takes more than that on any machine, and none takes a minute.
+        // Parsing JSON takes more than 0.3 µs on any machine, and less than a minute.
         assert!(p50 > 0.3 && p50 <= p99 && p99 < 60e6, "{instance}");
     }
-    assert_eq!(ran.stderr, "", "a program that reads JSON lines is told nothing else");
+    assert_eq!(ran.stderr, "", "with JSON lines there are no other messages");
 }
 
 #[test]

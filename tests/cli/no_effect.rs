@@ -1,4 +1,4 @@
-//! No option without effect: what cannot be honoured is refused, with what to do instead.
+//! No option is ignored: an option that cannot have its effect is an error that says what to do instead.
 
 use std::{
     io::{BufRead, BufReader},
@@ -9,7 +9,7 @@ use crate::{Place, Ran, said};
 
 const DB: [&str; 2] = ["--db", "surrealkv://db"];
 
-/// A place with a recording that was played.
+/// A place in which a recording was played.
 fn played(options: &[&str]) -> Place {
     let place = Place::new();
     place.file("m.jsonl", (0..4).map(|n| said(n, &format!("the deadline {n}"))).collect::<String>());
@@ -77,7 +77,7 @@ fn nor_by_the_same_with_another_configuration() {
 #[test]
 fn a_meeting_that_was_ended_early_is_not_called_complete() {
     let place = Place::new();
-    // At a pace that keeps the last ones back, until it is killed.
+    // Paced so that the last two packets are not due before the kill.
     place.file("m.jsonl", [0, 0, 3598, 3599].map(|second| said(second, "hello")).concat());
     let replay = ["replay", "m.jsonl", "--plugins", "talk-time", "--db", "surrealkv://db"];
     let paced = ["--all", "--json", "--speed", "0.001x"];

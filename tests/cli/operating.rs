@@ -1,4 +1,4 @@
-//! What an operator asks: how a node stands, what was given up, and to forget.
+//! The commands of an operator: `status`, `dead-letters`, `forget`.
 
 use std::{
     fs,
@@ -14,8 +14,8 @@ use crate::{Place, said};
 
 const DB: [&str; 2] = ["--db", "surrealkv://db"];
 
-/// A replay that goes on for weeks, of which so many lines have come. Its pipe stays open: on a closed one it
-/// would end.
+/// A replay that takes weeks, after this many lines of output. Its stdout stays open, because the replay ends
+/// when it is closed.
 struct Running {
     child: Child,
     _stdout: BufReader<ChildStdout>,
@@ -30,7 +30,7 @@ impl Drop for Running {
 
 impl Running {
     fn new(place: &Place, lines: usize, options: &[&str]) -> Self {
-        // All that is waited for is due at once, and what is last is not due before the test is over.
+        // The packets that the test waits for are due at once; the last one is not due before the test ends.
         let now = (0..lines).map(|n| said(0, &format!("the deadline {n}")));
         place.file("m.jsonl", now.chain([said(3599, "the last")]).collect::<String>());
         let replay = ["replay", "m.jsonl", "--speed", "0.001x", "--json", "--plugins", "watch-list"];
@@ -38,7 +38,7 @@ impl Running {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         for _ in 0..lines {
-            assert!(stdout.read_line(&mut String::new()).unwrap() > 0, "it goes on");
+            assert!(stdout.read_line(&mut String::new()).unwrap() > 0, "the replay printed a line");
         }
         Self { child, _stdout: stdout }
     }
@@ -81,7 +81,7 @@ fn a_running_node_says_how_it_stands_and_does_what_it_is_asked() {
     let people = place.run(&[&["status"], &config[..]].concat()).ends_with(0);
     assert!(people.stdout.contains("m: running") && people.stdout.contains("watch-list"), "{people:#?}");
 
-    // The database is that process's, and is asked for through it.
+    // That process holds the database, so commands ask it.
     let letters = place.run(&[&["dead-letters", "m"], &DB[..], &config].concat()).ends_with(0);
     assert!(letters.stderr.contains("note: meeting m has no dead letters"), "{letters:#?}");
     let refused = [&["resume", "m", "--instance", "watch-list"], &DB[..], &config].concat();
@@ -92,8 +92,8 @@ fn a_running_node_says_how_it_stands_and_does_what_it_is_asked() {
     place.run(&[&["forget", "m"], &DB[..], &config].concat()).ends_with(0);
     let mut running = running;
     let ended = running.child.wait().unwrap();
-    assert_eq!(ended.code(), Some(1), "its meeting is gone");
-    assert!(!place.path().join("run/node.sock").exists(), "it took its socket with it");
+    assert_eq!(ended.code(), Some(1), "its meeting was forgotten");
+    assert!(!place.path().join("run/node.sock").exists(), "it removed its socket");
 }
 
 #[test]
@@ -104,7 +104,7 @@ fn the_socket_is_its_owners_alone() {
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&path), 0o600, "{}", path.display());
 
-    // Another user, where it can be tried: only who may become one can.
+    // Another user cannot connect. Only root can try this, by becoming another user.
     let root = fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0);
     let has_python = Command::new("python3").arg("--version").output().is_ok();
     if !root || !has_python {
@@ -165,7 +165,7 @@ fn what_was_given_up_is_listed_and_redriven_even_after_the_end() {
         "{people:#?}"
     );
 
-    // It is as bad as it was: it stays, and the meeting is complete as before.
+    // The packet is still malformed: it stays a dead letter, and the meeting is complete as before.
     let again = place
         .run(&[&["dead-letters", "m", "--json", "--redrive", &seq], &DB[..]].concat())
         .ends_with(0)

@@ -1,5 +1,5 @@
-//! No words of a meeting on standard error, whatever fails and however much is logged: they are planted in
-//! every field of every source, in answers of models and in secrets.
+//! No words of a meeting on standard error, with any failure and the most verbose log. A marker word is
+//! planted in every field of every source, in answers of models and in secrets.
 
 use std::fmt::Write as _;
 
@@ -12,7 +12,7 @@ use crate::{
 
 const WORD: &str = "zqmarker";
 
-/// Whether a text holds the word, in one of the ways in which logs write what passes through them.
+/// Whether a text holds the marker: as text, or as bytes in decimal or hexadecimal.
 fn leaks(text: &str) -> bool {
     let bytes = WORD.as_bytes();
     let decimal = bytes.iter().map(u8::to_string).collect::<Vec<_>>().join(", ");
@@ -65,7 +65,7 @@ fn recording() -> String {
     lines
 }
 
-/// A configuration with a model whose key is a secret, and plugins that know the word.
+/// A configuration with a model that has a secret key, and plugins whose configuration holds the marker.
 fn settings(server: &FakeServer) -> String {
     format!(
         "[log]\nfilter = \"trace\"\n[hooks]\nbackoff = \"1ms\"\n[delivery]\nbatch_packets = 1\n\
@@ -110,7 +110,7 @@ fn no_words_of_a_meeting_get_into_the_log() {
     let ran = run(&["replay", "m.jsonl", "--db", database, "--json"]).ends_with(0);
     assert!(ran.stderr.contains("packet given up") && ran.stderr.contains("DEBUG"), "{}", ran.stderr.len());
     assert!(server.asked().len() > 8, "the models were asked");
-    assert!(leaks(&ran.stdout), "what plugins put out is for whoever asked");
+    assert!(leaks(&ran.stdout), "outputs on stdout hold the words");
     is_discreet(&ran);
     if cfg!(feature = "surrealdb") {
         let letters = run(&["dead-letters", "m", "--db", database, "--json"]).ends_with(0);
@@ -127,7 +127,7 @@ fn no_words_of_a_meeting_get_into_the_log() {
             is_discreet(&run(arguments));
         }
     }
-    // What is wrong with a recording is told without what it holds.
+    // Messages about a broken recording do not quote it.
     for (line, code) in [
         (format!("{{\"source\":\"chat\",\"timestamp\":\"{WORD}\",\"data\":1}}\n"), 2),
         (

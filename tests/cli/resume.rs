@@ -1,4 +1,4 @@
-//! A replay that was cut off, and the same command again.
+//! A replay that was cut off, and the same command again; `teammy resume`.
 
 use std::{
     io::{BufRead, BufReader},
@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use crate::{Place, Ran, said};
 
-/// Sixty lines, a second apart; every third mentions what the watch list watches for. The last comes long
-/// after the others, so that a paced run is never done before it is killed.
+/// Sixty lines, a second apart; every third holds a word of the watch list. The last line is long after the
+/// others, so that a paced run never ends before it is killed.
 fn recording() -> String {
     let text = |n: u32| if n.is_multiple_of(3) { format!("the deadline {n}") } else { format!("word {n}") };
     let second = |n: u32| if n == 59 { 3599 } else { n };
@@ -20,7 +20,7 @@ fn recording() -> String {
 const REPLAY: [&str; 8] =
     ["replay", "m.jsonl", "--json", "--all", "--db", "surrealkv://db", "--plugins", "talk-time,watch-list"];
 
-/// What each source holds, in order: what a meeting is, whatever its seqs are.
+/// The payloads of each source in order, independent of seqs.
 fn contents(ran: &Ran) -> Vec<(String, Vec<Value>)> {
     ["transcription", "talk-time", "watch-list"]
         .map(|source| {
@@ -30,11 +30,11 @@ fn contents(ran: &Ran) -> Vec<(String, Vec<Value>)> {
         .into()
 }
 
-/// Plays at a pace until so many lines are out, and kills the program.
+/// Plays at a pace until this many lines are printed, and kills the program.
 fn cut_off(place: &Place, lines: usize) {
     let mut command = place.teammy(&[&REPLAY[..], &["--speed", "40x"]].concat());
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    // The pipe stays open until it is dead: on a closed one it would end in good order.
+    // The pipe stays open until the kill: on a closed pipe the program would end normally.
     let mut stdout = BufReader::new(child.stdout.take().unwrap());
     for _ in 0..lines {
         assert!(stdout.read_line(&mut String::new()).unwrap() > 0, "it is killed in the middle");
@@ -59,7 +59,7 @@ fn a_replay_that_was_killed_goes_on_where_it_was() {
     assert!(ran.stderr.contains("note: meeting m resumes: it already has "), "{ran:#?}");
     assert_eq!(contents(&ran), wanted, "each packet and each output once");
 
-    // Once more, there is nothing to do, and the same is printed.
+    // A further run has nothing to do, and prints the same.
     let again = place.run(&REPLAY).ends_with(0);
     assert!(
         again.stderr.contains("note: meeting m is complete: all of m.jsonl has been played"),
@@ -72,7 +72,7 @@ fn a_replay_that_was_killed_goes_on_where_it_was() {
 #[test]
 fn a_transcript_goes_on_with_the_times_it_began_with() {
     let place = Place::new();
-    // The last comes long after the others: a paced run is never done before it is killed.
+    // The last cue is long after the others, so that a paced run never ends before it is killed.
     let minute = |n: u32| if n == 49 { 59 } else { 0 };
     let cue = |n: u32| {
         let at = format!("00:{:02}:{n:02}", minute(n));
@@ -151,7 +151,7 @@ fn a_meeting_that_was_left_is_resumed_as_far_as_it_goes() {
         "{ran:#?}"
     );
     assert_eq!(ran.summary()["meeting"], "m");
-    // Its recording goes on as if nothing had been, and each packet is there once.
+    // The replay continues after that, and each packet is there once.
     let whole = place.run(&REPLAY).ends_with(0);
     assert_eq!(contents(&whole).iter().map(|(_, all)| all.len()).collect::<Vec<_>>(), [60, 4, 20]);
 
@@ -173,7 +173,7 @@ fn a_resumed_meeting_can_be_ended() {
     assert!(!ran.stderr.contains("still open"), "{ran:#?}");
     let after = place.run(&history).ends_with(0).packets();
     assert_eq!(after[..before.len()], before);
-    assert_eq!(after[before.len()..], printed, "what is new is printed, and nothing else");
+    assert_eq!(after[before.len()..], printed, "only new packets are printed");
 }
 
 #[test]
@@ -183,7 +183,7 @@ fn what_cannot_be_resumed_is_refused() {
     assert!(ran.stderr.contains("error: mem:// holds nothing"), "{ran:#?}");
     let ran = place.run(&RESUME).ends_with(1);
     assert!(ran.stderr.contains("error: there is no database in "), "{ran:#?}");
-    assert!(!place.path().join("db").exists(), "to look for a meeting is no reason to make one");
+    assert!(!place.path().join("db").exists(), "resume must not create a database");
 
     place.file("m.jsonl", recording());
     place.file("teammy.toml", "[[plugin]]\nname = \"names\"\nkind = \"watch-list\"");

@@ -1,5 +1,5 @@
-//! Meetings in a SurrealDB server, which goes away and comes back, and which two processes want at the same
-//! time.
+//! Meetings in a SurrealDB server: the server is unavailable for a while, and two processes claim the same
+//! meeting.
 
 use std::{
     io::{BufRead, BufReader},
@@ -33,7 +33,7 @@ struct Hosted {
 }
 
 impl Hosted {
-    /// `None` without a server.
+    /// `None` if there is no server program.
     fn new(packets: u32, settings: &str) -> Option<Self> {
         let server = Server::start()?;
         let place = Place::new();
@@ -58,7 +58,7 @@ impl Hosted {
         contents_at(&self.database(), &["m"]).remove(0)
     }
 
-    /// What is stored of a run that nobody disturbed.
+    /// What an undisturbed run stores.
     fn undisturbed(&self) -> Contents {
         let whole = self.place.path().join("whole");
         let url = format!("surrealkv://{}", whole.display());
@@ -67,11 +67,11 @@ impl Hosted {
     }
 }
 
-/// Reads so many lines.
+/// Reads this many lines.
 fn lines(child: &mut Child, count: usize) -> BufReader<ChildStdout> {
     let mut out = BufReader::new(child.stdout.take().unwrap());
     for _ in 0..count {
-        assert!(out.read_line(&mut String::new()).unwrap() > 0, "it goes on");
+        assert!(out.read_line(&mut String::new()).unwrap() > 0, "the replay printed a line");
     }
     out
 }
@@ -85,9 +85,9 @@ fn ran(child: Child, out: BufReader<ChildStdout>) -> Ran {
 
 #[test]
 fn a_server_that_is_away_for_a_while_costs_nothing_but_time() {
-    // For so long it is away, in the midst of the meeting.
+    // How long the server is unavailable, in the middle of the meeting.
     const AWAY: Duration = Duration::from_secs(10);
-    // So little may wait to be stored that the publisher has to.
+    // The backlog is so small that the publisher has to wait.
     let bounds = "[delivery]\nbacklog_bytes = \"4KiB\"\n[limits]\npacket_bytes = \"1KiB\"\n";
     let Some(mut hosted) = Hosted::new(200, bounds) else { return };
     let undisturbed = hosted.undisturbed();
@@ -96,7 +96,7 @@ fn a_server_that_is_away_for_a_while_costs_nothing_but_time() {
     hosted.server.kill();
     let (_sender, nothing) = mpsc::channel::<()>();
     assert_eq!(nothing.recv_timeout(AWAY), Err(mpsc::RecvTimeoutError::Timeout));
-    assert_eq!(child.try_wait().unwrap(), None, "it waits");
+    assert_eq!(child.try_wait().unwrap(), None, "the replay waits");
     hosted.server.start_again();
     let ran = ran(child, out).ends_with(0);
     assert_eq!(ran.summary()["packets"], 200, "{ran:#?}");
@@ -111,10 +111,10 @@ fn two_processes_that_take_a_meeting_from_each_other_put_out_nothing_twice() {
     let mut first = hosted.replay("5x").spawn().unwrap();
     let mut first_out = lines(&mut first, 1);
     for claim in 1..=CLAIMS {
-        // Fast enough to be done in the end, slow enough to be in the midst of it when the next one comes.
+        // Fast enough to end within the test, slow enough to still run when the next process starts.
         let mut second = hosted.replay(if claim == CLAIMS { "max" } else { "5x" }).spawn().unwrap();
         let second_out = lines(&mut second, 1);
-        // The second has stored something, so the first has lost the meeting, and stops by itself.
+        // The second process has stored something, so the first is fenced, and stops by itself.
         let fenced = ran(first, first_out).ends_with(1);
         let why = "meeting m is no longer run by this node: another owner has taken it over";
         assert!(fenced.stderr.contains(why), "claim {claim}: {fenced:#?}");
@@ -126,6 +126,6 @@ fn two_processes_that_take_a_meeting_from_each_other_put_out_nothing_twice() {
         let store = teammy::open_store(&store.database).await.unwrap();
         store.meeting(MeetingId::new("m").unwrap()).await.unwrap().unwrap().epoch.0
     });
-    assert_eq!(epoch, u64::from(CLAIMS) + 1, "each took it from the one before");
+    assert_eq!(epoch, u64::from(CLAIMS) + 1, "each process claimed the meeting once");
     hosted.contents().assert_is(&undisturbed);
 }

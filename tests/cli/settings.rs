@@ -76,13 +76,13 @@ fn plugins_are_shown_even_where_the_configuration_names_others() {
 #[test]
 fn the_reference_in_the_documents_is_the_programs() {
     let place = Place::new();
-    // What is configured here, and whether it is right, doesn't matter to it.
+    // The reference does not depend on the configuration, which has a mistake.
     place.file("teammy.toml", "[hooks]\ntrys = 5");
     let ran = place.run(&["config", "--reference"]).ends_with(0);
     let page = std::fs::read_to_string(crate::repository("docs/configuration.md")).unwrap();
     let bundle = teammy::plugins::bundle();
     if bundle.len() == bundle.known().len() {
-        let anew = "a setting or a plugin is new, or another than it was: make the page anew, with \
+        let anew = "a setting or a plugin has changed: write the page again with \
                     `cargo run -- config --reference > docs/configuration.md`";
         assert!(ran.stdout == page, "{anew}");
     } else {

@@ -1,4 +1,4 @@
-//! Standard input, a reader that goes away, signals.
+//! Standard input, a reader that closes stdout, signals.
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -49,7 +49,7 @@ fn a_pipe_is_read_once_and_played() {
 #[test]
 fn a_reader_that_goes_away_ends_it_quietly() {
     let place = Place::new();
-    // The first output comes a while after the start, when nobody reads any more.
+    // The first output comes a while after the start, when stdout is closed.
     let text: String = (0..40).map(|second| said(second, "deadline")).collect();
     let file = place.file("m.jsonl", text.replacen("deadline", "nothing", 20));
     for form in ["--json", "--all"] {

@@ -1,4 +1,4 @@
-//! The guides' blocks, their prose, and what it means to quote.
+//! Parses the guides into blocks and prose, and finds quotations in files.
 
 use std::path::Path;
 
@@ -9,11 +9,11 @@ const GUIDES: [&str; 3] = ["plugin-guide.md", "from-python.md", "embedding.md"];
 /// A fenced block of a guide.
 #[derive(Debug)]
 pub(crate) struct Block {
-    /// Where it begins, for messages.
+    /// File and line of its beginning, for messages.
     pub(crate) at: String,
-    /// What is said behind its fence.
+    /// The language behind its fence.
     pub(crate) language: String,
-    /// What the comment above it says.
+    /// The text of the comment above it.
     pub(crate) comment: Option<String>,
     pub(crate) lines: Vec<String>,
 }
@@ -28,7 +28,7 @@ impl Block {
     }
 }
 
-/// A guide's blocks, and the lines outside of them.
+/// A guide's blocks, and the lines outside of blocks.
 fn parse(guide: &str) -> (Vec<Block>, Vec<String>) {
     let (mut blocks, mut prose) = (Vec::<Block>::new(), Vec::new());
     let (mut comment, mut inside) = (None, false);
@@ -72,8 +72,7 @@ fn indent(line: &str) -> usize {
     line.len() - line.trim_start().len()
 }
 
-/// Where these lines stand in a text, one behind the other and all indented by the same: the line behind
-/// them.
+/// Finds these lines in a text, adjacent and all indented by the same amount. Returns the index behind them.
 fn find<S: AsRef<str>>(lines: &[S], text: &[&str], from: usize) -> Option<usize> {
     let first = lines.first()?.as_ref();
     (from..text.len()).find_map(|start| {
@@ -87,7 +86,7 @@ fn find<S: AsRef<str>>(lines: &[S], text: &[&str], from: usize) -> Option<usize>
     })
 }
 
-/// Whether a block's pieces, which `// …` divides, stand in a text in this order.
+/// Whether a block's pieces, which `// …` separates, are in a text in this order.
 pub(crate) fn stands_in(block: &Block, text: &str) -> bool {
     let text: Vec<&str> = text.lines().collect();
     let mut from = 0;

@@ -21,7 +21,8 @@ fn is_json(line: &str) -> bool {
     line.starts_with(['{', '"']) || line.starts_with("[{") || line.starts_with("[\"")
 }
 
-/// Whether a word is a time, perhaps with punctuation around it: `0:05`, `[00:01:02]`, `(10:30)`, `00:00:01.000`.
+/// Whether a word is a time, perhaps with punctuation around it: `0:05`, `[00:01:02]`, `(10:30)`,
+/// `00:00:01.000`.
 fn is_clock(word: &str) -> bool {
     let word = word.trim_matches(|c: char| !c.is_ascii_digit());
     let parts: Vec<&str> = word.split(':').collect();

@@ -1,4 +1,4 @@
-//! What is stored of a meeting, whatever its seqs are.
+//! What is stored of a meeting, independent of its seqs.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,7 +12,7 @@ use teammy::{
     store::{InstanceStatus, MeetingStatus, PacketQuery},
 };
 
-/// All that a meeting left, with packets called by what they are.
+/// All that is stored of a meeting, with packets named by their identity.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Contents {
     status: MeetingStatus,
@@ -27,22 +27,22 @@ pub(crate) struct Contents {
 
 #[derive(Debug, Clone, PartialEq)]
 struct Packet {
-    /// What was published: its producer and number. An output: its instance and the identities of what it
-    /// came from.
+    /// Of a published packet its producer and number. Of an output its instance and the identities of its
+    /// causes.
     identity: String,
     payload: String,
-    /// Its time, unless that is when somebody got round to it.
+    /// The timestamp, unless a clock set it at run time.
     time: Option<String>,
 }
 
 impl Contents {
-    /// Fails where something is missing, double, different or elsewhere.
+    /// Fails if a packet is missing, repeated, different or in another position.
     #[track_caller]
     pub(crate) fn assert_is(&self, wanted: &Self) {
         for (source, wanted) in &wanted.packets {
             let found = self.packets.get(source).map_or(&[][..], Vec::as_slice);
-            for (place, (found, wanted)) in found.iter().zip(wanted).enumerate() {
-                assert_eq!(found, wanted, "packet {place} of {source}");
+            for (position, (found, wanted)) in found.iter().zip(wanted).enumerate() {
+                assert_eq!(found, wanted, "packet {position} of {source}");
             }
             assert_eq!(found.len(), wanted.len(), "packets of {source}");
         }
@@ -55,7 +55,8 @@ impl Contents {
     }
 }
 
-fn call(packet: &DataPacket, identities: &BTreeMap<Seq, String>) -> String {
+/// A packet's identity.
+fn identity(packet: &DataPacket, identities: &BTreeMap<Seq, String>) -> String {
     if let Some(producer) = &packet.producer {
         return format!("{}:{}", producer.id, producer.number);
     }
@@ -63,9 +64,10 @@ fn call(packet: &DataPacket, identities: &BTreeMap<Seq, String>) -> String {
         let Payload::Json(event) = &packet.payload else { panic!("{packet:?}") };
         return event.to_string();
     }
-    assert!(!packet.causes.is_empty(), "nobody numbered it, and it came of nothing: {packet:?}");
-    let cause =
-        |seq| identities.get(seq).unwrap_or_else(|| panic!("{packet:?} came of {seq}, which is gone"));
+    assert!(!packet.causes.is_empty(), "it has neither a number nor a cause: {packet:?}");
+    let cause = |seq| {
+        identities.get(seq).unwrap_or_else(|| panic!("{packet:?} has the cause {seq}, which is missing"))
+    };
     let causes: Vec<&str> = packet.causes.iter().map(|seq| cause(seq).as_str()).collect();
     format!("{}({})", packet.source, causes.join(","))
 }
@@ -78,14 +80,14 @@ async fn read(store: &dyn Store, id: &str) -> Contents {
     let mut known = BTreeSet::new();
     let mut packets: BTreeMap<String, Vec<Packet>> = BTreeMap::new();
     for packet in &log {
-        let identity = call(packet, &identities);
+        let identity = identity(packet, &identities);
         assert!(
             known.insert(identity.clone()),
             "{identity} is there twice, the second time at {}",
             packet.seq
         );
         identities.insert(packet.seq, identity.clone());
-        // What comes of a meeting's own packets has their time, which is a clock's.
+        // Outputs that runtime packets caused have their timestamps, which a clock set.
         let is_of_a_clock = packet.source == Lifecycle::SOURCE || identity.contains('{');
         packets.entry(packet.source.to_string()).or_default().push(Packet {
             identity,
@@ -106,12 +108,12 @@ async fn read(store: &dyn Store, id: &str) -> Contents {
     Contents { status: row.status, packets, states, keys, dead_letters }
 }
 
-/// What a database that nobody has open holds of some meetings.
+/// What a database, which no process has open, holds of some meetings.
 pub(crate) fn contents(directory: &Path, meetings: &[impl AsRef<str>]) -> Vec<Contents> {
     contents_at(&format!("database.url = {:?}", format!("surrealkv://{}", directory.display())), meetings)
 }
 
-/// What the database that is configured holds of some meetings.
+/// What the configured database holds of some meetings.
 pub(crate) fn contents_at(config: &str, meetings: &[impl AsRef<str>]) -> Vec<Contents> {
     let config = teammy::config::Config::from_toml(config).unwrap();
     tokio::runtime::Runtime::new().unwrap().block_on(async {

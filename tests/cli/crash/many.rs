@@ -1,4 +1,4 @@
-//! Fifty meetings in one process, with plugins that keep keys and read history, one behind the other.
+//! Fifty meetings in one process, with a chain of two plugins that keep keys and read history.
 
 use std::{
     fs,
@@ -21,8 +21,8 @@ const MEETINGS: usize = 50;
 /// How many packets of each recording are played.
 const PACKETS: usize = 16;
 
-/// Keeps a digest of all that it has seen, in its state and as a key, and puts it out with the last one that
-/// it put out. A packet that is lost, doubled or out of order changes all that follows.
+/// Keeps a digest of all its packets, in its state and as a key, and puts it out together with the digest
+/// before it. A packet that is lost, repeated or out of order changes all later digests.
 struct Ledger;
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -82,8 +82,8 @@ const SETTINGS: &str = r#"
     sources = { transcription = "first" }
 "#;
 
-/// The process: plays every recording of a folder at once, into a meeting each, and goes on where it was cut
-/// off.
+/// The process: plays all recordings of a folder at once, each into a meeting of its own, and resumes
+/// meetings that were cut off.
 #[tokio::main]
 async fn host(folder: &Path, database: &str, pause: Duration) {
     let config = Config::from_toml(&format!("database.url = {database:?}\n{SETTINGS}")).unwrap();
@@ -115,8 +115,8 @@ async fn play(node: &Node, file: &Path, pause: Duration) {
     meeting.end().await.unwrap();
 }
 
-/// Not a test of its own: the process that the test below kills, which is this program with what it is to do
-/// in a variable.
+/// Not a test of its own: the process that the test below kills. It is this test program, with its task in a
+/// variable.
 #[test]
 fn the_process_that_is_killed() {
     let Ok(what) = std::env::var("CRASH_HOST") else { return };
