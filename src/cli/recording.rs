@@ -41,6 +41,8 @@ use std::{
 use jiff::fmt::temporal::Pieces;
 use teammy::{Payload, Publish, Timestamp};
 
+use super::text::count;
+
 pub(crate) use self::{
     encoding::Encoding,
     error::Error,
