@@ -180,7 +180,7 @@ async fn flood(packets: u64) {
     }
     most = most.max(resident() - before);
     meeting.end().await.expect("the meeting ends");
-    let stats = meeting.stats();
+    let stats = meeting.stats().await.unwrap();
     let sleeper = &stats.instances[0];
     assert_eq!(sleeper.delivered + sleeper.lost, packets, "each packet that is not delivered is counted");
     print(&json!({
@@ -222,7 +222,7 @@ async fn behind(packets: u64) {
     let lag = &node_status.meetings[0].instances[1].lag;
     let waiting = lag.iter().map(|lag| lag.packets).max().unwrap_or(0);
     meeting.caught_up().await.expect("the meeting runs");
-    let stats = meeting.stats();
+    let stats = meeting.stats().await.unwrap();
     let late = &stats.instances[1];
     assert_eq!(late.delivered, stats.packets, "the late instance got every packet");
     print(&json!({
@@ -248,7 +248,7 @@ async fn stuck(lasts: Duration) {
     RELEASED.store(false, Ordering::Relaxed);
     let bad = meeting(&node, "bad", &["quick", "blocks", "loops", "hangs"]).await;
     let told = Subscribe::to(["plugin-status"]).from(StartAt::Start);
-    let told = bad.subscribe(told).expect("the source is there");
+    let told = bad.subscribe(told).await.expect("the source is there");
     bad.publish(packet(&name("transcription"), 256)).await.expect("the meeting takes it");
     let during = paced(&quick, &source, lasts).await;
     let status = node.status().await;
@@ -289,7 +289,8 @@ async fn over(meetings: usize, times: usize) {
         let mut running = Vec::with_capacity(meetings);
         for index in 0..meetings {
             let meeting = meeting(&node, &format!("over-{index}"), &["quick", "sleeper"]).await;
-            let subscription = meeting.subscribe(Subscribe::to(["audio"])).expect("the source is there");
+            let subscription =
+                meeting.subscribe(Subscribe::to(["audio"])).await.expect("the source is there");
             meeting.publish(packet(&source, 1024)).await.expect("the meeting takes it");
             running.push((meeting, subscription));
         }

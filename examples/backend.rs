@@ -117,8 +117,8 @@ async fn publish_speech(meeting: &MeetingRef, who: &str, text: &str) -> Result<S
 }
 
 /// Publishes a chat message, unless the meeting is busy.
-fn try_publish_chat(meeting: &MeetingRef, who: &str, text: &str) -> Result<bool, BoxError> {
-    match meeting.try_publish(Publish::json("chat", &Chat::new(text))?.participant(who)) {
+async fn try_publish_chat(meeting: &MeetingRef, who: &str, text: &str) -> Result<bool, BoxError> {
+    match meeting.try_publish(Publish::json("chat", &Chat::new(text))?.participant(who)).await {
         Ok(_) => Ok(true),
         Err(PublishError::Busy(_)) => Ok(false),
         Err(error) => Err(error.into()),
@@ -143,7 +143,7 @@ async fn print_outputs(meeting: MeetingRef) -> Result<Vec<String>, BoxError> {
 /// Counts transcriptions and outputs from the start of the meeting, and audio from now on.
 async fn follow(meeting: &MeetingRef) -> Result<usize, BoxError> {
     let everything = Subscribe::to(["transcription", "talk-time", "audio"]).from(StartAt::Start);
-    let mut packets = meeting.subscribe(everything)?;
+    let mut packets = meeting.subscribe(everything).await?;
     let mut followed = 0;
     while let Some(Delivered { packet, gap, .. }) = packets.try_next().await? {
         if gap > 0 {
@@ -179,13 +179,13 @@ pub async fn run(config: Config) -> Result<Vec<String>, BoxError> {
 
     // Add the plugin to the running meeting; it reads the log from its start.
     meeting.assign_at("recap", JoinAt::Start).await?;
-    if !try_publish_chat(&meeting, "Bo", "!recap")? {
+    if !try_publish_chat(&meeting, "Bo", "!recap").await? {
         eprintln!("the meeting is busy: try again later");
     }
     meeting.unassign("recap").await?;
 
     meeting.end().await?;
-    for instance in meeting.stats().instances {
+    for instance in meeting.stats().await?.instances {
         eprintln!("{}: {} outputs, {} errors", instance.name, instance.outputs, instance.errors);
     }
     node.shutdown(Duration::from_secs(30)).await?;

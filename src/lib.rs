@@ -49,6 +49,7 @@ pub use teammy_kernel::{
     ShutdownCx, Store, Tick, Timestamp, chain, data, decode, graph, log::JoinAt, name, packet, store,
 };
 pub use teammy_llm as llm;
+pub use teammy_runtime::admin;
 #[cfg(unix)]
 pub use teammy_runtime::control;
 #[doc(hidden)]

@@ -6,6 +6,7 @@
 use std::{sync::Arc, thread, time::Duration};
 
 use bytes::Bytes;
+use futures::FutureExt;
 use hdrhistogram::Histogram;
 use teammy_kernel::{Factory, Name, Payload, Publish};
 use teammy_runtime::{MeetingRef, PublishError};
@@ -62,7 +63,7 @@ fn publisher(meeting: &MeetingRef) -> impl Fn(Bytes) + Send + use<> {
     move |data| {
         let packet = Publish::on(source.clone(), Payload::Bytes(data));
         // A full meeting makes publishers wait; this thread's wait counts as any other lateness.
-        while let Err(busy) = meeting.try_publish(packet.clone()) {
+        while let Err(busy) = meeting.try_publish(packet.clone()).now_or_never().expect("a local meeting") {
             assert!(matches!(busy, PublishError::Busy(_)), "{busy}");
             thread::yield_now();
         }

@@ -388,7 +388,7 @@ fn own_sources(
             return Err(Error::SourceTaken { source_name: name, claim });
         }
         if sources.insert(name.clone(), (*durability, SourceOrigin::External)).is_some() {
-            return Err(Error::SourceTaken { source_name: name, claim: Claim::InstanceSpec });
+            return Err(Error::SourceTaken { source_name: name, claim: Claim::Declared });
         }
     }
     Ok(sources)
@@ -403,7 +403,7 @@ fn instance_names(
     for instance in declared {
         let name = named(|| "the name of a [[plugin]]".to_owned(), &instance.name)?;
         if sources.contains_key(&name) {
-            let claim = claim(&name).unwrap_or(Claim::InstanceSpec);
+            let claim = claim(&name).unwrap_or(Claim::Declared);
             return Err(Error::InstanceTaken { instance: name, claim });
         }
         if !seen.insert(name.clone()) {

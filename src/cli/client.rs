@@ -6,8 +6,10 @@
 use std::{io::ErrorKind, path::PathBuf};
 
 use teammy::{
+    MeetingId,
+    admin::{self, ErrorCode},
     config::{self, Config, Database, Socket},
-    control::{self, Answer, Client, Request},
+    control::{self, Client},
 };
 
 use super::error::Error;
@@ -46,28 +48,18 @@ pub(super) async fn holder(config: &Config) -> Result<Option<Client>, Error> {
         Err(error) if config.node.socket.is_some() => return Err(error.into()),
         Err(_) => return Ok(None),
     };
-    match client.ask(&Request::Database).await? {
-        Answer::Database { url: Some(url) } if url == database_identity(&config.database)? => {
-            Ok(Some(client))
-        }
-        _ => Ok(None),
-    }
+    let is_ours = client.database().await? == Some(database_identity(&config.database)?);
+    Ok(is_ours.then_some(client))
 }
 
-/// Sends a request to the node and returns its answer; a refusal becomes [`Error::Refused`].
-pub(super) async fn ask(client: &mut Client, request: &Request) -> Result<Answer, Error> {
-    match client.ask(request).await? {
-        Answer::Failed { error } => Err(Error::Refused(error)),
-        answer => Ok(answer),
-    }
-}
-
-/// The error for an answer that does not fit the request: the node runs another version.
-pub(super) fn unexpected(answer: &Answer) -> Error {
-    let name =
-        serde_json::to_value(answer).ok().and_then(|value| value["answer"].as_str().map(str::to_owned));
-    Error::Refused(format!(
-        "the node runs another version of teammy: it answered {}",
-        name.unwrap_or_default()
-    ))
+/// Asks the node to do something. If the node does not have `meeting`, the error is [`Error::NoSuchMeeting`].
+pub(super) async fn ask(
+    client: &mut Client,
+    meeting: &MeetingId,
+    request: admin::Request,
+) -> Result<admin::Response, Error> {
+    client.request(request).await.map_err(|error| match error {
+        control::Error::Refused { code: ErrorCode::NoMeeting, .. } => Error::NoSuchMeeting(meeting.clone()),
+        error => error.into(),
+    })
 }

@@ -2,9 +2,10 @@
 
 use teammy::{
     MeetingId, Name, Node, Seq, Store,
+    admin::{Redrive, Request, Response},
     config::Config,
-    control::{Answer, Client, Request},
-    node, open_store,
+    control::Client,
+    open_store,
     plugins::bundle,
     store::DeadLetter,
     wire::json,
@@ -193,28 +194,36 @@ impl Letters<'_> {
 
     /// Through the node that holds the meeting.
     async fn ask(&self, mut client: Client) -> Result<(), Error> {
-        let meeting = self.id.clone();
-        match client::ask(&mut client, &Request::DeadLetters { meeting: meeting.clone() }).await? {
-            Answer::DeadLetters { letters } => self.are_there(&letters)?,
-            Answer::Nothing => return Err(Error::NoSuchMeeting(meeting)),
-            answer => return Err(client::unexpected(&answer)),
+        let letters = self.ask_for_letters(&mut client).await?;
+        self.are_there(&letters)?;
+        if self.redrive.is_none() {
+            return self.print(&letters);
         }
-        let mut count = None;
-        if self.redrive.is_some() {
-            let (instance, seq) = (self.instance.clone(), self.seq());
-            let request = Request::Redrive { meeting: meeting.clone(), instance, seq };
-            match client::ask(&mut client, &request).await? {
-                Answer::Redriven { count: redriven } => count = Some(redriven),
-                answer => return Err(client::unexpected(&answer)),
-            }
+        let request = Request::Redrive { meeting: self.id.clone(), which: self.which() };
+        let Response::Redriven { count } = client::ask(&mut client, &self.id, request).await? else {
+            return Err(client.unexpected().into());
+        };
+        self.print_redriven(count, &self.ask_for_letters(&mut client).await?)
+    }
+
+    async fn ask_for_letters(&self, client: &mut Client) -> Result<Vec<DeadLetter>, Error> {
+        let request = Request::DeadLetters { meeting: self.id.clone() };
+        match client::ask(client, &self.id, request).await? {
+            Response::DeadLetters { letters } => Ok(letters),
+            _ => Err(client.unexpected().into()),
         }
-        match client::ask(&mut client, &Request::DeadLetters { meeting }).await? {
-            Answer::DeadLetters { letters } => match count {
-                Some(count) => self.print_redriven(count, &letters),
-                None => self.print(&letters),
-            },
-            answer => Err(client::unexpected(&answer)),
+    }
+
+    /// Which dead letters to redrive.
+    fn which(&self) -> Redrive {
+        let mut which = Redrive::all();
+        if let Some(instance) = &self.instance {
+            which = which.instance(instance.clone());
         }
+        if let Some(seq) = self.seq() {
+            which = which.seq(seq);
+        }
+        which
     }
 
     /// On a node of our own.
@@ -223,13 +232,7 @@ impl Letters<'_> {
         let builder = Node::builder(config).plugins(bundle()).store(store);
         let factories: Vec<_> = builder.check()?.instances().map(|instance| instance.factory).collect();
         install::missing(&factories, &manifest, self.output).await?;
-        let mut which = node::Redrive::all();
-        if let Some(instance) = &self.instance {
-            which = which.instance(instance.clone());
-        }
-        if let Some(seq) = self.seq() {
-            which = which.seq(seq);
-        }
+        let which = self.which();
         let work = async |node: &Node| {
             let redriven = node.redrive(&self.id, &which).await?;
             redriven.done().await?;

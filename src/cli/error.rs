@@ -65,8 +65,6 @@ pub(crate) enum Error {
     Control(#[from] teammy::control::Error),
     #[error("cannot ask a node: node.socket is \"off\"")]
     SocketOff,
-    #[error("{0}")]
-    Refused(String),
     #[cfg(feature = "prometheus")]
     #[error("cannot serve metrics on {address} (metrics.listen)")]
     Metrics { address: std::net::SocketAddr, source: Box<dyn std::error::Error + Send + Sync> },
@@ -171,7 +169,6 @@ impl Error {
             | Self::NoMeeting { .. }
             | Self::NoSuchMeeting(_)
             | Self::Control(_)
-            | Self::Refused(_)
             | Self::Runtime(_)
             | Self::Output(_) => 1,
             #[cfg(feature = "prometheus")]

@@ -1,11 +1,6 @@
 //! `teammy forget`: deletes all that is stored of a meeting.
 
-use teammy::{
-    MeetingId,
-    config::Config,
-    control::{Answer, Request},
-    open_store,
-};
+use teammy::{MeetingId, admin::Request, config::Config, open_store};
 use tokio::{runtime::Runtime, time::Duration};
 
 use super::{
@@ -48,11 +43,8 @@ pub(crate) fn run(args: &Args, config: &Config, output: &Output) -> Result<(), E
     let runtime = Runtime::new().map_err(Error::Runtime)?;
     let done = runtime.block_on(async {
         if let Some(mut client) = client::holder(config).await? {
-            return match client::ask(&mut client, &Request::Forget { meeting: id.clone() }).await? {
-                Answer::Done => Ok(()),
-                Answer::Nothing => Err(Error::NoSuchMeeting(id.clone())),
-                answer => Err(client::unexpected(&answer)),
-            };
+            let request = Request::Forget { meeting: id.clone() };
+            return client::ask(&mut client, &id, request).await.map(drop);
         }
         history::check_kept(&config.database)?;
         let store = open_store(&config.database).await?;

@@ -203,7 +203,12 @@ impl Replay<'_> {
         let bar = self.output.progress(self.recording.len());
         tokio::try_join!(self.publish(node, &meeting, &producer, done, &bar), self.print(&meeting))?;
         bar.finish_and_clear();
-        Ok(Summary::new(&self.id, &meeting.stats(), self.recording.skipped().counts(), started.elapsed()))
+        Ok(Summary::new(
+            &self.id,
+            &meeting.stats().await.unwrap(),
+            self.recording.skipped().counts(),
+            started.elapsed(),
+        ))
     }
 
     /// Publishes the recording without the first `done` numbered packets, which the meeting has already.

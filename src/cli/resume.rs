@@ -9,8 +9,9 @@ use std::pin::pin;
 use futures::TryStreamExt;
 use teammy::{
     Builder, DataPacket, MeetingId, MeetingRef, Name, Node, Seq, Store,
+    admin::Request,
     config::Config,
-    control::{Answer, Client, Request},
+    control::Client,
     node, open_store,
     plugins::bundle,
     store::{MeetingStatus, PacketQuery},
@@ -111,15 +112,8 @@ async fn ask(
             meeting: id.clone(),
             instance: Name::new(instance).map_err(Error::Source)?,
         };
-        match client::ask(client, &request).await? {
-            Answer::Done => output.note(&format!("{instance} resumes in meeting {id}")),
-            Answer::Nothing => {
-                return Err(Error::Refused(format!(
-                    "the node that holds the database does not run meeting {id}"
-                )));
-            }
-            answer => return Err(client::unexpected(&answer)),
-        }
+        client::ask(client, id, request).await?;
+        output.note(&format!("{instance} resumes in meeting {id}"));
     }
     Ok(())
 }
@@ -202,7 +196,7 @@ impl Resume<'_> {
             let id = &self.id;
             self.output.note(&format!("note: meeting {id} has caught up and is still open: --end ends it"));
         }
-        Ok(Summary::new(&self.id, &meeting.stats(), SkipCounts::default(), started.elapsed()))
+        Ok(Summary::new(&self.id, &meeting.stats().await.unwrap(), SkipCounts::default(), started.elapsed()))
     }
 
     async fn finish(&self, meeting: &MeetingRef) -> Result<(), Error> {

@@ -1,9 +1,9 @@
 //! `teammy status`: shows the status of the node that runs on this machine.
 
 use teammy::{
+    admin::{InstanceReport, MeetingReport, Request, Response, SourceLag, Status, StoreStatus},
     config::Config,
-    control::{Answer, Client, Request},
-    node::status::{Instance, Lag, Meeting, Status, StoreStatus},
+    control::Client,
 };
 use tokio::runtime::Runtime;
 
@@ -41,11 +41,13 @@ struct Line<'a> {
 pub(crate) fn run(config: &Config, output: &Output) -> Result<(), Error> {
     let Some(path) = client::socket_path(&config.node)? else { return Err(Error::SocketOff) };
     let runtime = Runtime::new().map_err(Error::Runtime)?;
-    let answer = runtime.block_on(async {
+    let status = runtime.block_on(async {
         let mut client = Client::connect(path).await?;
-        client::ask(&mut client, &Request::Status).await
+        match client.request(Request::Status).await? {
+            Response::Status { status } => Ok::<_, Error>(status),
+            _ => Err(client.unexpected().into()),
+        }
     })?;
-    let Answer::Status { status } = answer else { return Err(client::unexpected(&answer)) };
     match output.form() {
         Form::Json => output.object(&Line { r#type: "status", status: &status }),
         Form::Text => output.text(&readable(&status)),
@@ -73,8 +75,8 @@ fn readable(status: &Status) -> String {
     text
 }
 
-fn readable_meeting(meeting: &Meeting) -> String {
-    let Meeting { id, seq, stored, packets, .. } = meeting;
+fn readable_meeting(meeting: &MeetingReport) -> String {
+    let MeetingReport { id, seq, stored, packets, .. } = meeting;
     let (backlog, memory) = (bytes(meeting.backlog), bytes(meeting.memory));
     let status = word(&meeting.status);
     let mut table = table([
@@ -114,16 +116,16 @@ fn word(value: &impl serde::Serialize) -> String {
     serde_json::to_value(value).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
 }
 
-fn behind(instance: &Instance) -> String {
+fn behind(instance: &InstanceReport) -> String {
     let lags = instance.lag.iter().filter(|lag| lag.packets > 0).map(|lag| {
-        let more = if lag.packets >= Lag::MOST { "+" } else { "" };
+        let more = if lag.packets >= SourceLag::MOST { "+" } else { "" };
         format!("{} {}{more} ({:.1} s)", lag.source, lag.packets, lag.seconds)
     });
     let lags: Vec<_> = lags.collect();
     if lags.is_empty() { "-".to_owned() } else { lags.join(", ") }
 }
 
-fn hook(instance: &Instance) -> String {
+fn hook(instance: &InstanceReport) -> String {
     let shown = instance.hook.as_ref().map(|hook| {
         let doing = if hook.holds_thread { "runs" } else { "waits" };
         format!("{} {doing} {:.1} s", hook.source, hook.seconds)

@@ -1,13 +1,14 @@
-//! A node's local socket: what an operator asks of a node that runs, in this program or in any that embeds
-//! one.
+//! A node's local socket: operators' requests to a running node, in this program or in any that embeds one.
 //!
-//! An embedded database is held by one process, so what concerns the meetings of a running node goes through
-//! it. The socket is a file that only its owner can open: its directory, where it is made here, and its own
-//! mode say so, and whoever connects is asked of the system who they are.
+//! An embedded database is held by one process, so requests about the meetings of a running node go through
+//! that node. Only the socket's owner can open it: its directory (if it is created here) and its file have a
+//! mode that says so, and the system is asked for the user of each connection.
 //!
 //! # Protocol
-//! UTF-8, a JSON object a line: a [`Request`], then its [`Answer`], and so on. Unknown fields are ignored, so
-//! that either side may be newer.
+//! UTF-8, one JSON object a line: a request, then its answer, and so on. A request is an [`admin::Request`], or
+//! `{"ask":"database"}`. An answer is an [`admin::Response`], `{"answer":"database","url":…}`, or
+//! `{"answer":"failed","error":…,"code":…}` with an [`ErrorCode`]. Unknown fields are ignored, so either side may
+//! be newer.
 
 use std::{
     fs, io,
@@ -18,7 +19,7 @@ use std::{
 
 use futures::{StreamExt, stream::FuturesUnordered};
 use serde::{Deserialize, Serialize};
-use teammy_kernel::{MeetingId, Name, Seq, chain, store::DeadLetter};
+use teammy_kernel::chain;
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::{UnixListener, UnixStream},
@@ -26,91 +27,56 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-use crate::node::{Node, Redrive, status::Status};
+use crate::{
+    admin::{self, ErrorCode},
+    node::Node,
+};
 
-/// What can be asked.
+/// What can be asked over the socket.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "kebab-case")]
-#[non_exhaustive]
-pub enum Request {
+enum Request {
     /// Which database the node keeps its meetings in.
     Database,
-    /// How the node stands.
-    Status,
-    /// A meeting's dead letters.
-    DeadLetters {
-        /// The meeting.
-        meeting: MeetingId,
-    },
-    /// Deliver dead letters once more, and wait until that is done.
-    Redrive {
-        /// The meeting.
-        meeting: MeetingId,
-        /// Those of this instance; of all without it.
-        #[serde(default)]
-        instance: Option<Name>,
-        /// Those of this packet; of all without it.
-        #[serde(default)]
-        seq: Option<Seq>,
-    },
-    /// Go on with an instance that was suspended, in a meeting that runs here.
-    ResumeInstance {
-        /// The meeting.
-        meeting: MeetingId,
-        /// The instance.
-        instance: Name,
-    },
-    /// Forget a meeting, whether it runs or not.
-    Forget {
-        /// The meeting.
-        meeting: MeetingId,
-    },
+    /// What any transport can ask.
+    #[serde(untagged)]
+    Admin(admin::Request),
 }
 
 /// What is answered.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "kebab-case")]
-#[non_exhaustive]
-pub enum Answer {
-    /// Where meetings are kept, without credentials; none where whoever embeds the node gave it a store.
+enum Answer {
+    /// To [`Request::Database`].
     Database {
-        /// The URL.
+        /// The database's URL without credentials; none if the node's embedder gave it a store.
         url: Option<String>,
     },
-    /// How the node stands.
-    Status {
-        /// Its meetings, memory and store.
-        status: Box<Status>,
-    },
-    /// Dead letters, by seq, then instance.
-    DeadLetters {
-        /// What each of them holds.
-        letters: Vec<DeadLetter>,
-    },
-    /// So many packets were delivered once more.
-    Redriven {
-        /// How many.
-        count: usize,
-    },
-    /// It is done.
-    Done,
-    /// There was nothing to do it with.
-    Nothing,
-    /// It could not be done.
+    /// The request failed.
     Failed {
-        /// Why.
+        /// What happened, for people.
         error: String,
+        /// The kind of error, for programs. Nodes of earlier versions do not send it.
+        #[serde(default = "other")]
+        code: ErrorCode,
     },
+    /// To [`Request::Admin`].
+    #[serde(untagged)]
+    Admin(admin::Response),
 }
 
-/// What can go wrong with a socket.
+fn other() -> ErrorCode {
+    ErrorCode::Other
+}
+
+/// Why a socket, or a request over it, failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// Another node listens there.
     #[error("another node listens on {}; give this one another node.socket", .0.display())]
     InUse(PathBuf),
-    /// It could not be made.
+    /// The socket could not be created.
     #[error("cannot listen on {}", .path.display())]
     Listen {
         /// Its path.
@@ -128,7 +94,15 @@ pub enum Error {
         #[source]
         cause: io::Error,
     },
-    /// The node did not answer as it should.
+    /// The node answered that it did not do what was asked.
+    #[error("{message}")]
+    Refused {
+        /// The kind of error.
+        code: ErrorCode,
+        /// What happened.
+        message: String,
+    },
+    /// The node did not answer, or its answer cannot be read.
     #[error("the node on {} did not answer", .path.display())]
     Answer {
         /// The path.
@@ -141,26 +115,26 @@ pub enum Error {
 
 /// The longest line that is read, in bytes.
 const LONGEST_LINE: u64 = 64 << 20;
-/// How long whoever connects may take for a line to be read or written.
+/// How long a client may take to send or receive a line.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A socket that a node listens on. Dropping it takes it away.
+/// A socket that a node listens on. Dropping it removes the file.
 #[derive(Debug)]
 pub struct Socket {
     path: PathBuf,
     listener: UnixListener,
     owner: u32,
-    /// The file that it made.
+    /// Device and inode of its file.
     file: (u64, u64),
-    /// How many requests are being answered.
+    /// How many requests are being handled.
     answering: watch::Sender<usize>,
-    /// What it shows of the database.
+    /// The database that it names.
     database: Option<String>,
 }
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        // Somebody may have put another in its place.
+        // Another socket may have taken its place.
         let is_ours = |metadata: fs::Metadata| (metadata.dev(), metadata.ino()) == self.file;
         if fs::symlink_metadata(&self.path).is_ok_and(is_ours) {
             let _ = fs::remove_file(&self.path);
@@ -173,8 +147,7 @@ fn is_socket(path: &Path) -> bool {
 }
 
 impl Socket {
-    /// Makes a socket, in a directory of its own if there is none. One that a node left behind when it was
-    /// killed is replaced.
+    /// Creates a socket, and its directory if there is none. Replaces a socket that a killed node left behind.
     ///
     /// # Errors
     /// [`Error::InUse`], [`Error::Listen`].
@@ -189,7 +162,7 @@ impl Socket {
         }
         match std::os::unix::net::UnixStream::connect(&path) {
             Ok(_) => return Err(Error::InUse(path)),
-            // A file that is no socket is refused just so, and is not ours to take away.
+            // Connecting to a file that is no socket fails in the same way; such a file stays.
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused && is_socket(&path) => {
                 fs::remove_file(&path).map_err(failed)?;
             }
@@ -202,26 +175,26 @@ impl Socket {
         Ok(Self { path, listener, owner, file, answering: watch::Sender::new(0), database: None })
     }
 
-    /// Says where the node keeps its meetings, so that who looks for them there finds this node.
+    /// Sets the database that the node keeps its meetings in, so that commands for that database find this node.
     #[must_use]
     pub fn database(mut self, url: impl Into<String>) -> Self {
         self.database = Some(url.into());
         self
     }
 
-    /// Where it is.
+    /// The path of its file.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Waits until nothing is being answered, while somebody goes on to [`serve`](Self::serve): for a node
-    /// that is about to stop.
+    /// Waits until no request is being handled, while [`serve`](Self::serve) still runs: for a node that is
+    /// about to stop.
     pub async fn idle(&self) {
-        // The sender is ours, so it is there.
+        // It cannot fail: the sender is part of `self`.
         let _ = self.answering.subscribe().wait_for(|requests| *requests == 0).await;
     }
 
-    /// Answers for a node, until it is dropped.
+    /// Handles requests for a node until the future is dropped.
     pub async fn serve(&self, node: &Node) {
         info!(socket = %self.path.display(), "listening for commands");
         let mut connections = FuturesUnordered::new();
@@ -234,7 +207,7 @@ impl Socket {
                 Ok((stream, _)) => match stream.peer_cred() {
                     Ok(peer) if peer.uid() == self.owner => connections.push(self.talk(stream, node)),
                     Ok(peer) => warn!(user = peer.uid(), "rejected a connection from another user"),
-                    Err(error) => warn!(error = chain(&error), "it is not known who connects"),
+                    Err(error) => warn!(error = chain(&error), "rejected a connection whose user is unknown"),
                 },
                 Err(error) => {
                     warn!(error = chain(&error), "cannot accept a connection");
@@ -251,10 +224,13 @@ impl Socket {
             let mut line = String::new();
             let read = async { (&mut reader).take(LONGEST_LINE).read_line(&mut line).await };
             let Ok(Ok(1..)) = tokio::time::timeout(PATIENCE, read).await else { return };
-            let _answering = Answering::new(&self.answering);
+            let _guard = RequestGuard::new(&self.answering);
             let answer = match serde_json::from_str(&line) {
-                Ok(request) => self.answer(request, node).await,
-                Err(_) => Answer::Failed { error: "this is no request of this version".to_owned() },
+                Ok(request) => self.handle(request, node).await,
+                Err(_) => Answer::Failed {
+                    error: "the request is not one of this version".to_owned(),
+                    code: ErrorCode::Other,
+                },
             };
             let mut line = serde_json::to_string(&answer).expect("invariant: answers have a JSON form");
             line.push('\n');
@@ -264,72 +240,34 @@ impl Socket {
         }
     }
 
-    async fn answer(&self, request: Request, node: &Node) -> Answer {
-        let answer = match request {
-            Request::Database => Ok(Answer::Database { url: self.database.clone() }),
-            Request::Status => Ok(Answer::Status { status: Box::new(node.status().await) }),
-            Request::DeadLetters { meeting } => dead_letters(node, meeting).await,
-            Request::Redrive { meeting, instance, seq } => redrive(node, &meeting, instance, seq).await,
-            Request::ResumeInstance { meeting, instance } => match node.meeting(&meeting) {
-                Some(running) => {
-                    let resumed = running.resume_instance(instance.as_str()).await;
-                    resumed.map(|()| Answer::Done).map_err(Into::into)
-                }
-                None => Ok(Answer::Nothing),
+    async fn handle(&self, request: Request, node: &Node) -> Answer {
+        match request {
+            Request::Database => Answer::Database { url: self.database.clone() },
+            Request::Admin(request) => match admin::handle(node, request).await {
+                Ok(response) => Answer::Admin(response),
+                Err(error) => Answer::Failed { error: chain(&error), code: error.code() },
             },
-            Request::Forget { meeting } => node
-                .forget(&meeting)
-                .await
-                .map(|is_gone| if is_gone { Answer::Done } else { Answer::Nothing }),
-        };
-        answer.unwrap_or_else(|error| Answer::Failed { error: chain(&error) })
+        }
     }
 }
 
-/// A meeting's dead letters; nothing where there is no such meeting.
-async fn dead_letters(node: &Node, meeting: MeetingId) -> Result<Answer, crate::node::Error> {
-    let is_there = node.store().meeting(meeting.clone()).await.map_err(crate::node::Error::Store)?.is_some();
-    if !is_there {
-        return Ok(Answer::Nothing);
-    }
-    Ok(Answer::DeadLetters { letters: node.dead_letters(&meeting).await? })
-}
+/// Counts a request that is being handled.
+struct RequestGuard<'a>(&'a watch::Sender<usize>);
 
-/// A request that is being answered.
-struct Answering<'a>(&'a watch::Sender<usize>);
-
-impl<'a> Answering<'a> {
+impl<'a> RequestGuard<'a> {
     fn new(requests: &'a watch::Sender<usize>) -> Self {
         requests.send_modify(|requests| *requests += 1);
         Self(requests)
     }
 }
 
-impl Drop for Answering<'_> {
+impl Drop for RequestGuard<'_> {
     fn drop(&mut self) {
         self.0.send_modify(|requests| *requests -= 1);
     }
 }
 
-async fn redrive(
-    node: &Node,
-    meeting: &MeetingId,
-    instance: Option<Name>,
-    seq: Option<Seq>,
-) -> Result<Answer, crate::node::Error> {
-    let mut which = Redrive::all();
-    if let Some(instance) = instance {
-        which = which.instance(instance);
-    }
-    if let Some(seq) = seq {
-        which = which.seq(seq);
-    }
-    let redriven = node.redrive(meeting, &which).await?;
-    redriven.done().await?;
-    Ok(Answer::Redriven { count: redriven.count })
-}
-
-/// A way to a node that listens.
+/// A client of a node's socket.
 #[derive(Debug)]
 pub struct Client {
     path: PathBuf,
@@ -349,16 +287,46 @@ impl Client {
         }
     }
 
-    /// Asks something, and waits for the answer.
+    /// The database that the node keeps its meetings in; none if its embedder gave it a store.
     ///
     /// # Errors
     /// [`Error::Answer`].
     ///
     /// # Cancel safety
-    /// A call that was dropped leaves the connection of no use.
-    pub async fn ask(&mut self, request: &Request) -> Result<Answer, Error> {
-        let asked = self.exchange(request).await;
-        asked.map_err(|cause| Error::Answer { path: self.path.clone(), cause })
+    /// After a dropped call the connection cannot be used again.
+    pub async fn database(&mut self) -> Result<Option<String>, Error> {
+        match self.ask(&Request::Database).await? {
+            Answer::Database { url } => Ok(url),
+            _ => Err(self.unreadable(other_version())),
+        }
+    }
+
+    /// Asks the node to do something and waits until it is done.
+    ///
+    /// # Errors
+    /// [`Error::Refused`], [`Error::Answer`].
+    ///
+    /// # Cancel safety
+    /// After a dropped call the connection cannot be used again.
+    pub async fn request(&mut self, request: admin::Request) -> Result<admin::Response, Error> {
+        match self.ask(&Request::Admin(request)).await? {
+            Answer::Admin(response) => Ok(response),
+            Answer::Failed { error, code } => Err(Error::Refused { code, message: error }),
+            Answer::Database { .. } => Err(self.unreadable(other_version())),
+        }
+    }
+
+    /// The error for a response that does not belong to its request.
+    pub fn unexpected(&self) -> Error {
+        self.unreadable(other_version())
+    }
+
+    async fn ask(&mut self, request: &Request) -> Result<Answer, Error> {
+        self.exchange(request).await.map_err(|cause| self.unreadable(cause))
+    }
+
+    fn unreadable(&self, cause: io::Error) -> Error {
+        Error::Answer { path: self.path.clone(), cause }
     }
 
     async fn exchange(&mut self, request: &Request) -> io::Result<Answer> {
@@ -370,9 +338,10 @@ impl Client {
         if read == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        let other = |_| {
-            io::Error::new(io::ErrorKind::InvalidData, "the node is of another version: it answers otherwise")
-        };
-        serde_json::from_str(&line).map_err(other)
+        serde_json::from_str(&line).map_err(|_| other_version())
     }
+}
+
+fn other_version() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "the node runs another version: its answer cannot be read")
 }

@@ -1,54 +1,41 @@
-//! An instance in a meeting: an actor that runs a plugin's hooks over the batches that the meeting sends it.
+//! An instance in a meeting: an actor that runs a plugin's hooks over the batches that the meeting sends.
 //!
-//! Supervised by the meeting; runs on the plugins' own runtime. It gets [`Message::Deliver`] against its one
-//! credit and answers with hand-ons. A hook that errs is tried again here; one that panics takes the actor
-//! with it, and the meeting starts the next one from the newest state handed on.
+//! The meeting supervises it; it runs on the plugins' own runtime. It gets one batch at a time (its credit) and
+//! submits what the hooks made as [`SubmittedEffects`]. It retries a hook that errs. A hook that panics ends
+//! the actor, and the meeting starts the next one from the newest submitted state.
+//!
+//! It knows its meeting only as a [`MeetingPort`].
 //!
 //! # Invariants
-//! * What a hook made is handed on after it ended well, never before.
-//! * Hooks that end at once share a hand-on with those before them; before the actor waits for anything, it
-//!   hands on what is finished.
-//! * A batch of which nothing came but the cursor is done without a message, unless the meeting waits for
-//!   one.
+//! * A hook's effects are submitted after the hook ended well, never before.
+//! * Hooks that end without waiting share one submission. Before the actor waits for anything, it submits what
+//!   is finished.
+//! * If a batch moved nothing but the cursor, the actor sets the [`Completion`] flag and sends no message,
+//!   unless the meeting asked for one.
 
 mod activity;
 mod actor;
 mod completion;
+#[cfg(test)]
+mod completion_tests;
+mod effects;
+mod history;
+mod meeting_port;
 mod outbox;
 mod overlay;
-mod retry;
+mod recorder;
+mod routes;
+mod run_context;
+mod runner;
 mod stopwatch;
-mod store;
-
-use std::sync::Arc;
-
-use teammy_kernel::{Payload, Seq, Timestamp, log::Batch};
 
 pub(crate) use activity::{HookActivity, HookPhase, RunningHook};
-pub(crate) use actor::{Args, PluginActor, Routes};
+pub(crate) use actor::{Args, InstanceActor, Message};
 pub(crate) use completion::Completion;
+pub(crate) use effects::{CurrentSeq, Incarnation, Output, SubmittedEffects};
+pub(crate) use meeting_port::MeetingPort;
 pub(crate) use outbox::Outbox;
 pub(crate) use overlay::Overlay;
-pub(crate) use retry::RetryPolicy;
-pub(crate) use stopwatch::Lap;
-
-/// What an instance's actor is told.
-pub(crate) enum Message {
-    /// Run the hooks on these.
-    Deliver(Batch),
-}
-
-impl ractor::Message for Message {}
-
-/// An output, before the log gives it a place.
-#[derive(Debug)]
-pub(crate) struct Output {
-    pub(crate) payload: Payload,
-    pub(crate) causes: Vec<Seq>,
-    /// The latest of its causes'.
-    pub(crate) timestamp: Timestamp,
-}
-
-/// The seq of the packet that a hook runs on, 0 while none does: what the meeting reads when the actor is
-/// gone.
-pub(crate) type CurrentSeq = Arc<std::sync::atomic::AtomicU64>;
+pub use recorder::InstanceStats;
+pub(crate) use recorder::{Counts, Recorder};
+pub(crate) use routes::Routes;

@@ -1,16 +1,28 @@
-//! The kernel at run time, on ractor: node, meeting, plugin and persistence actors. Of stores and language
-//! models it knows the traits only; whoever builds a node says how they are opened.
+//! The kernel at run time, on ractor: node, meeting, instance and persistence actors. It knows stores, language
+//! models and other nodes' meetings by traits only; the builder of a node says how they are opened.
 //!
 //! ```text
 //! node ─┬─ persistence ─→ store
-//!       └─ meeting (one each) ─┬─ plugin instance
-//!                              └─ plugin instance
+//!       └─ meeting (one each) ─┬─ instance
+//!                              └─ instance
 //! ```
 //!
-//! Every folder is an actor (or two): its module says who supervises it, which messages it takes and what
-//! always holds. Handles ([`Node`], [`MeetingRef`]) are the only way in; no `ActorRef` and no ractor type
-//! shows outside this crate.
+//! The modules form layers; each uses only those below it:
+//!
+//! | layer | modules |
+//! |---|---|
+//! | operating a node | `control` (the local socket), `admin` (the verbs), `install` |
+//! | node | `node` |
+//! | meeting | `meeting` |
+//! | instance | `instance` |
+//! | services | `resources`, `persistence`, `settings`, `metrics`, `memory` |
+//! | ground | `clock`, `sync`, `kill_points` |
+//!
+//! Handles ([`Node`], [`MeetingRef`]) are the only way in. No `ActorRef` and no ractor type shows outside this
+//! crate.
 
+pub mod admin;
+mod backoff;
 mod clock;
 #[cfg(unix)]
 pub mod control;
@@ -23,6 +35,12 @@ mod memory;
 pub mod metrics;
 pub mod node;
 mod persistence;
+mod resources;
+mod restarts;
+mod retry;
+mod settings;
+mod sync;
 
-pub use meeting::{InstanceStats, MeetingRef, MeetingStats, Packets, PublishError, Receipt, Receipts};
+pub use instance::InstanceStats;
+pub use meeting::{MeetingRef, MeetingStats, Packets, PublishError, Receipt, Receipts};
 pub use node::{Builder, Node};

@@ -1,26 +1,26 @@
-//! What is counted, for whoever has installed a recorder for the [`metrics`] facade; without one it costs
-//! next to nothing, and the library installs none. All names stand here.
+//! The metrics, for programs that install a recorder for the [`metrics`] facade. Without one they cost next to
+//! nothing; the library installs none. All names stand here.
 //!
 //! | name | kind | labels | unit and meaning |
 //! |---|---|---|---|
-//! | `teammy_received_total` | counter | `source` | packets taken from outside |
+//! | `teammy_received_total` | counter | `source` | packets accepted from publishers |
 //! | `teammy_received_bytes_total` | counter | `source` | their payloads' bytes |
-//! | `teammy_delivered_total` | counter | `instance` | packets that hooks finished with, those given up included |
-//! | `teammy_dropped_total` | counter | `instance` | packets that an instance was told that it lost |
+//! | `teammy_delivered_total` | counter | `instance` | packets that hooks have finished with, including those given up |
+//! | `teammy_dropped_total` | counter | `instance` | packets that an instance lost and was told of |
 //! | `teammy_failed_total` | counter | `instance` | failed attempts: errors, panics, passed deadlines |
 //! | `teammy_dead_letters_total` | counter | `instance` | packets given up |
 //! | `teammy_outputs_total` | counter | `instance` | outputs |
-//! | `teammy_hook_seconds` | histogram | `instance` | how long hooks take; of several hooks of a few microseconds the mean |
+//! | `teammy_hook_seconds` | histogram | `instance` | how long hooks take; hooks of a few microseconds are counted with their mean |
 //! | `teammy_commits_total` | counter | | commits that are stored |
 //! | `teammy_committed_packets_total` | counter | | the packets in them |
 //! | `teammy_committed_bytes_total` | counter | | their payloads' bytes |
-//! | `teammy_commit_failures_total` | counter | | batches of commits that did not arrive, and are sent again |
+//! | `teammy_commit_failures_total` | counter | | batches of commits that failed and are sent again |
 //! | `teammy_commit_seconds` | histogram | | how long the store takes for a batch of commits |
-//! | `teammy_meetings` | gauge | | meetings that run here |
-//! | `teammy_memory_bytes` | gauge | | bytes of packets in memory, of all meetings |
-//! | `teammy_backlog_bytes` | gauge | | bytes that wait to be stored or appended, of all meetings |
-//! | `teammy_lag` | gauge | | how far the instance that is furthest behind is behind, in places of its log |
-//! | `teammy_threads_held` | gauge | | plugins' threads held by a hook for longer than `hooks.watchdog` |
+//! | `teammy_meetings` | gauge | | meetings that this node runs |
+//! | `teammy_memory_bytes` | gauge | | bytes of packets in memory, over all meetings |
+//! | `teammy_backlog_bytes` | gauge | | bytes that wait to be appended or stored, over all meetings |
+//! | `teammy_lag` | gauge | | the largest lag of an instance, in seqs |
+//! | `teammy_threads_held` | gauge | | plugin threads held by a hook for longer than `hooks.watchdog` |
 //!
 //! Gauges are set twice a second, or as often as the watchdog looks.
 
@@ -28,8 +28,6 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use teammy_kernel::{Name, graph::Graph, store::Commit};
-
-use crate::instance::Lap;
 
 const RECEIVED: &str = "teammy_received_total";
 const RECEIVED_BYTES: &str = "teammy_received_bytes_total";
@@ -50,10 +48,18 @@ const BACKLOG: &str = "teammy_backlog_bytes";
 const LAG: &str = "teammy_lag";
 const THREADS_HELD: &str = "teammy_threads_held";
 
-/// A node's own.
+/// Several hooks and their mean duration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct HookTiming {
+    pub(crate) mean: Duration,
+    /// How many hooks.
+    pub(crate) hooks: u32,
+}
+
+/// The metrics of a node.
 #[derive(Debug)]
 pub(crate) struct Metrics {
-    /// By the source's place in the graph.
+    /// Packets and bytes, by the source's index in the graph.
     received: Box<[(Counter, Counter)]>,
     instances: BTreeMap<Name, Arc<InstanceMetrics>>,
     pub(crate) store: StoreMetrics,
@@ -64,7 +70,7 @@ pub(crate) struct Metrics {
     pub(crate) threads_held: Gauge,
 }
 
-/// An instance's, over all its meetings.
+/// The metrics of an instance, over all its meetings.
 pub(crate) struct InstanceMetrics {
     pub(crate) delivered: Counter,
     pub(crate) dropped: Counter,
@@ -93,14 +99,14 @@ impl InstanceMetrics {
         }
     }
 
-    pub(crate) fn hooks(&self, laps: &[Lap]) {
-        for lap in laps {
-            self.hook.record_many(lap.mean.as_secs_f64(), lap.hooks as usize);
+    pub(crate) fn hooks(&self, timings: &[HookTiming]) {
+        for timing in timings {
+            self.hook.record_many(timing.mean.as_secs_f64(), timing.hooks as usize);
         }
     }
 }
 
-/// What is said of the store.
+/// The metrics of the store.
 #[derive(Clone)]
 pub(crate) struct StoreMetrics {
     commits: Counter,
@@ -155,9 +161,9 @@ impl Metrics {
         }
     }
 
-    /// So many packets of so many bytes were taken from outside, of the source at a place in the graph.
-    pub(crate) fn received(&self, place: usize, packets: u64, bytes: u64) {
-        let (count, sum) = &self.received[place];
+    /// Counts packets that were accepted from publishers. `source` is the source's index in the graph.
+    pub(crate) fn received(&self, source: usize, packets: u64, bytes: u64) {
+        let (count, sum) = &self.received[source];
         count.increment(packets);
         sum.increment(bytes);
     }

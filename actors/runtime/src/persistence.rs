@@ -1,13 +1,14 @@
-//! Persistence: one actor a node, through which every meeting's commits go to the store.
+//! Persistence: the one actor of a node that writes the commits of all meetings to the store.
 //!
-//! Supervised by the node. While one batch is being stored the next one fills, at most one commit a meeting,
-//! so a busy store is given larger transactions: group commit. [`schedule`] says what is sent together, and
-//! what is sent again after a failure. A commit whose fate is unknown is sent again, the same, until it is
-//! known.
+//! The node supervises it. While one batch is being stored, the next one fills with at most one commit of each
+//! meeting, so a busy store gets larger transactions (group commit). [`schedule`] decides what is sent together
+//! and what is sent again after a failure. A commit whose fate is unknown is sent again, unchanged, until it
+//! is known.
 
 mod schedule;
 
 use std::{
+    fmt,
     panic::AssertUnwindSafe,
     sync::{
         Arc,
@@ -26,25 +27,44 @@ use tracing::{error, info, warn};
 
 use crate::{
     kill_points::{self, KillPoint},
-    meeting::message,
     metrics::StoreMetrics,
 };
 use schedule::{Attempt, Schedule};
 
-type Meeting = ActorRef<message::Message>;
+/// What became of a commit.
+pub(crate) type CommitResult = Result<Outcome, Arc<Error>>;
+
+/// Where the result of a commit goes. It is dropped unused if this actor ends first.
+pub(crate) struct CommitReply(Box<dyn FnOnce(CommitResult) + Send>);
+
+impl CommitReply {
+    pub(crate) fn new(reply: impl FnOnce(CommitResult) + Send + 'static) -> Self {
+        Self(Box::new(reply))
+    }
+
+    fn send(self, result: CommitResult) {
+        (self.0)(result);
+    }
+}
+
+impl fmt::Debug for CommitReply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CommitReply")
+    }
+}
 
 pub(crate) enum Message {
-    /// Store this and say what became of it.
-    Commit { commit: Commit, to: Meeting },
-    /// The batch under way is settled, or will have to be sent again.
-    Tried { attempt: Attempt<Meeting>, result: Result<Vec<Outcome>, Error> },
-    /// Something may be sent again now.
+    /// Store a commit, and reply with its result.
+    Commit { commit: Commit, reply: CommitReply },
+    /// The store has answered for the batch under way, or failed.
+    Tried { attempt: Attempt<CommitReply>, result: Result<Vec<Outcome>, Error> },
+    /// The wait before a retry is over.
     Due,
 }
 
 impl ractor::Message for Message {}
 
-/// Whether the store takes what it is given; for whoever asks.
+/// Whether the store accepts commits.
 #[derive(Debug, Default)]
 pub(crate) struct Health(AtomicBool);
 
@@ -54,8 +74,11 @@ impl Health {
     }
 }
 
-/// The store, and who is told how it does.
-pub(crate) type Args = (Arc<dyn Store>, Arc<Health>, StoreMetrics);
+pub(crate) struct Args {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) health: Arc<Health>,
+    pub(crate) metrics: StoreMetrics,
+}
 
 pub(crate) struct PersistenceActor;
 
@@ -63,7 +86,7 @@ pub(crate) struct State {
     store: Arc<dyn Store>,
     health: Arc<Health>,
     metrics: StoreMetrics,
-    schedule: Schedule<Meeting>,
+    schedule: Schedule<CommitReply>,
     is_sending: bool,
     alarm: Option<JoinHandle<()>>,
 }
@@ -76,7 +99,7 @@ impl Actor for PersistenceActor {
     async fn pre_start(
         &self,
         _: ActorRef<Message>,
-        (store, health, metrics): Args,
+        Args { store, health, metrics }: Args,
     ) -> Result<State, ActorProcessingErr> {
         Ok(State { store, health, metrics, schedule: Schedule::default(), is_sending: false, alarm: None })
     }
@@ -88,7 +111,7 @@ impl Actor for PersistenceActor {
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            Message::Commit { commit, to } => state.schedule.add(commit, to),
+            Message::Commit { commit, reply } => state.schedule.add(commit, reply),
             Message::Tried { attempt, result } => {
                 state.is_sending = false;
                 state.tried(attempt, result);
@@ -104,7 +127,7 @@ impl Actor for PersistenceActor {
 }
 
 impl State {
-    /// Sends the next batch, or waits until there is one.
+    /// Sends the next batch. If none may be sent yet, starts the timer for it.
     fn send(&mut self, myself: &ActorRef<Message>) {
         if let Some(alarm) = self.alarm.take() {
             alarm.abort();
@@ -135,7 +158,7 @@ impl State {
         }
     }
 
-    fn tried(&mut self, attempt: Attempt<Meeting>, result: Result<Vec<Outcome>, Error>) {
+    fn tried(&mut self, attempt: Attempt<CommitReply>, result: Result<Vec<Outcome>, Error>) {
         let commits = attempt.commits.len();
         match result {
             Ok(outcomes) => {
@@ -144,17 +167,17 @@ impl State {
                 if was_away && !self.schedule.is_failing() {
                     info!(commits, "the store is back");
                 }
-                for (to, outcome) in attempt.waiting().zip(outcomes) {
-                    tell(&to, Ok(outcome));
+                for (reply, outcome) in attempt.into_waiters().zip(outcomes) {
+                    reply.send(Ok(outcome));
                 }
             }
             Err(error) if error.is_transient() => {
-                // Once when it goes away, and then as the waits grow: it is tried for as long as it takes.
+                // Logged at the first failure, then ever more rarely: it is retried for as long as it takes.
                 let tries = attempt.tries();
                 if !self.schedule.is_failing() || tries.is_power_of_two() {
                     let meeting =
                         (commits == 1).then(|| tracing::field::display(&attempt.commits[0].meeting));
-                    warn!(meeting, commits, tries, error = chain(&error), "not stored, trying again");
+                    warn!(meeting, commits, tries, error = chain(&error), "not stored, retrying");
                 }
                 self.schedule.failed(attempt, Instant::now());
             }
@@ -162,19 +185,14 @@ impl State {
                 let Commit { meeting, number, .. } = &attempt.commits[0];
                 error!(%meeting, number, error = chain(&error), "commit refused");
                 let error = Arc::new(error);
-                attempt.waiting().for_each(|to| tell(&to, Err(error.clone())));
+                attempt.into_waiters().for_each(|reply| reply.send(Err(error.clone())));
             }
             Err(_) => self.schedule.refused(attempt),
         }
     }
 }
 
-/// A meeting that is gone does not wait any more.
-fn tell(meeting: &Meeting, outcome: Result<Outcome, Arc<Error>>) {
-    let _ = meeting.cast(message::Message::Committed(outcome));
-}
-
-/// What a store's panic is to those who wait for it.
+/// The error for a store that panicked.
 pub(crate) fn panicked(doing: &str) -> Error {
     Error::Failed { doing: doing.to_owned(), cause: "it panicked".into() }
 }

@@ -228,8 +228,8 @@ pub enum Claim {
     WellKnown,
     /// For the runtime alone.
     Reserved,
-    /// InstanceSpec by a `[[source]]`.
-    InstanceSpec,
+    /// Declared by a `[[source]]`.
+    Declared,
 }
 
 impl Claim {
@@ -237,7 +237,7 @@ impl Claim {
         match self {
             Self::WellKnown => "leave the declaration out",
             Self::Reserved => "give it another name",
-            Self::InstanceSpec => "declare it once",
+            Self::Declared => "declare it once",
         }
     }
 }
@@ -247,7 +247,7 @@ impl fmt::Display for Claim {
         f.write_str(match self {
             Self::WellKnown => "a well-known source",
             Self::Reserved => "a source reserved for the runtime",
-            Self::InstanceSpec => "a declared source",
+            Self::Declared => "a declared source",
         })
     }
 }

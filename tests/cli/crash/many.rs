@@ -105,7 +105,7 @@ async fn play(node: &Node, file: &Path, pause: Duration) {
         },
         Err(error) => panic!("{error}"),
     };
-    let done = meeting.expects(PRODUCER) - 1;
+    let done = meeting.expects(PRODUCER).await.unwrap() - 1;
     for (number, packet) in (1..).zip(read(file)).skip(usize::try_from(done).unwrap()) {
         tokio::time::sleep(pause).await;
         let said = Publish::json("transcription", payload(&packet)).unwrap();

@@ -1,5 +1,5 @@
-//! What an instance's actor is at, for who watches from outside: the actor itself cannot tell while a hook
-//! holds its thread.
+//! What an instance's actor is doing, for the watchdog: the actor cannot answer messages while a hook holds its
+//! thread.
 
 use std::{
     sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering},
@@ -10,40 +10,40 @@ use parking_lot::Mutex;
 use teammy_kernel::Name;
 use tokio::time::Instant;
 
-/// Written by an instance's actor at the beginning and the end of each turn that a hook has; read by the
-/// watchdog.
+/// Written by an instance's actor whenever a hook starts or stops running; read by the watchdog.
 #[derive(Debug)]
 pub(crate) struct HookActivity {
-    /// What times are counted from.
+    /// The start of the time that `since` counts.
     origin: Instant,
     phase: AtomicU8,
     /// When the phase began, in nanoseconds.
     since: AtomicU64,
-    /// The place of what runs among `hooks`.
+    /// The index in `sources` of the hook that runs.
     hook: AtomicU32,
-    hooks: Mutex<Vec<Name>>,
+    /// The sources of the hooks that have run.
+    sources: Mutex<Vec<Name>>,
 }
 
 const IDLE: u8 = 0;
-const HOLDS: u8 = 1;
-const WAITS: u8 = 2;
+const RUNNING: u8 = 1;
+const WAITING: u8 = 2;
 
 /// What a hook is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum HookPhase {
-    /// It has had its thread since.
+    /// It holds its thread.
     Running,
-    /// It has waited since.
+    /// It waits for something.
     Waiting,
 }
 
 /// A hook that runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RunningHook {
-    /// The source that it takes, `tick`, or `meeting` for its start and end.
-    pub(crate) hook: Name,
+    /// The source that it takes, `tick`, or `meeting` for `on_meeting_start` and `on_meeting_end`.
+    pub(crate) source: Name,
     pub(crate) phase: HookPhase,
-    /// For how long.
+    /// How long it has been in this phase.
     pub(crate) elapsed: Duration,
 }
 
@@ -54,34 +54,34 @@ impl Default for HookActivity {
             phase: AtomicU8::new(IDLE),
             since: AtomicU64::new(0),
             hook: AtomicU32::new(0),
-            hooks: Mutex::default(),
+            sources: Mutex::default(),
         }
     }
 }
 
 impl HookActivity {
     /// A hook of this source is about to run.
-    pub(crate) fn hook(&self, source: &Name) {
-        let mut hooks = self.hooks.lock();
-        let place = hooks.iter().position(|hook| hook == source).unwrap_or_else(|| {
-            hooks.push(source.clone());
-            hooks.len() - 1
+    pub(crate) fn begin(&self, source: &Name) {
+        let mut sources = self.sources.lock();
+        let index = sources.iter().position(|other| other == source).unwrap_or_else(|| {
+            sources.push(source.clone());
+            sources.len() - 1
         });
-        self.hook.store(u32::try_from(place).unwrap_or(0), Ordering::Relaxed);
+        self.hook.store(u32::try_from(index).unwrap_or(0), Ordering::Relaxed);
     }
 
-    /// It has the thread from now on.
-    pub(crate) fn holds(&self, now: Instant) {
-        self.enter(HOLDS, now);
+    /// The hook holds its thread from now on.
+    pub(crate) fn set_running(&self, now: Instant) {
+        self.enter(RUNNING, now);
     }
 
-    /// It waits from now on.
-    pub(crate) fn waits(&self, now: Instant) {
-        self.enter(WAITS, now);
+    /// The hook waits from now on.
+    pub(crate) fn set_waiting(&self, now: Instant) {
+        self.enter(WAITING, now);
     }
 
-    /// Nothing runs.
-    pub(crate) fn rests(&self) {
+    /// No hook runs.
+    pub(crate) fn set_idle(&self) {
         self.phase.store(IDLE, Ordering::Release);
     }
 
@@ -91,16 +91,17 @@ impl HookActivity {
         self.phase.store(phase, Ordering::Release);
     }
 
-    /// What runs, if anything does. A glance: what has changed meanwhile may be told wrongly once.
+    /// The hook that runs, if any. The fields are read without a lock, so a reading during a change may mix the
+    /// old phase with the new.
     pub(crate) fn read(&self, now: Instant) -> Option<RunningHook> {
         let phase = match self.phase.load(Ordering::Acquire) {
-            HOLDS => HookPhase::Running,
-            WAITS => HookPhase::Waiting,
+            RUNNING => HookPhase::Running,
+            WAITING => HookPhase::Waiting,
             _ => return None,
         };
         let since = self.origin + Duration::from_nanos(self.since.load(Ordering::Relaxed));
-        let hook = self.hooks.lock().get(self.hook.load(Ordering::Relaxed) as usize)?.clone();
-        Some(RunningHook { hook, phase, elapsed: now.saturating_duration_since(since) })
+        let source = self.sources.lock().get(self.hook.load(Ordering::Relaxed) as usize)?.clone();
+        Some(RunningHook { source, phase, elapsed: now.saturating_duration_since(since) })
     }
 }
 
@@ -113,17 +114,17 @@ mod tests {
         let activity = HookActivity::default();
         assert_eq!(activity.read(Instant::now()), None);
         let chat = Name::new("chat").unwrap();
-        activity.hook(&Name::new("audio").unwrap());
-        activity.hook(&chat);
-        activity.holds(Instant::now());
+        activity.begin(&Name::new("audio").unwrap());
+        activity.begin(&chat);
+        activity.set_running(Instant::now());
         let second = Duration::from_secs(1);
         tokio::time::advance(second).await;
-        let beat = |phase| Some(RunningHook { hook: chat.clone(), phase, elapsed: second });
+        let beat = |phase| Some(RunningHook { source: chat.clone(), phase, elapsed: second });
         assert_eq!(activity.read(Instant::now()), beat(HookPhase::Running));
-        activity.waits(Instant::now());
+        activity.set_waiting(Instant::now());
         tokio::time::advance(second).await;
         assert_eq!(activity.read(Instant::now()), beat(HookPhase::Waiting));
-        activity.rests();
+        activity.set_idle();
         assert_eq!(activity.read(Instant::now()), None);
     }
 }

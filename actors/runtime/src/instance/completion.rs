@@ -1,102 +1,63 @@
-//! How a meeting learns that an instance is done with a batch of which it made nothing.
+//! How a meeting learns that an instance has finished a batch without effects.
 //!
-//! A meeting that is told of it looks, which in most cases it does for nothing but to note it. So the
-//! instance leaves it where the meeting finds it when it looks next, and tells it only where the meeting has
-//! said that it waits.
-
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+//! A message would drive the meeting, in most cases only to move a cursor. So the instance sets this flag,
+//! which the meeting reads when it runs next. The instance sends a message only if the meeting has asked for
+//! one.
 
 use teammy_kernel::Seq;
 
+use crate::sync::{AtomicU8, AtomicU64, Ordering};
+
 /// Shared by a meeting and one incarnation of an instance's actor, which has at most one batch.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Completion {
     state: AtomicU8,
     cursor: AtomicU64,
 }
 
-/// Nothing is left here, and nobody waits.
-const NOTHING: u8 = 0;
-/// The meeting waits for a message.
-const WANTED: u8 = 1;
-/// The instance is done with its batch, and sent no message.
-const LEFT: u8 = 2;
+/// The flag is not set and no message is requested.
+const CLEAR: u8 = 0;
+/// The meeting requests a message.
+const REQUESTED: u8 = 1;
+/// The instance has finished its batch and sent no message.
+const SET: u8 = 2;
 
-impl Completion {
-    /// The instance is done with its batch, up to a cursor. Says whether that will do; if not, the meeting
-    /// waits for a message.
-    pub(crate) fn leave(&self, cursor: Seq) -> bool {
-        self.cursor.store(cursor.0, Ordering::Relaxed);
-        let left = self.state.compare_exchange(NOTHING, LEFT, Ordering::AcqRel, Ordering::Relaxed);
-        if left.is_err() {
-            self.state.store(NOTHING, Ordering::Relaxed);
-        }
-        left.is_ok()
-    }
-
-    /// The instance is done with its batch and says so in a message.
-    pub(crate) fn told(&self) {
-        self.state.store(NOTHING, Ordering::Relaxed);
-    }
-
-    /// Takes what the instance left, if it did.
-    pub(crate) fn take(&self) -> Option<Seq> {
-        if self.state.load(Ordering::Relaxed) != LEFT {
-            return None;
-        }
-        let taken = self.state.compare_exchange(LEFT, NOTHING, Ordering::Acquire, Ordering::Relaxed);
-        taken.ok().map(|_| Seq(self.cursor.load(Ordering::Relaxed)))
-    }
-
-    /// Says that the meeting waits for the batch that is with the instance; if the instance was faster, takes
-    /// what it left.
-    pub(crate) fn want(&self) -> Option<Seq> {
-        let wanted = self.state.compare_exchange(NOTHING, WANTED, Ordering::Relaxed, Ordering::Relaxed);
-        if wanted == Err(LEFT) { self.take() } else { None }
+impl Default for Completion {
+    fn default() -> Self {
+        Self { state: AtomicU8::new(CLEAR), cursor: AtomicU64::new(0) }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use std::{sync::Arc, thread};
-
-    use super::*;
-
-    #[test]
-    fn what_is_left_is_found_once() {
-        let completion = Completion::default();
-        assert_eq!(completion.take(), None);
-        assert!(completion.leave(Seq(7)), "nobody waits");
-        assert_eq!(completion.take(), Some(Seq(7)));
-        assert_eq!(completion.take(), None);
-    }
-
-    #[test]
-    fn a_meeting_that_waits_is_told() {
-        let completion = Completion::default();
-        assert_eq!(completion.want(), None);
-        assert_eq!(completion.want(), None, "it may say so again");
-        assert!(!completion.leave(Seq(7)), "a message is wanted");
-        assert_eq!(completion.take(), None, "the message says it");
-        assert!(completion.leave(Seq(8)), "it was wanted for one batch");
-        assert_eq!(completion.want(), Some(Seq(8)), "the instance was faster");
-    }
-
-    #[test]
-    fn nothing_falls_between_leaving_and_waiting() {
-        for round in 1..2_000 {
-            let completion = Arc::new(Completion::default());
-            let instance = {
-                let completion = completion.clone();
-                thread::spawn(move || completion.leave(Seq(round)))
-            };
-            let found = completion.want();
-            let was_left = instance.join().unwrap();
-            assert_eq!(
-                found,
-                was_left.then_some(Seq(round)),
-                "either it was left and found, or a message comes"
-            );
+impl Completion {
+    /// The instance has finished its batch, up to a cursor. Returns whether the flag is set; if not, the
+    /// meeting has requested a message.
+    pub(crate) fn set(&self, cursor: Seq) -> bool {
+        self.cursor.store(cursor.0, Ordering::Relaxed);
+        let set = self.state.compare_exchange(CLEAR, SET, Ordering::AcqRel, Ordering::Relaxed);
+        if set.is_err() {
+            self.state.store(CLEAR, Ordering::Relaxed);
         }
+        set.is_ok()
+    }
+
+    /// The instance has finished its batch and sends a message.
+    pub(crate) fn clear(&self) {
+        self.state.store(CLEAR, Ordering::Relaxed);
+    }
+
+    /// The cursor, if the flag was set. Clears it.
+    pub(crate) fn take(&self) -> Option<Seq> {
+        if self.state.load(Ordering::Relaxed) != SET {
+            return None;
+        }
+        let taken = self.state.compare_exchange(SET, CLEAR, Ordering::Acquire, Ordering::Relaxed);
+        taken.ok().map(|_| Seq(self.cursor.load(Ordering::Relaxed)))
+    }
+
+    /// Requests a message for the batch that the instance has. If the instance was faster, clears the flag and
+    /// returns its cursor instead.
+    pub(crate) fn request(&self) -> Option<Seq> {
+        let requested = self.state.compare_exchange(CLEAR, REQUESTED, Ordering::Relaxed, Ordering::Relaxed);
+        if requested == Err(SET) { self.take() } else { None }
     }
 }

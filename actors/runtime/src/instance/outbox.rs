@@ -1,4 +1,4 @@
-//! What an instance's hooks have made and the meeting has not been told yet.
+//! Effects that hooks have finished and the meeting has not got yet.
 
 use std::sync::{
     Arc,
@@ -6,7 +6,6 @@ use std::sync::{
 };
 
 use parking_lot::Mutex;
-use ractor::ActorRef;
 use teammy_kernel::{
     Datastore, Durability, KeyValue, Seq,
     log::{Effects, Slot},
@@ -14,29 +13,31 @@ use teammy_kernel::{
     store::DeadLetter,
 };
 
-use super::{Completion, Output, Overlay};
-use crate::meeting::{
-    MeetingShared,
-    message::{Incarnation, Message, SubmittedEffects},
+use super::{
+    completion::Completion,
+    effects::{Incarnation, Output, SubmittedEffects},
+    meeting_port::MeetingPort,
+    overlay::Overlay,
 };
 
-/// What one hook made.
-pub(crate) struct HookEffects {
-    pub(crate) cursor: Seq,
-    pub(crate) state: Option<StateRef>,
-    pub(crate) keys: Vec<KeyValue>,
-    pub(crate) output: Option<Output>,
-    pub(crate) dead_letters: Vec<DeadLetter>,
-    /// The packet, if it is one that was given up before.
-    pub(crate) redriven: Option<Seq>,
+/// The effects of one hook.
+pub(super) struct HookEffects {
+    pub(super) cursor: Seq,
+    /// The newest state, if it changed.
+    pub(super) state: Option<StateRef>,
+    pub(super) keys: Vec<KeyValue>,
+    pub(super) output: Option<Output>,
+    pub(super) dead_letters: Vec<DeadLetter>,
+    /// The packet, if it was a redriven one.
+    pub(super) redriven: Option<Seq>,
 }
 
-/// How a meeting hears of what was handed on.
+/// How the meeting learns of a submission.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Notified {
-    /// It finds it when it looks next.
+pub(super) enum Notified {
+    /// It finds the completion flag when it runs next.
     Deferred,
-    /// It was called, and may have sent other instances something from this thread.
+    /// It was driven, and may have sent other instances messages from this thread.
     Woken,
 }
 
@@ -48,6 +49,7 @@ struct EffectsBuffer {
     outputs: Vec<Output>,
     dead_letters: Vec<DeadLetter>,
     redriven: Option<Seq>,
+    /// Bytes of outputs and keys.
     bytes: usize,
 }
 
@@ -56,7 +58,7 @@ impl EffectsBuffer {
         self.cursor == Seq::ZERO
     }
 
-    fn has_nothing_but_a_cursor(&self) -> bool {
+    fn moves_only_the_cursor(&self) -> bool {
         self.state.is_none()
             && self.keys.is_empty()
             && self.outputs.is_empty()
@@ -65,105 +67,106 @@ impl EffectsBuffer {
     }
 }
 
-/// Collects what hooks make and hands it on as one unit. MeetingShared with the datastore's provider, because a hook
-/// that reads history must see what the hooks before it made.
+/// Collects effects and submits them together. The datastore's provider shares it, because a hook that reads
+/// history must see the effects of earlier hooks.
 pub(crate) struct Outbox {
-    shared: Arc<MeetingShared>,
-    pub(crate) meeting: ActorRef<Message>,
-    pub(crate) slot: Slot,
-    pub(crate) incarnation: Incarnation,
-    pub(crate) output: Durability,
-    pub(crate) overlay: Arc<Overlay>,
+    meeting: Arc<dyn MeetingPort>,
+    slot: Slot,
+    incarnation: Incarnation,
+    /// Whether the instance's outputs are stored.
+    durability: Durability,
+    overlay: Arc<Overlay>,
     completion: Arc<Completion>,
-    pending: Mutex<EffectsBuffer>,
-    /// How many outputs were put in since they were last counted.
+    buffer: Mutex<EffectsBuffer>,
+    /// How many outputs were pushed since they were last counted.
     outputs: AtomicU64,
 }
 
 impl Outbox {
+    /// Effects are submitted early once they hold this many bytes, because they are stored in one piece.
+    const LARGE: usize = 1 << 20;
+
     pub(crate) fn new(
-        shared: Arc<MeetingShared>,
-        meeting: ActorRef<Message>,
+        meeting: Arc<dyn MeetingPort>,
         slot: Slot,
         incarnation: Incarnation,
-        output: Durability,
+        durability: Durability,
         overlay: Arc<Overlay>,
         completion: Arc<Completion>,
     ) -> Self {
-        let (pending, outputs) = (Mutex::default(), AtomicU64::new(0));
-        Self { shared, meeting, slot, incarnation, output, overlay, completion, pending, outputs }
+        let (buffer, outputs) = (Mutex::default(), AtomicU64::new(0));
+        Self { meeting, slot, incarnation, durability, overlay, completion, buffer, outputs }
     }
 
-    /// Adds what a hook made. What is here is one unit, and a unit is stored in one piece: so it is handed on
-    /// before it grows large.
-    pub(crate) fn push(&self, made: HookEffects) {
-        const LARGE: usize = 1 << 20;
-        self.outputs.fetch_add(u64::from(made.output.is_some()), Ordering::Relaxed);
-        let mut guard = self.pending.lock();
-        let pending = &mut *guard;
-        pending.bytes += made.output.as_ref().map_or(0, |output| output.payload.len());
-        pending.bytes += made.keys.iter().map(Datastore::cost).sum::<usize>();
-        pending.cursor = made.cursor;
-        pending.state = made.state.or(pending.state.take());
-        pending.keys.extend(made.keys);
-        pending.outputs.extend(made.output);
-        pending.dead_letters.extend(made.dead_letters);
-        pending.redriven = made.redriven.or(pending.redriven);
-        let large = (pending.bytes >= LARGE).then(|| std::mem::take(pending));
+    pub(super) fn meeting(&self) -> &dyn MeetingPort {
+        &*self.meeting
+    }
+
+    pub(super) fn overlay(&self) -> &Overlay {
+        &self.overlay
+    }
+
+    /// Adds the effects of a hook.
+    pub(super) fn push(&self, effects: HookEffects) {
+        self.outputs.fetch_add(u64::from(effects.output.is_some()), Ordering::Relaxed);
+        let mut guard = self.buffer.lock();
+        let buffer = &mut *guard;
+        buffer.bytes += effects.output.as_ref().map_or(0, |output| output.payload.len());
+        buffer.bytes += effects.keys.iter().map(Datastore::cost).sum::<usize>();
+        buffer.cursor = effects.cursor;
+        buffer.state = effects.state.or(buffer.state.take());
+        buffer.keys.extend(effects.keys);
+        buffer.outputs.extend(effects.output);
+        buffer.dead_letters.extend(effects.dead_letters);
+        buffer.redriven = effects.redriven.or(buffer.redriven);
+        let large = (buffer.bytes >= Self::LARGE).then(|| std::mem::take(buffer));
         drop(guard);
         if let Some(large) = large {
-            self.send(large, None, false);
+            self.submit(large, None, false);
         }
     }
 
-    /// How many outputs were put in since this was last asked.
-    pub(crate) fn take_count(&self) -> u64 {
+    /// How many outputs were pushed since this was last asked.
+    pub(super) fn take_output_count(&self) -> u64 {
         self.outputs.swap(0, Ordering::Relaxed)
     }
 
-    /// Hands on what is here, if anything is.
-    pub(crate) fn flush(&self) {
-        let made = std::mem::take(&mut *self.pending.lock());
-        if !made.is_empty() {
-            self.send(made, None, false);
+    /// Submits what was pushed, if anything was.
+    pub(super) fn flush(&self) {
+        let buffer = std::mem::take(&mut *self.buffer.lock());
+        if !buffer.is_empty() {
+            self.submit(buffer, None, false);
         }
     }
 
-    /// Hands on what is here, up to a cursor and with the newest state if it is newer than what is here. Says
-    /// how.
-    pub(crate) fn flush_up_to(&self, cursor: Seq, state: Option<StateRef>, done: bool) -> Notified {
-        let made = std::mem::take(&mut *self.pending.lock());
-        self.send(EffectsBuffer { cursor, ..made }, state, done)
+    /// Submits what was pushed, with a newer cursor and a newer state if there is one. With `done` the batch
+    /// is finished.
+    pub(super) fn flush_up_to(&self, cursor: Seq, state: Option<StateRef>, done: bool) -> Notified {
+        let buffer = std::mem::take(&mut *self.buffer.lock());
+        self.submit(EffectsBuffer { cursor, ..buffer }, state, done)
     }
 
-    fn send(&self, made: EffectsBuffer, state: Option<StateRef>, done: bool) -> Notified {
+    fn submit(&self, buffer: EffectsBuffer, state: Option<StateRef>, done: bool) -> Notified {
         if done {
-            let is_nothing = state.is_none() && made.has_nothing_but_a_cursor();
-            if is_nothing && self.completion.leave(made.cursor) {
+            let moves_only_the_cursor = state.is_none() && buffer.moves_only_the_cursor();
+            if moves_only_the_cursor && self.completion.set(buffer.cursor) {
                 return Notified::Deferred;
             }
-            self.completion.told();
+            self.completion.clear();
         }
-        self.overlay.handed_on(&made.keys);
-        let hand_on = Effects {
-            cursor: made.cursor,
-            state: state.or(made.state),
-            keys: made.keys,
+        self.overlay.submitted(&buffer.keys);
+        let effects = Effects {
+            cursor: buffer.cursor,
+            state: state.or(buffer.state),
+            keys: buffer.keys,
             outputs: Vec::new(),
-            output: self.output,
-            dead_letters: made.dead_letters,
-            redriven: made.redriven,
+            output: self.durability,
+            dead_letters: buffer.dead_letters,
+            redriven: buffer.redriven,
             done,
         };
-        // A meeting that is gone takes no hand-ons; this actor is about to be ended, too.
-        let handed_on = SubmittedEffects {
-            slot: self.slot,
-            incarnation: self.incarnation,
-            hand_on,
-            outputs: made.outputs,
-        };
-        self.shared.handed_on.lock().push(handed_on);
-        self.shared.call(&self.meeting);
+        let (slot, incarnation, outputs) = (self.slot, self.incarnation, buffer.outputs);
+        self.meeting.submit(SubmittedEffects { slot, incarnation, effects, outputs });
         Notified::Woken
     }
 }

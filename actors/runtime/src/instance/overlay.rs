@@ -1,4 +1,4 @@
-//! An instance's keys that are handed on but not stored yet.
+//! An instance's key writes that are submitted and not stored yet.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -8,31 +8,31 @@ use teammy_kernel::KeyValue;
 #[derive(Debug)]
 struct Written {
     value: Option<Arc<str>>,
-    /// How many writes of this key are on their way to the store; the value is the last one's.
-    on_the_way: u32,
+    /// How many writes of this key are not stored yet; the value is the last one's.
+    unstored: u32,
 }
 
-/// Lies over the store when an instance reads, so that a read sees every earlier hook's writes. It outlives
-/// the instance's actor, as those writes do.
+/// A read looks here before the store, so that it sees the writes of every earlier hook. Like those writes, the
+/// overlay outlives the instance's actor.
 #[derive(Debug, Default)]
 pub(crate) struct Overlay {
     keys: Mutex<BTreeMap<String, Written>>,
 }
 
 impl Overlay {
-    /// With these writes on their way.
+    /// An overlay of these writes.
     pub(crate) fn of<'a>(writes: impl IntoIterator<Item = &'a KeyValue>) -> Self {
         let overlay = Self::default();
-        overlay.handed_on(writes);
+        overlay.submitted(writes);
         overlay
     }
 
-    /// Writes were handed on.
-    pub(crate) fn handed_on<'a>(&self, writes: impl IntoIterator<Item = &'a KeyValue>) {
+    /// Writes were submitted.
+    pub(crate) fn submitted<'a>(&self, writes: impl IntoIterator<Item = &'a KeyValue>) {
         let mut keys = self.keys.lock();
         for (key, value) in writes {
-            let on_the_way = keys.get(key).map_or(0, |written| written.on_the_way) + 1;
-            keys.insert(key.clone(), Written { value: value.clone(), on_the_way });
+            let unstored = keys.get(key).map_or(0, |written| written.unstored) + 1;
+            keys.insert(key.clone(), Written { value: value.clone(), unstored });
         }
     }
 
@@ -40,19 +40,19 @@ impl Overlay {
     pub(crate) fn stored(&self, key: &str) {
         let mut keys = self.keys.lock();
         if let Some(written) = keys.get_mut(key) {
-            written.on_the_way -= 1;
-            if written.on_the_way == 0 {
+            written.unstored -= 1;
+            if written.unstored == 0 {
                 keys.remove(key);
             }
         }
     }
 
-    /// The last write of a key that is on its way, if one is.
+    /// The last unstored write of a key.
     pub(crate) fn get(&self, key: &str) -> Option<KeyValue> {
         self.keys.lock().get(key).map(|written| (key.to_owned(), written.value.clone()))
     }
 
-    /// The keys that start with a prefix and are on their way.
+    /// The unstored writes of keys that start with a prefix.
     pub(crate) fn list(&self, prefix: &str) -> Vec<KeyValue> {
         let keys = self.keys.lock();
         let matching = keys.range(prefix.to_owned()..).take_while(|(key, _)| key.starts_with(prefix));
@@ -68,9 +68,9 @@ mod tests {
     fn the_last_write_is_read_until_the_last_is_stored() {
         let overlay = Overlay::default();
         let write = |value: Option<&str>| [("k".to_owned(), value.map(Into::into))];
-        overlay.handed_on(&write(None));
-        overlay.handed_on(&write(Some("1")));
-        overlay.handed_on(&write(None));
+        overlay.submitted(&write(None));
+        overlay.submitted(&write(Some("1")));
+        overlay.submitted(&write(None));
         overlay.stored("k");
         overlay.stored("k");
         assert_eq!(

@@ -1,34 +1,29 @@
-//! How long hooks take, without a reading of the clock for each.
+//! Measures how long hooks take without reading the clock for each.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Times hooks that follow each other: alone where they take long enough for it to matter, else in runs.
+use crate::metrics::HookTiming;
+
+/// Times hooks that follow each other: long ones singly, short ones in runs.
 ///
-/// A reading of the clock costs as much as a short hook. So hooks that end within a microsecond are timed in
-/// runs of up to [`LONGEST`](Self::LONGEST), and each counts with the run's mean; as soon as they take
-/// longer, alone.
+/// Reading the clock costs as much as a short hook. So hooks that take less than a microsecond are timed in
+/// runs of up to [`LONGEST`](Self::LONGEST), and each counts with the run's mean. As soon as they take longer,
+/// each is timed singly.
 #[derive(Debug)]
 pub(crate) struct Stopwatch {
     began: Option<Instant>,
-    /// When the turn began: since then hooks have followed each other, over the ends of batches, too.
+    /// When the turn began. Since then hooks have followed each other without a rest, across batches too.
     turn: Option<Instant>,
-    /// How many are timed together.
+    /// How many hooks are timed together.
     run: u32,
-    laps: Vec<Lap>,
-}
-
-/// So many hooks, each of which took so long on average.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Lap {
-    pub(crate) mean: Duration,
-    pub(crate) hooks: u32,
+    timings: Vec<HookTiming>,
 }
 
 impl Default for Stopwatch {
     fn default() -> Self {
-        Self { began: None, turn: None, run: 1, laps: Vec::new() }
+        Self { began: None, turn: None, run: 1, timings: Vec::new() }
     }
 }
 
@@ -36,16 +31,16 @@ impl Stopwatch {
     const SHORT: Duration = Duration::from_micros(1);
     const LONG: Duration = Duration::from_micros(10);
     const LONGEST: u32 = 16;
-    /// Who had nothing to do for so long has let others have their turn.
+    /// After so long without a hook a new turn begins: other instances had the thread.
     const REST: Duration = Duration::from_micros(100);
 
-    /// After how many hooks it wants to be told; at least 1.
+    /// After how many hooks the next reading is due; at least 1.
     pub(crate) fn run(&self) -> u32 {
         self.run
     }
 
-    /// A hook is about to run, after something that is no hook's time. So many ended before that and were not
-    /// told yet.
+    /// A hook is about to run, after time that belongs to no hook. `ended` hooks ended before that and are not
+    /// timed yet.
     pub(crate) fn start(&mut self, ended: u32) {
         self.lap(ended);
         let now = Instant::now();
@@ -55,19 +50,18 @@ impl Stopwatch {
         self.began = Some(now);
     }
 
-    /// As [`start`](Self::start), after others had their turn.
+    /// As [`start`](Self::start), after other instances had the thread.
     pub(crate) fn start_turn(&mut self, ended: u32) {
         self.start(ended);
         self.turn = self.began;
     }
 
-    /// So many hooks ended since the last lap, and another follows at once if any does. Says how long they
-    /// have done so in this turn.
+    /// `ended` hooks ended since the last lap. Returns how long the turn has lasted.
     pub(crate) fn lap(&mut self, ended: u32) -> Duration {
         let Some(began) = self.began.filter(|_| ended > 0) else { return Duration::ZERO };
         let now = Instant::now();
         let mean = (now - began) / ended;
-        self.laps.push(Lap { mean, hooks: ended });
+        self.timings.push(HookTiming { mean, hooks: ended });
         self.began = Some(now);
         self.run = match mean {
             mean if mean < Self::SHORT => (self.run * 2).min(Self::LONGEST),
@@ -77,10 +71,10 @@ impl Stopwatch {
         self.turn.map_or(Duration::ZERO, |began| now - began)
     }
 
-    /// Moves what was timed to the end of `laps`, with a last lap of so many hooks.
-    pub(crate) fn read(&mut self, ended: u32, laps: &mut Vec<Lap>) {
+    /// Appends the timings to `timings`, with a last lap of `ended` hooks.
+    pub(crate) fn read(&mut self, ended: u32, timings: &mut Vec<HookTiming>) {
         self.lap(ended);
-        laps.append(&mut self.laps);
+        timings.append(&mut self.timings);
     }
 }
 

@@ -1,7 +1,8 @@
-//! Reading a meeting from outside: stored packets only, from a place on, without a hole and without a double.
+//! The committed part of a meeting's log, as readers outside the meeting see it: stored packets only, from a seq
+//! on, without a hole or a duplicate.
 //!
-//! A reader is a cursor. It is served from the packets that were stored last and are kept in memory within a
-//! bound, and from the store when it is behind those; so a slow reader costs reads, never memory.
+//! A reader is a cursor. The packets that were stored last are kept in memory within a bound. A reader that is
+//! behind them reads the store: a slow reader costs reads, never memory.
 
 use std::{
     collections::VecDeque,
@@ -21,40 +22,42 @@ use teammy_kernel::{
 };
 use tokio::sync::watch;
 
-use super::Error;
+use super::error::Error;
 
-/// How far the meeting is, as its readers see it.
+/// How far a reader can read.
 #[derive(Debug, Clone)]
 pub(crate) struct Progress {
-    /// Durable packets up to here are stored.
+    /// The last stored seq.
     pub(crate) stored: Seq,
-    /// Why nothing more comes, once nothing does.
-    pub(crate) over: Option<Closed>,
+    /// Why no more packets are stored, once none are.
+    pub(crate) closed: Option<Closed>,
 }
 
+/// Why no more packets are stored.
 #[derive(Debug, Clone)]
 pub(crate) enum Closed {
     /// The meeting has ended; its log is complete.
     Ended,
-    /// This node no longer runs it.
+    /// This node no longer runs the meeting.
     Gone(Error),
 }
 
+/// The packets that were stored last.
 #[derive(Debug, Default)]
 struct Recent {
     packets: VecDeque<Arc<DataPacket>>,
     bytes: usize,
-    /// StoredMeeting packets up to here are not in `packets`.
-    before: Seq,
+    /// `packets` holds every stored packet after this seq.
+    after: Seq,
 }
 
-/// What a meeting shares with its readers.
+/// Shared by a meeting and its readers.
 #[derive(Debug)]
 pub(crate) struct CommittedLog {
     meeting: MeetingId,
     store: Arc<dyn Store>,
     recent: Mutex<Recent>,
-    /// What `recent` holds; for those who count.
+    /// The bytes of `recent`, to be read without its lock.
     bytes: AtomicUsize,
     limit: usize,
     progress: watch::Sender<Progress>,
@@ -65,20 +68,20 @@ impl CommittedLog {
         Self {
             meeting,
             store,
-            recent: Mutex::new(Recent { before: last, ..Recent::default() }),
+            recent: Mutex::new(Recent { after: last, ..Recent::default() }),
             bytes: AtomicUsize::new(0),
             limit,
-            progress: watch::Sender::new(Progress { stored: last, over: None }),
+            progress: watch::Sender::new(Progress { stored: last, closed: None }),
         }
     }
 
-    /// Where the packet is stored that a producer gave this number.
+    /// The seq of the stored packet to which a producer gave this number.
     pub(crate) async fn numbered(&self, producer: Arc<str>, number: u64) -> Result<Option<Seq>, Error> {
         let found = self.store.numbered(self.meeting.clone(), producer, number).await;
         found.map_err(|cause| Error::Read { meeting: self.meeting.clone(), cause: Arc::new(cause) })
     }
 
-    /// More packets are stored.
+    /// Packets were stored.
     pub(crate) fn stored(&self, packets: &[Arc<DataPacket>]) {
         let Some(last) = packets.last() else { return };
         {
@@ -96,33 +99,33 @@ impl CommittedLog {
         while recent.bytes > limit {
             let Some(packet) = recent.packets.pop_front() else { break };
             recent.bytes -= packet.cost();
-            recent.before = packet.seq;
+            recent.after = packet.seq;
         }
         self.bytes.store(recent.bytes, Ordering::Relaxed);
     }
 
-    /// Bytes of packets that are kept for readers.
+    /// Bytes of packets that are kept in memory for readers.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    /// Keeps half of what it keeps for readers; they find the rest in the store.
+    /// Drops half of the packets in memory; readers find them in the store.
     pub(crate) fn squeeze(&self) {
         let mut recent = self.recent.lock();
         let limit = recent.bytes / 2;
         self.shed(&mut recent, limit);
     }
 
-    /// Durable packets up to here are stored.
+    /// The last stored seq.
     pub(crate) fn stored_up_to(&self) -> Seq {
         self.progress.borrow().stored
     }
 
-    /// Nothing more comes.
-    pub(crate) fn over(&self, over: Closed) {
+    /// No more packets are stored. The first reason stays.
+    pub(crate) fn close(&self, reason: Closed) {
         self.progress.send_if_modified(|progress| {
-            let first = progress.over.is_none();
-            progress.over.get_or_insert(over);
+            let first = progress.closed.is_none();
+            progress.closed.get_or_insert(reason);
             first
         });
     }
@@ -131,12 +134,12 @@ impl CommittedLog {
         self.progress.subscribe()
     }
 
-    /// StoredMeeting packets behind `cursor` up to `to`, or the first of them.
+    /// Stored packets after `cursor` up to `to`, or the first of them, and the seq up to which they go.
     async fn read(&self, cursor: Seq, to: Seq) -> Result<(Vec<Arc<DataPacket>>, Seq), Error> {
         const CHUNK: usize = 256;
         {
             let recent = self.recent.lock();
-            if recent.before <= cursor {
+            if recent.after <= cursor {
                 let start = recent.packets.partition_point(|packet| packet.seq <= cursor);
                 let chunk = recent.packets.range(start..).take(CHUNK);
                 let packets: Vec<_> = chunk.take_while(|packet| packet.seq <= to).cloned().collect();
@@ -153,7 +156,7 @@ impl CommittedLog {
     }
 }
 
-/// A stream of a meeting's stored packets, in the log's order. It ends when the meeting has.
+/// A stream of a meeting's stored packets, in the log's order. It ends when the meeting has ended.
 ///
 /// An item is an error if the store cannot be read, or if this node no longer runs the meeting; the stream
 /// ends there.
@@ -166,7 +169,7 @@ struct Reader {
     progress: watch::Receiver<Progress>,
     cursor: Seq,
     queue: VecDeque<Arc<DataPacket>>,
-    over: bool,
+    is_over: bool,
 }
 
 impl Reader {
@@ -175,10 +178,10 @@ impl Reader {
             if let Some(packet) = self.queue.pop_front() {
                 return Some(Ok(packet));
             }
-            if self.over {
+            if self.is_over {
                 return None;
             }
-            let Progress { stored, over } = self.progress.borrow_and_update().clone();
+            let Progress { stored, closed } = self.progress.borrow_and_update().clone();
             if stored > self.cursor {
                 match self.committed_log.read(self.cursor, stored).await {
                     Ok((packets, up_to)) => {
@@ -186,17 +189,17 @@ impl Reader {
                         self.queue = packets.into();
                     }
                     Err(error) => {
-                        self.over = true;
+                        self.is_over = true;
                         return Some(Err(error));
                     }
                 }
                 continue;
             }
-            match over {
+            match closed {
                 None if self.progress.changed().await.is_ok() => {}
-                None | Some(Closed::Ended) => self.over = true,
+                None | Some(Closed::Ended) => self.is_over = true,
                 Some(Closed::Gone(error)) => {
-                    self.over = true;
+                    self.is_over = true;
                     return Some(Err(error));
                 }
             }
@@ -205,14 +208,14 @@ impl Reader {
 }
 
 impl Packets {
-    /// Every stored packet behind `cursor`, as far as `wanted` says.
+    /// The stored packets after `cursor` that `wanted` accepts.
     pub(crate) fn new(
         committed_log: Arc<CommittedLog>,
         cursor: Seq,
         wanted: impl Fn(&DataPacket) -> bool + Send + 'static,
     ) -> Self {
         let progress = committed_log.progress();
-        let reader = Reader { committed_log, progress, cursor, queue: VecDeque::new(), over: false };
+        let reader = Reader { committed_log, progress, cursor, queue: VecDeque::new(), is_over: false };
         let stream = futures::stream::unfold((reader, wanted), |(mut reader, wanted)| async move {
             loop {
                 match reader.next().await? {
@@ -222,6 +225,11 @@ impl Packets {
             }
         });
         Self { stream: stream.boxed() }
+    }
+
+    /// The packets of a stream that another node sends.
+    pub(crate) fn from_stream(stream: BoxStream<'static, Result<Arc<DataPacket>, Error>>) -> Self {
+        Self { stream }
     }
 }
 

@@ -1,5 +1,4 @@
-//! Reading a meeting from outside, whatever its sources are: what is stored from a place on, what is never
-//! stored as it comes.
+//! Reads any sources of a meeting from outside: durable ones from a seq on, volatile ones live.
 
 use std::{
     fmt,
@@ -8,25 +7,26 @@ use std::{
     task::{Context, Poll},
 };
 
-use futures::{Stream, StreamExt};
-use teammy_kernel::{DataPacket, Durability, MeetingId, Seq};
+use futures::{Stream, StreamExt, stream::BoxStream};
+use teammy_kernel::{DataPacket, Durability, MeetingId, Seq, graph::Graph};
 
 use super::{
-    Error, MeetingShared, Packets,
-    ingress::SourceSet,
-    taps::{Slow, Tap, TapItem},
+    committed_log::{CommittedLog, Packets},
+    error::Error,
+    source_set::SourceSet,
+    taps::{Slow, Tap, TapItem, Taps},
 };
 
-/// Where a subscription begins, of sources that are stored.
+/// Where a subscription to durable sources begins.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StartAt {
-    /// With what is stored from now on.
+    /// With the next packet that is stored.
     #[default]
     Now,
     /// With the meeting's first packet.
     Start,
-    /// Behind a place in the log: for a reader that knows how far it came.
+    /// After a seq, for a reader that resumes.
     After(Seq),
 }
 
@@ -47,29 +47,29 @@ pub struct Subscribe {
 }
 
 impl Subscribe {
-    /// To these sources: well-known ones, one's own, or instances' outputs.
+    /// Subscribes to these sources: well-known ones, declared ones, or instances' outputs.
     pub fn to(sources: impl IntoIterator<Item = impl Into<String>>) -> Self {
         let sources = sources.into_iter().map(Into::into).collect();
         Self { sources, from: StartAt::default(), buffer: 1 << 20, slow: Slow::default() }
     }
 
-    /// Where to begin; without it, now. It concerns sources that are stored: of the others there is nothing
-    /// but what comes.
+    /// Sets where to begin; the default is now. It concerns durable sources only: volatile ones are always
+    /// live.
     #[must_use]
     pub fn from(mut self, from: StartAt) -> Self {
         self.from = from;
         self
     }
 
-    /// How many bytes of packets of sources that are never stored wait for a subscriber; 1 MiB without it,
-    /// and one packet always.
+    /// Sets how many bytes of packets of volatile sources wait for the subscriber; the default is 1 MiB. One
+    /// packet always fits.
     #[must_use]
     pub fn buffer_bytes(mut self, bytes: usize) -> Self {
         self.buffer = bytes;
         self
     }
 
-    /// What becomes of more than that.
+    /// Sets what happens to volatile packets beyond the buffer.
     #[must_use]
     pub fn slow(mut self, slow: Slow) -> Self {
         self.slow = slow;
@@ -83,68 +83,104 @@ impl Subscribe {
 pub struct Delivered {
     /// The packet.
     pub packet: Arc<DataPacket>,
-    /// How many packets of sources that are never stored were lost before it, because the subscriber was too
-    /// slow.
+    /// How many packets of volatile sources the subscriber lost before this one, because it was too slow.
     pub gap: u64,
 }
 
-/// Packets of a meeting, as a stream. It ends when the meeting has.
+/// Packets of a meeting, as a stream. It ends when the meeting has ended.
 ///
-/// Packets of sources that are stored come when they are, each once and in the log's order; those of others
-/// as they come, in their order. Between the two there is no order: what is never stored need not wait for
-/// the store. Dropping it lets go of everything.
+/// Packets of durable sources come when they are stored, each once and in the log's order. Packets of volatile
+/// sources come at once, in their order. Between the two there is no order: a volatile packet does not wait
+/// for the store.
 ///
 /// An item is an error if the store cannot be read, if this node no longer runs the meeting, or if the
-/// subscriber was too slow and that [ends](Slow::End) it; the stream ends there.
-pub struct Subscription {
-    shared: Arc<MeetingShared>,
+/// subscriber was too slow for [`Slow::End`]. The stream ends with an error.
+pub struct Subscription(Form);
+
+enum Form {
+    Local(LocalSubscription),
+    Remote(MeetingId, BoxStream<'static, Result<Delivered, Error>>),
+}
+
+/// A subscription to a meeting of this node: a cursor for the durable sources, a tap for the volatile ones.
+struct LocalSubscription {
+    meeting: MeetingId,
+    taps: Arc<Taps>,
     stored: Option<Packets>,
     live: Option<Arc<Tap>>,
 }
 
 impl Subscription {
-    pub(crate) fn new(shared: Arc<MeetingShared>, subscribe: Subscribe) -> Result<Self, Error> {
-        let (mut durable, mut volatile, mut places) = (Vec::new(), Vec::new(), SourceSet::NONE);
+    pub(crate) fn new(
+        meeting: MeetingId,
+        graph: &Graph,
+        committed_log: &Arc<CommittedLog>,
+        taps: Arc<Taps>,
+        subscribe: Subscribe,
+    ) -> Result<Self, Error> {
+        Ok(Self(Form::Local(LocalSubscription::new(meeting, graph, committed_log, taps, subscribe)?)))
+    }
+
+    /// A subscription that another node serves.
+    pub(crate) fn from_stream(
+        meeting: MeetingId,
+        stream: BoxStream<'static, Result<Delivered, Error>>,
+    ) -> Self {
+        Self(Form::Remote(meeting, stream))
+    }
+
+    fn meeting(&self) -> &MeetingId {
+        match &self.0 {
+            Form::Local(subscription) => &subscription.meeting,
+            Form::Remote(meeting, _) => meeting,
+        }
+    }
+}
+
+impl LocalSubscription {
+    fn new(
+        meeting: MeetingId,
+        graph: &Graph,
+        committed_log: &Arc<CommittedLog>,
+        taps: Arc<Taps>,
+        subscribe: Subscribe,
+    ) -> Result<Self, Error> {
+        let (mut durable, mut volatile, mut set) = (Vec::new(), Vec::new(), SourceSet::EMPTY);
         for name in subscribe.sources {
-            let Some(view) = shared.graph.source(&name) else {
-                let suggestion = shared.graph.closest_source(&name).cloned();
+            let Some(view) = graph.source(&name) else {
+                let suggestion = graph.closest_source(&name).cloned();
                 return Err(Error::UnknownSource { source_name: name, suggestion });
             };
-            let name = shared.graph.source_name(view.place).clone();
+            let name = graph.source_name(view.place).clone();
             match view.durability {
                 Durability::Durable => durable.push(name),
                 Durability::Volatile => {
-                    places.add(view.place);
+                    set.insert(view.place);
                     volatile.push(name);
                 }
             }
         }
-        let live = (!volatile.is_empty())
-            .then(|| shared.taps.add(volatile, places, subscribe.buffer, subscribe.slow));
+        let live = (!volatile.is_empty()).then(|| taps.add(volatile, set, subscribe.buffer, subscribe.slow));
         let after = match subscribe.from {
-            _ if durable.is_empty() => shared.committed_log.stored_up_to(),
-            StartAt::Now => shared.committed_log.stored_up_to(),
+            _ if durable.is_empty() => committed_log.stored_up_to(),
+            StartAt::Now => committed_log.stored_up_to(),
             StartAt::Start => Seq::ZERO,
             StartAt::After(seq) => seq,
         };
         let is_wanted = move |packet: &DataPacket| durable.contains(&packet.source);
-        let stored = Some(Packets::new(shared.committed_log.clone(), after, is_wanted));
-        Ok(Self { shared, stored, live })
-    }
-
-    fn id(&self) -> MeetingId {
-        self.shared.metadata.id.clone()
+        let stored = Some(Packets::new(committed_log.clone(), after, is_wanted));
+        Ok(Self { meeting, taps, stored, live })
     }
 
     fn end(&mut self) {
         self.stored = None;
         if let Some(tap) = self.live.take() {
-            self.shared.taps.remove(&tap);
+            self.taps.remove(&tap);
         }
     }
 }
 
-impl Drop for Subscription {
+impl Drop for LocalSubscription {
     fn drop(&mut self) {
         self.end();
     }
@@ -152,11 +188,22 @@ impl Drop for Subscription {
 
 impl fmt::Debug for Subscription {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Subscription").field("meeting", &self.id()).finish_non_exhaustive()
+        f.debug_struct("Subscription").field("meeting", self.meeting()).finish_non_exhaustive()
     }
 }
 
 impl Stream for Subscription {
+    type Item = Result<Delivered, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        match &mut self.0 {
+            Form::Local(subscription) => subscription.poll_next_unpin(cx),
+            Form::Remote(_, stream) => stream.poll_next_unpin(cx),
+        }
+    }
+}
+
+impl Stream for LocalSubscription {
     type Item = Result<Delivered, Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
@@ -166,7 +213,7 @@ impl Stream for Subscription {
                 TapItem::Packet(packet, gap) => return Poll::Ready(Some(Ok(Delivered { packet, gap }))),
                 TapItem::Empty => {}
                 TapItem::TooSlow => {
-                    let error = Error::TooSlow(self.id());
+                    let error = Error::TooSlow(self.meeting.clone());
                     self.end();
                     return Poll::Ready(Some(Err(error)));
                 }

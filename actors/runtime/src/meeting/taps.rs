@@ -1,5 +1,4 @@
-//! What a meeting hands to those outside who listen to sources that are never stored: live only, each within
-//! a bound of its own.
+//! Taps: live subscribers to volatile sources. Each has a queue within a bound of its own.
 
 use std::{
     collections::VecDeque,
@@ -13,27 +12,27 @@ use futures::task::AtomicWaker;
 use parking_lot::Mutex;
 use teammy_kernel::{DataPacket, Durability, Key, Name};
 
-use super::ingress::SourceSet;
+use super::source_set::SourceSet;
 
-/// What becomes of packets for a subscriber that is too slow, of sources that are never stored. Those that
-/// are stored wait in the store, whatever this says.
+/// What happens to packets of volatile sources that a subscriber is too slow for. It does not concern durable
+/// sources: their packets wait in the store.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Slow {
-    /// The oldest are lost, and counted.
+    /// Drops the oldest packets and counts them.
     #[default]
     DropOldest,
-    /// A packet is replaced by a later one of the same key; then the oldest are lost. Both are counted.
+    /// Replaces a packet by a later one of the same key, then drops the oldest. Counts both.
     Latest(Key),
-    /// The subscription ends with an error.
+    /// Ends the subscription with an error.
     End,
 }
 
-/// One subscriber's packets.
+/// The queue of one subscriber.
 #[derive(Debug)]
 pub(crate) struct Tap {
     sources: Vec<Name>,
-    places: SourceSet,
+    set: SourceSet,
     limit: usize,
     slow: Slow,
     queue: Mutex<Queue>,
@@ -44,24 +43,24 @@ pub(crate) struct Tap {
 struct Queue {
     packets: VecDeque<Arc<DataPacket>>,
     bytes: usize,
-    /// How many were lost before the first of them.
+    /// How many packets were lost before the first of the queue.
     gap: u64,
-    /// It was too slow and must not be.
+    /// The subscriber was too slow, and [`Slow::End`] ended its subscription.
     is_over: bool,
 }
 
-/// What a subscriber finds.
+/// The next item of a subscriber.
 pub(crate) enum TapItem {
     /// The next packet, and how many were lost before it.
     Packet(Arc<DataPacket>, u64),
     Empty,
-    /// It was too slow.
+    /// The subscription ended because the subscriber was too slow.
     TooSlow,
 }
 
 impl Queue {
-    fn lose(&mut self, place: usize) {
-        if let Some(packet) = self.packets.remove(place) {
+    fn lose(&mut self, index: usize) {
+        if let Some(packet) = self.packets.remove(index) {
             self.bytes -= packet.cost();
             self.gap += 1;
         }
@@ -80,8 +79,8 @@ impl Tap {
             let is_same = |other: &Arc<DataPacket>| {
                 other.source == packet.source && key.of(other).as_ref() == Some(&of)
             };
-            if let Some(place) = queue.packets.iter().position(is_same) {
-                queue.lose(place);
+            if let Some(index) = queue.packets.iter().position(is_same) {
+                queue.lose(index);
             }
         }
         queue.bytes += packet.cost();
@@ -116,10 +115,10 @@ impl Tap {
     }
 }
 
-/// All who listen to a meeting.
+/// All taps of a meeting.
 #[derive(Debug, Default)]
 pub(crate) struct Taps {
-    /// What they listen to; asked for each packet.
+    /// The sources of all taps, as a [`SourceSet`]; read for each packet.
     sources: AtomicU64,
     taps: Mutex<Vec<Arc<Tap>>>,
 }
@@ -129,9 +128,9 @@ impl Taps {
         SourceSet::from_bits(self.sources.load(Ordering::Relaxed))
     }
 
-    /// Hands a packet to who listens to its source.
+    /// Passes a packet to the taps of its source.
     pub(crate) fn pass(&self, packet: &Arc<DataPacket>, durability: Durability) {
-        if durability == Durability::Durable || self.sources() == SourceSet::NONE {
+        if durability == Durability::Durable || self.sources() == SourceSet::EMPTY {
             return;
         }
         for tap in self.taps.lock().iter().filter(|tap| tap.sources.contains(&packet.source)) {
@@ -139,25 +138,25 @@ impl Taps {
         }
     }
 
-    pub(crate) fn add(&self, sources: Vec<Name>, places: SourceSet, limit: usize, slow: Slow) -> Arc<Tap> {
-        let tap = Tap { sources, places, limit, slow, queue: Mutex::default(), waker: AtomicWaker::new() };
+    pub(crate) fn add(&self, sources: Vec<Name>, set: SourceSet, limit: usize, slow: Slow) -> Arc<Tap> {
+        let tap = Tap { sources, set, limit, slow, queue: Mutex::default(), waker: AtomicWaker::new() };
         let tap = Arc::new(tap);
         let mut taps = self.taps.lock();
         taps.push(tap.clone());
-        self.count(&taps);
+        self.update_sources(&taps);
         tap
     }
 
     pub(crate) fn remove(&self, tap: &Arc<Tap>) {
         let mut taps = self.taps.lock();
         taps.retain(|other| !Arc::ptr_eq(other, tap));
-        self.count(&taps);
+        self.update_sources(&taps);
     }
 
-    fn count(&self, taps: &[Arc<Tap>]) {
-        let mut sources = SourceSet::NONE;
+    fn update_sources(&self, taps: &[Arc<Tap>]) {
+        let mut sources = SourceSet::EMPTY;
         for tap in taps {
-            sources.add_all(tap.places);
+            sources.insert_all(tap.set);
         }
         self.sources.store(sources.bits(), Ordering::Relaxed);
     }

@@ -1,15 +1,15 @@
-//! The supervisor at the root.
+//! The supervisor of a node's persistence actor and meetings.
 
 use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 use teammy_kernel::chain;
 use tokio::sync::oneshot;
 use tracing::error;
 
-use super::Meetings;
+use super::registry::Meetings;
 use crate::persistence::{self, PersistenceActor};
 
 pub(crate) enum Message {
-    /// Where the actors are that all meetings use.
+    /// Reply with the actors that all meetings use.
     Services(oneshot::Sender<Services>),
 }
 
@@ -81,7 +81,7 @@ impl Actor for NodeActor {
             if let Some(failure) = failure {
                 error!(meeting = %meeting.id(), error = failure, "meeting failed");
             }
-            // One that ended or was let go of has said so; this is for one that could not.
+            // A meeting that ended or was released has said so itself; this is for one that failed.
             meeting.shared().gone("its actor failed");
         }
         Ok(())

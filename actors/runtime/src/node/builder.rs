@@ -1,4 +1,4 @@
-//! Putting a node together.
+//! The builder of a node.
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
@@ -17,12 +17,21 @@ use tokio::{
 use tracing::info;
 
 use super::{
-    BoxError, Error, Meetings, Node, Resources, Settings, Watchdog,
     actor::{self, NodeActor},
+    error::{BoxError, Error},
+    handle::Node,
+    registry::Meetings,
+    watchdog::Watchdog,
 };
-use crate::{memory::Memory, metrics::Metrics, persistence::Health};
+use crate::{
+    memory::Memory,
+    metrics::Metrics,
+    persistence::{self, Health},
+    resources::Resources,
+    settings::Settings,
+};
 
-/// What a node is made of. What is not given comes from the configuration.
+/// Builds a node. What is not given comes from the configuration.
 pub struct Builder {
     config: Config,
     bundled: Vec<Factory>,
@@ -33,11 +42,11 @@ pub struct Builder {
     plugin_runtime: Option<Handle>,
 }
 
-/// Opens the store that a configuration names; none if it names none that can be had.
+/// Opens the store that a configuration names; none if this build has no such store.
 type OpenStore =
     Box<dyn FnOnce(Config) -> BoxFuture<'static, Result<Option<Arc<dyn Store>>, BoxError>> + Send>;
 
-/// Opens the language models that a configuration names, needed or not; see [`SharedLlm::none`].
+/// Opens the language models that a configuration names. The flag says whether an instance needs one.
 type OpenLlm = Box<dyn FnOnce(Config, bool) -> BoxFuture<'static, Result<SharedLlm, BoxError>> + Send>;
 
 impl fmt::Debug for Builder {
@@ -49,8 +58,15 @@ impl fmt::Debug for Builder {
     }
 }
 
+impl Node {
+    /// A builder for a node with this configuration.
+    pub fn builder(config: Config) -> Builder {
+        Builder::new(config)
+    }
+}
+
 impl Builder {
-    pub(crate) fn new(config: Config) -> Self {
+    fn new(config: Config) -> Self {
         Self {
             config,
             bundled: Vec::new(),
@@ -62,9 +78,9 @@ impl Builder {
         }
     }
 
-    /// Adds plugins that the configuration may name. Where it names no instance at all, each of these becomes
-    /// one. A [`Bundle`] says as well which kinds other builds have, so that an error can name the Cargo
-    /// feature that is missing.
+    /// Adds plugins that the configuration may name. If it names no instance at all, each of these becomes one.
+    /// A [`Bundle`] also lists the kinds that other builds have, so that an error can name the missing Cargo
+    /// feature.
     #[must_use]
     pub fn plugins(mut self, bundle: impl Into<Bundle>) -> Self {
         let bundle = bundle.into();
@@ -73,8 +89,8 @@ impl Builder {
         self
     }
 
-    /// Adds a plugin of one's own. Where the configuration names no instance of its kind, it becomes one,
-    /// under the name that its factory was given.
+    /// Adds a plugin of your own. If the configuration names no instance of its kind, it becomes one, under the
+    /// name of its factory.
     #[must_use]
     pub fn plugin(mut self, factory: Factory) -> Self {
         self.own.push(factory);
@@ -87,9 +103,9 @@ impl Builder {
         self.store_from(|_| async { Ok(Some(store)) })
     }
 
-    /// Keeps meetings in the store that this opens when the node starts: after its plugins, so that one that
-    /// doesn't start leaves no database open. It gets the configuration, and gives none if that names no
-    /// store which it can open.
+    /// Keeps meetings in the store that `open` opens when the node starts: after its plugins, so that a plugin
+    /// that fails to start leaves no database open. `open` returns none if the configuration names a store that
+    /// this build does not have.
     #[must_use]
     pub fn store_from<F, Opening>(mut self, open: F) -> Self
     where
@@ -100,15 +116,15 @@ impl Builder {
         self
     }
 
-    /// Answers plugins' questions to language models.
+    /// Answers the plugins' requests to language models.
     #[must_use]
     pub fn llm(self, provider: impl LlmProvider) -> Self {
         let provider = SharedLlm::new(provider);
         self.llm_from(|_, _| async { Ok(provider) })
     }
 
-    /// Answers plugins' questions to language models by what this opens when the node starts. It gets the
-    /// configuration, and whether any instance needs a model.
+    /// Answers the plugins' requests to language models with what `open` opens when the node starts. It gets
+    /// the configuration, and whether any instance needs a model.
     #[must_use]
     pub fn llm_from<F, Opening>(mut self, open: F) -> Self
     where
@@ -124,7 +140,7 @@ impl Builder {
         &self.config
     }
 
-    /// Runs plugins on this runtime; else the node makes one with `node.plugin_threads` threads.
+    /// Runs plugins on this runtime. Without it the node makes one with `node.plugin_threads` threads.
     #[must_use]
     pub fn plugin_runtime(mut self, handle: Handle) -> Self {
         self.plugin_runtime = Some(handle);
@@ -185,7 +201,7 @@ impl Builder {
             let started = match plugin_runtime.spawn(start).await {
                 Ok(Ok(plugin)) => Ok(plugin),
                 Ok(Err(error)) => Err(error.chain()),
-                // What it panicked with may quote its table; the panic hook has told where.
+                // The panic's message may quote the table, and is left out; the panic hook has named the place.
                 Err(_) => Err("on_startup panicked".to_owned()),
             };
             let name = instance.name.clone();
@@ -203,7 +219,11 @@ impl Builder {
         };
         let meetings = Meetings::default();
         let (health, metrics) = (Arc::new(Health::default()), Arc::new(Metrics::new(&graph)));
-        let persistence = (store.clone(), health.clone(), metrics.store.clone());
+        let persistence = persistence::Args {
+            store: store.clone(),
+            health: health.clone(),
+            metrics: metrics.store.clone(),
+        };
         let args = (meetings.clone(), persistence);
         let spawned = NodeActor::spawn(None, NodeActor, args).await;
         let (actor, _) = spawned.map_err(|error| failed(&error))?;
@@ -229,7 +249,7 @@ impl Builder {
             _watchdog: Watchdog::start(meetings.clone(), resources.clone(), threads),
             resources,
             meetings,
-            resuming: parking_lot::Mutex::default(),
+            reserved: parking_lot::Mutex::default(),
             actor,
             runtime: runtime.and_then(|mut guard| guard.0.take()),
         })
@@ -241,20 +261,24 @@ fn declared(plugin: &teammy_config::Plugin) -> InstanceSpec {
     InstanceSpec {
         sources: plugin.sources.clone(),
         output,
-        policies: plugin.delivery.iter().map(|(source, said)| (source.clone(), policy(said))).collect(),
+        policies: plugin
+            .delivery
+            .iter()
+            .map(|(source, configured)| (source.clone(), policy(configured)))
+            .collect(),
         config: plugin.config.clone(),
         ..InstanceSpec::new(&plugin.name, &plugin.kind)
     }
 }
 
-fn policy(said: &teammy_config::Policy) -> DeliveryPolicy {
-    use teammy_config::Policy as Said;
-    match said {
-        Said::DropOldest => DeliveryPolicy::DropOldest,
-        Said::Latest(key) => {
+fn policy(configured: &teammy_config::Policy) -> DeliveryPolicy {
+    use teammy_config::Policy as Configured;
+    match configured {
+        Configured::DropOldest => DeliveryPolicy::DropOldest,
+        Configured::Latest(key) => {
             DeliveryPolicy::Latest(key.parse().expect("invariant: a configuration's keys are checked"))
         }
-        Said::Block => DeliveryPolicy::Block,
+        Configured::Block => DeliveryPolicy::Block,
         _ => DeliveryPolicy::Spill,
     }
 }
@@ -276,8 +300,7 @@ fn plugin_threads(threads: usize) -> Result<runtime::Runtime, Error> {
         .map_err(Error::Runtime)
 }
 
-/// A runtime must not be dropped where async code runs; a start that fails half-way lets go of it in the
-/// background.
+/// Shuts a runtime down in the background if the start fails: it must not be dropped in async code.
 struct RuntimeGuard(Option<runtime::Runtime>);
 
 impl Drop for RuntimeGuard {

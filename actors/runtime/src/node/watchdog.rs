@@ -1,9 +1,8 @@
-//! Who watches the hooks: names those that hold their threads, and those that have waited for long, for what
-//! they cannot tell themselves.
+//! The watchdog: logs hooks that hold their threads and hooks that have waited long, and sets the gauges.
 //!
-//! A hook that computes for seconds holds one of the plugins' threads; nobody can take it away. So it is
-//! named while it does, with its instance and for how long, and one that does so past its deadline is
-//! suspended, so that it takes no second thread.
+//! A hook that computes for seconds holds one of the plugins' threads, which cannot be taken from it. So the
+//! watchdog logs it, with its instance and for how long, and suspends the instance once the hook is past its
+//! deadline: it gets no second thread.
 
 use std::{collections::HashMap, sync::atomic::Ordering, time::Duration};
 
@@ -14,51 +13,52 @@ use tokio::{
 };
 use tracing::{error, warn};
 
-use super::{Meetings, Resources};
+use super::registry::Meetings;
 use crate::{
     instance::{HookPhase, RunningHook},
-    meeting::{MeetingRef, WatchedInstance},
+    meeting::{LocalMeeting, Wake, WatchedInstance},
+    resources::Resources,
 };
 
-/// What to say, and when.
+/// When to log a hook.
 #[derive(Debug, Clone, Copy)]
 struct WatchdogLimits {
-    /// How long a hook may hold its thread unnamed.
+    /// How long a hook may hold its thread before it is logged.
     unnamed: Duration,
     deadline: Duration,
-    /// How many threads plugins have, where that is known.
+    /// How many threads plugins have, if the node owns them.
     threads: Option<usize>,
 }
 
-/// What is to be done about a hook.
+/// What the watchdog finds about a hook.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Finding {
     /// It holds its thread.
     Holds,
     /// It holds its thread past its deadline.
     Stuck,
-    /// It has waited for half of its time.
+    /// It has waited for half of its deadline.
     Waits,
 }
 
-/// What was said of a hook that still runs.
+/// What was logged of a hook that is still running.
 #[derive(Debug, Default, Clone, Copy)]
 struct Reported {
-    /// How long it had held its thread, or waited, when it was named.
+    /// Its phase, and how long it had been in it, when it was last logged.
     at: Option<(HookPhase, Duration)>,
 }
 
 impl Reported {
-    /// What is to be said of a hook now: once when it takes too long, and again each time that it has taken
-    /// twice as long.
-    fn judge(&mut self, hook: &RunningHook, policy: &WatchdogLimits) -> Option<Finding> {
-        // What lasts shorter than when it was named is another hook.
+    /// What to log of a hook now: once when it takes too long, and again each time that it has taken twice as
+    /// long.
+    fn judge(&mut self, hook: &RunningHook, limits: &WatchdogLimits) -> Option<Finding> {
+        // A hook with less time than the one that was logged is another hook.
         let before =
             self.at.filter(|(phase, at)| *phase == hook.phase && *at <= hook.elapsed).map(|(_, at)| at);
         let finding = match hook.phase {
-            HookPhase::Running if hook.elapsed > policy.deadline => Finding::Stuck,
-            HookPhase::Running if hook.elapsed >= policy.unnamed => Finding::Holds,
-            HookPhase::Waiting if hook.elapsed * 2 >= policy.deadline => Finding::Waits,
+            HookPhase::Running if hook.elapsed > limits.deadline => Finding::Stuck,
+            HookPhase::Running if hook.elapsed >= limits.unnamed => Finding::Holds,
+            HookPhase::Waiting if hook.elapsed * 2 >= limits.deadline => Finding::Waits,
             _ => {
                 self.at = None;
                 return None;
@@ -66,7 +66,7 @@ impl Reported {
         };
         let is_news = match (finding, before) {
             (_, None) => true,
-            (Finding::Stuck, Some(at)) => at <= policy.deadline || hook.elapsed >= at * 2,
+            (Finding::Stuck, Some(at)) => at <= limits.deadline || hook.elapsed >= at * 2,
             (Finding::Holds, Some(at)) => hook.elapsed >= at * 2,
             (Finding::Waits, Some(_)) => false,
         };
@@ -77,7 +77,7 @@ impl Reported {
     }
 }
 
-/// Watches until it is dropped.
+/// Runs until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Watchdog(JoinHandle<()>);
 
@@ -88,7 +88,7 @@ impl Drop for Watchdog {
 }
 
 impl Watchdog {
-    /// The longest time between two looks.
+    /// The longest time between two checks.
     const LONGEST: Duration = Duration::from_millis(500);
 
     pub(crate) fn start(
@@ -97,23 +97,26 @@ impl Watchdog {
         threads: Option<usize>,
     ) -> Self {
         let settings = &resources.settings;
-        let policy =
-            WatchdogLimits { unnamed: settings.watchdog, deadline: settings.hooks.deadline, threads };
+        let limits = WatchdogLimits {
+            unnamed: settings.watchdog(),
+            deadline: settings.retry_policy().deadline,
+            threads,
+        };
         let every =
-            (settings.watchdog.min(policy.deadline) / 4).clamp(Duration::from_millis(5), Self::LONGEST);
+            (settings.watchdog().min(limits.deadline) / 4).clamp(Duration::from_millis(5), Self::LONGEST);
         Self(tokio::spawn(async move {
-            let mut said = HashMap::new();
+            let mut reported = HashMap::new();
             let mut clock = tokio::time::interval(every);
             clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
                 clock.tick().await;
-                let running: Vec<MeetingRef> = meetings.lock().values().cloned().collect();
-                let held = look(&running, &policy, &mut said);
+                let running: Vec<LocalMeeting> = meetings.lock().values().cloned().collect();
+                let held = check(&running, &limits, &mut reported);
                 resources.metrics.threads_held.set(gauged(held));
-                count(&running, &resources);
+                set_gauges(&running, &resources);
                 if resources.memory.is_over() {
-                    // Those that nothing happens to must let go of something, too.
-                    running.iter().for_each(MeetingRef::wake);
+                    // Meetings without traffic must free memory, too.
+                    running.iter().for_each(LocalMeeting::wake);
                 }
             }
         }))
@@ -122,8 +125,8 @@ impl Watchdog {
 
 type Key = (MeetingId, Name);
 
-/// Sets what is not counted as it happens.
-fn count(meetings: &[MeetingRef], resources: &Resources) {
+/// Sets the gauges.
+fn set_gauges(meetings: &[LocalMeeting], resources: &Resources) {
     let metrics = &resources.metrics;
     metrics.meetings.set(gauged(meetings.len()));
     metrics.memory.set(gauged(resources.memory.used()));
@@ -137,9 +140,9 @@ fn gauged(value: usize) -> f64 {
     value as f64
 }
 
-/// Looks at every hook that runs, and says how many hold their threads. `said` is what was said when it was
-/// last looked.
-fn look(meetings: &[MeetingRef], policy: &WatchdogLimits, said: &mut HashMap<Key, Reported>) -> usize {
+/// Checks every hook that is running. Returns how many hold their threads. `reported` is what was logged of
+/// them before.
+fn check(meetings: &[LocalMeeting], limits: &WatchdogLimits, reported: &mut HashMap<Key, Reported>) -> usize {
     let now = Instant::now();
     let mut still = HashMap::new();
     let mut held = 0;
@@ -147,37 +150,37 @@ fn look(meetings: &[MeetingRef], policy: &WatchdogLimits, said: &mut HashMap<Key
     for meeting in meetings {
         meeting.watched(|watched| {
             let Some(hook) = watched.activity.read(now) else { return };
-            held += usize::from(hook.phase == HookPhase::Running && hook.elapsed >= policy.unnamed);
+            held += usize::from(hook.phase == HookPhase::Running && hook.elapsed >= limits.unnamed);
             let key = (meeting.id().clone(), watched.instance.clone());
-            let mut reported = said.get(&key).copied().unwrap_or_default();
-            if let Some(finding) = reported.judge(&hook, policy) {
+            let mut before = reported.get(&key).copied().unwrap_or_default();
+            if let Some(finding) = before.judge(&hook, limits) {
                 is_news |= finding != Finding::Waits;
-                tell(meeting, watched, &hook, finding);
+                log(meeting, watched, &hook, finding);
             }
-            if reported.at.is_some() {
-                still.insert(key, reported);
+            if before.at.is_some() {
+                still.insert(key, before);
             }
         });
     }
-    if is_news && let Some(threads) = policy.threads.filter(|threads| held >= *threads) {
+    if is_news && let Some(threads) = limits.threads.filter(|threads| held >= *threads) {
         error!(held, threads, "every thread for plugins is held by a hook that waits for nothing");
     }
-    *said = still;
+    *reported = still;
     held
 }
 
-fn tell(meeting: &MeetingRef, watched: &WatchedInstance, hook: &RunningHook, finding: Finding) {
-    let (id, instance, hook, lasts) = (meeting.id(), &watched.instance, &hook.hook, hook.elapsed);
+fn log(meeting: &LocalMeeting, watched: &WatchedInstance, hook: &RunningHook, finding: Finding) {
+    let (id, instance, hook, lasts) = (meeting.id(), &watched.instance, &hook.source, hook.elapsed);
     match finding {
         Finding::Holds => {
             warn!(meeting = %id, %instance, %hook, held = ?lasts, "hook holds its thread without waiting for anything");
         }
         Finding::Stuck => {
             error!(meeting = %id, %instance, %hook, held = ?lasts, "hook holds its thread past its deadline");
-            meeting.stuck(watched, hook, lasts);
+            meeting.suspend_stuck(watched, hook, lasts);
         }
         Finding::Waits => {
-            warn!(meeting = %id, %instance, %hook, waited = ?lasts, "hook has waited for half of its time");
+            warn!(meeting = %id, %instance, %hook, waited = ?lasts, "hook has waited for half of its deadline");
         }
     }
 }
@@ -191,7 +194,7 @@ mod tests {
 
     fn judge(said: &mut Reported, phase: HookPhase, seconds: f64) -> Option<Finding> {
         let hook = RunningHook {
-            hook: Name::new("audio").unwrap(),
+            source: Name::new("audio").unwrap(),
             phase,
             elapsed: Duration::from_secs_f64(seconds),
         };

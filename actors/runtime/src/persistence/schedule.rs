@@ -1,53 +1,52 @@
 //! Which commits are sent together, and when: a pure state machine.
 //!
-//! A batch is whatever waits when the one before it is settled, so a busy store is given larger transactions
-//! and an idle one answers at once. What became of a batch that failed may be unknown; its commits wait and
-//! are sent again, the same. That needs no memory of who was sent with whom: each commit is fenced by its own
-//! meeting's row, so it is applied once whatever batch it comes in.
+//! A batch is whatever waits when the previous one is settled, so a busy store gets larger transactions and an
+//! idle one answers at once. Whether a failed batch was stored may be unknown, so its commits are sent again,
+//! unchanged. They may come in other batches then: each commit is fenced by its own meeting's row, so it is
+//! applied once whatever batch it comes in.
 //!
-//! A batch may fail for the sake of one of its commits, again and again. So commits that failed several times
-//! are **suspects**: they are sent apart from the others, in turn with them, half as many at a time after
-//! each failure and twice as many after each success. The innocent are through after a few turns, and what is
-//! left is the culprit alone.
+//! One commit may make every batch fail that it is in. So commits that failed several times are **suspects**:
+//! they are sent apart from fresh commits, in turn with them, half as many at a time after each failure and
+//! twice as many after each success. After a few turns the good ones are stored, and the bad one is alone.
 //!
-//! While nothing at all goes through, the store is away, and fresh commits wait for it together.
+//! While every batch fails, the store is away, and fresh commits wait for it together.
 
 use std::{collections::VecDeque, time::Duration};
 
 use teammy_kernel::store::Commit;
 use tokio::time::Instant;
 
-use crate::meeting::doubled;
+use crate::backoff::doubled;
 
-/// The most commits in a batch. Their bytes are for the store to bound.
+/// The most commits in a batch. The store bounds their bytes.
 const MOST: usize = 256;
-/// A commit that was part of so many failed batches in a row is a suspect.
+/// After so many failed batches in a row a commit is a suspect.
 const SUSPECT: u32 = 3;
 const FIRST_WAIT: Duration = Duration::from_millis(50);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
-/// The commits that are not settled, one a meeting at most, but for those of the attempt under way.
+/// The commits that are not settled, except those of the attempt under way. `T` waits for a commit's result.
 #[derive(Debug)]
 pub(super) struct Schedule<T> {
     fresh: VecDeque<Waiting<T>>,
-    /// In the order in which they may be sent again.
+    /// Suspects, in the order in which they may be sent again.
     suspects: VecDeque<Waiting<T>>,
-    /// How many batches of fresh commits failed in a row.
+    /// How many batches of fresh commits have failed in a row.
     failures: u32,
     /// When fresh commits may be sent again.
     fresh_from: Option<Instant>,
-    /// The most suspects in the next batch of them.
+    /// The most suspects in their next batch.
     suspects_at_once: usize,
-    /// Suspects are next, if both wait.
+    /// Whether suspects are next, if both wait.
     suspects_turn: bool,
 }
 
 #[derive(Debug)]
 struct Waiting<T> {
     commit: Commit,
-    to: T,
+    waiter: T,
     tries: u32,
-    /// For a suspect: when it may be sent again.
+    /// When a suspect may be sent again.
     due: Option<Instant>,
 }
 
@@ -55,18 +54,18 @@ struct Waiting<T> {
 #[derive(Debug)]
 pub(crate) struct Attempt<T> {
     pub(super) commits: Vec<Commit>,
-    /// For each commit: who waits for it, and how often it was tried before.
+    /// The waiter of each commit, and how often the commit was tried before.
     tickets: Vec<(T, u32)>,
     of_suspects: bool,
 }
 
 impl<T> Attempt<T> {
-    /// Who waits, in the commits' order.
-    pub(super) fn waiting(self) -> impl Iterator<Item = T> {
-        self.tickets.into_iter().map(|(to, _)| to)
+    /// The waiters, in the order of the commits.
+    pub(super) fn into_waiters(self) -> impl Iterator<Item = T> {
+        self.tickets.into_iter().map(|(waiter, _)| waiter)
     }
 
-    /// How often a commit of the batch was tried before, at most.
+    /// The most tries of any of its commits.
     pub(super) fn tries(&self) -> u32 {
         self.tickets.iter().map(|(_, tries)| *tries).max().unwrap_or(0)
     }
@@ -86,17 +85,17 @@ impl<T> Default for Schedule<T> {
 }
 
 impl<T> Schedule<T> {
-    /// Takes a commit that is to be sent.
-    pub(super) fn add(&mut self, commit: Commit, to: T) {
-        self.fresh.push_back(Waiting { commit, to, tries: 0, due: None });
+    /// Adds a commit to be sent.
+    pub(super) fn add(&mut self, commit: Commit, waiter: T) {
+        self.fresh.push_back(Waiting { commit, waiter, tries: 0, due: None });
     }
 
-    /// Whether the store took nothing the last time that fresh commits were sent.
+    /// Whether the last batch of fresh commits failed.
     pub(super) fn is_failing(&self) -> bool {
         self.failures > 0
     }
 
-    /// The batch to send now, if there is one. Nothing else may be under way.
+    /// The batch to send now, if there is one. No other may be under way.
     pub(super) fn next(&mut self, now: Instant) -> Option<Attempt<T>> {
         let is_due = |due: Option<Instant>| due.is_none_or(|due| due <= now);
         let fresh = !self.fresh.is_empty() && is_due(self.fresh_from);
@@ -114,18 +113,18 @@ impl<T> Schedule<T> {
             self.fresh.drain(..most).collect()
         };
         self.suspects_turn = !of_suspects;
-        let (commits, tickets) = chosen.into_iter().map(|one| (one.commit, (one.to, one.tries))).unzip();
+        let (commits, tickets) = chosen.into_iter().map(|one| (one.commit, (one.waiter, one.tries))).unzip();
         Some(Attempt { commits, tickets, of_suspects })
     }
 
-    /// When there will be a batch to send, if nothing comes until then. `None` if nothing waits.
+    /// When the next batch may be sent; none if no commit waits.
     pub(super) fn due(&self, now: Instant) -> Option<Instant> {
         let fresh = (!self.fresh.is_empty()).then(|| self.fresh_from.unwrap_or(now));
         let suspects = self.suspects.front().map(|first| first.due.unwrap_or(now));
         fresh.into_iter().chain(suspects).min()
     }
 
-    /// The store has answered for this batch.
+    /// The store has answered for a batch.
     pub(super) fn settled(&mut self, attempt: &Attempt<T>) {
         self.failures = 0;
         self.fresh_from = None;
@@ -137,7 +136,7 @@ impl<T> Schedule<T> {
         }
     }
 
-    /// What became of this batch is not known. Its commits will be sent again.
+    /// A batch failed, and whether it was stored is unknown. Its commits will be sent again.
     pub(super) fn failed(&mut self, attempt: Attempt<T>, now: Instant) {
         if !attempt.of_suspects {
             self.fresh_from = Some(now + doubled(FIRST_WAIT, self.failures, LONGEST_WAIT));
@@ -146,8 +145,8 @@ impl<T> Schedule<T> {
         self.again(attempt, |tries| Some(now + doubled(FIRST_WAIT, tries, LONGEST_WAIT)), 1);
     }
 
-    /// Nothing of this batch was done, or would be: one of its commits is impossible. They are sent again in
-    /// smaller batches.
+    /// The store refused a batch: one of its commits can never be stored. They are sent again in smaller
+    /// batches.
     pub(super) fn refused(&mut self, attempt: Attempt<T>) {
         self.again(attempt, |_| None, SUSPECT);
     }
@@ -155,21 +154,21 @@ impl<T> Schedule<T> {
     fn again(&mut self, attempt: Attempt<T>, due: impl Fn(u32) -> Option<Instant>, tries: u32) {
         let sent = attempt.commits.len();
         let mut fresh = Vec::new();
-        let mut came = false;
-        for (commit, (to, tried)) in attempt.commits.into_iter().zip(attempt.tickets) {
+        let mut has_suspects = false;
+        for (commit, (waiter, tried)) in attempt.commits.into_iter().zip(attempt.tickets) {
             let tries = tried.saturating_add(tries);
             if tries < SUSPECT {
-                fresh.push(Waiting { commit, to, tries, due: None });
+                fresh.push(Waiting { commit, waiter, tries, due: None });
             } else {
-                came = true;
-                self.suspects.push_back(Waiting { commit, to, tries, due: due(tries) });
+                has_suspects = true;
+                self.suspects.push_back(Waiting { commit, waiter, tries, due: due(tries) });
             }
         }
         // First in, first out.
         for waiting in fresh.into_iter().rev() {
             self.fresh.push_front(waiting);
         }
-        if came {
+        if has_suspects {
             self.suspects_at_once = (sent / 2).max(1);
         }
         self.suspects.make_contiguous().sort_by_key(|suspect| suspect.due);

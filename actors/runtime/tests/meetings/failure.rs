@@ -28,7 +28,8 @@ async fn a_plugin_that_panics_is_started_again_and_goes_on_with_its_state() {
         say(&meeting, text).await;
     }
     meeting.end().await.unwrap();
-    let of = |instance: &str| meeting.stats().instances.into_iter().find(|i| i.name == *instance).unwrap();
+    let stats = meeting.stats().await.unwrap();
+    let of = |instance: &str| stats.instances.iter().find(|i| i.name == *instance).unwrap();
     assert_eq!((of("hurt").outputs, of("hurt").errors, of("hurt").dead_letters), (4, 1, 0));
     assert_eq!(of("well").errors, 0);
     let outputs = all_outputs(&meeting).await;
@@ -81,7 +82,7 @@ async fn what_was_finished_before_a_packet_that_kills_is_kept() {
         1,
         "it did not run again"
     );
-    let stats = &meeting.stats().instances[0];
+    let stats = &meeting.stats().await.unwrap().instances[0];
     assert_eq!((stats.delivered, stats.outputs, stats.errors, stats.dead_letters), (4, 4, 3, 1));
 }
 
@@ -135,7 +136,7 @@ async fn a_hook_that_errs_is_tried_again_and_leaves_no_trace_of_the_failed_tries
         [(json!({"count": 1}), vec![2]), (json!([]), vec![3])],
         "no count and no key of a failed try"
     );
-    let stats = &meeting.stats().instances[0];
+    let stats = &meeting.stats().await.unwrap().instances[0];
     assert_eq!((stats.delivered, stats.outputs, stats.errors, stats.dead_letters), (2, 2, 2, 0));
 }
 

@@ -193,7 +193,7 @@ async fn no_words_of_a_meeting_get_into_logs_and_errors() {
         told.push(format!("{:?}", Publish::json("chat", &Unwritable(WORD.into())).unwrap_err()));
         meeting.caught_up().await.unwrap();
         told.push(serde_json::to_string(&node.status().await).unwrap());
-        told.push(format!("{:?}", meeting.stats()));
+        told.push(format!("{:?}", meeting.stats().await.unwrap()));
         node.shutdown(std::time::Duration::from_mins(1)).await.unwrap();
     }
     // What is stored of it is of another type in another build.

@@ -6,12 +6,12 @@ use teammy_kernel::{
     Name, Seq, Store,
     store::{InstanceStatus, MeetingStatus},
 };
-use teammy_runtime::{meeting, node};
+use teammy_runtime::{admin, meeting, node};
 
 use super::support::*;
 
-fn of(text: &str) -> node::Redrive {
-    node::Redrive::all().instance(Name::new(text).unwrap())
+fn of(text: &str) -> admin::Redrive {
+    admin::Redrive::all().instance(Name::new(text).unwrap())
 }
 
 async fn letters(store: &Gate) -> Vec<u64> {
@@ -35,7 +35,7 @@ async fn a_poison_packet_is_tried_three_times_and_after_a_fix_gives_its_output_o
     );
 
     // Too early, it fails again and stays.
-    let redriven = node.redrive(&id("m"), &node::Redrive::all()).await.unwrap();
+    let redriven = node.redrive(&id("m"), &admin::Redrive::all()).await.unwrap();
     assert_eq!(redriven.count, 1);
     redriven.done().await.unwrap();
     assert_eq!(letters(&store).await, [bad.0]);
@@ -47,7 +47,7 @@ async fn a_poison_packet_is_tried_three_times_and_after_a_fix_gives_its_output_o
     assert_eq!((both.0.unwrap().count, both.1.unwrap().count), (1, 0), "it is on its way once");
     meeting.caught_up().await.unwrap();
     assert!(letters(&store).await.is_empty());
-    assert_eq!(node.redrive(&id("m"), &node::Redrive::all()).await.unwrap().count, 0);
+    assert_eq!(node.redrive(&id("m"), &admin::Redrive::all()).await.unwrap().count, 0);
     meeting.end().await.unwrap();
     let of_bad = all_outputs(&meeting).await.into_iter().filter(|(_, causes)| *causes == [bad.0]).count();
     assert_eq!(of_bad, 1, "one output, whose cause is the packet");
@@ -75,9 +75,9 @@ async fn a_meeting_that_has_ended_is_opened_for_its_letters_alone() {
     let ends = diary("reopened").len();
     note("reopened", "fixed");
 
-    let redriven = node.redrive(&id("m"), &node::Redrive::all().seq(bad)).await.unwrap();
+    let redriven = node.redrive(&id("m"), &admin::Redrive::all().seq(bad)).await.unwrap();
     assert_eq!(redriven.count, 1);
-    let meeting = redriven.meeting.clone().unwrap();
+    let meeting = redriven.meeting().unwrap();
     assert!(meeting.publish(said("late")).await.is_err(), "nothing comes from outside");
     redriven.done().await.unwrap();
     let after: Vec<_> = meeting.outputs().map(Result::unwrap).collect().await;
@@ -91,9 +91,9 @@ async fn a_meeting_that_has_ended_is_opened_for_its_letters_alone() {
     let well = diary("reopened well").iter().filter(|line| line.contains(" up ")).count();
     assert_eq!(well, 1, "the other is not taken back; it had heard of the end");
 
-    assert_eq!(node.redrive(&id("m"), &node::Redrive::all()).await.unwrap().count, 0);
+    assert_eq!(node.redrive(&id("m"), &admin::Redrive::all()).await.unwrap().count, 0);
     assert!(node.meeting(&id("m")).is_none());
-    let error = node.redrive(&id("nowhere"), &node::Redrive::all()).await.unwrap_err();
+    let error = node.redrive(&id("nowhere"), &admin::Redrive::all()).await.unwrap_err();
     assert!(matches!(error, node::Error::NoMeeting(_)), "{error}");
 }
 
@@ -110,7 +110,7 @@ async fn who_was_suspended_goes_on_from_where_it_was_when_it_is_resumed() {
     let suspended = status.next().await.unwrap();
     assert_eq!(value(&suspended)["status"], json!("suspended"));
     let three = say(&meeting, "three").await;
-    let error = node.redrive(&id("m"), &node::Redrive::all()).await;
+    let error = node.redrive(&id("m"), &admin::Redrive::all()).await;
     assert_eq!(error.unwrap().count, 0, "what it did not finish with is no dead letter");
 
     meeting.resume_instance("probe").await.unwrap();
@@ -146,7 +146,7 @@ async fn a_packet_that_panics_once_more_is_given_up_once_more_and_harms_nobody()
     let meeting = start(&node, "m", &["probe"]).await;
     let bad = say(&meeting, "panic").await;
     meeting.caught_up().await.unwrap();
-    let redriven = node.redrive(&id("m"), &node::Redrive::all()).await.unwrap();
+    let redriven = node.redrive(&id("m"), &admin::Redrive::all()).await.unwrap();
     redriven.done().await.unwrap();
     assert_eq!(letters(&store).await, [bad.0]);
     say(&meeting, "after").await;
@@ -176,7 +176,7 @@ async fn a_redrive_is_told_of_though_the_meeting_is_never_at_rest() {
     let slow = json!({"wait": 3_600_000});
     meeting.publish(teammy_kernel::Publish::json("sound", &slow).unwrap()).await.unwrap();
     note("busy", "fixed");
-    let redriven = node.redrive(&id("m"), &node::Redrive::all()).await.unwrap();
+    let redriven = node.redrive(&id("m"), &admin::Redrive::all()).await.unwrap();
     let at_once = tokio::time::timeout(std::time::Duration::from_secs(30), redriven.done()).await;
     at_once.expect("it does not wait for the other").unwrap();
     assert!(letters(&store).await.is_empty());

@@ -36,7 +36,7 @@ async fn who_publishes_waits_for_an_instance_that_blocks_and_then_goes_on() {
     meeting.publish(slow).await.unwrap();
     let mut taken = 0;
     let busy = loop {
-        match meeting.try_publish(long("a")) {
+        match meeting.try_publish(long("a")).await {
             Ok(_) => taken += 1,
             Err(error) => break error,
         }
@@ -50,7 +50,7 @@ async fn who_publishes_waits_for_an_instance_that_blocks_and_then_goes_on() {
     meeting.end().await.unwrap();
     let seen = diary("blocks").iter().filter(|line| line.contains(" up ")).count();
     assert_eq!(seen, taken + 2, "it lost nothing");
-    assert_eq!(meeting.stats().instances[0].lost, 0);
+    assert_eq!(meeting.stats().await.unwrap().instances[0].lost, 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -105,7 +105,7 @@ async fn of_a_flood_of_partial_transcripts_the_newest_of_each_is_left() {
     meeting.end().await.unwrap();
     let heard: Vec<_> = diary("partial").into_iter().filter(|line| line.contains("partial")).collect();
     assert_eq!(heard, ["latest partial 498", "latest partial 499"]);
-    assert_eq!(meeting.stats().instances[0].lost, 498, "those that were replaced are counted");
+    assert_eq!(meeting.stats().await.unwrap().instances[0].lost, 498, "those that were replaced are counted");
 }
 
 #[tokio::test(start_paused = true)]
@@ -136,7 +136,7 @@ async fn while_a_node_has_too_much_in_memory_publishers_wait_and_meetings_let_go
     for meeting in &meetings {
         meeting.publish(Publish::json("sound", &end).unwrap()).await.unwrap();
         meeting.end().await.unwrap();
-        let stats = meeting.stats();
+        let stats = meeting.stats().await.unwrap();
         assert!(stats.instances[0].lost > 0);
         lost += stats.instances[0].lost;
         published += stats.packets;
@@ -169,7 +169,7 @@ async fn a_hook_that_holds_its_thread_past_its_deadline_is_suspended_and_the_oth
     let node = node.store(std::sync::Arc::new(store.clone())).start().await.unwrap();
     let meeting = node.start_meeting(MeetingMetadata::new(id("m")), ["stuck", "well"]).await.unwrap();
     let told = Subscribe::to(["plugin-status", "well"]).from(StartAt::Start);
-    let mut told = meeting.subscribe(told).unwrap();
+    let mut told = meeting.subscribe(told).await.unwrap();
     let mut next = async || told.next().await.unwrap().unwrap().packet;
     meeting.publish(said("spin")).await.unwrap();
     // Until its thread is released, which is below, the one is stuck and the other goes on.

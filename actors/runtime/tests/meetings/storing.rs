@@ -39,7 +39,7 @@ async fn publishers_wait_or_hear_busy_while_the_backlog_is_full() {
     store.shut();
     let mut taken = vec![];
     let error = loop {
-        match meeting.try_publish(said(&"x".repeat(900))) {
+        match meeting.try_publish(said(&"x".repeat(900))).await {
             Ok(receipt) => taken.push(receipt),
             Err(error) => break error,
         }

@@ -27,13 +27,13 @@ async fn who_comes_in_the_middle_gets_history_and_then_what_comes_each_once() {
     }
     meeting.caught_up().await.unwrap();
     let all = Subscribe::to(["transcription", "probe"]).from(StartAt::Start);
-    let mut from_start = meeting.subscribe(all.clone()).unwrap();
+    let mut from_start = meeting.subscribe(all.clone()).await.unwrap();
     let mut seqs: Vec<Seq> = Vec::new();
     for _ in 0..200 {
         seqs.push(from_start.next().await.unwrap().unwrap().packet.seq);
     }
-    let mut from_there = meeting.subscribe(all.clone().from(StartAt::After(seqs[199]))).unwrap();
-    let mut from_now = meeting.subscribe(all.from(StartAt::Now)).unwrap();
+    let mut from_there = meeting.subscribe(all.clone().from(StartAt::After(seqs[199]))).await.unwrap();
+    let mut from_now = meeting.subscribe(all.from(StartAt::Now)).await.unwrap();
     for n in 0..300 {
         meeting.publish(said(&n.to_string())).await.unwrap();
     }
@@ -63,10 +63,11 @@ async fn what_is_never_stored_comes_live_and_a_slow_reader_is_told_what_it_lost(
     let meeting = start(&node, "m", &["probe"]).await;
     meeting.publish(sound(0)).await.unwrap();
     let cost = 2_000;
-    let mut oldest = meeting.subscribe(Subscribe::to(["sound"]).buffer_bytes(cost)).unwrap();
+    let mut oldest = meeting.subscribe(Subscribe::to(["sound"]).buffer_bytes(cost)).await.unwrap();
     let latest = Slow::Latest("/n".parse::<Key>().unwrap());
-    let mut latest = meeting.subscribe(Subscribe::to(["sound"]).slow(latest)).unwrap();
-    let mut ending = meeting.subscribe(Subscribe::to(["sound"]).buffer_bytes(cost).slow(Slow::End)).unwrap();
+    let mut latest = meeting.subscribe(Subscribe::to(["sound"]).slow(latest)).await.unwrap();
+    let mut ending =
+        meeting.subscribe(Subscribe::to(["sound"]).buffer_bytes(cost).slow(Slow::End)).await.unwrap();
     meeting.publish(sound(1)).await.unwrap();
     assert_eq!(value(&ready(&mut oldest)[0].packet), json!(1), "before it came nothing, then at once");
     assert_eq!(ready(&mut ending).len(), 1);
@@ -83,7 +84,7 @@ async fn what_is_never_stored_comes_live_and_a_slow_reader_is_told_what_it_lost(
     let error = ending.next().await.unwrap().unwrap_err();
     assert!(matches!(error, Error::TooSlow(_)), "{error}");
     assert!(ending.next().await.is_none());
-    let error = meeting.subscribe(Subscribe::to(["sonud"])).unwrap_err();
+    let error = meeting.subscribe(Subscribe::to(["sonud"])).await.unwrap_err();
     assert_eq!(error.to_string(), "there is no source sonud; did you mean sound?");
     meeting.end().await.unwrap();
     assert!(oldest.next().await.is_none(), "it ends with the meeting");

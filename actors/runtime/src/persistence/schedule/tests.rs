@@ -36,7 +36,7 @@ impl Play {
         self.batches.push((meetings.len(), is_good));
         if is_good {
             self.schedule.settled(&attempt);
-            self.settled.extend(attempt.waiting());
+            self.settled.extend(attempt.into_waiters());
         } else if !self.refuses {
             self.schedule.failed(attempt, self.now);
         } else if meetings.len() > 1 {

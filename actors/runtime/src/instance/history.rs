@@ -1,16 +1,13 @@
-//! What stands behind an instance's datastore: the store, and over it what is on its way there.
+//! The provider behind an instance's datastore: the store, overlaid with what is not stored yet.
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use super::outbox::Outbox;
 use futures::FutureExt;
 use teammy_kernel::{
     DataPacket, History, MeetingId, Name, PersistenceProvider, ReadError, ReadFuture, Seq, Store, chain,
     store::{PacketQuery, Take},
 };
-use tokio::sync::oneshot;
-
-use super::outbox::Outbox;
-use crate::meeting::message::Message;
 
 pub(crate) struct InstanceStore {
     pub(crate) meeting: MeetingId,
@@ -24,12 +21,10 @@ fn failed(error: &teammy_kernel::store::Error) -> ReadError {
 }
 
 impl InstanceStore {
-    /// Durable packets that the meeting has and the store may not have yet.
+    /// Durable packets that the store may not have yet.
     async fn unstored(&self) -> Result<Vec<Arc<DataPacket>>, ReadError> {
-        let (reply, answer) = oneshot::channel();
-        let gone = || ReadError("the meeting is gone".to_owned());
-        self.outbox.meeting.cast(Message::Unstored { reply }).map_err(|_| gone())?;
-        answer.await.map_err(|_| gone())
+        let unstored = self.outbox.meeting().unstored().await;
+        unstored.ok_or_else(|| ReadError("the meeting is gone".to_owned()))
     }
 
     async fn read(
@@ -54,7 +49,7 @@ impl PersistenceProvider for InstanceStore {
     fn get<'a>(&'a self, key: &'a str) -> ReadFuture<'a, Option<Arc<str>>> {
         async move {
             self.outbox.flush();
-            if let Some((_, value)) = self.outbox.overlay.get(key) {
+            if let Some((_, value)) = self.outbox.overlay().get(key) {
                 return Ok(value);
             }
             let (meeting, instance) = (self.meeting.clone(), self.instance.clone());
@@ -66,8 +61,8 @@ impl PersistenceProvider for InstanceStore {
     fn list<'a>(&'a self, prefix: &'a str) -> ReadFuture<'a, Vec<(String, Arc<str>)>> {
         async move {
             self.outbox.flush();
-            // First what is on its way, then the store: a write that arrives in between is seen in either.
-            let on_the_way = self.outbox.overlay.list(prefix);
+            // The overlay is read before the store: a write that is stored in between is in either.
+            let unstored = self.outbox.overlay().list(prefix);
             let (meeting, instance) = (self.meeting.clone(), self.instance.clone());
             let stored = self
                 .store
@@ -75,7 +70,7 @@ impl PersistenceProvider for InstanceStore {
                 .await
                 .map_err(|error| failed(&error))?;
             let mut keys: BTreeMap<String, Arc<str>> = stored.into_iter().collect();
-            for (key, value) in on_the_way {
+            for (key, value) in unstored {
                 match value {
                     Some(value) => keys.insert(key, value),
                     None => keys.remove(&key),
@@ -91,7 +86,7 @@ impl PersistenceProvider for InstanceStore {
             self.outbox.flush();
             let own = |source: &Name| *source == self.instance;
             let others_up_to = history.to.min(before.previous());
-            // First what is on its way, then the store: a packet that arrives in between is seen in either.
+            // The meeting is asked before the store: a packet that is stored in between is in either.
             let unstored = self.unstored().await?;
             let stored = match &history.source {
                 Some(source) if own(source) => {

@@ -5,6 +5,8 @@ use std::{collections::VecDeque, time::Duration};
 
 use tokio::time::Instant;
 
+use crate::backoff::doubled;
+
 /// How often, and how soon, an actor is restarted.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RestartPolicy {
@@ -41,11 +43,6 @@ impl Restarts {
         }
         Decision::RestartAfter(doubled(policy.backoff, failures - 1, policy.backoff_max))
     }
-}
-
-/// A wait that doubles with each try, up to a bound.
-pub(crate) fn doubled(first: Duration, times: u32, max: Duration) -> Duration {
-    first.checked_mul(1_u32.checked_shl(times).unwrap_or(u32::MAX)).unwrap_or(max).min(max)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! A meeting and its store: commits, reads for instances that are behind, and letting go.
+//! A meeting and its store: commits, reads for instances that are behind, and the release of the meeting.
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
@@ -13,12 +13,15 @@ use tracing::{error, info, warn};
 use super::{MeetingState, SHUTTING_DOWN};
 use crate::{
     kill_points::{self, KillPoint},
-    meeting::{committed_log::Closed, message::Message},
-    persistence,
+    meeting::{committed_log::Closed, message::Event},
+    persistence::{self, CommitReply},
 };
 
+/// How long to wait before a failed read of the store is retried.
+pub(super) const RETRY_READ: Duration = Duration::from_millis(500);
+
 impl MeetingState {
-    /// Reads a stretch of the store for an instance. It comes back as [`Message::Fetched`].
+    /// Reads packets from the store for an instance. [`Event::Fetched`] brings them.
     pub(super) fn fetch(&self, slot: Slot, fetch: Fetch, wait: Duration) {
         let (store, myself, meeting) = (self.resources.store.clone(), self.myself.clone(), self.id().clone());
         self.runtime.spawn(async move {
@@ -30,7 +33,7 @@ impl MeetingState {
                 .take(Take::First(fetch.limit));
             let read = AssertUnwindSafe(store.packets(meeting, query)).catch_unwind().await;
             let packets = read.unwrap_or_else(|_| Err(persistence::panicked("reading packets")));
-            let _ = myself.cast(Message::Fetched { slot, fetch, packets });
+            let _ = myself.cast(Event::Fetched { slot, fetch, packets }.into());
         });
     }
 
@@ -40,8 +43,7 @@ impl MeetingState {
         fetch: &Fetch,
         packets: Result<Vec<Arc<DataPacket>>, store::Error>,
     ) {
-        const WAIT: Duration = Duration::from_millis(500);
-        if self.stopping.is_some() {
+        if self.releasing.is_some() {
             return self.log.fetch_failed(slot);
         }
         match packets {
@@ -51,8 +53,8 @@ impl MeetingState {
             }
             Err(error) if error.is_transient() => {
                 let instance = &self.instances[slot.index()].name;
-                warn!(meeting = %self.id(), %instance, error = chain(&error), "cannot read the log, trying again");
-                self.fetch(slot, fetch.clone(), WAIT);
+                warn!(meeting = %self.id(), %instance, error = chain(&error), "cannot read the log, retrying");
+                self.fetch(slot, fetch.clone(), RETRY_READ);
             }
             Err(error) => {
                 self.log.fetch_failed(slot);
@@ -65,8 +67,11 @@ impl MeetingState {
 
     pub(super) fn commit_now(&mut self) {
         let Some((commit, unwritable)) = self.log.next_commit(self.wanted_reservation) else { return };
-        let to = self.myself.clone();
-        if self.resources.persistence.cast(persistence::Message::Commit { commit, to }).is_err() {
+        let myself = self.myself.clone();
+        let reply = CommitReply::new(move |outcome| {
+            let _ = myself.cast(Event::Committed(outcome).into());
+        });
+        if self.resources.persistence.cast(persistence::Message::Commit { commit, reply }).is_err() {
             self.abandon("the persistence actor is gone");
             return;
         }
@@ -97,7 +102,7 @@ impl MeetingState {
         if committed.status == MeetingStatus::Ended {
             kill_points::pass(KillPoint::EndStored);
             info!(meeting = %self.id(), seq = %self.log.end_seq(), "meeting ended");
-            self.shared.committed_log.over(Closed::Ended);
+            self.shared.committed_log.close(Closed::Ended);
             for reply in self.ending.drain(..).chain(self.catching_up.drain(..)) {
                 let _ = reply.send(Ok(()));
             }
@@ -105,7 +110,7 @@ impl MeetingState {
         }
     }
 
-    /// Lets go of a meeting that this node can no longer run. Nothing more of it is stored or shown.
+    /// Gives up a meeting that this node can no longer run. Nothing more of it is stored or shown.
     pub(super) fn abandon(&mut self, reason: &str) {
         error!(meeting = %self.id(), reason, "meeting abandoned");
         let error = self.shared.gone(reason);
@@ -118,7 +123,7 @@ impl MeetingState {
         self.myself.stop(None);
     }
 
-    pub(super) fn tell_who_catches_up(&mut self) {
+    pub(super) fn reply_to_caught_up(&mut self) {
         let is_stored = self.log.is_stored(self.wanted_reservation);
         if is_stored && self.log.status() == MeetingStatus::Running && self.log.is_worked_off() {
             for reply in self.catching_up.drain(..) {
@@ -127,17 +132,17 @@ impl MeetingState {
         }
     }
 
-    pub(super) fn stop_if_all_is_stored(&mut self) {
-        if self.stopping.is_none() {
+    pub(super) fn release_if_stored(&mut self) {
+        if self.releasing.is_none() {
             return;
         }
-        let busy = self.log.slots().any(|slot| self.log.view(slot).has_batch);
-        if !busy && self.log.is_stored(self.wanted_reservation) {
+        let is_busy = self.log.slots().any(|slot| self.log.view(slot).has_batch);
+        if !is_busy && self.log.is_stored(self.wanted_reservation) {
             self.shared.gone(SHUTTING_DOWN);
-            if let Some(reply) = self.stopping.take() {
+            if let Some(reply) = self.releasing.take() {
                 let _ = reply.send(());
             }
-            info!(meeting = %self.id(), seq = %self.log.end_seq(), "meeting let go of");
+            info!(meeting = %self.id(), seq = %self.log.end_seq(), "meeting released");
             self.myself.stop(None);
         }
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::meeting::doubled;
+use crate::backoff::doubled;
 
 /// How hooks are run.
 #[derive(Debug, Clone, Copy)]

@@ -1,0 +1,16 @@
+//! What operators ask of a node: its status, dead letters and redrives, suspended instances, forgetting.
+//!
+//! [`handle`] takes a typed [`Request`] and returns a typed [`Response`] or [`Error`]. The
+//! [local socket](crate::control) and any other transport call it, so that all of them do the same.
+
+mod dead_letters;
+mod error;
+mod request;
+mod status;
+
+pub use dead_letters::{Redrive, Redriven};
+pub use error::{Error, ErrorCode};
+pub use request::{Request, Response, handle};
+pub use status::{Status, StoreStatus};
+
+pub use crate::meeting::{HookReport, InstanceReport, MeetingReport, SourceLag};

@@ -1,0 +1,120 @@
+//! The verbs, and what does them.
+
+use serde::{Deserialize, Serialize};
+use teammy_kernel::{MeetingId, Name, store::DeadLetter};
+
+use super::{dead_letters::Redrive, error::Error, status::Status};
+use crate::node::{self, Node};
+
+/// What an operator asks of a node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "ask", rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Request {
+    /// The state of the node and of the meetings that it runs.
+    Status,
+    /// The ids of all meetings in the store.
+    Meetings,
+    /// A meeting's dead letters.
+    DeadLetters {
+        /// The meeting.
+        meeting: MeetingId,
+    },
+    /// Redrive dead letters, and wait until that is done.
+    Redrive {
+        /// The meeting.
+        meeting: MeetingId,
+        /// Which of its dead letters; all of them without more.
+        #[serde(flatten)]
+        which: Redrive,
+    },
+    /// Deliver to a suspended instance again, in a meeting that this node runs.
+    ResumeInstance {
+        /// The meeting.
+        meeting: MeetingId,
+        /// The instance.
+        instance: Name,
+    },
+    /// Forget a meeting, whether this node runs it or not.
+    Forget {
+        /// The meeting.
+        meeting: MeetingId,
+    },
+}
+
+/// What a node answers to a [`Request`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "answer", rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Response {
+    /// To [`Request::Status`].
+    Status {
+        /// The state of the node.
+        status: Box<Status>,
+    },
+    /// To [`Request::Meetings`].
+    Meetings {
+        /// The ids, in order.
+        meetings: Vec<MeetingId>,
+    },
+    /// To [`Request::DeadLetters`].
+    DeadLetters {
+        /// The dead letters, by seq, then instance.
+        letters: Vec<DeadLetter>,
+    },
+    /// To [`Request::Redrive`].
+    Redriven {
+        /// How many packets were delivered again.
+        count: usize,
+    },
+    /// To the others: it is done.
+    Done,
+}
+
+/// Does what is asked.
+///
+/// # Errors
+/// See [`Error`].
+///
+/// # Cancel safety
+/// A dropped call may have done it or not.
+pub async fn handle(node: &Node, request: Request) -> Result<Response, Error> {
+    match request {
+        Request::Status => Ok(Response::Status { status: Box::new(node.status().await) }),
+        Request::Meetings => {
+            let meetings = node.store().meetings().await.map_err(node::Error::Store)?;
+            Ok(Response::Meetings { meetings })
+        }
+        Request::DeadLetters { meeting } => {
+            must_exist(node, &meeting).await?;
+            Ok(Response::DeadLetters { letters: node.dead_letters(&meeting).await? })
+        }
+        Request::Redrive { meeting, which } => {
+            let redriven = node.redrive(&meeting, &which).await?;
+            redriven.done().await?;
+            Ok(Response::Redriven { count: redriven.count })
+        }
+        Request::ResumeInstance { meeting, instance } => {
+            let Some(running) = node.meeting(&meeting) else {
+                must_exist(node, &meeting).await?;
+                return Err(Error::NotRunning(meeting));
+            };
+            running.resume_instance(instance.as_str()).await?;
+            Ok(Response::Done)
+        }
+        Request::Forget { meeting } => {
+            if node.forget(&meeting).await? {
+                Ok(Response::Done)
+            } else {
+                Err(Error::NoMeeting(meeting))
+            }
+        }
+    }
+}
+
+async fn must_exist(node: &Node, meeting: &MeetingId) -> Result<(), Error> {
+    match node.store().meeting(meeting.clone()).await.map_err(node::Error::Store)? {
+        Some(_) => Ok(()),
+        None => Err(Error::NoMeeting(meeting.clone())),
+    }
+}

@@ -1,0 +1,101 @@
+//! Which hook runs on which packets.
+
+use std::sync::Arc;
+
+use teammy_kernel::{
+    DataPacket, Lifecycle, Name, Tick,
+    plugin::{Hook, HookId, Hosted, Invocation},
+};
+
+/// Which hook takes which source, by the sources' names in this meeting.
+#[derive(Debug, Clone)]
+pub(crate) struct Routes {
+    sources: Box<[Route]>,
+    tick: Option<HookId>,
+}
+
+#[derive(Debug, Clone)]
+struct Route {
+    source: Name,
+    hook: HookId,
+    /// The most packets of one call.
+    max: usize,
+    /// Whether a packet that is given up becomes a dead letter.
+    is_durable: bool,
+}
+
+/// How a handler runs on the packets that are planned for it.
+#[derive(Clone, Copy)]
+pub(super) enum Execution {
+    /// Once for each packet.
+    PerPacket(HookId),
+    /// Once for all packets.
+    Once(Invocation),
+}
+
+/// The next call: a handler and the first packets of a batch.
+pub(super) struct PlannedCall {
+    pub(super) execution: Execution,
+    /// How many packets it takes.
+    pub(super) count: usize,
+    /// Whether a packet that is given up becomes a dead letter.
+    pub(super) is_durable: bool,
+}
+
+impl Routes {
+    /// The routes of a plugin. `actual` maps a source that the plugin declares to its name in this meeting.
+    pub(crate) fn new(
+        hosted: &Hosted,
+        actual: impl Fn(&Name) -> Option<Name>,
+        is_durable: impl Fn(&Name) -> bool,
+    ) -> Self {
+        let (mut sources, mut tick) = (Vec::new(), None);
+        for (id, hook) in hosted.hooks() {
+            match hook {
+                Hook::Source { source, max } => {
+                    if let Some(source) = actual(source) {
+                        let is_durable = is_durable(&source);
+                        sources.push(Route { source, hook: *id, max: *max, is_durable });
+                    }
+                }
+                Hook::Every(_) => tick = Some(*id),
+                _ => {}
+            }
+        }
+        Self { sources: sources.into(), tick }
+    }
+
+    /// The call for the first of these packets; none if no hook takes it.
+    pub(super) fn plan(&self, packets: &[Arc<DataPacket>], one_by_one: bool) -> Option<PlannedCall> {
+        let first = packets.first()?;
+        if let Some(route) = self.sources.iter().find(|route| route.source == first.source) {
+            let (execution, max) = match route.max {
+                1 => (Execution::PerPacket(route.hook), usize::MAX),
+                max => (Execution::Once(Invocation::Hook(route.hook)), max),
+            };
+            let max = if one_by_one { 1 } else { max };
+            let count = packets.iter().take(max).take_while(|packet| packet.source == first.source).count();
+            return Some(PlannedCall { execution, count, is_durable: route.is_durable });
+        }
+        if first.source == Tick::SOURCE {
+            let execution = Execution::Once(Invocation::Hook(self.tick?));
+            return Some(PlannedCall { execution, count: 1, is_durable: false });
+        }
+        let handler = match Lifecycle::from_payload(&first.payload)? {
+            Lifecycle::Start { .. } | Lifecycle::Join { .. } => Invocation::MeetingStart,
+            Lifecycle::Leave { .. } | Lifecycle::Ending => Invocation::MeetingEnd,
+            _ => return None,
+        };
+        Some(PlannedCall { execution: Execution::Once(handler), count: 1, is_durable: true })
+    }
+}
+
+impl PlannedCall {
+    /// How many deliveries these packets count as: starts and ends count as none.
+    pub(super) fn deliveries(&self, packets: &[Arc<DataPacket>]) -> u64 {
+        match self.execution {
+            Execution::PerPacket(_) | Execution::Once(Invocation::Hook(_)) => packets.len() as u64,
+            Execution::Once(_) => 0,
+        }
+    }
+}

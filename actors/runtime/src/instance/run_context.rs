@@ -1,0 +1,278 @@
+//! What an instance's hooks run with: the plugin, its newest state, the engine, and the counts of a call.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use teammy_kernel::{
+    DataPacket, Error, KeyValue, MeetingEngine, MeetingMetadata, Name, Payload, Seq,
+    plugin::{Call, HookObserver, Hosted, Pace, StateRef},
+    store::DeadLetter,
+};
+
+use super::{
+    effects::{CurrentSeq, Output},
+    outbox::{HookEffects, Outbox},
+    stopwatch::Stopwatch,
+};
+use crate::kill_points::{self, KillPoint};
+
+/// How long hooks run without a pause before their effects are submitted and other instances get the thread.
+pub(super) const SLICE: Duration = Duration::from_millis(1);
+
+/// Shared by the runner and by the one future that runs the hooks of a call.
+///
+/// Only one of them writes at a time, so the counters need no atomic additions.
+pub(super) struct RunContext {
+    pub(super) hosted: Hosted,
+    pub(super) metadata: Arc<MeetingMetadata>,
+    pub(super) instance: Name,
+    pub(super) engine: MeetingEngine,
+    pub(super) outbox: Arc<Outbox>,
+    /// The largest output, in bytes of its payload.
+    packet_limit: usize,
+    pub(super) current: CurrentSeq,
+    /// How many hooks of the running call have ended well.
+    ended: AtomicUsize,
+    /// The position in the log up to which hooks have finished.
+    cursor: AtomicU64,
+    /// If the current packet is a redriven one, the seq of its redrive; else 0.
+    redriven_at: AtomicU64,
+    /// How many packets were lost before the next call.
+    gap: AtomicU64,
+    /// How many packets hooks have finished with since the counts were last taken.
+    delivered: AtomicU64,
+    /// How many packets were lost since the counts were last taken.
+    lost: AtomicU64,
+    newest: Mutex<NewestState>,
+    /// How many more hooks end before the stopwatch is read.
+    untimed: AtomicU32,
+    stopwatch: Mutex<Stopwatch>,
+}
+
+struct NewestState {
+    state: StateRef,
+    /// Whether it has changed since it was last submitted.
+    is_changed: bool,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the output is {bytes} bytes; the limit is {limit} (limits.packet_bytes)")]
+struct Oversized {
+    bytes: usize,
+    limit: usize,
+}
+
+impl NewestState {
+    fn take_changed(&mut self) -> Option<StateRef> {
+        std::mem::take(&mut self.is_changed).then(|| self.state.clone())
+    }
+}
+
+impl RunContext {
+    #[allow(clippy::too_many_arguments, reason = "it is made in one place")]
+    pub(super) fn new(
+        hosted: Hosted,
+        metadata: Arc<MeetingMetadata>,
+        instance: Name,
+        engine: MeetingEngine,
+        outbox: Arc<Outbox>,
+        packet_limit: usize,
+        current: CurrentSeq,
+        state: StateRef,
+    ) -> Self {
+        Self {
+            hosted,
+            metadata,
+            instance,
+            engine,
+            outbox,
+            packet_limit,
+            current,
+            ended: AtomicUsize::new(0),
+            cursor: AtomicU64::new(0),
+            redriven_at: AtomicU64::new(0),
+            gap: AtomicU64::new(0),
+            delivered: AtomicU64::new(0),
+            lost: AtomicU64::new(0),
+            newest: Mutex::new(NewestState { state, is_changed: false }),
+            untimed: AtomicU32::new(1),
+            stopwatch: Mutex::default(),
+        }
+    }
+
+    /// A batch begins: how many packets were lost before it, and where its redrive stands if it is one.
+    pub(super) fn start_batch(&self, gap: u64, redriven_at: Option<Seq>) {
+        self.gap.store(gap, Ordering::Relaxed);
+        self.redriven_at.store(redriven_at.map_or(0, |at| at.0), Ordering::Relaxed);
+        self.time(Stopwatch::start);
+    }
+
+    /// A call begins: none of its hooks has ended.
+    pub(super) fn start_call(&self) {
+        self.ended.store(0, Ordering::Relaxed);
+    }
+
+    /// How many hooks of the running call have ended well.
+    pub(super) fn ended_hooks(&self) -> usize {
+        self.ended.load(Ordering::Relaxed)
+    }
+
+    /// The position in the log up to which hooks have finished.
+    pub(super) fn cursor(&self) -> Seq {
+        Seq(self.cursor.load(Ordering::Relaxed))
+    }
+
+    /// Passes a packet that no hook takes.
+    pub(super) fn skip(&self, seq: Seq) {
+        self.cursor.store(self.position(seq).0, Ordering::Relaxed);
+    }
+
+    /// Puts the effects of a call into the outbox. The call ended well, or its packets were given up.
+    pub(super) fn finish(
+        &self,
+        cursor: Seq,
+        deliveries: u64,
+        keys: Vec<KeyValue>,
+        output: Option<Output>,
+        dead_letters: Vec<DeadLetter>,
+    ) {
+        self.advance(cursor, deliveries);
+        // A redriven packet that did not fail again is no dead letter any more.
+        let redriven = (self.is_redrive() && dead_letters.is_empty()).then_some(cursor);
+        if keys.is_empty() && output.is_none() && dead_letters.is_empty() && redriven.is_none() {
+            return;
+        }
+        let (cursor, state) = (self.position(cursor), self.take_changed_state());
+        self.outbox.push(HookEffects { cursor, state, keys, output, dead_letters, redriven });
+    }
+
+    /// The newest state, if it has changed since it was last submitted.
+    pub(super) fn take_changed_state(&self) -> Option<StateRef> {
+        self.newest.lock().take_changed()
+    }
+
+    pub(super) fn set_state(&self, state: StateRef) {
+        let mut newest = self.newest.lock();
+        if !newest.state.ptr_eq(&state) {
+            *newest = NewestState { state, is_changed: true };
+        }
+    }
+
+    /// Takes the counts since the last time: packets delivered, and packets lost.
+    pub(super) fn take_counts(&self) -> (u64, u64) {
+        (self.delivered.swap(0, Ordering::Relaxed), self.lost.swap(0, Ordering::Relaxed))
+    }
+
+    /// Reports the hooks that ended since the last reading to the stopwatch, through `report`, and notes when
+    /// the next reading is due.
+    pub(super) fn time(&self, report: impl FnOnce(&mut Stopwatch, u32)) {
+        let mut stopwatch = self.stopwatch.lock();
+        let ended = stopwatch.run() - self.untimed.load(Ordering::Relaxed);
+        report(&mut stopwatch, ended);
+        self.untimed.store(stopwatch.run(), Ordering::Relaxed);
+    }
+
+    /// Rejects an output that is over the limit.
+    pub(super) fn check_output(&self, output: Option<&Payload>) -> Result<(), Error> {
+        match output {
+            Some(output) if output.len() > self.packet_limit => {
+                Err(Error::reject(Oversized { bytes: output.len(), limit: self.packet_limit }))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn call<'a>(&'a self, packets: &'a [Arc<DataPacket>]) -> Call<'a> {
+        let state = self.newest.lock().state.clone();
+        let gap = self.gap.load(Ordering::Relaxed);
+        let (meeting, instance, engine) = (&*self.metadata, &self.instance, &self.engine);
+        Call { packets, gap, state, meeting, instance, engine }
+    }
+
+    /// A hook is about to run on this packet.
+    pub(super) fn begin_hook(&self, packet: &DataPacket) {
+        self.engine.begin(packet.seq, packet.timestamp);
+    }
+
+    fn is_redrive(&self) -> bool {
+        self.redriven_at.load(Ordering::Relaxed) > 0
+    }
+
+    /// The position in the log once this packet is done: its own seq, or that of its redrive.
+    fn position(&self, seq: Seq) -> Seq {
+        match self.redriven_at.load(Ordering::Relaxed) {
+            0 => seq,
+            at => Seq(at),
+        }
+    }
+
+    /// A hook on a single packet ended well and has effects.
+    fn finish_one(
+        &self,
+        packet: &DataPacket,
+        state: Option<StateRef>,
+        output: Option<Payload>,
+    ) -> Result<(), Error> {
+        self.check_output(output.as_ref())?;
+        kill_points::pass(KillPoint::HookEnded);
+        if let Some(state) = state {
+            self.set_state(state);
+        }
+        let output =
+            output.map(|payload| Output { payload, causes: vec![packet.seq], timestamp: packet.timestamp });
+        self.finish(packet.seq, 1, self.engine.datastore().take_writes(), output, Vec::new());
+        Ok(())
+    }
+
+    /// Moves the cursor and counts deliveries and losses.
+    fn advance(&self, cursor: Seq, deliveries: u64) {
+        self.cursor.store(self.position(cursor).0, Ordering::Relaxed);
+        self.delivered.store(self.delivered.load(Ordering::Relaxed) + deliveries, Ordering::Relaxed);
+        let gap = self.gap.load(Ordering::Relaxed);
+        if gap > 0 {
+            self.gap.store(0, Ordering::Relaxed);
+            self.lost.store(self.lost.load(Ordering::Relaxed) + gap, Ordering::Relaxed);
+        }
+    }
+}
+
+impl HookObserver for RunContext {
+    fn begins(&self, packet: &Arc<DataPacket>) {
+        self.current.store(packet.seq.0, Ordering::Release);
+        self.begin_hook(packet);
+    }
+
+    fn ended(
+        &self,
+        packet: &Arc<DataPacket>,
+        state: Option<StateRef>,
+        output: Option<Payload>,
+    ) -> Result<Pace, Error> {
+        let has_effects = state.is_some() || output.is_some() || self.engine.datastore().has_writes();
+        if has_effects || self.is_redrive() {
+            self.finish_one(packet, state, output)?;
+        } else {
+            kill_points::pass(KillPoint::HookEnded);
+            self.advance(packet.seq, 1);
+        }
+        self.ended.store(self.ended.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        let untimed = self.untimed.load(Ordering::Relaxed) - 1;
+        self.untimed.store(untimed, Ordering::Relaxed);
+        if untimed > 0 {
+            return Ok(Pace::Continue);
+        }
+        let mut is_long = false;
+        self.time(|stopwatch, ended| is_long = stopwatch.lap(ended) >= SLICE);
+        Ok(if is_long { Pace::Yield } else { Pace::Continue })
+    }
+
+    fn resumes(&self) {
+        self.time(Stopwatch::start_turn);
+    }
+}

@@ -1,0 +1,311 @@
+//! Runs an instance's hooks over a batch: retries, deadlines, dead letters, and when effects are submitted.
+
+use std::{
+    future::Future,
+    panic::AssertUnwindSafe,
+    pin::pin,
+    sync::{Arc, atomic::Ordering},
+    task::Poll,
+    time::Duration,
+};
+
+use futures::FutureExt;
+use teammy_kernel::{
+    DataPacket, Error, Seq,
+    log::Batch,
+    plugin::{HandlerOutcome, HookId, Invocation},
+    store::DeadLetter,
+};
+use tokio::time::Instant;
+use tracing::{debug, warn};
+
+use super::{
+    activity::HookActivity,
+    effects::Output,
+    outbox::Notified,
+    recorder::{Counts, Recorder},
+    routes::{Execution, PlannedCall, Routes},
+    run_context::{RunContext, SLICE},
+    stopwatch::Stopwatch,
+};
+use crate::{
+    clock,
+    kill_points::{self, KillPoint},
+    retry::{Next, RetryPolicy},
+};
+
+/// The share of a hook's deadline that its requests to language models may take, so that the hook can still
+/// act when a request took too long.
+pub(super) const LLM_SHARE: f64 = 0.95;
+
+/// An instance's actor's state.
+pub(crate) struct Runner {
+    context: Arc<RunContext>,
+    routes: Routes,
+    policy: RetryPolicy,
+    recorder: Recorder,
+    activity: Arc<HookActivity>,
+    /// What happened since the recorder was last told.
+    counts: Counts,
+    submitted_cursor: Seq,
+    /// Hooks have run for [`SLICE`]: other instances get the thread next.
+    is_slice_over: bool,
+    /// The last submission woke other instances from this thread. They run before the next hook: tokio keeps
+    /// one of them for this thread alone, and a hook that holds the thread would delay it.
+    yields_first: bool,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the hook passed its deadline of {0:?}")]
+struct Deadline(Duration);
+
+impl Runner {
+    pub(super) fn new(
+        context: Arc<RunContext>,
+        routes: Routes,
+        policy: RetryPolicy,
+        recorder: Recorder,
+        activity: Arc<HookActivity>,
+    ) -> Self {
+        Self {
+            context,
+            routes,
+            policy,
+            recorder,
+            activity,
+            counts: Counts::default(),
+            submitted_cursor: Seq::ZERO,
+            is_slice_over: false,
+            yields_first: false,
+        }
+    }
+
+    pub(super) async fn run(&mut self, batch: Batch) {
+        if std::mem::take(&mut self.yields_first) {
+            tokio::task::yield_now().await;
+        }
+        self.context.start_batch(batch.gap, batch.redriven_at);
+        let mut packets = &batch.packets[..];
+        // A packet of this batch ended an actor. Run alone, it shows itself and spares its neighbours.
+        let one_by_one = batch.tried.is_some();
+        while let Some(first) = packets.first() {
+            let Some(planned) = self.routes.plan(packets, one_by_one) else {
+                self.context.skip(first.seq);
+                packets = &packets[1..];
+                continue;
+            };
+            self.activity.begin(&first.source);
+            let (now, later) = packets.split_at(planned.count);
+            let tried = batch.tried.filter(|(seq, _)| *seq == first.seq).map_or(0, |(_, tries)| tries);
+            self.call(&planned, now, tried).await;
+            packets = later;
+            if std::mem::take(&mut self.is_slice_over) {
+                tokio::task::yield_now().await;
+                self.context.time(Stopwatch::start_turn);
+            }
+        }
+        self.context.current.store(0, Ordering::Release);
+        self.submit(true);
+    }
+
+    /// Runs a handler until all its packets are done with: handled, or given up.
+    async fn call(&mut self, planned: &PlannedCall, mut packets: &[Arc<DataPacket>], mut tries: u32) {
+        while !packets.is_empty() {
+            self.context.start_call();
+            let result = match planned.execution {
+                Execution::PerPacket(hook) => self.attempt_each(hook, packets).await.map(|()| None),
+                Execution::Once(handler) => self.attempt(handler, packets).await.map(Some),
+            };
+            let ended = self.context.ended_hooks();
+            if ended > 0 {
+                packets = &packets[ended..];
+                tries = 0;
+            }
+            let error = match result {
+                Ok(None) => return,
+                Ok(Some(outcome)) => return self.finish(planned, packets, outcome, tries + 1),
+                Err(error) => error,
+            };
+            tries += 1;
+            self.counts.errors += 1;
+            // Of hooks on single packets the one that began last has failed.
+            let failed = match planned.execution {
+                Execution::PerPacket(_) => &packets[..1],
+                Execution::Once(_) => packets,
+            };
+            match self.policy.after(tries, error.is_reject()) {
+                Next::TryAgainAfter(wait) => {
+                    let (meeting, instance) = (&self.context.metadata.id, &self.context.instance);
+                    let seq = failed[0].seq;
+                    debug!(%meeting, %instance, %seq, tries, error = error.chain(), "hook failed, retrying");
+                    self.submit(false);
+                    tokio::time::sleep(wait).await;
+                    self.context.time(Stopwatch::start);
+                }
+                Next::GiveUp => {
+                    let dead_letters = failed
+                        .iter()
+                        .filter_map(|packet| self.give_up(planned, packet, tries, &error))
+                        .collect();
+                    let cursor = failed[failed.len() - 1].seq;
+                    let deliveries = planned.deliveries(failed);
+                    self.context.finish(cursor, deliveries, Vec::new(), None, dead_letters);
+                    packets = &packets[failed.len()..];
+                    tries = 0;
+                }
+            }
+        }
+    }
+
+    /// Runs a hook on each packet until one fails.
+    async fn attempt_each(&mut self, hook: HookId, packets: &[Arc<DataPacket>]) -> Result<(), Error> {
+        let context = self.context.clone();
+        let running = context.hosted.each(hook, context.call(packets), &*context);
+        self.drive(running).await
+    }
+
+    /// Runs a handler once on all packets.
+    async fn attempt(
+        &mut self,
+        handler: Invocation,
+        packets: &[Arc<DataPacket>],
+    ) -> Result<HandlerOutcome, Error> {
+        let context = self.context.clone();
+        context.current.store(packets[0].seq.0, Ordering::Release);
+        context.begin_hook(&packets[packets.len() - 1]);
+        let outcome = self.drive(context.hosted.run(handler, context.call(packets))).await;
+        // `on_meeting_start` and `on_meeting_end` are not timed: an instance that never ran a hook needs no
+        // histogram.
+        let mut took = Duration::ZERO;
+        match handler {
+            Invocation::Hook(_) => context.time(|stopwatch, ended| took = stopwatch.lap(ended + 1)),
+            _ => context.time(Stopwatch::start),
+        }
+        self.is_slice_over = took >= SLICE;
+        let outcome = outcome?;
+        context.check_output(outcome.output.as_ref())?;
+        Ok(outcome)
+    }
+
+    /// Drives hooks to their end. When one waits for the first time, finished effects are submitted and its
+    /// deadline begins.
+    async fn drive<T>(&mut self, running: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        let context = self.context.clone();
+        // A hook that panics ends the actor, but not before the effects of earlier hooks are submitted.
+        let mut running = pin!(AssertUnwindSafe(running).catch_unwind());
+        let activity = self.activity.clone();
+        activity.set_running(Instant::now());
+        let mut next = std::future::poll_fn(|cx| Poll::Ready(running.as_mut().poll(cx))).await;
+        let ended = loop {
+            if let Poll::Ready(ended) = next {
+                break ended;
+            }
+            self.submit(false);
+            let now = Instant::now();
+            activity.set_waiting(now);
+            let deadline = now + self.policy.deadline;
+            context.engine.until(now + self.policy.deadline.mul_f64(LLM_SHARE));
+            let ended_hooks = context.ended_hooks();
+            // It has just been polled and will wake this task. Returning pending once lets other tasks run
+            // first, which is what a hook that yields wants.
+            let mut is_polled = true;
+            let step = std::future::poll_fn(|cx| {
+                if std::mem::take(&mut is_polled) {
+                    return Poll::Pending;
+                }
+                activity.set_running(Instant::now());
+                let next = running.as_mut().poll(cx);
+                if next.is_pending() {
+                    activity.set_waiting(now);
+                }
+                match next {
+                    // Another hook waits now, with a deadline of its own.
+                    Poll::Pending if context.ended_hooks() != ended_hooks => Poll::Ready(Poll::Pending),
+                    Poll::Pending => Poll::Pending,
+                    ended @ Poll::Ready(_) => Poll::Ready(ended),
+                }
+            });
+            let Ok(stepped) = tokio::time::timeout_at(deadline, step).await else {
+                activity.set_idle();
+                return Err(Error::retry(Deadline(self.policy.deadline)));
+            };
+            next = stepped;
+        };
+        activity.set_idle();
+        match ended {
+            Ok(result) => result,
+            Err(panic) => {
+                self.submit(false);
+                // A formatted panic message may quote the packet. A literal one cannot.
+                let message = panic.downcast_ref::<&'static str>().copied();
+                let message = message
+                    .unwrap_or("the hook panicked with a message that may quote the packet, and is left out");
+                std::panic::resume_unwind(Box::new(message.to_owned()));
+            }
+        }
+    }
+
+    /// A handler that ran once on all packets has ended well.
+    fn finish(
+        &mut self,
+        planned: &PlannedCall,
+        packets: &[Arc<DataPacket>],
+        outcome: HandlerOutcome,
+        tries: u32,
+    ) {
+        kill_points::pass(KillPoint::HookEnded);
+        let keys = self.context.engine.datastore().take_writes();
+        let mut dead_letters = Vec::new();
+        for rejected in &outcome.rejected {
+            self.counts.errors += 1;
+            dead_letters.extend(self.give_up(planned, &packets[rejected.index], tries, &rejected.error));
+        }
+        self.context.set_state(outcome.state);
+        let output = outcome.output.map(|payload| {
+            let is_rejected = |index: usize| outcome.rejected.iter().any(|rejected| rejected.index == index);
+            let handled = packets.iter().enumerate().filter(|(index, _)| !is_rejected(*index));
+            let (causes, times): (Vec<_>, Vec<_>) =
+                handled.map(|(_, packet)| (packet.seq, packet.timestamp)).unzip();
+            let timestamp = times.into_iter().max().expect("invariant: an output has a cause");
+            Output { payload, causes, timestamp }
+        });
+        let cursor = packets[packets.len() - 1].seq;
+        self.context.finish(cursor, planned.deliveries(packets), keys, output, dead_letters);
+    }
+
+    /// Logs and counts a packet that is given up. It becomes a dead letter if its source is durable.
+    fn give_up(
+        &mut self,
+        planned: &PlannedCall,
+        packet: &DataPacket,
+        tries: u32,
+        error: &Error,
+    ) -> Option<DeadLetter> {
+        let (meeting, instance) = (&self.context.metadata.id, &self.context.instance);
+        let (seq, source, error) = (packet.seq, &packet.source, error.chain());
+        warn!(%meeting, %instance, %seq, %source, tries, error, "packet given up");
+        self.counts.dead_letters += 1;
+        planned.is_durable.then(|| DeadLetter::new(instance.clone(), packet, tries, &error, clock::now()))
+    }
+
+    /// Submits what hooks have finished since the last time. With `done` the batch is finished.
+    fn submit(&mut self, done: bool) {
+        // The counts come first: a waiter that sees the effects may ask for them.
+        self.counts.outputs += self.context.outbox.take_output_count();
+        let (delivered, lost) = self.context.take_counts();
+        self.counts.delivered += delivered;
+        self.counts.lost += lost;
+        let timings = &mut self.counts.hooks;
+        self.context.time(|stopwatch, ended| stopwatch.read(ended, timings));
+        self.recorder.record(&mut self.counts);
+        let state = self.context.take_changed_state();
+        let cursor = self.context.cursor();
+        if done || state.is_some() || cursor > self.submitted_cursor {
+            self.submitted_cursor = cursor;
+            let notified = self.context.outbox.flush_up_to(cursor, state, done);
+            self.yields_first = done && notified == Notified::Woken;
+        } else {
+            self.context.outbox.flush();
+        }
+    }
+}

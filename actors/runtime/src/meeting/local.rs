@@ -1,0 +1,256 @@
+//! A meeting that this node runs.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use ractor::{ActorId, ActorRef, ActorStatus};
+use teammy_kernel::{DataPacket, MeetingId, MeetingMetadata, Name, Publish, Seq, log::JoinAt};
+use tokio::{sync::oneshot, time::Instant};
+
+use super::{
+    committed_log::{Closed, Packets},
+    error::{Error, PublishError},
+    ingress::{Accepted, Publisher, Wake},
+    message::{Command, Message, RedriveTicket, Reply},
+    report::LogReport,
+    shared::{Shared, WatchedInstance},
+    state::MeetingState,
+    stats::MeetingStats,
+    subscription::{Subscribe, Subscription},
+};
+use crate::instance::{Recorder, RunningHook};
+
+/// A meeting that this node runs. Cloning is cheap; dropping it changes nothing about the meeting.
+#[derive(Clone)]
+pub(crate) struct LocalMeeting {
+    shared: Arc<Shared<MeetingState>>,
+    actor: ActorRef<Message>,
+}
+
+impl fmt::Debug for LocalMeeting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LocalMeeting").field("id", self.id()).finish_non_exhaustive()
+    }
+}
+
+impl Wake for LocalMeeting {
+    fn wake(&self) {
+        self.shared.wake(&self.actor);
+    }
+}
+
+impl LocalMeeting {
+    pub(crate) fn new(shared: Arc<Shared<MeetingState>>, actor: ActorRef<Message>) -> Self {
+        Self { shared, actor }
+    }
+
+    pub(crate) fn id(&self) -> &MeetingId {
+        &self.shared.metadata.id
+    }
+
+    pub(crate) fn metadata(&self) -> &MeetingMetadata {
+        &self.shared.metadata
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared<MeetingState>> {
+        &self.shared
+    }
+
+    fn publisher(&self) -> Publisher<'_, Self> {
+        Publisher::new(&self.shared.ingress, self)
+    }
+
+    /// Publishes a packet, waiting for room. See [`MeetingRef::publish`](super::MeetingRef::publish).
+    pub(crate) async fn publish(&self, publish: Publish) -> Result<Accepted, PublishError> {
+        match self.publisher().publish(publish).await {
+            Err(PublishError::Repeated { producer, number }) => {
+                let seq = self.original(&producer, number).await?;
+                // Numbered packets are of durable sources.
+                Ok(Accepted { seq, volatile: None })
+            }
+            result => result,
+        }
+    }
+
+    pub(crate) fn try_publish(&self, publish: Publish) -> Result<Accepted, PublishError> {
+        self.publisher().try_publish(publish)
+    }
+
+    pub(crate) async fn publish_all(&self, packets: Vec<Publish>) -> Result<Vec<Accepted>, PublishError> {
+        if packets.iter().all(|packet| packet.producer.is_none()) {
+            return self.publisher().publish_all(packets).await;
+        }
+        self.shared.ingress.check_all(&packets)?;
+        let mut accepted = Vec::with_capacity(packets.len());
+        for packet in packets {
+            accepted.push(self.publish(packet).await?);
+        }
+        Ok(accepted)
+    }
+
+    pub(crate) fn expects(&self, producer: &str) -> u64 {
+        self.shared.ingress.expects(producer)
+    }
+
+    /// The seq of the packet with this number. The unstored packets are asked before the store: a packet that
+    /// is stored in between is in either.
+    async fn original(&self, producer: &Arc<str>, number: u64) -> Result<Seq, PublishError> {
+        let (reply, unstored) = oneshot::channel();
+        if self.actor.cast(Command::Unstored { reply }.into()).is_ok()
+            && let Ok(packets) = unstored.await
+        {
+            let is_it = |packet: &Arc<DataPacket>| {
+                packet.producer.as_ref().is_some_and(|one| one.id == *producer && one.number == number)
+            };
+            if let Some(packet) = packets.iter().find(|packet| is_it(packet)) {
+                return Ok(packet.seq);
+            }
+        }
+        let meeting = self.id().clone();
+        match self.shared.committed_log.numbered(producer.clone(), number).await? {
+            Some(seq) => Ok(seq),
+            // Its owner lost it before it was stored.
+            None => Err(Error::Gone { meeting, reason: "it was lost before it was stored".into() }.into()),
+        }
+    }
+
+    pub(crate) fn outputs_after(&self, seq: Seq) -> Packets {
+        let graph = self.shared.graph.clone();
+        let is_output = move |packet: &DataPacket| graph.instance(packet.source.as_str()).is_some();
+        Packets::new(self.shared.committed_log.clone(), seq, is_output)
+    }
+
+    pub(crate) fn packets_after(&self, seq: Seq) -> Packets {
+        Packets::new(self.shared.committed_log.clone(), seq, |_| true)
+    }
+
+    pub(crate) fn subscribe(&self, subscribe: Subscribe) -> Result<Subscription, Error> {
+        let shared = &self.shared;
+        // What is in the ingress came before the subscription.
+        self.wake();
+        let (graph, committed_log, taps) = (&shared.graph, &shared.committed_log, shared.taps.clone());
+        let subscription = Subscription::new(self.id().clone(), graph, committed_log, taps, subscribe)?;
+        // The new tap's sources must wake the meeting.
+        self.wake();
+        Ok(subscription)
+    }
+
+    pub(crate) async fn assign(&self, instance: &str, at: JoinAt) -> Result<(), Error> {
+        let instance = self.instance(instance)?;
+        self.command(|reply| Command::Assign { instance, at, reply }).await
+    }
+
+    pub(crate) async fn unassign(&self, instance: &str) -> Result<(), Error> {
+        let instance = self.instance(instance)?;
+        self.command(|reply| Command::Unassign { instance, reply }).await
+    }
+
+    pub(crate) async fn resume_instance(&self, instance: &str) -> Result<(), Error> {
+        let instance = self.instance(instance)?;
+        self.command(|reply| Command::ResumeInstance { instance, reply }).await
+    }
+
+    pub(crate) async fn end(&self) -> Result<(), Error> {
+        self.command(|reply| Command::End { reply }).await
+    }
+
+    pub(crate) async fn caught_up(&self) -> Result<(), Error> {
+        self.command(|reply| Command::CatchUp { reply }).await
+    }
+
+    /// Redrives dead letters. Each comes to its instance at the end of the log; the dead letter goes in the
+    /// commit of its effects.
+    pub(crate) async fn redrive(&self, letters: Vec<(Name, Seq)>) -> Result<Vec<RedriveTicket>, Error> {
+        self.command(|reply| Command::Redrive { letters, reply }).await
+    }
+
+    /// Waits until redrives are finished and their effects are stored.
+    pub(crate) async fn redriven(&self, tickets: Vec<RedriveTicket>) -> Result<(), Error> {
+        self.command(|reply| Command::AwaitRedrives { tickets, reply }).await
+    }
+
+    async fn command<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, Error> {
+        let (reply, answer) = oneshot::channel();
+        // A message that could not be sent comes back with its reply, which must be dropped before the answer
+        // is awaited.
+        self.actor.cast(command(reply).into()).map_err(|_| self.why_closed())?;
+        answer.await.unwrap_or_else(|_| Err(self.why_closed()))
+    }
+
+    /// Why the actor does not answer.
+    fn why_closed(&self) -> Error {
+        match self.shared.committed_log.progress().borrow().closed.clone() {
+            Some(Closed::Gone(error)) => error,
+            Some(Closed::Ended) => Error::Ended(self.id().clone()),
+            None => Error::Gone { meeting: self.id().clone(), reason: "its actor is gone".into() },
+        }
+    }
+
+    fn instance(&self, name: &str) -> Result<Name, Error> {
+        let graph = &self.shared.graph;
+        match graph.instance(name) {
+            Some(instance) => Ok(instance.name.clone()),
+            None => Err(Error::UnknownInstance {
+                instance: name.to_owned(),
+                suggestion: graph.closest_instance(name).cloned(),
+            }),
+        }
+    }
+
+    pub(crate) fn stats(&self) -> MeetingStats {
+        MeetingStats {
+            packets: self.shared.ingress.accepted(),
+            instances: self.shared.recorders.lock().iter().map(Recorder::read).collect(),
+        }
+    }
+
+    /// Releases the meeting without ending it: batches in flight finish, and everything is stored. Another
+    /// owner can take it over.
+    pub(crate) async fn release(&self) {
+        let (reply, released) = oneshot::channel();
+        if self.actor.cast(Command::Release { reply }.into()).is_ok() {
+            // An actor that ends without a reply has released the meeting, too.
+            let _ = released.await;
+        }
+    }
+
+    /// Shows the activity of each instance.
+    pub(crate) fn watched(&self, show: impl FnMut(&WatchedInstance)) {
+        self.shared.watched.lock().iter().for_each(show);
+    }
+
+    /// Shows every hook that is running.
+    pub(crate) fn running_hooks(&self, mut show: impl FnMut(&Name, &RunningHook)) {
+        let now = Instant::now();
+        self.watched(|watched| {
+            if let Some(hook) = watched.activity.read(now) {
+                show(&watched.instance, &hook);
+            }
+        });
+    }
+
+    /// What the log says; none if the meeting's actor is gone.
+    pub(crate) async fn report(&self) -> Option<LogReport> {
+        let (reply, report) = oneshot::channel();
+        self.actor.cast(Command::Report { reply }.into()).ok()?;
+        report.await.ok()
+    }
+
+    /// Suspends an instance whose hook has held its thread past its deadline.
+    pub(crate) fn suspend_stuck(&self, watched: &WatchedInstance, hook: &Name, held: Duration) {
+        let (slot, incarnation, hook) = (watched.slot, watched.incarnation, hook.clone());
+        let _ = self.actor.cast(Command::SuspendStuck { slot, incarnation, hook, held }.into());
+    }
+
+    pub(crate) fn kill(&self, reason: &str) {
+        self.shared.gone(reason);
+        self.actor.kill();
+    }
+
+    pub(crate) fn has_stopped(&self) -> bool {
+        matches!(self.actor.get_status(), ActorStatus::Stopping | ActorStatus::Stopped)
+    }
+
+    pub(crate) fn actor_id(&self) -> ActorId {
+        self.actor.get_id()
+    }
+}

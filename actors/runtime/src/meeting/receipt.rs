@@ -1,0 +1,146 @@
+//! Receipts of published packets.
+
+use std::{fmt, sync::Arc};
+
+use teammy_kernel::{Name, Seq};
+
+use super::{
+    error::PublishError,
+    ingress::Accepted,
+    remote::{RemoteMeeting, RemoteReceipt},
+    shared::Shared,
+    state::MeetingState,
+};
+
+/// A packet's seq, and a way to wait until the packet is stored.
+#[derive(Clone)]
+pub struct Receipt(Form<Accepted, RemoteReceipt>);
+
+/// The receipts of packets that were [published together](super::MeetingRef::publish_all), in their order.
+#[derive(Clone)]
+pub struct Receipts(Form<Vec<Accepted>, Vec<RemoteReceipt>>);
+
+/// What was accepted, and the meeting that accepted it.
+#[derive(Clone)]
+enum Form<L, R> {
+    Local(L, Arc<Shared<MeetingState>>),
+    Remote(R, Arc<dyn RemoteMeeting>),
+}
+
+impl fmt::Debug for Receipt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Receipt").field("seq", &self.seq()).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Receipts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.seqs()).finish()
+    }
+}
+
+impl Receipt {
+    pub(super) fn local(accepted: Accepted, meeting: Arc<Shared<MeetingState>>) -> Self {
+        Self(Form::Local(accepted, meeting))
+    }
+
+    pub(super) fn remote(receipt: RemoteReceipt, meeting: Arc<dyn RemoteMeeting>) -> Self {
+        Self(Form::Remote(receipt, meeting))
+    }
+
+    /// The packet's seq.
+    pub fn seq(&self) -> Seq {
+        match &self.0 {
+            Form::Local(accepted, _) => accepted.seq,
+            Form::Remote(receipt, _) => receipt.seq,
+        }
+    }
+
+    /// Waits until the packet is stored: from then on no crash loses it.
+    ///
+    /// # Errors
+    /// [`PublishError::Volatile`] if its source is volatile; [`PublishError::Meeting`] if the meeting was lost
+    /// before the packet was stored.
+    ///
+    /// # Cancel safety
+    /// Can be dropped and called again.
+    pub async fn durable(&self) -> Result<(), PublishError> {
+        let volatile = |source: &Name| Err(PublishError::Volatile(source.clone()));
+        match &self.0 {
+            Form::Local(Accepted { volatile: Some(source), .. }, meeting) => {
+                volatile(meeting.graph.source_name(*source))
+            }
+            Form::Local(accepted, meeting) => meeting.stored(accepted.seq).await,
+            Form::Remote(RemoteReceipt { volatile: Some(source), .. }, _) => volatile(source),
+            Form::Remote(receipt, meeting) => meeting.stored(receipt.seq).await,
+        }
+    }
+}
+
+impl Receipts {
+    pub(super) fn local(accepted: Vec<Accepted>, meeting: Arc<Shared<MeetingState>>) -> Self {
+        Self(Form::Local(accepted, meeting))
+    }
+
+    pub(super) fn remote(receipts: Vec<RemoteReceipt>, meeting: Arc<dyn RemoteMeeting>) -> Self {
+        Self(Form::Remote(receipts, meeting))
+    }
+
+    /// How many packets were published.
+    fn len(&self) -> usize {
+        match &self.0 {
+            Form::Local(accepted, _) => accepted.len(),
+            Form::Remote(receipts, _) => receipts.len(),
+        }
+    }
+
+    fn receipt(&self, index: usize) -> Receipt {
+        match &self.0 {
+            Form::Local(accepted, meeting) => Receipt::local(accepted[index], meeting.clone()),
+            Form::Remote(receipts, meeting) => Receipt::remote(receipts[index].clone(), meeting.clone()),
+        }
+    }
+
+    fn seq(&self, index: usize) -> Seq {
+        match &self.0 {
+            Form::Local(accepted, _) => accepted[index].seq,
+            Form::Remote(receipts, _) => receipts[index].seq,
+        }
+    }
+
+    /// A receipt for each packet.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = Receipt> + '_ {
+        (0..self.len()).map(|index| self.receipt(index))
+    }
+
+    /// The packets' seqs.
+    pub fn seqs(&self) -> impl ExactSizeIterator<Item = Seq> + '_ {
+        (0..self.len()).map(|index| self.seq(index))
+    }
+
+    /// Waits until all packets of durable sources are stored. Packets of volatile sources are not waited for.
+    ///
+    /// # Errors
+    /// [`PublishError::Meeting`] if the meeting was lost before they were stored.
+    ///
+    /// # Cancel safety
+    /// Can be dropped and called again.
+    pub async fn durable(&self) -> Result<(), PublishError> {
+        match &self.0 {
+            Form::Local(accepted, meeting) => {
+                let durable = accepted.iter().filter(|one| one.volatile.is_none());
+                match durable.map(|one| one.seq).max() {
+                    Some(seq) => meeting.stored(seq).await,
+                    None => Ok(()),
+                }
+            }
+            Form::Remote(receipts, meeting) => {
+                let durable = receipts.iter().filter(|one| one.volatile.is_none());
+                match durable.map(|one| one.seq).max() {
+                    Some(seq) => meeting.stored(seq).await,
+                    None => Ok(()),
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! What a meeting does about instances that fail: restarts, dead letters, suspension, and the way back.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use teammy_kernel::{
+    DataPacket, Durability, Lifecycle, Name, Payload, Seq,
+    graph::PLUGIN_STATUS,
+    log::{Append, Slot},
+    store::{DeadLetter, InstanceStatus, MeetingStatus},
+};
+use tokio::time::Instant;
+use tracing::{error, info, warn};
+
+use super::MeetingState;
+use crate::{
+    clock,
+    instance::{Counts, Incarnation, Overlay},
+    meeting::{error::Error, message::Event},
+    restarts::Decision,
+};
+
+impl MeetingState {
+    /// An instance's actor is gone. The packet that its hook ran on is tried again, or given up; the actor is
+    /// restarted, or the instance suspended.
+    pub(super) fn instance_failed(&mut self, slot: Slot, error: &str) {
+        if let Some(cursor) = self.instances[slot.index()].completion.take() {
+            self.completed(slot, cursor);
+        }
+        let running = &mut self.instances[slot.index()];
+        let current = Seq(running.current.swap(0, Ordering::AcqRel));
+        running.actor = None;
+        running.next_incarnation();
+        let incarnation = running.incarnation;
+        running.recorder.record(&mut Counts { errors: 1, ..Counts::default() });
+        let name = running.name.clone();
+        let decision = running.restarts.failed(Instant::now(), &self.resources.settings.restart_policy());
+        warn!(meeting = %self.id(), instance = %name, seq = %current, error, "plugin actor failed");
+        if self.log.view(slot).status != InstanceStatus::Active {
+            return;
+        }
+        self.log.set_ready(slot, false);
+        if current > Seq::ZERO {
+            let tries = self.log.count_try(slot, current);
+            if tries >= self.resources.settings.retry_policy().tries {
+                self.give_up(slot, current, tries, error);
+            }
+        }
+        if self.log.view(slot).status != InstanceStatus::Active {
+            return;
+        }
+        match decision {
+            Decision::RestartAfter(wait) => self.after(wait, Event::RestartDue { slot, incarnation }),
+            Decision::Suspend => self.suspend(slot, error),
+        }
+    }
+
+    fn give_up(&mut self, slot: Slot, seq: Seq, tries: u32, error: &str) {
+        let Some(packet) = self.log.in_hand(slot, seq).cloned() else { return };
+        let running = &self.instances[slot.index()];
+        running.recorder.record(&mut Counts { dead_letters: 1, ..Counts::default() });
+        warn!(meeting = %self.id(), instance = %running.name, %seq, source = %packet.source, tries, error, "packet given up");
+        let graph = &self.resources.graph;
+        let is_durable = packet.source == Lifecycle::SOURCE
+            || graph.durability(packet.source.as_str()) == Some(Durability::Durable);
+        let name = running.name.clone();
+        let dead_letter = is_durable.then(|| DeadLetter::new(name, &packet, tries, error, clock::now()));
+        self.log.give_up(slot, seq, dead_letter);
+        self.stop_if_inactive(slot);
+    }
+
+    /// Cuts off an instance that has not finished by the end's deadline. Its cursor stays: it has not seen what
+    /// comes after.
+    pub(super) fn expire(&mut self, slot: Slot, ending: &DataPacket) {
+        let running = &self.instances[slot.index()];
+        running.recorder.record(&mut Counts { dead_letters: 1, ..Counts::default() });
+        let cursor = self.log.view(slot).cursor;
+        let error = format!(
+            "it did not finish before the end's deadline (meeting.end_deadline); it has seen the log up to seq {cursor}"
+        );
+        warn!(meeting = %self.id(), instance = %running.name, seq = %cursor, "instance cut off at the meeting's end");
+        let dead_letter = DeadLetter::new(running.name.clone(), ending, 0, &error, clock::now());
+        self.log.expire(slot, dead_letter);
+        self.stop_if_inactive(slot);
+    }
+
+    pub(super) fn suspend(&mut self, slot: Slot, reason: &str) {
+        self.apply_submitted();
+        let running = &mut self.instances[slot.index()];
+        running.stop();
+        // A hook that runs on all the same writes to an overlay that nobody reads any more.
+        running.overlay = Arc::new(Overlay::of(self.log.unstored_keys(slot)));
+        let instance = running.name.clone();
+        self.log.suspend(slot);
+        error!(meeting = %self.id(), %instance, reason, "instance suspended");
+        let packet = self.plugin_status(
+            &serde_json::json!({"instance": instance, "status": "suspended", "reason": reason}),
+        );
+        self.log.append(Append::new(packet, Durability::Durable, false));
+        let error = Error::Suspended { instance, meeting: self.id().clone() };
+        self.reply_to_leaving(slot, &Err(error));
+    }
+
+    pub(super) fn plugin_status(&mut self, status: &serde_json::Value) -> Arc<DataPacket> {
+        self.runtime_packet(PLUGIN_STATUS, Payload::Json(status.to_string().into()))
+    }
+
+    /// Delivers to a suspended instance again.
+    pub(super) fn resume_instance(&mut self, name: &Name) -> Result<(), Error> {
+        let meeting = self.id().clone();
+        if self.log.status() == MeetingStatus::Ended || self.releasing.is_some() {
+            return Err(Error::Ended(meeting));
+        }
+        let instance = name.clone();
+        let Some(slot) = self.log.slot(name.as_str()) else {
+            return Err(Error::NotAssigned { instance, meeting });
+        };
+        if self.log.view(slot).status != InstanceStatus::Suspended {
+            return Err(Error::NotSuspended { instance, meeting });
+        }
+        if let Some(reason) = self.instances[slot.index()].unreadable.clone() {
+            return Err(Error::Unreadable { instance, meeting, reason });
+        }
+        let packet = self.plugin_status(&serde_json::json!({"instance": instance, "status": "resumed"}));
+        self.shared.taps.pass(&packet, Durability::Durable);
+        self.log.reinstate(slot, packet);
+        self.instances[slot.index()].reset_failures();
+        info!(meeting = %self.id(), %instance, "instance resumed");
+        self.spawn(slot);
+        if self.log.status() == MeetingStatus::Running {
+            self.start_ticks(slot);
+        }
+        Ok(())
+    }
+
+    /// A hook has held its thread past its deadline. The thread cannot be taken from it, so the instance is
+    /// suspended: it gets no second thread.
+    pub(super) fn suspend_stuck(
+        &mut self,
+        slot: Slot,
+        incarnation: Incarnation,
+        hook: &Name,
+        held: Duration,
+    ) {
+        let running = &self.instances[slot.index()];
+        if incarnation != running.incarnation || self.log.view(slot).status != InstanceStatus::Active {
+            return;
+        }
+        let deadline = self.resources.settings.retry_policy().deadline;
+        let reason = format!(
+            "its hook for {hook} has held a thread for {held:.1?} without waiting for anything, past its deadline of \
+             {deadline:?} (hooks.deadline)"
+        );
+        self.suspend(slot, &reason);
+        self.stop_if_inactive(slot);
+    }
+}

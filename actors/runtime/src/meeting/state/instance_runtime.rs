@@ -1,0 +1,175 @@
+//! What a meeting keeps of each instance beside what its log does.
+
+use std::sync::{Arc, atomic::AtomicU64};
+
+use ractor::ActorRef;
+use teammy_kernel::{
+    DeliveryPolicy, Name,
+    graph::{Graph, Instance},
+    log::Slot,
+    plugin::{Durability, Hosted},
+};
+use tokio::task::JoinHandle;
+
+use crate::{
+    instance::{self, Completion, CurrentSeq, HookActivity, Incarnation, Overlay, Recorder},
+    meeting::{
+        ingress::Ingress,
+        message::{Event, Message},
+        source_set::SourceSet,
+    },
+    restarts::Restarts,
+};
+
+/// What the meeting keeps of an instance beside what its log does.
+pub(super) struct InstanceRuntime {
+    pub(super) name: Name,
+    pub(super) hosted: Hosted,
+    /// Whether its outputs are stored.
+    pub(super) output: Durability,
+    /// The sources that it takes.
+    pub(super) sources: SourceSet,
+    /// The sources that it may block.
+    pub(super) blocking: Option<Blocking>,
+    pub(super) incarnation: Incarnation,
+    pub(super) actor: Option<ActorRef<instance::Message>>,
+    pub(super) overlay: Arc<Overlay>,
+    pub(super) recorder: Recorder,
+    pub(super) current: CurrentSeq,
+    /// The completion flag of this incarnation.
+    pub(super) completion: Arc<Completion>,
+    pub(super) activity: Arc<HookActivity>,
+    pub(super) restarts: Restarts,
+    pub(super) ticker: Option<JoinHandle<()>>,
+    /// Why this build cannot read its stored state, if it cannot.
+    pub(super) unreadable: Option<String>,
+}
+
+/// The sources that an instance takes with [`DeliveryPolicy::Block`].
+pub(super) struct Blocking {
+    pub(super) sources: SourceSet,
+    /// The external sources that feed them, by their indices in the graph.
+    origins: Vec<u32>,
+    is_on: std::cell::Cell<bool>,
+}
+
+impl Blocking {
+    fn new(instance: &Instance, graph: &Graph) -> Option<Self> {
+        let index = |name: &Name| graph.source(name.as_str()).map(|view| view.place);
+        let (mut sources, mut origins) = (SourceSet::EMPTY, Vec::new());
+        for (source, policy) in &instance.policies {
+            if *policy == DeliveryPolicy::Block {
+                if let Some(index) = index(source) {
+                    sources.insert(index);
+                }
+                origins.extend(graph.origins(source.as_str()).into_iter().filter_map(index));
+            }
+        }
+        origins.sort_unstable();
+        origins.dedup();
+        (sources != SourceSet::EMPTY).then_some(Self { sources, origins, is_on: false.into() })
+    }
+
+    pub(super) fn set(&self, ingress: &Ingress, is_blocking: bool) {
+        if self.is_on.replace(is_blocking) != is_blocking {
+            ingress.block(&self.origins, is_blocking);
+        }
+    }
+}
+
+impl InstanceRuntime {
+    pub(super) fn new(
+        instance: &Instance,
+        hosted: Hosted,
+        recorder: Recorder,
+        sources: SourceSet,
+        graph: &Graph,
+    ) -> Self {
+        Self {
+            name: instance.name.clone(),
+            hosted,
+            output: instance.output,
+            sources,
+            blocking: Blocking::new(instance, graph),
+            incarnation: Incarnation::default(),
+            actor: None,
+            overlay: Arc::default(),
+            recorder,
+            current: Arc::new(AtomicU64::new(0)),
+            completion: Arc::default(),
+            activity: Arc::default(),
+            restarts: Restarts::default(),
+            ticker: None,
+            unreadable: None,
+        }
+    }
+
+    /// Forgets how often its actor has failed.
+    pub(super) fn reset_failures(&mut self) {
+        self.restarts = Restarts::default();
+    }
+
+    /// Stops the actor and its ticks. The meeting drops whatever this incarnation still sends.
+    pub(super) fn stop(&mut self) {
+        self.next_incarnation();
+        if let Some(actor) = self.actor.take() {
+            actor.stop(None);
+        }
+        self.stop_ticks();
+    }
+
+    pub(super) fn next_incarnation(&mut self) {
+        self.incarnation.0 += 1;
+        self.completion = Arc::default();
+    }
+
+    pub(super) fn stop_ticks(&mut self) {
+        if let Some(ticker) = self.ticker.take() {
+            ticker.abort();
+        }
+    }
+}
+
+impl Drop for InstanceRuntime {
+    fn drop(&mut self) {
+        self.stop_ticks();
+    }
+}
+
+/// An instance's actor that is being started. Whatever happens, the meeting gets one [`Event::InstanceStarted`].
+pub(super) struct Spawning {
+    meeting: ActorRef<Message>,
+    slot: Slot,
+    incarnation: Incarnation,
+    is_reported: bool,
+}
+
+impl Spawning {
+    pub(super) fn new(meeting: ActorRef<Message>, slot: Slot, incarnation: Incarnation) -> Self {
+        Self { meeting, slot, incarnation, is_reported: false }
+    }
+
+    pub(super) fn report(mut self, spawned: Result<ActorRef<instance::Message>, String>) {
+        let actor = spawned.as_ref().ok().cloned();
+        if self.send(spawned).is_err()
+            && let Some(actor) = actor
+        {
+            // The meeting is gone.
+            actor.stop(None);
+        }
+    }
+
+    fn send(&mut self, actor: Result<ActorRef<instance::Message>, String>) -> Result<(), ()> {
+        self.is_reported = true;
+        let (slot, incarnation) = (self.slot, self.incarnation);
+        self.meeting.cast(Event::InstanceStarted { slot, incarnation, actor }.into()).map_err(drop)
+    }
+}
+
+impl Drop for Spawning {
+    fn drop(&mut self) {
+        if !self.is_reported {
+            let _ = self.send(Err("the plugins' runtime dropped it".to_owned()));
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! Starting a meeting, new or taken over.
+
+use std::sync::{Arc, atomic::AtomicU64};
+
+use parking_lot::Mutex;
+use ractor::Actor;
+use teammy_kernel::{
+    MeetingMetadata, Name, Seq, chain,
+    log::Sequencer,
+    store::{self, Mark},
+};
+
+use super::{error::Error, handle::Node};
+use crate::{
+    kill_points::{self, KillPoint},
+    meeting::{
+        self, Combiner, CommittedLog, Ingress, IngressOptions, LocalMeeting, MeetingActor, MeetingRef,
+        Shared, StartFrom, Taps,
+    },
+};
+
+impl Node {
+    /// Starts a meeting with these instances; one that is named twice takes part once.
+    ///
+    /// # Errors
+    /// [`Error::UnknownInstance`], [`Error::NeedsLlm`], [`Error::MeetingExists`], [`Error::Store`],
+    /// [`Error::Spawn`].
+    ///
+    /// # Cancel safety
+    /// A dropped call may have created the meeting in the store: its id is taken then, though no node runs it.
+    pub async fn start_meeting(
+        &self,
+        metadata: MeetingMetadata,
+        instances: impl IntoIterator<Item = impl AsRef<str>>,
+    ) -> Result<MeetingRef, Error> {
+        let graph = &self.resources.graph;
+        let mut names: Vec<Name> = Vec::new();
+        for name in instances {
+            let name = name.as_ref();
+            let instance = graph.instance(name).ok_or_else(|| Error::UnknownInstance {
+                instance: name.to_owned(),
+                suggestion: graph.closest_instance(name).cloned(),
+            })?;
+            if self.resources.lacks_llm(instance) {
+                return Err(Error::NeedsLlm(instance.name.clone()));
+            }
+            if !names.contains(&instance.name) {
+                names.push(instance.name.clone());
+            }
+        }
+        let reserve = Seq(Sequencer::BLOCK);
+        let created = self.resources.store.create(metadata, names, reserve).await;
+        let record = created.map_err(|error| match error {
+            store::Error::Exists(id) => Error::MeetingExists(id),
+            error => Error::Store(error),
+        })?;
+        kill_points::pass(KillPoint::MeetingCreated);
+        Ok(self.run(StartFrom::New(record), Vec::new()).await?.into())
+    }
+
+    /// Runs a meeting that this node owns. `marks` are the last numbers of its producers.
+    pub(super) async fn run(&self, start_from: StartFrom, marks: Vec<Mark>) -> Result<LocalMeeting, Error> {
+        let resources = &self.resources;
+        let settings = &resources.settings;
+        let (record, last) = match &start_from {
+            StartFrom::New(record) => (record, Seq::ZERO),
+            StartFrom::Stored(stored) => (&stored.record, stored.last_seq()),
+        };
+        let id = record.metadata.id.clone();
+        // Earlier owners have given out seqs of their reservations only, which end where this one begins.
+        let reserved_before = Seq(record.reserved.0.saturating_sub(Sequencer::BLOCK));
+        let sequencer = Sequencer::new(reserved_before.max(last).next(), record.reserved);
+        let ingress = Ingress::new(IngressOptions {
+            meeting: id.clone(),
+            graph: resources.graph.clone(),
+            packet_bytes: settings.packet_bytes(),
+            backlog_bytes: settings.backlog_bytes(),
+            sequencer,
+            marks,
+            memory: resources.memory.clone(),
+            metrics: resources.metrics.clone(),
+        });
+        let committed_log =
+            CommittedLog::new(id.clone(), resources.store.clone(), last, settings.recent_bytes());
+        let shared = Arc::new(Shared {
+            metadata: Arc::new(record.metadata.clone()),
+            graph: resources.graph.clone(),
+            ingress,
+            committed_log: Arc::new(committed_log),
+            recorders: Mutex::default(),
+            taps: Arc::new(Taps::default()),
+            lag: AtomicU64::new(0),
+            watched: Mutex::default(),
+            submitted: Mutex::default(),
+            state: Combiner::default(),
+        });
+        let args = meeting::Args { shared: shared.clone(), resources: resources.clone(), start_from };
+        let spawned = MeetingActor::spawn_linked(None, MeetingActor, args, self.actor.get_cell()).await;
+        let (actor, _) =
+            spawned.map_err(|error| Error::Spawn { meeting: id.clone(), cause: chain(&error) })?;
+        let meeting = LocalMeeting::new(shared, actor);
+        self.meetings.lock().insert(id.clone(), meeting.clone());
+        if meeting.has_stopped() {
+            // The supervision event may have come before the meeting was on the list.
+            self.meetings.lock().remove(&id);
+            meeting.shared().gone("its actor failed");
+        }
+        Ok(meeting)
+    }
+}

@@ -1,0 +1,189 @@
+//! Taking a meeting over: after a crash, after a shutdown, or from another node.
+//!
+//! The new owner reads what is stored and checks that it can go on with it. Then it **claims** the meeting: the
+//! row's epoch rises, and the earlier owner's next commit is fenced. What that owner stored between the read
+//! and the claim is read, too. Then the meeting runs from what is stored.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use teammy_kernel::{
+    DataPacket, Lifecycle, MeetingId, Name, Seq, Setup, Store,
+    log::{Sequencer, StoredMeeting},
+    store::{self, MeetingRecord, MeetingStatus, PacketQuery, Take},
+};
+
+use super::{error::Error, handle::Node, registry::ReservedGuard};
+use crate::{
+    kill_points::{self, KillPoint},
+    meeting::{LocalMeeting, MeetingRef, StartFrom},
+};
+
+/// A meeting's lifecycle packets, as far as they were read. They never change, so a second read continues
+/// where the first ended.
+#[derive(Default)]
+struct LifecyclePackets {
+    packets: Vec<Arc<DataPacket>>,
+    /// Those up to this seq were read.
+    up_to: Seq,
+}
+
+fn lifecycle_source() -> Name {
+    Name::new(Lifecycle::SOURCE).expect("invariant: a well-formed name")
+}
+
+/// Reads what is stored of a meeting.
+async fn read(
+    store: &dyn Store,
+    record: MeetingRecord,
+    known: &mut LifecyclePackets,
+) -> Result<StoredMeeting, Error> {
+    let id = record.metadata.id.clone();
+    // The last packet is read first: up to its seq the log is complete.
+    let last = PacketQuery::default().take(Take::Last(1));
+    let last = store.packets(id.clone(), last).await.map_err(Error::Store)?.into_iter().last();
+    let end = last.as_ref().map_or(Seq::ZERO, |last| last.seq);
+    let since = PacketQuery::range(known.up_to.next(), end).sources(vec![lifecycle_source()]);
+    let (instances, since) =
+        futures::try_join!(store.instances(id.clone()), store.packets(id, since)).map_err(Error::Store)?;
+    known.packets.extend(since);
+    known.up_to = end;
+    Ok(StoredMeeting::new(record, last, &known.packets, instances))
+}
+
+/// The instances that have not finished with a meeting: a node that takes it over must have them. None for a
+/// meeting that is complete, or that does not exist.
+///
+/// # Errors
+/// [`Error::Store`].
+pub async fn unfinished(store: &dyn Store, meeting: &MeetingId) -> Result<Vec<Name>, Error> {
+    match store.meeting(meeting.clone()).await.map_err(Error::Store)? {
+        Some(record) => Ok(read(store, record, &mut LifecyclePackets::default()).await?.unfinished()),
+        None => Ok(Vec::new()),
+    }
+}
+
+/// The instances that a meeting has had, and what they were configured as, where its log says it. None for a
+/// meeting that does not exist.
+///
+/// # Errors
+/// [`Error::Store`].
+pub async fn members(store: &dyn Store, meeting: &MeetingId) -> Result<BTreeMap<Name, Option<Setup>>, Error> {
+    let Some(record) = store.meeting(meeting.clone()).await.map_err(Error::Store)? else {
+        return Ok(BTreeMap::new());
+    };
+    let packets = store.packets(meeting.clone(), PacketQuery::default().sources(vec![lifecycle_source()]));
+    let mut members: BTreeMap<Name, Option<Setup>> =
+        record.instances.into_iter().map(|name| (name, None)).collect();
+    for packet in packets.await.map_err(Error::Store)? {
+        match Lifecycle::from_payload(&packet.payload) {
+            Some(Lifecycle::Start { instances, mut setups }) => {
+                members.extend(instances.into_iter().map(|name| {
+                    let setup = setups.remove(&name);
+                    (name, setup)
+                }));
+            }
+            Some(Lifecycle::Join { instance, setup }) => drop(members.insert(instance, setup)),
+            _ => {}
+        }
+    }
+    Ok(members)
+}
+
+impl Node {
+    /// Resumes a meeting that is in the store: after a crash, a shutdown, or on another node. This node becomes
+    /// its owner, and an earlier owner is fenced: what it has not stored is lost, and it stops. Each instance
+    /// continues from its stored cursor, with its stored state; stored work is not done again. A meeting whose
+    /// first commit was never stored starts with the instances that it was created with.
+    ///
+    /// # Errors
+    /// [`Error::NoMeeting`], [`Error::Running`], [`Error::Ended`], [`Error::MissingInstance`],
+    /// [`Error::NeedsLlm`]: the meeting stays with its owner. [`Error::Store`], [`Error::Spawn`].
+    ///
+    /// # Cancel safety
+    /// A dropped call may have claimed the meeting, though no node runs it; call it again.
+    pub async fn resume_meeting(&self, id: &MeetingId) -> Result<MeetingRef, Error> {
+        Ok(self.take_over(id, |stored| self.can_resume(stored)).await?.into())
+    }
+
+    /// Takes a meeting over for the redrive of these dead letters. A meeting that has ended is reopened for
+    /// their instances alone.
+    pub(crate) async fn take_over_for(
+        &self,
+        id: &MeetingId,
+        letters: &[(Name, Seq)],
+    ) -> Result<LocalMeeting, Error> {
+        self.take_over(id, |stored| {
+            if stored.status() == MeetingStatus::Ended {
+                self.can_reopen(letters)
+            } else {
+                self.can_resume(stored)
+            }
+        })
+        .await
+    }
+
+    async fn take_over(
+        &self,
+        id: &MeetingId,
+        check: impl Fn(&StoredMeeting) -> Result<(), Error>,
+    ) -> Result<LocalMeeting, Error> {
+        let store = &self.resources.store;
+        let _reserved = ReservedGuard::new(&self.reserved, &self.meetings, id)?;
+        let Some(record) = store.meeting(id.clone()).await.map_err(Error::Store)? else {
+            return Err(Error::NoMeeting(id.clone()));
+        };
+        // Checked before the claim: a meeting that cannot run here stays with its owner.
+        let mut known = LifecyclePackets::default();
+        let mut before = read(&**store, record, &mut known).await?;
+        check(&before)?;
+        let claimed = store.claim(id.clone(), Sequencer::BLOCK).await;
+        let record = claimed.map_err(|error| match error {
+            store::Error::NotFound(id) => Error::NoMeeting(id),
+            error => Error::Store(error),
+        })?;
+        kill_points::pass(KillPoint::Claimed);
+        let stored = if record.commit == before.record.commit {
+            before.record = record;
+            before
+        } else {
+            // The earlier owner has stored more before the claim.
+            let stored = read(&**store, record, &mut known).await?;
+            check(&stored)?;
+            stored
+        };
+        let marks = store.marks(id.clone()).await.map_err(Error::Store)?;
+        let start_from =
+            if stored.is_started() { StartFrom::Stored(stored) } else { StartFrom::New(stored.record) };
+        self.run(start_from, marks).await
+    }
+
+    fn can_resume(&self, stored: &StoredMeeting) -> Result<(), Error> {
+        let meeting = &stored.record.metadata.id;
+        if stored.status() == MeetingStatus::Ended {
+            return Err(Error::Ended(meeting.clone()));
+        }
+        for name in stored.unfinished() {
+            let Some(instance) = self.resources.graph.instance(name.as_str()) else {
+                return Err(Error::MissingInstance { meeting: meeting.clone(), instance: name });
+            };
+            if self.resources.lacks_llm(instance) {
+                return Err(Error::NeedsLlm(name));
+            }
+        }
+        Ok(())
+    }
+
+    fn can_reopen(&self, letters: &[(Name, Seq)]) -> Result<(), Error> {
+        for (instance, _) in letters {
+            let Some(configured) = self.graph().instance(instance.as_str()) else {
+                let suggestion = self.graph().closest_instance(instance.as_str()).cloned();
+                let instance = instance.as_str().to_owned();
+                return Err(Error::Meeting(crate::meeting::Error::UnknownInstance { instance, suggestion }));
+            };
+            if self.resources.lacks_llm(configured) {
+                return Err(Error::NeedsLlm(instance.clone()));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,44 @@
+//! What all meetings of a node share.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use ractor::ActorRef;
+use teammy_kernel::{
+    Name, SharedLlm, Store,
+    graph::{Graph, Instance},
+    plugin::StartedPlugin,
+};
+use tokio::runtime::Handle;
+
+use crate::{
+    memory::Memory,
+    metrics::Metrics,
+    persistence::{self, Health},
+    settings::Settings,
+};
+
+/// What all meetings of a node share.
+pub(crate) struct Resources {
+    pub(crate) graph: Arc<Graph>,
+    pub(crate) plugins: BTreeMap<Name, StartedPlugin>,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) persistence: ActorRef<persistence::Message>,
+    pub(crate) llm: SharedLlm,
+    pub(crate) plugin_runtime: Handle,
+    pub(crate) memory: Arc<Memory>,
+    pub(crate) health: Arc<Health>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) settings: Settings,
+}
+
+impl Resources {
+    /// Whether an instance's plugin needs a language model and none is configured.
+    pub(crate) fn lacks_llm(&self, instance: &Instance) -> bool {
+        instance.factory.needs_llm() && !self.llm.is_configured()
+    }
+
+    /// An instance of this node.
+    pub(crate) fn instance(&self, name: &Name) -> &Instance {
+        self.graph.instance(name.as_str()).expect("invariant: the handle knows the instances")
+    }
+}
