@@ -53,7 +53,6 @@ impl Actor for MeetingActor {
             // Effects that were submitted before the message was sent come before it.
             meeting.apply_submitted();
             meeting.handle(message);
-            meeting.drive();
         };
         shared.state.combine(handle, MeetingState::drive);
         Ok(())
@@ -70,12 +69,8 @@ impl Actor for MeetingActor {
             SupervisionEvent::ActorTerminated(actor, _, _) => (actor, "it stopped".to_owned()),
             _ => return Ok(()),
         };
-        let handle = |meeting: &mut MeetingState| {
-            meeting.instance_actor_ended(actor.get_id(), error);
-            // This thread was the combiner: others may have left their work to it.
-            meeting.drive();
-        };
-        shared.state.combine(handle, MeetingState::drive);
+        let note = |meeting: &mut MeetingState| meeting.instance_actor_ended(actor.get_id(), error);
+        shared.state.combine(note, MeetingState::drive);
         Ok(())
     }
 }

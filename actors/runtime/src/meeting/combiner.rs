@@ -81,18 +81,19 @@ impl<T> Combiner<T> {
         Combined::MoreRequested
     }
 
-    /// Does `first`, which cannot be left to other threads, then `work` for as long as there are requests.
-    /// Waits for the thread that is combining.
+    /// Does `first`, which cannot be left to other threads, then `work`, and `work` again for as long as there
+    /// are requests. Waits for the thread that is combining.
     pub(crate) fn combine(&self, first: impl FnOnce(&mut T), mut work: impl FnMut(&mut T)) {
         let mut first = Some(first);
         loop {
             let mut guard = self.state.lock();
             self.requested.store(false, Ordering::SeqCst);
             let Some(state) = &mut *guard else { return };
-            match first.take() {
-                Some(first) => first(state),
-                None => work(state),
+            if let Some(first) = first.take() {
+                first(state);
             }
+            // Even in the first round: the request that was just cleared may have brought work.
+            work(state);
             drop(guard);
             if !self.is_requested() {
                 return;
