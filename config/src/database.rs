@@ -1,7 +1,7 @@
-//! Where meetings are kept, as a URL.
+//! Where meetings are stored, as a URL.
 //!
-//! Only the forms that Teammy can open are let in, so that a typing error is found before anything is
-//! started, and a password never gets into a URL, which ends up in logs.
+//! Only forms that Teammy can open are accepted, so a typing error is found before anything starts. A URL
+//! holds no password, because URLs end up in logs.
 
 use std::{
     fmt,
@@ -9,7 +9,9 @@ use std::{
     str::FromStr,
 };
 
-/// A database URL that has been checked.
+use crate::value_type::{self, ValueType};
+
+/// A checked database URL.
 ///
 /// # Examples
 /// ```
@@ -22,13 +24,13 @@ use std::{
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Url(Kind);
 
-/// What a URL leads to.
+/// The kind of database that a URL names.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Kind {
-    /// Memory, gone when the process ends.
+    /// Memory, lost when the process ends.
     Memory,
-    /// A directory, held by one process at a time. Its path is UTF-8.
+    /// A directory, which one process at a time can open. Its path is UTF-8.
     Embedded(PathBuf),
     /// A server: a whole `ws://` or `wss://` URL, without credentials.
     Server(String),
@@ -52,16 +54,16 @@ fn refused<T>(problem: impl Into<String>, hint: &'static str) -> Result<T, UrlEr
 }
 
 impl Url {
-    /// Memory.
+    /// A database in memory.
     pub const fn memory() -> Self {
         Self(Kind::Memory)
     }
 
-    /// A directory.
+    /// A database in a directory.
     ///
     /// # Errors
-    /// If its path is empty, starts with `~`, is not UTF-8, or holds a `?`, where a URL's parameters would
-    /// start.
+    /// If the path is empty, starts with `~`, is not UTF-8, holds a control character, or holds a `?`, where
+    /// a URL's parameters would start.
     pub fn embedded(path: impl Into<PathBuf>) -> Result<Self, UrlError> {
         let path = path.into();
         match path.to_str() {
@@ -78,12 +80,12 @@ impl Url {
         }
     }
 
-    /// What it leads to.
+    /// The kind of database.
     pub const fn kind(&self) -> &Kind {
         &self.0
     }
 
-    /// The directory, where it is one.
+    /// The directory of an embedded database.
     pub fn directory(&self) -> Option<&Path> {
         match &self.0 {
             Kind::Embedded(path) => Some(path),
@@ -143,8 +145,13 @@ impl fmt::Display for Url {
     }
 }
 
-/// A text that should have been a URL, for a message: without what may be credentials.
-pub(crate) fn masked(text: &str) -> String {
+/// A database's URL in the configuration.
+pub(crate) fn url() -> ValueType<Url> {
+    value_type::url("URL that starts with surrealkv://, mem://, ws:// or wss://", "mem://", masked)
+}
+
+/// A text that should have been a URL, for a message: what may be credentials is masked.
+fn masked(text: &str) -> String {
     let after_scheme = text.find("://").map_or(0, |at| at + 3);
     match text.rfind('@') {
         Some(at) if at >= after_scheme && !text.starts_with("surrealkv://") => {

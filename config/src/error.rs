@@ -8,7 +8,7 @@ use crate::database;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The file that was asked for is not there.
+    /// There is no file at the given path.
     #[error("there is no configuration file {}; check the path", .path.display())]
     Missing {
         /// The file.
@@ -19,7 +19,7 @@ pub enum Error {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         #[source]
         error: io::Error,
     },
@@ -40,25 +40,25 @@ pub enum Error {
         line: usize,
         /// The column, from 1, in characters.
         column: usize,
-        /// What is wrong.
+        /// What is wrong with it.
         message: String,
     },
-    /// Keys or values are wrong; each on a line.
+    /// Keys or values are wrong. The message has a line for each.
     #[error("{}", Lines(.0))]
     Invalid(Vec<Problem>),
-    /// There is no place for the default database.
+    /// There is no directory for the default database.
     #[error(
         "there is no data directory to keep meetings in; set database.url, for example to \
          surrealkv:///var/lib/teammy/db (environment variable TEAMMY_DATABASE__URL)"
     )]
     NoDataDirectory(#[source] DataDirectoryError),
-    /// There is no place for the default manifest.
+    /// There is no directory for the default manifest.
     #[error(
         "there is no data directory to keep the installation's manifest in; set install.manifest, for example to \
          /var/lib/teammy/installed.json (environment variable TEAMMY_INSTALL__MANIFEST)"
     )]
     NoManifestDirectory(#[source] DataDirectoryError),
-    /// There is no place for the default socket.
+    /// There is no directory for the default socket.
     #[error("there is no directory for the node's socket; set node.socket to a path, or to \"off\"")]
     NoSocketDirectory(#[source] DataDirectoryError),
 }
@@ -70,20 +70,20 @@ pub enum DataDirectoryError {
     /// The user has no home directory.
     #[error("the home directory is not known")]
     NoHome,
-    /// Its path cannot stand in a URL.
-    #[error("its path cannot stand in a database URL")]
+    /// A database URL cannot hold its path.
+    #[error("its path cannot be part of a database URL")]
     Path(#[source] database::UrlError),
 }
 
-/// One thing that is wrong.
+/// One mistake in a configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Problem {
-    /// The file, variable or option that says so.
+    /// The file, variable or option that holds the mistake.
     pub origin: String,
-    /// The key, such as `hooks.tries`; empty where the origin itself is what is wrong.
+    /// The key, such as `hooks.tries`; empty if the origin itself is wrong, such as an unknown variable.
     pub key: String,
-    /// What is wrong with it, and what would be right.
+    /// What is wrong, and what would be right.
     pub problem: String,
 }
 

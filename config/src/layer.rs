@@ -1,32 +1,20 @@
 //! One layer of configuration: where it comes from, and its values.
 //!
-//! Keys are checked here, layer by layer, and not after merging: a wrong key in a file is then reported as
-//! the file's even where a variable would have covered it.
+//! Keys are checked in each layer, before merging: a wrong key of a file is reported even if a variable would
+//! have overridden it.
 
 use figment::{
-    Figment, Metadata, Profile, Provider,
+    Metadata, Profile, Provider,
     providers::{Format, Toml},
     value::{Dict, Map, Value},
 };
 
 use crate::{
     error::{Error, Problem},
-    keys, show,
+    known_keys::KnownKeys,
+    show,
+    value_type::{Form, Raw},
 };
-
-/// What values are: typed by TOML, or texts that the reader turns into what the key needs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Form {
-    Toml,
-    Text,
-}
-
-/// What `default.toml` says.
-pub(crate) fn defaults() -> Figment {
-    let mut problems = Vec::new();
-    let layer = Layer::toml("default", crate::REFERENCE, &mut problems).ok().filter(|_| problems.is_empty());
-    Figment::from(layer.expect("invariant: default.toml is TOML and holds no unknown key"))
-}
 
 pub(crate) struct Layer {
     origin: String,
@@ -34,14 +22,19 @@ pub(crate) struct Layer {
     values: Dict,
 }
 
-/// Marks a layer of texts in figment's metadata.
+/// The mark of a layer of texts in figment's metadata.
 const TEXT: &str = "text";
 
 impl Layer {
-    /// Reads TOML, and takes out what has no place in a configuration.
-    pub(crate) fn toml(origin: &str, text: &str, problems: &mut Vec<Problem>) -> Result<Self, Error> {
+    /// Reads TOML, and removes unknown keys.
+    pub(crate) fn toml(
+        origin: &str,
+        text: &str,
+        known: &KnownKeys,
+        problems: &mut Vec<Problem>,
+    ) -> Result<Self, Error> {
         let mut values: Dict = Toml::from_str(text).map_err(|error| {
-            // The error's own display would quote the line, which may hold a secret.
+            // The error's own message quotes the line, which may hold a secret.
             let before = &text[..error.span().map_or(0, |span| text.floor_char_boundary(span.start))];
             let line_start = before.rfind('\n').map_or(0, |at| at + 1);
             Error::Syntax {
@@ -51,11 +44,11 @@ impl Layer {
                 message: error.message().lines().collect::<Vec<_>>().join("; "),
             }
         })?;
-        prune(&mut values, "", origin, problems);
+        prune(&mut values, "", origin, known, problems);
         Ok(Self { origin: origin.to_owned(), form: Form::Toml, values })
     }
 
-    /// One key, as a text. The key must exist.
+    /// One key with a text as its value.
     pub(crate) fn text(origin: &str, key: &str, text: String) -> Self {
         let value = key
             .rsplit('.')
@@ -64,7 +57,7 @@ impl Layer {
         Self { origin: origin.to_owned(), form: Form::Text, values }
     }
 
-    /// Where a value of a layer comes from, read back from figment.
+    /// The origin and the form of a value, from what figment knows about its layer.
     pub(crate) fn origin(metadata: Option<&Metadata>) -> (String, Form) {
         let origin = metadata.map_or_else(|| "default".to_owned(), |metadata| metadata.name.to_string());
         let text = metadata.and_then(|metadata| metadata.source.as_ref()).and_then(figment::Source::custom);
@@ -86,25 +79,22 @@ impl Provider for Layer {
     }
 }
 
-fn prune(values: &mut Dict, table: &str, origin: &str, problems: &mut Vec<Problem>) {
+fn prune(values: &mut Dict, table: &str, origin: &str, known: &KnownKeys, problems: &mut Vec<Problem>) {
     values.retain(|key, value| {
         let path = if table.is_empty() { key.clone() } else { format!("{table}.{key}") };
-        // A quoted key may hold a dot, and is then no path however much it looks like one.
-        let plain = !key.contains('.');
-        if plain && (keys::KEYS.contains(&path.as_str()) || keys::is_list(&path)) {
+        let problem = if key.contains('.') {
+            // A quoted key with dots looks like a path, and is none.
+            "is unknown; write it without quotes".to_owned()
+        } else if known.is_key(&path) || known.is_list(&path) {
             return true;
-        }
-        if plain && keys::is_table(&path) {
-            if let Value::Dict(_, inner) = value {
-                prune(inner, &path, origin, problems);
-                return true;
-            }
-            let problem = format!("is {}, but takes a table: [{path}]", show::found(value));
-            problems.push(Problem::new(origin, path, problem));
-            return false;
-        }
-        let problem =
-            if plain { keys::unknown(&path) } else { "is unknown; write it without quotes".to_owned() };
+        } else if !known.is_table(&path) {
+            known.unknown(&path)
+        } else if let Value::Dict(_, inner) = value {
+            prune(inner, &path, origin, known, problems);
+            return true;
+        } else {
+            Raw::toml(value).but_takes(format_args!("a table: [{path}]"))
+        };
         problems.push(Problem::new(origin, show::cut(&path), problem));
         false
     });

@@ -1,56 +1,49 @@
-//! `[[source]]` and `[[plugin]]`: what a file lists.
+//! `[[source]]` and `[[plugin]]`: the tables that a file lists.
 
 use std::{collections::BTreeMap, fmt};
 
 use figment::value::Value;
 
 use crate::{
-    asked::Fallback,
-    entry::{Entry, each},
-    keys,
-    layer::Form,
-    reader::Reader,
     show,
-    takes::{Flag, OneOf, Raw, Text},
+    table::table,
+    value_type::{flag, json_table, one_of, table_of, text},
 };
 
-/// Whether packets are kept.
+/// Whether packets are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Durability {
     /// Each is committed to the store.
     Durable,
-    /// They live in memory only.
+    /// They are in memory only.
     Volatile,
 }
 
-const DURABILITY: OneOf<Durability> =
-    OneOf(&[("durable", Durability::Durable), ("volatile", Durability::Volatile)]);
-
-/// What becomes of a source's packets while an instance is busy.
+/// What happens to a source's packets while an instance is busy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Policy {
-    /// They are read from the store later.
+pub enum DeliveryPolicyConfig {
+    /// The instance reads them from the store later.
     Spill,
-    /// The oldest are lost.
+    /// The oldest are dropped.
     DropOldest,
-    /// The newest of each key is left. The key is `participant`, or a JSON pointer.
+    /// A packet replaces the one before it with the same key. The key is `participant`, or a JSON pointer.
     Latest(String),
-    /// Who publishes them waits.
+    /// Publishers wait.
     Block,
 }
 
-impl Policy {
+impl DeliveryPolicyConfig {
     const WORDS: [(&'static str, Self); 3] =
         [("spill", Self::Spill), ("drop-oldest", Self::DropOldest), ("block", Self::Block)];
-    const DESCRIPTION: &'static str = "\"spill\", \"drop-oldest\", \"block\" or { latest = \"participant\" }, \
+    const TAKES: &'static str = "\"spill\", \"drop-oldest\", \"block\" or { latest = \"participant\" }, \
         where a JSON pointer such as \"/segment/id\" can stand for the participant";
 
     fn read(value: &Value) -> Option<Self> {
         if let Some(text) = value.as_str() {
             return Self::WORDS.into_iter().find(|(word, _)| *word == text).map(|(_, policy)| policy);
         }
-        let Value::Dict(_, table) = value else { return None };
+        let table = value.as_dict()?;
         let key = table.get("latest").filter(|_| table.len() == 1)?.as_str()?;
         (key == "participant" || key.starts_with('/')).then(|| Self::Latest(key.to_owned()))
     }
@@ -63,38 +56,61 @@ impl Policy {
     }
 }
 
-/// A source of the user's own.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Source {
-    /// Its name.
-    pub name: String,
-    /// Whether its packets are kept.
-    pub durable: bool,
+table! {
+    /// A source of your own, beside audio, transcription, chat and participant.
+    "[[source]]"
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct Source {
+        /// Its name.
+        name: String = text().required().example("captions-de");
+        /// Whether its packets are stored.
+        durable: bool = flag().default(true);
+    }
 }
 
-/// An instance of a plugin.
-#[derive(Clone, PartialEq)]
-#[non_exhaustive]
-pub struct Plugin {
-    /// Its name.
-    pub name: String,
-    /// The kind of its plugin.
-    pub kind: String,
-    /// Where the plugin's sources come from: as it calls them, and the source to take instead.
-    pub sources: BTreeMap<String, String>,
-    /// What becomes of packets while it is busy, by the source as the plugin calls it; the others are as the
-    /// plugin or the source has it.
-    pub delivery: BTreeMap<String, Policy>,
-    /// Whether its outputs are kept; `None` leaves that to the plugin.
-    pub output: Option<Durability>,
-    /// The plugin's own table; null where there is none.
-    pub config: serde_json::Value,
+table! {
+    /// An instance of a plugin.
+    "[[plugin]]"
+    #[derive(Clone, PartialEq)]
+    pub struct InstanceConfig {
+        /// Its name, which is also the source of its outputs.
+        name: String = text().required().example("minutes-de");
+        /// The kind of its plugin.
+        kind: String = text().same_as("name", "its name").example("minutes");
+        /// Sources to take instead of those that the plugin asks for, by the plugin's names for them.
+        sources: BTreeMap<String, String> = table_of(
+            "table of sources' names",
+            "a source's name in quotes",
+            |value| value.as_str().map(str::to_owned),
+            |name| name.as_str().into(),
+        ).optional().example(serde_json::json!({ "transcription": "captions-de" }));
+        /// What happens to a source's packets while the instance is busy, by the plugin's name for the
+        /// source. One of:
+        /// - `spill`: all are kept, and read from the store later; the default of sources that are stored
+        /// - `drop-oldest`: the oldest are dropped, and counted; the default of sources that are not stored
+        /// - `{ latest = "participant" }`: a packet replaces an earlier one of the same participant;
+        ///   `{ latest = "/segment/id" }`: of the same value at that place in its JSON
+        /// - `block`: publishers wait
+        delivery: BTreeMap<String, DeliveryPolicyConfig> = table_of(
+            "table of sources' policies",
+            DeliveryPolicyConfig::TAKES,
+            DeliveryPolicyConfig::read,
+            DeliveryPolicyConfig::json,
+        ).optional().example(serde_json::json!({ "transcription": { "latest": "/segment/id" } }));
+        /// Whether its outputs are stored.
+        output: Option<Durability> =
+            one_of(&[("durable", Durability::Durable), ("volatile", Durability::Volatile)])
+                .map(Some, Option::as_ref).optional().words("what the plugin says").example("durable");
+        /// The plugin's own table.
+        config: serde_json::Value = json_table("table, as its plugin defines it")
+            .optional().example(serde_json::json!({ "language": "de" }));
+    }
 }
 
-impl fmt::Debug for Plugin {
+/// Masks what may be a secret in the plugin's own table.
+impl fmt::Debug for InstanceConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Plugin")
+        f.debug_struct("InstanceConfig")
             .field("name", &self.name)
             .field("kind", &self.kind)
             .field("sources", &self.sources)
@@ -102,92 +118,5 @@ impl fmt::Debug for Plugin {
             .field("output", &self.output)
             .field("config", &format_args!("{}", show::table(&self.config)))
             .finish()
-    }
-}
-
-pub(crate) fn sources(reader: &mut Reader) -> Vec<Source> {
-    let read = |mut entry: Entry<'_>| Source {
-        name: entry.name(&Text),
-        durable: entry.take_or("durable", &Flag, true),
-    };
-    each(reader, &keys::SOURCE, read).unwrap_or_default()
-}
-
-pub(crate) fn plugins(reader: &mut Reader) -> Option<Vec<Plugin>> {
-    each(reader, &keys::PLUGIN, |mut entry| {
-        let name = entry.name(&Text);
-        let kind = entry.take_or_other("kind", &Text, name.clone(), "its name");
-
-        let mut sources = BTreeMap::new();
-        for (declared, actual) in entry.table("sources", "table of sources' names").unwrap_or_default() {
-            if let Some(actual) = actual.as_str() {
-                sources.insert(declared, actual.to_owned());
-            } else {
-                let problem = Raw { value: actual, form: Form::Toml }.but_takes("a source's name in quotes");
-                entry.complain(&format!("sources.{declared}"), problem);
-            }
-        }
-        if !sources.is_empty() {
-            entry.set("sources", show::table(&serde_json::json!(sources)));
-        }
-
-        let mut delivery = BTreeMap::new();
-        for (source, policy) in entry.table("delivery", "table of sources' policies").unwrap_or_default() {
-            if let Some(policy) = Policy::read(&policy) {
-                delivery.insert(source, policy);
-            } else {
-                let problem = Raw { value: policy, form: Form::Toml }.but_takes(Policy::DESCRIPTION);
-                entry.complain(&format!("delivery.{source}"), problem);
-            }
-        }
-        if !delivery.is_empty() {
-            let shown: serde_json::Map<_, _> =
-                delivery.iter().map(|(source, policy)| (source.clone(), policy.json())).collect();
-            entry.set("delivery", show::table(&shown.into()));
-        }
-
-        let output = entry.take("output", &DURABILITY, Fallback::Words("what the plugin says".to_owned()));
-
-        let config = match entry.table("config", "table, as its plugin defines it") {
-            Some(table) => json(&mut entry, "config", Value::from(table)),
-            None => serde_json::Value::Null,
-        };
-        if !config.is_null() {
-            entry.set("config", show::table(&config));
-        }
-        Plugin { name, kind, sources, delivery, output, config }
-    })
-}
-
-/// A table as JSON, which is what plugins read theirs from; a date becomes its text.
-pub(crate) fn json(entry: &mut Entry<'_>, path: &str, value: Value) -> serde_json::Value {
-    match value {
-        Value::Dict(_, table) => {
-            if let Some(date) = show::date(&table) {
-                return date.into();
-            }
-            let field = |(key, value): (String, Value)| {
-                let value = json(entry, &format!("{path}.{}", show::key(&key)), value);
-                (key, value)
-            };
-            serde_json::Value::Object(table.into_iter().map(field).collect())
-        }
-        Value::Array(_, items) => items.into_iter().map(|item| json(entry, path, item)).collect(),
-        Value::String(_, text) => text.into(),
-        Value::Char(_, c) => c.to_string().into(),
-        Value::Bool(_, value) => value.into(),
-        Value::Empty(..) => serde_json::Value::Null,
-        Value::Num(_, number) => {
-            let whole = number.to_i128().and_then(|number| i64::try_from(number).ok());
-            let number = match whole {
-                Some(number) => Some(number.into()),
-                None => number.to_f64().and_then(serde_json::Number::from_f64),
-            };
-            let Some(number) = number else {
-                entry.complain(path, "takes a finite number");
-                return serde_json::Value::Null;
-            };
-            serde_json::Value::Number(number)
-        }
     }
 }

@@ -1,7 +1,7 @@
-//! `[llm]` and `[[llm.model]]`: which language models there are, and where.
+//! `[llm]` and `[[llm.model]]`: the language models, and where they are.
 //!
-//! A key is never in the configuration: `api_key_env` names the environment variable that holds it. Whether
-//! that variable is set doesn't matter here, since most commands ask no model; who asks one says so.
+//! The configuration never holds a key: `api_key_env` names the environment variable that does. A variable
+//! that is not set is no mistake here, since most commands ask no model; the one that asks a model reports it.
 
 mod base_url;
 #[cfg(test)]
@@ -10,96 +10,75 @@ mod variable;
 
 use std::fmt;
 
-use figment::value::Value;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::{
-    asked::Fallback,
-    entry::{Entry, each},
-    keys, lists,
+    known_keys,
     reader::Reader,
     show,
-    takes::{Raw, Takes, Trimmed},
+    table::{self, Fields, table},
+    value_type::{ValueType, Wrong, json_table, name},
 };
 
-use base_url::ModelUrl;
+use base_url::model_url;
 pub use base_url::{BaseUrl, BaseUrlError};
-use variable::VariableName;
+use variable::variable_name;
 
-/// `[llm]`
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Llm {
-    /// The name of the model that `prompt` goes to; there if there are models.
-    pub default: Option<String>,
-    /// The name of the model that `fast_prompt` goes to; there if there are models.
-    pub fast: Option<String>,
-    /// The models, as declared; no two of one name.
-    pub models: Vec<LlmModel>,
-}
-
-impl Llm {
-    /// The model of this name.
-    pub fn model(&self, name: &str) -> Option<&LlmModel> {
-        self.models.iter().find(|model| model.name == name)
+table! {
+    /// The language models that plugins ask. Without a model, plugins that need one cannot run.
+    "[llm]"
+    #[derive(Debug, Clone, Default, PartialEq, Eq)]
+    pub struct Llm {
+        /// The model for prompts, by its name.
+        default: Option<String> = model_name().or_blank().optional()
+            .words("the first model").example("gpt");
+        /// The model for prompts that need a fast answer more than the best one.
+        fast: Option<String> = model_name().or_blank().optional()
+            .words("what `llm.default` is").example("gpt");
     }
-
-    pub(crate) fn read(reader: &mut Reader) -> Self {
-        let words = |words: &str| Fallback::Words(words.to_owned());
-        let default = reader.take_optional("llm.default", &ModelName, words("the first model"));
-        let fast = reader.take_optional("llm.fast", &ModelName, words("what `llm.default` is"));
-        let models = models(reader);
-        if let Some(models) = &models {
-            check(reader, "llm.default", default.as_deref(), models);
-            check(reader, "llm.fast", fast.as_deref(), models);
-        }
-        let mut llm = Self { default, fast, models: models.unwrap_or_default() };
-        llm.fill(reader);
-        llm
-    }
-
-    /// Where there is a model, there is a default and a fast one.
-    fn fill(&mut self, reader: &mut Reader) {
-        let Some(first) = self.models.first() else { return };
-        let mut fill = |key: &str, name: Option<String>, otherwise: &str| {
-            name.unwrap_or_else(|| {
-                reader.set(key, show::quoted(otherwise), "default");
-                otherwise.to_owned()
-            })
-        };
-        let default = fill("llm.default", self.default.take(), &first.name);
-        self.fast = Some(fill("llm.fast", self.fast.take(), &default));
-        self.default = Some(default);
+    and {
+        /// The models, as declared; no two have the same name. If there is one, `default` and `fast` are
+        /// set.
+        models: Vec<LlmModel>;
     }
 }
 
-/// One `[[llm.model]]`
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct LlmModel {
-    /// What it is called here.
-    pub name: String,
-    /// What its server calls it.
-    pub model: String,
-    /// Where its server is.
-    pub base_url: BaseUrl,
-    /// The key to its server.
-    pub api_key: ApiKey,
-    /// Fields that are added to each request, over those that are there anyway.
-    pub extra_body: serde_json::Map<String, serde_json::Value>,
+table! {
+    /// A model on a server that speaks OpenAI's protocol.
+    "[[llm.model]]"
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct LlmModel {
+        /// The model's name in this configuration.
+        name: String = name().required().example("gpt");
+        /// The model's name on its server.
+        model: String = name().same_as("name", "its name").example("gpt-4.1-mini");
+        /// The URL of its server, up to what comes before `/chat/completions`; on this machine for example
+        /// `http://localhost:8080/v1`.
+        base_url: BaseUrl = model_url().default(BaseUrl::OPENAI);
+        /// The key to its server: the environment variable that holds the key. A key itself does not belong
+        /// in a file.
+        api_key as api_key_env: ApiKey = api_key().optional()
+            .words("none; no key is sent").example("OPENAI_API_KEY");
+        /// Fields that are added to each request, over those that are there anyway. A limit keeps a small
+        /// model from talking for ever: `max_completion_tokens`, on older servers `max_tokens`. A
+        /// `temperature` here applies to every question.
+        extra_body: serde_json::Map<String, serde_json::Value> = extra_body().optional()
+            .example(serde_json::json!({ "max_completion_tokens": 1000 }));
+    }
 }
 
 /// The key to a model's server. `Debug` doesn't show it.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub enum ApiKey {
-    /// No key is asked for.
+    /// The server asks for no key.
+    #[default]
     None,
     /// The variable that `api_key_env` names is not set, or blank.
     Unset {
         /// The variable.
         variable: String,
     },
-    /// The key, without blanks around it.
+    /// The key, without spaces around it.
     Set(SecretString),
 }
 
@@ -126,25 +105,62 @@ impl PartialEq for ApiKey {
 
 impl Eq for ApiKey {}
 
-/// The models; `None` where it isn't known what they are all called.
+impl Llm {
+    /// The model of this name.
+    pub fn model(&self, name: &str) -> Option<&LlmModel> {
+        self.models.iter().find(|model| model.name == name)
+    }
+
+    /// Reads `[llm]` with its models.
+    pub(crate) fn read_all(reader: &mut Reader) -> Self {
+        let mut llm: Self = table::read(reader);
+        let models = models(reader);
+        if let Some(models) = &models {
+            check(reader, "llm.default", llm.default.as_deref(), models);
+            check(reader, "llm.fast", llm.fast.as_deref(), models);
+        }
+        llm.models = models.unwrap_or_default();
+        llm.fill(reader);
+        llm
+    }
+
+    /// If there is a model, sets `default` and `fast`.
+    fn fill(&mut self, reader: &mut Reader) {
+        let Some(first) = self.models.first() else { return };
+        let mut fill = |key: &str, name: Option<String>, otherwise: &str| {
+            name.unwrap_or_else(|| {
+                reader.set(key, show::quoted(otherwise), "default");
+                otherwise.to_owned()
+            })
+        };
+        let default = fill("llm.default", self.default.take(), &first.name);
+        self.fast = Some(fill("llm.fast", self.fast.take(), &default));
+        self.default = Some(default);
+    }
+}
+
+/// The models; `None` where a mistake hides the name of one.
 fn models(reader: &mut Reader) -> Option<Vec<LlmModel>> {
     let before = reader.problems.len();
     let mut names: Vec<String> = Vec::new();
-    let models = each(reader, &keys::MODEL, |mut entry| {
-        let model = LlmModel::read(&mut entry);
+    let models = table::read_list(reader, |model: &mut LlmModel, fields: &mut Fields<'_>| {
+        if let ApiKey::Unset { variable } = &model.api_key
+            && let Some(key) = fields.secret("api_key", variable)
+        {
+            model.api_key = ApiKey::Set(key);
+        }
         if !model.name.is_empty() && names.contains(&model.name) {
             let name = shown(&model.name);
-            entry.complain("name", format!("is {name}, as another [[llm.model]] is; give each its own"));
+            fields.complain("name", format!("is {name}, as another [[llm.model]] is; give each its own"));
         }
         names.push(model.name.clone());
-        model
     });
     let models = models.unwrap_or_default();
     let is_wrong = models.is_empty() && reader.problems.len() > before;
     (!is_wrong && !names.iter().any(String::is_empty)).then_some(models)
 }
 
-/// Complains about a name that is no model's.
+/// Notes a mistake if the name is that of no model.
 fn check(reader: &mut Reader, key: &str, name: Option<&str>, models: &[LlmModel]) {
     let Some(name) = name.filter(|name| models.iter().all(|model| model.name != *name)) else { return };
     let problem = if models.is_empty() {
@@ -154,7 +170,7 @@ fn check(reader: &mut Reader, key: &str, name: Option<&str>, models: &[LlmModel]
         )
     } else {
         let names = || models.iter().map(|model| model.name.as_str());
-        let hint = match keys::closest(name, names()) {
+        let hint = match known_keys::closest(name, names()) {
             Some(meant) => format!("did you mean {}?", shown(meant)),
             None => format!("there are: {}", names().map(shown).collect::<Vec<_>>().join(", ")),
         };
@@ -167,61 +183,36 @@ fn shown(name: &str) -> String {
     format!("\"{}\"", show::cut(name))
 }
 
-impl LlmModel {
-    fn read(entry: &mut Entry<'_>) -> Self {
-        let name = entry.name(&Trimmed);
-        let model = entry.take_or_other("model", &Trimmed, name.clone(), "its name");
-        let base_url = entry.take_or("base_url", &ModelUrl, BaseUrl::default());
-        let none = Fallback::Words("none: no key is sent".to_owned());
-        let api_key = match entry.take("api_key_env", &VariableName, none) {
-            None => ApiKey::None,
-            Some(variable) => match entry.secret("api_key", &variable) {
-                Some(key) => ApiKey::Set(key),
-                None => ApiKey::Unset { variable },
-            },
-        };
-        let extra_body = extra_body(entry);
-        Self { name, model, base_url, api_key, extra_body }
-    }
+fn model_name() -> ValueType<String> {
+    name().described("name of a `[[llm.model]]`")
 }
 
-/// What a server or a model wants beside the question, such as a limit on the answer's length.
-fn extra_body(entry: &mut Entry<'_>) -> serde_json::Map<String, serde_json::Value> {
-    /// What asking is made of.
+/// The variable's name; its value is not read yet.
+fn api_key() -> ValueType<ApiKey> {
+    variable_name().map(
+        |variable| ApiKey::Unset { variable },
+        |key| match key {
+            ApiKey::Unset { variable } => Some(variable),
+            ApiKey::None | ApiKey::Set(_) => None,
+        },
+    )
+}
+
+/// What a server or a model needs beside the question, such as a limit on the answer's length.
+fn extra_body() -> ValueType<serde_json::Map<String, serde_json::Value>> {
+    type Body = serde_json::Map<String, serde_json::Value>;
     const OURS: [&str; 3] = ["messages", "model", "stream"];
-    const KEY: &str = "extra_body";
-    let Some(table) = entry.table(KEY, "table of fields that are added to each request") else {
-        return serde_json::Map::new();
-    };
-    let serde_json::Value::Object(fields) = lists::json(entry, KEY, Value::from(table)) else {
-        return serde_json::Map::new();
-    };
-    for field in OURS.iter().filter(|field| fields.contains_key(**field)) {
-        let problem = match *field {
-            "stream" => "cannot be set here: answers are taken whole",
+    let table = json_table("table of fields that are added to each request");
+    let show =
+        |fields: &Body| (!fields.is_empty()).then(|| show::table(&serde_json::Value::Object(fields.clone())));
+    ValueType::new(table.description.clone(), show, move |raw| {
+        let serde_json::Value::Object(fields) = table.read(raw)? else { return Ok(Body::new()) };
+        let message = |field| match field {
+            "stream" => "cannot be set here: answers are not streamed",
             _ => "cannot be set here: it is part of every question",
         };
-        entry.complain(&format!("{KEY}.{field}"), problem);
-    }
-    entry.set(KEY, show::table(&serde_json::Value::Object(fields.clone())));
-    fields
-}
-
-/// The name of a model of the list.
-struct ModelName;
-
-impl Takes for ModelName {
-    type Value = String;
-
-    fn read(&self, raw: &Raw) -> Result<String, String> {
-        Trimmed.read(raw)
-    }
-
-    fn show(&self, value: &String) -> String {
-        Trimmed.show(value)
-    }
-
-    fn describe(&self) -> String {
-        "name of a `[[llm.model]]`".to_owned()
-    }
+        let ours = OURS.into_iter().filter(|field| fields.contains_key(*field));
+        let wrong: Vec<_> = ours.map(|field| (field.to_owned(), message(field).to_owned())).collect();
+        if wrong.is_empty() { Ok(fields) } else { Err(Wrong(wrong)) }
+    })
 }

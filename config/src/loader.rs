@@ -1,4 +1,4 @@
-//! Puts the layers together: defaults, a file, variables, options.
+//! Merges the layers: a file, variables, options. A key that none of them gives has its default.
 
 #[cfg(test)]
 mod tests;
@@ -8,25 +8,27 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use figment::Figment;
+
 use crate::{
-    Config, Error, Setting,
-    error::{DataDirectoryError, Problem},
-    keys,
-    layer::{Layer, defaults},
+    error::{DataDirectoryError, Error, Problem},
+    known_keys::KnownKeys,
+    layer::Layer,
     places,
-    reader::Reader,
+    reader::{Reader, Setting},
+    section::variable,
+    sections::Config,
     show,
-    takes::{DatabaseUrl, FilePath, Takes},
     variables::Variables,
 };
 
-/// The file that is read where none is given, if it is there.
+/// The file that is read by default, if it exists.
 const FILE: &str = "teammy.toml";
 
-/// Where the configuration is read from. The default reads `teammy.toml` in the working directory, if there
-/// is one.
+/// Where the configuration is read from; by default from `teammy.toml` in the working directory, if there is
+/// one.
 ///
-/// The environment is handed in, so that the program decides what is read of it:
+/// The caller passes the environment, and so decides which variables count:
 /// ```no_run
 /// use teammy_config::Loader;
 /// let variables = std::env::vars_os().filter_map(|(name, value)| {
@@ -58,7 +60,7 @@ enum File {
     None,
 }
 
-/// A configuration, and where each of its values comes from.
+/// A configuration, with the origin of each value.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Loaded {
@@ -73,14 +75,14 @@ impl Loaded {
         self.settings.clone()
     }
 
-    /// Fills in what is kept in the user's data directory. A user without a home has none, as in the build of
-    /// an image; who wants what would be there says so.
+    /// Fills in the default database and manifest, which are in the user's data directory. A user without a
+    /// home has none; then the command that needs one of them reports it.
     fn find_places(&mut self, data: Result<PathBuf, DataDirectoryError>) -> Result<(), Error> {
         if self.config.install.manifest.is_none()
             && let Ok(data) = &data
         {
             let path = places::manifest(data);
-            self.fill("install.manifest", FilePath.show(&path));
+            self.fill("install.manifest", show::path(&path));
             self.config.install.manifest = Some(path);
         }
         if self.config.database.url.is_none() {
@@ -88,7 +90,7 @@ impl Loaded {
                 Err(Error::NoDataDirectory(DataDirectoryError::NoHome)) => return Ok(()),
                 url => url?,
             };
-            self.fill("database.url", DatabaseUrl.show(&url));
+            self.fill("database.url", show::quoted(&url.to_string()));
             self.config.database.url = Some(url);
         }
         Ok(())
@@ -102,8 +104,24 @@ impl Loaded {
     }
 }
 
+impl Default for Config {
+    fn default() -> Self {
+        Self::from_toml("").expect("invariant: the defaults are valid")
+    }
+}
+
+impl Config {
+    /// The defaults with this text over them. It reads no file and no environment.
+    ///
+    /// # Errors
+    /// [`Error::Syntax`], [`Error::Invalid`].
+    pub fn from_toml(text: &str) -> Result<Self, Error> {
+        Loader::default().text("configuration", text).read().map(|(config, _)| config)
+    }
+}
+
 impl Loader {
-    /// Reads this file instead; it must be there.
+    /// Reads this file instead; it must exist.
     #[must_use]
     pub fn file(mut self, path: impl Into<PathBuf>) -> Self {
         self.file = File::Given(path.into());
@@ -117,23 +135,22 @@ impl Loader {
         self
     }
 
-    /// Reads this text instead of a file; messages call it `origin`.
+    /// Reads this text instead of a file. Messages name it `origin`.
     #[must_use]
     pub fn text(mut self, origin: impl Into<String>, text: impl Into<String>) -> Self {
         self.file = File::Text { origin: origin.into(), text: text.into() };
         self
     }
 
-    /// Reads these environment variables. Those that start with `TEAMMY_` set keys, and each must be known;
-    /// of the others only those are looked at that the configuration names, such as a model's
-    /// `api_key_env`.
+    /// Reads these environment variables. Those that start with `TEAMMY_` set keys, and each must be known. Of
+    /// the others, only those that the configuration names count, such as a model's `api_key_env`.
     #[must_use]
     pub fn env(mut self, variables: impl IntoIterator<Item = (String, String)>) -> Self {
         self.variables.extend(variables);
         self
     }
 
-    /// Sets one key over everything else, as an option of the program does; messages call it `origin`.
+    /// Sets one key over everything else, as an option of the program does. Messages name it `origin`.
     #[must_use]
     pub fn set(
         mut self,
@@ -152,7 +169,7 @@ impl Loader {
         self
     }
 
-    /// Reads and checks it all.
+    /// Reads and checks everything.
     ///
     /// # Errors
     /// [`Error::Missing`], [`Error::Read`], [`Error::NotUtf8`] or [`Error::Syntax`] for the file;
@@ -164,28 +181,30 @@ impl Loader {
         Ok(loaded)
     }
 
-    /// All but finding the default database and manifest, for which the environment is needed.
+    /// Reads everything but the user's data directory, which the environment decides.
     pub(crate) fn read(&self) -> Result<(Config, Vec<Setting>), Error> {
         let mut problems = Vec::new();
-        let defaults = defaults();
-        let mut merged = defaults.clone();
+        let known = KnownKeys::new(Config::sections());
+        let mut merged = Figment::new();
         if let Some((origin, text)) = self.file.read()? {
-            merged = merged.merge(Layer::toml(&origin, &text, &mut problems)?);
+            merged = merged.merge(Layer::toml(&origin, &text, &known, &mut problems)?);
         }
         for (name, value) in self.variables.settings() {
-            if let Some(layer) = variable(name, value, &mut problems) {
-                merged = merged.merge(layer);
+            let origin = format!("environment variable {}", show::cut(name));
+            match known.keys().find(|key| variable(key) == name) {
+                Some(key) => merged = merged.merge(Layer::text(&origin, &key, value.to_owned())),
+                None => problems.push(Problem::new(&origin, "", known.unknown_variable(name))),
             }
         }
         for (key, value, origin) in &self.options {
-            if keys::KEYS.contains(&key.as_str()) {
+            if known.is_key(key) {
                 merged = merged.merge(Layer::text(origin, key, value.clone()));
             } else {
-                problems.push(Problem::new(origin, key.as_str(), keys::unknown(key)));
+                problems.push(Problem::new(origin, key.as_str(), known.unknown(key)));
             }
         }
 
-        let mut reader = Reader::new(defaults, merged, self.variables.clone(), problems);
+        let mut reader = Reader::new(merged, self.variables.clone(), problems);
         let config = Config::read(&mut reader);
         if reader.problems.is_empty() {
             Ok((config, reader.settings))
@@ -195,7 +214,7 @@ impl Loader {
     }
 }
 
-/// Variables may hold secrets, so none is shown.
+/// Shows no variable, since any may hold a secret.
 impl fmt::Debug for Loader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Loader").finish_non_exhaustive()
@@ -203,7 +222,7 @@ impl fmt::Debug for Loader {
 }
 
 impl File {
-    /// The text and what messages call it.
+    /// The origin for messages, and the text.
     fn read(&self) -> Result<Option<(String, String)>, Error> {
         let (path, must_exist) = match self {
             Self::None => return Ok(None),
@@ -227,13 +246,4 @@ impl File {
             }
         }
     }
-}
-
-fn variable(name: &str, value: &str, problems: &mut Vec<Problem>) -> Option<Layer> {
-    let origin = format!("environment variable {}", show::cut(name));
-    if let Some(key) = keys::KEYS.iter().find(|key| keys::variable(key) == name) {
-        return Some(Layer::text(&origin, key, value.to_owned()));
-    }
-    problems.push(Problem::new(&origin, "", keys::unknown_variable(name)));
-    None
 }

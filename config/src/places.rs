@@ -1,12 +1,15 @@
-//! Where things are kept that are given no place: in `teammy` under the user's data directory.
+//! Default places of files: in `teammy` under the user's data directory.
 
 use std::path::{Path, PathBuf};
 
 use etcetera::BaseStrategy;
 
-use crate::{Error, database, error::DataDirectoryError};
+use crate::{
+    database,
+    error::{DataDirectoryError, Error},
+};
 
-/// The directory that is given, or else the user's data directory.
+/// The given directory, or else the user's data directory.
 pub(crate) fn data_directory(given: Option<&Path>) -> Result<PathBuf, DataDirectoryError> {
     match given {
         Some(directory) => Ok(directory.to_owned()),

@@ -1,47 +1,16 @@
-//! The configuration's reference, made from the code.
-//!
-//! What a key takes and what holds without it is what [`Config`] asks for when it is read; what it is for is
-//! the comment above it in `default.toml`. So neither a range nor a default is written twice, and the
-//! reference cannot fall behind.
+//! The configuration's reference: `docs/configuration.md` and `default.toml`, made from the definitions of
+//! the tables.
 
-mod descriptions;
 mod markdown;
 mod schema;
 #[cfg(test)]
 mod tests;
+mod toml;
 
-use crate::{Config, asked::Asked, keys, layer::defaults, reader::Reader};
+use crate::sections::Config;
 
-pub use crate::asked::Fallback;
+pub use crate::section::{Fallback, Key, Section};
 pub use schema::schema_markdown;
-
-/// A table of the configuration, or a list of them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Section {
-    /// Its header as TOML writes it: `[hooks]`, or `[[plugin]]` for a list.
-    pub header: String,
-    /// What it is for, in Markdown's code spans but otherwise plain.
-    pub description: String,
-    /// Its keys, in the order in which they are best read.
-    pub keys: Vec<Key>,
-}
-
-/// A key, and all there is to know about it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Key {
-    /// Its name in its table.
-    pub name: String,
-    /// The environment variable that sets it; none for a list's keys, which are set in a file only.
-    pub variable: Option<String>,
-    /// What it takes: its type, and the range where there is one.
-    pub takes: String,
-    /// What holds where it is not given.
-    pub fallback: Fallback,
-    /// What it means, in Markdown's code spans but otherwise plain. A line break is one that should stay.
-    pub description: String,
-}
 
 /// Every table of the configuration with every key, in the order of `default.toml`.
 ///
@@ -55,58 +24,43 @@ pub struct Key {
 /// assert_eq!(tries.variable.as_deref(), Some("TEAMMY_HOOKS__TRIES"));
 /// ```
 pub fn sections() -> Vec<Section> {
-    let mut reader = Reader::describing(defaults());
-    Config::read(&mut reader);
-    let mut descriptions = descriptions::read(crate::REFERENCE);
-    let mut describe = |path: &str| descriptions.remove(path).unwrap_or_default();
-
-    let mut sections: Vec<Section> = Vec::new();
-    for Asked { key: path, takes, fallback } in reader.into_asked() {
-        let (table, name) = path.rsplit_once('.').expect("invariant: every key is in a table");
-        let is_list = keys::is_list(table);
-        let header = if is_list { format!("[[{table}]]") } else { format!("[{table}]") };
-        let at = sections.iter().position(|section| section.header == header).unwrap_or_else(|| {
-            sections.push(Section { header, description: describe(table), keys: Vec::new() });
-            sections.len() - 1
-        });
-        sections[at].keys.push(Key {
-            name: name.to_owned(),
-            variable: (!is_list).then(|| keys::variable(&path)),
-            takes,
-            fallback,
-            description: describe(&path),
-        });
-    }
-    sections
+    Config::sections()
 }
 
-/// All of it as a page of Markdown, for people to read.
+/// The reference as a page of Markdown.
 ///
-/// What a plugin's own table takes is not in it, since this crate knows no plugin; [`schema_markdown`] makes
-/// that from the plugin's schema.
+/// This crate knows no plugin, so the page has nothing about the plugins' own tables. [`schema_markdown`]
+/// describes one from the plugin's schema.
 pub fn markdown() -> String {
     let mut page = INTRODUCTION.to_owned();
     for section in sections() {
-        let [header, description] = [markdown::code(&section.header), markdown::text(&section.description)];
+        let [header, description] =
+            [markdown::code(&section.header), markdown::flattened(&section.description)];
         page.extend(["\n## ", &header, "\n\n", &description, "\n\n", &table(&section.keys)]);
     }
     page
 }
 
+/// The reference as a TOML file: each key with its description and its default. A key without a fixed default
+/// is commented out, with an example. [`REFERENCE`](crate::REFERENCE) is this text.
+pub fn toml() -> String {
+    toml::file(&sections())
+}
+
 const INTRODUCTION: &str = r#"# Configuration
 
-Every key of Teammy's configuration. This page is made from the code by `teammy config --reference`.
+Every key of Teammy's configuration. `teammy config --reference` prints this page.
 
-A value comes from the defaults below; a file covers them, `teammy.toml` in the working directory or the one that is given
-to `--config`; an environment variable covers both; an option of the command covers all. `teammy config` shows every value
-and where it comes from. An unknown key is an error, in a file as in a variable.
+Each value has a default. A file overrides the defaults: `teammy.toml` in the working directory, or the one that is given to
+`--config`. An environment variable overrides both, and an option of the command overrides all. `teammy config` shows every
+value and where it comes from. An unknown key is an error, in a file as in a variable.
 
 - A **variable** is named after its key, with two underscores between the levels: `hooks.tries` is `TEAMMY_HOOKS__TRIES`.
-  Lists of tables, written `[[…]]` below, are in a file only.
+  Lists of tables, written `[[…]]` below, can be in a file only.
 - A **duration** is a text such as `"200ms"`, `"60s"`, `"1m 30s"` or `"2h"`.
 - A **size** is a text such as `"64KiB"`, `"1MiB"` or `"2GiB"`, or a number of bytes.
-- A **secret** is never shown, and is best kept out of files: a password is given by its variable, and a model's
-  `api_key_env` names the variable that holds its key.
+- A **secret** is never shown, and is best kept out of files: set a password by its variable, and name the variable that
+  holds a model's key in `api_key_env`.
 "#;
 
 fn table(keys: &[Key]) -> String {
@@ -114,20 +68,11 @@ fn table(keys: &[Key]) -> String {
     let mut columns = vec!["Key", "Variable", "Takes", "Default", "Meaning"];
     columns.retain(|column| has_variables || *column != "Variable");
     let rows = keys.iter().map(|key| {
-        let variable = key.variable.as_deref().map_or_else(String::new, markdown::code);
         let mut cells = vec![markdown::code(&key.name)];
-        cells.extend(has_variables.then_some(variable));
-        cells.extend([markdown::text(&key.takes), default(&key.fallback), markdown::text(&key.description)]);
+        cells.extend(key.variable.as_deref().map(markdown::code));
+        let description = markdown::flattened(&key.description);
+        cells.extend([markdown::text(&key.takes), markdown::fallback(&key.fallback), description]);
         cells
     });
     markdown::table(&columns, rows)
-}
-
-fn default(fallback: &Fallback) -> String {
-    match fallback {
-        Fallback::Required => "required".to_owned(),
-        Fallback::None => "none".to_owned(),
-        Fallback::Value(value) => markdown::code(value),
-        Fallback::Words(words) => markdown::text(words),
-    }
 }

@@ -1,21 +1,26 @@
-//! The configuration's tables as types, and the rules that their values keep.
+//! The configuration's tables, and the rules between keys.
 
-use std::{net::SocketAddr, num::NonZeroUsize, thread, time::Duration};
+use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, thread, time::Duration};
 
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::{
-    Error, Install, Llm, Loader, Plugin, Size, Socket, Source,
-    asked::Fallback,
-    database, lists, places,
+    database,
+    error::Error,
+    lists::{InstanceConfig, Source},
+    llm::{Llm, LlmModel},
+    places,
     reader::Reader,
-    socket::SocketPath,
-    takes::{Address, Bytes, DatabaseUrl, Lasting, MILLISECOND, Secret, Text, Whole},
+    section::Section,
+    size::Size,
+    socket::{self, Socket},
+    table::{self, Table, table},
+    value_type::{address, count, duration, file_path, secret, size, text},
 };
 
 /// Everything that can be configured, in range.
 ///
-/// [`Config::default`] is `default.toml` and nothing else: no file and no environment is read for it.
+/// [`Config::default`] is `default.toml` and nothing else: it reads no file and no environment.
 ///
 /// # Examples
 /// ```
@@ -33,73 +38,216 @@ use crate::{
 pub struct Config {
     /// The process.
     pub node: Node,
-    /// Where meetings are kept.
+    /// Where meetings are stored.
     pub database: Database,
     /// How packets reach instances and the store.
     pub delivery: Delivery,
-    /// How hooks are run.
+    /// How hooks run.
     pub hooks: Hooks,
     /// How a meeting ends.
-    pub meeting: Meeting,
+    pub meeting: MeetingSettings,
     /// How instances that panic are restarted.
     pub restart: Restart,
-    /// What is too large.
+    /// Limits on what is accepted.
     pub limits: Limits,
-    /// Where what is counted can be read.
+    /// Where metrics are served.
     pub metrics: Metrics,
-    /// Which language models there are.
+    /// The language models.
     pub llm: Llm,
     /// Where the manifest of an installation is.
     pub install: Install,
     /// What is logged.
     pub log: Log,
-    /// The user's own sources, as declared; their names are not checked here.
+    /// The user's own sources, as declared; the plugin graph checks their names.
     pub sources: Vec<Source>,
-    /// The instances, as declared; `None` where no `[[plugin]]` is given, not even an empty list. Names,
-    /// kinds and sources are not checked here.
-    pub plugins: Option<Vec<Plugin>>,
+    /// The instances, as declared; `None` where no `[[plugin]]` is given, not even an empty list. The plugin
+    /// graph checks their names, kinds and sources.
+    pub plugins: Option<Vec<InstanceConfig>>,
 }
 
-/// `[node]`
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Node {
-    /// Threads for plugins, at least 4.
-    pub plugin_threads: usize,
-    /// How long a shutdown waits for meetings to let go.
-    pub shutdown_deadline: Duration,
-    /// How many bytes of packets all meetings together keep in memory.
-    pub memory: Size,
-    /// Where the node listens for commands; `None` leaves that to whoever starts it.
-    pub socket: Option<Socket>,
+const MILLISECOND: Duration = Duration::from_millis(1);
+const LARGEST_BUFFER: Size = Size::mib(1 << 10);
+const LARGEST_MEMORY: Size = Size::mib(1 << 20);
+const FEWEST_THREADS: usize = 4;
+const MOST_THREADS: usize = 1024;
+
+fn cores() -> usize {
+    let cores = thread::available_parallelism().map_or(FEWEST_THREADS, NonZeroUsize::get);
+    cores.clamp(FEWEST_THREADS, MOST_THREADS)
 }
 
-/// `[database]`
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct Database {
-    /// Where meetings are kept. [`Loader::load`] fills it in where there is a data directory; elsewhere
-    /// `None` stands for the default, which [`Database::effective_url`] finds.
-    pub url: Option<database::Url>,
-    /// The namespace in the database.
-    pub namespace: String,
-    /// The database in the namespace.
-    pub database: String,
-    /// Who signs in to a server; there with a password, or not at all.
-    pub username: Option<String>,
-    /// The password.
-    pub password: Option<SecretString>,
-    /// How much memory an embedded database takes for blocks that it has read.
-    pub block_cache: Size,
-    /// How much memory an embedded database takes for writes before they are sorted into files.
-    pub memtable: Size,
+table! {
+    /// The process that hosts meetings.
+    "[node]"
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct Node {
+        /// Threads that run plugins.
+        plugin_threads: usize = count(FEWEST_THREADS..=MOST_THREADS)
+            .otherwise(format!("the number of cores, {FEWEST_THREADS} to {MOST_THREADS}"), cores)
+            .example(4);
+        /// How long a shutdown waits for meetings to finish their work before it stops them.
+        shutdown_deadline: Duration = duration(Duration::ZERO).default("30s");
+        /// How much memory the packets of all meetings may take. Above that, meetings drop what can be read
+        /// again from the store and their oldest volatile packets, and publishers wait.
+        memory: Size = size(Size::mib(1)..=LARGEST_MEMORY).default("1GiB");
+        /// The socket on which `teammy status` and other commands reach the node, or "off". Only its owner
+        /// can open it.
+        socket: Option<Socket> = socket::path_or_off().or_blank().optional()
+            .words("for the program `teammy/node.sock` under the user's runtime directory, for a library none")
+            .example("/run/user/1000/teammy/node.sock");
+    }
+}
+
+table! {
+    /// Where meetings are stored.
+    "[database]"
+    #[derive(Debug, Clone)]
+    pub struct Database {
+        /// One of:
+        /// - `surrealkv://PATH`: a directory, which one process at a time can open; a relative path starts
+        ///   at the working directory
+        /// - `mem://`: memory, lost when the process ends
+        /// - `ws://HOST:PORT`: a SurrealDB server; `wss://` with TLS
+        url: Option<database::Url> = database::url().or_blank().optional()
+            .words("`teammy/db` under the user's data directory")
+            .example("surrealkv:///var/lib/teammy/db");
+        /// The namespace in the database.
+        namespace: String = text().default("teammy");
+        /// The database in the namespace.
+        database: String = text().default("teammy");
+        /// The user that signs in to a server that requires one; not part of the URL, and only with the
+        /// password.
+        username: Option<String> = text().or_blank().optional().example("teammy");
+        /// The password of that user. Set `TEAMMY_DATABASE__PASSWORD` rather than write it into a file.
+        password: Option<SecretString> = secret().optional().example("hunter2");
+        /// How much memory `surrealkv://` takes to cache blocks that it has read.
+        block_cache: Size = size(Size::mib(1)..=LARGEST_MEMORY).default("64MiB");
+        /// How much memory `surrealkv://` takes for writes before it sorts them into files.
+        memtable: Size = size(Size::mib(1)..=LARGEST_MEMORY).default("64MiB");
+    }
+}
+
+table! {
+    /// How packets reach instances and the store.
+    "[delivery]"
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub struct Delivery {
+        /// The most packets in a batch to an instance.
+        batch_packets: NonZeroUsize = count(1..=65_536).default(4096);
+        /// The most bytes in a batch to an instance; a larger packet goes alone.
+        batch_bytes: Size = size(Size::kib(1)..=LARGEST_BUFFER).default("1MiB");
+        /// How many bytes of its volatile packets a meeting keeps in memory; at least twice
+        /// `limits.packet_bytes`.
+        tail_bytes: Size = size(Size::kib(1)..=LARGEST_BUFFER).default("16MiB");
+        /// How many bytes a meeting may have published that are not committed yet; at least twice
+        /// `limits.packet_bytes`.
+        backlog_bytes: Size = size(Size::kib(1)..=LARGEST_BUFFER).default("16MiB");
+        /// How many bytes of a source may wait for an instance that takes it with the policy `block`; above
+        /// that, publishers of the source wait.
+        block_bytes: Size = size(Size::from_bytes(1)..=LARGEST_BUFFER).default("1MiB");
+        /// How many bytes of its committed packets a meeting keeps in memory, for readers that are nearly up
+        /// to date.
+        recent_bytes: Size = size(Size::from_bytes(0)..=LARGEST_BUFFER).default("1MiB");
+        /// How long an instance's progress may wait to be committed if there is nothing else to commit.
+        cursor_interval: Duration = duration(MILLISECOND).default("1s");
+    }
+}
+
+table! {
+    /// How plugins' hooks run.
+    "[hooks]"
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub struct Hooks {
+        /// How long a hook may take.
+        deadline: Duration = duration(MILLISECOND).default("60s");
+        /// How often a packet is tried, the first time included, before it becomes a dead letter.
+        tries: u32 = count(1..=1000).default(3);
+        /// The wait before the second try; it doubles each time.
+        backoff: Duration = duration(Duration::ZERO).default("200ms");
+        /// The longest wait between tries; at least `hooks.backoff`.
+        backoff_max: Duration = duration(Duration::ZERO).default("10s");
+        /// How long a hook may hold its thread without awaiting anything before the log names it. If it
+        /// holds the thread past its deadline, its instance is suspended.
+        watchdog: Duration = duration(Duration::from_millis(10)).default("1s");
+    }
+}
+
+table! {
+    /// How a meeting ends.
+    "[meeting]"
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub struct MeetingSettings {
+        /// How long instances may take to finish when their meeting ends.
+        end_deadline: Duration = duration(MILLISECOND).default("5m");
+    }
+}
+
+table! {
+    /// How instances that panic are restarted.
+    "[restart]"
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub struct Restart {
+        /// How many restarts an instance may have `within` the time; one more suspends it.
+        intensity: u32 = count(0..=1000).default(5);
+        /// The time in which restarts are counted.
+        within: Duration = duration(MILLISECOND).default("60s");
+        /// The wait before the first restart; it doubles each time.
+        backoff: Duration = duration(Duration::ZERO).default("100ms");
+        /// The longest wait before a restart; at least `restart.backoff`.
+        backoff_max: Duration = duration(Duration::ZERO).default("5s");
+    }
+}
+
+table! {
+    /// Limits on what is accepted.
+    "[limits]"
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub struct Limits {
+        /// The largest packet.
+        packet_bytes: Size = size(Size::from_bytes(1)..=Size::mib(4)).default("1MiB");
+    }
+}
+
+table! {
+    /// Metrics of packets, hooks, commits and memory. `actors/runtime/src/metrics.rs` lists them.
+    "[metrics]"
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct Metrics {
+        /// The address on which the program serves the metrics to Prometheus, in a build with feature
+        /// `prometheus`.
+        listen: Option<SocketAddr> = address().or_blank().optional().example("127.0.0.1:9464");
+    }
+}
+
+table! {
+    /// What `teammy install` writes.
+    "[install]"
+    #[derive(Debug, Clone, Default, PartialEq, Eq)]
+    pub struct Install {
+        /// The manifest: the plugins that are installed, and their versions. A relative path starts at the
+        /// working directory.
+        manifest: Option<PathBuf> = file_path().or_blank().optional()
+            .words("`teammy/installed.json` under the user's data directory")
+            .example("/var/lib/teammy/installed.json");
+    }
+}
+
+table! {
+    /// What is logged.
+    "[log]"
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct Log {
+        /// Which lines are logged, as a filter of tracing: `warn`, `info`, `warn,teammy=debug`.
+        filter: String = text().default("warn");
+    }
 }
 
 impl Database {
-    /// The URL, or else the default: `teammy/db` under the user's data directory.
+    /// The URL. Where [`Loader::load`](crate::Loader::load) found none, this is the default: `teammy/db` under
+    /// the user's data directory.
     ///
     /// # Errors
-    /// [`Error::NoDataDirectory`] if it is the default that counts and there is no such directory.
+    /// [`Error::NoDataDirectory`] if the default is needed and there is no such directory.
     pub fn effective_url(&self) -> Result<database::Url, Error> {
         match &self.url {
             Some(url) => Ok(url.clone()),
@@ -121,128 +269,69 @@ impl PartialEq for Database {
     }
 }
 
-/// `[delivery]`
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Delivery {
-    /// The most packets in a batch to an instance.
-    pub batch_packets: NonZeroUsize,
-    /// The most bytes in a batch to an instance; a packet that is larger goes alone.
-    pub batch_bytes: Size,
-    /// How much a meeting keeps of its volatile packets; at least twice the largest packet.
-    pub tail_bytes: Size,
-    /// How much a meeting may have published that is not committed; at least twice the largest packet.
-    pub backlog_bytes: Size,
-    /// How much may wait for an instance before its publishers do, of sources that it blocks on.
-    pub block_bytes: Size,
-    /// How much a meeting keeps of its committed packets, for readers.
-    pub recent_bytes: Size,
-    /// How long a commit that holds nothing but a cursor may wait.
-    pub cursor_interval: Duration,
-}
-
-/// `[hooks]`
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Hooks {
-    /// How long a hook may take.
-    pub deadline: Duration,
-    /// How often a packet is tried, the first time included; at least 1.
-    pub tries: u32,
-    /// The wait before the second try; doubled each time.
-    pub backoff: Duration,
-    /// The longest wait between tries.
-    pub backoff_max: Duration,
-    /// How long a hook may hold its thread before it is named.
-    pub watchdog: Duration,
-}
-
-/// `[meeting]`
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Meeting {
-    /// How long instances have to finish when their meeting ends.
-    pub end_deadline: Duration,
-}
-
-/// `[restart]`
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Restart {
-    /// The most restarts `within` the time; one more suspends the instance.
-    pub intensity: u32,
-    /// The time in which restarts are counted.
-    pub within: Duration,
-    /// The wait before the first restart; doubled each time.
-    pub backoff: Duration,
-    /// The longest wait before a restart.
-    pub backoff_max: Duration,
-}
-
-/// `[limits]`
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Limits {
-    /// The largest packet: 1 byte to 4 MiB.
-    pub packet_bytes: Size,
-}
-
-/// `[metrics]`
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Metrics {
-    /// Where the program answers a Prometheus server, if anywhere.
-    pub listen: Option<SocketAddr>,
-}
-
-/// `[log]`
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Log {
-    /// What is logged, as tracing's filters say it.
-    pub filter: String,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self::from_toml("").expect("invariant: the embedded defaults are valid")
+impl Install {
+    /// The manifest. Where [`Loader::load`](crate::Loader::load) found no path, this is the default:
+    /// `teammy/installed.json` under the user's data directory.
+    ///
+    /// # Errors
+    /// [`Error::NoManifestDirectory`] if the default is needed and there is no such directory.
+    pub fn effective_manifest(&self) -> Result<PathBuf, Error> {
+        match &self.manifest {
+            Some(path) => Ok(path.clone()),
+            None => places::data_directory(None)
+                .map(|data| places::manifest(&data))
+                .map_err(Error::NoManifestDirectory),
+        }
     }
 }
 
 impl Config {
-    /// The defaults with this text over them; no file and no environment is read.
-    ///
-    /// # Errors
-    /// [`Error::Syntax`], [`Error::Invalid`].
-    pub fn from_toml(text: &str) -> Result<Self, Error> {
-        Loader::default().text("configuration", text).read().map(|(config, _)| config)
+    /// Every table, in the order of the reference.
+    pub(crate) fn sections() -> Vec<Section> {
+        vec![
+            Node::section(),
+            Database::section(),
+            Delivery::section(),
+            Hooks::section(),
+            MeetingSettings::section(),
+            Restart::section(),
+            Limits::section(),
+            Metrics::section(),
+            Llm::section(),
+            LlmModel::section(),
+            Install::section(),
+            Log::section(),
+            Source::section(),
+            InstanceConfig::section(),
+        ]
     }
 
-    /// Takes everything out of a reader, which notes what is wrong.
+    /// Reads every table. The reader notes every mistake.
     pub(crate) fn read(reader: &mut Reader) -> Self {
         let config = Self {
-            node: Node::read(reader),
-            database: Database::read(reader),
-            delivery: Delivery::read(reader),
-            hooks: Hooks::read(reader),
-            meeting: Meeting::read(reader),
-            restart: Restart::read(reader),
-            limits: Limits::read(reader),
-            metrics: Metrics::read(reader),
-            llm: Llm::read(reader),
-            install: Install::read(reader),
-            log: Log::read(reader),
-            sources: lists::sources(reader),
-            plugins: lists::plugins(reader),
+            node: table::read(reader),
+            database: table::read(reader),
+            delivery: table::read(reader),
+            hooks: table::read(reader),
+            meeting: table::read(reader),
+            restart: table::read(reader),
+            limits: table::read(reader),
+            metrics: table::read(reader),
+            llm: Llm::read_all(reader),
+            install: table::read(reader),
+            log: table::read(reader),
+            sources: table::read_list(reader, |_, _| ()).unwrap_or_default(),
+            plugins: table::read_list(reader, |_, _| ()),
         };
-        // What does not fit together is only worth a word where each value is right by itself.
+        // A default stands in for a wrong value, so the rules between keys would report what nobody wrote.
         if reader.problems.is_empty() {
-            config.compare(reader);
+            config.check_together(reader);
         }
         config
     }
 
-    fn compare(&self, reader: &mut Reader) {
+    /// Checks the rules between keys.
+    fn check_together(&self, reader: &mut Reader) {
         let packet = self.limits.packet_bytes;
         let least = Size::from_bytes(2 * packet.bytes());
         for (key, size) in [
@@ -255,14 +344,14 @@ impl Config {
                 reader.complain_about(key, problem);
             }
         }
-        for (key, first, longest) in [
+        for (table, first, longest) in [
             ("hooks", self.hooks.backoff, self.hooks.backoff_max),
             ("restart", self.restart.backoff, self.restart.backoff_max),
         ] {
             if first > longest {
                 let [first, longest] = [first, longest].map(humantime::format_duration);
-                let problem = format!("is {longest}, but takes at least {first}, which is {key}.backoff");
-                reader.complain_about(&format!("{key}.backoff_max"), problem);
+                let problem = format!("is {longest}, but takes at least {first}, which is {table}.backoff");
+                reader.complain_about(&format!("{table}.backoff_max"), problem);
             }
         }
         match (&self.database.username, &self.database.password) {
@@ -274,106 +363,5 @@ impl Config {
             }
             _ => {}
         }
-    }
-}
-
-const LARGEST_BUFFER: Size = Size::mib(1024);
-
-fn count(number: u32) -> NonZeroUsize {
-    let number = usize::try_from(number).ok().and_then(NonZeroUsize::new);
-    number.expect("invariant: the range starts above zero and fits every machine's words")
-}
-
-impl Node {
-    fn read(reader: &mut Reader) -> Self {
-        const FEWEST: u32 = 4;
-        const MOST: u32 = 1024;
-        let cores = thread::available_parallelism().ok().and_then(|cores| u32::try_from(cores.get()).ok());
-        let default = cores.unwrap_or(FEWEST).clamp(FEWEST, MOST);
-        let words = format!("the number of cores, {FEWEST} to {MOST}");
-        let threads = reader.take_or("node.plugin_threads", &Whole(FEWEST..=MOST), default, words);
-        Self {
-            plugin_threads: count(threads).get(),
-            shutdown_deadline: reader.take("node.shutdown_deadline", &Lasting(Duration::ZERO)),
-            memory: reader.take("node.memory", &Bytes(Size::mib(1)..=Size::mib(1 << 20))),
-            socket: reader.take_optional("node.socket", &SocketPath, Socket::fallback()),
-        }
-    }
-}
-
-impl Database {
-    fn read(reader: &mut Reader) -> Self {
-        let memory = Bytes(Size::mib(1)..=Size::mib(1 << 20));
-        let in_data_directory = Fallback::Words("`teammy/db` under the user's data directory".to_owned());
-        Self {
-            url: reader.take_optional("database.url", &DatabaseUrl, in_data_directory),
-            namespace: reader.take("database.namespace", &Text),
-            database: reader.take("database.database", &Text),
-            username: reader.take_optional("database.username", &Text, Fallback::None),
-            password: reader.take_optional("database.password", &Secret, Fallback::None),
-            block_cache: reader.take("database.block_cache", &memory),
-            memtable: reader.take("database.memtable", &memory),
-        }
-    }
-}
-
-impl Delivery {
-    fn read(reader: &mut Reader) -> Self {
-        Self {
-            batch_packets: count(reader.take("delivery.batch_packets", &Whole(1..=65_536))),
-            batch_bytes: reader.take("delivery.batch_bytes", &Bytes(Size::kib(1)..=LARGEST_BUFFER)),
-            tail_bytes: reader.take("delivery.tail_bytes", &Bytes(Size::kib(1)..=LARGEST_BUFFER)),
-            backlog_bytes: reader.take("delivery.backlog_bytes", &Bytes(Size::kib(1)..=LARGEST_BUFFER)),
-            block_bytes: reader.take("delivery.block_bytes", &Bytes(Size::from_bytes(1)..=LARGEST_BUFFER)),
-            recent_bytes: reader.take("delivery.recent_bytes", &Bytes(Size::from_bytes(0)..=LARGEST_BUFFER)),
-            cursor_interval: reader.take("delivery.cursor_interval", &Lasting(MILLISECOND)),
-        }
-    }
-}
-
-impl Hooks {
-    fn read(reader: &mut Reader) -> Self {
-        Self {
-            deadline: reader.take("hooks.deadline", &Lasting(MILLISECOND)),
-            tries: reader.take("hooks.tries", &Whole(1..=1000)),
-            backoff: reader.take("hooks.backoff", &Lasting(Duration::ZERO)),
-            backoff_max: reader.take("hooks.backoff_max", &Lasting(Duration::ZERO)),
-            watchdog: reader.take("hooks.watchdog", &Lasting(Duration::from_millis(10))),
-        }
-    }
-}
-
-impl Meeting {
-    fn read(reader: &mut Reader) -> Self {
-        Self { end_deadline: reader.take("meeting.end_deadline", &Lasting(MILLISECOND)) }
-    }
-}
-
-impl Restart {
-    fn read(reader: &mut Reader) -> Self {
-        Self {
-            intensity: reader.take("restart.intensity", &Whole(0..=1000)),
-            within: reader.take("restart.within", &Lasting(MILLISECOND)),
-            backoff: reader.take("restart.backoff", &Lasting(Duration::ZERO)),
-            backoff_max: reader.take("restart.backoff_max", &Lasting(Duration::ZERO)),
-        }
-    }
-}
-
-impl Limits {
-    fn read(reader: &mut Reader) -> Self {
-        Self { packet_bytes: reader.take("limits.packet_bytes", &Bytes(Size::from_bytes(1)..=Size::mib(4))) }
-    }
-}
-
-impl Metrics {
-    fn read(reader: &mut Reader) -> Self {
-        Self { listen: reader.take_optional("metrics.listen", &Address, Fallback::None) }
-    }
-}
-
-impl Log {
-    fn read(reader: &mut Reader) -> Self {
-        Self { filter: reader.take("log.filter", &Text) }
     }
 }

@@ -1,13 +1,13 @@
-//! Values as people read them: in messages, in `teammy config`, and in `Debug`, never with a secret.
+//! Values as people read them: in messages, in `teammy config` and in `Debug`. Secrets are masked.
 
-use std::{collections::BTreeMap, fmt::Write};
+use std::{collections::BTreeMap, fmt::Write, path::Path};
 
 use figment::value::{Dict, Value};
 
-/// What stands in a secret's place.
+/// What is shown in place of a secret.
 pub(crate) const MASK: &str = "\"********\"";
 
-/// How TOML's dates come out of figment.
+/// The key under which figment hands over a date of TOML.
 const DATE: &str = "$__toml_private_datetime";
 
 /// The text of a TOML date.
@@ -15,7 +15,7 @@ pub(crate) fn date(table: &Dict) -> Option<&str> {
     table.get(DATE).filter(|_| table.len() == 1).and_then(Value::as_str)
 }
 
-/// A text, cut where it would fill the screen, with control characters made visible.
+/// A text for a message: control characters are visible, and a long text is cut.
 pub(crate) fn cut(text: &str) -> String {
     let visible = |text: &str| text.chars().flat_map(show_control).collect();
     match text.char_indices().nth(60) {
@@ -28,7 +28,7 @@ fn show_control(c: char) -> Vec<char> {
     if c.is_control() { c.escape_default().collect() } else { vec![c] }
 }
 
-/// What stands where something else should.
+/// A value that is wrong, for a message.
 pub(crate) fn found(value: &Value) -> String {
     match value {
         Value::String(_, text) => format!("\"{}\"", cut(text)),
@@ -44,6 +44,11 @@ pub(crate) fn found(value: &Value) -> String {
         Value::Array(..) => "a list".to_owned(),
         Value::Empty(..) => "empty".to_owned(),
     }
+}
+
+/// A path as TOML writes it.
+pub(crate) fn path(path: &Path) -> String {
+    quoted(&path.display().to_string())
 }
 
 /// A text as TOML writes it on one line.
@@ -65,16 +70,18 @@ pub(crate) fn quoted(text: &str) -> String {
     shown
 }
 
-/// A plugin's table on one line, as TOML writes it; what its keys call a secret is masked.
+/// A table on one line, as TOML writes it. Values whose keys look like those of secrets are masked.
 pub(crate) fn table(value: &serde_json::Value) -> String {
     toml(value, &is_secret)
 }
 
-/// A value on one line, as TOML writes it, in the order of its keys' names; those that are hidden are masked.
-pub(crate) fn toml(
-    value: &serde_json::Value,
-    is_hidden: &impl Fn(&str, &serde_json::Value) -> bool,
-) -> String {
+/// A value that holds no secret, as TOML writes it on one line.
+pub(crate) fn plain(value: &serde_json::Value) -> String {
+    toml(value, &|_, _| false)
+}
+
+/// A value on one line, as TOML writes it, with its keys in order. Fields that `is_hidden` picks are masked.
+fn toml(value: &serde_json::Value, is_hidden: &impl Fn(&str, &serde_json::Value) -> bool) -> String {
     use serde_json::Value;
     match value {
         Value::Null => "{}".to_owned(),
@@ -86,7 +93,7 @@ pub(crate) fn toml(
             format!("[{}]", items.join(", "))
         }
         Value::Object(fields) => {
-            // Whether a JSON object keeps its order is up to the build; and TOML has no null.
+            // Whether a JSON object keeps its order depends on the build's features. TOML has no null.
             let sorted: BTreeMap<_, _> = fields.iter().filter(|(_, value)| !value.is_null()).collect();
             let field = |(key, value): (&String, &Value)| {
                 let shown = if is_hidden(key, value) { MASK.to_owned() } else { toml(value, is_hidden) };
@@ -98,7 +105,7 @@ pub(crate) fn toml(
     }
 }
 
-/// Alternatives, as a sentence lists them.
+/// Alternatives in a sentence: `a, b or c`.
 pub(crate) fn either(items: &[String]) -> String {
     match items {
         [] => String::new(),
@@ -107,18 +114,18 @@ pub(crate) fn either(items: &[String]) -> String {
     }
 }
 
-/// A key, quoted where TOML wants it.
+/// A key, in quotes if TOML requires them.
 pub(crate) fn key(key: &str) -> String {
     if is_bare(key) { key.to_owned() } else { quoted(key) }
 }
 
-/// Whether TOML takes a key without quotes.
+/// Whether TOML accepts a key without quotes.
 pub(crate) fn is_bare(key: &str) -> bool {
     !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
 }
 
-/// Whether a value in a plugin's table is likely to be a secret. Its plugin's type would know for certain,
-/// but is out of reach here, so the key's name decides; a mask too many does no harm.
+/// Whether a value in a plugin's table is likely to be a secret, by its key's name: this crate doesn't know
+/// the plugin's types. A mask too many does no harm.
 fn is_secret(key: &str, value: &serde_json::Value) -> bool {
     let key = key.to_lowercase();
     let always = ["password", "passwd", "passphrase", "secret", "credential", "private"];

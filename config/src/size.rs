@@ -1,4 +1,4 @@
-//! Sizes in bytes, as people write them.
+//! Sizes in bytes, as people write them: `64KiB`.
 
 use std::{fmt, str::FromStr};
 
@@ -16,7 +16,7 @@ use std::{fmt, str::FromStr};
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Size(u64);
 
-/// A text is not a size.
+/// The error for a text that is not a size.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("not a size; write a whole number and a unit, such as \"64KiB\" or \"1MiB\"")]
 #[non_exhaustive]
@@ -26,27 +26,27 @@ const BINARY: [(&str, u32); 4] = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB",
 const DECIMAL: [(&str, u32); 4] = [("TB", 12), ("GB", 9), ("MB", 6), ("kB", 3)];
 
 impl Size {
-    /// So many bytes.
+    /// A size of `bytes` bytes.
     pub const fn from_bytes(bytes: u64) -> Self {
         Self(bytes)
     }
 
-    /// So many kibibytes.
+    /// A size of `count` kibibytes.
     pub(crate) const fn kib(count: u64) -> Self {
         Self(count << 10)
     }
 
-    /// So many mebibytes.
+    /// A size of `count` mebibytes.
     pub(crate) const fn mib(count: u64) -> Self {
         Self(count << 20)
     }
 
-    /// It in bytes.
+    /// The size in bytes.
     pub const fn bytes(self) -> u64 {
         self.0
     }
 
-    /// It in bytes, as what memory is counted in; the most there is where that is less.
+    /// The size in bytes; `usize::MAX` if it is larger than that.
     pub fn as_usize(self) -> usize {
         usize::try_from(self.0).unwrap_or(usize::MAX)
     }

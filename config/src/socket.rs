@@ -3,10 +3,9 @@
 use std::path::PathBuf;
 
 use crate::{
-    Error,
-    asked::Fallback,
+    error::Error,
     places, show,
-    takes::{FilePath, Raw, Takes},
+    value_type::{ValueType, file_path},
 };
 
 /// Where a node listens for commands.
@@ -20,46 +19,27 @@ pub enum Socket {
 }
 
 impl Socket {
-    /// Where the program listens, and looks for a node, if it is told nothing else: `teammy/node.sock` under
-    /// the user's runtime directory, or the data directory where there is none.
+    /// The default of the program: `teammy/node.sock` under the user's runtime directory, or under the data
+    /// directory where there is none.
     ///
     /// # Errors
     /// [`Error::NoSocketDirectory`] if there is neither.
     pub fn default_path() -> Result<PathBuf, Error> {
         places::socket().map_err(Error::NoSocketDirectory)
     }
-
-    pub(crate) fn fallback() -> Fallback {
-        Fallback::Words(
-            "for the program `teammy/node.sock` under the user's runtime directory, for a library none"
-                .to_owned(),
-        )
-    }
 }
 
-/// A socket's path, or none.
-pub(crate) struct SocketPath;
-
-const OFF: &str = "off";
-
-impl Takes for SocketPath {
-    type Value = Socket;
-
-    fn read(&self, raw: &Raw) -> Result<Socket, String> {
-        match raw.text() {
-            Some(OFF) => Ok(Socket::Off),
-            _ => FilePath.read(raw).map(Socket::At),
-        }
-    }
-
-    fn show(&self, value: &Socket) -> String {
-        match value {
-            Socket::Off => show::quoted(OFF),
-            Socket::At(path) => FilePath.show(path),
-        }
-    }
-
-    fn describe(&self) -> String {
-        format!("{}, or {}", FilePath.describe(), show::quoted(OFF))
-    }
+/// A socket's path, or "off".
+pub(crate) fn path_or_off() -> ValueType<Socket> {
+    const OFF: &str = "off";
+    let path = file_path();
+    let description = format!("{}, or {}", path.description, show::quoted(OFF));
+    let show = |socket: &Socket| match socket {
+        Socket::Off => show::quoted(OFF),
+        Socket::At(path) => show::path(path),
+    };
+    ValueType::new(description, show, move |raw| match raw.text() {
+        Some(OFF) => Ok(Socket::Off),
+        _ => path.read(raw).map(Socket::At),
+    })
 }

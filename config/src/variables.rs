@@ -1,10 +1,10 @@
-//! The environment's variables, as they were handed in. Any of them may be a secret, so none has a `Debug`.
+//! The environment's variables. Any of them may be a secret, so there is no `Debug`.
 
 use std::collections::BTreeMap;
 
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::keys;
+use crate::section::VARIABLE_PREFIX;
 
 #[derive(Clone, Default)]
 pub(crate) struct Variables(BTreeMap<String, SecretString>);
@@ -18,9 +18,9 @@ impl Variables {
         self.0.get(name)
     }
 
-    /// Those that set keys, or should, by name.
+    /// The variables that start with `TEAMMY_`, by name.
     pub(crate) fn settings(&self) -> impl Iterator<Item = (&str, &str)> {
-        let settings = self.0.iter().filter(|(name, _)| name.starts_with(keys::VARIABLE_PREFIX));
+        let settings = self.0.iter().filter(|(name, _)| name.starts_with(VARIABLE_PREFIX));
         settings.map(|(name, value)| (name.as_str(), value.expose_secret()))
     }
 }

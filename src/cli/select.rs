@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use teammy::{
     Factory,
-    config::{Config, Plugin},
+    config::{Config, InstanceConfig},
     graph::{Bundle, Graph, closest},
     node,
 };
@@ -127,13 +127,13 @@ fn shown(text: &str) -> String {
 }
 
 /// An instance of a kind, named like the kind, with its defaults.
-fn with_defaults(kind: &str) -> Vec<Plugin> {
+fn with_defaults(kind: &str) -> Vec<InstanceConfig> {
     let config = Config::from_toml(&format!("[[plugin]]\nname = \"{kind}\""));
     config.expect("invariant: kinds are well-formed names").plugins.unwrap_or_default()
 }
 
 /// The instances whose outputs an instance takes. The check of the graph reports unknown kinds and sources.
-fn upstream(plugin: &Plugin, all: &[Plugin], factories: &[Factory]) -> Vec<String> {
+fn upstream(plugin: &InstanceConfig, all: &[InstanceConfig], factories: &[Factory]) -> Vec<String> {
     let factory = factories.iter().find(|factory| factory.kind() == plugin.kind);
     let Some(Ok(metadata)) = factory.map(Factory::metadata) else { return Vec::new() };
     let sources = metadata.sources.iter().map(|source| {

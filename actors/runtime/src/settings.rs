@@ -13,7 +13,7 @@ pub(crate) struct Settings {
     delivery: teammy_config::Delivery,
     hooks: teammy_config::Hooks,
     limits: teammy_config::Limits,
-    meeting: teammy_config::Meeting,
+    meeting: teammy_config::MeetingSettings,
     restart: teammy_config::Restart,
 }
 

@@ -2,12 +2,9 @@
 
 use std::{fmt, str::FromStr};
 
-use crate::{
-    show,
-    takes::{Raw, Takes},
-};
+use crate::value_type::{self, ValueType};
 
-/// The URL that a model's paths are appended to, checked, without a slash at its end.
+/// The URL of a model's server, checked and without a slash at its end. Paths are appended to it.
 ///
 /// # Examples
 /// ```
@@ -31,7 +28,7 @@ pub struct BaseUrlError {
 const EXAMPLES: &str = "write it like https://api.openai.com/v1 or http://localhost:8080/v1";
 const CREDENTIALS: &str = "put the key into an environment variable, and name that as api_key_env";
 const PARAMETERS: &str = "leave out everything from there on";
-/// What people copy along from an example of a request.
+/// Paths that people copy along from an example of a request.
 const ENDPOINTS: [&str; 3] = ["/chat/completions", "/completions", "/responses"];
 
 fn refused<T>(problem: impl Into<String>, hint: &'static str) -> Result<T, BaseUrlError> {
@@ -39,16 +36,16 @@ fn refused<T>(problem: impl Into<String>, hint: &'static str) -> Result<T, BaseU
 }
 
 impl BaseUrl {
-    /// OpenAI's own.
+    /// The URL of OpenAI's API.
     pub const OPENAI: &str = "https://api.openai.com/v1";
 
-    /// It as a text.
+    /// The URL as a text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// OpenAI's own.
+/// The URL of OpenAI's API.
 impl Default for BaseUrl {
     fn default() -> Self {
         Self(Self::OPENAI.to_owned())
@@ -93,29 +90,12 @@ impl fmt::Display for BaseUrl {
 }
 
 /// A model's URL in the configuration.
-pub(super) struct ModelUrl;
-
-impl Takes for ModelUrl {
-    type Value = BaseUrl;
-
-    fn read(&self, raw: &Raw) -> Result<BaseUrl, String> {
-        let Some(text) = raw.text() else {
-            return Err(raw.but_takes("a URL in quotes, such as \"http://localhost:8080/v1\""));
-        };
-        text.parse().map_err(|error| format!("is \"{}\": {error}", show::cut(&masked(text))))
-    }
-
-    fn show(&self, value: &BaseUrl) -> String {
-        show::quoted(value.as_str())
-    }
-
-    fn describe(&self) -> String {
-        "URL that starts with https:// or http://".to_owned()
-    }
+pub(super) fn model_url() -> ValueType<BaseUrl> {
+    value_type::url("URL that starts with https:// or http://", "http://localhost:8080/v1", masked)
 }
 
-/// A text that should have been a URL, for a message: nothing of it where a part may be a secret, for nobody
-/// knows where in a broken URL that part ends.
+/// A text that should have been a URL, for a message. If a part may be a secret, all of it is masked: where
+/// that part ends in a broken URL is unknown.
 fn masked(text: &str) -> String {
     if !text.contains(['@', '?', '#']) {
         return text.to_owned();

@@ -262,15 +262,21 @@ fn mistakes_that_may_hold_a_key_show_nothing_of_it() {
         (model("api_key_env = \"\""), "llm.model.gpt.api_key_env takes the name of the environment variable"),
         (
             model("api_key = \"sk-hunter2\""),
-            "llm.model.gpt.api_key is unknown; a key has no place in a file: put it into an environment variable, and \
-             name that as api_key_env = \"OPENAI_API_KEY\"",
+            "llm.model.gpt.api_key is unknown; an API key does not belong in a file: put it into an environment \
+             variable, and name that variable as api_key_env = \"OPENAI_API_KEY\"",
         ),
-        (model("token = \"hunter2\""), "llm.model.gpt.token is unknown; a key has no place in a file"),
-        (model("api-key = \"hunter2\""), "llm.model.gpt.api-key is unknown; a key has no place in a file"),
+        (
+            model("token = \"hunter2\""),
+            "llm.model.gpt.token is unknown; an API key does not belong in a file",
+        ),
+        (
+            model("api-key = \"hunter2\""),
+            "llm.model.gpt.api-key is unknown; an API key does not belong in a file",
+        ),
         (
             "[llm]\napi_key = \"hunter2\"".to_owned(),
-            "llm.api_key is unknown; a key has no place in a file: put it into an environment variable, and name that \
-             as api_key_env = \"OPENAI_API_KEY\" in [[llm.model]]",
+            "llm.api_key is unknown; an API key does not belong in a file: put it into an environment variable, and name \
+             that variable as api_key_env = \"OPENAI_API_KEY\" in [[llm.model]]",
         ),
     ] {
         starts(&text, says);

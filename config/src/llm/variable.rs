@@ -1,37 +1,24 @@
 //! The name of the environment variable that holds a key.
 
-use crate::{
-    keys, show,
-    takes::{Raw, Takes},
-};
-
-/// A variable's name. What else stands in its place is shown by no message, since it may be the key.
-pub(super) struct VariableName;
+use crate::{section::VARIABLE_PREFIX, show, value_type::ValueType};
 
 const RIGHT: &str = "takes the name of the environment variable that holds the key, such as \"OPENAI_API_KEY\"; it \
                      cannot be the key itself, and is left out where no key is needed";
 const OURS: &str =
     "takes a variable of another name: those that start with TEAMMY_ set keys of the configuration";
 
-impl Takes for VariableName {
-    type Value = String;
-
-    fn read(&self, raw: &Raw) -> Result<String, String> {
-        match raw.text().map(str::trim) {
+/// A variable's name. No message shows a value that is none, since it may be the key.
+pub(super) fn variable_name() -> ValueType<String> {
+    ValueType::new(
+        "name of an environment variable",
+        |name: &String| show::quoted(name),
+        |raw| match raw.text().map(str::trim) {
             Some(name) if !is_variable(name) || may_be_key(name) => Err(RIGHT.to_owned()),
-            Some(name) if name.starts_with(keys::VARIABLE_PREFIX) => Err(OURS.to_owned()),
+            Some(name) if name.starts_with(VARIABLE_PREFIX) => Err(OURS.to_owned()),
             Some(name) => Ok(name.to_owned()),
             None => Err(RIGHT.to_owned()),
-        }
-    }
-
-    fn show(&self, value: &String) -> String {
-        show::quoted(value)
-    }
-
-    fn describe(&self) -> String {
-        "name of an environment variable".to_owned()
-    }
+        },
+    )
 }
 
 fn is_variable(name: &str) -> bool {
@@ -39,8 +26,8 @@ fn is_variable(name: &str) -> bool {
     is_word && name.starts_with(|c: char| !c.is_ascii_digit())
 }
 
-/// Some servers' keys would pass as names (`gsk_…`, `hf_…`, plain hexadecimal digits): what gives them away
-/// is a long run of letters and digits of different kinds.
+/// Some servers' keys would pass as names (`gsk_…`, `hf_…`, plain hexadecimal digits). They hold a long run of
+/// characters of different kinds.
 fn may_be_key(name: &str) -> bool {
     const LONG: usize = 24;
     name.split('_').filter(|run| run.len() >= LONG).any(|run| {
@@ -53,10 +40,10 @@ fn may_be_key(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::layer::Form;
+    use crate::value_type::Raw;
 
     fn read(text: &str) -> Result<String, String> {
-        VariableName.read(&Raw { value: text.into(), form: Form::Toml })
+        variable_name().read(&Raw::toml(&text.into())).map_err(|wrong| wrong.0[0].1.clone())
     }
 
     #[test]

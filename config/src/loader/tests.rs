@@ -4,7 +4,7 @@ use secrecy::ExposeSecret;
 
 use super::*;
 use crate::{
-    Durability, Plugin, Policy, Size, Socket, Source,
+    DeliveryPolicyConfig, Durability, InstanceConfig, Size, Socket, Source,
     database::{self, Kind},
 };
 
@@ -455,13 +455,13 @@ fn lists_are_read() {
     let plugins = loaded.config.plugins.as_ref().unwrap();
     assert_eq!(
         plugins[0],
-        Plugin {
+        InstanceConfig {
             name: "minutes-de".into(),
             kind: "minutes".into(),
             sources: [("transcription".into(), "captions-de".into())].into(),
             delivery: [
-                ("chat".into(), Policy::Block),
-                ("transcription".into(), Policy::Latest("/segment".into())),
+                ("chat".into(), DeliveryPolicyConfig::Block),
+                ("transcription".into(), DeliveryPolicyConfig::Latest("/segment".into())),
             ]
             .into(),
             output: Some(Durability::Volatile),
@@ -607,4 +607,32 @@ fn files_are_read() {
 
     let error = bare().file(directory.path()).load().unwrap_err();
     assert!(matches!(error, Error::Read { .. }), "{error:?}");
+}
+
+#[test]
+fn what_was_meant_is_found_elsewhere_or_beside_it() {
+    let unknown = |path: &str| KnownKeys::new(Config::sections()).unknown(path);
+    assert_eq!(unknown("hooks.trys"), "is unknown; did you mean hooks.tries?");
+    assert_eq!(unknown("hook"), "is unknown; did you mean hooks?");
+    assert_eq!(unknown("plugins"), "is unknown; did you mean plugin?");
+    assert_eq!(unknown("intensity"), "is unknown; did you mean restart.intensity?");
+    assert_eq!(unknown("hooks.end_deadline"), "is unknown; did you mean meeting.end_deadline?");
+    assert_eq!(unknown("limits.zzz"), "is unknown; known in [limits] are: packet_bytes");
+    assert_eq!(
+        unknown("zzz"),
+        "is unknown; known are: node, database, delivery, hooks, meeting, restart, limits, metrics, llm, install, log, \
+         source, plugin"
+    );
+}
+
+#[test]
+fn a_variable_is_named_after_its_key() {
+    let unknown_variable = |name: &str| KnownKeys::new(Config::sections()).unknown_variable(name);
+    for name in ["TEAMMY_LLM__API_KEY", "TEAMMY_LLM__MODEL__API_KEY"] {
+        let said = unknown_variable(name);
+        assert!(said.contains("name that variable as api_key_env"), "{said}");
+    }
+    assert_eq!(variable("delivery.batch_bytes"), "TEAMMY_DELIVERY__BATCH_BYTES");
+    let said = unknown_variable("TEAMMY_DATABASE_URL");
+    assert_eq!(said, "is unknown; did you mean TEAMMY_DATABASE__URL?");
 }

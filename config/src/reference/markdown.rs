@@ -1,6 +1,8 @@
-//! Markdown, as GitHub and its like read it: tables, and texts that stay what they are inside them.
+//! Markdown as GitHub reads it: tables, and texts in their cells.
 
-/// A table; its cells are Markdown already.
+use crate::section::Fallback;
+
+/// A table. Its cells are Markdown already.
 pub(super) fn table(columns: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
     let mut table = line(columns.iter().map(|&column| column.to_owned()).collect());
@@ -9,7 +11,7 @@ pub(super) fn table(columns: &[&str], rows: impl IntoIterator<Item = Vec<String>
     table
 }
 
-/// A text as it stands, but for its code spans, which are Markdown's. Fit for a table's cell: line breaks
+/// A plain text with code spans, for a table's cell. Everything but the code spans is escaped; line breaks
 /// become `<br>`.
 pub(super) fn text(text: &str) -> String {
     spans(text, |c, markdown| match c {
@@ -18,7 +20,7 @@ pub(super) fn text(text: &str) -> String {
     })
 }
 
-/// Markdown in a table's cell: its paragraphs and lists are put on one line.
+/// Markdown for a table's cell: paragraphs and items of lists are put on one line.
 pub(super) fn flattened(markdown: &str) -> String {
     let mut lines = String::new();
     let mut broken = false;
@@ -35,7 +37,7 @@ pub(super) fn flattened(markdown: &str) -> String {
 
 /// A text as code, in a table's cell.
 pub(super) fn code(text: &str) -> String {
-    // Where a code span could not hold it, an element can.
+    // A code span cannot hold these; an element can.
     if text.contains(['|', '\n', '\r', '`']) || text.trim() != text || text.is_empty() {
         let mut element = String::from("<code>");
         for c in text.chars() {
@@ -50,6 +52,16 @@ pub(super) fn code(text: &str) -> String {
     format!("`{text}`")
 }
 
+/// What holds where a key is not given.
+pub(super) fn fallback(fallback: &Fallback) -> String {
+    match fallback {
+        Fallback::Required => "required".to_owned(),
+        Fallback::None => "none".to_owned(),
+        Fallback::Value(value) => code(value),
+        Fallback::Words(words) => text(words),
+    }
+}
+
 fn in_cell(c: char, markdown: &mut String) {
     match c {
         '|' => markdown.push_str("\\|"),
@@ -61,7 +73,7 @@ fn in_cell(c: char, markdown: &mut String) {
     }
 }
 
-/// Hands on what is outside of code spans by character, and code spans as they are.
+/// Passes each character outside of code spans to `outside`, and copies code spans.
 fn spans(text: &str, mut outside: impl FnMut(char, &mut String)) -> String {
     let mut markdown = String::new();
     let mut rest = text;
@@ -70,7 +82,7 @@ fn spans(text: &str, mut outside: impl FnMut(char, &mut String)) -> String {
             markdown.push_str(&code(content));
             rest = after;
         } else {
-            // Of a run of backticks that closes nowhere, none opens a span.
+            // In a run of backticks that is never closed, none opens a span.
             let run = rest.bytes().take_while(|byte| *byte == b'`').count().max(c.len_utf8());
             rest[..run].chars().for_each(|c| outside(c, &mut markdown));
             rest = &rest[run..];
@@ -79,7 +91,7 @@ fn spans(text: &str, mut outside: impl FnMut(char, &mut String)) -> String {
     markdown
 }
 
-/// The content of the code span that a text starts with, and what comes after it.
+/// The content of the code span that a text starts with, and the text after the span.
 fn code_span(text: &str) -> Option<(&str, &str)> {
     let run = |text: &str| text.bytes().take_while(|byte| *byte == b'`').count();
     let opening = run(text);

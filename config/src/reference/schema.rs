@@ -12,8 +12,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::{Fallback, default, markdown};
-use crate::show;
+use crate::{reference::markdown, section::Fallback, show};
 use kind::Kind;
 use view::{Root, View};
 
@@ -76,7 +75,7 @@ impl Row {
         for (key, values) in tags {
             takes.extend(["; where ", &markdown::code(&key), " is ", &show::either(&values)]);
         }
-        vec![markdown::code(&self.key), takes, default(&self.fallback), self.meaning]
+        vec![markdown::code(&self.key), takes, markdown::fallback(&self.fallback), self.meaning]
     }
 }
 
@@ -144,7 +143,7 @@ impl<'a> Writer<'a> {
         let takes = Kind::of(self.root, &view).to_string();
         let fallback = match view.keyword("default") {
             Some(Value::Null) => Fallback::None,
-            Some(value) => Fallback::Value(toml(value)),
+            Some(value) => Fallback::Value(show::plain(value)),
             None => missing,
         };
         let meaning = self.meaning(&view);
@@ -168,7 +167,7 @@ impl<'a> Writer<'a> {
         for form in view.alternatives() {
             let form = self.root.view(form);
             if let (Some(word), Some(said)) = (form.keyword("const"), said(&form)) {
-                lines.push(format!("{}: {said}", markdown::code(&toml(word))));
+                lines.push(format!("{}: {said}", markdown::code(&show::plain(word))));
             }
         }
         if view.keyword("deprecated") == Some(&Value::Bool(true)) {
@@ -176,9 +175,4 @@ impl<'a> Writer<'a> {
         }
         lines.join("<br>")
     }
-}
-
-/// A value as TOML writes it. A schema holds no secrets.
-fn toml(value: &Value) -> String {
-    show::toml(value, &|_, _| false)
 }

@@ -1,5 +1,16 @@
 use super::*;
-use crate::{Config, Loader};
+use crate::{Config, Loader, known_keys::KnownKeys, show};
+
+/// Every key of a table, such as `hooks.tries`.
+fn known_keys() -> Vec<String> {
+    KnownKeys::new(sections()).keys().collect()
+}
+
+/// Every key of a list's table, such as `plugin.kind`.
+fn list_keys() -> Vec<String> {
+    let lists = sections().into_iter().filter(Section::is_list);
+    lists.flat_map(|list| list.names().map(|name| list.path_of(name)).collect::<Vec<_>>()).collect()
+}
 
 fn load(text: &str) -> Result<crate::Loaded, crate::Error> {
     Loader::default().data_directory("/data").text("teammy.toml", text).load()
@@ -18,13 +29,8 @@ fn the_reference_shows_every_key_and_nothing_else() {
     let text = all_in_force();
     let loaded = load(&text).unwrap_or_else(|error| panic!("{error}"));
     let table: toml_table::Keys = toml_table::keys(&text);
-    for key in keys::KEYS {
-        assert!(table.contains(*key), "{key} is not in default.toml");
-    }
-    let of_list = |list: &&keys::List| list.keys.iter().map(|key| format!("{}.{key}", list.path)).collect();
-    for key in keys::LISTS.iter().flat_map::<Vec<String>, _>(of_list) {
-        assert!(table.contains(&key), "{key} is not in default.toml");
-    }
+    let known: toml_table::Keys = known_keys().into_iter().chain(list_keys()).collect();
+    assert_eq!(table, known);
     for setting in loaded.settings().iter().filter(|setting| setting.key != "llm.model.gpt.api_key") {
         assert_eq!(setting.origin, "teammy.toml", "{setting:?}");
     }
@@ -51,7 +57,7 @@ mod toml_table {
 #[test]
 fn every_key_is_read_and_every_key_that_is_read_is_known() {
     let read: Vec<String> = load("").unwrap().settings().into_iter().map(|setting| setting.key).collect();
-    assert_eq!(read, keys::KEYS);
+    assert_eq!(read, known_keys());
 }
 
 /// Every key of every table with its path.
@@ -74,9 +80,12 @@ fn every_key_is_there_once_and_in_order() {
     let (of_lists, of_tables): (Vec<_>, Vec<_>) =
         all().into_iter().partition(|(_, key)| key.variable.is_none());
     let paths = |keys: Vec<(String, Key)>| keys.into_iter().map(|(path, _)| path).collect::<Vec<_>>();
-    assert_eq!(paths(of_tables), keys::KEYS);
-    let of_list = |list: &&keys::List| list.keys.iter().map(|key| format!("{}.{key}", list.path)).collect();
-    assert_eq!(paths(of_lists), keys::LISTS.iter().flat_map::<Vec<_>, _>(of_list).collect::<Vec<_>>());
+    assert_eq!(paths(of_tables), known_keys());
+    assert_eq!(paths(of_lists), list_keys());
+    let mut different: Vec<String> = all().into_iter().map(|(path, _)| path).collect();
+    different.sort_unstable();
+    different.dedup();
+    assert_eq!(different.len(), all().len());
 
     let headers: Vec<String> = sections().into_iter().map(|section| section.header).collect();
     assert_eq!(
@@ -103,10 +112,10 @@ fn every_key_is_there_once_and_in_order() {
 #[test]
 fn everything_is_described() {
     for section in sections() {
-        assert!(!section.description.is_empty(), "{} has no comment in default.toml", section.header);
+        assert!(!section.description.is_empty(), "{} has no description", section.header);
         for key in section.keys {
             let name = format!("{} {}", section.header, key.name);
-            assert!(!key.description.is_empty(), "{name} has no comment of its own in default.toml");
+            assert!(!key.description.is_empty(), "{name} has no description");
             assert!(!key.takes.is_empty(), "{name}");
         }
     }
@@ -132,7 +141,7 @@ fn keys_say_what_they_take_and_what_holds_without_them() {
             "URL that starts with https:// or http://",
             value("\"https://api.openai.com/v1\""),
         ),
-        ("llm.model.api_key_env", "name of an environment variable", words("none: no key is sent")),
+        ("llm.model.api_key_env", "name of an environment variable", words("none; no key is sent")),
         (
             "install.manifest",
             "path of a file",
@@ -227,9 +236,106 @@ fn the_page_has_a_table_for_each_section() {
     }
     for row in [
         "| `tries` | `TEAMMY_HOOKS__TRIES` | whole number, 1 to 1000 | `3` | How often a packet is tried, ",
-        "| `name` | text, not empty | required | What it is called in this configuration. |\n",
-        "| One of:<br>`surrealkv://PATH`: a directory, ",
+        "| `name` | text, not empty | required | The model's name in this configuration. |\n",
+        "| One of:<br>- `surrealkv://PATH`: a directory, ",
     ] {
         assert!(page.contains(row), "{row}");
     }
+}
+
+#[test]
+fn the_file_is_made_from_the_code() {
+    let anew = "a key is new or has changed: make the file anew, with \
+                `cargo run -p teammy-config --example defaults > config/default.toml`";
+    assert!(crate::REFERENCE == toml(), "{anew}");
+}
+
+/// The comment right above a line of `default.toml`, without what marks it as one.
+fn comment_above(file: &str, line: &str) -> String {
+    let (before, _) = file.split_once(&format!("\n{line}")).unwrap_or_else(|| panic!("no line {line}"));
+    let mut lines: Vec<&str> =
+        before.lines().rev().take_while(|line| *line == "#" || line.starts_with("# ")).collect();
+    lines.reverse();
+    let lines = lines.into_iter().map(|line| line.strip_prefix("# ").unwrap_or_default());
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// The part of `default.toml` from a table's header on.
+fn part(section: &Section) -> String {
+    let file = toml();
+    let at = file.find(&format!("{}\n", section.header)).unwrap();
+    file[at..].to_owned()
+}
+
+#[test]
+fn a_comment_describes_the_line_below_it() {
+    for section in sections().iter().filter(|section| !section.is_list()) {
+        assert_eq!(comment_above(&toml(), &section.header), section.description);
+        for key in section.keys.iter().filter(|key| matches!(key.fallback, Fallback::Value(_))) {
+            assert_eq!(comment_above(&part(section), &format!("{} = ", key.name)), key.description);
+        }
+    }
+}
+
+#[test]
+fn what_is_commented_out_is_described_too() {
+    for section in sections() {
+        if section.is_list() {
+            assert_eq!(comment_above(&toml(), &format!("#{}", section.header)), section.description);
+        }
+        for key in &section.keys {
+            if section.is_list() || !matches!(key.fallback, Fallback::Value(_)) {
+                let comment = comment_above(&part(&section), &format!("#{} = ", key.name));
+                let said = comment.strip_prefix(&key.description).unwrap_or_else(|| panic!("{comment}"));
+                match &key.fallback {
+                    Fallback::Words(words) => assert_eq!(said, format!("\nDefault: {words}")),
+                    _ => assert_eq!(said, ""),
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_comment_goes_to_one_line_only() {
+    let file = toml();
+    // Between two keys there is the second one's comment and nothing else.
+    let lines: Vec<&str> = file.lines().collect();
+    for pair in lines.windows(2).filter(|pair| pair[0].contains(" = ") && !pair[0].starts_with("# ")) {
+        assert!(pair[1].is_empty() || pair[1].starts_with("# "), "{pair:?}");
+    }
+}
+
+#[test]
+fn a_description_holds_for_one_place() {
+    for section in sections() {
+        let header = format!("{}\n", section.header);
+        assert_eq!(toml().lines().filter(|line| line.trim_start_matches('#') == section.header).count(), 1);
+        assert_eq!(toml().matches(&header).count(), 1, "{header}");
+    }
+}
+
+#[test]
+fn indented_lines_and_paragraphs_stay_apart() {
+    let about = [" One of:", " - x,", "   or y", " - z", "", " And `w`."];
+    let key = Key::new("a", "text".to_owned(), Fallback::None, None, &about);
+    assert_eq!(key.description, "One of:\n- x,\n  or y\n- z\n\nAnd `w`.");
+    let row = table(std::slice::from_ref(&key));
+    assert!(row.ends_with("| `a` | text | none | One of:<br>- x, or y<br>- z<br>And `w`. |\n"), "{row}");
+    let file = toml::file(&[Section::new("[t]", &[" T."], vec![key])]);
+    assert!(file.ends_with("# One of:\n# - x,\n#   or y\n# - z\n#\n# And `w`.\n#a = \"\"\n"), "{file}");
+}
+
+/// An example is one that is read, and is shown as it stands.
+#[test]
+fn examples_are_values_of_their_keys() {
+    let loaded = load(&all_in_force()).unwrap();
+    for (path, key) in all().into_iter().filter(|(_, key)| key.variable.is_some()) {
+        let Some(example) = key.example else { continue };
+        let setting = loaded.settings().into_iter().find(|setting| setting.key == path).unwrap();
+        if path != "database.password" {
+            assert_eq!(setting.value, example, "{path}");
+        }
+    }
+    assert_eq!(show::quoted("teammy"), key("database.username").example.unwrap());
 }

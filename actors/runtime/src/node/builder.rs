@@ -256,7 +256,7 @@ impl Builder {
     }
 }
 
-fn declared(plugin: &teammy_config::Plugin) -> InstanceSpec {
+fn declared(plugin: &teammy_config::InstanceConfig) -> InstanceSpec {
     let output = plugin.output.map(|output| durability(output == teammy_config::Durability::Durable));
     InstanceSpec {
         sources: plugin.sources.clone(),
@@ -271,8 +271,8 @@ fn declared(plugin: &teammy_config::Plugin) -> InstanceSpec {
     }
 }
 
-fn policy(configured: &teammy_config::Policy) -> DeliveryPolicy {
-    use teammy_config::Policy as Configured;
+fn policy(configured: &teammy_config::DeliveryPolicyConfig) -> DeliveryPolicy {
+    use teammy_config::DeliveryPolicyConfig as Configured;
     match configured {
         Configured::DropOldest => DeliveryPolicy::DropOldest,
         Configured::Latest(key) => {

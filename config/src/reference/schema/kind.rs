@@ -4,11 +4,8 @@ use std::fmt;
 
 use serde_json::{Number, Value};
 
-use super::{
-    markdown, toml,
-    view::{Root, View},
-};
-use crate::show;
+use super::view::{Root, View};
+use crate::{reference::markdown, show};
 
 /// In Markdown.
 pub(super) struct Kind {
@@ -126,8 +123,12 @@ fn each(limits: Vec<String>) -> Vec<String> {
 /// The values that are let in, where they are counted up.
 fn words(view: &View<'_>) -> Option<Vec<String>> {
     let values = view.list("enum").filter(|value| !value.is_null());
-    let words: Vec<String> =
-        view.keyword("const").into_iter().chain(values).map(|value| markdown::code(&toml(value))).collect();
+    let words: Vec<String> = view
+        .keyword("const")
+        .into_iter()
+        .chain(values)
+        .map(|value| markdown::code(&show::plain(value)))
+        .collect();
     (!words.is_empty()).then_some(words)
 }
 

@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use crate::show;
+
 /// The schema that references start at.
 #[derive(Clone, Copy)]
 pub(super) struct Root<'a>(pub(super) &'a Value);
@@ -114,7 +116,7 @@ impl<'a> View<'a> {
     pub(super) fn tag(&self) -> Option<(String, String)> {
         let constant = |(name, field): (&String, &Value)| {
             let value = field.get("const").filter(|_| self.requires(name))?;
-            Some((name.clone(), super::toml(value)))
+            Some((name.clone(), show::plain(value)))
         };
         self.properties().find_map(constant)
     }
