@@ -17,8 +17,7 @@ impl KnownKeys {
 
     /// Every key that holds a value, such as `hooks.tries`; not those of lists.
     pub(crate) fn keys(&self) -> impl Iterator<Item = String> {
-        let tables = self.0.iter().filter(|section| !section.is_list());
-        tables.flat_map(|table| table.names().map(|name| table.path_of(name)))
+        self.0.iter().filter(|section| !section.is_list()).flat_map(Section::paths)
     }
 
     pub(crate) fn is_key(&self, path: &str) -> bool {

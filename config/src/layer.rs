@@ -1,4 +1,4 @@
-//! One layer of configuration: where it comes from, and its values.
+//! One layer of configuration: its origin, and its values.
 //!
 //! Keys are checked in each layer, before merging: a wrong key of a file is reported even if a variable would
 //! have overridden it.
@@ -6,6 +6,7 @@
 use figment::{
     Metadata, Profile, Provider,
     providers::{Format, Toml},
+    util::nest,
     value::{Dict, Map, Value},
 };
 
@@ -13,17 +14,13 @@ use crate::{
     error::{Error, Problem},
     known_keys::KnownKeys,
     show,
-    value_type::{Form, Raw},
+    value_type::Raw,
 };
 
 pub(crate) struct Layer {
-    origin: String,
-    form: Form,
+    metadata: Metadata,
     values: Dict,
 }
-
-/// The mark of a layer of texts in figment's metadata.
-const TEXT: &str = "text";
 
 impl Layer {
     /// Reads TOML, and removes unknown keys.
@@ -45,33 +42,27 @@ impl Layer {
             }
         })?;
         prune(&mut values, "", origin, known, problems);
-        Ok(Self { origin: origin.to_owned(), form: Form::Toml, values })
+        Ok(Self { metadata: Metadata::named(origin.to_owned()), values })
     }
 
-    /// One key with a text as its value.
-    pub(crate) fn text(origin: &str, key: &str, text: String) -> Self {
-        let value = key
-            .rsplit('.')
-            .fold(Value::from(text), |value, part| Value::from(Dict::from([(part.to_owned(), value)])));
-        let values = value.into_dict().expect("invariant: a key has at least one part");
-        Self { origin: origin.to_owned(), form: Form::Text, values }
+    /// One key with a text that stands for a value of any type.
+    pub(crate) fn untyped(origin: &str, key: &str, text: &str) -> Self {
+        let values = nest(key, text.into()).into_dict().expect("invariant: a key has at least one part");
+        Self { metadata: Metadata::from(origin.to_owned(), UNTYPED), values }
     }
 
-    /// The origin and the form of a value, from what figment knows about its layer.
-    pub(crate) fn origin(metadata: Option<&Metadata>) -> (String, Form) {
-        let origin = metadata.map_or_else(|| "default".to_owned(), |metadata| metadata.name.to_string());
-        let text = metadata.and_then(|metadata| metadata.source.as_ref()).and_then(figment::Source::custom);
-        (origin, if text == Some(TEXT) { Form::Text } else { Form::Toml })
+    /// The origin of a value, and whether it is untyped, from what figment knows about its layer.
+    pub(crate) fn origin(metadata: Option<&Metadata>) -> (String, bool) {
+        let Some(Metadata { name, source, .. }) = metadata else { return ("default".to_owned(), false) };
+        (name.to_string(), source.as_ref().and_then(figment::Source::custom) == Some(UNTYPED))
     }
 }
 
+const UNTYPED: &str = "untyped";
+
 impl Provider for Layer {
     fn metadata(&self) -> Metadata {
-        let metadata = Metadata::named(self.origin.clone());
-        match self.form {
-            Form::Text => metadata.source(TEXT.to_owned()),
-            Form::Toml => metadata,
-        }
+        self.metadata.clone()
     }
 
     fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {

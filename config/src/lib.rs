@@ -23,7 +23,6 @@ mod size;
 mod socket;
 mod table;
 mod value_type;
-mod variables;
 
 pub use error::{DataDirectoryError, Error, Problem};
 pub use lists::{DeliveryPolicyConfig, Durability, InstanceConfig, Source};

@@ -2,16 +2,17 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use figment::value::Value;
+use serde::{Deserialize, Deserializer, Serialize, de::Error};
 
 use crate::{
     show,
     table::table,
-    value_type::{flag, json_table, one_of, table_of, text},
+    value_type::{json_table, serde_value, table_of, text},
 };
 
 /// Whether packets are stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Durability {
     /// Each is committed to the store.
     Durable,
@@ -20,7 +21,8 @@ pub enum Durability {
 }
 
 /// What happens to a source's packets while an instance is busy.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum DeliveryPolicyConfig {
     /// The instance reads them from the store later.
@@ -28,32 +30,18 @@ pub enum DeliveryPolicyConfig {
     /// The oldest are dropped.
     DropOldest,
     /// A packet replaces the one before it with the same key. The key is `participant`, or a JSON pointer.
-    Latest(String),
+    Latest(#[serde(deserialize_with = "latest_key")] String),
     /// Publishers wait.
     Block,
 }
 
-impl DeliveryPolicyConfig {
-    const WORDS: [(&'static str, Self); 3] =
-        [("spill", Self::Spill), ("drop-oldest", Self::DropOldest), ("block", Self::Block)];
-    const TAKES: &'static str = "\"spill\", \"drop-oldest\", \"block\" or { latest = \"participant\" }, \
-        where a JSON pointer such as \"/segment/id\" can stand for the participant";
+const POLICIES: &str = "\"spill\", \"drop-oldest\", \"block\" or { latest = \"participant\" }, \
+    where a JSON pointer such as \"/segment/id\" can stand for the participant";
 
-    fn read(value: &Value) -> Option<Self> {
-        if let Some(text) = value.as_str() {
-            return Self::WORDS.into_iter().find(|(word, _)| *word == text).map(|(_, policy)| policy);
-        }
-        let table = value.as_dict()?;
-        let key = table.get("latest").filter(|_| table.len() == 1)?.as_str()?;
-        (key == "participant" || key.starts_with('/')).then(|| Self::Latest(key.to_owned()))
-    }
-
-    fn json(&self) -> serde_json::Value {
-        match self {
-            Self::Latest(key) => serde_json::json!({"latest": key}),
-            plain => Self::WORDS.iter().find(|(_, policy)| policy == plain).map(|(word, _)| *word).into(),
-        }
-    }
+fn latest_key<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let key = String::deserialize(deserializer)?;
+    let is_key = key == "participant" || key.starts_with('/');
+    if is_key { Ok(key) } else { Err(D::Error::custom("neither participant nor a JSON pointer")) }
 }
 
 table! {
@@ -64,7 +52,7 @@ table! {
         /// Its name.
         name: String = text().required().example("captions-de");
         /// Whether its packets are stored.
-        durable: bool = flag().default(true);
+        durable: bool = serde_value("true or false").default(true);
     }
 }
 
@@ -78,12 +66,8 @@ table! {
         /// The kind of its plugin.
         kind: String = text().same_as("name", "its name").example("minutes");
         /// Sources to take instead of those that the plugin asks for, by the plugin's names for them.
-        sources: BTreeMap<String, String> = table_of(
-            "table of sources' names",
-            "a source's name in quotes",
-            |value| value.as_str().map(str::to_owned),
-            |name| name.as_str().into(),
-        ).optional().example(serde_json::json!({ "transcription": "captions-de" }));
+        sources: BTreeMap<String, String> = table_of("table of sources' names", "a source's name in quotes")
+            .optional().example(serde_json::json!({ "transcription": "captions-de" }));
         /// What happens to a source's packets while the instance is busy, by the plugin's name for the
         /// source. One of:
         /// - `spill`: all are kept, and read from the store later; the default of sources that are stored
@@ -91,16 +75,12 @@ table! {
         /// - `{ latest = "participant" }`: a packet replaces an earlier one of the same participant;
         ///   `{ latest = "/segment/id" }`: of the same value at that place in its JSON
         /// - `block`: publishers wait
-        delivery: BTreeMap<String, DeliveryPolicyConfig> = table_of(
-            "table of sources' policies",
-            DeliveryPolicyConfig::TAKES,
-            DeliveryPolicyConfig::read,
-            DeliveryPolicyConfig::json,
-        ).optional().example(serde_json::json!({ "transcription": { "latest": "/segment/id" } }));
+        delivery: BTreeMap<String, DeliveryPolicyConfig> = table_of("table of sources' policies", POLICIES)
+            .optional().example(serde_json::json!({ "transcription": { "latest": "/segment/id" } }));
         /// Whether its outputs are stored.
         output: Option<Durability> =
-            one_of(&[("durable", Durability::Durable), ("volatile", Durability::Volatile)])
-                .map(Some, Option::as_ref).optional().words("what the plugin says").example("durable");
+            serde_value("\"durable\" or \"volatile\"").map(Some, Option::as_ref).optional()
+                .words("what the plugin says").example("durable");
         /// The plugin's own table.
         config: serde_json::Value = json_table("table, as its plugin defines it")
             .optional().example(serde_json::json!({ "language": "de" }));

@@ -1,7 +1,8 @@
 //! `[llm]` and `[[llm.model]]`: the language models, and where they are.
 //!
 //! The configuration never holds a key: `api_key_env` names the environment variable that does. A variable
-//! that is not set is no mistake here, since most commands ask no model; the one that asks a model reports it.
+//! that is not set is no mistake here, since most commands ask no model; the one that asks a model reports
+//! it.
 
 mod base_url;
 #[cfg(test)]
@@ -52,16 +53,16 @@ table! {
         name: String = name().required().example("gpt");
         /// The model's name on its server.
         model: String = name().same_as("name", "its name").example("gpt-4.1-mini");
-        /// The URL of its server, up to what comes before `/chat/completions`; on this machine for example
+        /// The URL of its server, without `/chat/completions`; for a server on this machine for example
         /// `http://localhost:8080/v1`.
         base_url: BaseUrl = model_url().default(BaseUrl::OPENAI);
-        /// The key to its server: the environment variable that holds the key. A key itself does not belong
-        /// in a file.
+        /// The key to its server, by the name of the environment variable that holds it. The key itself does
+        /// not belong in a file.
         api_key as api_key_env: ApiKey = api_key().optional()
             .words("none; no key is sent").example("OPENAI_API_KEY");
-        /// Fields that are added to each request, over those that are there anyway. A limit keeps a small
-        /// model from talking for ever: `max_completion_tokens`, on older servers `max_tokens`. A
-        /// `temperature` here applies to every question.
+        /// Fields to add to each request. A limit keeps a small model from talking for ever:
+        /// `max_completion_tokens`, or `max_tokens` on older servers. A `temperature` here applies to every
+        /// question.
         extra_body: serde_json::Map<String, serde_json::Value> = extra_body().optional()
             .example(serde_json::json!({ "max_completion_tokens": 1000 }));
     }
@@ -145,19 +146,32 @@ fn models(reader: &mut Reader) -> Option<Vec<LlmModel>> {
     let mut names: Vec<String> = Vec::new();
     let models = table::read_list(reader, |model: &mut LlmModel, fields: &mut Fields<'_>| {
         if let ApiKey::Unset { variable } = &model.api_key
-            && let Some(key) = fields.secret("api_key", variable)
+            && let Some(key) = read_key(fields, variable)
         {
             model.api_key = ApiKey::Set(key);
         }
         if !model.name.is_empty() && names.contains(&model.name) {
             let name = shown(&model.name);
-            fields.complain("name", format!("is {name}, as another [[llm.model]] is; give each its own"));
+            let problem = format!("is {name}, as another [[llm.model]] is; give each its own");
+            fields.reader.complain(&fields.origin, format!("{}.name", fields.path), problem);
         }
         names.push(model.name.clone());
     });
     let models = models.unwrap_or_default();
     let is_wrong = models.is_empty() && reader.problems.len() > before;
     (!is_wrong && !names.iter().any(String::is_empty)).then_some(models)
+}
+
+/// The value of a key's variable. A setting shows whether it is set.
+fn read_key(fields: &mut Fields<'_>, variable: &str) -> Option<SecretString> {
+    let key = fields.reader.variable(variable);
+    let origin = format!("environment variable {variable}");
+    let (shown, origin) = match key {
+        Some(_) => (show::MASK.to_owned(), origin),
+        None => (show::quoted(""), format!("{origin}, which is not set")),
+    };
+    fields.reader.set(format!("{}.api_key", fields.path), shown, &origin);
+    key
 }
 
 /// Notes a mistake if the name is that of no model.
@@ -184,7 +198,7 @@ fn shown(name: &str) -> String {
 }
 
 fn model_name() -> ValueType<String> {
-    name().described("name of a `[[llm.model]]`")
+    ValueType { description: "name of a `[[llm.model]]`".to_owned(), ..name() }
 }
 
 /// The variable's name; its value is not read yet.
@@ -198,7 +212,7 @@ fn api_key() -> ValueType<ApiKey> {
     )
 }
 
-/// What a server or a model needs beside the question, such as a limit on the answer's length.
+/// Fields that a server or a model needs beside the question, such as a limit on the answer's length.
 fn extra_body() -> ValueType<serde_json::Map<String, serde_json::Value>> {
     type Body = serde_json::Map<String, serde_json::Value>;
     const OURS: [&str; 3] = ["messages", "model", "stream"];
@@ -206,13 +220,13 @@ fn extra_body() -> ValueType<serde_json::Map<String, serde_json::Value>> {
     let show =
         |fields: &Body| (!fields.is_empty()).then(|| show::table(&serde_json::Value::Object(fields.clone())));
     ValueType::new(table.description.clone(), show, move |raw| {
-        let serde_json::Value::Object(fields) = table.read(raw)? else { return Ok(Body::new()) };
+        let serde_json::Value::Object(fields) = (table.read)(raw)? else { return Ok(Body::new()) };
         let message = |field| match field {
             "stream" => "cannot be set here: answers are not streamed",
             _ => "cannot be set here: it is part of every question",
         };
         let ours = OURS.into_iter().filter(|field| fields.contains_key(*field));
-        let wrong: Vec<_> = ours.map(|field| (field.to_owned(), message(field).to_owned())).collect();
+        let wrong: Vec<_> = ours.map(|field| (format!(".{field}"), message(field).to_owned())).collect();
         if wrong.is_empty() { Ok(fields) } else { Err(Wrong(wrong)) }
     })
 }

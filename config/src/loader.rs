@@ -9,17 +9,17 @@ use std::{
 };
 
 use figment::Figment;
+use secrecy::{ExposeSecret, SecretString};
 
 use crate::{
     error::{DataDirectoryError, Error, Problem},
     known_keys::KnownKeys,
     layer::Layer,
     places,
-    reader::{Reader, Setting},
-    section::variable,
+    reader::{Reader, Setting, Variables},
+    section::{VARIABLE_PREFIX, variable},
     sections::Config,
     show,
-    variables::Variables,
 };
 
 /// The file that is read by default, if it exists.
@@ -78,29 +78,25 @@ impl Loaded {
     /// Fills in the default database and manifest, which are in the user's data directory. A user without a
     /// home has none; then the command that needs one of them reports it.
     fn find_places(&mut self, data: Result<PathBuf, DataDirectoryError>) -> Result<(), Error> {
-        if self.config.install.manifest.is_none()
-            && let Ok(data) = &data
-        {
-            let path = places::manifest(data);
-            self.fill("install.manifest", show::path(&path));
+        let Ok(data) = data else { return Ok(()) };
+        let mut fill = |key: &str, value: String| {
+            let setting = self.settings.iter_mut().filter(|setting| setting.key == key);
+            setting.for_each(|setting| {
+                setting.value.clone_from(&value);
+                "default".clone_into(&mut setting.origin);
+            });
+        };
+        if self.config.install.manifest.is_none() {
+            let path = places::manifest(&data);
+            fill("install.manifest", show::quoted(&path.display()));
             self.config.install.manifest = Some(path);
         }
         if self.config.database.url.is_none() {
-            let url = match places::database(data) {
-                Err(Error::NoDataDirectory(DataDirectoryError::NoHome)) => return Ok(()),
-                url => url?,
-            };
-            self.fill("database.url", show::quoted(&url.to_string()));
+            let url = places::database(Ok(data))?;
+            fill("database.url", show::quoted(&url));
             self.config.database.url = Some(url);
         }
         Ok(())
-    }
-
-    fn fill(&mut self, key: &str, value: String) {
-        if let Some(setting) = self.settings.iter_mut().find(|setting| setting.key == key) {
-            setting.value = value;
-            "default".clone_into(&mut setting.origin);
-        }
     }
 }
 
@@ -142,11 +138,11 @@ impl Loader {
         self
     }
 
-    /// Reads these environment variables. Those that start with `TEAMMY_` set keys, and each must be known. Of
-    /// the others, only those that the configuration names count, such as a model's `api_key_env`.
+    /// Reads these environment variables. Those that start with `TEAMMY_` set keys, and each must be known.
+    /// Of the others, only those that the configuration names count, such as a model's `api_key_env`.
     #[must_use]
     pub fn env(mut self, variables: impl IntoIterator<Item = (String, String)>) -> Self {
-        self.variables.extend(variables);
+        self.variables.extend(variables.into_iter().map(|(name, value)| (name, SecretString::from(value))));
         self
     }
 
@@ -189,16 +185,16 @@ impl Loader {
         if let Some((origin, text)) = self.file.read()? {
             merged = merged.merge(Layer::toml(&origin, &text, &known, &mut problems)?);
         }
-        for (name, value) in self.variables.settings() {
+        for (name, value) in self.variables.iter().filter(|(name, _)| name.starts_with(VARIABLE_PREFIX)) {
             let origin = format!("environment variable {}", show::cut(name));
-            match known.keys().find(|key| variable(key) == name) {
-                Some(key) => merged = merged.merge(Layer::text(&origin, &key, value.to_owned())),
+            match known.keys().find(|key| variable(key) == *name) {
+                Some(key) => merged = merged.merge(Layer::untyped(&origin, &key, value.expose_secret())),
                 None => problems.push(Problem::new(&origin, "", known.unknown_variable(name))),
             }
         }
         for (key, value, origin) in &self.options {
             if known.is_key(key) {
-                merged = merged.merge(Layer::text(origin, key, value.clone()));
+                merged = merged.merge(Layer::untyped(origin, key, value));
             } else {
                 problems.push(Problem::new(origin, key.as_str(), known.unknown(key)));
             }

@@ -1,12 +1,17 @@
 //! The merged layers while they are read: values with their origins, and what was found in them.
 
+use std::collections::BTreeMap;
+
 use figment::{
     Figment, Profile, Provider,
     value::{Dict, Value},
 };
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::{error::Problem, layer::Layer, value_type::Form, variables::Variables};
+use crate::{error::Problem, layer::Layer};
+
+/// The environment's variables by name. Any of them may be a secret.
+pub(crate) type Variables = BTreeMap<String, SecretString>;
 
 /// A key with the value that holds, for people.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -44,7 +49,8 @@ impl Reader {
         parts.fold(first, |value, part| value?.as_dict()?.get(part))
     }
 
-    pub(crate) fn origin(&self, value: &Value) -> (String, Form) {
+    /// The origin of a value, and whether it is untyped.
+    pub(crate) fn origin(&self, value: &Value) -> (String, bool) {
         Layer::origin(self.merged.get_metadata(value.tag()))
     }
 

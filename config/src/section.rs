@@ -1,4 +1,4 @@
-//! What is known about the configuration's tables and keys.
+//! The configuration's tables and keys as data.
 
 /// What every variable's name starts with.
 pub(crate) const VARIABLE_PREFIX: &str = "TEAMMY_";
@@ -48,26 +48,9 @@ pub enum Fallback {
 }
 
 impl Section {
-    /// `about` is the text of a doc comment, by line; so are the descriptions of the keys.
-    pub(crate) fn new(header: &str, about: &[&str], mut keys: Vec<Key>) -> Self {
-        let mut section = Self { header: header.to_owned(), description: text(about), keys: Vec::new() };
-        if !section.is_list() {
-            for key in &mut keys {
-                key.variable = Some(variable(&section.path_of(&key.name)));
-            }
-        }
-        section.keys = keys;
-        section
-    }
-
     /// The table's own path: `hooks`, `llm.model`.
     pub(crate) fn path(&self) -> &str {
         self.header.trim_matches(['[', ']'])
-    }
-
-    /// The path of one of its keys: `hooks.tries`.
-    pub(crate) fn path_of(&self, key: &str) -> String {
-        format!("{}.{key}", self.path())
     }
 
     pub(crate) fn is_list(&self) -> bool {
@@ -77,24 +60,11 @@ impl Section {
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.keys.iter().map(|key| key.name.as_str())
     }
-}
 
-impl Key {
-    pub(crate) fn new(
-        name: &str,
-        takes: String,
-        fallback: Fallback,
-        example: Option<String>,
-        description: &[&str],
-    ) -> Self {
-        let description = text(description);
-        Self { name: name.to_owned(), variable: None, takes, fallback, example, description }
+    /// The paths of the keys: `hooks.tries`.
+    pub(crate) fn paths(&self) -> impl Iterator<Item = String> {
+        self.names().map(|name| format!("{}.{name}", self.path()))
     }
-}
-
-/// The text of a doc comment: its lines without the space that each starts with.
-fn text(lines: &[&str]) -> String {
-    lines.iter().map(|line| line.strip_prefix(' ').unwrap_or(line)).collect::<Vec<_>>().join("\n")
 }
 
 /// The variable that sets a key.

@@ -83,7 +83,7 @@ table! {
     pub struct Node {
         /// Threads that run plugins.
         plugin_threads: usize = count(FEWEST_THREADS..=MOST_THREADS)
-            .otherwise(format!("the number of cores, {FEWEST_THREADS} to {MOST_THREADS}"), cores)
+            .otherwise(format!("the number of cores, {FEWEST_THREADS} to {MOST_THREADS}"), cores())
             .example(4);
         /// How long a shutdown waits for meetings to finish their work before it stops them.
         shutdown_deadline: Duration = duration(Duration::ZERO).default("30s");
@@ -243,8 +243,8 @@ table! {
 }
 
 impl Database {
-    /// The URL. Where [`Loader::load`](crate::Loader::load) found none, this is the default: `teammy/db` under
-    /// the user's data directory.
+    /// The URL. Where [`Loader::load`](crate::Loader::load) found none, this is the default: `teammy/db`
+    /// under the user's data directory.
     ///
     /// # Errors
     /// [`Error::NoDataDirectory`] if the default is needed and there is no such directory.

@@ -1,6 +1,9 @@
 //! Values as people read them: in messages, in `teammy config` and in `Debug`. Secrets are masked.
 
-use std::{collections::BTreeMap, fmt::Write, path::Path};
+use std::{
+    collections::BTreeMap,
+    fmt::{Display, Write},
+};
 
 use figment::value::{Dict, Value};
 
@@ -34,11 +37,9 @@ pub(crate) fn found(value: &Value) -> String {
         Value::String(_, text) => format!("\"{}\"", cut(text)),
         Value::Char(_, c) => format!("\"{c}\""),
         Value::Bool(_, value) => value.to_string(),
-        Value::Num(_, number) => match (number.to_i128(), number.to_u128(), number.to_f64()) {
-            (Some(number), ..) => number.to_string(),
-            (_, Some(number), _) => number.to_string(),
-            (.., Some(number)) => number.to_string(),
-            _ => "a number".to_owned(),
+        Value::Num(_, number) => match (number.to_i128(), number.to_f64()) {
+            (Some(number), _) => number.to_string(),
+            (None, number) => number.map_or_else(|| "a number".to_owned(), |number| number.to_string()),
         },
         Value::Dict(_, table) => date(table).map_or_else(|| "a table".to_owned(), |_| "a date".to_owned()),
         Value::Array(..) => "a list".to_owned(),
@@ -46,28 +47,18 @@ pub(crate) fn found(value: &Value) -> String {
     }
 }
 
-/// A path as TOML writes it.
-pub(crate) fn path(path: &Path) -> String {
-    quoted(&path.display().to_string())
-}
-
 /// A text as TOML writes it on one line.
-pub(crate) fn quoted(text: &str) -> String {
-    let mut shown = String::from("\"");
-    for c in text.chars() {
-        match c {
-            '"' => shown.push_str("\\\""),
-            '\\' => shown.push_str("\\\\"),
-            '\n' => shown.push_str("\\n"),
-            '\t' => shown.push_str("\\t"),
-            c if c.is_control() => {
-                let _ = write!(shown, "\\u{:04X}", u32::from(c));
-            }
-            c => shown.push(c),
+pub(crate) fn quoted<T: Display + ?Sized>(text: &T) -> String {
+    // JSON and TOML escape alike, but JSON leaves some control characters.
+    let json = serde_json::Value::from(text.to_string()).to_string();
+    json.chars().fold(String::new(), |mut shown, c| {
+        if c.is_control() {
+            let _ = write!(shown, "\\u{:04X}", u32::from(c));
+        } else {
+            shown.push(c);
         }
-    }
-    shown.push('"');
-    shown
+        shown
+    })
 }
 
 /// A table on one line, as TOML writes it. Values whose keys look like those of secrets are masked.
@@ -116,12 +107,8 @@ pub(crate) fn either(items: &[String]) -> String {
 
 /// A key, in quotes if TOML requires them.
 pub(crate) fn key(key: &str) -> String {
-    if is_bare(key) { key.to_owned() } else { quoted(key) }
-}
-
-/// Whether TOML accepts a key without quotes.
-pub(crate) fn is_bare(key: &str) -> bool {
-    !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
+    let is_bare = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    if !key.is_empty() && key.chars().all(is_bare) { key.to_owned() } else { quoted(key) }
 }
 
 /// Whether a value in a plugin's table is likely to be a secret, by its key's name: this crate doesn't know

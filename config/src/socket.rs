@@ -36,10 +36,10 @@ pub(crate) fn path_or_off() -> ValueType<Socket> {
     let description = format!("{}, or {}", path.description, show::quoted(OFF));
     let show = |socket: &Socket| match socket {
         Socket::Off => show::quoted(OFF),
-        Socket::At(path) => show::path(path),
+        Socket::At(path) => show::quoted(&path.display()),
     };
     ValueType::new(description, show, move |raw| match raw.text() {
         Some(OFF) => Ok(Socket::Off),
-        _ => path.read(raw).map(Socket::At),
+        _ => (path.read)(raw).map(Socket::At),
     })
 }

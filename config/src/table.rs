@@ -10,9 +10,9 @@ use figment::value::{Dict, Value};
 use crate::{
     known_keys,
     reader::Reader,
-    section::{Fallback, Key, Section},
+    section::{Fallback, Key, Section, variable},
     show,
-    value_type::{Raw, ValueType},
+    value_type::{Raw, ValueType, Wrong},
 };
 
 /// A table, or the tables of a list.
@@ -48,16 +48,17 @@ macro_rules! table {
 
         impl crate::table::Table for $table {
             fn section() -> crate::section::Section {
-                let keys = vec![$( {
+                let mut section = crate::table::empty_section($header, &[$($about),+]);
+                $( {
                     let spec: crate::table::Spec<$type> = $spec;
-                    spec.key([$(stringify!($name),)? stringify!($field)][0], &[$($doc),+])
-                } ),+];
-                crate::section::Section::new($header, &[$($about),+], keys)
+                    spec.describe([$(stringify!($name),)? stringify!($field)][0], &[$($doc),+], &mut section);
+                } )+
+                section
             }
 
             fn read(fields: &mut crate::table::Fields<'_>) -> Self {
                 Self {
-                    $( $field: fields.take([$(stringify!($name),)? stringify!($field)][0], &$spec), )+
+                    $( $field: fields.take([$(stringify!($name),)? stringify!($field)][0], $spec), )+
                     $( $( $other: Default::default(), )+ )?
                 }
             }
@@ -66,56 +67,54 @@ macro_rules! table {
 }
 pub(crate) use table;
 
+/// `about` is a doc comment, by line.
+pub(crate) fn empty_section(header: &str, about: &[&str]) -> Section {
+    Section { header: header.to_owned(), description: text(about), keys: Vec::new() }
+}
+
+/// The text of a doc comment: its lines without the space that each starts with.
+fn text(lines: &[&str]) -> String {
+    lines.iter().map(|line| line.strip_prefix(' ').unwrap_or(line)).collect::<Vec<_>>().join("\n")
+}
+
 /// What a key takes, and what holds where it is not given.
 pub(crate) struct Spec<T> {
     value_type: ValueType<T>,
     fallback: Fallback,
     example: Option<String>,
-    missing: Missing<T>,
+    default: T,
+    /// Another key of the same table whose value comes before the default.
+    same_as: Option<&'static str>,
 }
 
-/// Finds the value of a missing key, from the other keys of its table.
-type Missing<T> = Box<dyn Fn(&ValueType<T>, &Dict) -> T>;
-
 impl<T: 'static> ValueType<T> {
-    fn or(self, fallback: Fallback, missing: impl Fn(&Self, &Dict) -> T + 'static) -> Spec<T> {
-        Spec { value_type: self, fallback, example: None, missing: Box::new(missing) }
-    }
-
     /// A key with a fixed default.
     pub(crate) fn default(self, value: impl Into<Value>) -> Spec<T> {
-        let value = value.into();
-        let default = move |value_type: &Self| {
-            let default = value_type.read(&Raw::toml(&value));
-            default.unwrap_or_else(|wrong| panic!("invariant: a default is one of its type: {wrong:?}"))
-        };
-        let shown = self.show(&default(&self)).unwrap_or_default();
-        self.or(Fallback::Value(shown), move |value_type, _| default(value_type))
+        let default = (self.read)(&Raw::toml(&value.into()));
+        let default = default.expect("invariant: a default is a value of its type");
+        let fallback = Fallback::Value((self.show)(&default).unwrap_or_default());
+        Spec { value_type: self, fallback, example: None, default, same_as: None }
     }
 
-    /// A key whose default is found at run time; `words` say how.
-    pub(crate) fn otherwise(self, words: impl Into<String>, find: fn() -> T) -> Spec<T> {
-        self.or(Fallback::Words(words.into()), move |_, _| find())
+    /// A key whose default depends on the machine; `words` say how.
+    pub(crate) fn otherwise(self, words: impl Into<String>, default: T) -> Spec<T> {
+        let fallback = Fallback::Words(words.into());
+        Spec { value_type: self, fallback, example: None, default, same_as: None }
     }
 }
 
 impl<T: Default + 'static> ValueType<T> {
-    /// A key that must be given.
-    pub(crate) fn required(self) -> Spec<T> {
-        self.or(Fallback::Required, |_, _| T::default())
+    pub(crate) fn optional(self) -> Spec<T> {
+        Spec { fallback: Fallback::None, ..self.otherwise("", T::default()) }
     }
 
-    /// A key that may be missing.
-    pub(crate) fn optional(self) -> Spec<T> {
-        self.or(Fallback::None, |_, _| T::default())
+    pub(crate) fn required(self) -> Spec<T> {
+        Spec { fallback: Fallback::Required, ..self.optional() }
     }
 
     /// A key whose default is another key of the same table; `words` say which.
     pub(crate) fn same_as(self, key: &'static str, words: &str) -> Spec<T> {
-        self.or(Fallback::Words(words.to_owned()), move |value_type, fields| {
-            let other = fields.get(key).and_then(|value| value_type.read(&Raw::toml(value)).ok());
-            other.unwrap_or_default()
-        })
+        Spec { same_as: Some(key), ..self.otherwise(words, T::default()) }
     }
 }
 
@@ -130,85 +129,62 @@ impl<T: 'static> Spec<T> {
         Self { example: Some(show::plain(&value.into())), ..self }
     }
 
-    pub(crate) fn key(self, name: &str, description: &[&str]) -> Key {
-        Key::new(name, self.value_type.description, self.fallback, self.example, description)
+    /// Adds the key to its section. `about` is a doc comment, by line.
+    pub(crate) fn describe(self, name: &str, about: &[&str], section: &mut Section) {
+        let Self { value_type: ValueType { description: takes, .. }, fallback, example, .. } = self;
+        let variable = (!section.is_list()).then(|| variable(&format!("{}.{name}", section.path())));
+        let name = name.to_owned();
+        section.keys.push(Key { name, variable, takes, fallback, example, description: text(about) });
     }
 }
 
 /// One table, while it is read.
 pub(crate) struct Fields<'r> {
-    reader: &'r mut Reader,
+    pub(crate) reader: &'r mut Reader,
     /// How messages and settings name the table: `hooks`, `plugin.minutes`, or `plugin[0]`.
-    path: String,
-    /// The header and the origin of a list's table.
-    list: Option<(String, String)>,
+    pub(crate) path: String,
+    /// Where the table of a list comes from.
+    pub(crate) origin: String,
+    section: Section,
     values: Dict,
 }
 
 impl Fields<'_> {
-    pub(crate) fn take<T: 'static>(&mut self, name: &str, spec: &Spec<T>) -> T {
-        let Spec { value_type, fallback, missing, .. } = spec;
+    pub(crate) fn take<T: 'static>(&mut self, name: &str, spec: Spec<T>) -> T {
+        let Spec { value_type: ValueType { read, show, .. }, fallback, default, same_as, .. } = spec;
         let path = format!("{}.{name}", self.path);
-        let (read, origin) = match self.values.get(name) {
-            Some(value) => {
-                let (origin, form) = self.reader.origin(value);
-                (Some(value_type.read(&Raw { value, form })), origin)
-            }
-            None => (None, "default".to_owned()),
-        };
-        let value = match read {
-            Some(Ok(value)) => value,
-            Some(Err(wrong)) => {
-                for (inner, message) in wrong.0 {
-                    let dot = if inner.is_empty() { "" } else { "." };
-                    self.reader.complain(&origin, format!("{path}{dot}{}", show::cut(&inner)), message);
+        let mut origin = "default".to_owned();
+        let value = if let Some(value) = self.values.get(name) {
+            let is_untyped;
+            (origin, is_untyped) = self.reader.origin(value);
+            let note = |Wrong(messages)| {
+                for (inner, message) in messages {
+                    self.reader.complain(&origin, format!("{path}{}", show::cut(&inner)), message);
                 }
-                missing(value_type, &self.values)
+            };
+            read(&Raw { value, is_untyped }).map_err(note).ok()
+        } else {
+            if fallback == Fallback::Required {
+                let problem = format!("is missing; each {} needs one", self.section.header);
+                self.reader.complain(&self.origin, &path, problem);
             }
-            None => {
-                if let (Fallback::Required, Some((header, origin))) = (fallback, &self.list) {
-                    self.reader.complain(
-                        origin,
-                        path.as_str(),
-                        format!("is missing; each {header} needs one"),
-                    );
-                }
-                missing(value_type, &self.values)
-            }
+            same_as.and_then(|key| read(&Raw::toml(self.values.get(key)?)).ok())
         };
-        // A list shows the keys that have a value; a table shows all of its keys.
-        match value_type.show(&value) {
-            Some(shown) => self.reader.set(path, shown, &origin),
-            None if self.list.is_none() => self.reader.set(path, show::quoted(""), &origin),
-            None => {}
+        let value = value.unwrap_or(default);
+        // A table shows all of its keys; a table of a list shows those that have a value.
+        let nothing = (!self.section.is_list()).then(|| show::quoted(""));
+        if let Some(shown) = show(&value).or(nothing) {
+            self.reader.set(path, shown, &origin);
         }
         value
-    }
-
-    /// What an environment variable holds. The setting `key` shows whether it is set, and not its value.
-    pub(crate) fn secret(&mut self, key: &str, variable: &str) -> Option<secrecy::SecretString> {
-        let secret = self.reader.variable(variable);
-        let origin = format!("environment variable {variable}");
-        let (shown, origin) = match secret {
-            Some(_) => (show::MASK.to_owned(), origin),
-            None => (show::quoted(""), format!("{origin}, which is not set")),
-        };
-        self.reader.set(format!("{}.{key}", self.path), shown, &origin);
-        secret
-    }
-
-    /// Notes a mistake about a key of a list's table.
-    pub(crate) fn complain(&mut self, key: &str, problem: impl Into<String>) {
-        if let Some((_, origin)) = &self.list {
-            self.reader.complain(origin, format!("{}.{}", self.path, show::cut(key)), problem);
-        }
     }
 }
 
 pub(crate) fn read<T: Table>(reader: &mut Reader) -> T {
-    let path = T::section().path().to_owned();
-    let values = reader.find(&path).and_then(Value::as_dict).cloned().unwrap_or_default();
-    T::read(&mut Fields { reader, path, list: None, values })
+    let section = T::section();
+    let values = reader.find(section.path()).and_then(Value::as_dict).cloned().unwrap_or_default();
+    let (path, origin) = (section.path().to_owned(), String::new());
+    T::read(&mut Fields { reader, path, origin, section, values })
 }
 
 /// Reads each table of a list; `None` if the list is not given at all. `finish` sees each table when its keys
@@ -220,9 +196,9 @@ pub(crate) fn read_list<T: Table>(
     let section = T::section();
     let (path, header) = (section.path(), &section.header);
     let list = reader.find(path)?.clone();
-    let (origin, form) = reader.origin(&list);
+    let (origin, _) = reader.origin(&list);
     let Value::Array(_, entries) = &list else {
-        let problem = Raw { value: &list, form }.but_takes(format_args!("a list of tables: {header}"));
+        let problem = Raw::toml(&list).but_takes(format_args!("a list of tables: {header}"));
         reader.complain(&origin, path, problem);
         return None;
     };
@@ -238,8 +214,8 @@ pub(crate) fn read_list<T: Table>(
             let problem = known_keys::unknown_in(&section, key);
             reader.complain(&origin, format!("{path}.{}", show::cut(key)), problem);
         }
-        let list = Some((header.clone(), origin.clone()));
-        let mut fields = Fields { reader, path, list, values: values.clone() };
+        let (section, origin, values) = (section.clone(), origin.clone(), values.clone());
+        let mut fields = Fields { reader, path, origin, section, values };
         let mut table = T::read(&mut fields);
         finish(&mut table, &mut fields);
         tables.push(table);
@@ -250,10 +226,10 @@ pub(crate) fn read_list<T: Table>(
 /// How a table of a list is named: by its name if that is short and no earlier table has it, else by its
 /// index.
 fn entry_path(reader: &Reader, list: &str, index: usize, name: Option<&str>) -> String {
-    let by_index = format!("{list}[{index}]");
     let name = name.map(str::trim).filter(|name| !name.is_empty() && name.len() <= 64);
-    let Some(name) = name.filter(|name| !name.contains(char::is_control)) else { return by_index };
-    let by_name = format!("{list}.{}", show::key(name));
-    let name_key = format!("{by_name}.name");
-    if reader.settings.iter().any(|setting| setting.key == name_key) { by_index } else { by_name }
+    let by_name = name
+        .filter(|name| !name.contains(char::is_control))
+        .map(|name| format!("{list}.{}", show::key(name)))
+        .filter(|path| reader.settings.iter().all(|setting| setting.key != format!("{path}.name")));
+    by_name.unwrap_or_else(|| format!("{list}[{index}]"))
 }

@@ -9,25 +9,20 @@ use std::{
 
 use figment::value::{Dict, Value};
 use secrecy::SecretString;
+use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{show, size::Size};
-
-/// How the values of a layer are written: typed by TOML, or as texts that a value type converts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Form {
-    Toml,
-    Text,
-}
 
 /// A value as it was found.
 pub(crate) struct Raw<'a> {
     pub(crate) value: &'a Value,
-    pub(crate) form: Form,
+    /// Whether it is a variable or an option: a text that stands for a value of any type.
+    pub(crate) is_untyped: bool,
 }
 
 impl Raw<'_> {
     pub(crate) fn toml(value: &Value) -> Raw<'_> {
-        Raw { value, form: Form::Toml }
+        Raw { value, is_untyped: false }
     }
 
     pub(crate) fn text(&self) -> Option<&str> {
@@ -40,20 +35,16 @@ impl Raw<'_> {
     }
 
     fn whole(&self) -> Option<i128> {
-        match self.form {
-            Form::Toml => self.value.to_i128(),
-            Form::Text => self.text()?.trim().parse().ok(),
-        }
+        if self.is_untyped { self.text()?.trim().parse().ok() } else { self.value.to_i128() }
     }
 
-    /// A message: what was found, and what the key takes.
+    /// The message that says what was found, and what the key takes.
     pub(crate) fn but_takes(&self, what: impl Display) -> String {
         format!("is {}, but takes {what}", show::found(self.value))
     }
 }
 
-/// What is wrong with a value: messages, each with the key inside the value that it is about. That key is
-/// empty where the message is about the value itself.
+/// Messages about a value, each with the path inside the value that it is about: `.transcription`, or empty.
 #[derive(Debug)]
 pub(crate) struct Wrong(pub(crate) Vec<(String, String)>);
 
@@ -70,12 +61,12 @@ type Show<T> = Box<dyn Fn(&T) -> Option<String>>;
 pub(crate) struct ValueType<T> {
     /// What to write, for the reference.
     pub(crate) description: String,
-    read: Read<T>,
-    show: Show<T>,
+    pub(crate) read: Read<T>,
+    /// A value as TOML writes it, on one line; `None` for a value that stands for nothing.
+    pub(crate) show: Show<T>,
 }
 
 impl<T: 'static> ValueType<T> {
-    /// `show` may give `None` for a value that stands for nothing.
     pub(crate) fn new<S: Into<Option<String>>, E: Into<Wrong>>(
         description: impl Into<String>,
         show: impl Fn(&T) -> S + 'static,
@@ -88,56 +79,17 @@ impl<T: 'static> ValueType<T> {
         }
     }
 
-    /// Texts that `parse` reads; `takes` says what to write if the value is none of them.
-    fn of_texts(
-        description: &str,
-        takes: &'static str,
-        show: impl Fn(&T) -> String + 'static,
-        parse: impl Fn(&str) -> Option<T> + 'static,
-    ) -> Self {
-        let show = move |value: &T| show::quoted(&show(value));
-        Self::new(description, show, move |raw| {
-            raw.text().and_then(&parse).ok_or_else(|| raw.but_takes(takes))
-        })
-    }
-
-    pub(crate) fn read(&self, raw: &Raw<'_>) -> Result<T, Wrong> {
-        (self.read)(raw)
-    }
-
-    /// The value as TOML writes it, on one line; `None` if it stands for nothing.
-    pub(crate) fn show(&self, value: &T) -> Option<String> {
-        (self.show)(value)
-    }
-
-    /// The same values under another description.
-    pub(crate) fn described(self, description: &str) -> Self {
-        Self { description: description.to_owned(), ..self }
-    }
-
-    /// The same values as another type. `back` gives `None` for a value that stands for nothing.
-    pub(crate) fn map<U: 'static>(
-        self,
-        to: impl Fn(T) -> U + 'static,
-        back: impl Fn(&U) -> Option<&T> + 'static,
-    ) -> ValueType<U> {
+    /// The same values as another type; `back` gives `None` for a value that stands for nothing.
+    pub(crate) fn map<U: 'static>(self, to: fn(T) -> U, back: fn(&U) -> Option<&T>) -> ValueType<U> {
         let Self { description, read, show } = self;
-        ValueType {
-            description,
-            read: Box::new(move |raw| read(raw).map(&to)),
-            show: Box::new(move |value| back(value).and_then(&show)),
-        }
+        ValueType::new(description, move |value| back(value).and_then(&show), move |raw| read(raw).map(to))
     }
 
-    /// The same values, or none where the text is blank: a variable cannot be removed, only set to nothing.
+    /// The same values, or none where the text is blank: a variable can be set to nothing.
     pub(crate) fn or_blank(self) -> ValueType<Option<T>> {
         let ValueType { description, read, show } = self.map(Some, Option::as_ref);
         let is_blank = |raw: &Raw<'_>| raw.text().is_some_and(|text| text.trim().is_empty());
-        ValueType {
-            description,
-            read: Box::new(move |raw| if is_blank(raw) { Ok(None) } else { read(raw) }),
-            show,
-        }
+        ValueType::new(description, show, move |raw| if is_blank(raw) { Ok(None) } else { read(raw) })
     }
 }
 
@@ -146,10 +98,9 @@ pub(crate) fn count<T: TryFrom<usize> + ToString + 'static>(range: RangeInclusiv
     let (first, last) = range.clone().into_inner();
     ValueType::new(format!("whole number, {first} to {last}"), T::to_string, move |raw| {
         let number = raw.whole().and_then(|number| usize::try_from(number).ok());
-        let number = number.filter(|number| range.contains(number));
-        number
-            .and_then(|number| T::try_from(number).ok())
-            .ok_or_else(|| raw.but_takes(format_args!("a whole number from {first} to {last}")))
+        let number =
+            number.filter(|number| range.contains(number)).and_then(|number| T::try_from(number).ok());
+        number.ok_or_else(|| raw.but_takes(format_args!("a whole number from {first} to {last}")))
     })
 }
 
@@ -157,7 +108,7 @@ pub(crate) fn count<T: TryFrom<usize> + ToString + 'static>(range: RangeInclusiv
 pub(crate) fn duration(least: Duration) -> ValueType<Duration> {
     const LONGEST_DAYS: u64 = 365;
     let least_shown = humantime::format_duration(least);
-    let show = |duration: &Duration| show::quoted(&humantime::format_duration(*duration).to_string());
+    let show = |duration: &Duration| show::quoted(&humantime::format_duration(*duration));
     ValueType::new(format!("duration, {least_shown} to {LONGEST_DAYS} days"), show, move |raw| {
         match raw.text().and_then(|text| humantime::parse_duration(text.trim()).ok()) {
             None => Err(raw.but_takes("a duration such as \"200ms\", \"60s\" or \"1m 30s\"")),
@@ -173,8 +124,7 @@ pub(crate) fn duration(least: Duration) -> ValueType<Duration> {
 /// A size in a range.
 pub(crate) fn size(range: RangeInclusive<Size>) -> ValueType<Size> {
     let (first, last) = range.clone().into_inner();
-    let show = |size: &Size| show::quoted(&size.to_string());
-    ValueType::new(format!("size, {first} to {last}"), show, move |raw| {
+    ValueType::new(format!("size, {first} to {last}"), show::quoted, move |raw| {
         let size = match raw.text() {
             Some(text) => text.parse().ok(),
             None => raw.whole().and_then(|bytes| u64::try_from(bytes).ok()).map(Size::from_bytes),
@@ -187,112 +137,93 @@ pub(crate) fn size(range: RangeInclusive<Size>) -> ValueType<Size> {
     })
 }
 
-/// A text that is not blank. Spaces around it are part of it.
+/// A text that is not blank.
 pub(crate) fn text() -> ValueType<String> {
-    ValueType::of_texts("text, not empty", "a text in quotes, which is not empty", String::clone, |text| {
-        Some(text.to_owned()).filter(|text| !text.trim().is_empty())
+    ValueType::new("text, not empty", show::quoted, |raw| {
+        let text = raw.text().filter(|text| !text.trim().is_empty()).map(str::to_owned);
+        text.ok_or_else(|| raw.but_takes("a text in quotes, which is not empty"))
     })
 }
 
 /// A text that is not blank, without the spaces around it.
 pub(crate) fn name() -> ValueType<String> {
-    text().map(|text| text.trim().to_owned(), |text| Some(text))
+    text().map(|text| text.trim().to_owned(), |name| Some(name))
 }
 
 /// A secret, or none where the text is empty: spaces alone may be a password. No message shows it.
 pub(crate) fn secret() -> ValueType<Option<SecretString>> {
     let show = |secret: &Option<SecretString>| secret.as_ref().map(|_| show::MASK.to_owned());
-    ValueType::new("text, never shown", show, |raw| {
-        let text = raw.text().ok_or_else(|| "takes a text in quotes".to_owned())?;
-        Ok::<_, String>(Some(text).filter(|text| !text.is_empty()).map(SecretString::from))
+    ValueType::new("text, never shown", show, |raw| match raw.text() {
+        Some(text) => Ok((!text.is_empty()).then(|| text.into())),
+        None => Err("takes a text in quotes".to_owned()),
     })
 }
 
-/// A URL. `mask` removes what may be a secret from a text that is wrong.
+/// A URL. `mask` removes what may be a secret from a wrong text.
 pub(crate) fn url<T: FromStr<Err: Display> + Display + 'static>(
     description: &str,
     example: &'static str,
     mask: fn(&str) -> String,
 ) -> ValueType<T> {
-    ValueType::new(
-        description,
-        |url: &T| show::quoted(&url.to_string()),
-        move |raw| {
-            let missing = || raw.but_takes(format_args!("a URL in quotes, such as \"{example}\""));
-            let text = raw.text().ok_or_else(missing)?;
-            text.parse().map_err(|error| format!("is \"{}\": {error}", show::cut(&mask(text))))
-        },
-    )
+    ValueType::new(description, show::quoted, move |raw| match raw.text() {
+        None => Err(raw.but_takes(format_args!("a URL in quotes, such as \"{example}\""))),
+        Some(text) => text.parse().map_err(|error| format!("is \"{}\": {error}", show::cut(&mask(text)))),
+    })
 }
 
 /// A file's path.
 pub(crate) fn file_path() -> ValueType<PathBuf> {
     ValueType::new(
         "path of a file",
-        |path: &PathBuf| show::path(path),
+        |path: &PathBuf| show::quoted(&path.display()),
         |raw| {
             let text = raw.text().ok_or_else(|| raw.but_takes("a file's path in quotes"))?;
-            let path = PathBuf::from(text);
             if text == "~" || text.starts_with("~/") {
                 let problem = "\"~\" is not replaced by the home directory here; write the path out";
                 return Err(format!("is \"{}\": {problem}", show::cut(text)));
             }
-            if text.contains(char::is_control)
-                || text.ends_with(path::is_separator)
-                || path.file_name().is_none()
-            {
-                return Err(raw.but_takes("the path of a file"));
-            }
-            Ok(path)
+            let is_odd = text.contains(char::is_control) || text.ends_with(path::is_separator);
+            let path = Some(PathBuf::from(text)).filter(|path| !is_odd && path.file_name().is_some());
+            path.ok_or_else(|| raw.but_takes("the path of a file"))
         },
     )
 }
 
 /// An address and a port to listen on.
 pub(crate) fn address() -> ValueType<SocketAddr> {
-    let takes = "an address and a port in quotes, such as \"127.0.0.1:9464\"";
-    ValueType::of_texts("address and port", takes, SocketAddr::to_string, |text| text.trim().parse().ok())
-}
-
-/// True or false.
-pub(crate) fn flag() -> ValueType<bool> {
-    const TAKES: &str = "true or false";
-    ValueType::new(TAKES, bool::to_string, |raw| raw.value.to_bool().ok_or_else(|| raw.but_takes(TAKES)))
-}
-
-/// One of these words.
-pub(crate) fn one_of<T: Copy + PartialEq>(words: &'static [(&'static str, T)]) -> ValueType<T> {
-    let quoted: Vec<String> = words.iter().map(|(word, _)| show::quoted(word)).collect();
-    let description = show::either(&quoted);
-    let takes = description.clone();
-    let show = |value: &T| words.iter().find(|(_, known)| known == value).map(|(word, _)| show::quoted(word));
-    ValueType::new(description, show, move |raw| {
-        let found = words.iter().find(|(word, _)| raw.text() == Some(word));
-        found.map(|(_, value)| *value).ok_or_else(|| raw.but_takes(&takes))
+    ValueType::new("address and port", show::quoted, |raw| {
+        let address = raw.text().and_then(|text| text.trim().parse().ok());
+        address.ok_or_else(|| raw.but_takes("an address and a port in quotes, such as \"127.0.0.1:9464\""))
     })
 }
 
-/// A table of values under keys of the user's choice; `takes` says what to write if one is wrong.
-pub(crate) fn table_of<T: 'static>(
+/// A value of a file that serde reads and writes. `takes` says what to write in place of a wrong one.
+pub(crate) fn serde_value<T: Serialize + DeserializeOwned + 'static>(takes: &'static str) -> ValueType<T> {
+    let show = |value: &T| show::plain(&serde_json::to_value(value).unwrap_or_default());
+    ValueType::new(takes, show, move |raw| from_serde(raw.value).ok_or_else(|| raw.but_takes(takes)))
+}
+
+/// A table of such values under keys of the user's choice.
+pub(crate) fn table_of<T: Serialize + DeserializeOwned + 'static>(
     description: &str,
     takes: &'static str,
-    read: fn(&Value) -> Option<T>,
-    json: fn(&T) -> serde_json::Value,
 ) -> ValueType<BTreeMap<String, T>> {
-    let show = move |values: &BTreeMap<String, T>| {
-        let fields = values.iter().map(|(key, value)| (key.clone(), json(value))).collect();
-        (!values.is_empty()).then(|| show::table(&serde_json::Value::Object(fields)))
-    };
+    let json = |table: &BTreeMap<String, T>| serde_json::to_value(table).unwrap_or_default();
+    let show = move |table: &BTreeMap<String, T>| (!table.is_empty()).then(|| show::table(&json(table)));
     ValueType::new(description, show, move |raw| {
-        let (mut values, mut wrong) = (BTreeMap::new(), Vec::new());
+        let (mut table, mut wrong) = (BTreeMap::new(), Vec::new());
         for (key, value) in raw.table()? {
-            match read(value) {
-                Some(value) => drop(values.insert(key.clone(), value)),
-                None => wrong.push((key.clone(), Raw::toml(value).but_takes(takes))),
+            match from_serde(value) {
+                Some(value) => drop(table.insert(key.clone(), value)),
+                None => wrong.push((format!(".{key}"), Raw::toml(value).but_takes(takes))),
             }
         }
-        if wrong.is_empty() { Ok(values) } else { Err(Wrong(wrong)) }
+        if wrong.is_empty() { Ok(table) } else { Err(Wrong(wrong)) }
     })
+}
+
+fn from_serde<T: DeserializeOwned>(value: &Value) -> Option<T> {
+    serde_json::from_value(serde_json::to_value(value).ok()?).ok()
 }
 
 /// A table of anything, as JSON; null where there is none. A date becomes its text.
@@ -309,30 +240,17 @@ pub(crate) fn json_table(description: &str) -> ValueType<serde_json::Value> {
 fn json(path: &str, value: &Value, wrong: &mut Wrong) -> serde_json::Value {
     match value {
         Value::Dict(_, table) => {
-            if let Some(date) = show::date(table) {
-                return date.into();
-            }
             let field = |(key, value): (&String, &Value)| {
-                let dot = if path.is_empty() { "" } else { "." };
-                (key.clone(), json(&format!("{path}{dot}{}", show::key(key)), value, wrong))
+                (key.clone(), json(&format!("{path}.{}", show::key(key)), value, wrong))
             };
-            serde_json::Value::Object(table.iter().map(field).collect())
+            show::date(table).map_or_else(|| table.iter().map(field).collect(), Into::into)
         }
         Value::Array(_, items) => items.iter().map(|item| json(path, item, wrong)).collect(),
-        Value::String(_, text) => text.as_str().into(),
-        Value::Char(_, c) => c.to_string().into(),
-        Value::Bool(_, value) => (*value).into(),
-        Value::Empty(..) => serde_json::Value::Null,
-        Value::Num(_, number) => {
-            let whole = number.to_i128().and_then(|number| i64::try_from(number).ok());
-            let number = match whole {
-                Some(number) => Some(number.into()),
-                None => number.to_f64().and_then(serde_json::Number::from_f64),
-            };
-            if number.is_none() {
+        other => {
+            if other.to_num().and_then(|number| number.to_f64()).is_some_and(|number| !number.is_finite()) {
                 wrong.0.push((path.to_owned(), "takes a finite number".to_owned()));
             }
-            number.map_or(serde_json::Value::Null, serde_json::Value::Number)
+            serde_json::to_value(other).unwrap_or_default()
         }
     }
 }

@@ -301,7 +301,7 @@ fn all_mistakes_are_found_and_none_that_only_follows_from_another() {
     keys.sort_unstable();
     assert_eq!(keys, ["llm.default", "llm.fast", "llm.model.gpt.base_url", "llm.model.gpt.model"]);
 
-    // Which models there are isn't known here, so `default` may be right.
+    // A mistake hides the name of a model, so `default` may be right.
     for models in ["model = \"gpt\"", "model = [1]", "[[llm.model]]\nnam = \"gpt\""] {
         let error = refused(&format!("[llm]\ndefault = \"gpt\"\n{models}"));
         assert!(!error.contains("llm.default"), "{error}");

@@ -9,16 +9,12 @@ const OURS: &str =
 
 /// A variable's name. No message shows a value that is none, since it may be the key.
 pub(super) fn variable_name() -> ValueType<String> {
-    ValueType::new(
-        "name of an environment variable",
-        |name: &String| show::quoted(name),
-        |raw| match raw.text().map(str::trim) {
-            Some(name) if !is_variable(name) || may_be_key(name) => Err(RIGHT.to_owned()),
-            Some(name) if name.starts_with(VARIABLE_PREFIX) => Err(OURS.to_owned()),
-            Some(name) => Ok(name.to_owned()),
-            None => Err(RIGHT.to_owned()),
-        },
-    )
+    ValueType::new("name of an environment variable", show::quoted, |raw| match raw.text().map(str::trim) {
+        Some(name) if !is_variable(name) || may_be_key(name) => Err(RIGHT.to_owned()),
+        Some(name) if name.starts_with(VARIABLE_PREFIX) => Err(OURS.to_owned()),
+        Some(name) => Ok(name.to_owned()),
+        None => Err(RIGHT.to_owned()),
+    })
 }
 
 fn is_variable(name: &str) -> bool {
@@ -26,8 +22,8 @@ fn is_variable(name: &str) -> bool {
     is_word && name.starts_with(|c: char| !c.is_ascii_digit())
 }
 
-/// Some servers' keys would pass as names (`gsk_…`, `hf_…`, plain hexadecimal digits). They hold a long run of
-/// characters of different kinds.
+/// Some servers' keys would pass as names (`gsk_…`, `hf_…`, plain hexadecimal digits). They hold a long run
+/// of characters of different kinds.
 fn may_be_key(name: &str) -> bool {
     const LONG: usize = 24;
     name.split('_').filter(|run| run.len() >= LONG).any(|run| {
@@ -43,7 +39,7 @@ mod tests {
     use crate::value_type::Raw;
 
     fn read(text: &str) -> Result<String, String> {
-        variable_name().read(&Raw::toml(&text.into())).map_err(|wrong| wrong.0[0].1.clone())
+        (variable_name().read)(&Raw::toml(&text.into())).map_err(|wrong| wrong.0[0].1.clone())
     }
 
     #[test]

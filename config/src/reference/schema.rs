@@ -1,7 +1,7 @@
 //! A plugin's own table, from its JSON Schema (draft 2020-12, as schemars writes it).
 //!
-//! A row for each key, with those of tables within below it: `a.b` is a table's key, `a[].b` one of each
-//! table of a list, `a.*.b` one of each table that stands under a key of the user's choice.
+//! Each key is a row, and the keys of inner tables follow below: `a.b` is a key of the table `a`, `a[].b` a
+//! key of each table in a list, and `a.*.b` a key of each table under a key of the user's choice.
 
 mod kind;
 #[cfg(test)]
@@ -40,13 +40,13 @@ pub fn schema_markdown(schema: &Value) -> String {
     if is_open { "It takes any keys.\n" } else { "It takes no keys of its own.\n" }.to_owned()
 }
 
-/// Where in the table one is.
+/// A place in the table.
 #[derive(Clone, Default)]
 struct Place {
     path: String,
-    /// The key and the value by which this form of the table is told from others, if it has others.
+    /// The key and its value that tell this form of the table from its other forms.
     tag: Option<(String, String)>,
-    /// Whether it is one of several forms that no such key tells apart.
+    /// Whether the table has several forms without such a key.
     is_one_of: bool,
 }
 
@@ -60,7 +60,7 @@ struct Row {
     key: String,
     takes: Vec<String>,
     fallback: Fallback,
-    /// The forms of the table that have it: each the key and the value that tell.
+    /// The forms of the table that have this key, each as the key and the value that tell it from others.
     tags: Vec<(String, String)>,
     meaning: String,
 }
@@ -81,13 +81,13 @@ impl Row {
 
 struct Writer<'a> {
     root: Root<'a>,
-    /// What is being written down; a type that holds itself would have no end.
+    /// The schemas around the current one, so that a type that holds itself ends.
     within: Vec<&'a Value>,
     rows: Vec<Row>,
 }
 
 impl<'a> Writer<'a> {
-    /// Adds the keys that a value of this schema has, wherever they are in it.
+    /// Adds rows for the keys of a value of this schema, at any depth.
     fn descend(&mut self, place: &Place, schema: &'a Value) {
         let view = self.root.view(schema);
         if view.parts.iter().any(|part| self.within.iter().any(|outer| std::ptr::eq(*outer, *part))) {
@@ -121,7 +121,7 @@ impl<'a> Writer<'a> {
     fn fields(&mut self, place: &Place, view: &View<'a>) {
         let mut fields: Vec<_> =
             view.properties().map(|(name, field)| (!view.requires(name), name, field)).collect();
-        // What must be there comes first; the schema's own order is up to the build.
+        // Required keys come first. The order in the schema depends on the build's features.
         fields.sort_by_key(|(is_optional, name, _)| (*is_optional, *name));
         for (is_optional, name, field) in fields {
             let key = show::key(name);
@@ -131,7 +131,7 @@ impl<'a> Writer<'a> {
                 (false, true) => Fallback::Words("one of these".to_owned()),
                 (false, false) => Fallback::Required,
             };
-            // The key that tells the forms apart is in each of them.
+            // Every form has the key that tells the forms apart.
             let tag = place.tag.clone().filter(|(tag, _)| tag != name);
             self.row(path.clone(), field, tag, missing);
             self.descend(&Place::at(path), field);
@@ -152,7 +152,7 @@ impl<'a> Writer<'a> {
             self.rows.push(Row { key, takes: vec![takes], fallback, tags, meaning });
             return;
         };
-        // Another form of the table has it too.
+        // Another form of the table has this key too.
         row.takes.push(takes);
         if row.meaning.is_empty() {
             row.meaning = meaning;
@@ -160,7 +160,7 @@ impl<'a> Writer<'a> {
         row.tags.extend(tag);
     }
 
-    /// What the schema says it is for, and each of its alternatives.
+    /// The description of the schema and of each of its alternatives.
     fn meaning(&self, view: &View<'a>) -> String {
         let said = |view: &View<'_>| view.text("description").map(markdown::flattened);
         let mut lines: Vec<String> = said(view).into_iter().collect();

@@ -1,5 +1,5 @@
 use super::*;
-use crate::{Config, Loader, known_keys::KnownKeys, show};
+use crate::{Config, Loader, known_keys::KnownKeys, show, table, value_type};
 
 /// Every key of a table, such as `hooks.tries`.
 fn known_keys() -> Vec<String> {
@@ -9,7 +9,7 @@ fn known_keys() -> Vec<String> {
 /// Every key of a list's table, such as `plugin.kind`.
 fn list_keys() -> Vec<String> {
     let lists = sections().into_iter().filter(Section::is_list);
-    lists.flat_map(|list| list.names().map(|name| list.path_of(name)).collect::<Vec<_>>()).collect()
+    lists.flat_map(|list| list.paths().collect::<Vec<_>>()).collect()
 }
 
 fn load(text: &str) -> Result<crate::Loaded, crate::Error> {
@@ -164,7 +164,7 @@ fn ranges_are_as_they_are_said() {
     let wrong = |path: &str, value: &str| {
         let (table, name) = path.rsplit_once('.').unwrap();
         let error = Config::from_toml(&format!("[{table}]\n{name} = {value}")).err()?.to_string();
-        // What doesn't fit to other keys is not this range's matter, and says so.
+        // A mistake about two keys is not about this range.
         (!error.contains(", twice ") && !error.contains(", which is ")).then_some(error)
     };
     let mut ranges = 0;
@@ -223,7 +223,7 @@ fn the_page_has_a_table_for_each_section() {
         let (_, after) = page.split_once(&title).unwrap_or_else(|| panic!("no {title}"));
         let mut lines =
             after.split("\n## ").next().unwrap().lines().skip_while(|line| !line.starts_with("| Key"));
-        // Every row has the header's columns: nothing in a cell ends it.
+        // Every row has as many columns as the header, so no cell is cut.
         let columns = |line: &str| line.replace("\\|", "").matches('|').count();
         let header = columns(lines.next().unwrap());
         assert_eq!(columns(lines.next().unwrap()), header);
@@ -299,7 +299,7 @@ fn what_is_commented_out_is_described_too() {
 #[test]
 fn a_comment_goes_to_one_line_only() {
     let file = toml();
-    // Between two keys there is the second one's comment and nothing else.
+    // Below a key there is the comment of the next key, or a blank line.
     let lines: Vec<&str> = file.lines().collect();
     for pair in lines.windows(2).filter(|pair| pair[0].contains(" = ") && !pair[0].starts_with("# ")) {
         assert!(pair[1].is_empty() || pair[1].starts_with("# "), "{pair:?}");
@@ -318,11 +318,16 @@ fn a_description_holds_for_one_place() {
 #[test]
 fn indented_lines_and_paragraphs_stay_apart() {
     let about = [" One of:", " - x,", "   or y", " - z", "", " And `w`."];
-    let key = Key::new("a", "text".to_owned(), Fallback::None, None, &about);
+    let mut section = table::empty_section("[[t]]", &[" A table."]);
+    value_type::serde_value::<bool>("true or false").optional().describe("a", &about, &mut section);
+    let key = section.keys[0].clone();
     assert_eq!(key.description, "One of:\n- x,\n  or y\n- z\n\nAnd `w`.");
-    let row = table(std::slice::from_ref(&key));
-    assert!(row.ends_with("| `a` | text | none | One of:<br>- x, or y<br>- z<br>And `w`. |\n"), "{row}");
-    let file = toml::file(&[Section::new("[t]", &[" T."], vec![key])]);
+    let row = super::table(std::slice::from_ref(&key));
+    assert!(
+        row.ends_with("| `a` | true or false | none | One of:<br>- x, or y<br>- z<br>And `w`. |\n"),
+        "{row}"
+    );
+    let file = toml::file(&[section]);
     assert!(file.ends_with("# One of:\n# - x,\n#   or y\n# - z\n#\n# And `w`.\n#a = \"\"\n"), "{file}");
 }
 

@@ -1,4 +1,4 @@
-//! What a value is, in words: `whole number, 1 to 10`, `list of texts`.
+//! The type of a value in words: `whole number, 1 to 10`, `list of texts`.
 
 use std::fmt;
 
@@ -7,11 +7,11 @@ use serde_json::{Number, Value};
 use super::view::{Root, View};
 use crate::{reference::markdown, show};
 
-/// In Markdown.
+/// The type of a value, in Markdown.
 pub(super) struct Kind {
     one: String,
     many: String,
-    /// What it must keep to beside.
+    /// Further limits, such as a range.
     limits: Vec<String>,
 }
 
@@ -22,7 +22,7 @@ impl fmt::Display for Kind {
     }
 }
 
-/// A list of lists of lists: nobody writes more, and a type that is a list of itself would have no end.
+/// The deepest lists of lists, so that a type that is a list of itself ends.
 const DEEPEST: usize = 8;
 
 impl Kind {
@@ -114,13 +114,13 @@ impl Kind {
     }
 }
 
-/// What holds for each of many; of what holds for each of theirs there is nothing to add.
+/// Limits on each of many values. A limit that says "each" already stays as it is.
 fn each(limits: Vec<String>) -> Vec<String> {
     let each = |limit: String| if limit.starts_with("each ") { limit } else { format!("each {limit}") };
     limits.into_iter().map(each).collect()
 }
 
-/// The values that are let in, where they are counted up.
+/// The allowed values, if the schema lists them.
 fn words(view: &View<'_>) -> Option<Vec<String>> {
     let values = view.list("enum").filter(|value| !value.is_null());
     let words: Vec<String> = view
@@ -132,7 +132,7 @@ fn words(view: &View<'_>) -> Option<Vec<String>> {
     (!words.is_empty()).then_some(words)
 }
 
-/// Alternatives, each once, told apart even where there are commas in them.
+/// Alternatives without duplicates. If one holds a comma, semicolons separate them.
 pub(super) fn either(kinds: &[String]) -> String {
     let mut different: Vec<String> = Vec::new();
     for kind in kinds {
@@ -169,7 +169,7 @@ fn number_limits(view: &View<'_>) -> Vec<String> {
     limits.into_iter().flatten().collect()
 }
 
-/// A range, of which either end may be open.
+/// A range whose ends may be open.
 fn counted(view: &View<'_>, least: &str, most: &str) -> Option<String> {
     match (view.number(least).map(plain), view.number(most).map(plain)) {
         (Some(least), Some(most)) if least == most => Some(format!("exactly {least}")),
@@ -180,7 +180,7 @@ fn counted(view: &View<'_>, least: &str, most: &str) -> Option<String> {
     }
 }
 
-/// A number without a fraction that is none.
+/// A number without a fraction of zero.
 fn plain(number: &Number) -> String {
     let text = number.to_string();
     text.strip_suffix(".0").map_or_else(|| text.clone(), str::to_owned)

@@ -1,15 +1,15 @@
-//! A schema together with what it refers to.
+//! A schema together with the schemas that it refers to.
 
 use serde_json::Value;
 
 use crate::show;
 
-/// The schema that references start at.
+/// The whole schema, in which references are found.
 #[derive(Clone, Copy)]
 pub(super) struct Root<'a>(pub(super) &'a Value);
 
-/// A schema, and those that hold along with it: the target of its `$ref`, the members of its `allOf`, the one
-/// form that its value may have beside null, and theirs.
+/// A schema and the schemas that apply with it: the target of its `$ref`, the members of its `allOf`, its
+/// only form beside null, and in turn those of each.
 pub(super) struct View<'a> {
     pub(super) parts: Vec<&'a Value>,
 }
@@ -33,13 +33,13 @@ impl<'a> Root<'a> {
         View { parts }
     }
 
-    /// What a reference within the schema leads to.
+    /// The target of a reference within the schema.
     fn target(self, reference: &str) -> Option<&'a Value> {
         self.0.pointer(&decoded(reference.strip_prefix('#')?))
     }
 }
 
-/// A text without percent-encoding, which schemars gives to the names of types that URLs cannot hold.
+/// Removes percent-encoding, which schemars uses for type names with characters that URLs cannot hold.
 fn decoded(text: &str) -> String {
     let mut bytes = Vec::new();
     let mut rest = text.as_bytes();
@@ -57,7 +57,7 @@ fn decoded(text: &str) -> String {
 }
 
 impl<'a> View<'a> {
-    /// What the first that says it says.
+    /// The value of a keyword in the first schema that has it.
     pub(super) fn keyword(&self, name: &str) -> Option<&'a Value> {
         self.parts.iter().find_map(|part| part.get(name))
     }
@@ -70,12 +70,12 @@ impl<'a> View<'a> {
         self.keyword(name).and_then(Value::as_number)
     }
 
-    /// What all say, where it is a list.
+    /// The items of a keyword's lists in all schemas.
     pub(super) fn list(&self, name: &str) -> impl Iterator<Item = &'a Value> {
         self.parts.iter().filter_map(move |part| part.get(name)?.as_array()).flatten()
     }
 
-    /// The names of JSON's types that a value may have, but for null.
+    /// The JSON types that a value may have, without null.
     pub(super) fn types(&self) -> Vec<&'a str> {
         let types = match self.keyword("type") {
             Some(Value::Array(types)) => types.iter().filter_map(Value::as_str).collect(),
@@ -93,12 +93,12 @@ impl<'a> View<'a> {
         self.list("required").any(|required| required.as_str() == Some(name))
     }
 
-    /// What stands under keys that are not named, where that is more than anything.
+    /// The schema of keys that have no name in the schema, if it says anything about them.
     pub(super) fn others(&self) -> Option<&'a Value> {
         self.keyword("additionalProperties").filter(|schema| schema.is_object())
     }
 
-    /// Whether a table of it may have keys that it doesn't name.
+    /// Whether a table may have keys that the schema doesn't name.
     pub(super) fn takes_any_key(&self) -> bool {
         let is_anything = |part: &&Value| {
             part.get("type").is_none() && part.get("properties").is_none() && **part != Value::Bool(false)
@@ -106,13 +106,13 @@ impl<'a> View<'a> {
         self.parts.iter().all(is_anything) || self.keyword("additionalProperties") == Some(&Value::Bool(true))
     }
 
-    /// The forms that a value may have, but for null, where there are several.
+    /// The forms that a value may have, without null, if there are several.
     pub(super) fn alternatives(&self) -> Vec<&'a Value> {
         let lists = self.parts.iter().flat_map(|part| ["oneOf", "anyOf"].map(|name| forms(part, name)));
         lists.filter(|forms| forms.len() > 1).flatten().collect()
     }
 
-    /// The key that can have one value only, and that value: it tells this form of a table from others.
+    /// The required key with a constant value, and that value. It tells this form of a table from others.
     pub(super) fn tag(&self) -> Option<(String, String)> {
         let constant = |(name, field): (&String, &Value)| {
             let value = field.get("const").filter(|_| self.requires(name))?;
@@ -122,7 +122,7 @@ impl<'a> View<'a> {
     }
 }
 
-/// The forms that a list lets in, but for null.
+/// The forms in a list of a schema, without null.
 fn forms<'a>(schema: &'a Value, list: &str) -> Vec<&'a Value> {
     let forms = schema.get(list).and_then(Value::as_array).into_iter().flatten();
     forms.filter(|form| form.get("type").and_then(Value::as_str) != Some("null")).collect()
