@@ -15,7 +15,7 @@ use super::{
 
 const EXAMPLES: &str = "\
 Examples:
-  teammy config                                the settings in force here
+  teammy config                                the settings that apply here
   teammy config --config other.toml            with another file
   TEAMMY_HOOKS__TRIES=5 teammy config --json   with a variable, as JSON
   teammy config --reference                    what every key means";

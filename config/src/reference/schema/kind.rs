@@ -9,15 +9,14 @@ use crate::{reference::markdown, show};
 
 /// The type of a value, in Markdown.
 pub(super) struct Kind {
-    one: String,
-    many: String,
+    words: String,
     /// Further limits, such as a range.
     limits: Vec<String>,
 }
 
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.one)?;
+        f.write_str(&self.words)?;
         self.limits.iter().try_for_each(|limit| write!(f, ", {limit}"))
     }
 }
@@ -33,10 +32,10 @@ impl Kind {
     fn within<'a>(root: Root<'a>, view: &View<'a>, depth: usize) -> Self {
         let inner = |schema: &'a Value| Self::within(root, &root.view(schema), depth + 1);
         if depth > DEEPEST {
-            return Self::same("anything");
+            return Self::new("anything");
         }
         if let Some(words) = words(view) {
-            return Self::same(show::either(&words));
+            return Self::new(show::either(&words));
         }
         let types = view.types();
         let is_table = types.contains(&"object") || view.properties().next().is_some();
@@ -54,70 +53,61 @@ impl Kind {
             types.iter().map(of_type).collect()
         };
         match (kinds.is_empty(), view.text("type")) {
-            (false, _) => Self::same(either(&kinds)),
-            (true, Some("null")) => Self::same("nothing"),
-            (true, _) => Self::same("anything"),
+            (false, _) => Self::new(either(&kinds)),
+            (true, Some("null")) => Self::new("nothing"),
+            (true, _) => Self::new("anything"),
         }
     }
 
     fn typed<'a>(name: &str, view: &View<'a>, inner: &impl Fn(&'a Value) -> Self) -> Self {
         match name {
-            "string" => Self::counted("text", "texts", text_limits(view)),
-            "integer" => Self::counted("whole number", "whole numbers", number_limits(view)),
-            "number" => Self::counted("number", "numbers", number_limits(view)),
-            "boolean" => Self::same("true or false"),
+            "string" => Self { limits: text_limits(view), ..Self::new("text") },
+            "integer" => Self { limits: number_limits(view), ..Self::new("whole number") },
+            "number" => Self { limits: number_limits(view), ..Self::new("number") },
+            "boolean" => Self::new("true or false"),
             "array" => Self::list(view, inner),
             "object" => Self::table(view.others().map(inner)),
-            other => Self::same(markdown::text(other)),
+            other => Self::new(markdown::text(other)),
         }
     }
 
     fn table(others: Option<Self>) -> Self {
-        match others {
-            None => Self::counted("table", "tables", Vec::new()),
-            Some(Self { many, limits, .. }) => {
-                Self::counted(&format!("table of {many}"), &format!("tables of {many}"), each(limits))
-            }
-        }
+        others.map_or_else(|| Self::new("table"), |others| others.in_a("table"))
     }
 
     fn list<'a>(view: &View<'a>, inner: &impl Fn(&'a Value) -> Self) -> Self {
-        let mut limits = Vec::new();
-        let (one, many) = if let Some(items) = view.keyword("items").filter(|items| items.is_object()) {
-            let Self { many, limits: of_items, .. } = inner(items);
-            limits.extend(each(of_items));
-            (format!("list of {many}"), format!("lists of {many}"))
-        } else {
-            let items: Vec<String> = view.list("prefixItems").map(|item| inner(item).to_string()).collect();
-            if items.is_empty() {
-                ("list".to_owned(), "lists".to_owned())
-            } else {
-                (format!("list: {}", items.join("; ")), format!("lists: {}", items.join("; ")))
-            }
+        let items: Vec<String> = view.list("prefixItems").map(|item| inner(item).to_string()).collect();
+        let mut list = match view.keyword("items").filter(|items| items.is_object()) {
+            Some(of) => inner(of).in_a("list"),
+            None if items.is_empty() => Self::new("list"),
+            None => Self::new(format!("list: {}", items.join("; "))),
         };
-        if view.keyword("prefixItems").is_none() {
-            limits.extend(counted(view, "minItems", "maxItems").map(|range| format!("{range} of them")));
-        }
+        let length = counted(view, "minItems", "maxItems").filter(|_| items.is_empty());
+        list.limits.extend(length.map(|range| format!("{range} of them")));
         if view.keyword("uniqueItems") == Some(&Value::Bool(true)) {
-            limits.push("no two alike".to_owned());
+            list.limits.push("no two alike".to_owned());
         }
-        Self { one, many, limits }
+        list
     }
 
-    fn same(words: impl Into<String>) -> Self {
-        let words = words.into();
-        Self { one: words.clone(), many: words, limits: Vec::new() }
+    fn new(words: impl Into<String>) -> Self {
+        Self { words: words.into(), limits: Vec::new() }
     }
 
-    fn counted(one: &str, many: &str, limits: Vec<String>) -> Self {
-        Self { one: one.to_owned(), many: many.to_owned(), limits }
+    /// A container of such values. A limit holds for each of them.
+    fn in_a(self, container: &str) -> Self {
+        const NOUNS: [&str; 5] = ["text", "whole number", "number", "table", "list"];
+        let Self { words, limits } = self;
+        let many = NOUNS.into_iter().find_map(|noun| {
+            let rest = words.strip_prefix(noun)?;
+            let is_noun = rest.is_empty() || rest.starts_with(" of ") || rest.starts_with(": ");
+            is_noun.then(|| format!("{noun}s{rest}"))
+        });
+        let many = many.unwrap_or(words);
+        let each = |limit: String| if limit.starts_with("each ") { limit } else { format!("each {limit}") };
+        let limits = limits.into_iter().map(each).collect();
+        Self { words: format!("{container} of {many}"), limits }
     }
-}
-
-/// Limits on each of many values. A limit that says "each" already stays as it is.
-fn each(limits: Vec<String>) -> Vec<String> {
-    let each = |limit: String| if limit.starts_with("each ") { limit } else { format!("each {limit}") };
-    limits.into_iter().map(each).collect()
 }
 
 /// The allowed values, if the schema lists them.
