@@ -36,7 +36,7 @@ use crate::{
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Config {
-    /// The process.
+    /// The process that hosts meetings.
     pub node: Node,
     /// Where meetings are stored.
     pub database: Database,
