@@ -3,6 +3,7 @@
 //! A plugin's author needs this crate alone: [`InCallPlugin`], [`Receive`], [`Cx`], the well-known [`data`]
 //! types, and the test kit behind feature `testing`.
 
+pub mod backoff;
 pub mod data;
 pub mod decode;
 mod engine;
