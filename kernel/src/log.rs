@@ -26,6 +26,7 @@ mod batch_cache;
 mod commit;
 mod consumer;
 mod delivery;
+pub mod failure;
 mod lag;
 mod latest;
 mod recovery;
@@ -34,7 +35,7 @@ mod sequencer;
 mod shedding;
 mod tail;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 pub use commit::{Committed, Due};
 pub use consumer::{InstanceView, Slot};
@@ -53,6 +54,7 @@ use crate::{
 use batch_cache::BatchCache;
 use commit::{CommitQueue, InstanceUpdate, Item};
 use consumer::{Consumer, ResolvedPolicy, SubscribedSource};
+use failure::{ActorDecision, FailurePolicy};
 use latest::Latest;
 use tail::{Entry, Retention, SourceId, Tail};
 
@@ -572,7 +574,27 @@ impl MeetingLog {
     /// Counts one more try of a packet that an instance's actor did not survive, and says how many there
     /// were.
     pub fn count_try(&mut self, slot: Slot, seq: Seq) -> u32 {
-        self.consumers[slot.0].count_try(seq)
+        self.consumers[slot.0].failures.count_try(seq)
+    }
+
+    /// An instance's actor failed while it worked on a packet, or on none: the instance gets no batch until
+    /// [`set_ready`](Self::set_ready). Says what to do about the packet and the actor; `None` if the instance
+    /// is not active any more. For `now` see [`Failures::actor_failed`](failure::Failures::actor_failed).
+    pub fn actor_failed(
+        &mut self,
+        slot: Slot,
+        packet: Option<Seq>,
+        now: Duration,
+        policy: &FailurePolicy,
+    ) -> Option<ActorDecision> {
+        let consumer = &mut self.consumers[slot.0];
+        let is_active = consumer.status == InstanceStatus::Active;
+        let decision = consumer.failures.actor_failed(packet.filter(|_| is_active), now, policy);
+        if !is_active {
+            return None;
+        }
+        consumer.set_ready(false);
+        Some(decision)
     }
 
     /// A packet of the batch that is, or last was, with an instance's actor.

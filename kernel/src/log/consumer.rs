@@ -7,6 +7,7 @@ use std::{
 
 use super::{
     Batch, Redrive,
+    failure::Failures,
     tail::{Entry, SourceId},
 };
 use crate::{DataPacket, Name, Seq, plugin::StateRef, store::InstanceStatus};
@@ -118,7 +119,7 @@ pub(super) struct Consumer {
     again: Option<InFlight>,
     pub(super) gap: u64,
     gap_in_flight: u64,
-    tried: Option<(Seq, u32)>,
+    pub(super) failures: Failures,
     /// What it has not finished with of the sources that it blocks on.
     waiting: Waiting,
     /// The packets that it gave up and is to get once more, with the places where.
@@ -153,7 +154,7 @@ impl Consumer {
             again: None,
             gap: 0,
             gap_in_flight: 0,
-            tried: None,
+            failures: Failures::default(),
             waiting: Waiting::default(),
             redrives: BTreeMap::new(),
             redriving: None,
@@ -309,14 +310,14 @@ impl Consumer {
         self.in_flight =
             Some(InFlight { packets: packets.clone(), up_to, is_ending: false, is_redriven: false });
         self.gap_in_flight = std::mem::take(&mut self.gap);
-        Batch { packets, gap: self.gap_in_flight, tried: self.tried, redriven_at: None }
+        Batch { packets, gap: self.gap_in_flight, tried: self.failures.tried(), redriven_at: None }
     }
 
     /// Sends a packet once more that it gave up.
     pub(super) fn send_redriven(&mut self, packets: Arc<[Arc<DataPacket>]>, at: Seq) -> Batch {
         self.in_flight =
             Some(InFlight { packets: packets.clone(), up_to: at, is_ending: false, is_redriven: true });
-        Batch { packets, gap: 0, tried: self.tried, redriven_at: Some(at) }
+        Batch { packets, gap: 0, tried: self.failures.tried(), redriven_at: Some(at) }
     }
 
     /// The place of the redrive by which it has this packet, or last had it with an actor that did not
@@ -373,17 +374,8 @@ impl Consumer {
             self.tick = None;
         }
         let is_redriven = self.in_flight.as_ref().is_some_and(|batch| batch.is_redriven);
-        if !is_redriven && self.tried.is_some_and(|(seq, _)| seq <= self.cursor) {
-            self.tried = None;
+        if !is_redriven {
+            self.failures.finished_up_to(self.cursor);
         }
-    }
-
-    pub(super) fn count_try(&mut self, seq: Seq) -> u32 {
-        let tries = match self.tried {
-            Some((last, tries)) if last == seq => tries + 1,
-            _ => 1,
-        };
-        self.tried = Some((seq, tries));
-        tries
     }
 }

@@ -41,6 +41,13 @@ pub struct Batch {
     pub redriven_at: Option<Seq>,
 }
 
+impl Batch {
+    /// How often actors that are gone tried a packet of this batch.
+    pub fn tries_of(&self, seq: Seq) -> u32 {
+        self.tried.filter(|(tried, _)| *tried == seq).map_or(0, |(_, tries)| tries)
+    }
+}
+
 /// A stretch of the store to read for an instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fetch {

@@ -176,6 +176,7 @@ impl MeetingLog {
             "invariant: only who is suspended is reinstated"
         );
         instance.status = InstanceStatus::Active;
+        instance.failures.forget_actors();
         let row = InstanceUpdate::row(slot, instance);
         self.queue.push(Item::Update(InstanceUpdate { outputs: vec![packet.clone()], ..row }));
         self.place(Append::new(packet, Durability::Durable, false), None);

@@ -6,12 +6,15 @@ mod policies;
 mod recovery;
 mod redrive;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use proptest::prelude::*;
 
-use super::*;
-use crate::{MeetingMetadata, Payload, Tick, Timestamp};
+use super::{failure::RestartDecision, *};
+use crate::{MeetingMetadata, Payload, Tick, Timestamp, backoff::Backoff};
 
 const LIMITS: Limits = Limits {
     batch_packets: 4,
@@ -562,6 +565,48 @@ fn a_packet_that_kills_is_given_up_and_the_next_comes() {
     assert_eq!(world.batches[&0].0.tried, None);
     let (commit, _) = world.log.next_commit(Seq(Sequencer::BLOCK)).unwrap();
     assert_eq!(commit.dead_letters, [dead_letter]);
+}
+
+#[test]
+fn the_log_decides_about_an_actor_that_failed() {
+    let policy = FailurePolicy {
+        tries: 2,
+        retry: Backoff::new(Duration::ZERO, Duration::ZERO),
+        intensity: 2,
+        within: Duration::from_secs(60),
+        restart: Backoff::new(Duration::from_secs(1), Duration::from_secs(8)),
+    };
+    let mut world = World::new();
+    world.publish("x");
+    let slot = Slot(0);
+    let restart = |seconds| RestartDecision::RestartAfter(Duration::from_secs(seconds));
+    let failed = |world: &mut World, seq: Option<Seq>| {
+        world.batches.remove(&0);
+        world.log.actor_failed(slot, seq, Duration::from_secs(5), &policy)
+    };
+    world.deliver(0);
+    world.work(0, 1);
+    assert_eq!(failed(&mut world, Some(Seq(2))), Some(ActorDecision { give_up: None, restart: restart(1) }));
+    assert!(!world.deliver(0), "its actor is gone");
+    world.log.set_ready(slot, true);
+    world.deliver(0);
+    let batch = &world.batches[&0].0;
+    assert_eq!((batch.tries_of(Seq(2)), batch.tries_of(Seq(1))), (1, 0));
+    let decision = failed(&mut world, Some(Seq(2)));
+    assert_eq!(decision, Some(ActorDecision { give_up: Some(2), restart: restart(2) }));
+    world.log.give_up(slot, Seq(2), None);
+    assert_eq!(world.log.view(slot).cursor, Seq(2));
+    let decision = failed(&mut world, None);
+    assert_eq!(decision, Some(ActorDecision { give_up: None, restart: RestartDecision::Suspend }));
+    world.log.suspend(slot);
+    assert_eq!(failed(&mut world, Some(Seq(3))), None, "it is not active any more");
+    world.log.reinstate(slot, packet(world.seqs.internal(), "plugin-status", vec![]));
+    let decision = failed(&mut world, None);
+    assert_eq!(
+        decision,
+        Some(ActorDecision { give_up: None, restart: restart(1) }),
+        "it has all its restarts"
+    );
 }
 
 #[test]

@@ -164,7 +164,7 @@ impl World {
                 let (seen, published) = (of(&self.seen[index]), of(&self.published));
                 match policy {
                     DeliveryPolicy::Spill if source == "d" => {
-                        assert_eq!(seen, published, "i{index} gets all of d")
+                        assert_eq!(seen, published, "i{index} gets all of d");
                     }
                     DeliveryPolicy::Block => assert_eq!(seen, published, "i{index} gets all of {source}"),
                     // Of one that is not stored even the newest may have had to go, for what others want.
