@@ -167,8 +167,8 @@ impl CommitQueue {
         self.items.push_back(item);
     }
 
-    /// The packets in the queue, those of the commit in flight included.
-    pub(super) fn packets(&self) -> impl Iterator<Item = &Arc<DataPacket>> {
+    /// The packets in the queue in the order of their seqs, those of the commit in flight included.
+    pub(super) fn packets(&self) -> impl DoubleEndedIterator<Item = &Arc<DataPacket>> {
         self.items.iter().flat_map(|item| match item {
             Item::Packet { packet, .. } => std::slice::from_ref(packet),
             Item::Update(update) => update.outputs.as_slice(),

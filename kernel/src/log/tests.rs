@@ -1,6 +1,7 @@
 //! The log against a model: random publishing, delivering, handing on, committing and actors' deaths.
 
 mod batch_cache;
+mod history;
 mod model;
 mod policies;
 mod recovery;
@@ -573,7 +574,7 @@ fn the_log_decides_about_an_actor_that_failed() {
         tries: 2,
         retry: Backoff::new(Duration::ZERO, Duration::ZERO),
         intensity: 2,
-        within: Duration::from_secs(60),
+        within: Duration::from_mins(1),
         restart: Backoff::new(Duration::from_secs(1), Duration::from_secs(8)),
     };
     let mut world = World::new();

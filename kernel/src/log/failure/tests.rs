@@ -53,7 +53,8 @@ fn a_failure_counts_up_to_the_end_of_its_time() {
 #[test]
 fn a_packet_that_kills_has_its_tries_and_another_begins_anew() {
     let patient = FailurePolicy { intensity: 100, ..POLICY };
-    let cases: [(&str, &[u64], &[Option<u32>]); 4] = [
+    type Case<'a> = (&'a str, &'a [u64], &'a [Option<u32>]);
+    let cases: [Case; 4] = [
         ("the last try gives it up", &[5, 5, 5], &[None, None, Some(3)]),
         ("a packet that is given up may come again", &[5, 5, 5, 5], &[None, None, Some(3), Some(4)]),
         ("another packet in between", &[5, 5, 6, 5], &[None, None, None, None]),
@@ -158,7 +159,7 @@ proptest! {
             packets.extend(packet);
             let decision = failures.actor_failed(packet, now, &policy);
 
-            let counted = times.iter().filter(|at| now - **at <= policy.within).count();
+            let counted = times.iter().filter(|at| now <= **at + policy.within).count();
             let counted = u32::try_from(counted).unwrap();
             let expected = if counted > policy.intensity {
                 RestartDecision::Suspend
