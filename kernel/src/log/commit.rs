@@ -1,11 +1,11 @@
-//! The queue of what is to be stored, and how a prefix of it becomes one commit.
+//! The queue of what is to be stored. A prefix of it becomes one commit.
 
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::Arc,
 };
 
-use super::{Slot, consumer::Consumer};
+use super::{consumer::Consumer, ids::Slot};
 use crate::{
     DataPacket, KeyValue, MeetingId, Seq,
     plugin::{StateError, StateRef},
@@ -19,40 +19,46 @@ use crate::{
 pub enum Due {
     /// There is nothing to commit, or a commit is in flight.
     Nothing,
-    /// Only cursors have moved: it may wait, at the price of hooks that run again after a crash.
+    /// Only cursors have moved. The commit may wait; after a crash, hooks run again on what it would have
+    /// covered.
     Soon,
-    /// Somebody waits for it.
+    /// Items are queued, or the reservation is to be raised.
     Now,
 }
 
-/// What a commit that is stored leaves to be done.
+/// What a stored commit changes for readers, publishers and the owner.
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct Committed {
-    /// The packets that are stored now, in the log's order.
+    /// The packets of the commit, in the order of their seqs.
     pub packets: Vec<Arc<DataPacket>>,
-    /// The last of them.
+    /// The seq of the last packet.
     pub stored_up_to: Option<Seq>,
-    /// The keys that are stored now.
+    /// The keys of the commit, each with the instance that wrote it, oldest first.
     pub keys: Vec<(Slot, KeyValue)>,
-    /// How much of the door's bound is free again, in bytes.
+    /// How many bytes of published packets count against the ingress's bound no more.
     pub released: usize,
-    /// The reservation that is stored.
+    /// The meeting's reservation.
     pub reserved: Seq,
-    /// The status that is stored.
+    /// The meeting's status.
     pub status: MeetingStatus,
 }
 
+/// One thing to store: all of it in one commit, or none.
 #[derive(Debug)]
 pub(super) enum Item {
-    Packet { packet: Arc<DataPacket>, external: bool },
+    Packet {
+        packet: Arc<DataPacket>,
+        /// Whether it was published from outside and counts against the ingress's bound.
+        external: bool,
+    },
     Update(InstanceUpdate),
     Status(MeetingStatus),
 }
 
 impl Item {
     fn bytes(&self) -> usize {
-        /// What a store needs for a record beside what it holds.
+        /// The bytes that a store needs for a record beside its fields.
         const RECORD: usize = 1024;
         match self {
             Self::Packet { packet, .. } => packet.cost(),
@@ -67,7 +73,7 @@ impl Item {
     }
 }
 
-/// What an instance's hooks made, and its row after it.
+/// The effects of an instance's hooks, and its row with them applied.
 #[derive(Debug)]
 pub(super) struct InstanceUpdate {
     pub(super) slot: Slot,
@@ -82,13 +88,13 @@ pub(super) struct InstanceUpdate {
 }
 
 impl InstanceUpdate {
-    /// An instance's row as it stands, and nothing else.
-    pub(super) fn row(slot: Slot, instance: &Consumer) -> Self {
+    /// The instance's row as it is now, without effects.
+    pub(super) fn row(slot: Slot, consumer: &Consumer) -> Self {
         Self {
             slot,
-            cursor: instance.cursor,
-            joined: instance.joined,
-            status: instance.status,
+            cursor: consumer.cursor,
+            joined: consumer.joined,
+            status: consumer.status,
             state: None,
             keys: Vec::new(),
             outputs: Vec::new(),
@@ -98,7 +104,7 @@ impl InstanceUpdate {
     }
 }
 
-/// An instance's units of one commit, folded.
+/// An instance's updates of one commit, folded into its newest row.
 struct Row {
     cursor: Seq,
     joined: Seq,
@@ -106,27 +112,31 @@ struct Row {
     state: Option<StateRef>,
 }
 
+/// What is to be stored, first in, first out.
 #[derive(Debug)]
 pub(super) struct CommitQueue {
     epoch: Epoch,
+    /// The number of the last stored commit.
     number: u64,
+    /// The stored reservation.
     reserved: Seq,
+    /// The stored status.
     status: MeetingStatus,
     items: VecDeque<Item>,
-    /// What the items hold, those of the commit in flight included.
+    /// The bytes of all items, those of the commit in flight included.
     bytes: usize,
     /// How many items, from the front, are in the commit in flight.
-    taken: usize,
+    items_in_flight: usize,
+    /// The reservation and the status of the commit in flight.
     in_flight: Option<(Seq, MeetingStatus)>,
 }
 
 impl CommitQueue {
-    /// The most packets that one commit stores, give or take a unit's outputs.
+    /// The most packets of one commit; the last item may bring more.
     const MAX_PACKETS: usize = 256;
-    /// The most bytes of packets and keys that one commit stores, give or take a unit's.
+    /// The most bytes of one commit without states; the last item may bring more.
     const MAX_BYTES: usize = 4 << 20;
-
-    /// The most instances whose units one commit stores: each may have a state of [`StateRef::MAX_BYTES`].
+    /// The most instances of one commit: each may have a state of [`StateRef::MAX_BYTES`].
     const MAX_ROWS: usize = 16;
 
     pub(super) fn new(record: &MeetingRecord) -> Self {
@@ -137,7 +147,7 @@ impl CommitQueue {
             status: record.status,
             items: VecDeque::new(),
             bytes: 0,
-            taken: 0,
+            items_in_flight: 0,
             in_flight: None,
         }
     }
@@ -183,41 +193,44 @@ impl CommitQueue {
         })
     }
 
-    /// Whether a packet that an instance had given up is finished with, and that is not stored.
+    /// Whether an instance has finished with a redriven packet in an update that is not stored.
     pub(super) fn has_redriven(&self, slot: Slot, seq: Seq) -> bool {
         self.updates(slot).any(|update| update.redriven == Some(seq))
     }
 
-    /// Whether what an instance made up to a place is not stored.
-    pub(super) fn has_unit_up_to(&self, slot: Slot, cursor: Seq) -> bool {
+    /// Whether an instance's update with a cursor up to this one is not stored.
+    pub(super) fn has_update_up_to(&self, slot: Slot, cursor: Seq) -> bool {
         self.updates(slot).any(|update| update.cursor <= cursor)
     }
 
-    /// What an instance has written to its keys and is not stored, oldest first.
+    /// The unstored writes to an instance's keys, oldest first.
     pub(super) fn keys(&self, slot: Slot) -> impl Iterator<Item = &KeyValue> {
         self.updates(slot).flat_map(|update| &update.keys)
     }
 
+    /// Makes a commit of as many items as fit, each instance's updates folded into one row. If no item is left
+    /// then, the commit also stores cursors that moved without an update. States that cannot be written as JSON
+    /// are left out and returned.
     pub(super) fn next_commit(
         &mut self,
         meeting: &MeetingId,
         reserve: Seq,
-        instances: &mut [Consumer],
+        consumers: &mut [Consumer],
     ) -> (Commit, Vec<(Slot, StateError)>) {
         let mut rows: BTreeMap<Slot, Row> = BTreeMap::new();
         let mut keys: BTreeMap<(Slot, &str), Option<Arc<str>>> = BTreeMap::new();
         let mut commit = Commit::new(meeting.clone(), self.epoch, self.number + 1, reserve);
         commit.status = self.status;
         let mut bytes = 0;
-        let mut taken = 0;
+        let mut count = 0;
         for item in &self.items {
             let full = commit.packets.len() >= Self::MAX_PACKETS || bytes >= Self::MAX_BYTES;
-            let one_more =
+            let is_row_too_many =
                 |update: &InstanceUpdate| !rows.contains_key(&update.slot) && rows.len() >= Self::MAX_ROWS;
-            if full || matches!(item, Item::Update(update) if one_more(update)) {
+            if full || matches!(item, Item::Update(update) if is_row_too_many(update)) {
                 break;
             }
-            taken += 1;
+            count += 1;
             bytes += item.bytes();
             match item {
                 Item::Packet { packet, .. } => {
@@ -226,10 +239,10 @@ impl CommitQueue {
                 Item::Status(status) => commit.status = *status,
                 Item::Update(update) => {
                     commit.packets.extend(update.outputs.iter().cloned());
-                    let instance = &instances[update.slot.0].name;
-                    // Of a packet that is given up and finished with in one commit, what came last counts.
+                    let instance = &consumers[update.slot.0].name;
+                    // A packet may be given up, redriven and given up again in one commit: the last one counts.
                     for letter in &update.dead_letters {
-                        commit.redriven.retain(|(who, seq)| (who, *seq) != (instance, letter.seq));
+                        commit.redriven.retain(|(by, seq)| (by, *seq) != (instance, letter.seq));
                         commit.dead_letters.push(letter.clone());
                     }
                     if let Some(seq) = update.redriven {
@@ -251,15 +264,15 @@ impl CommitQueue {
         commit.keys = keys
             .into_iter()
             .map(|((slot, key), value)| KeyWrite {
-                instance: instances[slot.0].name.clone(),
+                instance: consumers[slot.0].name.clone(),
                 key: key.to_owned(),
                 value,
             })
             .collect();
-        if taken == self.items.len() {
-            for (index, instance) in instances.iter_mut().enumerate() {
-                if std::mem::take(&mut instance.cursor_moved) {
-                    let (cursor, joined, status) = (instance.cursor, instance.joined, instance.status);
+        if count == self.items.len() {
+            for (index, consumer) in consumers.iter_mut().enumerate() {
+                if std::mem::take(&mut consumer.cursor_moved) {
+                    let (cursor, joined, status) = (consumer.cursor, consumer.joined, consumer.status);
                     let row = rows.entry(Slot(index)).or_insert(Row { cursor, joined, status, state: None });
                     row.cursor = cursor;
                 }
@@ -275,25 +288,26 @@ impl CommitQueue {
                 }
             };
             commit.instances.push(InstanceRecord {
-                instance: instances[slot.0].name.clone(),
+                instance: consumers[slot.0].name.clone(),
                 cursor: row.cursor,
                 joined: row.joined,
                 status: row.status,
                 state,
             });
         }
-        self.taken = taken;
+        self.items_in_flight = count;
         self.in_flight = Some((reserve, commit.status));
         (commit, unwritable)
     }
 
+    /// Removes the items of the commit in flight, which is stored.
     pub(super) fn committed(&mut self) -> Committed {
         let (reserved, status) = self.in_flight.take().expect("invariant: a commit was in flight");
         self.number += 1;
         self.reserved = reserved;
         self.status = status;
         let mut committed = Committed { reserved, status, ..Committed::default() };
-        for item in self.items.drain(..std::mem::take(&mut self.taken)) {
+        for item in self.items.drain(..std::mem::take(&mut self.items_in_flight)) {
             self.bytes -= item.bytes();
             match item {
                 Item::Packet { packet, external } => {

@@ -1,4 +1,4 @@
-//! One instance in one meeting: what it takes, how far it is, whether it has credit.
+//! One instance as a consumer of the log: what it takes, its cursor, its batch in flight and its gap.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -6,40 +6,30 @@ use std::{
 };
 
 use super::{
-    Batch, Redrive,
+    batch::{Batch, Redrive},
     failure::Failures,
-    tail::{Entry, SourceId},
+    ids::{Slot, SourceId},
+    tail::Entry,
 };
 use crate::{DataPacket, Name, Seq, plugin::StateRef, store::InstanceStatus};
 
-/// An instance's place in a log's table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Slot(pub(super) usize);
-
-impl Slot {
-    /// Its index, from 0 in the order in which instances joined.
-    pub fn index(self) -> usize {
-        self.0
-    }
-}
-
-/// An instance as it stands, to look at.
+/// An instance's state in the log, to read.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct InstanceView<'a> {
-    /// Its name.
+    /// The instance's name.
     pub name: &'a Name,
-    /// How it stands.
+    /// Whether it takes part.
     pub status: InstanceStatus,
     /// The seq up to which it has finished with the log.
     pub cursor: Seq,
     /// Its newest state.
     pub state: &'a StateRef,
-    /// Whether it was asked to leave.
+    /// Whether it has a `leave` packet to come to.
     pub is_leaving: bool,
-    /// Whether a batch is with its actor.
+    /// Whether a batch is in flight to its actor.
     pub has_batch: bool,
-    /// How many packets it lost that it has not been told of, or is just being told of.
+    /// How many packets it lost that no finished batch has told it of.
     pub gap: u64,
 }
 
@@ -50,43 +40,46 @@ pub(super) struct SubscribedSource {
     pub(super) policy: ResolvedPolicy,
 }
 
-/// What becomes of its packets while the instance is busy: a [`DeliveryPolicy`](crate::DeliveryPolicy), in the log's terms.
+/// What happens to a source's packets while the instance is busy: a
+/// [`DeliveryPolicy`](crate::DeliveryPolicy) with the key resolved to an index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ResolvedPolicy {
     Spill,
     DropOldest,
-    /// With the place in the log's table of [`Latest`](super::latest::Latest).
+    /// The index of the source and key in the log's table of [`Latest`](super::latest::Latest).
     Latest(usize),
     Block,
 }
 
-/// A batch that is with an instance's actor.
+/// A batch that was sent to an instance's actor.
 #[derive(Debug)]
 struct InFlight {
     packets: Arc<[Arc<DataPacket>]>,
-    /// The seq up to which it takes the instance: packets behind its last one were not for it.
+    /// The instance's cursor once the batch is done. It may be above the last packet: packets in between are
+    /// not for the instance.
     up_to: Seq,
-    /// It is the meeting's end: with it the instance is finished.
+    /// Whether the batch is the meeting's `ending` packet, which finishes the instance.
     is_ending: bool,
-    /// It is a packet that was given up, delivered once more: at the place of `up_to`.
+    /// Whether the batch is a redriven packet, with the redrive's seq as `up_to`.
     is_redriven: bool,
 }
 
-/// What waits of sources that are blocked on, up to the cursor.
+/// The packets of sources that an instance blocks on and that are above its cursor.
 #[derive(Debug, Default)]
-struct Waiting {
+struct BlockingQueue {
+    /// The packets' seqs and costs.
     packets: VecDeque<(Seq, usize)>,
     bytes: usize,
 }
 
-impl Waiting {
+impl BlockingQueue {
     fn push(&mut self, seq: Seq, cost: usize) {
         self.packets.push_back((seq, cost));
         self.bytes += cost;
     }
 
-    fn done(&mut self, up_to: Seq) {
-        while let Some((_, cost)) = self.packets.pop_front_if(|(seq, _)| *seq <= up_to) {
+    fn pop_up_to(&mut self, cursor: Seq) {
+        while let Some((_, cost)) = self.packets.pop_front_if(|(seq, _)| *seq <= cursor) {
             self.bytes -= cost;
         }
     }
@@ -96,35 +89,36 @@ impl Waiting {
 pub(super) struct Consumer {
     pub(super) name: Name,
     pub(super) sources: Vec<SubscribedSource>,
-    /// The source of its outputs.
+    /// The source of the instance's outputs.
     pub(super) output: SourceId,
     pub(super) status: InstanceStatus,
     /// The packet on which `on_meeting_start` runs.
     pub(super) joined: Seq,
-    /// The packet on which it leaves.
+    /// The `leave` packet, on which the instance leaves.
     pub(super) leaving: Option<Seq>,
-    /// The seq up to which it has finished with the log.
+    /// The seq up to which the instance has finished with the log.
     pub(super) cursor: Seq,
     pub(super) state: StateRef,
-    /// The cursor has moved, and nothing in the queue says so.
+    /// Whether the cursor has moved and no update in the queue holds it.
     pub(super) cursor_moved: bool,
-    /// A tick that waits.
+    /// A tick that the instance has not finished with.
     pub(super) tick: Option<Seq>,
-    /// A read of the store is under way.
+    /// Whether the store is being read for the instance.
     pub(super) fetching: bool,
+    /// Whether its actor takes batches.
     ready: bool,
     in_flight: Option<InFlight>,
-    /// A batch whose actor did not survive it. It is kept because what was volatile in it may be gone from
-    /// the tail.
-    again: Option<InFlight>,
+    /// A batch whose actor failed. It is kept because volatile packets of it may be gone from the tail.
+    unfinished: Option<InFlight>,
+    /// How many packets it lost since the batch in flight.
     pub(super) gap: u64,
+    /// The gap that the batch in flight tells of.
     gap_in_flight: u64,
     pub(super) failures: Failures,
-    /// What it has not finished with of the sources that it blocks on.
-    waiting: Waiting,
-    /// The packets that it gave up and is to get once more, with the places where.
+    blocking: BlockingQueue,
+    /// The redrives to come: the seq of each `redrive` packet, and the packet to deliver again there.
     pub(super) redrives: BTreeMap<Seq, Seq>,
-    /// The redrive whose packet is read from the store.
+    /// The redrive whose packet is being read from the store.
     pub(super) redriving: Option<Redrive>,
 }
 
@@ -151,11 +145,11 @@ impl Consumer {
             fetching: false,
             ready: false,
             in_flight: None,
-            again: None,
+            unfinished: None,
             gap: 0,
             gap_in_flight: 0,
             failures: Failures::default(),
-            waiting: Waiting::default(),
+            blocking: BlockingQueue::default(),
             redrives: BTreeMap::new(),
             redriving: None,
         }
@@ -169,9 +163,9 @@ impl Consumer {
         self.cursor = cursor;
         self.tick = None;
         self.set_ready(false);
-        self.again = None;
+        self.unfinished = None;
         self.gap = 0;
-        self.waiting = Waiting::default();
+        self.blocking = BlockingQueue::default();
     }
 
     pub(super) fn view(&self) -> InstanceView<'_> {
@@ -188,62 +182,62 @@ impl Consumer {
 
     pub(super) fn set_ready(&mut self, ready: bool) {
         self.ready = ready;
-        // The meeting's end is sent anew when its time has come.
+        // `ending` is not kept: it is sent anew once nothing else is left for the instance.
         let unfinished = self.in_flight.take().filter(|batch| !batch.is_ending);
-        self.again = unfinished.or(self.again.take());
+        self.unfinished = unfinished.or(self.unfinished.take());
         self.gap += std::mem::take(&mut self.gap_in_flight);
     }
 
-    /// Whether its actor is there and nothing is read from the store for it.
-    pub(super) fn is_there(&self) -> bool {
+    /// Whether its actor takes batches and no read of the store is under way for it.
+    pub(super) fn is_available(&self) -> bool {
         self.ready && !self.fetching && self.status == InstanceStatus::Active
     }
 
     pub(super) fn has_credit(&self) -> bool {
-        self.is_there() && self.in_flight.is_none()
+        self.is_available() && self.in_flight.is_none()
     }
 
-    /// The seq up to which the batch that is with its actor takes it.
+    /// The instance's cursor once the batch in flight is done.
     pub(super) fn in_flight_up_to(&self) -> Option<Seq> {
         self.in_flight.as_ref().map(|batch| batch.up_to)
     }
 
-    /// How it takes a source, if it does.
-    pub(super) fn takes(&self, source: SourceId) -> Option<ResolvedPolicy> {
-        self.sources.iter().find(|taken| taken.source == source).map(|taken| taken.policy)
+    /// The policy with which it takes a source; `None` if it doesn't take it.
+    pub(super) fn policy(&self, source: SourceId) -> Option<ResolvedPolicy> {
+        self.sources.iter().find(|subscribed| subscribed.source == source).map(|subscribed| subscribed.policy)
     }
 
-    /// Whether its packets of a source that is stored are read from the store where they are in memory no
-    /// more.
+    /// Whether it reads packets of a durable source from the store once they are gone from memory.
     pub(super) fn spills(&self, source: SourceId) -> bool {
-        self.takes(source).is_some_and(|policy| policy != ResolvedPolicy::DropOldest)
+        self.policy(source).is_some_and(|policy| policy != ResolvedPolicy::DropOldest)
     }
 
     pub(super) fn wants(&self, slot: Slot, entry: &Entry, lifecycle: SourceId) -> bool {
         let seq = entry.seq;
         if entry.source == lifecycle {
-            let is_redrive = entry.redrives.is_some() && entry.to == Some(slot);
+            let is_redrive = entry.redrives.is_some() && entry.recipient == Some(slot);
             return seq == self.joined || Some(seq) == self.leaving || is_redrive;
         }
         if self.leaving.is_some_and(|leaving| seq > leaving) {
             return false;
         }
-        match entry.to {
-            Some(to) => to == slot,
-            None => self.takes(entry.source).is_some(),
+        match entry.recipient {
+            Some(recipient) => recipient == slot,
+            None => self.policy(entry.source).is_some(),
         }
     }
 
-    /// Whether a packet could still be sent to it.
-    pub(super) fn awaits(&self, seq: Seq) -> bool {
-        let sent = self.in_flight.as_ref().or(self.again.as_ref()).map_or(self.cursor, |batch| batch.up_to);
+    /// Whether a packet of this seq may still be sent to it.
+    pub(super) fn may_receive(&self, seq: Seq) -> bool {
+        let sent =
+            self.in_flight.as_ref().or(self.unfinished.as_ref()).map_or(self.cursor, |batch| batch.up_to);
         self.status == InstanceStatus::Active && seq > sent
     }
 
-    /// A packet is gone: if this instance would have got it, it has a gap.
-    pub(super) fn miss(&mut self, slot: Slot, entry: &Entry, lifecycle: SourceId) {
+    /// Notes that a packet was dropped: the gap grows if the instance would have received it.
+    pub(super) fn packet_dropped(&mut self, slot: Slot, entry: &Entry, lifecycle: SourceId) {
         let seq = entry.seq;
-        if !self.awaits(seq) {
+        if !self.may_receive(seq) {
             return;
         }
         if self.tick == Some(seq) {
@@ -253,43 +247,45 @@ impl Consumer {
         }
     }
 
-    /// A packet has come. Says whether it must be kept for this instance.
-    pub(super) fn waits(&mut self, entry: &Entry) -> bool {
-        let waits = self.status == InstanceStatus::Active
+    /// Queues an appended packet if the instance blocks on its source. Returns whether it does: then the
+    /// packet must be held until the instance has seen it.
+    pub(super) fn queue_blocking(&mut self, entry: &Entry) -> bool {
+        let blocks = self.status == InstanceStatus::Active
             && self.leaving.is_none()
-            && entry.to.is_none()
-            && self.takes(entry.source) == Some(ResolvedPolicy::Block);
-        if waits {
-            self.waiting.push(entry.seq, entry.cost);
+            && entry.recipient.is_none()
+            && self.policy(entry.source) == Some(ResolvedPolicy::Block);
+        if blocks {
+            self.blocking.push(entry.seq, entry.cost);
         }
-        waits
+        blocks
     }
 
     /// Whether packets are held for it.
     pub(super) fn can_block(&self) -> bool {
         self.status == InstanceStatus::Active
-            && self.sources.iter().any(|taken| taken.policy == ResolvedPolicy::Block)
+            && self.sources.iter().any(|subscribed| subscribed.policy == ResolvedPolicy::Block)
     }
 
-    /// How many bytes wait for it of the sources that it blocks on.
-    pub(super) fn waiting_bytes(&self) -> usize {
-        self.waiting.bytes
+    /// How many bytes are queued for it of the sources that it blocks on.
+    pub(super) fn blocking_bytes(&self) -> usize {
+        self.blocking.bytes
     }
 
+    /// Moves the cursor past packets that are not for the instance.
     pub(super) fn skip_to(&mut self, seq: Seq) {
         if seq > self.cursor {
             self.cursor = seq;
             self.cursor_moved = true;
-            self.waiting.done(seq);
+            self.blocking.pop_up_to(seq);
             if self.tick.is_some_and(|tick| tick <= seq) {
                 self.tick = None;
             }
         }
     }
 
-    /// What is left of a batch whose actor did not survive it.
-    pub(super) fn send_again(&mut self) -> Option<Batch> {
-        let InFlight { packets, up_to, is_redriven, .. } = self.again.take()?;
+    /// Sends what the instance has not finished with of a batch whose actor failed.
+    pub(super) fn resend(&mut self) -> Option<Batch> {
+        let InFlight { packets, up_to, is_redriven, .. } = self.unfinished.take()?;
         if is_redriven {
             return (self.cursor < up_to).then(|| self.send_redriven(packets, up_to));
         }
@@ -301,8 +297,9 @@ impl Consumer {
         Some(self.send(packets[done..].into(), up_to))
     }
 
-    pub(super) fn in_hand(&self, seq: Seq) -> Option<&Arc<DataPacket>> {
-        let batch = self.in_flight.as_ref().or(self.again.as_ref())?;
+    /// A packet of the batch in flight, or of the last one if its actor failed.
+    pub(super) fn packet_in_flight(&self, seq: Seq) -> Option<&Arc<DataPacket>> {
+        let batch = self.in_flight.as_ref().or(self.unfinished.as_ref())?;
         batch.packets.iter().find(|packet| packet.seq == seq)
     }
 
@@ -313,23 +310,23 @@ impl Consumer {
         Batch { packets, gap: self.gap_in_flight, tried: self.failures.tried(), redriven_at: None }
     }
 
-    /// Sends a packet once more that it gave up.
+    /// Sends a packet again that it gave up, for the redrive at `at`.
     pub(super) fn send_redriven(&mut self, packets: Arc<[Arc<DataPacket>]>, at: Seq) -> Batch {
         self.in_flight =
             Some(InFlight { packets: packets.clone(), up_to: at, is_ending: false, is_redriven: true });
         Batch { packets, gap: 0, tried: self.failures.tried(), redriven_at: Some(at) }
     }
 
-    /// The place of the redrive by which it has this packet, or last had it with an actor that did not
-    /// survive it; with that it is done.
+    /// Removes the batch in flight, or the one whose actor failed, if it is this packet redriven. Returns the
+    /// redrive's seq.
     pub(super) fn take_redriven(&mut self, seq: Seq) -> Option<Seq> {
         let is_it =
             |batch: &mut InFlight| batch.is_redriven && batch.packets.iter().any(|packet| packet.seq == seq);
-        let batch = self.in_flight.take_if(is_it).or_else(|| self.again.take_if(is_it))?;
+        let batch = self.in_flight.take_if(is_it).or_else(|| self.unfinished.take_if(is_it))?;
         Some(batch.up_to)
     }
 
-    /// Whether the meeting's end is with its actor.
+    /// Whether the batch in flight is the meeting's end.
     pub(super) fn has_ending(&self) -> bool {
         self.in_flight.as_ref().is_some_and(|batch| batch.is_ending)
     }
@@ -337,20 +334,21 @@ impl Consumer {
     /// Sends the meeting's end.
     pub(super) fn send_ending(&mut self, packet: Arc<DataPacket>) -> Batch {
         let batch = self.send([packet].into(), self.cursor);
-        self.is_at_its_end();
+        self.mark_ending();
         batch
     }
 
-    /// What is in flight, if anything, is the meeting's end.
-    pub(super) fn is_at_its_end(&mut self) {
+    /// Makes the batch in flight, if any, the meeting's end: once it is done, the instance is finished.
+    pub(super) fn mark_ending(&mut self) {
         let packets = self.in_flight.take().map_or_else(|| [].into(), |batch| batch.packets);
         self.in_flight = Some(InFlight { packets, up_to: self.cursor, is_ending: true, is_redriven: false });
     }
 
-    /// Moves the cursor; with `done` the batch is finished and there is credit again.
+    /// Moves the cursor; with `done` the batch is finished and the instance has credit again.
     pub(super) fn advance(&mut self, cursor: Seq, done: bool) {
-        // Large units are handed on before the batch is done. One that has the end in it is the last, and
-        // says so: a new owner that found it without would end once more.
+        // Large effects are submitted before their batch is done. Those with `ending` as the cursor are the
+        // instance's last, so they finish it already: otherwise a new owner could find them stored and end the
+        // instance a second time.
         let is_ended = self.in_flight.as_ref().is_some_and(|batch| {
             let ending = batch.packets.last().map(|packet| packet.seq);
             batch.is_ending && (done || ending == Some(cursor))
@@ -360,7 +358,7 @@ impl Consumer {
         if done && let Some(batch) = self.in_flight.take() {
             self.cursor = self.cursor.max(batch.up_to);
         }
-        self.waiting.done(self.cursor);
+        self.blocking.pop_up_to(self.cursor);
         self.redrives.retain(|at, _| *at > self.cursor);
         if is_ended {
             self.status = InstanceStatus::Finished;
@@ -373,6 +371,7 @@ impl Consumer {
         if self.tick.is_some_and(|tick| tick <= self.cursor) {
             self.tick = None;
         }
+        // A redriven packet is below the cursor from the start.
         let is_redriven = self.in_flight.as_ref().is_some_and(|batch| batch.is_redriven);
         if !is_redriven {
             self.failures.finished_up_to(self.cursor);

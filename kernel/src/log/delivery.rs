@@ -1,105 +1,53 @@
-//! What an instance gets next: from memory, or past that from the store.
+//! What an instance gets next: from memory, or behind the tail from the store.
 
 use std::{cell::Cell, sync::Arc};
 
 use super::{
-    MeetingLog, Slot,
+    batch::{Delivery, Fetch, Redrive},
     consumer::{Consumer, ResolvedPolicy},
-    redrive::{self, Redrive},
+    ids::Slot,
+    meeting_log::MeetingLog,
+    redrive,
     tail::Entry,
 };
 use crate::{
-    DataPacket, Name, Seq,
+    DataPacket, Seq,
     store::{InstanceStatus, MeetingStatus},
 };
-
-/// What to do for an instance.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Delivery {
-    /// Nothing.
-    Idle,
-    /// Send it this.
-    Batch(Batch),
-    /// It is behind the tail: read these packets of the store and come back with [`MeetingLog::fetched`].
-    Fetch(Fetch),
-    /// A packet that it gave up is due once more: read it from the store and come back with
-    /// [`MeetingLog::redriven`].
-    Redrive(Redrive),
-}
-
-/// Packets for an instance, oldest first.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Batch {
-    /// The packets.
-    pub packets: Arc<[Arc<DataPacket>]>,
-    /// How many packets it lost before these.
-    pub gap: u64,
-    /// A packet that was tried before, and how often: by an actor that did not survive it.
-    pub tried: Option<(Seq, u32)>,
-    /// The batch is one packet that the instance gave up, delivered once more: what comes of it is handed on
-    /// with this place as the cursor.
-    pub redriven_at: Option<Seq>,
-}
-
-impl Batch {
-    /// How often actors that are gone tried a packet of this batch.
-    pub fn tries_of(&self, seq: Seq) -> u32 {
-        self.tried.filter(|(tried, _)| *tried == seq).map_or(0, |(_, tries)| tries)
-    }
-}
-
-/// A stretch of the store to read for an instance.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fetch {
-    /// The first seq.
-    pub from: Seq,
-    /// The last seq.
-    pub to: Seq,
-    /// The most packets; the oldest come first.
-    pub limit: usize,
-    /// The sources that the instance takes, [`Lifecycle::SOURCE`](crate::meeting::Lifecycle::SOURCE) among
-    /// them.
-    pub sources: Vec<Name>,
-}
-
-impl Fetch {
-    /// The most packets to read at once: a store knows no bound in bytes.
-    const MOST_PACKETS: usize = 1024;
-}
 
 impl MeetingLog {
     /// The next thing to do for an instance.
     pub fn deliver(&mut self, slot: Slot) -> Delivery {
-        let instance = &mut self.consumers[slot.0];
-        if !instance.has_credit() || self.queue.bytes() >= self.limits.backlog_bytes {
+        let consumer = &mut self.consumers[slot.0];
+        if !consumer.has_credit() || self.queue.bytes() >= self.limits.backlog_bytes {
             return Delivery::Idle;
         }
-        if let Some(batch) = instance.send_again() {
+        if let Some(batch) = consumer.resend() {
             return Delivery::Batch(batch);
         }
-        if instance.cursor == self.end && self.ending.is_none() {
+        if consumer.cursor == self.end && self.ending.is_none() {
             return Delivery::Idle;
         }
-        if instance.cursor < self.tail.stored_only_up_to() {
-            instance.fetching = true;
+        if consumer.cursor < self.tail.stored_only_up_to() {
+            consumer.fetching = true;
             let mut sources = vec![];
             for (name, id) in &self.sources {
-                if *id == self.lifecycle || instance.spills(*id) {
+                if *id == self.lifecycle || consumer.spills(*id) {
                     sources.push(name.clone());
                 }
             }
             sources.sort();
             return Delivery::Fetch(Fetch {
-                from: instance.cursor.next(),
+                from: consumer.cursor.next(),
                 to: self.tail.stored_only_up_to(),
-                limit: self.limits.batch_packets.min(Fetch::MOST_PACKETS),
+                limit: self.limits.batch_packets.min(Fetch::MAX_PACKETS),
                 sources,
             });
         }
         self.deliver_up_to(slot, None)
     }
 
-    /// Takes what the store gave for a [`Delivery::Fetch`] and says what to do next.
+    /// Takes the packets that were read for a [`Delivery::Fetch`]. Returns what to do next.
     pub fn fetched(&mut self, slot: Slot, fetch: &Fetch, packets: Vec<Arc<DataPacket>>) -> Delivery {
         self.consumers[slot.0].fetching = false;
         if !self.consumers[slot.0].has_credit() || fetch.from != self.consumers[slot.0].cursor.next() {
@@ -110,42 +58,102 @@ impl MeetingLog {
             _ => fetch.to,
         };
         match self.deliver_up_to(slot, Some((packets, to))) {
-            // What was in the store is seen; perhaps there is more.
+            // Nothing in this range was for the instance; there may be more behind it.
             Delivery::Idle => self.deliver(slot),
             delivery => delivery,
         }
     }
 
-    /// The store could not be read for a [`Delivery::Fetch`]; it may be asked for again.
+    /// The store could not be read for a [`Delivery::Fetch`]: the next [`deliver`](Self::deliver) asks again.
     pub fn fetch_failed(&mut self, slot: Slot) {
         self.consumers[slot.0].fetching = false;
     }
 
-    /// The packets in memory that an instance is to get next, and the seq up to which they take it.
+    /// Takes the packet that was read for a [`Delivery::Redrive`]. `None`, which skips the redrive, if the
+    /// packet is no dead letter any more. Returns what to do next.
+    pub fn redriven(&mut self, slot: Slot, redrive: Redrive, packet: Option<Arc<DataPacket>>) -> Delivery {
+        let consumer = &mut self.consumers[slot.0];
+        if consumer.redriving != Some(redrive) {
+            return Delivery::Idle;
+        }
+        consumer.redriving = None;
+        consumer.fetching = false;
+        if !consumer.has_credit() {
+            return self.deliver(slot);
+        }
+        let Some(packet) = packet else {
+            consumer.redrives.remove(&redrive.at);
+            consumer.skip_to(redrive.at);
+            return self.deliver(slot);
+        };
+        Delivery::Batch(consumer.send_redriven([packet].into(), redrive.at))
+    }
+
+    /// The store could not be read for a [`Delivery::Redrive`]: the next [`deliver`](Self::deliver) asks again.
+    pub fn redrive_failed(&mut self, slot: Slot) {
+        self.consumers[slot.0].redriving = None;
+        self.consumers[slot.0].fetching = false;
+    }
+
+    /// Whether there is something to do as soon as an instance is done with its batch in flight: there is more
+    /// to send, or the instance or the meeting ends.
+    pub fn needs_completion(&self, slot: Slot) -> bool {
+        let consumer = &self.consumers[slot.0];
+        match consumer.in_flight_up_to() {
+            Some(up_to) => {
+                up_to < self.end || self.status != MeetingStatus::Running || consumer.leaving.is_some()
+            }
+            None => false,
+        }
+    }
+
+    /// Whether a batch is in flight to any instance's actor.
+    pub fn has_batches(&self) -> bool {
+        self.consumers.iter().any(|consumer| consumer.in_flight_up_to().is_some())
+    }
+
+    /// Whether a packet appended now wakes the meeting for an instance: the packet can be sent at once, or
+    /// makes the instance's [completion needed](Self::needs_completion). If not, a later event delivers it.
+    pub fn wakes_on_append(&self, slot: Slot) -> bool {
+        self.consumers[slot.0].is_available()
+            && !self.needs_completion(slot)
+            && self.queue.bytes() < self.limits.backlog_bytes
+    }
+
+    /// Whether an instance blocks the publishers of the sources that it takes so: too many bytes are queued for
+    /// it, while it and the meeting run.
+    pub fn is_blocking(&self, slot: Slot) -> bool {
+        let consumer = &self.consumers[slot.0];
+        self.status == MeetingStatus::Running
+            && consumer.status == InstanceStatus::Active
+            && consumer.blocking_bytes() > self.limits.block_bytes
+    }
+
+    /// The packets in memory that an instance gets next, and its cursor once it is done with them.
     fn collect(&mut self, slot: Slot) -> (Arc<[Arc<DataPacket>]>, Seq) {
-        let instance = &self.consumers[slot.0];
-        if let Some(batch) = self.batch_cache.find(instance, self.end, &self.limits) {
+        let consumer = &self.consumers[slot.0];
+        if let Some(batch) = self.batch_cache.find(consumer, self.end, &self.limits) {
             return batch;
         }
-        let (is_own, replaced) = (Cell::new(instance.leaving.is_some()), Cell::new(0));
-        let (packets, seen) = {
+        let (is_for_one, replaced) = (Cell::new(consumer.leaving.is_some()), Cell::new(0));
+        let (packets, up_to) = {
             let wanted = self.wanted(slot, &replaced);
-            self.tail.collect(instance.cursor, self.end, &self.limits, |entry| {
-                if entry.to.is_some() || entry.source == self.lifecycle {
-                    is_own.set(true);
+            self.tail.collect(consumer.cursor, self.end, &self.limits, |entry| {
+                if entry.recipient.is_some() || entry.source == self.lifecycle {
+                    is_for_one.set(true);
                 }
                 wanted(entry)
             })
         };
         let packets: Arc<[_]> = packets.into();
-        if !is_own.get() {
-            self.batch_cache.keep(instance, &packets, seen);
+        if !is_for_one.get() {
+            self.batch_cache.keep(consumer, &packets, up_to);
         }
         self.consumers[slot.0].gap += replaced.get();
-        (packets, seen)
+        (packets, up_to)
     }
 
-    /// As [`collect`](Self::collect), with durable packets from the store, which were read up to a place.
+    /// As [`collect`](Self::collect), with the durable packets up to `to` from the store.
     fn collect_stored(
         &mut self,
         slot: Slot,
@@ -154,30 +162,30 @@ impl MeetingLog {
     ) -> (Arc<[Arc<DataPacket>]>, Seq) {
         let entries = stored.into_iter().filter_map(|packet| {
             let source = *self.sources.get(&packet.source)?;
-            let (to, redrives) = match redrive::read(&packet).filter(|_| source == self.lifecycle) {
+            let (recipient, redrives) = match redrive::read(&packet).filter(|_| source == self.lifecycle) {
                 Some((instance, seq)) => (Some(self.slot(instance.as_str())?), Some(seq)),
                 None => (None, None),
             };
-            Some(Entry { seq: packet.seq, cost: packet.cost(), packet, source, to, redrives })
+            Some(Entry { seq: packet.seq, cost: packet.cost(), packet, source, recipient, redrives })
         });
         let entries: Vec<Entry> = entries.collect();
-        let (instance, replaced) = (&self.consumers[slot.0], Cell::new(0));
+        let (consumer, replaced) = (&self.consumers[slot.0], Cell::new(0));
         let wanted = self.wanted(slot, &replaced);
-        let (packets, seen) = self.tail.collect_with(&entries, instance.cursor, to, &self.limits, wanted);
+        let (packets, up_to) = self.tail.collect_with(&entries, consumer.cursor, to, &self.limits, wanted);
         self.consumers[slot.0].gap += replaced.get();
-        (packets.into(), seen)
+        (packets.into(), up_to)
     }
 
-    /// Whether an instance wants a packet; those that were replaced for it are counted.
+    /// Whether an instance wants a packet. Packets that it would want and that are replaced are counted.
     fn wanted<'a>(&'a self, slot: Slot, replaced: &'a Cell<u64>) -> impl Fn(&Entry) -> bool + 'a {
-        let instance = &self.consumers[slot.0];
-        let is_plain =
-            !instance.sources.iter().any(|taken| matches!(taken.policy, ResolvedPolicy::Latest(_)));
+        let consumer = &self.consumers[slot.0];
+        let takes_all =
+            !consumer.sources.iter().any(|subscribed| matches!(subscribed.policy, ResolvedPolicy::Latest(_)));
         move |entry| {
-            if !instance.wants(slot, entry, self.lifecycle) {
+            if !consumer.wants(slot, entry, self.lifecycle) {
                 return false;
             }
-            if !is_plain && self.is_replaced(instance, entry) {
+            if !takes_all && self.is_replaced(consumer, entry) {
                 replaced.set(replaced.get() + 1);
                 return false;
             }
@@ -185,49 +193,50 @@ impl MeetingLog {
         }
     }
 
-    /// Whether an instance is to get a later packet in the place of this one.
-    pub(super) fn is_replaced(&self, instance: &Consumer, entry: &Entry) -> bool {
-        match instance.takes(entry.source) {
-            Some(ResolvedPolicy::Latest(latest)) => self.latest[latest].is_replaced(entry.seq),
+    /// Whether an instance gets a later packet instead of this one.
+    pub(super) fn is_replaced(&self, consumer: &Consumer, entry: &Entry) -> bool {
+        match consumer.policy(entry.source) {
+            Some(ResolvedPolicy::Latest(index)) => self.latest[index].is_replaced(entry.seq),
             _ => false,
         }
     }
 
     fn deliver_up_to(&mut self, slot: Slot, stored: Option<(Vec<Arc<DataPacket>>, Seq)>) -> Delivery {
-        let (packets, seen) = match stored {
+        let (packets, up_to) = match stored {
             None => self.collect(slot),
             Some((stored, to)) => self.collect_stored(slot, stored, to),
         };
-        let at_end = seen == self.end;
-        let instance = &mut self.consumers[slot.0];
+        let is_at_end = up_to == self.end;
+        let consumer = &mut self.consumers[slot.0];
         if packets.is_empty() {
-            instance.skip_to(seen);
-            return if at_end { self.deliver_ending(slot) } else { Delivery::Idle };
+            consumer.skip_to(up_to);
+            return if is_at_end { self.deliver_ending(slot) } else { Delivery::Idle };
         }
-        if let Some(seq) = instance.redrives.get(&seen).copied().filter(|_| packets[0].seq == seen) {
-            let redrive = Redrive { at: seen, seq };
-            instance.fetching = true;
-            instance.redriving = Some(redrive);
+        if let Some(seq) = consumer.redrives.get(&up_to).copied().filter(|_| packets[0].seq == up_to) {
+            let redrive = Redrive { at: up_to, seq };
+            consumer.fetching = true;
+            consumer.redriving = Some(redrive);
             return Delivery::Redrive(redrive);
         }
-        Delivery::Batch(instance.send(packets, seen))
+        Delivery::Batch(consumer.send(packets, up_to))
     }
 
-    /// An instance gets `ending` when nothing more can come for it: those whose outputs it takes are done,
-    /// and it has seen the whole log.
+    /// Sends `ending` to an instance that has seen the whole log and for which nothing more can come: the
+    /// instances whose outputs it takes are done.
     fn deliver_ending(&mut self, slot: Slot) -> Delivery {
         let Some(ending) = &self.ending else { return Delivery::Idle };
         if self.is_reopened {
-            return self.close_again(slot);
+            self.finish_reopened(slot);
+            return Delivery::Idle;
         }
-        let waits = {
-            let instance = &self.consumers[slot.0];
-            let upstream = |other: &Consumer| {
-                other.status == InstanceStatus::Active && instance.takes(other.output).is_some()
+        let is_too_early = {
+            let consumer = &self.consumers[slot.0];
+            let is_upstream = |other: &Consumer| {
+                other.status == InstanceStatus::Active && consumer.policy(other.output).is_some()
             };
-            self.status != MeetingStatus::Ending || self.consumers.iter().any(upstream)
+            self.status != MeetingStatus::Ending || self.consumers.iter().any(is_upstream)
         };
-        if waits {
+        if is_too_early {
             return Delivery::Idle;
         }
         let packet = ending.clone();

@@ -7,7 +7,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::MeetingLog;
+use super::meeting_log::MeetingLog;
 use crate::{
     DataPacket, History, Name, Seq,
     store::{PacketQuery, Take},

@@ -1,14 +1,21 @@
-//! How a new owner goes on with a log: from what the store holds of it.
+//! Recovery: how a new owner goes on with a log, from what the store holds of it.
 //!
-//! What an owner issues is committed as a prefix, so what is stored is a meeting as it once was: every
-//! cursor, state and output fits every other. The new owner takes it from there: who takes part and who is
-//! leaving is read off the meeting's own packets, how far each has come off its row, and each reads on from
-//! its cursor. What the log's own packets say counts where a row or the meeting's status lags behind them,
-//! since these are items of their own in the queue.
+//! An owner's commits are a prefix of what it issued, so the store holds the meeting as it was at one moment:
+//! cursors, states and outputs fit each other. The meeting's lifecycle packets say which instances take part
+//! and which are leaving; their rows say how far each has come; each reads on from its cursor. A row or the
+//! meeting's status may lag behind the lifecycle packets, since each is an item of its own in the queue: then
+//! the packets count.
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{Consumer, InstanceUpdate, Item, Limits, MeetingLog, Subscription};
+use super::{
+    commit::{InstanceUpdate, Item},
+    consumer::Consumer,
+    ids::Slot,
+    limits::Limits,
+    meeting_log::MeetingLog,
+    subscription::Subscription,
+};
 use crate::{
     DataPacket, Name, Seq,
     meeting::Lifecycle,
@@ -20,41 +27,45 @@ use crate::{
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct StoredMeeting {
-    /// The meeting's row, as the claim left it.
+    /// The meeting's row after the claim.
     pub record: MeetingRecord,
-    /// The last packet that is stored, if there is one.
+    /// The last stored packet, if there is one.
     pub last: Option<Arc<DataPacket>>,
     instances: Vec<InstanceRecord>,
     lifecycle: LifecycleHistory,
 }
 
-/// An instance that was part of the meeting.
+/// An instance that took part in the meeting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Member {
-    /// The instance.
+    /// The instance's name.
     pub name: Name,
-    /// Its status: what it still has to do.
+    /// Whether it still takes part.
     pub status: InstanceStatus,
-    /// Its state as JSON, if it ever had one that was stored.
+    /// Its state as JSON; `None` if no state of it was ever stored.
     pub state: Option<Arc<str>>,
+    /// The seq up to which it has finished with the log.
     cursor: Seq,
+    /// The packet on which `on_meeting_start` runs.
     joined: Seq,
+    /// The `leave` packet that it has not come to.
     leaving: Option<Seq>,
     has_row: bool,
 }
 
-/// What the meeting's own packets say.
+/// What the meeting's lifecycle packets say.
 #[derive(Debug, Clone, Default)]
 struct LifecycleHistory {
     start: Option<Seq>,
-    /// In the order in which they first came; each with its last coming and going.
+    /// The instances in the order in which they first joined, each with its last `join` (or the `start`) and
+    /// the `leave` after it.
     members: Vec<(Name, Seq, Option<Seq>)>,
     ending: Option<Arc<DataPacket>>,
     has_ended: bool,
-    /// It had ended, and was opened once more for packets that were given up.
+    /// The meeting had ended and was reopened for redrives.
     is_reopened: bool,
-    /// Which packet an instance is to get once more, and where.
+    /// Each redrive's instance, its own seq, and the packet that it delivers again.
     redrives: Vec<(Name, Seq, Seq)>,
 }
 
@@ -66,10 +77,10 @@ impl LifecycleHistory {
                 Some(Lifecycle::Start { instances, .. }) => {
                     history.start.get_or_insert(packet.seq);
                     for instance in instances {
-                        history.comes(instance, packet.seq);
+                        history.joined(instance, packet.seq);
                     }
                 }
-                Some(Lifecycle::Join { instance, .. }) => history.comes(instance, packet.seq),
+                Some(Lifecycle::Join { instance, .. }) => history.joined(instance, packet.seq),
                 Some(Lifecycle::Leave { instance }) => {
                     let member = history.members.iter_mut().find(|(name, ..)| *name == instance);
                     if let Some((_, _, leaving)) = member {
@@ -88,7 +99,7 @@ impl LifecycleHistory {
         history
     }
 
-    fn comes(&mut self, instance: Name, seq: Seq) {
+    fn joined(&mut self, instance: Name, seq: Seq) {
         match self.members.iter_mut().find(|(name, ..)| *name == instance) {
             Some((_, joined, leaving)) => (*joined, *leaving) = (seq, None),
             None => self.members.push((instance, seq, None)),
@@ -97,8 +108,8 @@ impl LifecycleHistory {
 }
 
 impl StoredMeeting {
-    /// What was read: the meeting's row, its last packet, its own packets (of source [`Lifecycle::SOURCE`],
-    /// in order), and its instances' rows.
+    /// What was read from the store: the meeting's row, its last packet, its packets of source
+    /// [`Lifecycle::SOURCE`] in order, and its instances' rows.
     pub fn new(
         record: MeetingRecord,
         last: Option<Arc<DataPacket>>,
@@ -108,18 +119,18 @@ impl StoredMeeting {
         Self { record, last, instances, lifecycle: LifecycleHistory::read(lifecycle) }
     }
 
-    /// Whether the meeting's first packet is stored. If not, nothing of the meeting is, and it is to be
-    /// started.
+    /// Whether the meeting's `start` packet is stored. If not, nothing but the meeting's row is stored, and
+    /// the new owner starts the meeting.
     pub fn is_started(&self) -> bool {
         self.lifecycle.start.is_some()
     }
 
-    /// The last seq that is stored; [`Seq::ZERO`] if there is none.
+    /// The seq of the last stored packet; [`Seq::ZERO`] if there is none.
     pub fn last_seq(&self) -> Seq {
         self.last.as_ref().map_or(Seq::ZERO, |packet| packet.seq)
     }
 
-    /// How far the meeting has come, by its own packets.
+    /// The meeting's status by its lifecycle packets.
     pub fn status(&self) -> MeetingStatus {
         if self.lifecycle.has_ended {
             MeetingStatus::Ended
@@ -130,7 +141,7 @@ impl StoredMeeting {
         }
     }
 
-    /// The instances that still have something to do. They must be there for the meeting to go on.
+    /// The instances that still have something to do. A node must run all of them to go on with the meeting.
     pub fn unfinished(&self) -> Vec<Name> {
         if !self.is_started() {
             return self.record.instances.clone();
@@ -139,8 +150,8 @@ impl StoredMeeting {
         members.filter(|member| member.status == InstanceStatus::Active).map(|member| member.name).collect()
     }
 
-    /// The instances that were ever part of the meeting, in the order in which they came; none of one that
-    /// was never [started](Self::is_started).
+    /// The instances that ever took part, in the order in which they first joined; empty if the meeting was
+    /// never [started](Self::is_started).
     pub fn members(&self) -> Vec<Member> {
         let rows: BTreeMap<&Name, &InstanceRecord> =
             self.instances.iter().map(|row| (&row.instance, row)).collect();
@@ -169,9 +180,9 @@ impl StoredMeeting {
 }
 
 impl MeetingLog {
-    /// The log of a meeting that was claimed, as its last owner's commits left it. `opened` are its
-    /// [`members`](StoredMeeting::members), in their order, each with what it takes here and the state to go on
-    /// from.
+    /// The log of a claimed meeting, as its last owner's commits left it. `opened` are its
+    /// [`members`](StoredMeeting::members) in their order, each with its subscription on this node and the state
+    /// to go on from.
     ///
     /// # Panics
     /// If the meeting was never [started](StoredMeeting::is_started).
@@ -181,26 +192,26 @@ impl MeetingLog {
         opened: impl IntoIterator<Item = (Member, Subscription, StateRef)>,
     ) -> Self {
         let mut log = Self::new(&stored.record, stored.last_seq(), limits);
-        log.start = stored.lifecycle.start.expect("invariant: what was never started cannot go on");
+        log.start = stored.lifecycle.start.expect("invariant: the meeting was started");
         for (member, subscription, state) in opened {
-            let sources = log.taken(&subscription);
+            let sources = log.resolve(&subscription);
             let output = log.source(&member.name);
-            let slot = super::Slot(log.consumers.len());
-            let mut instance =
+            let slot = Slot(log.consumers.len());
+            let mut consumer =
                 Consumer::new(member.name, sources, output, member.cursor, member.joined, state);
-            instance.status = member.status;
-            instance.leaving = member.leaving;
-            let is_there = matches!(instance.status, InstanceStatus::Active | InstanceStatus::Suspended);
+            consumer.status = member.status;
+            consumer.leaving = member.leaving;
+            let can_redrive = matches!(consumer.status, InstanceStatus::Active | InstanceStatus::Suspended);
             let redrives = stored
                 .lifecycle
                 .redrives
                 .iter()
-                .filter(|(name, at, _)| is_there && *name == instance.name && *at > instance.cursor);
-            instance.redrives = redrives.map(|(_, at, seq)| (*at, *seq)).collect();
+                .filter(|(name, at, _)| can_redrive && *name == consumer.name && *at > consumer.cursor);
+            consumer.redrives = redrives.map(|(_, at, seq)| (*at, *seq)).collect();
             if !member.has_row {
-                log.queue.push(Item::Update(InstanceUpdate::row(slot, &instance)));
+                log.queue.push(Item::Update(InstanceUpdate::row(slot, &consumer)));
             }
-            log.consumers.push(instance);
+            log.consumers.push(consumer);
         }
         log.ending.clone_from(&stored.lifecycle.ending);
         log.status = stored.status();

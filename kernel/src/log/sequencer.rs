@@ -1,13 +1,13 @@
-//! Giving out places in the log.
+//! Assigning seqs.
 
 use crate::Seq;
 
-/// Gives out seqs, never one twice, not even over a crash.
+/// Assigns seqs, none twice, not even across a crash.
 ///
-/// Whoever publishes learns the seq before the packet is stored, so the next owner must not give it out
-/// again. An owner therefore reserves seqs in blocks in the meeting's row before it gives them to the
-/// outside, and a new owner starts above the reservation. Seqs that stay inside until their commit (outputs,
-/// lifecycle packets) may run ahead of it: the commit that stores them raises the reservation too.
+/// A publisher learns its packet's seq before the packet is stored, so the next owner must not assign that seq
+/// again. An owner therefore reserves seqs in blocks in the meeting's row before it tells any of them to a
+/// publisher, and a new owner starts above the reservation. Seqs that nobody learns before their commit
+/// (outputs, lifecycle packets) may run ahead of the reservation: the commit that stores them raises it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sequencer {
     next: Seq,
@@ -23,12 +23,12 @@ impl Sequencer {
         Self { next, reserved }
     }
 
-    /// A seq for a packet from outside; `None` while the reservation is used up.
+    /// A seq for a published packet; `None` while the reservation is used up.
     pub fn external(&mut self) -> Option<Seq> {
         (self.next <= self.reserved).then(|| self.internal())
     }
 
-    /// A seq for a packet of the runtime's own, which nobody outside learns before it is stored.
+    /// A seq for a runtime packet or an output, which no publisher learns before it is stored.
     pub fn internal(&mut self) -> Seq {
         let seq = self.next;
         self.next = seq.next();
@@ -40,12 +40,12 @@ impl Sequencer {
         if self.is_low() { Seq(self.next.0 + Self::BLOCK) } else { self.reserved }
     }
 
-    /// Whether the reservation should be raised.
+    /// Whether less than half a block of the reservation is left.
     pub fn is_low(&self) -> bool {
         self.reserved.0.saturating_sub(self.next.0) < Self::BLOCK / 2
     }
 
-    /// A reservation is stored.
+    /// Notes that a reservation is stored. A lower one than before changes nothing.
     pub fn reserved(&mut self, up_to: Seq) {
         self.reserved = self.reserved.max(up_to);
     }

@@ -1,41 +1,40 @@
 //! The end of the log that is in memory: three lanes, merged by seq when read.
 //!
-//! Durable packets stay until they are stored; volatile ones go when there are too many, but for those that
-//! somebody blocks on, until they have seen them: their publishers wait instead. Lanes keep the one from
-//! holding up the other.
+//! Durable packets stay until they are stored. Volatile packets are dropped when there are too many, except
+//! those that an instance blocks on: these are held until that instance has seen them, and their publishers
+//! wait instead. Separate lanes keep one kind from holding up another.
 
 use std::{collections::VecDeque, sync::Arc};
 
-use super::{Limits, Slot};
+use super::{
+    ids::{Slot, SourceId},
+    limits::Limits,
+};
 use crate::{DataPacket, Seq};
-
-/// A source's number in a log, so that routing compares integers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct SourceId(pub(super) u32);
 
 /// A packet in the tail.
 #[derive(Debug, Clone)]
 pub(super) struct Entry {
-    /// The packet's, beside it: who looks for a place need not look into packets.
+    /// The packet's seq, copied: a search by seq touches no packet.
     pub(super) seq: Seq,
-    /// What the packet counts against limits.
+    /// The bytes that the packet counts against limits.
     pub(super) cost: usize,
     pub(super) packet: Arc<DataPacket>,
     pub(super) source: SourceId,
-    /// The one instance it is for, where it isn't for all that take the source.
-    pub(super) to: Option<Slot>,
-    /// It says that this packet, which the instance gave up, is to be delivered once more.
+    /// The only instance that the packet is for; `None` if it is for all that take the source.
+    pub(super) recipient: Option<Slot>,
+    /// The packet that this one redrives, if it is a `redrive` packet.
     pub(super) redrives: Option<Seq>,
 }
 
-/// Where a packet stands.
+/// How long a packet stays in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Retention {
-    /// Until it is stored, and as long as there is room.
+    /// Until it is stored, and after that while there is room.
     Durable,
-    /// As long as there is room.
+    /// While there is room.
     Volatile,
-    /// Until those have seen it that block on it, then as a volatile one.
+    /// Until the instances that block on it have seen it, then as a volatile packet.
     Held,
 }
 
@@ -72,11 +71,11 @@ pub(super) struct Tail {
     durable: Lane,
     volatile: Lane,
     held: Lane,
-    /// How many of the held, from the front, those have seen that block on them; and their bytes.
+    /// How many held packets, from the front, every instance that blocks on them has seen; and their bytes.
     released: (usize, usize),
-    /// Durable packets up to here are in the store, not in the tail.
+    /// The seq up to which durable packets are in the store and not in the tail.
     stored_only: Seq,
-    /// Durable packets up to here are in the store.
+    /// The seq up to which durable packets are in the store.
     stored: Seq,
 }
 
@@ -96,21 +95,22 @@ impl Tail {
         self.durable.bytes + self.volatile.bytes + self.held.bytes
     }
 
-    /// All that is in memory behind a place, lane by lane.
+    /// All packets in memory after `seq`, lane by lane.
     pub(super) fn after(&self, seq: Seq) -> impl Iterator<Item = &Entry> {
         self.durable.after(seq).chain(self.volatile.after(seq)).chain(self.held.after(seq))
     }
 
-    pub(super) fn volatile(&self) -> &VecDeque<Entry> {
-        &self.volatile.entries
+    /// How many volatile packets there are, held ones aside.
+    pub(super) fn volatile_len(&self) -> usize {
+        self.volatile.entries.len()
     }
 
-    /// The bytes of packets that may go before all have seen them.
+    /// The bytes of packets that may be dropped before every instance has seen them.
     pub(super) fn volatile_bytes(&self) -> usize {
         self.volatile.bytes + self.released.1
     }
 
-    /// Those that block on held packets have seen the log up to here.
+    /// Releases held packets up to here: the instances that block on them have seen them.
     pub(super) fn release(&mut self, up_to: Seq) {
         let (count, bytes) = &mut self.released;
         for entry in self.held.entries.range(*count..).take_while(|entry| entry.seq <= up_to) {
@@ -129,25 +129,26 @@ impl Tail {
         Some(entry)
     }
 
-    /// Durable packets up to here are to be read from the store.
+    /// The seq up to which durable packets must be read from the store.
     pub(super) fn stored_only_up_to(&self) -> Seq {
         self.stored_only
     }
 
+    /// Notes that durable packets up to here are stored.
     pub(super) fn stored(&mut self, up_to: Seq) {
         self.stored = self.stored.max(up_to);
     }
 
-    pub(super) fn push(&mut self, entry: Entry, keep: Retention) {
-        match keep {
+    pub(super) fn push(&mut self, entry: Entry, retention: Retention) {
+        match retention {
             Retention::Durable => self.durable.push(entry),
             Retention::Volatile => self.volatile.push(entry),
             Retention::Held => self.held.push(entry),
         }
     }
 
-    /// The packets behind `cursor` that are wanted, up to a batch's bounds, and the seq up to which the log
-    /// was looked at.
+    /// The packets after `cursor` that are wanted, up to a batch's limits, and the seq up to which the log was
+    /// read.
     pub(super) fn collect(
         &self,
         cursor: Seq,
@@ -159,7 +160,7 @@ impl Tail {
         merge(lanes, end, limits, wants)
     }
 
-    /// As [`collect`](Self::collect), with durable packets from the store in place of the tail's.
+    /// As [`collect`](Self::collect), with durable packets from the store instead of the tail's.
     pub(super) fn collect_with(
         &self,
         stored: &[Entry],
@@ -172,8 +173,8 @@ impl Tail {
         merge(lanes, to, limits, wants)
     }
 
-    /// Lets go of what has been seen by all (`seen`) or, of what is stored, whatever is over the bound; what
-    /// goes of that is handed over.
+    /// Drops what every instance has seen (up to `seen`), and stored packets while the durable lane is larger
+    /// than `limit` bytes. `dropped` is called for each stored packet that an instance has not seen.
     pub(super) fn trim(&mut self, seen: Seq, limit: usize, mut dropped: impl FnMut(&Entry)) {
         while let Some(seq) = self.durable.front() {
             if seq > self.stored || (seq > seen && self.durable.bytes <= limit) {
@@ -198,7 +199,7 @@ impl Tail {
         }
     }
 
-    /// Takes out the oldest volatile packet while there are too many.
+    /// Removes the oldest volatile packet while they are more than `limit` bytes.
     pub(super) fn shed(&mut self, limit: usize) -> Option<Entry> {
         if self.volatile_bytes() <= limit {
             return None;
@@ -210,7 +211,7 @@ impl Tail {
         }
     }
 
-    /// Takes out volatile packets of which this says that nobody needs them.
+    /// Removes volatile packets that no instance needs.
     pub(super) fn shed_if(&mut self, mut is_needless: impl FnMut(&Entry) -> bool) {
         let Lane { entries, bytes } = &mut self.volatile;
         entries.retain(|entry| {
@@ -223,7 +224,7 @@ impl Tail {
     }
 }
 
-/// A durable lane, the volatile one and the held one.
+/// The durable lane, the volatile one and the held one.
 type Lanes<D, V> = (D, V, V);
 
 fn merge<'a, V: ExactSizeIterator<Item = &'a Entry>>(
@@ -252,7 +253,7 @@ fn merge<'a, V: ExactSizeIterator<Item = &'a Entry>>(
         }
         let cost = entry.cost;
         let full = packets.len() >= limits.batch_packets || bytes + cost > limits.batch_bytes;
-        // One that is redriven is for the store to give, and goes alone.
+        // A redriven packet must be read from the store and is a batch of its own.
         if !packets.is_empty() && (full || entry.redrives.is_some()) {
             return (packets, entry.seq.previous());
         }

@@ -9,13 +9,23 @@ mod redrive;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Duration,
 };
 
 use proptest::prelude::*;
 
-use super::{failure::RestartDecision, *};
-use crate::{MeetingMetadata, Payload, Tick, Timestamp, backoff::Backoff};
+use super::{
+    failure::{ActorDecision, FailurePolicy, RestartDecision},
+    *,
+};
+use crate::{
+    DataPacket, DeliveryPolicy, Durability, KeyValue, Lifecycle, MeetingId, MeetingMetadata, Name, Payload,
+    Seq, Tick, Timestamp,
+    backoff::Backoff,
+    plugin::StateRef,
+    store::{Commit, DeadLetter, Epoch, InstanceStatus, MeetingRecord, MeetingStatus},
+};
 
 const LIMITS: Limits = Limits {
     batch_packets: 4,
@@ -559,7 +569,7 @@ fn a_packet_that_kills_is_given_up_and_the_next_comes() {
         error: "it panicked".to_owned(),
         at: Timestamp::UNIX_EPOCH,
     };
-    assert_eq!(world.log.in_hand(slot, Seq(3)).unwrap().source, "x");
+    assert_eq!(world.log.packet_in_flight(slot, Seq(3)).unwrap().source, "x");
     world.log.give_up(slot, Seq(3), Some(dead_letter.clone()));
     world.deliver(0);
     assert_eq!(world.batches[&0].0.packets[0].seq, Seq(4));
@@ -639,11 +649,11 @@ fn a_state_without_a_json_form_is_named_and_stored_without() {
 fn one_tick_waits_at_a_time() {
     let mut world = World::new();
     world.settle();
-    assert!(world.log.takes_tick(Slot(1)));
+    assert!(world.log.can_tick(Slot(1)));
     world.log.tick(Slot(1), packet(world.seqs.internal(), Tick::SOURCE, vec![]));
-    assert!(!world.log.takes_tick(Slot(1)));
+    assert!(!world.log.can_tick(Slot(1)));
     world.settle();
-    assert!(world.log.takes_tick(Slot(1)));
+    assert!(world.log.can_tick(Slot(1)));
     assert_eq!(world.handed[&name("relay")].iter().filter(|p| p.source == Tick::SOURCE).count(), 1);
     assert_eq!(world.handed[&name("early")].iter().filter(|p| p.source == Tick::SOURCE).count(), 0);
 }

@@ -275,7 +275,7 @@ impl MeetingState {
             if view.status == InstanceStatus::Active {
                 lag = lag.max(self.log.end_seq().0.saturating_sub(view.cursor.0));
             }
-            if self.log.is_open(slot) {
+            if self.log.wakes_on_append(slot) {
                 wake.insert_all(running.sources);
             }
             if let Some(blocking) = &running.blocking {
@@ -300,7 +300,7 @@ impl MeetingState {
     /// Whether a commit is due now. If only cursors have moved, starts the timer for theirs.
     fn is_commit_due(&mut self) -> bool {
         // Waiters for everything to be stored wait for the cursors, too.
-        let hurries = self.releasing.is_some() || !self.catching_up.is_empty() && self.log.is_worked_off();
+        let hurries = self.releasing.is_some() || !self.catching_up.is_empty() && self.log.is_caught_up();
         match self.log.due(self.wanted_reservation) {
             Due::Now => return true,
             Due::Soon if hurries => return true,

@@ -50,10 +50,12 @@ fn a_failure_counts_up_to_the_end_of_its_time() {
     }
 }
 
+/// What it shows, the packets that actors fail on (0 for none), and after how many tries each is given up.
+type Case<'a> = (&'a str, &'a [u64], &'a [Option<u32>]);
+
 #[test]
 fn a_packet_that_kills_has_its_tries_and_another_begins_anew() {
     let patient = FailurePolicy { intensity: 100, ..POLICY };
-    type Case<'a> = (&'a str, &'a [u64], &'a [Option<u32>]);
     let cases: [Case; 4] = [
         ("the last try gives it up", &[5, 5, 5], &[None, None, Some(3)]),
         ("a packet that is given up may come again", &[5, 5, 5, 5], &[None, None, Some(3), Some(4)]),

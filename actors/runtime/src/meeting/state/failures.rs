@@ -58,7 +58,7 @@ impl MeetingState {
     }
 
     fn give_up(&mut self, slot: Slot, seq: Seq, tries: u32, error: &str) {
-        let Some(packet) = self.log.in_hand(slot, seq).cloned() else { return };
+        let Some(packet) = self.log.packet_in_flight(slot, seq).cloned() else { return };
         let running = &self.instances[slot.index()];
         running.recorder.record(&mut Counts { dead_letters: 1, ..Counts::default() });
         warn!(meeting = %self.id(), instance = %running.name, %seq, source = %packet.source, tries, error, "packet given up");

@@ -144,7 +144,7 @@ impl MeetingState {
         for slot in self.log.slots() {
             // Publishers wait for an instance that blocks.
             let is_awaited = of_all || self.log.is_blocking(slot);
-            let wanted = is_awaited && self.log.view(slot).has_batch || self.log.waits_for(slot);
+            let wanted = is_awaited && self.log.view(slot).has_batch || self.log.needs_completion(slot);
             if wanted && let Some(cursor) = self.instances[slot.index()].completion.request() {
                 self.completed(slot, cursor);
                 any = true;
@@ -179,7 +179,7 @@ impl MeetingState {
     }
 
     pub(super) fn tick(&mut self, slot: Slot) {
-        if self.releasing.is_none() && self.log.takes_tick(slot) {
+        if self.releasing.is_none() && self.log.can_tick(slot) {
             let packet = self.runtime_packet(Tick::SOURCE, Payload::Text("".into()));
             self.log.tick(slot, packet);
         }

@@ -125,7 +125,7 @@ impl MeetingState {
 
     pub(super) fn reply_to_caught_up(&mut self) {
         let is_stored = self.log.is_stored(self.wanted_reservation);
-        if is_stored && self.log.status() == MeetingStatus::Running && self.log.is_worked_off() {
+        if is_stored && self.log.status() == MeetingStatus::Running && self.log.is_caught_up() {
             for reply in self.catching_up.drain(..) {
                 let _ = reply.send(Ok(()));
             }

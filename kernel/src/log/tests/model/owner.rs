@@ -403,7 +403,7 @@ impl Owner {
         self.log.count_try(slot, packet.seq);
         let before = self.log.view(slot).status;
         if ends == Ends::Fatal {
-            let in_hand = self.log.in_hand(slot, packet.seq);
+            let in_hand = self.log.packet_in_flight(slot, packet.seq);
             assert_eq!(in_hand, Some(packet), "what an actor had in hand is known");
             let dead_letters: Vec<_> = dead_letter(self.log.view(slot).name, packet).into_iter().collect();
             self.log.give_up(slot, packet.seq, dead_letters.first().cloned());
@@ -419,9 +419,8 @@ impl Owner {
 
     /// An instance gets a tick if it can take one and if what it makes of it, if anything, is stored.
     fn tick(&mut self, meeting: &mut Meeting, instance: usize) {
-        let takes_tick =
-            |slot: &Slot| self.log.takes_tick(*slot) && INSTANCES[instance].2 == Durability::Durable;
-        let Some(slot) = self.active(instance).filter(takes_tick) else { return };
+        let can_tick = |slot: &Slot| self.log.can_tick(*slot) && INSTANCES[instance].2 == Durability::Durable;
+        let Some(slot) = self.active(instance).filter(can_tick) else { return };
         let packet = Arc::new(self.own(meeting, Tick::SOURCE, Payload::Text("".into())));
         meeting.passes(self.log.epoch(), packet.clone());
         self.log.tick(slot, packet);

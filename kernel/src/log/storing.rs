@@ -1,0 +1,72 @@
+//! Storing the log: when to commit, and what a stored commit changes.
+
+use std::sync::Arc;
+
+use super::{
+    commit::{Committed, Due},
+    ids::Slot,
+    meeting_log::MeetingLog,
+};
+use crate::{DataPacket, KeyValue, Seq, plugin::StateError, store::Commit};
+
+impl MeetingLog {
+    /// How soon something should be committed.
+    pub fn due(&self, wanted_reservation: Seq) -> Due {
+        if self.queue.is_in_flight() {
+            Due::Nothing
+        } else if self.queue.has_items() || wanted_reservation > self.queue.reserved() {
+            Due::Now
+        } else if self.consumers.iter().any(|consumer| consumer.cursor_moved) {
+            Due::Soon
+        } else {
+            Due::Nothing
+        }
+    }
+
+    /// Whether a commit is under way.
+    pub fn is_committing(&self) -> bool {
+        self.queue.is_in_flight()
+    }
+
+    /// Whether everything is stored, cursors and reservation included.
+    pub fn is_stored(&self, wanted_reservation: Seq) -> bool {
+        !self.queue.is_in_flight() && self.due(wanted_reservation) == Due::Nothing
+    }
+
+    /// The next commit: as much of the queue as fits, with each instance's rows folded into the newest.
+    /// `None` while one is in flight or there is nothing to store.
+    ///
+    /// An instance whose state cannot be written as JSON is returned beside the commit. Its row is stored
+    /// without the state; the owner suspends the instance.
+    pub fn next_commit(&mut self, reserve: Seq) -> Option<(Commit, Vec<(Slot, StateError)>)> {
+        if self.due(reserve) == Due::Nothing {
+            return None;
+        }
+        Some(self.queue.next_commit(&self.meeting, reserve, &mut self.consumers))
+    }
+
+    /// The commit in flight is stored.
+    pub fn committed(&mut self) -> Committed {
+        let committed = self.queue.committed();
+        if let Some(seq) = committed.stored_up_to {
+            self.tail.stored(seq);
+        }
+        self.trim();
+        committed
+    }
+
+    /// How many bytes are queued for the store.
+    pub fn backlog_bytes(&self) -> usize {
+        self.queue.bytes()
+    }
+
+    /// Durable packets that are not stored yet and match, oldest first.
+    pub fn unstored(&self, matches: impl Fn(&DataPacket) -> bool) -> Vec<Arc<DataPacket>> {
+        self.queue.packets().filter(|packet| matches(packet)).cloned().collect()
+    }
+
+    /// The unstored writes to an instance's keys, oldest first.
+    pub fn unstored_keys(&self, slot: Slot) -> impl Iterator<Item = &KeyValue> {
+        self.queue.keys(slot)
+    }
+}
