@@ -1,26 +1,26 @@
-//! Marks: how far each producer of numbered packets has come.
+//! Marks: the last number of each producer.
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
     sync::Arc,
 };
 
-use super::Commit;
+use super::commit::Commit;
 use crate::Seq;
 
-/// How far a producer has come in a meeting: its newest number, and the place of that packet.
+/// A producer's highest number in a meeting, and the packet that has it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Mark {
     /// The producer's own identifier.
     pub producer: Arc<str>,
-    /// The highest number that is stored of it.
+    /// The highest stored number.
     pub number: u64,
-    /// The packet of that number.
+    /// The seq of the packet with that number.
     pub seq: Seq,
 }
 
 impl Commit {
-    /// How far this commit brings each producer whose packets it holds, by producer.
+    /// The marks after this commit of the producers whose packets it holds, by producer.
     pub fn marks(&self) -> Vec<Mark> {
         let mut newest: BTreeMap<&Arc<str>, (u64, Seq)> = BTreeMap::new();
         for packet in &self.packets {
@@ -59,14 +59,14 @@ mod tests {
     }
 
     #[test]
-    fn a_commit_tells_how_far_it_brings_each_producer() {
+    fn a_commit_has_the_newest_mark_of_each_producer() {
         type Packets<'a> = &'a [(u64, Option<(&'a str, u64)>)];
         type Marks<'a> = &'a [(&'a str, u64, u64)];
         let cases: [(Packets, Marks); 6] = [
             (&[], &[]),
             (&[(1, None), (2, None)], &[]),
             (&[(7, Some(("p", 1)))], &[("p", 1, 7)]),
-            // The newest counts, wherever it stands, and marks come by producer.
+            // The highest number counts, wherever its packet is, and marks are sorted by producer.
             (
                 &[(2, Some(("q", 8))), (4, Some(("p", 1))), (5, None), (6, Some(("q", 9)))],
                 &[("p", 1, 4), ("q", 9, 6)],

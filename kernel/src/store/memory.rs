@@ -1,7 +1,7 @@
 //! The store in memory: one map of meetings under one lock.
 //!
-//! It is the model that the conformance suite holds other stores to, so it is written to be read: a commit
-//! takes the lock once, decides for each meeting whether it applies, and only then changes anything.
+//! The conformance suite compares other stores with this one, so it is kept simple: a commit takes the lock once
+//! and decides for each meeting whether the commit applies before it changes anything.
 
 use std::{
     collections::BTreeMap,
@@ -12,29 +12,33 @@ use std::{
 use futures::FutureExt;
 
 use super::{
-    Commit, DeadLetter, Error, InstanceRecord, Mark, MeetingRecord, Outcome, PacketQuery, Store, StoreFuture,
-    Take,
+    commit::{Commit, Outcome},
+    contract::{Store, StoreFuture},
+    error::Error,
+    mark::Mark,
+    query::{PacketQuery, Take},
+    record::{DeadLetter, InstanceRecord, MeetingRecord},
 };
 use crate::{DataPacket, MeetingId, MeetingMetadata, Name, Seq};
 
-/// A store that lives as long as the process. A clone is the same store.
+/// A store that lasts as long as the process. A clone is the same store.
 #[derive(Clone, Default)]
 pub struct MemoryStore {
     meetings: Arc<Mutex<BTreeMap<MeetingId, Stored>>>,
 }
 
-/// All that is kept of one meeting.
+/// One meeting.
 struct Stored {
     row: MeetingRecord,
     packets: BTreeMap<Seq, Arc<DataPacket>>,
-    /// By producer: where each of its numbers is.
+    /// By producer: the seq of each number.
     numbered: BTreeMap<Arc<str>, BTreeMap<u64, Seq>>,
     instances: BTreeMap<Name, InstanceRecord>,
     keys: BTreeMap<(Name, String), Arc<str>>,
     dead_letters: BTreeMap<(Seq, Name), DeadLetter>,
 }
 
-/// A meeting's seqs are used up, which no meeting lives to see.
+/// A reservation would exceed the highest seq.
 #[derive(Debug, thiserror::Error)]
 #[error("no seqs are left")]
 struct SeqsUsedUp;
@@ -51,8 +55,8 @@ impl Stored {
         }
     }
 
-    /// What becomes of a commit, and whether it is still to be written.
-    fn judge(&self, commit: &Commit) -> (Outcome, bool) {
+    /// The outcome of a commit, and whether it is still to be written.
+    fn outcome(&self, commit: &Commit) -> (Outcome, bool) {
         if self.row.epoch != commit.epoch {
             (Outcome::Fenced, false)
         } else if self.row.commit == commit.number {
@@ -116,12 +120,12 @@ impl Stored {
 }
 
 impl MemoryStore {
-    /// Nothing under the lock can leave the map half changed, so a panic elsewhere is no reason to stop.
+    /// Locks the map. Poison is ignored: no code under the lock panics half way through a change.
     fn lock(&self) -> MutexGuard<'_, BTreeMap<MeetingId, Stored>> {
         self.meetings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reads one meeting, as if it were empty where there is none.
+    /// Reads one meeting; the default value if there is none.
     fn read<'a, T: Default + Send + 'a>(
         &'a self,
         meeting: &MeetingId,
@@ -141,8 +145,8 @@ impl fmt::Debug for MemoryStore {
     }
 }
 
-// Each method does its work when it is called and not when its future is polled; a caller that awaits at
-// once, as all do, cannot tell.
+// Each method does its work when it is called and not when its future is polled. Callers await at once, so
+// that makes no difference.
 impl Store for MemoryStore {
     fn create(
         &self,
@@ -179,8 +183,8 @@ impl Store for MemoryStore {
             let Some(stored) = meetings.get_mut(&commit.meeting) else {
                 return Outcome::Fenced;
             };
-            let (outcome, to_write) = stored.judge(commit);
-            if to_write {
+            let (outcome, is_new) = stored.outcome(commit);
+            if is_new {
                 stored.write(commit);
             }
             outcome

@@ -5,7 +5,10 @@ use std::pin::pin;
 
 use futures::poll;
 
-use super::{Fixture, commit, create, everything, full_commit, meeting, name, row, seqs};
+use super::{
+    fixture::Fixture,
+    samples::{commit, create, everything, full_commit, meeting, name, packet, row, seqs},
+};
 use crate::{
     MeetingId, MeetingMetadata, Seq,
     store::{Commit, Epoch, Error, Outcome, Store},
@@ -95,7 +98,7 @@ pub async fn a_lost_commit_and_a_claim_leave_all_or_nothing(fixture: Fixture) {
         let claimed = store.claim(id.clone(), 10).await.expect("a meeting that is there is claimed");
         let mut new = full_commit(&id, 2, claimed.commit + 1);
         // Told apart from the old one's by its seq.
-        new.packets = vec![super::packet(&id, 50)];
+        new.packets = vec![packet(&id, 50)];
         new.dead_letters.clear();
         assert_eq!(settle(store, &[new]).await, [Outcome::Applied], "after {moment} polls");
         assert_eq!(settle(store, &old).await, [Outcome::Fenced]);

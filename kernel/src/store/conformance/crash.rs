@@ -7,7 +7,10 @@ use std::sync::{
 
 use tokio::task::JoinSet;
 
-use super::{Fixture, create, everything, full_commit, meeting, name};
+use super::{
+    fixture::Fixture,
+    samples::{create, everything, full_commit, meeting, name},
+};
 use crate::{
     MeetingId, Seq,
     store::{Outcome, Store},

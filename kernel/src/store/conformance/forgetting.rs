@@ -1,8 +1,11 @@
 //! Dead letters that go, and meetings that are forgotten.
 
 use super::{
-    Everything, Fixture, ODD_IDS, PRODUCER, commit, commit_one, create, dead_letter, everything, full_commit,
-    meeting, name,
+    fixture::Fixture,
+    samples::{
+        Everything, ODD_IDS, PRODUCER, commit, commit_one, create, dead_letter, everything, full_commit,
+        meeting, name, packet,
+    },
 };
 use crate::{
     Seq,
@@ -85,7 +88,7 @@ pub async fn a_long_meeting_is_forgotten(fixture: Fixture) {
         }
         let mut commit = commit(&id, epoch, number);
         commit.reserved = made.reserved;
-        commit.packets = (from..from + 200).map(|seq| super::packet(&id, seq)).collect();
+        commit.packets = (from..from + 200).map(|seq| packet(&id, seq)).collect();
         assert_eq!(commit_one(store, commit).await, Outcome::Applied);
     }
     assert!(store.forget(id.clone()).await.expect("a meeting is forgotten"));

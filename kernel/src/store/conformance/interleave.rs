@@ -7,7 +7,10 @@ use std::{
 
 use tokio::task::JoinSet;
 
-use super::{Fixture, PRODUCER, commit, create, mark, marks, meeting, numbered, row, seqs};
+use super::{
+    fixture::Fixture,
+    samples::{PRODUCER, commit, create, mark, marks, meeting, numbered, row, seqs},
+};
 use crate::{
     MeetingId, Seq,
     store::{Commit, Epoch, MeetingRecord, Outcome, Store},

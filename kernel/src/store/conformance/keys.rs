@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{Fixture, ODD_IDS, commit, commit_one, create, meeting, name};
+use super::{
+    fixture::Fixture,
+    samples::{ODD_IDS, commit, commit_one, create, meeting, name, seqs},
+};
 use crate::{
     MeetingId, Name,
     store::{KeyWrite, Outcome, Store},
@@ -158,7 +161,7 @@ pub async fn keys_do_not_collide(fixture: Fixture) {
                 sorted.iter().map(|key| ((*key).to_owned(), value(id, instance, key).into())).collect();
             assert_eq!(list(store, &meeting(id), instance, "").await, expected, "{id:?} {instance}");
         }
-        assert_eq!(super::seqs(store, &meeting(id)).await, [1], "{id:?}");
+        assert_eq!(seqs(store, &meeting(id)).await, [1], "{id:?}");
     }
     assert_eq!(get(store, &meeting("a"), "i", "missing").await, None);
     assert_eq!(get(store, &meeting("a"), "missing", "k").await, None);

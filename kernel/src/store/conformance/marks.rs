@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Fixture, Numbers, ODD_IDS, PRODUCER, commit, commit_one, create, mark, marks, meeting, numbered, packet,
+    fixture::Fixture,
+    samples::{
+        Numbers, ODD_IDS, PRODUCER, commit, commit_one, create, mark, marks, meeting, numbered, packet,
+    },
 };
 use crate::{
     MeetingId, Seq,

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Fixture, Numbers, at, commit, commit_one, create, meeting, name, packet};
+use super::{
+    fixture::Fixture,
+    samples::{Numbers, at, commit, commit_one, create, meeting, name, packet},
+};
 use crate::{
     DataPacket, MeetingId, Payload, Producer, Seq, Timestamp,
     store::{Outcome, PacketQuery, Take},

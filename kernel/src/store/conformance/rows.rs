@@ -1,8 +1,11 @@
 //! Meetings' rows, commits and their fences, instances, dead letters.
 
 use super::{
-    Everything, Fixture, ODD_IDS, PRODUCER, at, commit, commit_one, create, dead_letter, everything,
-    full_commit, mark, marks, meeting, name, numbered, packet, row, seqs,
+    fixture::Fixture,
+    samples::{
+        Everything, ODD_IDS, PRODUCER, at, commit, commit_one, create, dead_letter, everything, full_commit,
+        mark, marks, meeting, name, numbered, packet, row, seqs,
+    },
 };
 use crate::{
     MeetingId, MeetingMetadata, Seq,
@@ -119,8 +122,8 @@ pub async fn a_repeated_commit_is_applied_once(fixture: Fixture) {
     // Half of a batch may be new: a writer that was cut off sends the old with the new.
     let outcomes = store.commit(&[full_commit(&id, 1, 1), full_commit(&other, 1, 2)]).await;
     assert_eq!(outcomes.expect("a batch is committed"), [Outcome::Applied, Outcome::Applied]);
-    assert_eq!(super::seqs(store, &id).await, [1]);
-    assert_eq!(super::seqs(store, &other).await, [1, 2]);
+    assert_eq!(seqs(store, &id).await, [1]);
+    assert_eq!(seqs(store, &other).await, [1, 2]);
 }
 
 /// Nothing of a commit with a lower epoch, or of one that nobody was given, shows anywhere.

@@ -1,0 +1,110 @@
+//! The [`Store`] trait.
+
+use std::{fmt, sync::Arc};
+
+use futures::future::BoxFuture;
+
+use super::{
+    commit::{Commit, Outcome},
+    error::Error,
+    mark::Mark,
+    query::PacketQuery,
+    record::{DeadLetter, InstanceRecord, MeetingRecord},
+};
+use crate::{DataPacket, MeetingId, MeetingMetadata, Name, Seq};
+
+/// The future that a store's methods return.
+pub type StoreFuture<'a, T> = BoxFuture<'a, Result<T, Error>>;
+
+/// A place where meetings are kept. The [module](super) says what a store promises.
+///
+/// Methods take owned arguments and return boxed futures, so that a store can be an `Arc<dyn Store>`.
+///
+/// # Cancel safety
+/// If a [`commit`](Store::commit), [`create`](Store::create) or [`claim`](Store::claim) is dropped, it may or
+/// may not have been applied. A commit may be repeated with the same arguments; a repeated claim costs an
+/// epoch.
+pub trait Store: fmt::Debug + Send + Sync + 'static {
+    /// Creates and claims a meeting that is to start with these instances: epoch 1, no commit yet, seqs up to
+    /// `reserve` reserved.
+    ///
+    /// # Errors
+    /// [`Error::Exists`] if the id is taken; [`Error::Unavailable`], [`Error::Failed`].
+    fn create(
+        &self,
+        metadata: MeetingMetadata,
+        instances: Vec<Name>,
+        reserve: Seq,
+    ) -> StoreFuture<'_, MeetingRecord>;
+
+    /// Takes a meeting over: raises its epoch by one and its reservation by `reserve` seqs. The new owner's
+    /// first seq is one above the old reservation, which is the answer's `reserved` less `reserve`. From here
+    /// on an owner with a lower epoch is fenced.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Unavailable`], [`Error::Failed`].
+    fn claim(&self, meeting: MeetingId, reserve: u64) -> StoreFuture<'_, MeetingRecord>;
+
+    /// Applies commits of several meetings (at most one of each), in one transaction if the store has
+    /// transactions. A meeting that is fenced or out of order does not affect the others. The outcomes are in
+    /// the commits' order.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] if what became of the batch is unknown: send the same batch again.
+    /// [`Error::Failed`] if nothing was applied and nothing would be.
+    fn commit<'a>(&'a self, batch: &'a [Commit]) -> StoreFuture<'a, Vec<Outcome>>;
+
+    /// A meeting's row.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`], [`Error::Failed`]; the same for all methods that read.
+    fn meeting(&self, meeting: MeetingId) -> StoreFuture<'_, Option<MeetingRecord>>;
+
+    /// The ids of all meetings, in order.
+    fn meetings(&self) -> StoreFuture<'_, Vec<MeetingId>>;
+
+    /// A meeting's instances, by name.
+    fn instances(&self, meeting: MeetingId) -> StoreFuture<'_, Vec<InstanceRecord>>;
+
+    /// A meeting's packets, oldest first; none if there is no such meeting.
+    fn packets(&self, meeting: MeetingId, query: PacketQuery) -> StoreFuture<'_, Vec<Arc<DataPacket>>>;
+
+    /// The producers' marks, by producer: a new owner expects their next numbers.
+    fn marks(&self, meeting: MeetingId) -> StoreFuture<'_, Vec<Mark>>;
+
+    /// The seq of the packet that a producer gave this number; `None` if there is no such packet. The cost does
+    /// not depend on how long the meeting is.
+    fn numbered(&self, meeting: MeetingId, producer: Arc<str>, number: u64) -> StoreFuture<'_, Option<Seq>>;
+
+    /// The value of an instance's key in a meeting, as JSON.
+    fn get(&self, meeting: MeetingId, instance: Name, key: String) -> StoreFuture<'_, Option<Arc<str>>>;
+
+    /// An instance's keys in a meeting that start with a prefix, with their values, in key order.
+    fn list(
+        &self,
+        meeting: MeetingId,
+        instance: Name,
+        prefix: String,
+    ) -> StoreFuture<'_, Vec<(String, Arc<str>)>>;
+
+    /// An instance's dead letter of a packet, if there is one.
+    fn dead_letter(
+        &self,
+        meeting: MeetingId,
+        instance: Name,
+        seq: Seq,
+    ) -> StoreFuture<'_, Option<DeadLetter>>;
+
+    /// A meeting's dead letters, by seq, then instance.
+    fn dead_letters(&self, meeting: MeetingId) -> StoreFuture<'_, Vec<DeadLetter>>;
+
+    /// Removes a meeting: its row, packets, instances, keys, numbers and dead letters. A present owner is
+    /// fenced first. Returns whether anything was removed. A call that was cut off may leave a part; repeat it.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`], [`Error::Failed`]: a part may be gone.
+    fn forget(&self, meeting: MeetingId) -> StoreFuture<'_, bool>;
+
+    /// Finishes what is under way and releases files and connections. No method is called afterwards.
+    fn close(&self) -> StoreFuture<'_, ()>;
+}

@@ -1,0 +1,40 @@
+//! Why a store failed.
+
+use crate::MeetingId;
+
+/// Why a store did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A meeting of this id exists.
+    #[error("meeting {0} exists already")]
+    Exists(MeetingId),
+    /// No meeting of this id exists.
+    #[error("there is no meeting {0}")]
+    NotFound(MeetingId),
+    /// The store cannot be reached, or failed for a reason that may pass; whether it did the work is unknown.
+    #[error("the store is unavailable while {doing}")]
+    Unavailable {
+        /// What was being done.
+        doing: String,
+        /// The store's own error.
+        #[source]
+        cause: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The store failed for a reason that will not pass.
+    #[error("the store failed while {doing}")]
+    Failed {
+        /// What was being done.
+        doing: String,
+        /// The store's own error.
+        #[source]
+        cause: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+impl Error {
+    /// Whether the same call may succeed later.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Unavailable { .. })
+    }
+}
