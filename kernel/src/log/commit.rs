@@ -208,9 +208,9 @@ impl CommitQueue {
         self.updates(slot).flat_map(|update| &update.keys)
     }
 
-    /// Makes a commit of as many items as fit, each instance's updates folded into one row. If no item is left
-    /// then, the commit also stores cursors that moved without an update. States that cannot be written as JSON
-    /// are left out and returned.
+    /// Makes a commit of as many items as fit, each instance's updates folded into one row. If no item is
+    /// left then, the commit also stores cursors that moved without an update. States that cannot be
+    /// written as JSON are left out and returned.
     pub(super) fn next_commit(
         &mut self,
         meeting: &MeetingId,
@@ -240,7 +240,8 @@ impl CommitQueue {
                 Item::Update(update) => {
                     commit.packets.extend(update.outputs.iter().cloned());
                     let instance = &consumers[update.slot.0].name;
-                    // A packet may be given up, redriven and given up again in one commit: the last one counts.
+                    // A packet may be given up, redriven and given up again in one commit: the last one
+                    // counts.
                     for letter in &update.dead_letters {
                         commit.redriven.retain(|(by, seq)| (by, *seq) != (instance, letter.seq));
                         commit.dead_letters.push(letter.clone());

@@ -182,7 +182,7 @@ impl Consumer {
 
     pub(super) fn set_ready(&mut self, ready: bool) {
         self.ready = ready;
-        // `ending` is not kept: it is sent anew once nothing else is left for the instance.
+        // `ending` is not kept: it is sent again once nothing else is left for the instance.
         let unfinished = self.in_flight.take().filter(|batch| !batch.is_ending);
         self.unfinished = unfinished.or(self.unfinished.take());
         self.gap += std::mem::take(&mut self.gap_in_flight);
@@ -347,8 +347,8 @@ impl Consumer {
     /// Moves the cursor; with `done` the batch is finished and the instance has credit again.
     pub(super) fn advance(&mut self, cursor: Seq, done: bool) {
         // Large effects are submitted before their batch is done. Those with `ending` as the cursor are the
-        // instance's last, so they finish it already: otherwise a new owner could find them stored and end the
-        // instance a second time.
+        // instance's last, so they finish it already: otherwise a new owner could find them stored and end
+        // the instance a second time.
         let is_ended = self.in_flight.as_ref().is_some_and(|batch| {
             let ending = batch.packets.last().map(|packet| packet.seq);
             batch.is_ending && (done || ending == Some(cursor))

@@ -89,14 +89,15 @@ impl MeetingLog {
         Delivery::Batch(consumer.send_redriven([packet].into(), redrive.at))
     }
 
-    /// The store could not be read for a [`Delivery::Redrive`]: the next [`deliver`](Self::deliver) asks again.
+    /// The store could not be read for a [`Delivery::Redrive`]: the next [`deliver`](Self::deliver) asks
+    /// again.
     pub fn redrive_failed(&mut self, slot: Slot) {
         self.consumers[slot.0].redriving = None;
         self.consumers[slot.0].fetching = false;
     }
 
-    /// Whether there is something to do as soon as an instance is done with its batch in flight: there is more
-    /// to send, or the instance or the meeting ends.
+    /// Whether there is something to do as soon as an instance is done with its batch in flight: there is
+    /// more to send, or the instance or the meeting ends.
     pub fn needs_completion(&self, slot: Slot) -> bool {
         let consumer = &self.consumers[slot.0];
         match consumer.in_flight_up_to() {
@@ -120,8 +121,8 @@ impl MeetingLog {
             && self.queue.bytes() < self.limits.backlog_bytes
     }
 
-    /// Whether an instance blocks the publishers of the sources that it takes so: too many bytes are queued for
-    /// it, while it and the meeting run.
+    /// Whether an instance blocks the publishers of the sources that it takes so: too many bytes are queued
+    /// for it, while it and the meeting run.
     pub fn is_blocking(&self, slot: Slot) -> bool {
         let consumer = &self.consumers[slot.0];
         self.status == MeetingStatus::Running

@@ -1,19 +1,20 @@
 //! Failures: when a hook is retried, when a packet is given up, when an actor is restarted or its instance
 //! suspended.
 //!
-//! These are pure rules and one small state; the caller passes the time in. A failure comes in two kinds, each
-//! with one who decides about it and one [`FailurePolicy`] for both:
+//! These are pure rules and one small state; the caller passes the time in. There are two kinds of failures,
+//! with one [`FailurePolicy`] for both:
 //!
-//! * **A hook fails**: it returns an error or passes its deadline. The instance's actor is alive and counts the
-//!   tries of the packets that the hook ran on. It asks [`FailurePolicy::hook_failed`] and either runs the hook
-//!   again after a delay ([`HookDecision::RetryAfter`]), or goes on behind these packets and puts their dead
-//!   letters into its effects ([`HookDecision::GiveUp`]).
+//! * **A hook fails**: it returns an error or passes its deadline. The instance's actor is alive and counts
+//!   the tries of the packets that the hook ran on. It asks [`FailurePolicy::hook_failed`] and either runs
+//!   the hook again after a delay ([`HookDecision::RetryAfter`]), or goes on behind these packets and puts
+//!   their dead letters into its effects ([`HookDecision::GiveUp`]).
 //! * **An actor fails**: a hook panicked, and what the actor counted is gone. The meeting asks
-//!   [`MeetingLog::actor_failed`](super::MeetingLog::actor_failed), which keeps [`Failures`] for each instance.
-//!   [`ActorDecision::give_up`] says whether the packet that the actor was working on has had its last try;
-//!   then the meeting gives it up ([`MeetingLog::give_up`](super::MeetingLog::give_up)). That may finish the
-//!   instance; if the instance is still active, [`ActorDecision::restart`] says whether to start a new actor
-//!   after a delay, or to suspend the instance ([`MeetingLog::suspend`](super::MeetingLog::suspend)).
+//!   [`MeetingLog::actor_failed`](super::MeetingLog::actor_failed), which keeps [`Failures`] for each
+//!   instance. [`ActorDecision::give_up`] says whether the packet that the actor was working on has had its
+//!   last try; then the meeting gives it up ([`MeetingLog::give_up`](super::MeetingLog::give_up)). That may
+//!   finish the instance; if the instance is still active, [`ActorDecision::restart`] says whether to start a
+//!   new actor after a delay, or to suspend the instance
+//!   ([`MeetingLog::suspend`](super::MeetingLog::suspend)).
 //!
 //! The tries that actors did not survive travel with the next batch
 //! ([`Batch::tries_of`](super::Batch::tries_of)), so that the new actor's first failed hook counts on from

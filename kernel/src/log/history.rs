@@ -1,7 +1,7 @@
 //! What a hook reads of the meeting's history: from the store, and from the packets that are not stored yet.
 //!
-//! A hook's answer must not depend on when a commit happens to be stored. So a [`HistoryRead`] is asked of both:
-//! first of the log, for what is unstored ([`MeetingLog::unstored_history`]), then of the store
+//! A hook's answer must not depend on when a commit happens to be stored. So a [`HistoryRead`] is asked of
+//! both: first of the log, for what is unstored ([`MeetingLog::unstored_history`]), then of the store
 //! ([`HistoryRead::stored`]). A packet that is stored in between is in both answers and counts once
 //! ([`HistoryRead::merge`]); in the other order it could be in neither.
 

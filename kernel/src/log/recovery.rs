@@ -181,8 +181,8 @@ impl StoredMeeting {
 
 impl MeetingLog {
     /// The log of a claimed meeting, as its last owner's commits left it. `opened` are its
-    /// [`members`](StoredMeeting::members) in their order, each with its subscription on this node and the state
-    /// to go on from.
+    /// [`members`](StoredMeeting::members) in their order, each with its subscription on this node and the
+    /// state to go on from.
     ///
     /// # Panics
     /// If the meeting was never [started](StoredMeeting::is_started).

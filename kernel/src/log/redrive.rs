@@ -1,9 +1,9 @@
 //! Redrives: packets that instances gave up, delivered again.
 //!
-//! A redrive is a packet in the log, as a meeting's start and end are, and for one instance. When the instance
-//! comes to it, the instance receives the packet that it had given up, read from the store. The effects have
-//! the redrive's seq as their cursor and remove the dead letter in the same commit. So a redrive is done once,
-//! whoever owns the meeting, and the order of everything else stays as it is.
+//! A redrive is a packet in the log, as a meeting's start and end are, and for one instance. When the
+//! instance comes to it, the instance receives the packet that it had given up, read from the store. The
+//! effects have the redrive's seq as their cursor and remove the dead letter in the same commit. So a redrive
+//! is done once under all owners together, and the order of everything else does not change.
 //!
 //! A meeting that had ended is reopened, for the instances with redrives alone: they receive their packets,
 //! and the meeting ends again.

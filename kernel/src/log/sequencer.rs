@@ -4,9 +4,9 @@ use crate::Seq;
 
 /// Assigns seqs, none twice, not even across a crash.
 ///
-/// A publisher learns its packet's seq before the packet is stored, so the next owner must not assign that seq
-/// again. An owner therefore reserves seqs in blocks in the meeting's row before it tells any of them to a
-/// publisher, and a new owner starts above the reservation. Seqs that nobody learns before their commit
+/// A publisher learns its packet's seq before the packet is stored, so the next owner must not assign that
+/// seq again. An owner therefore reserves seqs in blocks in the meeting's row before it tells any of them to
+/// a publisher, and a new owner starts above the reservation. Seqs that nobody learns before their commit
 /// (outputs, lifecycle packets) may run ahead of the reservation: the commit that stores them raises it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sequencer {

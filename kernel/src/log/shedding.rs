@@ -1,5 +1,5 @@
-//! Dropping packets when memory is short: stored ones are read from the store again, volatile ones are counted
-//! as lost.
+//! Dropping packets when memory is short: stored ones are read from the store again, volatile ones are
+//! counted as lost.
 
 use super::{
     consumer::{Consumer, ResolvedPolicy},
@@ -42,8 +42,8 @@ impl MeetingLog {
         }
     }
 
-    /// Drops the oldest volatile packets while the tail is too large, and counts them as lost for the instances
-    /// that have not received them.
+    /// Drops the oldest volatile packets while the tail is too large, and counts them as lost for the
+    /// instances that have not received them.
     pub(super) fn shed(&mut self) {
         self.shed_to(self.limits.tail_bytes);
         self.tail.trim_volatile(self.seen());

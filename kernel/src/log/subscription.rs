@@ -7,8 +7,8 @@ use crate::{Name, plugin::DeliveryPolicy};
 pub struct Subscription {
     /// The instance; its outputs are the source of this name.
     pub instance: Name,
-    /// The sources that it takes, by their names in this meeting, each with what happens to its packets while
-    /// the instance is busy. For a volatile source [`DeliveryPolicy::Spill`] means
+    /// The sources that it takes, by their names in this meeting, each with what happens to its packets
+    /// while the instance is busy. For a volatile source [`DeliveryPolicy::Spill`] means
     /// [`DeliveryPolicy::DropOldest`]: its packets cannot be read from the store.
     pub sources: Vec<(Name, DeliveryPolicy)>,
 }

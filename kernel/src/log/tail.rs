@@ -147,8 +147,8 @@ impl Tail {
         }
     }
 
-    /// The packets after `cursor` that are wanted, up to a batch's limits, and the seq up to which the log was
-    /// read.
+    /// The packets after `cursor` that are wanted, up to a batch's limits, and the seq up to which the log
+    /// was read.
     pub(super) fn collect(
         &self,
         cursor: Seq,

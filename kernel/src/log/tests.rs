@@ -1,4 +1,4 @@
-//! The log against a model: random publishing, delivering, handing on, committing and actors' deaths.
+//! The log against a model: publishing, delivering, applying, committing and failing actors, at random.
 
 mod batch_cache;
 mod history;
@@ -94,8 +94,8 @@ struct World {
     rows: BTreeMap<Name, crate::store::InstanceRecord>,
     in_flight: Option<Commit>,
     batches: BTreeMap<usize, (Batch, usize)>,
-    /// What each instance's hooks ran on and handed on, in order.
-    handed: BTreeMap<Name, Vec<Arc<DataPacket>>>,
+    /// The packets that each instance has finished with, in order.
+    handled: BTreeMap<Name, Vec<Arc<DataPacket>>>,
     gaps: BTreeMap<Name, u64>,
     published: Vec<Arc<DataPacket>>,
     last_done: BTreeMap<Name, usize>,
@@ -124,7 +124,7 @@ impl World {
             rows: BTreeMap::new(),
             in_flight: None,
             batches: BTreeMap::new(),
-            handed: BTreeMap::new(),
+            handled: BTreeMap::new(),
             gaps: BTreeMap::new(),
             published: vec![],
             last_done: BTreeMap::new(),
@@ -154,8 +154,8 @@ impl World {
         true
     }
 
-    /// Runs the hooks on the next `count` packets of an instance's batch and hands on; each `x` and each
-    /// output of another makes an output.
+    /// Runs the hooks on the next `count` packets of an instance's batch and applies the effects. Each `x`
+    /// and each output of another instance makes an output.
     fn work(&mut self, index: usize, count: usize) -> bool {
         let Some((batch, at)) = self.batches.get(&index).cloned() else { return false };
         let view = self.log.view(Slot(index));
@@ -165,7 +165,7 @@ impl World {
         let mut outputs = vec![];
         for packet in &batch.packets[at..to] {
             let outgoing = packet.source != "v" && packet.source != Lifecycle::SOURCE;
-            self.handed.entry(instance.clone()).or_default().push(packet.clone());
+            self.handled.entry(instance.clone()).or_default().push(packet.clone());
             if outgoing {
                 outputs.push(self::packet(self.seqs.internal(), instance.as_str(), vec![packet.seq]));
             }
@@ -175,7 +175,7 @@ impl World {
         }
         let effects = Effects {
             cursor: batch.packets[to - 1].seq,
-            state: (!outputs.is_empty()).then(|| StateRef::new(self.handed[&instance].len() as u64)),
+            state: (!outputs.is_empty()).then(|| StateRef::new(self.handled[&instance].len() as u64)),
             outputs,
             done,
             ..Effects::default()
@@ -194,14 +194,14 @@ impl World {
         if let Some((batch, at)) = self.batches.remove(&index)
             && at == 0
         {
-            // Nothing of the batch was handed on: its gap comes again with the next.
+            // No packet of the batch was finished: the next batch tells of the same gap.
             let _ = batch;
         }
         self.log.set_ready(Slot(index), false);
         self.log.set_ready(Slot(index), true);
     }
 
-    /// What a store does with a commit.
+    /// Applies a commit as a store does.
     fn store(&mut self, commit: &Commit) {
         assert_eq!((commit.epoch, commit.number), (self.record.epoch, self.record.commit + 1));
         (self.record.commit, self.record.reserved, self.record.status) =
@@ -282,23 +282,22 @@ impl World {
         }
     }
 
-    /// All that must hold at the end.
+    /// Checks what must hold at the end.
     fn check(&self) {
         self.check_stored();
-        let seen = self.handed[&name("early")].iter().filter(|p| p.source == "v").count() as u64;
+        let seen = self.handled[&name("early")].iter().filter(|p| p.source == "v").count() as u64;
         let gap = self.gaps.get(&name("early")).copied().unwrap_or(0);
         let published = self.published.iter().filter(|p| p.source == "v").count() as u64;
         assert_eq!(seen + gap, published, "every volatile packet is seen or counted");
     }
 
-    /// What must hold at the end, whoever owned the meeting meanwhile: volatile packets may be lost with an
-    /// owner.
+    /// Checks what must hold at the end if owners changed: volatile packets may be lost with an owner.
     fn check_stored(&self) {
         let seqs: Vec<Seq> = self.stored.iter().map(|p| p.seq).collect();
         assert!(seqs.is_sorted() && seqs.iter().collect::<BTreeSet<_>>().len() == seqs.len());
         for (instance, sources) in SOURCES {
-            let handed = &self.handed[&name(instance)];
-            let durable: Vec<Seq> = handed
+            let handled = &self.handled[&name(instance)];
+            let durable: Vec<Seq> = handled
                 .iter()
                 .filter(|p| p.source != "v" && p.source != Lifecycle::SOURCE)
                 .map(|p| p.seq)
@@ -309,11 +308,11 @@ impl World {
             let outputs: Vec<&Vec<Seq>> =
                 self.stored.iter().filter(|p| p.source == *instance).map(|p| &p.causes).collect();
             let causes: Vec<Vec<Seq>> = wanted.iter().map(|seq| vec![*seq]).collect();
-            assert_eq!(outputs, causes.iter().collect::<Vec<_>>(), "{instance} puts out once for each");
-            let ends = handed.iter().filter(|p| p.source == Lifecycle::SOURCE).count();
+            assert_eq!(outputs, causes.iter().collect::<Vec<_>>(), "{instance} makes one output of each");
+            let ends = handled.iter().filter(|p| p.source == Lifecycle::SOURCE).count();
             assert_eq!(ends, 2, "{instance} starts once and ends once");
-            assert_eq!(handed[0].source, Lifecycle::SOURCE, "{instance} starts before all else");
-            assert_eq!(handed.last().unwrap().source, Lifecycle::SOURCE, "{instance} ends after all else");
+            assert_eq!(handled[0].source, Lifecycle::SOURCE, "{instance} starts before all else");
+            assert_eq!(handled.last().unwrap().source, Lifecycle::SOURCE, "{instance} ends after all else");
             let row = &self.rows[&name(instance)];
             assert_eq!(row.status, InstanceStatus::Finished);
         }
@@ -361,13 +360,13 @@ proptest! {
         for _ in 0..count {
             world.publish("v");
         }
-        // The start packet is durable and not stored yet: it comes on top.
+        // The `start` packet is durable and not stored yet: it comes on top.
         prop_assert!(world.log.tail_bytes() <= LIMITS.tail_bytes + started(Seq(1)).cost());
     }
 }
 
 #[test]
-fn what_is_stored_may_leave_the_tail_and_comes_back_from_the_store() {
+fn stored_packets_leave_the_tail_and_are_read_back() {
     let mut world = World::new();
     for _ in 0..100 {
         world.publish("x");
@@ -382,7 +381,7 @@ fn what_is_stored_may_leave_the_tail_and_comes_back_from_the_store() {
 }
 
 #[test]
-fn a_commit_is_a_prefix_and_one_unit_is_never_torn() {
+fn a_commit_is_a_prefix_and_no_update_is_split() {
     let mut world = World::new();
     for _ in 0..3 {
         world.publish("x");
@@ -406,19 +405,19 @@ fn a_cursor_alone_may_wait() {
     world.deliver(0);
     world.work(0, 1);
     assert_eq!(world.log.due(Seq(Sequencer::BLOCK)), Due::Soon);
-    assert_eq!(world.log.due(Seq(Sequencer::BLOCK + 1)), Due::Now, "a reservation may not");
+    assert_eq!(world.log.due(Seq(Sequencer::BLOCK + 1)), Due::Now, "a reservation may not wait");
     world.publish("x");
     assert_eq!(world.log.due(Seq(Sequencer::BLOCK)), Due::Now);
 }
 
 #[test]
-fn nobody_gets_more_to_work_on_while_the_backlog_is_full() {
+fn no_instance_gets_a_batch_while_the_backlog_is_full() {
     let mut world = World::new();
     world.log.limits.backlog_bytes = 1_000;
     for _ in 0..10 {
         world.publish("x");
     }
-    assert!(!world.deliver(0), "{} bytes wait to be stored", world.log.queue.bytes());
+    assert!(!world.deliver(0), "{} bytes are queued for the store", world.log.queue.bytes());
     while world.commit() {}
     assert!(world.deliver(0));
     world.settle();
@@ -434,7 +433,7 @@ fn an_instance_ends_after_those_that_feed_it() {
     assert!(!world.deliver(1), "relay waits for early");
     assert!(!world.deliver(2), "late waits for relay");
     assert!(world.deliver(0));
-    assert!(!world.deliver(1), "early has its end, and has not handed on");
+    assert!(!world.deliver(1), "early has its end, and has not finished with it");
     world.work(0, 1);
     assert!(world.deliver(1));
     assert!(!world.log.is_finished());
@@ -443,7 +442,7 @@ fn an_instance_ends_after_those_that_feed_it() {
 }
 
 #[test]
-fn a_commit_keeps_the_newest_state_though_a_later_unit_has_none() {
+fn a_commit_keeps_the_newest_state_though_a_later_update_has_none() {
     let mut world = World::new();
     world.settle();
     let update = |state: Option<u64>, key: &str| Effects {
@@ -522,7 +521,7 @@ fn a_joining_instance_begins_now_or_at_the_start() {
 }
 
 #[test]
-fn one_that_leaves_ends_on_its_place_and_may_come_back() {
+fn an_instance_that_leaves_ends_there_and_may_come_back() {
     let mut world = World::new();
     world.publish("x");
     let seq = world.seqs.internal();
@@ -531,19 +530,19 @@ fn one_that_leaves_ends_on_its_place_and_may_come_back() {
     world.publish("x");
     world.settle();
     assert_eq!(world.log.view(slot).status, InstanceStatus::Left);
-    let handed: Vec<Seq> = world.handed[&name("late")].iter().map(|p| p.seq).collect();
-    assert_eq!(handed, [Seq(1), Seq(2), seq], "nothing behind its leave, nor what came late for it");
+    let handled: Vec<Seq> = world.handled[&name("late")].iter().map(|p| p.seq).collect();
+    assert_eq!(handled, [Seq(1), Seq(2), seq], "no packet behind its leave");
 
     let seq = world.seqs.internal();
-    let again =
+    let rejoined =
         world.log.join(subscription("late", &["x"]), StateRef::new(0_u64), JoinAt::Now, joins(seq, "late"));
-    assert_eq!(again, slot);
-    assert_eq!(world.log.view(slot).state.to_json().unwrap(), "3", "it has its state again");
+    assert_eq!(rejoined, slot);
+    assert_eq!(world.log.view(slot).state.to_json().unwrap(), "3", "it goes on with its state");
     world.log.set_ready(slot, true);
     world.publish("x");
     world.settle();
-    let handed = &world.handed[&name("late")];
-    assert_eq!(handed[handed.len() - 2].seq, seq);
+    let handled = &world.handled[&name("late")];
+    assert_eq!(handled[handled.len() - 2].seq, seq);
 }
 
 #[test]
@@ -598,7 +597,7 @@ fn the_log_decides_about_an_actor_that_failed() {
     world.deliver(0);
     world.work(0, 1);
     assert_eq!(failed(&mut world, Some(Seq(2))), Some(ActorDecision { give_up: None, restart: restart(1) }));
-    assert!(!world.deliver(0), "its actor is gone");
+    assert!(!world.deliver(0), "its actor failed");
     world.log.set_ready(slot, true);
     world.deliver(0);
     let batch = &world.batches[&0].0;
@@ -626,7 +625,7 @@ fn a_suspended_instance_gets_nothing_and_does_not_hold_up_the_end() {
     world.publish("x");
     world.log.suspend(Slot(0));
     world.settle();
-    assert!(!world.handed.contains_key(&name("early")));
+    assert!(!world.handled.contains_key(&name("early")));
     world.end();
     world.settle();
     assert!(world.log.is_finished());
@@ -654,6 +653,6 @@ fn one_tick_waits_at_a_time() {
     assert!(!world.log.can_tick(Slot(1)));
     world.settle();
     assert!(world.log.can_tick(Slot(1)));
-    assert_eq!(world.handed[&name("relay")].iter().filter(|p| p.source == Tick::SOURCE).count(), 1);
-    assert_eq!(world.handed[&name("early")].iter().filter(|p| p.source == Tick::SOURCE).count(), 0);
+    assert_eq!(world.handled[&name("relay")].iter().filter(|p| p.source == Tick::SOURCE).count(), 1);
+    assert_eq!(world.handled[&name("early")].iter().filter(|p| p.source == Tick::SOURCE).count(), 0);
 }

@@ -27,8 +27,8 @@ pub struct Commit {
     pub keys: Vec<KeyWrite>,
     /// The dead letters of packets that were given up.
     pub dead_letters: Vec<DeadLetter>,
-    /// The dead letters to remove, each by its instance and its packet: the packets were redriven and finished
-    /// with. None of them is in `dead_letters`.
+    /// The dead letters to remove, each by its instance and its packet: the packets were redriven and
+    /// finished with. None of them is in `dead_letters`.
     pub redriven: Vec<(Name, Seq)>,
 }
 
@@ -56,11 +56,12 @@ impl Commit {
 pub enum Outcome {
     /// The commit is stored, by this try or an earlier one.
     Applied,
-    /// Another owner has the meeting, or no owner has: its row is gone. This call stored nothing of the commit.
-    /// An earlier try whose answer was lost may have stored it before the other owner claimed the meeting.
+    /// Another owner has the meeting, or no owner has: its row is gone. This call stored nothing of the
+    /// commit. An earlier try whose answer was lost may have stored it before the other owner claimed the
+    /// meeting.
     Fenced,
-    /// The row does not hold the number before this one; nothing of the commit is stored. A writer that issues
-    /// one commit after the other never gets this outcome.
+    /// The row does not hold the number before this one; nothing of the commit is stored. A writer that
+    /// issues one commit after the other never gets this outcome.
     OutOfOrder {
         /// The number that the row holds.
         stored: u64,

@@ -12,9 +12,9 @@
 //! teammy_kernel::store_conformance!(memory());
 //! # fn main() {}
 //! ```
-//! A case panics if the store fails it, so each runs alone and on a store of its own. A function that may have no
-//! store to give, such as a server that isn't running, returns `Option<Fixture>` and prints itself that it has
-//! none.
+//! A case panics if the store fails it, so each runs alone and on a store of its own. A function that may
+//! have no store to give, such as a server that isn't running, returns `Option<Fixture>` and prints itself
+//! that it has none.
 
 mod fixture;
 mod samples;
@@ -54,8 +54,8 @@ pub use rows::{
 };
 
 /// Writes one `#[tokio::test]` for each case of the suite. The argument is an expression for a future of a
-/// [`Fixture`](crate::store::conformance::Fixture), or of an `Option` of one; each case evaluates it once. Use the
-/// macro once in a module.
+/// [`Fixture`](crate::store::conformance::Fixture), or of an `Option` of one; each case evaluates it once.
+/// Use the macro once in a module.
 #[macro_export]
 macro_rules! store_conformance {
     ($make:expr) => {

@@ -72,8 +72,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// The producers' marks, by producer: a new owner expects their next numbers.
     fn marks(&self, meeting: MeetingId) -> StoreFuture<'_, Vec<Mark>>;
 
-    /// The seq of the packet that a producer gave this number; `None` if there is no such packet. The cost does
-    /// not depend on how long the meeting is.
+    /// The seq of the packet that a producer gave this number; `None` if there is no such packet. The cost
+    /// does not depend on how long the meeting is.
     fn numbered(&self, meeting: MeetingId, producer: Arc<str>, number: u64) -> StoreFuture<'_, Option<Seq>>;
 
     /// The value of an instance's key in a meeting, as JSON.
@@ -99,7 +99,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     fn dead_letters(&self, meeting: MeetingId) -> StoreFuture<'_, Vec<DeadLetter>>;
 
     /// Removes a meeting: its row, packets, instances, keys, numbers and dead letters. A present owner is
-    /// fenced first. Returns whether anything was removed. A call that was cut off may leave a part; repeat it.
+    /// fenced first. Returns whether anything was removed. A call that was cut off may leave a part; repeat
+    /// it.
     ///
     /// # Errors
     /// [`Error::Unavailable`], [`Error::Failed`]: a part may be gone.

@@ -1,7 +1,7 @@
 //! The store in memory: one map of meetings under one lock.
 //!
-//! The conformance suite compares other stores with this one, so it is kept simple: a commit takes the lock once
-//! and decides for each meeting whether the commit applies before it changes anything.
+//! The conformance suite compares other stores with this one, so it is kept simple: a commit takes the lock
+//! once and decides for each meeting whether the commit applies before it changes anything.
 
 use std::{
     collections::BTreeMap,

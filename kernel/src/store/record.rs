@@ -84,8 +84,8 @@ pub struct InstanceRecord {
     pub joined: Seq,
     /// Whether it takes part.
     pub status: InstanceStatus,
-    /// Its state as JSON. In a commit `None` leaves the stored state as it is; in an answer `None` means that
-    /// no state was ever stored.
+    /// Its state as JSON. In a commit `None` leaves the stored state as it is; in an answer `None` means
+    /// that no state was ever stored.
     pub state: Option<Arc<str>>,
 }
 

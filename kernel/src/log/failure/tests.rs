@@ -84,7 +84,7 @@ fn tries_count_until_the_packet_is_finished_with() {
 }
 
 #[test]
-fn one_that_is_reinstated_has_all_its_restarts_and_keeps_its_tries() {
+fn a_reinstated_instance_has_all_its_restarts_and_keeps_its_tries() {
     let mut failures = Failures::default();
     let failed = |failures: &mut Failures| failures.actor_failed(Some(Seq(5)), Duration::ZERO, &POLICY);
     for _ in 0..POLICY.intensity {

@@ -1,9 +1,8 @@
-//! Batches that several instances take: the same packets, and nothing that is another's or was counted as
-//! lost.
+//! Batches that several instances take: no packet in them is for one instance only or was counted as lost.
 
 use super::*;
 
-/// A meeting of two instances that take `v`, which have worked off its start.
+/// A meeting of two instances that take `v` and are past its start.
 struct Twins {
     log: MeetingLog,
     seqs: Sequencer,
@@ -56,16 +55,16 @@ fn instances_that_keep_pace_share_a_batch() {
 }
 
 #[test]
-fn who_is_behind_gets_what_has_come_since() {
+fn an_instance_that_is_behind_gets_all_newer_packets() {
     let mut twins = Twins::new();
     twins.publish();
     assert_eq!(twins.deliver(0).packets.len(), 1);
     twins.publish();
-    assert_eq!(twins.deliver(1).packets.len(), 2, "the other's short batch is not for it");
+    assert_eq!(twins.deliver(1).packets.len(), 2, "it doesn't take the other's short batch");
 }
 
 #[test]
-fn a_packet_for_one_is_not_the_others() {
+fn a_packet_for_one_instance_is_not_shared() {
     let mut twins = Twins::new();
     twins.publish();
     let tick = packet(twins.seqs.internal(), Tick::SOURCE, vec![]);
@@ -75,11 +74,11 @@ fn a_packet_for_one_is_not_the_others() {
 }
 
 #[test]
-fn a_lifecycle_packet_for_one_is_not_the_others() {
+fn a_lifecycle_packet_for_one_instance_is_not_shared() {
     let mut twins = Twins::new();
     let join = joins(twins.seqs.internal(), "third");
     let third = subscription("third", &["v"]);
-    // It begins where the twins are.
+    // Its cursor is that of the twins.
     let slot = twins.log.join(third, StateRef::new(0_u64), JoinAt::Now, join.clone());
     twins.log.set_ready(slot, true);
     twins.publish();
@@ -89,7 +88,7 @@ fn a_lifecycle_packet_for_one_is_not_the_others() {
 }
 
 #[test]
-fn what_was_counted_as_lost_is_not_delivered() {
+fn a_packet_counted_as_lost_is_not_delivered() {
     let mut twins = Twins::new();
     for _ in 0..4 {
         twins.publish();
@@ -101,5 +100,5 @@ fn what_was_counted_as_lost_is_not_delivered() {
     }
     let other = twins.deliver(1);
     assert!(other.gap > 0, "the tail is too short for all");
-    assert_eq!(other.packets[0].seq, Seq(first.0 + other.gap), "it begins behind what was lost");
+    assert_eq!(other.packets[0].seq, Seq(first.0 + other.gap), "its batch begins after the lost packets");
 }

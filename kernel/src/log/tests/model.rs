@@ -1,11 +1,11 @@
-//! The promise, against a model: meetings in one store, several owners of each at once, and everything that
-//! can come between them.
+//! The promise, against a model: meetings in one store, each with several owners at once, and all that can go
+//! wrong between them.
 //!
-//! A [`World`] is the store in memory, the owners on their nodes, and what is on its way to the store. Its
-//! [`Step`]s come in any order: a commit is taken, arrives (once or twice, or late) and is heard of in steps
-//! of its own; a claim makes a new owner while the old one goes on until it hears that it is fenced. An
-//! [`Owner`] does what a meeting's actors do. A [`Meeting`] is what the model knows of a meeting, whoever
-//! owns it, and checks after whatever reached the store that what is stored is what the promise says.
+//! A [`World`] is the store in memory, the owners on their nodes, and the batches on their way to the store.
+//! Its [`Step`]s come in any order. A commit is taken, arrives (once, twice or late) and is answered in steps
+//! of its own; a claim makes a new owner while the old one goes on until it learns that it is fenced. An
+//! [`Owner`] does what a meeting's actors do. A [`Meeting`] is the model of a meeting under all its owners;
+//! after each write to the store it checks that the stored meeting keeps the promise.
 
 mod meeting;
 mod owner;
@@ -19,11 +19,11 @@ use crate::store::{MemoryStore, Outcome, Store, StoreFuture};
 use meeting::Meeting;
 use owner::Owner;
 
-/// An instance, what it takes, and whether its outputs are stored.
+/// An instance, the sources that it takes, and whether its outputs are stored.
 type Consumer = (&'static str, &'static [&'static str], Durability);
 
-/// `early` feeds `relay`, `late` takes both ends of that chain, `hum` puts out what is not stored, and
-/// `guest` isn't there from the start.
+/// `early` feeds `relay`, `late` takes both ends of that chain, `hum` has volatile outputs, and `guest` joins
+/// later.
 const INSTANCES: [Consumer; 5] = [
     ("early", &["x", "v"], Durability::Durable),
     ("relay", &["early"], Durability::Durable),
@@ -32,17 +32,17 @@ const INSTANCES: [Consumer; 5] = [
     ("guest", &["x", "late"], Durability::Durable),
 ];
 const GUEST: &str = "guest";
-/// What is not stored.
+/// The sources that are not stored.
 const VOLATILE: [&str; 3] = ["v", "hum", Tick::SOURCE];
 
 const PRODUCERS: [&str; 2] = ["p", "q"];
 const MEETINGS: usize = 2;
 const NODES: usize = 3;
 
-/// How many seqs a claim reserves: so few that the next ones wait for a commit.
+/// How many seqs a claim reserves: so few that publishers soon wait for a commit to reserve more.
 const RESERVE: u64 = 8;
 
-/// Small, so that a few packets fill a batch, leave the tail, or go unseen.
+/// Small limits: a few packets fill a batch, leave the tail or are lost.
 const LIMITS: Limits = Limits {
     batch_packets: 4,
     batch_bytes: 4_000,
@@ -50,26 +50,26 @@ const LIMITS: Limits = Limits {
     backlog_bytes: 5 << 20,
     block_bytes: 500,
 };
-/// The longest payload that isn't one of [`Content::Filling`].
+/// The longest payload of [`Content::Small`] and of outputs that are not copies.
 const SMALL: usize = 8;
-/// What fills a commit.
+/// A payload that fills a commit.
 static LARGE: LazyLock<crate::Bytes> = LazyLock::new(|| vec![7; 4 << 20].into());
 
-/// What a hook makes of a packet.
+/// The effects of one hook call.
 struct Made {
     state: Option<u64>,
     output: Option<Payload>,
     key: Option<KeyValue>,
 }
 
-/// The hook of every instance: a function of packet and state, of which any part may be missing. What it puts
-/// out tells of all that the state has seen; a large packet it puts out every other time.
+/// The hook of every instance: a function of packet and state that may change the state, make an output or
+/// write a key. An output depends on all packets that changed the state; every other large packet is copied.
 fn hook(state: u64, packet: &DataPacket) -> Made {
     let (length, value) = gist(&packet.payload);
     let bit = |index: u32| value >> index & 1 == 1;
-    let (puts_out, goes_on, writes) = (bit(0), bit(1), bit(2));
-    if is_volatile(packet.source.as_str()) && !puts_out {
-        // It leaves no trace, so that what is stored tells which volatile packets count.
+    let (has_output, changes_state, writes) = (bit(0), bit(1), bit(2));
+    if is_volatile(packet.source.as_str()) && !has_output {
+        // No effect at all: so an output's causes name every volatile packet that has effects.
         return Made { state: None, output: None, key: None };
     }
     let changed = mix(state, mix(packet.seq.0, value));
@@ -80,13 +80,13 @@ fn hook(state: u64, packet: &DataPacket) -> Made {
     };
     let written = (!bit(4)).then(|| changed.to_string().into());
     Made {
-        state: goes_on.then_some(changed),
-        output: puts_out.then_some(output),
+        state: changes_state.then_some(changed),
+        output: has_output.then_some(output),
         key: writes.then(|| (format!("key-{}", u8::from(bit(3))), written)),
     }
 }
 
-/// A payload's length and first bytes, which tell it from others as well as all of it would.
+/// A payload's length and first bytes, which differ for different payloads here.
 fn gist(payload: &Payload) -> (usize, u64) {
     let value = match payload {
         Payload::Bytes(bytes) => bytes.iter().take(8).fold(0, |value, byte| value << 8 | u64::from(*byte)),
@@ -103,7 +103,7 @@ fn is_volatile(source: &str) -> bool {
     VOLATILE.contains(&source)
 }
 
-/// What a store answers. The one in memory is never late and never away.
+/// The answer of the store in memory, which never waits and never fails.
 fn ready<T>(answer: StoreFuture<'_, T>) -> T {
     answer
         .now_or_never()
@@ -111,30 +111,30 @@ fn ready<T>(answer: StoreFuture<'_, T>) -> T {
         .expect("the store in memory doesn't fail")
 }
 
-/// What happens next.
+/// One thing that happens.
 #[derive(Debug, Clone, Copy)]
 enum Step {
-    /// An owner does something: the one on this node, or the newest where there is none.
+    /// The meeting's owner on this node acts, or the newest owner if this node has none.
     Do { node: usize, meeting: usize, act: Act },
-    /// The commits that a node's owners have taken reach the store, as one batch: one of those nodes that
-    /// have some.
+    /// The commits that a node's owners have taken reach the store as one batch. The number counts nodes with
+    /// commits.
     Arrive { node: usize, fate: Fate },
-    /// Something that was sent long ago reaches the store.
+    /// A batch that was sent long ago reaches the store.
     ArriveLate(usize),
-    /// A node that doesn't own the meeting claims it, whoever else does.
+    /// A node that doesn't own the meeting claims it.
     Claim { node: usize, meeting: usize },
-    /// A node is gone. What its owners have sent is not.
+    /// A node crashes. Batches that its owners have sent may still arrive.
     Crash { node: usize },
 }
 
-/// What an owner does.
+/// An owner's action.
 #[derive(Debug, Clone, Copy)]
 enum Act {
     Publish(Publisher, Content),
-    /// Gives an instance its next batch, or what was read of the store for it.
+    /// Gives an instance its next batch, from memory or from the store.
     Deliver(usize),
-    /// Runs an instance's hooks on the next so many packets of its batch and hands on what they made. One
-    /// that has no batch is given one first.
+    /// Runs an instance's hooks on the next so many packets of its batch and applies the effects. An instance
+    /// without a batch gets one first.
     Work {
         instance: usize,
         packets: usize,
@@ -147,15 +147,15 @@ enum Act {
     Join(usize, JoinAt),
     /// Begins the meeting's end.
     End,
-    /// Gives up an instance at the meeting's end.
+    /// Finishes an instance at the end's deadline.
     Expire(usize),
-    /// Takes the next commit, or hears what became of the last one.
+    /// Takes the next commit, or the answer to the last one.
     Commit,
 }
 
 #[derive(Debug, Clone, Copy)]
 enum Publisher {
-    /// One that numbers its packets, and so many before its next number: those it sends again.
+    /// Numbers its packets and goes back so many numbers: it sends those packets again.
     Numbered {
         producer: usize,
         back: usize,
@@ -167,47 +167,47 @@ enum Publisher {
 #[derive(Debug, Clone, Copy)]
 enum Content {
     Small(u8),
-    /// So large that the next commit has room for one thing more.
+    /// So large that the next commit has room for one more item.
     Filling,
 }
 
-/// How an instance's hook ends on the last of the packets that it is run on.
+/// How an instance's hook ends on the last packet of those that it runs on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Ends {
     Well,
-    /// It fails, and is to be tried again.
+    /// It fails and is to be retried.
     Failing,
-    /// It has failed too often.
+    /// It fails at its last try.
     GivenUp,
-    /// It takes the actor with it.
+    /// It ends the actor, and the packet is to be tried again.
     Dying,
-    /// It takes the actor with it, and did so too often.
+    /// It ends the actor at the packet's last try.
     Fatal,
 }
 
-/// Whether the last unit of a batch says that the batch is done, or a hand-on of its own.
+/// Whether the last effects of a batch say that the batch is done, or empty effects after them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Done {
     WithIt,
     Apart,
 }
 
-/// What becomes of a batch that was sent.
+/// What becomes of a sent batch.
 #[derive(Debug, Clone, Copy)]
 enum Fate {
     Answered,
-    /// It is stored, and nobody hears of it: the same is sent again.
+    /// It is stored and its answer is lost: the owners send it again.
     AnswerLost,
-    /// It is answered, and a copy comes later.
+    /// It is answered, and a copy arrives later.
     Doubled,
 }
 
 struct World {
     store: MemoryStore,
     meetings: [Meeting; MEETINGS],
-    /// By node and meeting.
+    /// The owners by node and meeting.
     owners: BTreeMap<(usize, usize), Owner>,
-    /// Copies, and what those had sent that are gone.
+    /// Copies, and batches of nodes that crashed.
     on_the_way: Vec<Vec<Commit>>,
 }
 
@@ -238,34 +238,34 @@ impl World {
         }
     }
 
-    /// The owner of the newest epoch, unless it is gone.
+    /// The owner of the newest epoch, unless it has crashed or ended.
     fn newest(&self, meeting: usize) -> Option<(usize, usize)> {
         let epoch = self.meetings[meeting].epoch;
         let newest =
             |((_, of), owner): &(&(usize, usize), &Owner)| *of == meeting && owner.log.epoch() == epoch;
-        self.owners.iter().find(newest).map(|(place, _)| *place)
+        self.owners.iter().find(newest).map(|(key, _)| *key)
     }
 
     fn act(&mut self, node: usize, meeting: usize, act: Act) {
-        let here = Some((node, meeting)).filter(|place| self.owners.contains_key(place));
-        let Some(place) = here.or_else(|| self.newest(meeting)) else { return };
-        let owner = self.owners.get_mut(&place).expect("it was looked up");
+        let here = Some((node, meeting)).filter(|key| self.owners.contains_key(key));
+        let Some(key) = here.or_else(|| self.newest(meeting)) else { return };
+        let owner = self.owners.get_mut(&key).expect("it was looked up");
         if owner.act(&self.store, &mut self.meetings[meeting], act).is_break() {
-            self.owners.remove(&place);
+            self.owners.remove(&key);
         }
     }
 
     fn arrive(&mut self, node: usize, fate: Fate) {
-        let sent = |(place, owner): (&(usize, usize), &Owner)| Some((*place, owner.sent()?.clone()));
+        let sent = |(key, owner): (&(usize, usize), &Owner)| Some((*key, owner.sent()?.clone()));
         let sent: Vec<_> = self.owners.iter().filter_map(sent).collect();
         let nodes: BTreeSet<usize> = sent.iter().map(|((node, _), _)| *node).collect();
         let Some(node) = nodes.iter().nth(node % nodes.len().max(1)) else { return };
         let of_node = sent.into_iter().filter(|((of, _), _)| of == node);
-        let (places, batch): (Vec<_>, Vec<Commit>) = of_node.unzip();
+        let (keys, batch): (Vec<_>, Vec<Commit>) = of_node.unzip();
         let outcomes = self.send(&batch);
         if !matches!(fate, Fate::AnswerLost) {
-            for (place, outcome) in places.iter().zip(outcomes) {
-                self.owners.get_mut(place).expect("it sent one of them").answer = Some(outcome);
+            for (key, outcome) in keys.iter().zip(outcomes) {
+                self.owners.get_mut(key).expect("it sent one of them").answer = Some(outcome);
             }
         }
         if matches!(fate, Fate::Doubled) {
@@ -273,13 +273,13 @@ impl World {
         }
     }
 
-    /// A batch reaches the store, and what it was to change is looked at.
+    /// A batch reaches the store. The meetings that it writes to are checked.
     fn send(&mut self, batch: &[Commit]) -> Vec<Outcome> {
         let outcomes = ready(self.store.commit(batch));
         for (commit, outcome) in batch.iter().zip(&outcomes) {
             let meeting = self.meetings.iter_mut().find(|meeting| meeting.id == commit.meeting).unwrap();
             let is_fenced = commit.epoch != meeting.epoch;
-            assert_eq!(*outcome == Outcome::Fenced, is_fenced, "only those who were replaced are fenced");
+            assert_eq!(*outcome == Outcome::Fenced, is_fenced, "only replaced owners are fenced");
             meeting.check(&self.store);
         }
         outcomes
@@ -301,7 +301,7 @@ impl World {
         }
     }
 
-    /// Whoever owns a meeting last brings it to its end; those who owned it before come in between.
+    /// The last owner brings each meeting to its end, while earlier owners still act.
     fn finish(&mut self) {
         const ROUNDS: usize = 200;
         for meeting in 0..MEETINGS {
@@ -310,8 +310,8 @@ impl World {
             }
         }
         for _ in 0..ROUNDS {
-            let places: Vec<_> = self.owners.keys().copied().collect();
-            for (node, meeting) in places.iter().copied() {
+            let keys: Vec<_> = self.owners.keys().copied().collect();
+            for (node, meeting) in keys.iter().copied() {
                 self.act(node, meeting, Act::End);
                 for instance in (0..INSTANCES.len()).cycle().take(INSTANCES.len() * 4) {
                     let (ends, done) = (Ends::Well, Done::WithIt);
@@ -324,10 +324,10 @@ impl World {
                 return;
             }
         }
-        panic!("a meeting doesn't come to its end");
+        panic!("a meeting doesn't end");
     }
 
-    /// What must hold when all meetings are over.
+    /// Checks what must hold when all meetings have ended.
     fn check(&mut self) {
         while !self.on_the_way.is_empty() {
             self.step(Step::ArriveLate(0));
@@ -342,10 +342,10 @@ impl World {
     }
 }
 
-/// A step from a throw of dice, the likelier ones first. Plain numbers are drawn and shrunk several times
-/// faster than a strategy for each kind of step, and time is what bounds how much is tried.
+/// A step from random numbers, the likelier kinds first. Plain numbers are drawn and shrunk several times
+/// faster than a strategy for each kind of step, and time bounds how many cases run.
 fn step((which, node, meeting, instance, many, how): (u32, usize, usize, usize, u8, usize)) -> Step {
-    // Most happens in one meeting, so that much happens in it.
+    // Most steps are of one meeting, so that it gets long.
     let meeting = meeting / 3;
     let packets = usize::from(many) % LIMITS.batch_packets + 1;
     let act = match which {
@@ -414,7 +414,7 @@ proptest! {
         }
         for meeting in 0..MEETINGS {
             if is_full {
-                // The `ending` packet is then the last that fits, and the status comes with the next commit.
+                // The `ending` packet is then the last item that fits; the status comes with the next commit.
                 world.act(0, meeting, Act::Publish(Publisher::Plain, Content::Filling));
             }
             world.act(0, meeting, Act::End);

@@ -1,14 +1,14 @@
-//! What becomes of packets for an instance that is busy: nothing is lost uncounted, whatever was asked for.
+//! Packets for an instance that is busy: with every policy, each lost one is counted.
 
 use super::*;
 use crate::plugin::Key;
 
-/// Of sources `d` (durable) and `v` (volatile), each in packets of one of a few participants.
+/// The sources: `d` is durable, `v` is volatile.
 const SOURCES: [&str; 2] = ["d", "v"];
 
-fn by(seq: Seq, source: &str, who: u8) -> Arc<DataPacket> {
+fn by(seq: Seq, source: &str, speaker: u8) -> Arc<DataPacket> {
     let packet = packet(seq, source, vec![]);
-    Arc::new(DataPacket { participant: Some(who.to_string().into()), ..(*packet).clone() })
+    Arc::new(DataPacket { participant: Some(speaker.to_string().into()), ..(*packet).clone() })
 }
 
 fn policy() -> impl Strategy<Value = DeliveryPolicy> {
@@ -22,7 +22,7 @@ fn policy() -> impl Strategy<Value = DeliveryPolicy> {
 
 #[derive(Debug, Clone)]
 enum Step {
-    Publish { volatile: bool, who: u8 },
+    Publish { volatile: bool, speaker: u8 },
     Deliver(usize),
     Done(usize),
     Die(usize),
@@ -32,7 +32,7 @@ enum Step {
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
-        6 => (any::<bool>(), 0..4_u8).prop_map(|(volatile, who)| Step::Publish { volatile, who }),
+        6 => (any::<bool>(), 0..4_u8).prop_map(|(volatile, speaker)| Step::Publish { volatile, speaker }),
         3 => (0..3_usize).prop_map(Step::Deliver),
         3 => (0..3_usize).prop_map(Step::Done),
         1 => (0..3_usize).prop_map(Step::Die),
@@ -42,7 +42,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 0..300)
 }
 
-/// A meeting of three instances that take both sources, each in its own way.
+/// A meeting of three instances that take both sources, each with policies of its own.
 struct World {
     log: MeetingLog,
     seqs: Sequencer,
@@ -72,8 +72,8 @@ impl World {
         Self { log, seqs, policies, published, stored, batches, seen, gaps }
     }
 
-    fn publish(&mut self, source: &str, who: u8) {
-        let packet = by(self.seqs.external().unwrap(), source, who);
+    fn publish(&mut self, source: &str, speaker: u8) {
+        let packet = by(self.seqs.external().unwrap(), source, speaker);
         self.published.push(packet.clone());
         let durability = if source == "v" { Durability::Volatile } else { Durability::Durable };
         self.log.append(Append::new(packet, durability, true));
@@ -118,10 +118,10 @@ impl World {
 
     fn step(&mut self, step: &Step) {
         match *step {
-            Step::Publish { volatile, who } => {
-                // A publisher waits while somebody blocks.
+            Step::Publish { volatile, speaker } => {
+                // Publishers wait while an instance blocks.
                 if !self.log.slots().any(|slot| self.log.is_blocking(slot)) {
-                    self.publish(SOURCES[usize::from(volatile)], who);
+                    self.publish(SOURCES[usize::from(volatile)], speaker);
                 }
             }
             Step::Deliver(index) => drop(self.deliver(index)),
@@ -148,11 +148,15 @@ impl World {
     fn check(&self) {
         for (index, policies) in self.policies.iter().enumerate() {
             let seqs: Vec<_> = self.seen[index].iter().map(|packet| packet.seq).collect();
-            assert!(seqs.is_sorted_by(|a, b| a < b), "i{index} sees each once and in order: {seqs:?}");
+            assert!(seqs.is_sorted_by(|a, b| a < b), "i{index} sees each packet once and in order: {seqs:?}");
             let published = self.published.len() as u64;
             let gap = self.gaps[index] + self.log.view(Slot(index)).gap;
             let seen = seqs.len() as u64;
-            assert_eq!(seen + gap, published, "i{index} is told of all that it does not get: {policies:?}");
+            assert_eq!(
+                seen + gap,
+                published,
+                "i{index} is told of every packet that it does not see: {policies:?}"
+            );
             for (source, policy) in SOURCES.into_iter().zip(policies) {
                 let of = |packets: &[Arc<DataPacket>]| -> Vec<Seq> {
                     packets
@@ -167,16 +171,16 @@ impl World {
                         assert_eq!(seen, published, "i{index} gets all of d");
                     }
                     DeliveryPolicy::Block => assert_eq!(seen, published, "i{index} gets all of {source}"),
-                    // Of one that is not stored even the newest may have had to go, for what others want.
+                    // Of a volatile source even the newest packet may be dropped to make room for others.
                     DeliveryPolicy::Latest(_) if source == "d" => {
-                        for who in 0..4_u8 {
-                            let who = Some(who.to_string().into());
+                        for speaker in 0..4_u8 {
+                            let speaker = Some(speaker.to_string().into());
                             let last = |packets: &[Arc<DataPacket>]| {
                                 let mut of = packets.iter().filter(|p| p.source == *source);
-                                of.rfind(|p| p.participant == who).map(|p| p.seq)
+                                of.rfind(|p| p.participant == speaker).map(|p| p.seq)
                             };
                             let (seen, published) = (last(&self.seen[index]), last(&self.published));
-                            assert_eq!(seen, published, "i{index} gets the newest of each of {source}");
+                            assert_eq!(seen, published, "i{index} gets the newest of each key of {source}");
                         }
                     }
                     _ => {}
@@ -188,7 +192,7 @@ impl World {
 
 proptest! {
     #[test]
-    fn what_is_not_seen_is_counted(
+    fn a_packet_that_is_not_seen_is_counted(
         policies in prop::collection::vec([policy(), policy()], 3),
         steps in steps(),
     ) {
@@ -196,7 +200,7 @@ proptest! {
         for step in &steps {
             world.step(step);
             let tail = world.log.tail_bytes();
-            // Volatile ones, held ones, and durable ones up to their bound or until they are stored; a packet more each.
+            // Volatile, held and stored packets up to their bounds, one packet more each, and unstored ones.
             let unstored: usize = world.log.unstored(|_| true).iter().map(|packet| packet.cost()).sum();
             prop_assert!(tail <= 2 * LIMITS.tail_bytes + LIMITS.block_bytes + unstored + 2_000, "{tail}");
         }
@@ -206,15 +210,15 @@ proptest! {
 }
 
 #[test]
-fn the_newest_of_each_is_left_in_its_order() {
+fn the_newest_packet_of_each_key_stays_in_order() {
     let latest = DeliveryPolicy::Latest(Key::Participant);
     let mut world = World::new(vec![[latest.clone(), latest]]);
     world.settle();
-    // The first goes at once; what comes while it is busy is replaced.
+    // The first packet is sent at once; those that are appended while the instance is busy are replaced.
     world.publish("v", 1);
     world.deliver(0);
-    for who in [1, 2, 1, 3, 2, 1] {
-        world.publish("v", who);
+    for speaker in [1, 2, 1, 3, 2, 1] {
+        world.publish("v", speaker);
     }
     world.done(0);
     world.deliver(0);
@@ -233,19 +237,19 @@ fn a_flood_of_two_keys_never_pushes_out_a_third() {
     world.publish("v", 0);
     world.deliver(0);
     world.publish("v", 3);
-    for who in [1, 2].repeat(500) {
-        world.publish("v", who);
+    for speaker in [1, 2].repeat(500) {
+        world.publish("v", speaker);
     }
     world.done(0);
     world.deliver(0);
     let order: Vec<_> = world.batches[&0].packets.iter().map(|p| p.participant.as_deref().unwrap()).collect();
-    assert_eq!(order, ["3", "1", "2"], "the third is older than all that fit into memory");
+    assert_eq!(order, ["3", "1", "2"], "the third key's packet is older than all that fit into memory");
     world.settle();
     world.check();
 }
 
 #[test]
-fn who_blocks_does_so_until_it_has_caught_up_is_gone_or_the_meeting_ends() {
+fn an_instance_blocks_until_it_has_caught_up_is_suspended_or_the_meeting_ends() {
     let blocking = || vec![[DeliveryPolicy::Spill, DeliveryPolicy::Block]];
     let fill = |world: &mut World| {
         world.settle();
@@ -256,7 +260,7 @@ fn who_blocks_does_so_until_it_has_caught_up_is_gone_or_the_meeting_ends() {
     let mut world = World::new(blocking());
     fill(&mut world);
     world.deliver(0);
-    assert!(world.log.is_blocking(Slot(0)), "what is with it waits, too");
+    assert!(world.log.is_blocking(Slot(0)), "packets of the batch in flight count, too");
     world.done(0);
     world.settle();
     assert!(!world.log.is_blocking(Slot(0)));

@@ -1,10 +1,9 @@
-//! Owners that die and others that go on: what is stored is a prefix, and nothing in it is missing or double.
+//! Owners that die and new ones that go on: what is stored is a prefix without missing or double packets.
 
 use super::*;
 
 impl World {
-    /// The owner dies, and another goes on. What was being stored is in the store, or isn't; nobody has
-    /// heard.
+    /// The owner dies, and another goes on. The commit in flight is stored or not; its answer is lost.
     fn change_owner(&mut self, in_flight_is_stored: bool) {
         if let Some(commit) = self.in_flight.take().filter(|_| in_flight_is_stored) {
             self.store(&commit);
@@ -17,11 +16,11 @@ impl World {
         self.gaps.clear();
         let is_stored = |packet: &Arc<DataPacket>| self.stored.iter().any(|stored| stored.seq == packet.seq);
         self.published.retain(is_stored);
-        for (instance, handed) in &mut self.handed {
+        for (instance, handled) in &mut self.handled {
             let row = self.rows.get(instance);
             let (cursor, status) =
                 row.map_or((Seq::ZERO, InstanceStatus::Active), |row| (row.cursor, row.status));
-            handed.retain(|packet| {
+            handled.retain(|packet| {
                 let is_ending = Lifecycle::from_payload(&packet.payload) == Some(Lifecycle::Ending);
                 packet.seq <= cursor && (!is_ending || status == InstanceStatus::Finished)
             });
@@ -77,7 +76,7 @@ proptest! {
         world.check_stored();
         prop_assert_eq!(world.log.status(), MeetingStatus::Ended);
         prop_assert_eq!(world.record.status, MeetingStatus::Ended);
-        // Once more: an owner of what is complete has nothing to do.
+        // An owner of a complete meeting has nothing to do.
         world.change_owner(false);
         prop_assert_eq!(world.log.status(), MeetingStatus::Ended);
         prop_assert!((0..SOURCES.len()).all(|index| !world.deliver(index)));
@@ -85,7 +84,7 @@ proptest! {
 }
 
 #[test]
-fn what_was_acknowledged_is_there_and_states_go_on() {
+fn acknowledged_packets_and_states_survive() {
     let mut world = World::new();
     for _ in 0..10 {
         world.publish("x");
@@ -105,7 +104,7 @@ fn what_was_acknowledged_is_there_and_states_go_on() {
 }
 
 #[test]
-fn who_was_leaving_leaves_and_who_came_is_there() {
+fn a_leaving_instance_leaves_and_a_joined_one_takes_part() {
     let mut world = World::new();
     world.publish("x");
     world.settle();
@@ -130,11 +129,11 @@ fn who_was_leaving_leaves_and_who_came_is_there() {
 }
 
 #[test]
-fn one_that_reads_from_the_start_still_does() {
+fn an_instance_that_joined_at_the_start_still_reads_from_there() {
     let mut world = World::new();
     world.publish("x");
     world.settle();
-    // A place in a commit that a bound cuts between the packet and the row would forget where it begins.
+    // If a commit's bound split the packet from the row, the new owner would not know where it begins.
     let seq = world.seqs.internal();
     let subscription = subscription("relay2", &["x"]);
     let slot = world.log.join(subscription, StateRef::new(0_u64), JoinAt::Start, joins(seq, "relay2"));
@@ -159,7 +158,7 @@ fn a_suspended_instance_stays_so_and_keeps_its_state() {
 }
 
 #[test]
-fn what_was_never_stored_was_never_started() {
+fn a_meeting_whose_start_is_not_stored_is_started_again() {
     let mut world = World::new();
     world.publish("x");
     assert!(!world.found().is_started());
@@ -171,7 +170,7 @@ fn what_was_never_stored_was_never_started() {
 
 #[test]
 fn a_commit_that_is_cut_forgets_neither_members_nor_the_end() {
-    // More instances than one commit has rows for.
+    // More instances than one commit takes rows of.
     let mut world = World::new();
     let names: Vec<String> = (0..40).map(|n| format!("i{n}")).collect();
     let instances = names.iter().map(|instance| name(instance)).collect();
@@ -193,12 +192,12 @@ fn a_commit_that_is_cut_forgets_neither_members_nor_the_end() {
     for slot in world.log.slots() {
         world.log.set_ready(slot, true);
     }
-    assert!((0..40).all(|index| world.deliver(index)), "each gets the start, rows or not");
+    assert!((0..40).all(|index| world.deliver(index)), "each gets the start, with a row or without");
     assert!(world.batches.values().all(|(batch, _)| batch.packets[0].seq == Seq(1)));
     world.store_all();
     assert_eq!(world.rows.len(), 40);
 
-    // The last packet that fits is the meeting's ending; its status stays behind.
+    // The `ending` packet is the last item that fits; the status comes with the next commit.
     let mut world = World::new();
     (0..254).for_each(|_| world.publish("x"));
     world.end();
@@ -214,7 +213,7 @@ fn a_commit_that_is_cut_forgets_neither_members_nor_the_end() {
 }
 
 #[test]
-fn who_has_ended_ends_once_though_its_batch_was_not_done() {
+fn an_ended_instance_ends_once_though_its_batch_was_not_done() {
     let mut world = World::new();
     world.settle();
     world.end();
@@ -229,7 +228,7 @@ fn who_has_ended_ends_once_though_its_batch_was_not_done() {
     assert_eq!(world.log.view(Slot(0)).status, InstanceStatus::Finished);
     world.settle();
     let outputs = world.stored.iter().filter(|packet| packet.source == "early").count();
-    assert_eq!(outputs, 1, "the end's output once");
+    assert_eq!(outputs, 1, "the end's hook makes one output");
 
     let mut world = World::new();
     world.settle();

@@ -1,16 +1,17 @@
-//! Packets that were given up, delivered once more.
+//! Redrives.
 
 use super::*;
 
-/// A meeting of one instance that takes `x`, and what its store has.
+/// A meeting of one instance that takes `x`, and what is stored of it.
 struct World {
     log: MeetingLog,
     seqs: Sequencer,
     record: MeetingRecord,
     stored: Vec<Arc<DataPacket>>,
     row: Option<crate::store::InstanceRecord>,
+    /// The stored dead letters.
     letters: BTreeSet<Seq>,
-    /// The packets that hooks ran on, and the cursor that was handed on with each.
+    /// The packets that hooks ran on, each with the cursor of its effects.
     runs: Vec<(Seq, Seq)>,
 }
 
@@ -69,7 +70,7 @@ impl World {
         }
     }
 
-    /// Runs hooks, of which this says whether they end well; what does not is given up at once.
+    /// Runs hooks that end well on the packets that `ends_well` accepts; others are given up at once.
     fn work(&mut self, mut ends_well: impl FnMut(Seq) -> bool) -> bool {
         let Some(batch) = self.deliver() else { return false };
         for packet in batch.packets.iter() {
@@ -127,7 +128,7 @@ impl World {
         assert_eq!(self.record.status, MeetingStatus::Ended);
     }
 
-    /// Another owner goes on from what is stored.
+    /// A new owner goes on from what is stored.
     fn recover(&mut self) {
         let lifecycle: Vec<_> =
             self.stored.iter().filter(|packet| packet.source == Lifecycle::SOURCE).cloned().collect();
@@ -146,7 +147,7 @@ impl World {
 }
 
 #[test]
-fn a_packet_that_was_given_up_is_delivered_once_more_and_its_letter_goes() {
+fn a_redriven_packet_is_delivered_again_and_its_dead_letter_is_removed() {
     let mut world = World::new();
     let bad = world.publish();
     let good = world.publish();
@@ -156,7 +157,7 @@ fn a_packet_that_was_given_up_is_delivered_once_more_and_its_letter_goes() {
     assert_eq!(world.log.can_redrive(SLOT, bad), Err(RedriveError::Underway));
     let next = world.publish();
     world.settle(|_| true);
-    assert!(world.letters.is_empty(), "it goes with what came of it");
+    assert!(world.letters.is_empty(), "it is removed with the effects");
     assert_eq!(world.runs[1..], [(bad, bad), (good, good), (bad, at), (next, next)]);
     let causes: Vec<_> = world.outputs().into_iter().map(|(_, cause)| cause).collect();
     assert_eq!(causes[1..], [good, bad, next], "once, and in the order of the log");
@@ -164,7 +165,7 @@ fn a_packet_that_was_given_up_is_delivered_once_more_and_its_letter_goes() {
 }
 
 #[test]
-fn one_that_fails_again_stays_a_letter_and_can_be_tried_again() {
+fn a_redriven_packet_that_fails_stays_a_dead_letter_and_can_be_redriven_again() {
     let mut world = World::new();
     let bad = world.publish();
     world.settle(|seq| seq != bad);
@@ -177,7 +178,7 @@ fn one_that_fails_again_stays_a_letter_and_can_be_tried_again() {
 }
 
 #[test]
-fn an_actor_that_did_not_survive_it_gets_it_again() {
+fn a_redriven_packet_whose_actor_failed_is_sent_again() {
     let mut world = World::new();
     let bad = world.publish();
     world.settle(|seq| seq != bad);
@@ -187,8 +188,8 @@ fn an_actor_that_did_not_survive_it_gets_it_again() {
     world.log.set_ready(SLOT, false);
     assert_eq!(world.log.count_try(SLOT, bad), 1);
     world.log.set_ready(SLOT, true);
-    let again = world.deliver().unwrap();
-    assert_eq!((again.packets, again.redriven_at, again.tried), (batch.packets, Some(at), Some((bad, 1))));
+    let resent = world.deliver().unwrap();
+    assert_eq!((resent.packets, resent.redriven_at, resent.tried), (batch.packets, Some(at), Some((bad, 1))));
 }
 
 #[test]
@@ -206,7 +207,7 @@ fn a_new_owner_goes_on_with_a_redrive_and_does_none_twice() {
     let outputs = world.outputs().len();
     world.recover();
     world.settle(|_| true);
-    assert_eq!(world.outputs().len(), outputs, "it was done");
+    assert_eq!(world.outputs().len(), outputs, "the redrive is done");
 }
 
 #[test]
@@ -252,7 +253,7 @@ fn an_end_that_was_given_up_can_be_redriven() {
 }
 
 #[test]
-fn who_was_suspended_goes_on_from_where_it_was() {
+fn a_reinstated_instance_goes_on_from_its_cursor() {
     let mut world = World::new();
     let first = world.publish();
     world.log.suspend(SLOT);
@@ -269,13 +270,13 @@ fn who_was_suspended_goes_on_from_where_it_was() {
 }
 
 #[test]
-fn one_that_kills_again_is_given_up_and_goes_on_being_a_letter() {
+fn a_redriven_packet_that_kills_again_is_given_up_and_stays_a_dead_letter() {
     let mut world = World::new();
     let bad = world.publish();
     world.settle(|seq| seq != bad);
     let at = world.redrive(bad);
     let batch = world.deliver().unwrap();
-    // Its actor does not survive it, as often as it may be tried.
+    // Its actors fail on the packet until its tries are used up.
     world.log.set_ready(SLOT, false);
     world.log.count_try(SLOT, bad);
     let letter = DeadLetter::new(name("one"), &batch.packets[0], 3, "it panicked", Timestamp::UNIX_EPOCH);
@@ -284,7 +285,7 @@ fn one_that_kills_again_is_given_up_and_goes_on_being_a_letter() {
     let runs = world.runs.len();
     let next = world.publish();
     world.settle(|_| true);
-    assert_eq!(world.runs[runs..], [(next, next)], "it does not come again");
+    assert_eq!(world.runs[runs..], [(next, next)], "it is not delivered again");
     assert!(world.log.view(SLOT).cursor >= at);
     assert_eq!(world.letters, [bad].into());
     world.redrive(bad);
@@ -293,14 +294,14 @@ fn one_that_kills_again_is_given_up_and_goes_on_being_a_letter() {
 }
 
 #[test]
-fn one_whose_commit_is_not_stored_is_on_its_way_still() {
+fn a_redrive_is_under_way_until_it_is_stored() {
     let mut world = World::new();
     let bad = world.publish();
     world.settle(|seq| seq != bad);
     let at = world.redrive(bad);
     assert!(!world.log.is_redriven(SLOT, at));
     while world.work(|_| true) {}
-    assert_eq!(world.letters, [bad].into(), "the store has not heard of it");
+    assert_eq!(world.letters, [bad].into(), "the commit is not stored");
     assert_eq!(world.log.can_redrive(SLOT, bad), Err(RedriveError::Underway));
     assert!(!world.log.is_redriven(SLOT, at));
     while world.commit() {}

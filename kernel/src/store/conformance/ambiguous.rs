@@ -1,5 +1,4 @@
-//! Answers that are lost: what was asked for is dropped before it is answered, at any moment, and asked for
-//! again.
+//! Lost answers: a call is dropped after any number of polls, and repeated.
 
 use std::pin::pin;
 
@@ -14,11 +13,10 @@ use crate::{
     store::{Commit, Epoch, Error, Outcome, Store},
 };
 
-/// After how many polls something is dropped: before it began, in the midst of it, and when it is all but
-/// answered.
+/// After how many polls a call is dropped: before it begins, while it runs, and shortly before its answer.
 const MOMENTS: [usize; 12] = [0, 1, 2, 3, 4, 6, 10, 20, 50, 100, 300, 1000];
 
-/// Polls so often, and drops what is not done by then.
+/// Polls a call so often and drops it if it is not done.
 async fn abandon<T>(future: impl Future<Output = T>, polls: usize) {
     let mut future = pin!(future);
     for _ in 0..polls {
@@ -29,7 +27,7 @@ async fn abandon<T>(future: impl Future<Output = T>, polls: usize) {
     }
 }
 
-/// Sends a batch until it is known what became of it, as owners do.
+/// Sends a batch until its outcome is known, as owners do.
 async fn settle(store: &dyn Store, batch: &[Commit]) -> Vec<Outcome> {
     loop {
         match store.commit(batch).await {
@@ -39,7 +37,7 @@ async fn settle(store: &dyn Store, batch: &[Commit]) -> Vec<Outcome> {
     }
 }
 
-/// Each meeting holds what these commits wrote, whole, and nothing else.
+/// Checks that each meeting holds all that these commits wrote, and nothing else.
 async fn assert_holds(store: &dyn Store, id: &MeetingId, commits: u64) {
     let all = usize::try_from(commits).expect("invariant: there are few");
     let one = usize::from(commits > 0);
@@ -57,7 +55,7 @@ pub async fn a_commit_whose_answer_is_lost_is_repeated(fixture: Fixture) {
     }
     for (number, moment) in (1..).zip(MOMENTS) {
         let batch = ids.each_ref().map(|id| full_commit(id, 1, number));
-        // Lost more than once, and then sent until it is answered.
+        // Two answers are lost; then the batch is sent until it is answered.
         abandon(store.commit(&batch), moment).await;
         abandon(store.commit(&batch), moment / 2).await;
         assert_eq!(settle(store, &batch).await, [Outcome::Applied; 2], "after {moment} polls");
@@ -77,7 +75,7 @@ pub async fn a_part_of_a_lost_batch_may_be_fenced(fixture: Fixture) {
         }
         let batch = ids.each_ref().map(|id| full_commit(id, 1, 1));
         abandon(store.commit(&batch), moment).await;
-        let claimed = store.claim(ids[1].clone(), 10).await.expect("a meeting that is there is claimed");
+        let claimed = store.claim(ids[1].clone(), 10).await.expect("a meeting is claimed");
         let outcomes = settle(store, &batch).await;
         assert_eq!(outcomes, [Outcome::Applied, Outcome::Fenced, Outcome::Applied], "after {moment} polls");
         for (id, commits) in ids.iter().zip([1, claimed.commit, 1]) {
@@ -86,8 +84,8 @@ pub async fn a_part_of_a_lost_batch_may_be_fenced(fixture: Fixture) {
     }
 }
 
-/// A commit of the old owner whose answer was lost is there whole when the meeting is claimed, or never will
-/// be.
+/// A commit of the old owner whose answer was lost is stored as a whole when the meeting is claimed, or it
+/// never will be.
 pub async fn a_lost_commit_and_a_claim_leave_all_or_nothing(fixture: Fixture) {
     let store = &*fixture.store;
     for (index, moment) in MOMENTS.into_iter().enumerate() {
@@ -95,9 +93,9 @@ pub async fn a_lost_commit_and_a_claim_leave_all_or_nothing(fixture: Fixture) {
         create(store, id.as_str()).await;
         let old = [full_commit(&id, 1, 1)];
         abandon(store.commit(&old), moment).await;
-        let claimed = store.claim(id.clone(), 10).await.expect("a meeting that is there is claimed");
+        let claimed = store.claim(id.clone(), 10).await.expect("a meeting is claimed");
         let mut new = full_commit(&id, 2, claimed.commit + 1);
-        // Told apart from the old one's by its seq.
+        // Its seq differs from those of the old owner's packets.
         new.packets = vec![packet(&id, 50)];
         new.dead_letters.clear();
         assert_eq!(settle(store, &[new]).await, [Outcome::Applied], "after {moment} polls");
@@ -108,7 +106,7 @@ pub async fn a_lost_commit_and_a_claim_leave_all_or_nothing(fixture: Fixture) {
     }
 }
 
-/// A claim whose answer was lost costs an epoch at most; whoever is answered last is the owner.
+/// A claim whose answer was lost costs an epoch at most; the last answered claim makes the owner.
 pub async fn a_claim_whose_answer_is_lost_is_repeated(fixture: Fixture) {
     let store = &*fixture.store;
     let id = meeting("m");
@@ -116,7 +114,7 @@ pub async fn a_claim_whose_answer_is_lost_is_repeated(fixture: Fixture) {
     let (mut epoch, mut number) = (1, 0);
     for moment in MOMENTS {
         abandon(store.claim(id.clone(), 10), moment).await;
-        let claimed = store.claim(id.clone(), 10).await.expect("a meeting that is there is claimed");
+        let claimed = store.claim(id.clone(), 10).await.expect("a meeting is claimed");
         let raised = claimed.epoch.0 - epoch;
         assert!((1..=2).contains(&raised), "two claims raised the epoch by {raised}");
         number += 1;
@@ -129,7 +127,7 @@ pub async fn a_claim_whose_answer_is_lost_is_repeated(fixture: Fixture) {
     assert_eq!(row(store, &id).await.epoch, Epoch(epoch));
 }
 
-/// A creation whose answer was lost has made the meeting or hasn't.
+/// A creation whose answer was lost has created the meeting as a whole, or not at all.
 pub async fn a_creation_whose_answer_is_lost_is_repeated(fixture: Fixture) {
     let store = &*fixture.store;
     for (index, moment) in MOMENTS.into_iter().enumerate() {

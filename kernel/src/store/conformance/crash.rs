@@ -1,4 +1,4 @@
-//! A store that is killed in the midst of its work.
+//! A store that is killed while it works.
 
 use std::sync::{
     Arc,
@@ -19,8 +19,8 @@ use crate::{
 const ROUNDS: u64 = 5;
 const WRITERS: usize = 3;
 
-/// A writer of two meetings: commits for both in one batch, again and again, until it fails or is stopped.
-/// Gives the number of the last commit that was acknowledged.
+/// Writes two meetings: commits for both in one batch, repeatedly, until a commit fails or the writer is
+/// stopped. Returns the number of the last acknowledged commit.
 async fn write(
     store: Arc<dyn Store>,
     ids: [MeetingId; 2],
@@ -45,8 +45,7 @@ async fn write(
     unreachable!("numbers don't end")
 }
 
-/// After a crash every commit is there that was acknowledged, and at most the one behind it, each of them
-/// whole.
+/// After a crash every acknowledged commit is stored, and at most the one after it, each as a whole.
 pub async fn a_crash_keeps_what_was_acknowledged(fixture: Fixture) {
     let Some(crash) = &fixture.crash else { return };
     let mut store = fixture.store.clone();
@@ -63,7 +62,7 @@ pub async fn a_crash_keeps_what_was_acknowledged(fixture: Fixture) {
             let writing = write(store.clone(), ids, stored[writer] + 1, written.clone(), stop.clone());
             writers.spawn(async move { (writer, writing.await) });
         }
-        // In the midst of it, each time at another moment.
+        // While the writers work, each time at another moment.
         while written.load(Ordering::SeqCst) < round * 7 {
             tokio::task::yield_now().await;
         }
@@ -79,8 +78,8 @@ pub async fn a_crash_keeps_what_was_acknowledged(fixture: Fixture) {
             for id in ids {
                 found.push(assert_whole(&*store, id, stored[writer]).await);
             }
-            assert_eq!(found[0], found[1], "a batch is stored whole or not at all");
-            // What was under way is sent again, as its owner would.
+            assert_eq!(found[0], found[1], "a batch is stored as a whole or not at all");
+            // The batch under way is sent again, as its owner would.
             let next = stored[writer] + 1;
             let batch = ids.each_ref().map(|id| full_commit(id, 1, next));
             assert_eq!(store.commit(&batch).await.expect("it commits again"), [Outcome::Applied; 2]);
@@ -92,8 +91,8 @@ pub async fn a_crash_keeps_what_was_acknowledged(fixture: Fixture) {
     }
 }
 
-/// A meeting holds all commits up to the acknowledged one, or up to the one behind it: each whole. Gives how
-/// many.
+/// Checks that a meeting holds every commit up to the acknowledged one, or up to the one after it, each as a
+/// whole. Returns how many.
 async fn assert_whole(store: &dyn Store, id: &MeetingId, acknowledged: u64) -> u64 {
     let found = everything(store, id).await;
     let commits = found.row.as_ref().expect("the meeting is there").commit;

@@ -1,4 +1,4 @@
-//! Dead letters that go, and meetings that are forgotten.
+//! Dead letters that are removed, and meetings that are forgotten.
 
 use super::{
     fixture::Fixture,
@@ -12,19 +12,19 @@ use crate::{
     store::{Outcome, PacketQuery},
 };
 
-/// A dead letter goes with the commit that says so, and no other's does.
+/// A redriven packet's dead letter is removed by the commit that says so, and no other letter is.
 pub async fn a_redriven_letter_goes(fixture: Fixture) {
     let store = &*fixture.store;
     for id in ["m", "n"] {
         create(store, id).await;
         let mut commit = commit(&meeting(id), 1, 1);
         commit.dead_letters =
-            [("ada", 2), ("ada", 3), ("zoe", 2)].map(|(who, seq)| dead_letter(who, seq)).into();
+            [("ada", 2), ("ada", 3), ("zoe", 2)].map(|(instance, seq)| dead_letter(instance, seq)).into();
         assert_eq!(commit_one(store, commit).await, Outcome::Applied);
     }
     let id = meeting("m");
-    let letter = async |who, seq| {
-        store.dead_letter(meeting("m"), name(who), Seq(seq)).await.expect("a dead letter is read")
+    let letter = async |instance, seq| {
+        store.dead_letter(meeting("m"), name(instance), Seq(seq)).await.expect("a dead letter is read")
     };
     assert_eq!(letter("ada", 2).await, Some(dead_letter("ada", 2)));
     assert_eq!(letter("ada", 4).await, None);
@@ -38,11 +38,11 @@ pub async fn a_redriven_letter_goes(fixture: Fixture) {
     let left = store.dead_letters(id).await.expect("dead letters are read");
     assert_eq!(left, [dead_letter("zoe", 2), dead_letter("ada", 3), dead_letter("zoe", 7)]);
     let others = store.dead_letters(meeting("n")).await.expect("dead letters are read");
-    assert_eq!(others.len(), 3, "another meeting's stay");
+    assert_eq!(others.len(), 3, "another meeting's letters stay");
 }
 
-/// Nothing of a forgotten meeting is left, nothing of another goes, its owner is fenced, and its id can be
-/// used anew.
+/// A forgotten meeting leaves nothing, other meetings stay, its owner is fenced, and its id can be used
+/// again.
 pub async fn a_forgotten_meeting_is_gone(fixture: Fixture) {
     let store = &*fixture.store;
     let ids: Vec<&str> = ODD_IDS.into_iter().chain(["m", "m 2", "mm"]).collect();
@@ -67,7 +67,11 @@ pub async fn a_forgotten_meeting_is_gone(fixture: Fixture) {
         assert_eq!(commit_one(store, full_commit(&id, 1, 4)).await, Outcome::Fenced, "{id}");
         assert_eq!(everything(store, &id).await, Everything::default(), "a fenced commit leaves nothing");
         for (other, before) in ids.iter().zip(&kept).skip(index + 1) {
-            assert_eq!(everything(store, &meeting(other)).await, *before, "{other} stays when {id} goes");
+            assert_eq!(
+                everything(store, &meeting(other)).await,
+                *before,
+                "{other} stays when {id} is forgotten"
+            );
         }
     }
     assert!(store.meetings().await.expect("meetings are listed").is_empty());
@@ -76,15 +80,15 @@ pub async fn a_forgotten_meeting_is_gone(fixture: Fixture) {
     assert!(packets.is_empty(), "a new meeting of that id has nothing of the old one");
 }
 
-/// A long meeting is forgotten whole.
+/// A long meeting is forgotten as a whole.
 pub async fn a_long_meeting_is_forgotten(fixture: Fixture) {
     let store = &*fixture.store;
     let id = meeting("long");
     let mut made = create(store, "long").await;
-    // Over two owners, with a hole between.
+    // It has two owners and a hole between their seqs.
     for (epoch, number, from) in [(1, 1, 1), (2, 2, 10_000)] {
         if epoch == 2 {
-            made = store.claim(id.clone(), 20_000).await.expect("it is there");
+            made = store.claim(id.clone(), 20_000).await.expect("a meeting is claimed");
         }
         let mut commit = commit(&id, epoch, number);
         commit.reserved = made.reserved;

@@ -1,4 +1,4 @@
-//! Claims against commits: one after the other in every order, and all at once.
+//! Claims against commits: in every order, and all at once.
 
 use std::{
     collections::BTreeMap,
@@ -16,18 +16,18 @@ use crate::{
     store::{Commit, Epoch, MeetingRecord, Outcome, Store},
 };
 
-/// What the two owners do. Each step is always the same request, in whatever order they come.
+/// The two owners' steps. A step is the same request in every order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
     /// The old owner commits 1.
     Old,
-    /// The old owner sends 1 again, not knowing whether it went through.
+    /// The old owner sends 1 again, as if its answer were lost.
     OldAgain,
     /// The old owner goes on with 2.
     OldNext,
     /// The new owner claims.
     Claim,
-    /// The new owner commits, once it has claimed: the number after what the claim said.
+    /// The new owner commits, after its claim: the number after the claimed row's.
     New,
 }
 
@@ -48,7 +48,7 @@ fn orders(steps: &[Step]) -> Vec<Vec<Step>> {
     all
 }
 
-/// The old owner's commits and the new owner's claim and commit, in every order that they can come in.
+/// The old owner's commits and the new owner's claim and commit, in every possible order.
 pub async fn claims_and_commits_in_every_order(fixture: Fixture) {
     let store = &*fixture.store;
     let steps = [Step::Old, Step::OldAgain, Step::OldNext, Step::Claim, Step::New];
@@ -63,13 +63,13 @@ pub async fn claims_and_commits_in_every_order(fixture: Fixture) {
 }
 
 async fn play(store: &dyn Store, id: &MeetingId, order: &[Step]) {
-    // The rule, as the contract puts it: epoch, number, and who wrote which packet.
+    // The contract's rule: epoch, number, and which owner wrote which packet.
     let (mut epoch, mut stored, mut written) = (1, 0, Vec::new());
     for step in order {
         let (by, number) = match step {
             Step::Claim => {
                 epoch += 1;
-                let claimed = store.claim(id.clone(), 100).await.expect("a meeting that is there is claimed");
+                let claimed = store.claim(id.clone(), 100).await.expect("a meeting is claimed");
                 assert_eq!((claimed.epoch, claimed.commit), (Epoch(epoch), stored), "{order:?}");
                 continue;
             }
@@ -98,8 +98,8 @@ async fn play(store: &dyn Store, id: &MeetingId, order: &[Step]) {
     }
 }
 
-/// A commit whose packet's seq tells its epoch and its number; a producer numbered the packet like the
-/// commit.
+/// A commit with one packet: its seq contains the epoch and the commit's number, which is also its producer's
+/// number.
 fn telling(id: &MeetingId, epoch: u64, number: u64) -> Commit {
     let mut part = commit(id, epoch, number);
     let mut packet = numbered(part.packets[0].clone(), PRODUCER, number);
@@ -108,7 +108,7 @@ fn telling(id: &MeetingId, epoch: u64, number: u64) -> Commit {
     part
 }
 
-/// Sends a commit until it is known what became of it, as owners do.
+/// Sends a commit until its outcome is known, as owners do.
 async fn settle(store: &dyn Store, commit: Commit) -> Outcome {
     let batch = [commit];
     loop {
@@ -128,7 +128,7 @@ async fn claim(store: &dyn Store, id: &MeetingId) -> MeetingRecord {
     }
 }
 
-/// Owners that claim and commit all at once: what is reported applied is there, nothing else is, and no
+/// Owners claim and commit all at once: exactly the commits that are reported as applied are stored, and no
 /// owner's commit follows a later owner's.
 pub async fn claims_and_commits_race(fixture: Fixture) {
     const OWNERS: u64 = 6;
@@ -138,7 +138,7 @@ pub async fn claims_and_commits_race(fixture: Fixture) {
     create(&*store, "race").await;
     create(&*store, "calm").await;
     let id = meeting("race");
-    // By commit number: the epoch that wrote it.
+    // The epoch that wrote each commit, by the commit's number.
     let applied: Arc<Mutex<BTreeMap<u64, u64>>> = Arc::default();
     let mut owners = JoinSet::new();
     for _ in 0..OWNERS {
@@ -162,7 +162,7 @@ pub async fn claims_and_commits_race(fixture: Fixture) {
             }
         });
     }
-    // A neighbour in the same store goes on as if nothing happened.
+    // Another meeting in the same store is not affected.
     let calm = meeting("calm");
     for number in 1..=COMMITS {
         assert_eq!(settle(&*store, telling(&calm, 1, number)).await, Outcome::Applied);
@@ -180,11 +180,19 @@ pub async fn claims_and_commits_race(fixture: Fixture) {
     assert!(epochs.is_sorted(), "an owner wrote after a later one had: {epochs:?}");
     let mut expected: Vec<u64> = applied.iter().map(|(number, epoch)| epoch * 1_000 + number).collect();
     expected.sort_unstable();
-    assert_eq!(seqs(&*store, &id).await, expected, "what is stored is what was reported applied");
+    assert_eq!(
+        seqs(&*store, &id).await,
+        expected,
+        "exactly the commits that were reported as applied are stored"
+    );
     assert_eq!(epochs.last(), Some(&row.epoch.0), "the last owner got to write");
     for (number, epoch) in applied {
         let found = store.numbered(id.clone(), PRODUCER.into(), number).await;
-        let place = Seq(epoch * 1_000 + number);
-        assert_eq!(found.expect("a number is looked up"), Some(place), "who wrote {number} keeps it");
+        let seq = Seq(epoch * 1_000 + number);
+        assert_eq!(
+            found.expect("a number is looked up"),
+            Some(seq),
+            "the first packet with number {number} keeps it"
+        );
     }
 }

@@ -23,7 +23,7 @@ async fn list(store: &dyn Store, of: &MeetingId, instance: &str, prefix: &str) -
     store.list(of.clone(), name(instance), prefix.to_owned()).await.expect("keys are listed")
 }
 
-/// Keys are set, set anew and deleted; deleting what isn't there is fine.
+/// Keys are set, overwritten and deleted; deleting a missing key is no error.
 pub async fn keys_are_set_and_deleted(fixture: Fixture) {
     let store = &*fixture.store;
     create(store, "m").await;
@@ -95,7 +95,7 @@ const KEYS: [&str; 30] = [
     "\u{10ffff}",
 ];
 
-/// A prefix is plain text, and keys come in the order of their bytes.
+/// A prefix is plain text, and keys are listed in the order of their bytes.
 pub async fn keys_are_listed_by_prefix(fixture: Fixture) {
     let store = &*fixture.store;
     create(store, "m").await;
@@ -124,7 +124,7 @@ pub async fn keys_are_listed_by_prefix(fixture: Fixture) {
     }
 }
 
-/// No two of meeting, instance and key share a value, however they are spelt.
+/// Each meeting, instance and key has a value of its own, whatever characters they contain.
 pub async fn keys_do_not_collide(fixture: Fixture) {
     let store = &*fixture.store;
     let long = "x".repeat(MeetingId::MAX_BYTES);

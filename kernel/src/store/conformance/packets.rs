@@ -1,4 +1,4 @@
-//! Packets: that they come back as they were, and that queries answer as a plain filter would.
+//! Packets: they are read as they were written, and queries answer as a plain filter does.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::{
     store::{Outcome, PacketQuery, Take},
 };
 
-/// Packets of every form, with everything that is optional and without.
+/// Packets of every form, with all optional fields and without.
 fn odd_packets(of: &MeetingId) -> Vec<DataPacket> {
     let plain = |seq| (*packet(of, seq)).clone();
     let every_byte: Vec<u8> = (0..=255).collect();
@@ -26,7 +26,7 @@ fn odd_packets(of: &MeetingId) -> Vec<DataPacket> {
         Payload::Text("ü".repeat(1 << 19).into()),
         Payload::Text("{\"looks\":\"like JSON\"}".into()),
         Payload::Json("null".into()),
-        // JSON is kept as its text: digits, white space, order and repeated names as they were.
+        // JSON is kept as text: digits, white space, order and repeated names stay.
         Payload::Json("{ \"b\":1.0, \"a\":123456789012345678901234567890,\n \"a\":[1e400,-0] }".into()),
         Payload::Json(format!("\"{}\"", "x".repeat((1 << 20) - 2)).into()),
     ];
@@ -58,7 +58,7 @@ fn odd_packets(of: &MeetingId) -> Vec<DataPacket> {
     packets
 }
 
-/// A packet comes back equal to what was committed, to the last digit.
+/// A packet is read as it was committed, to the last digit.
 pub async fn packets_come_back_equal(fixture: Fixture) {
     let store = &*fixture.store;
     create(store, "m").await;
@@ -70,10 +70,10 @@ pub async fn packets_come_back_equal(fixture: Fixture) {
     let read = store.packets(id.clone(), PacketQuery::default()).await.expect("packets are read");
     assert_eq!(read.len(), packets.len());
     for (read, written) in read.iter().zip(&packets) {
-        // A megabyte in a message helps nobody.
+        // The message leaves payloads out, which may be a megabyte.
         assert!(read == written, "packet {} ({}) came back changed", written.seq, written.payload.form());
     }
-    // One at a time as well, since a store may have a way of its own for that.
+    // Also one at a time: a store may read single packets in another way.
     for written in &packets {
         let query = PacketQuery::range(written.seq, written.seq);
         let read = store.packets(id.clone(), query).await.expect("packets are read");
@@ -81,14 +81,14 @@ pub async fn packets_come_back_equal(fixture: Fixture) {
     }
 }
 
-/// Every combination of range, sources, moment and count answers as a filter over all packets does.
+/// Every combination of range, sources, time and count answers as a filter over all packets does.
 pub async fn queries_answer_as_the_model_does(fixture: Fixture) {
     const PACKETS: u64 = 300;
     let store = &*fixture.store;
     let mut numbers = Numbers::new(0x7ea3);
     let id = meeting("m");
     create(store, "m").await;
-    // A log with holes, its sources mixed, its times out of order and some of them equal.
+    // A log with holes, mixed sources, times out of order and equal times.
     let sources = ["chat", "transcription", "talk-time"];
     let mut packets = Vec::new();
     let mut seq = 0;
@@ -107,7 +107,7 @@ pub async fn queries_answer_as_the_model_does(fixture: Fixture) {
         part.reserved = Seq(seq + 50_000);
         assert_eq!(commit_one(store, part).await, Outcome::Applied);
     }
-    // Meetings whose ids sort right before and after this one's.
+    // Meetings whose ids sort just before and after this one's.
     for neighbour in ["l", "m!", "m0", "mm", "n"].map(meeting) {
         create(store, neighbour.as_str()).await;
         let mut part = commit(&neighbour, 1, 1);

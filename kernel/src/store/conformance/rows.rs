@@ -1,4 +1,4 @@
-//! Meetings' rows, commits and their fences, instances, dead letters.
+//! Rows of meetings and instances, dead letters, and which commits are fenced.
 
 use super::{
     fixture::Fixture,
@@ -15,7 +15,7 @@ use crate::{
     },
 };
 
-/// A meeting is created with all that is known of it, and only once.
+/// A meeting is created with all its metadata, and only once.
 pub async fn a_meeting_is_created_once(fixture: Fixture) {
     let store = &*fixture.store;
     let metadata = MeetingMetadata::new(meeting("it's `odd` ⟩"))
@@ -31,10 +31,10 @@ pub async fn a_meeting_is_created_once(fixture: Fixture) {
     assert_eq!(row(store, &metadata.id).await, made);
     let again = store.create(MeetingMetadata::new(metadata.id.clone()), vec![], Seq(1)).await;
     assert!(matches!(&again, Err(Error::Exists(id)) if *id == metadata.id), "{again:?}");
-    assert_eq!(row(store, &metadata.id).await, made, "a refused creation changes nothing");
+    assert_eq!(row(store, &metadata.id).await, made, "a rejected creation changes nothing");
 }
 
-/// What isn't there is empty and no error.
+/// Reading a missing meeting gives empty answers and no error.
 pub async fn nothing_is_known_of_a_missing_meeting(fixture: Fixture) {
     let store = &*fixture.store;
     create(store, "another").await;
@@ -44,10 +44,10 @@ pub async fn nothing_is_known_of_a_missing_meeting(fixture: Fixture) {
     assert_eq!(value.expect("a key is read"), None);
     let claimed = store.claim(missing.clone(), 10).await;
     assert!(matches!(&claimed, Err(Error::NotFound(id)) if *id == missing), "{claimed:?}");
-    assert_eq!(store.meeting(missing).await.expect("a row is read"), None, "a claim makes no meeting");
+    assert_eq!(store.meeting(missing).await.expect("a row is read"), None, "a claim creates no meeting");
 }
 
-/// A claim raises the epoch by one and the reservation by what was asked for, and touches nothing else.
+/// A claim raises the epoch by one and the reservation by so many seqs, and changes nothing else.
 pub async fn a_claim_raises_epoch_and_reservation(fixture: Fixture) {
     let store = &*fixture.store;
     let mut expected = create(store, "m").await;
@@ -57,7 +57,7 @@ pub async fn a_claim_raises_epoch_and_reservation(fixture: Fixture) {
     for (epoch, reserve) in [(2, 50), (3, 0), (4, 1_000_000)] {
         expected.epoch = Epoch(epoch);
         expected.reserved.0 += reserve;
-        let claimed = store.claim(id.clone(), reserve).await.expect("a meeting that is there is claimed");
+        let claimed = store.claim(id.clone(), reserve).await.expect("a meeting is claimed");
         assert_eq!(claimed, expected);
         assert_eq!(row(store, &id).await, expected);
     }
@@ -80,13 +80,13 @@ pub async fn commits_apply_in_order(fixture: Fixture) {
     }
     assert_eq!(seqs(store, &id).await, [1, 2, 3]);
     assert_eq!(store.commit(&[]).await.expect("an empty batch is fine"), []);
-    // A commit of nothing but the row counts like any other.
+    // A commit that writes only the row counts like any other.
     let empty = Commit::new(id.clone(), Epoch(1), 4, Seq(103));
     assert_eq!(commit_one(store, empty).await, Outcome::Applied);
     assert_eq!(row(store, &id).await.commit, 4);
 }
 
-/// A row keeps the higher reservation, whatever a commit says.
+/// A row keeps the higher reservation if a commit has a lower one.
 pub async fn a_reservation_never_shrinks(fixture: Fixture) {
     let store = &*fixture.store;
     create(store, "m").await;
@@ -97,7 +97,7 @@ pub async fn a_reservation_never_shrinks(fixture: Fixture) {
     assert_eq!(row(store, &id).await.reserved, Seq(100));
 }
 
-/// A commit whose answer got lost is sent again, is applied once, and both answers say so.
+/// A commit that is sent again is applied once, and both answers say that it is applied.
 pub async fn a_repeated_commit_is_applied_once(fixture: Fixture) {
     let store = &*fixture.store;
     create(store, "m").await;
@@ -111,7 +111,7 @@ pub async fn a_repeated_commit_is_applied_once(fixture: Fixture) {
     let stored = everything(store, &id).await;
     assert_eq!(stored.row.as_ref().map(|row| row.commit), Some(1));
     assert_eq!(stored.counts(), [1; 5]);
-    // What counts is the first: whatever else comes under the same number is not written.
+    // The first commit of a number counts: another one with that number is not written.
     let mut changed = full_commit(&id, 1, 1);
     changed.packets = vec![numbered(packet(&id, 50), PRODUCER, 50)];
     changed.keys[0].value = None;
@@ -119,20 +119,20 @@ pub async fn a_repeated_commit_is_applied_once(fixture: Fixture) {
     changed.dead_letters[0].tries = 50;
     assert_eq!(commit_one(store, changed).await, Outcome::Applied);
     assert_eq!(everything(store, &id).await, stored);
-    // Half of a batch may be new: a writer that was cut off sends the old with the new.
+    // Half of a batch may be new: a writer without an answer sends old and new commits together.
     let outcomes = store.commit(&[full_commit(&id, 1, 1), full_commit(&other, 1, 2)]).await;
     assert_eq!(outcomes.expect("a batch is committed"), [Outcome::Applied, Outcome::Applied]);
     assert_eq!(seqs(store, &id).await, [1]);
     assert_eq!(seqs(store, &other).await, [1, 2]);
 }
 
-/// Nothing of a commit with a lower epoch, or of one that nobody was given, shows anywhere.
+/// A commit with a lower epoch, or with one that no owner has, writes nothing.
 pub async fn a_commit_of_a_lower_epoch_is_fenced(fixture: Fixture) {
     let store = &*fixture.store;
     create(store, "m").await;
     let id = meeting("m");
     assert_eq!(commit_one(store, full_commit(&id, 1, 1)).await, Outcome::Applied);
-    store.claim(id.clone(), 10).await.expect("a meeting that is there is claimed");
+    store.claim(id.clone(), 10).await.expect("a meeting is claimed");
     let before = everything(store, &id).await;
     for (epoch, number) in [(1, 1), (1, 2), (1, 3), (0, 2), (3, 2)] {
         assert_eq!(commit_one(store, full_commit(&id, epoch, number)).await, Outcome::Fenced);
@@ -142,7 +142,7 @@ pub async fn a_commit_of_a_lower_epoch_is_fenced(fixture: Fixture) {
     assert_eq!(seqs(store, &id).await, [1, 2]);
 }
 
-/// A number that isn't the next one is refused, with the number that is stored.
+/// A number that isn't the next one is rejected, with the stored number.
 pub async fn a_commit_out_of_order_is_refused(fixture: Fixture) {
     let store = &*fixture.store;
     create(store, "m").await;
@@ -160,7 +160,7 @@ pub async fn a_commit_out_of_order_is_refused(fixture: Fixture) {
     }
 }
 
-/// A commit for a meeting that isn't there is fenced and makes nothing.
+/// A commit for a missing meeting is fenced and creates nothing.
 pub async fn a_commit_for_a_missing_meeting_is_fenced(fixture: Fixture) {
     let store = &*fixture.store;
     let missing = meeting("missing");
@@ -169,14 +169,14 @@ pub async fn a_commit_for_a_missing_meeting_is_fenced(fixture: Fixture) {
     assert_eq!(store.meetings().await.expect("meetings are listed"), Vec::<MeetingId>::new());
 }
 
-/// In one batch those that may be applied are, and those that may not leave no trace; outcomes keep the
+/// Of a batch, commits that can be applied are, and the others write nothing; outcomes are in the commits'
 /// order.
 pub async fn a_batch_leaves_fenced_meetings_out(fixture: Fixture) {
     let store = &*fixture.store;
     for id in ["a", "claimed", "b", "behind", "c"] {
         create(store, id).await;
     }
-    store.claim(meeting("claimed"), 10).await.expect("a meeting that is there is claimed");
+    store.claim(meeting("claimed"), 10).await.expect("a meeting is claimed");
     let claimed = everything(store, &meeting("claimed")).await;
     let behind = everything(store, &meeting("behind")).await;
     let batch = [
@@ -205,11 +205,11 @@ pub async fn a_batch_leaves_fenced_meetings_out(fixture: Fixture) {
     assert_eq!(everything(store, &meeting("missing")).await, Everything::default());
 }
 
-/// Of the commits in a batch each may hold something else, or nothing but its meeting's row.
+/// Each commit of a batch may write rows of other kinds, or only its meeting's row.
 pub async fn a_batch_writes_what_each_part_holds(fixture: Fixture) {
     type Keep = fn(&mut Commit, Commit);
     let store = &*fixture.store;
-    // What is kept of a full commit, and how much that is of each kind.
+    // What each commit keeps of a full one, and how many rows of each kind that is.
     let parts: [(Keep, [usize; 5]); 6] = [
         (|_, _| {}, [0, 0, 0, 0, 0]),
         (|part, full| part.packets = vec![packet(&full.meeting, 1)], [1, 0, 0, 0, 0]),
@@ -231,7 +231,7 @@ pub async fn a_batch_writes_what_each_part_holds(fixture: Fixture) {
     for (part, (_, counts)) in batch.iter().zip(&parts) {
         assert_eq!(everything(store, &part.meeting).await.counts(), *counts, "{}", part.meeting);
     }
-    // A deletion among commits of nothing.
+    // A deletion among commits that write only the row.
     for part in &mut batch {
         let mut next = Commit::new(part.meeting.clone(), Epoch(1), 2, Seq(100));
         next.keys = part.keys.iter().cloned().map(|write| KeyWrite { value: None, ..write }).collect();
@@ -271,7 +271,7 @@ pub async fn a_big_batch_is_applied(fixture: Fixture) {
     }
 }
 
-/// An instance's row is written whole, but for a state that a commit leaves out; answers come by name.
+/// An instance's row is written as a whole, except for a state that a commit leaves out; rows come by name.
 pub async fn instances_keep_their_state(fixture: Fixture) {
     let store = &*fixture.store;
     create(store, "m").await;
@@ -327,7 +327,7 @@ pub async fn instances_keep_their_state(fixture: Fixture) {
     assert_eq!(store.instances(meeting("other")).await.expect("instances are read"), []);
 }
 
-/// Dead letters come by seq, then instance; one that died again replaces the older.
+/// Dead letters come by seq, then instance; a newer one of the same packet replaces the older.
 pub async fn dead_letters_are_kept(fixture: Fixture) {
     let store = &*fixture.store;
     create(store, "m").await;
@@ -373,7 +373,7 @@ pub async fn meetings_are_listed(fixture: Fixture) {
     assert_eq!(store.meetings().await.expect("meetings are listed"), ids);
 }
 
-/// A store that lasts holds after it was closed and opened again what it held before, and goes on from there.
+/// A store that lasts holds the same after it was closed and opened again, and goes on from there.
 pub async fn a_lasting_store_keeps_everything(fixture: Fixture) {
     let store = &*fixture.store;
     let ids = ["m", "it's `odd` ⟩"].map(meeting);

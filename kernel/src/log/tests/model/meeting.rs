@@ -1,21 +1,21 @@
-//! What the model knows of a meeting, and what must hold of what is stored of it.
+//! The model of a meeting, and what must hold for the stored one.
 
 use std::{collections::VecDeque, fmt};
 
 use super::*;
 use crate::store::{InstanceRecord, PacketQuery};
 
-/// One thing that an owner issued: it is stored whole, after all before it and before all after it.
+/// One item that an owner issued: it is stored as a whole, in the order in which it was issued.
 pub(super) enum Issued {
     Packet(Arc<DataPacket>),
     Update(InstanceUpdate),
     Status(MeetingStatus),
-    /// How far all instances were when a commit was taken, which that commit tells if nothing is left behind
+    /// The cursors of all instances when a commit was taken. The commit stores them if no item is left behind
     /// it.
     Cursors(Vec<(Name, Seq)>),
 }
 
-/// An instance's row (without a state where that hasn't changed), and what else belongs to it.
+/// An instance's row (without a state if it hasn't changed) and the effects stored with it.
 pub(super) struct InstanceUpdate {
     pub(super) row: InstanceRecord,
     pub(super) keys: Vec<KeyValue>,
@@ -23,7 +23,7 @@ pub(super) struct InstanceUpdate {
     pub(super) dead_letters: Vec<DeadLetter>,
 }
 
-/// All that is stored of a meeting, apart from who owns it. It is shown without what packets carry.
+/// Everything that is stored of a meeting but its owner. `Debug` leaves payloads out.
 #[derive(Clone, PartialEq)]
 pub(super) struct Contents {
     status: MeetingStatus,
@@ -57,7 +57,7 @@ impl Contents {
             packets: packets.into_iter().map(|packet| (packet.seq, packet)).collect(),
             rows: rows.into_iter().map(|row| (row.instance.clone(), row)).collect(),
             keys,
-            dead_letters: dead_letters.map(placed).collect(),
+            dead_letters: dead_letters.map(by_key).collect(),
         }
     }
 
@@ -79,53 +79,55 @@ impl Contents {
                 row.state = row.state.or(before);
                 self.packets.extend(update.outputs.iter().map(|packet| (packet.seq, packet.clone())));
                 for (key, value) in &update.keys {
-                    let place = (row.instance.clone(), key.clone());
+                    let key = (row.instance.clone(), key.clone());
                     match value {
-                        Some(value) => self.keys.insert(place, value.clone()),
-                        None => self.keys.remove(&place),
+                        Some(value) => self.keys.insert(key, value.clone()),
+                        None => self.keys.remove(&key),
                     };
                 }
-                self.dead_letters.extend(update.dead_letters.iter().cloned().map(placed));
+                self.dead_letters.extend(update.dead_letters.iter().cloned().map(by_key));
                 self.rows.insert(row.instance.clone(), row);
             }
         }
     }
 
-    /// What the meeting's own packets say.
+    /// The meeting's lifecycle packets.
     fn lifecycle(&self) -> Vec<(Seq, Lifecycle)> {
-        let own = self.packets.values().filter(|packet| packet.source == Lifecycle::SOURCE);
-        let read = |packet: &DataPacket| Lifecycle::from_payload(&packet.payload).expect("it was written so");
-        own.map(|packet| (packet.seq, read(packet))).collect()
+        let packets = self.packets.values().filter(|packet| packet.source == Lifecycle::SOURCE);
+        let read = |packet: &DataPacket| {
+            Lifecycle::from_payload(&packet.payload).expect("a lifecycle packet is readable")
+        };
+        packets.map(|packet| (packet.seq, read(packet))).collect()
     }
 }
 
-fn placed(letter: DeadLetter) -> ((Name, Seq), DeadLetter) {
+fn by_key(letter: DeadLetter) -> ((Name, Seq), DeadLetter) {
     ((letter.instance.clone(), letter.seq), letter)
 }
 
-/// A meeting, whoever owns it.
+/// A meeting under all its owners.
 pub(super) struct Meeting {
     pub(super) id: MeetingId,
-    /// The newest owner's.
+    /// The newest owner's epoch.
     pub(super) epoch: Epoch,
     pub(super) stored: Contents,
-    /// What the stored packets say of the meeting itself.
+    /// The stored lifecycle packets.
     lifecycle: Vec<(Seq, Lifecycle)>,
-    /// The reservation that is stored.
+    /// The stored reservation.
     reserved: Seq,
-    /// What the newest owner has issued and is not stored.
+    /// The unstored items of the newest owner.
     issued: VecDeque<Issued>,
-    /// Seqs that somebody outside was told.
+    /// The seqs that publishers were told.
     told: BTreeSet<Seq>,
-    /// What an owner has said to be stored.
+    /// The packets that an owner has reported as stored.
     acknowledged: BTreeMap<Seq, Arc<DataPacket>>,
-    /// What each producer has published, by number: it says the same when it says it again.
-    pub(super) said: [Vec<Payload>; PRODUCERS.len()],
-    /// What was never to be stored.
+    /// What each producer has published, by number: a repeated packet has the same payload.
+    pub(super) published: [Vec<Payload>; PRODUCERS.len()],
+    /// The packets of volatile sources.
     volatile: BTreeMap<Seq, Arc<DataPacket>>,
-    /// Where those began who joined.
+    /// Where each joining instance began, by its `join` packet.
     joins: BTreeMap<Seq, JoinAt>,
-    /// What hooks were run on.
+    /// The packets that each instance's hooks ran on.
     seen: BTreeMap<Name, BTreeSet<Seq>>,
 }
 
@@ -144,7 +146,7 @@ impl Meeting {
             issued: VecDeque::new(),
             told: BTreeSet::new(),
             acknowledged: BTreeMap::new(),
-            said: Default::default(),
+            published: Default::default(),
             volatile: BTreeMap::new(),
             joins: BTreeMap::new(),
             seen: BTreeMap::new(),
@@ -155,7 +157,7 @@ impl Meeting {
         self.stored.status == MeetingStatus::Ended
     }
 
-    /// Another owner: what the last one issued and is not stored never will be.
+    /// A new owner claimed the meeting: unstored items of the last owner will never be stored.
     pub(super) fn is_claimed(&mut self, store: &MemoryStore, record: &MeetingRecord) {
         assert_eq!(record.epoch.0, self.epoch.0 + 1, "each claim raises the epoch");
         self.epoch = record.epoch;
@@ -163,29 +165,28 @@ impl Meeting {
         self.check(store);
     }
 
-    /// An owner tells somebody outside of a seq. That may be in vain if the owner was replaced, and yet
-    /// nobody may hear it twice.
+    /// An owner tells a publisher a seq. The packet is lost if the owner was replaced, but no seq may be told
+    /// twice.
     pub(super) fn tells(&mut self, seq: Seq) {
-        assert!(seq <= self.reserved, "seq {seq} is told, and is not reserved");
-        assert!(!self.stored.packets.contains_key(&seq), "seq {seq} is told, and is a stored packet's");
+        assert!(seq <= self.reserved, "seq {seq} is told and not reserved");
+        assert!(!self.stored.packets.contains_key(&seq), "seq {seq} is told and is a stored packet's");
         assert!(self.told.insert(seq), "seq {seq} was told before");
     }
 
-    /// An owner gives a seq to a packet of its own, of which nobody hears until it is stored.
+    /// An owner assigns a seq to a runtime packet or an output, which no publisher learns.
     pub(super) fn uses(&self, by: Epoch, seq: Seq) {
         let is_free = !self.told.contains(&seq) && !self.stored.packets.contains_key(&seq);
         assert!(is_free || by != self.epoch, "seq {seq} is used twice");
     }
 
-    /// An owner issues something. Of one that was replaced nothing is expected.
+    /// An owner issues an item. Items of a replaced owner will not be stored.
     pub(super) fn issues(&mut self, by: Epoch, issued: Issued) {
         if by == self.epoch {
             self.issued.push_back(issued);
         }
     }
 
-    /// An owner takes a commit. The commit before it is settled, and has told of the cursors that it was to
-    /// tell.
+    /// An owner takes a commit. The commit before it is settled and has stored its cursors, if it had to.
     pub(super) fn takes(&mut self, by: Epoch, cursors: Vec<(Name, Seq)>) {
         if by == self.epoch {
             self.issued.retain(|issued| !matches!(issued, Issued::Cursors(_)));
@@ -193,7 +194,7 @@ impl Meeting {
         }
     }
 
-    /// An owner puts a packet into the log that isn't stored.
+    /// An owner appends a volatile packet.
     pub(super) fn passes(&mut self, by: Epoch, packet: Arc<DataPacket>) {
         if by == self.epoch {
             self.volatile.insert(packet.seq, packet);
@@ -210,13 +211,13 @@ impl Meeting {
         self.seen.entry(instance.clone()).or_default().insert(seq);
     }
 
-    /// An owner hears that these are stored.
+    /// An owner learns that these packets are stored.
     pub(super) fn acknowledges(&mut self, packets: &[Arc<DataPacket>]) {
         self.acknowledged.extend(packets.iter().map(|packet| (packet.seq, packet.clone())));
         self.check_acknowledged();
     }
 
-    /// All that must hold whatever is stored.
+    /// Checks what must hold at any time.
     pub(super) fn check(&mut self, store: &MemoryStore) {
         let now = Contents::read(store, &self.id);
         if now != self.stored {
@@ -233,15 +234,15 @@ impl Meeting {
         self.reserved = record.reserved;
     }
 
-    /// What is stored now is what was stored before and a prefix of what the newest owner has issued since:
-    /// whole units, and nothing of those who owned the meeting before it.
+    /// Checks that the stored meeting is what was stored before and a prefix of the items that the newest
+    /// owner has issued since, without items of earlier owners.
     fn check_prefix(&mut self, now: Contents) {
         let mut stored = self.stored.clone();
         let mut count = 0;
         while stored != now {
             let Some(issued) = self.issued.get(count) else {
                 let before = &self.stored;
-                panic!("what is stored is no prefix of what was issued: {now:?}, and before: {before:?}")
+                panic!("the stored meeting is no prefix of what was issued: {now:?}, and before: {before:?}")
             };
             stored.apply(issued);
             count += 1;
@@ -250,15 +251,15 @@ impl Meeting {
         self.stored = now;
     }
 
-    /// What was acknowledged is there, in its place.
+    /// Checks that every acknowledged packet is stored under its seq.
     fn check_acknowledged(&self) {
         for (seq, packet) in &self.acknowledged {
             assert!(self.stored.packets.get(seq) == Some(packet), "packet {seq} was acknowledged");
         }
     }
 
-    /// Each producer's packets are there once and in the order of their numbers, the store finds each by its
-    /// number, and its mark is the last.
+    /// Checks that each producer's packets are stored once and in the order of their numbers, that the store
+    /// finds each by its number, and that the producer's mark is the last.
     fn check_numbers(&self, store: &MemoryStore) {
         let mut marks = BTreeMap::new();
         for packet in self.stored.packets.values() {
@@ -271,14 +272,14 @@ impl Meeting {
         }
         let stored = ready(store.marks(self.id.clone())).into_iter();
         let stored: BTreeMap<_, _> = stored.map(|mark| (mark.producer, (mark.number, mark.seq))).collect();
-        assert_eq!(stored, marks, "producers go on after what is stored of them");
+        assert_eq!(stored, marks, "each mark is the producer's last stored number");
     }
 
     fn ending(&self) -> Option<Seq> {
         self.lifecycle.iter().find(|(_, event)| *event == Lifecycle::Ending).map(|(seq, _)| *seq)
     }
 
-    /// From where to where an instance took part, both ends included, each time that it did.
+    /// The ranges of the log in which an instance took part, both ends included.
     fn memberships(&self, instance: &str) -> Vec<(Seq, Seq)> {
         let mut memberships = Vec::new();
         let mut start = Seq::ZERO;
@@ -295,7 +296,7 @@ impl Meeting {
                     memberships.push((from, Seq::MAX));
                 }
                 Lifecycle::Leave { instance: name } if *name == instance => {
-                    memberships.last_mut().expect("who leaves was there").1 = *seq;
+                    memberships.last_mut().expect("an instance that leaves took part").1 = *seq;
                 }
                 _ => {}
             }
@@ -303,21 +304,21 @@ impl Meeting {
         memberships
     }
 
-    /// The stored packets that an instance is to handle, the meeting's `ending` aside: what it takes of what
-    /// comes while it takes part, its coming and its going.
+    /// The stored packets that an instance is to handle, the meeting's `ending` aside: those of the sources
+    /// that it takes while it takes part, its `join` and its `leave`.
     fn wanted(&self, instance: &str, sources: &[&str]) -> BTreeMap<Seq, Arc<DataPacket>> {
         let memberships = self.memberships(instance).into_iter();
         let wanted = memberships.flat_map(|(from, to)| {
-            let there = self.stored.packets.range(from..=to);
-            there.filter(move |(seq, packet)| {
+            let packets = self.stored.packets.range(from..=to);
+            packets.filter(move |(seq, packet)| {
                 **seq == from || **seq == to || sources.contains(&packet.source.as_str())
             })
         });
         wanted.map(|(seq, packet)| (*seq, packet.clone())).collect()
     }
 
-    /// An instance's state, keys and outputs are what its hook makes of the packets up to its cursor, each
-    /// handled once and in their order, except for those that are its dead letters.
+    /// Checks that an instance's state, keys and outputs are what its hook makes of the packets up to its
+    /// cursor, each handled once and in order, except for its dead letters.
     fn check_instance(&self, (instance, sources, output): &Consumer) {
         let of_instance = |packet: &&Arc<DataPacket>| packet.source == *instance;
         let outputs: Vec<_> = self.stored.packets.values().filter(of_instance).collect();
@@ -338,11 +339,11 @@ impl Meeting {
         }
         for packet in handled.values().chain(&last) {
             let is_seen = self.seen.get(*instance).is_some_and(|seen| seen.contains(&packet.seq));
-            assert!(is_seen, "{instance} is past {}, and never saw it", packet.seq);
+            assert!(is_seen, "{instance} is past {} and never saw it", packet.seq);
         }
         for cause in outputs.iter().flat_map(|packet| &packet.causes) {
             if !self.stored.packets.contains_key(cause) {
-                let cause = self.volatile.get(cause).expect("a cause is stored, or never was to be");
+                let cause = self.volatile.get(cause).expect("a cause is stored or volatile");
                 handled.insert(cause.seq, cause.clone());
             }
         }
@@ -361,17 +362,17 @@ impl Meeting {
         }
         let outputs: Vec<_> =
             outputs.into_iter().map(|packet| (packet.causes.clone(), gist(&packet.payload))).collect();
-        assert_eq!(outputs, expected.2, "{instance} puts out once for each");
+        assert_eq!(outputs, expected.2, "{instance} makes one output of each");
         let expected_state = expected.0.map(|state| state.to_string());
         assert_eq!(state.as_deref(), expected_state.as_deref(), "{instance}'s state at {cursor}");
         assert_eq!(keys, expected.1, "{instance}'s keys at {cursor}");
     }
 
-    /// The meeting is over: all that was issued is stored, and all instances have done what they were to do.
+    /// Checks an ended meeting: all items are stored, and all instances have seen their packets.
     pub(super) fn check_end(&self) {
         let mut last = self.stored.clone();
         self.issued.iter().for_each(|issued| last.apply(issued));
-        assert_eq!(last, self.stored, "all that the last owner issued is stored");
+        assert_eq!(last, self.stored, "every item of the last owner is stored");
         for event in [Lifecycle::Ending, Lifecycle::Ended] {
             let count = self.lifecycle.iter().filter(|(_, other)| *other == event).count();
             assert_eq!(count, 1, "{event:?} comes once");
@@ -382,12 +383,12 @@ impl Meeting {
         for (instance, sources, _) in INSTANCES {
             let Some(row) = self.stored.rows.get(instance) else { continue };
             let was_cut_off = self.stored.dead_letters.contains_key(&(name(instance), ending));
-            let (last, _) = self.wanted(instance, sources).pop_last().expect("it came");
+            let (last, _) = self.wanted(instance, sources).pop_last().expect("it joined");
             match row.status {
                 InstanceStatus::Active => panic!("{instance} has not finished"),
                 InstanceStatus::Suspended => {}
                 InstanceStatus::Finished if was_cut_off => {}
-                _ => assert!(row.cursor >= last, "{instance} has not seen all that it was to see"),
+                _ => assert!(row.cursor >= last, "{instance} has not seen all its packets"),
             }
         }
     }

@@ -1,4 +1,4 @@
-//! An owner of a meeting: what its door, its instances' actors and its commits do.
+//! An owner of a meeting: its ingress, its instances' actors and its commits.
 
 use std::ops::ControlFlow;
 
@@ -12,8 +12,8 @@ use crate::{
     store::{InstanceRecord, PacketQuery, Take},
 };
 
-/// A batch that is with an instance's actor, and how many of its packets are handled.
-struct InHand {
+/// A batch that is in flight to an instance's actor, and how many of its packets are handled.
+struct InFlight {
     batch: Batch,
     handled: usize,
 }
@@ -21,16 +21,16 @@ struct InHand {
 pub(super) struct Owner {
     pub(super) log: MeetingLog,
     sequencer: Sequencer,
-    /// How far each producer has come at this door.
+    /// The last number of each producer that the ingress accepted, and its packet.
     producers: BTreeMap<Arc<str>, (u64, Seq)>,
-    in_hand: BTreeMap<Slot, InHand>,
+    in_flight: BTreeMap<Slot, InFlight>,
     fetches: BTreeMap<Slot, Fetch>,
-    /// The commit that is taken and not settled, and what became of it.
+    /// The commit that is taken and not settled; `answer` is its outcome.
     commit: Option<Commit>,
     pub(super) answer: Option<Outcome>,
-    /// The volatile packets that it put into the log, ticks aside.
+    /// The volatile packets that it appended, ticks aside.
     passed: Vec<(Seq, Name)>,
-    /// How many of those each instance saw or was told to have missed, since it joined.
+    /// How many of those each instance has seen or was told of as lost, since it joined.
     counted: BTreeMap<Slot, u64>,
 }
 
@@ -58,7 +58,7 @@ impl Owner {
             log,
             sequencer: Sequencer::new(first, record.reserved),
             producers: marks.map(|mark| (mark.producer, (mark.number, mark.seq))).collect(),
-            in_hand: BTreeMap::new(),
+            in_flight: BTreeMap::new(),
             fetches: BTreeMap::new(),
             commit: None,
             answer: None,
@@ -78,7 +78,7 @@ impl Owner {
         for slot in owner.log.slots() {
             let view = owner.log.view(slot);
             if !meeting.stored.rows.contains_key(view.name) {
-                owner.issue_unit(meeting, slot, None, Effects::default());
+                owner.issue_update(meeting, slot, None, Effects::default());
             }
             if owner.is_active(slot) {
                 owner.log.set_ready(slot, true);
@@ -90,7 +90,7 @@ impl Owner {
         owner
     }
 
-    /// Does something, if it can be done. Breaks off when the owner is done with the meeting.
+    /// Acts, if the action is possible. Breaks when the owner is done with the meeting.
     pub(super) fn act(&mut self, store: &MemoryStore, meeting: &mut Meeting, act: Act) -> ControlFlow<()> {
         let is_running = self.log.status() == MeetingStatus::Running;
         match act {
@@ -113,7 +113,7 @@ impl Owner {
                 self.issue(meeting, Issued::Status(MeetingStatus::Ending));
             }
             Act::Expire(instance) => self.expire(meeting, instance),
-            Act::Commit if self.commit.is_some() => return self.hear(meeting),
+            Act::Commit if self.commit.is_some() => return self.take_answer(meeting),
             Act::Commit => self.take_commit(meeting),
             Act::Publish(..) | Act::Leave(_) | Act::Join(..) | Act::End => {}
         }
@@ -126,7 +126,7 @@ impl Owner {
         ControlFlow::Continue(())
     }
 
-    /// The commit that it has sent, or is about to, and hasn't heard of.
+    /// The commit that it has taken and that is not answered.
     pub(super) fn sent(&self) -> Option<&Commit> {
         self.commit.as_ref().filter(|_| self.answer.is_none())
     }
@@ -144,8 +144,8 @@ impl Owner {
         meeting.issues(self.log.epoch(), issued);
     }
 
-    /// Writes down what an instance handed on, with its row as it stands now.
-    fn issue_unit(&self, meeting: &mut Meeting, slot: Slot, state: Option<u64>, made: Effects) {
+    /// Issues an instance's effects with its row as it is now.
+    fn issue_update(&self, meeting: &mut Meeting, slot: Slot, state: Option<u64>, made: Effects) {
         let view = self.log.view(slot);
         let row = InstanceRecord {
             instance: view.name.clone(),
@@ -158,19 +158,19 @@ impl Owner {
         self.issue(meeting, Issued::Update(InstanceUpdate { row, keys, outputs, dead_letters }));
     }
 
-    /// A packet of the owner's own, with the next seq.
-    fn own(&mut self, meeting: &mut Meeting, source: &str, payload: Payload) -> DataPacket {
+    /// A runtime packet or an output, with the next seq.
+    fn packet(&mut self, meeting: &mut Meeting, source: &str, payload: Payload) -> DataPacket {
         let seq = self.sequencer.internal();
         meeting.uses(self.log.epoch(), seq);
         packet_of(meeting, seq, source, payload)
     }
 
     fn lifecycle(&mut self, meeting: &mut Meeting, event: &Lifecycle) -> Arc<DataPacket> {
-        self.own(meeting, Lifecycle::SOURCE, event.to_payload()).into()
+        self.packet(meeting, Lifecycle::SOURCE, event.to_payload()).into()
     }
 
-    /// Somebody publishes. One that numbers its packets goes back to where the door says that it is, if it is
-    /// further.
+    /// Publishes a packet. A producer that is ahead of the ingress goes back to the number that the ingress
+    /// expects.
     fn publish(&mut self, meeting: &mut Meeting, publisher: Publisher, content: Content) {
         let payload = match content {
             Content::Small(value) => Payload::Bytes(vec![value].into()),
@@ -185,30 +185,30 @@ impl Owner {
             _ => ("x", Durability::Durable),
         };
         let Publisher::Numbered { producer: index, back } = publisher else {
-            self.take_in(meeting, source, durability, None, payload);
+            self.accept(meeting, source, durability, None, payload);
             return;
         };
         let producer: Arc<str> = PRODUCERS[index].into();
         let (last, _) = self.producers.get(&producer).copied().unwrap_or_default();
-        let said = &mut meeting.said[index];
-        let number = (said.len() + 1).saturating_sub(back).max(1) as u64;
+        let earlier = &mut meeting.published[index];
+        let number = (earlier.len() + 1).saturating_sub(back).max(1) as u64;
         if number <= last {
             return self.repeat(meeting, &producer, number);
         }
         let number = last + 1;
-        let known = said.get(usize::try_from(last).unwrap()).cloned();
+        let known = earlier.get(usize::try_from(last).unwrap()).cloned();
         let payload = known.unwrap_or_else(|| {
-            said.push(payload.clone());
+            earlier.push(payload.clone());
             payload
         });
         let numbered = Producer { id: producer.clone(), number };
-        if let Some(seq) = self.take_in(meeting, source, durability, Some(numbered), payload) {
+        if let Some(seq) = self.accept(meeting, source, durability, Some(numbered), payload) {
             self.producers.insert(producer, (number, seq));
         }
     }
 
-    /// The door takes a packet, unless no seq may be given away before a commit reserves more.
-    fn take_in(
+    /// The ingress accepts a packet, unless no seq is left before a commit reserves more.
+    fn accept(
         &mut self,
         meeting: &mut Meeting,
         source: &str,
@@ -232,7 +232,7 @@ impl Owner {
         meeting.passes(self.log.epoch(), packet);
     }
 
-    /// A packet that the meeting has is published again: its place is known.
+    /// A packet that the meeting has is published again: the log or the store knows its seq.
     fn repeat(&self, meeting: &Meeting, producer: &Arc<str>, number: u64) {
         if self.log.epoch() != meeting.epoch {
             return;
@@ -241,10 +241,10 @@ impl Owner {
             packet.producer.as_ref().is_some_and(|by| by.id == *producer && by.number == number)
         };
         let stored = meeting.stored.packets.values().filter(|packet| is_it(packet)).cloned();
-        let places: BTreeSet<Seq> = stored.chain(self.log.unstored(is_it)).map(|packet| packet.seq).collect();
-        assert_eq!(places.len(), 1, "{number} of {producer} has one place: {places:?}");
+        let seqs: BTreeSet<Seq> = stored.chain(self.log.unstored(is_it)).map(|packet| packet.seq).collect();
+        assert_eq!(seqs.len(), 1, "{number} of {producer} has one seq: {seqs:?}");
         let (last, seq) = self.producers[producer];
-        assert!(number < last || places.contains(&seq), "{number} of {producer} is where its receipt says");
+        assert!(number < last || seqs.contains(&seq), "{number} of {producer} has its receipt's seq");
     }
 
     fn deliver(&mut self, store: &MemoryStore, meeting: &Meeting, instance: usize) {
@@ -262,17 +262,17 @@ impl Owner {
             Delivery::Fetch(fetch) => {
                 self.fetches.insert(slot, fetch);
             }
-            Delivery::Redrive(_) => unreachable!("nobody asks for one here"),
+            Delivery::Redrive(_) => unreachable!("the model has no redrives"),
             Delivery::Batch(batch) => {
                 assert!(!batch.packets.is_empty(), "a batch has packets");
-                let earlier = self.in_hand.insert(slot, InHand { batch, handled: 0 });
+                let earlier = self.in_flight.insert(slot, InFlight { batch, handled: 0 });
                 assert!(earlier.is_none(), "one batch at a time");
             }
         }
     }
 
-    /// Runs an instance's hooks on the next packets of its batch and hands on, as one update, what they made.
-    /// Says if there was something to do.
+    /// Runs an instance's hooks on the next packets of its batch and applies the effects as one update.
+    /// Returns whether there was something to do.
     fn work(
         &mut self,
         meeting: &mut Meeting,
@@ -282,7 +282,7 @@ impl Owner {
         done: Done,
     ) -> bool {
         let Some(slot) = self.active(instance) else { return true };
-        let Some(InHand { batch, handled }) = self.in_hand.remove(&slot) else {
+        let Some(InFlight { batch, handled }) = self.in_flight.remove(&slot) else {
             return self.work_on_nothing(slot, ends);
         };
         let rest = &batch.packets[handled..];
@@ -313,14 +313,14 @@ impl Owner {
                 return true;
             }
         }
-        self.in_hand.insert(slot, InHand { batch: batch.clone(), handled: to });
+        self.in_flight.insert(slot, InFlight { batch: batch.clone(), handled: to });
         if let (Some(bad), Ends::Dying | Ends::Fatal) = (bad, ends) {
             self.die(meeting, slot, bad, ends);
         }
         true
     }
 
-    /// An actor that has nothing in hand dies, or what is read for it cannot be read.
+    /// An actor without a batch fails, or the store cannot be read for it.
     fn work_on_nothing(&mut self, slot: Slot, ends: Ends) -> bool {
         match ends {
             Ends::Dying | Ends::Fatal => {
@@ -336,7 +336,7 @@ impl Owner {
         }
     }
 
-    /// What an instance's hooks make of some packets, and its state after them if they changed it.
+    /// The effects of an instance's hooks on some packets, and its state after them if they changed it.
     fn run(
         &mut self,
         meeting: &mut Meeting,
@@ -352,7 +352,7 @@ impl Owner {
             state = made.state.or(state);
             update.keys.extend(made.key);
             if let Some(output) = made.output {
-                let output = self.own(meeting, instance.as_str(), output);
+                let output = self.packet(meeting, instance.as_str(), output);
                 update.outputs.push(Arc::new(DataPacket { causes: vec![packet.seq], ..output }));
             }
         }
@@ -370,15 +370,15 @@ impl Owner {
         if update.output == Durability::Volatile {
             update.outputs.drain(..).for_each(|packet| self.pass(meeting, packet));
         }
-        // A cursor alone waits for the next commit.
+        // A cursor alone is no item: the next commit stores it.
         if has_made || self.log.view(slot).status != before {
-            self.issue_unit(meeting, slot, state, update);
+            self.issue_update(meeting, slot, state, update);
         }
         self.check_counted(slot);
     }
 
-    /// The volatile packets up to an instance's cursor were seen or told to be missing; no others were, but
-    /// for some that are told before it gets there.
+    /// Checks that the instance has seen or was told of every volatile packet up to its cursor. It may also
+    /// have been told of lost packets behind the cursor.
     fn check_counted(&self, slot: Slot) {
         let instance = &self.log.consumers[slot.0];
         let (cursor, to) = (instance.cursor, instance.leaving.unwrap_or(Seq::MAX));
@@ -395,21 +395,20 @@ impl Owner {
         );
     }
 
-    /// An instance's actor is gone, and another takes its place. The packet on which it went is tried again,
-    /// or given up.
+    /// An instance's actor fails on a packet, and a new one starts. The packet is tried again or given up.
     fn die(&mut self, meeting: &mut Meeting, slot: Slot, packet: &Arc<DataPacket>, ends: Ends) {
-        self.in_hand.remove(&slot);
+        self.in_flight.remove(&slot);
         self.log.set_ready(slot, false);
         self.log.count_try(slot, packet.seq);
         let before = self.log.view(slot).status;
         if ends == Ends::Fatal {
-            let in_hand = self.log.packet_in_flight(slot, packet.seq);
-            assert_eq!(in_hand, Some(packet), "what an actor had in hand is known");
+            let known = self.log.packet_in_flight(slot, packet.seq);
+            assert_eq!(known, Some(packet), "the log knows the packet in flight");
             let dead_letters: Vec<_> = dead_letter(self.log.view(slot).name, packet).into_iter().collect();
             self.log.give_up(slot, packet.seq, dead_letters.first().cloned());
             *self.counted.entry(slot).or_default() += u64::from(is_counted(packet));
             if !dead_letters.is_empty() || self.log.view(slot).status != before {
-                self.issue_unit(meeting, slot, None, Effects { dead_letters, ..Effects::default() });
+                self.issue_update(meeting, slot, None, Effects { dead_letters, ..Effects::default() });
             }
         }
         if self.is_active(slot) {
@@ -417,21 +416,21 @@ impl Owner {
         }
     }
 
-    /// An instance gets a tick if it can take one and if what it makes of it, if anything, is stored.
+    /// Appends a tick if the instance can take one and its outputs are stored.
     fn tick(&mut self, meeting: &mut Meeting, instance: usize) {
         let can_tick = |slot: &Slot| self.log.can_tick(*slot) && INSTANCES[instance].2 == Durability::Durable;
         let Some(slot) = self.active(instance).filter(can_tick) else { return };
-        let packet = Arc::new(self.own(meeting, Tick::SOURCE, Payload::Text("".into())));
+        let packet = Arc::new(self.packet(meeting, Tick::SOURCE, Payload::Text("".into())));
         meeting.passes(self.log.epoch(), packet.clone());
         self.log.tick(slot, packet);
     }
 
     fn suspend(&mut self, meeting: &mut Meeting, instance: usize) {
         let Some(slot) = self.active(instance) else { return };
-        self.in_hand.remove(&slot);
+        self.in_flight.remove(&slot);
         self.log.suspend(slot);
-        self.issue_unit(meeting, slot, None, Effects::default());
-        let packet = Arc::new(self.own(meeting, PLUGIN_STATUS, Payload::Text("suspended".into())));
+        self.issue_update(meeting, slot, None, Effects::default());
+        let packet = Arc::new(self.packet(meeting, PLUGIN_STATUS, Payload::Text("suspended".into())));
         self.log.append(Append::new(packet.clone(), Durability::Durable, false));
         self.issue(meeting, Issued::Packet(packet));
     }
@@ -439,10 +438,10 @@ impl Owner {
     fn expire(&mut self, meeting: &mut Meeting, instance: usize) {
         let Some(slot) = self.active(instance) else { return };
         let Some(ending) = self.log.ending().cloned() else { return };
-        self.in_hand.remove(&slot);
+        self.in_flight.remove(&slot);
         let dead_letters: Vec<_> = dead_letter(self.log.view(slot).name, &ending).into_iter().collect();
         self.log.expire(slot, dead_letters[0].clone());
-        self.issue_unit(meeting, slot, None, Effects { dead_letters, ..Effects::default() });
+        self.issue_update(meeting, slot, None, Effects { dead_letters, ..Effects::default() });
     }
 
     fn leave(&mut self, meeting: &mut Meeting, instance: usize) {
@@ -455,7 +454,7 @@ impl Owner {
         self.issue(meeting, Issued::Packet(packet));
     }
 
-    /// An instance joins, or comes back to where the meeting is now.
+    /// An instance joins. One that had left comes back at the log's end.
     fn join(&mut self, meeting: &mut Meeting, instance: usize, at: JoinAt) {
         let (instance, ..) = INSTANCES[instance];
         let known = self.log.slot(instance).map(|slot| self.log.view(slot));
@@ -467,7 +466,7 @@ impl Owner {
         let packet = self.lifecycle(meeting, &Lifecycle::Join { instance: name(instance), setup: None });
         meeting.joins(self.log.epoch(), packet.seq, at);
         let slot = self.log.join(subscribed(instance), state, at, packet.clone());
-        self.issue_unit(meeting, slot, None, Effects { outputs: vec![packet], ..Effects::default() });
+        self.issue_update(meeting, slot, None, Effects { outputs: vec![packet], ..Effects::default() });
         self.counted.remove(&slot);
         self.log.set_ready(slot, true);
     }
@@ -480,21 +479,21 @@ impl Owner {
         self.commit = Some(commit);
     }
 
-    /// Hears what became of its commit, if an answer has come.
-    fn hear(&mut self, meeting: &mut Meeting) -> ControlFlow<()> {
+    /// Takes the answer to its commit, if there is one.
+    fn take_answer(&mut self, meeting: &mut Meeting) -> ControlFlow<()> {
         assert!(self.log.next_commit(self.sequencer.wanted()).is_none(), "one commit at a time");
         let Some(outcome) = self.answer.take() else { return ControlFlow::Continue(()) };
-        let commit = self.commit.take().expect("what is answered was sent");
+        let commit = self.commit.take().expect("an answered commit was sent");
         match outcome {
             Outcome::Applied => {}
             Outcome::Fenced => return ControlFlow::Break(()),
-            outcome => panic!("one commit after the other is never {outcome:?}"),
+            outcome => panic!("commits in order are never {outcome:?}"),
         }
         let committed = self.log.committed();
-        assert!(committed.packets == commit.packets, "the log says to be stored what is stored");
+        assert!(committed.packets == commit.packets, "the log reports the packets of the commit");
         let external = commit.packets.iter().filter(|packet| packet.source == "x");
         let released: usize = external.map(|packet| packet.cost()).sum();
-        assert_eq!(committed.released, released, "the door has room again for what is stored");
+        assert_eq!(committed.released, released, "the ingress has room again for stored packets");
         self.sequencer.reserved(committed.reserved);
         meeting.acknowledges(&committed.packets);
         match committed.status {
@@ -503,11 +502,11 @@ impl Owner {
         }
     }
 
-    /// It has taken over a meeting that is over.
+    /// Checks that an owner of an ended meeting has nothing to do.
     pub(super) fn has_nothing_to_do(&mut self, store: &MemoryStore, meeting: &Meeting) {
         assert_eq!(self.log.status(), MeetingStatus::Ended);
         (0..INSTANCES.len()).for_each(|instance| self.deliver(store, meeting, instance));
-        assert!(self.in_hand.is_empty() && self.fetches.is_empty(), "an instance gets more after the end");
+        assert!(self.in_flight.is_empty() && self.fetches.is_empty(), "an instance gets more after the end");
     }
 }
 
@@ -516,7 +515,7 @@ fn packet_of(meeting: &Meeting, seq: Seq, source: &str, payload: Payload) -> Dat
 }
 
 fn definition(instance: &str) -> &'static Consumer {
-    INSTANCES.iter().find(|(of, ..)| *of == instance).expect("it is one of those")
+    INSTANCES.iter().find(|(of, ..)| *of == instance).expect("it is a known instance")
 }
 
 fn subscribed(instance: &str) -> Subscription {
@@ -527,13 +526,13 @@ fn output_of(instance: &Name) -> Durability {
     definition(instance.as_str()).2
 }
 
-/// Of a packet that isn't stored there is none.
+/// The dead letter of a packet; `None` if the packet is not stored.
 fn dead_letter(instance: &Name, packet: &DataPacket) -> Option<DeadLetter> {
     let is_stored = !is_volatile(packet.source.as_str());
     is_stored.then(|| DeadLetter::new(instance.clone(), packet, 2, "as asked", Timestamp::UNIX_EPOCH))
 }
 
-/// Whether an instance that misses a packet is told so: a tick may go unseen.
+/// Whether a lost packet is counted in an instance's gap: ticks are not.
 fn is_counted(packet: &DataPacket) -> bool {
     is_volatile(packet.source.as_str()) && packet.source != Tick::SOURCE
 }
