@@ -22,7 +22,6 @@
 //! crate.
 
 pub mod admin;
-mod backoff;
 mod clock;
 #[cfg(unix)]
 pub mod control;
@@ -36,8 +35,6 @@ pub mod metrics;
 pub mod node;
 mod persistence;
 mod resources;
-mod restarts;
-mod retry;
 mod settings;
 mod sync;
 

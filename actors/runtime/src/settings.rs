@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use teammy_config::Config;
-use teammy_kernel::log::Limits;
-
-use crate::{restarts::RestartPolicy, retry::RetryPolicy};
+use teammy_kernel::{
+    backoff::Backoff,
+    log::{Limits, failure::FailurePolicy},
+};
 
 /// The sections of a node's configuration that its meetings read.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Settings {
     delivery: teammy_config::Delivery,
     hooks: teammy_config::Hooks,
@@ -19,7 +20,7 @@ pub(crate) struct Settings {
 
 impl Settings {
     pub(crate) fn new(config: &Config) -> Self {
-        let Config { delivery, hooks, limits, meeting, restart, .. } = config.clone();
+        let Config { delivery, hooks, limits, meeting, restart, .. } = *config;
         Self { delivery, hooks, limits, meeting, restart }
     }
 
@@ -58,21 +59,20 @@ impl Settings {
         self.hooks.watchdog
     }
 
-    pub(crate) fn retry_policy(&self) -> RetryPolicy {
-        RetryPolicy {
-            deadline: self.hooks.deadline,
-            tries: self.hooks.tries,
-            backoff: self.hooks.backoff,
-            backoff_max: self.hooks.backoff_max,
-        }
+    /// How long a hook may take.
+    pub(crate) fn hook_deadline(&self) -> Duration {
+        self.hooks.deadline
     }
 
-    pub(crate) fn restart_policy(&self) -> RestartPolicy {
-        RestartPolicy {
-            intensity: self.restart.intensity,
-            within: self.restart.within,
-            backoff: self.restart.backoff,
-            backoff_max: self.restart.backoff_max,
+    /// When hooks are retried, packets given up, and actors restarted.
+    pub(crate) fn failure_policy(&self) -> FailurePolicy {
+        let Self { hooks, restart, .. } = self;
+        FailurePolicy {
+            tries: hooks.tries,
+            retry: Backoff::new(hooks.backoff, hooks.backoff_max),
+            intensity: restart.intensity,
+            within: restart.within,
+            restart: Backoff::new(restart.backoff, restart.backoff_max),
         }
     }
 }

@@ -1,13 +1,11 @@
 //! Storing the log: when to commit, and what a stored commit changes.
 
-use std::sync::Arc;
-
 use super::{
     commit::{Committed, Due},
     ids::Slot,
     meeting_log::MeetingLog,
 };
-use crate::{DataPacket, KeyValue, Seq, plugin::StateError, store::Commit};
+use crate::{KeyValue, Seq, plugin::StateError, store::Commit};
 
 impl MeetingLog {
     /// How soon something should be committed.
@@ -61,7 +59,11 @@ impl MeetingLog {
     }
 
     /// Durable packets that are not stored yet and match, oldest first.
-    pub fn unstored(&self, matches: impl Fn(&DataPacket) -> bool) -> Vec<Arc<DataPacket>> {
+    #[cfg(test)]
+    pub(super) fn unstored(
+        &self,
+        matches: impl Fn(&crate::DataPacket) -> bool,
+    ) -> Vec<std::sync::Arc<crate::DataPacket>> {
         self.queue.packets().filter(|packet| matches(packet)).cloned().collect()
     }
 

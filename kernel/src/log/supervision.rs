@@ -46,7 +46,8 @@ impl MeetingLog {
 
     /// Counts a try of a packet that an instance's actor did not survive. Returns how many there were in a
     /// row.
-    pub fn count_try(&mut self, slot: Slot, seq: Seq) -> u32 {
+    #[cfg(test)]
+    pub(super) fn count_try(&mut self, slot: Slot, seq: Seq) -> u32 {
         self.consumers[slot.0].failures.count_try(seq)
     }
 

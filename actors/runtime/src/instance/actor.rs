@@ -1,11 +1,11 @@
 //! The actor that runs an instance's hooks.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use teammy_kernel::{
     Datastore, Llm, MeetingEngine, MeetingMetadata, Name, SharedLlm, Store,
-    log::Batch,
+    log::{Batch, failure::FailurePolicy},
     plugin::{Hosted, StateRef},
 };
 
@@ -19,7 +19,6 @@ use super::{
     run_context::RunContext,
     runner::{LLM_SHARE, Runner},
 };
-use crate::retry::RetryPolicy;
 
 /// What an instance's actor is told.
 pub(crate) enum Message {
@@ -40,7 +39,9 @@ pub(crate) struct Args {
     pub(crate) outbox: Outbox,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) llm: SharedLlm,
-    pub(crate) policy: RetryPolicy,
+    pub(crate) policy: FailurePolicy,
+    /// How long a hook may take.
+    pub(crate) deadline: Duration,
     /// The largest output, in bytes of its payload.
     pub(crate) packet_limit: usize,
     pub(crate) recorder: Recorder,
@@ -71,7 +72,7 @@ impl Actor for InstanceActor {
             outbox: outbox.clone(),
         };
         let llm = Llm::new(args.llm, meeting, args.instance.clone());
-        let llm = llm.limit(args.policy.deadline.mul_f64(LLM_SHARE));
+        let llm = llm.limit(args.deadline.mul_f64(LLM_SHARE));
         let context = RunContext::new(
             args.hosted,
             args.metadata,
@@ -82,7 +83,14 @@ impl Actor for InstanceActor {
             args.current,
             args.state,
         );
-        Ok(Box::new(Runner::new(Arc::new(context), args.routes, args.policy, args.recorder, args.activity)))
+        Ok(Box::new(Runner::new(
+            Arc::new(context),
+            args.routes,
+            args.policy,
+            args.deadline,
+            args.recorder,
+            args.activity,
+        )))
     }
 
     async fn handle(

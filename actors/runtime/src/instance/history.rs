@@ -2,12 +2,13 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::outbox::Outbox;
-use futures::FutureExt;
+use futures::{FutureExt, future::try_join_all};
 use teammy_kernel::{
     DataPacket, History, MeetingId, Name, PersistenceProvider, ReadError, ReadFuture, Seq, Store, chain,
-    store::{PacketQuery, Take},
+    log::HistoryRead, store,
 };
+
+use super::outbox::Outbox;
 
 pub(crate) struct InstanceStore {
     pub(crate) meeting: MeetingId,
@@ -16,33 +17,8 @@ pub(crate) struct InstanceStore {
     pub(crate) outbox: Arc<Outbox>,
 }
 
-fn failed(error: &teammy_kernel::store::Error) -> ReadError {
-    ReadError(chain(error))
-}
-
-impl InstanceStore {
-    /// Durable packets that the store may not have yet.
-    async fn unstored(&self) -> Result<Vec<Arc<DataPacket>>, ReadError> {
-        let unstored = self.outbox.meeting().unstored().await;
-        unstored.ok_or_else(|| ReadError("the meeting is gone".to_owned()))
-    }
-
-    async fn read(
-        &self,
-        history: &History,
-        sources: Option<Vec<Name>>,
-        from: Seq,
-        to: Seq,
-    ) -> Result<Vec<Arc<DataPacket>>, ReadError> {
-        if from > to {
-            return Ok(Vec::new());
-        }
-        let mut query = PacketQuery::range(from, to);
-        query.sources = sources;
-        query.not_before = history.not_before;
-        query.take = history.last.map_or(Take::All, Take::Last);
-        self.store.packets(self.meeting.clone(), query).await.map_err(|error| failed(&error))
-    }
+fn failed(error: store::Error) -> ReadError {
+    ReadError(chain(&error))
 }
 
 impl PersistenceProvider for InstanceStore {
@@ -53,7 +29,7 @@ impl PersistenceProvider for InstanceStore {
                 return Ok(value);
             }
             let (meeting, instance) = (self.meeting.clone(), self.instance.clone());
-            self.store.get(meeting, instance, key.to_owned()).await.map_err(|error| failed(&error))
+            self.store.get(meeting, instance, key.to_owned()).await.map_err(failed)
         }
         .boxed()
     }
@@ -64,11 +40,7 @@ impl PersistenceProvider for InstanceStore {
             // The overlay is read before the store: a write that is stored in between is in either.
             let unstored = self.outbox.overlay().list(prefix);
             let (meeting, instance) = (self.meeting.clone(), self.instance.clone());
-            let stored = self
-                .store
-                .list(meeting, instance, prefix.to_owned())
-                .await
-                .map_err(|error| failed(&error))?;
+            let stored = self.store.list(meeting, instance, prefix.to_owned()).await.map_err(failed)?;
             let mut keys: BTreeMap<String, Arc<str>> = stored.into_iter().collect();
             for (key, value) in unstored {
                 match value {
@@ -84,35 +56,13 @@ impl PersistenceProvider for InstanceStore {
     fn history(&self, history: History, before: Seq) -> ReadFuture<'_, Vec<Arc<DataPacket>>> {
         async move {
             self.outbox.flush();
-            let own = |source: &Name| *source == self.instance;
-            let others_up_to = history.to.min(before.previous());
+            let read = HistoryRead::new(history, self.instance.clone(), before);
             // The meeting is asked before the store: a packet that is stored in between is in either.
-            let unstored = self.unstored().await?;
-            let stored = match &history.source {
-                Some(source) if own(source) => {
-                    self.read(&history, Some(vec![source.clone()]), history.from, history.to).await?
-                }
-                Some(source) => {
-                    self.read(&history, Some(vec![source.clone()]), history.from, others_up_to).await?
-                }
-                None => {
-                    let mut all = self.read(&history, None, history.from, others_up_to).await?;
-                    let mine = Some(vec![self.instance.clone()]);
-                    let from = history.from.max(others_up_to.next());
-                    all.extend(self.read(&history, mine, from, history.to).await?);
-                    all
-                }
-            };
-            let mut packets: BTreeMap<Seq, Arc<DataPacket>> =
-                stored.into_iter().map(|packet| (packet.seq, packet)).collect();
-            for packet in unstored {
-                let visible = own(&packet.source) || packet.seq < before;
-                if visible && history.matches(&packet) {
-                    packets.insert(packet.seq, packet);
-                }
-            }
-            let skip = history.last.map_or(0, |last| packets.len().saturating_sub(last));
-            Ok(packets.into_values().skip(skip).collect())
+            let unstored = self.outbox.meeting().unstored(read.clone()).await;
+            let unstored = unstored.ok_or_else(|| ReadError("the meeting is gone".to_owned()))?;
+            let queries = read.stored().into_iter();
+            let stored = try_join_all(queries.map(|query| self.store.packets(self.meeting.clone(), query)));
+            Ok(read.merge(stored.await.map_err(failed)?.into_iter().flatten(), unstored))
         }
         .boxed()
     }

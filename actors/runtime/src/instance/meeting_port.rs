@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use futures::future::BoxFuture;
-use teammy_kernel::DataPacket;
+use teammy_kernel::{DataPacket, log::HistoryRead};
 
 use super::effects::SubmittedEffects;
 
@@ -12,6 +12,6 @@ pub(crate) trait MeetingPort: fmt::Debug + Send + Sync {
     /// Queues effects and drives the meeting. A meeting that is gone drops them.
     fn submit(&self, effects: SubmittedEffects);
 
-    /// Durable packets that the store may not have yet; none if the meeting is gone.
-    fn unstored(&self) -> BoxFuture<'_, Option<Vec<Arc<DataPacket>>>>;
+    /// The packets of a read that are not stored yet; `None` if the meeting is gone.
+    fn unstored(&self, read: HistoryRead) -> BoxFuture<'_, Option<Vec<Arc<DataPacket>>>>;
 }

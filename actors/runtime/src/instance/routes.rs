@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use teammy_kernel::{
-    DataPacket, Lifecycle, Name, Tick,
+    DataPacket, Durability, Lifecycle, Name, Tick,
     plugin::{Hook, HookId, Hosted, Invocation},
 };
 
@@ -20,8 +20,7 @@ struct Route {
     hook: HookId,
     /// The most packets of one call.
     max: usize,
-    /// Whether a packet that is given up becomes a dead letter.
-    is_durable: bool,
+    durability: Option<Durability>,
 }
 
 /// How a handler runs on the packets that are planned for it.
@@ -38,8 +37,8 @@ pub(super) struct PlannedCall {
     pub(super) execution: Execution,
     /// How many packets it takes.
     pub(super) count: usize,
-    /// Whether a packet that is given up becomes a dead letter.
-    pub(super) is_durable: bool,
+    /// The durability of the packets' source; none for the runtime's own packets.
+    pub(super) durability: Option<Durability>,
 }
 
 impl Routes {
@@ -47,15 +46,15 @@ impl Routes {
     pub(crate) fn new(
         hosted: &Hosted,
         actual: impl Fn(&Name) -> Option<Name>,
-        is_durable: impl Fn(&Name) -> bool,
+        durability: impl Fn(&Name) -> Option<Durability>,
     ) -> Self {
         let (mut sources, mut tick) = (Vec::new(), None);
         for (id, hook) in hosted.hooks() {
             match hook {
                 Hook::Source { source, max } => {
                     if let Some(source) = actual(source) {
-                        let is_durable = is_durable(&source);
-                        sources.push(Route { source, hook: *id, max: *max, is_durable });
+                        let durability = durability(&source);
+                        sources.push(Route { source, hook: *id, max: *max, durability });
                     }
                 }
                 Hook::Every(_) => tick = Some(*id),
@@ -75,18 +74,18 @@ impl Routes {
             };
             let max = if one_by_one { 1 } else { max };
             let count = packets.iter().take(max).take_while(|packet| packet.source == first.source).count();
-            return Some(PlannedCall { execution, count, is_durable: route.is_durable });
+            return Some(PlannedCall { execution, count, durability: route.durability });
         }
         if first.source == Tick::SOURCE {
             let execution = Execution::Once(Invocation::Hook(self.tick?));
-            return Some(PlannedCall { execution, count: 1, is_durable: false });
+            return Some(PlannedCall { execution, count: 1, durability: None });
         }
         let handler = match Lifecycle::from_payload(&first.payload)? {
             Lifecycle::Start { .. } | Lifecycle::Join { .. } => Invocation::MeetingStart,
             Lifecycle::Leave { .. } | Lifecycle::Ending => Invocation::MeetingEnd,
             _ => return None,
         };
-        Some(PlannedCall { execution: Execution::Once(handler), count: 1, is_durable: true })
+        Some(PlannedCall { execution: Execution::Once(handler), count: 1, durability: None })
     }
 }
 

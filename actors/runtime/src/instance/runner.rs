@@ -12,7 +12,10 @@ use std::{
 use futures::FutureExt;
 use teammy_kernel::{
     DataPacket, Error, Seq,
-    log::Batch,
+    log::{
+        Batch,
+        failure::{self, FailurePolicy, HookDecision},
+    },
     plugin::{HandlerOutcome, HookId, Invocation},
     store::DeadLetter,
 };
@@ -31,7 +34,6 @@ use super::{
 use crate::{
     clock,
     kill_points::{self, KillPoint},
-    retry::{Next, RetryPolicy},
 };
 
 /// The share of a hook's deadline that its requests to language models may take, so that the hook can still
@@ -42,7 +44,9 @@ pub(super) const LLM_SHARE: f64 = 0.95;
 pub(crate) struct Runner {
     context: Arc<RunContext>,
     routes: Routes,
-    policy: RetryPolicy,
+    policy: FailurePolicy,
+    /// How long a hook may take.
+    deadline: Duration,
     recorder: Recorder,
     activity: Arc<HookActivity>,
     /// What happened since the recorder was last told.
@@ -63,7 +67,8 @@ impl Runner {
     pub(super) fn new(
         context: Arc<RunContext>,
         routes: Routes,
-        policy: RetryPolicy,
+        policy: FailurePolicy,
+        deadline: Duration,
         recorder: Recorder,
         activity: Arc<HookActivity>,
     ) -> Self {
@@ -71,6 +76,7 @@ impl Runner {
             context,
             routes,
             policy,
+            deadline,
             recorder,
             activity,
             counts: Counts::default(),
@@ -96,8 +102,7 @@ impl Runner {
             };
             self.activity.begin(&first.source);
             let (now, later) = packets.split_at(planned.count);
-            let tried = batch.tried.filter(|(seq, _)| *seq == first.seq).map_or(0, |(_, tries)| tries);
-            self.call(&planned, now, tried).await;
+            self.call(&planned, now, batch.tries_of(first.seq)).await;
             packets = later;
             if std::mem::take(&mut self.is_slice_over) {
                 tokio::task::yield_now().await;
@@ -133,16 +138,16 @@ impl Runner {
                 Execution::PerPacket(_) => &packets[..1],
                 Execution::Once(_) => packets,
             };
-            match self.policy.after(tries, error.is_reject()) {
-                Next::TryAgainAfter(wait) => {
+            match self.policy.hook_failed(tries, &error) {
+                HookDecision::RetryAfter(delay) => {
                     let (meeting, instance) = (&self.context.metadata.id, &self.context.instance);
                     let seq = failed[0].seq;
                     debug!(%meeting, %instance, %seq, tries, error = error.chain(), "hook failed, retrying");
                     self.submit(false);
-                    tokio::time::sleep(wait).await;
+                    tokio::time::sleep(delay).await;
                     self.context.time(Stopwatch::start);
                 }
-                Next::GiveUp => {
+                HookDecision::GiveUp => {
                     let dead_letters = failed
                         .iter()
                         .filter_map(|packet| self.give_up(planned, packet, tries, &error))
@@ -203,8 +208,8 @@ impl Runner {
             self.submit(false);
             let now = Instant::now();
             activity.set_waiting(now);
-            let deadline = now + self.policy.deadline;
-            context.engine.until(now + self.policy.deadline.mul_f64(LLM_SHARE));
+            let deadline = now + self.deadline;
+            context.engine.until(now + self.deadline.mul_f64(LLM_SHARE));
             let ended_hooks = context.ended_hooks();
             // It has just been polled and will wake this task. Returning pending once lets other tasks run
             // first, which is what a hook that yields wants.
@@ -227,7 +232,7 @@ impl Runner {
             });
             let Ok(stepped) = tokio::time::timeout_at(deadline, step).await else {
                 activity.set_idle();
-                return Err(Error::retry(Deadline(self.policy.deadline)));
+                return Err(Error::retry(Deadline(self.deadline)));
             };
             next = stepped;
         };
@@ -285,7 +290,7 @@ impl Runner {
         let (seq, source, error) = (packet.seq, &packet.source, error.chain());
         warn!(%meeting, %instance, %seq, %source, tries, error, "packet given up");
         self.counts.dead_letters += 1;
-        planned.is_durable.then(|| DeadLetter::new(instance.clone(), packet, tries, &error, clock::now()))
+        failure::dead_letter(instance, packet, planned.durability, tries, &error, clock::now())
     }
 
     /// Submits what hooks have finished since the last time. With `done` the batch is finished.

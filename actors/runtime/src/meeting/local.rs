@@ -95,15 +95,11 @@ impl LocalMeeting {
     /// is stored in between is in either.
     async fn original(&self, producer: &Arc<str>, number: u64) -> Result<Seq, PublishError> {
         let (reply, unstored) = oneshot::channel();
-        if self.actor.cast(Command::Unstored { reply }.into()).is_ok()
-            && let Ok(packets) = unstored.await
+        let command = Command::UnstoredNumber { producer: producer.clone(), number, reply };
+        if self.actor.cast(command.into()).is_ok()
+            && let Ok(Some(seq)) = unstored.await
         {
-            let is_it = |packet: &Arc<DataPacket>| {
-                packet.producer.as_ref().is_some_and(|one| one.id == *producer && one.number == number)
-            };
-            if let Some(packet) = packets.iter().find(|packet| is_it(packet)) {
-                return Ok(packet.seq);
-            }
+            return Ok(seq);
         }
         let meeting = self.id().clone();
         match self.shared.committed_log.numbered(producer.clone(), number).await? {

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use ractor::ActorRef;
 use teammy_kernel::{
     DataPacket, Name, Seq,
-    log::{Fetch, JoinAt, Redrive, Slot},
+    log::{Fetch, HistoryRead, JoinAt, Redrive, Slot},
     store::{self, Outcome},
 };
 use tokio::sync::oneshot;
@@ -45,8 +45,10 @@ pub(crate) enum Command {
     Release { reply: oneshot::Sender<()> },
     /// Report the state of the log.
     Report { reply: oneshot::Sender<LogReport> },
-    /// Reply with the durable packets that are not stored yet.
-    Unstored { reply: oneshot::Sender<Vec<Arc<DataPacket>>> },
+    /// Reply with the packets of a read that are not stored yet.
+    UnstoredHistory { read: HistoryRead, reply: oneshot::Sender<Vec<Arc<DataPacket>>> },
+    /// Reply with the seq of a producer's number, if its packet is not stored yet.
+    UnstoredNumber { producer: Arc<str>, number: u64, reply: oneshot::Sender<Option<Seq>> },
 }
 
 /// What has happened to the meeting.

@@ -26,7 +26,7 @@ use teammy_kernel::{
     log::{Append, Delivery, Due, MeetingLog, Slot, StoredMeeting},
     store::{InstanceStatus, MeetingRecord, MeetingStatus},
 };
-use tokio::{runtime::Handle, sync::oneshot, task::JoinSet};
+use tokio::{runtime::Handle, sync::oneshot, task::JoinSet, time::Instant};
 use tracing::debug;
 
 use super::{
@@ -72,6 +72,8 @@ pub(crate) struct MeetingState {
     log: MeetingLog,
     /// By slot.
     instances: Vec<InstanceRuntime>,
+    /// When this node began to run the meeting; failures are counted from here.
+    began: Instant,
     /// A [`Event::CursorsDue`] is on its way.
     cursors_are_due_soon: bool,
     /// Timers end with the meeting.
@@ -122,6 +124,7 @@ impl MeetingState {
             resources: args.resources.clone(),
             log: MeetingLog::new(record, Seq::ZERO, limits),
             instances: Vec::new(),
+            began: Instant::now(),
             cursors_are_due_soon: false,
             timers: JoinSet::new(),
             inbox: VecDeque::new(),
@@ -182,9 +185,13 @@ impl MeetingState {
                 self.drain_ingress(0);
                 let _ = reply.send(self.report());
             }
-            Command::Unstored { reply } => {
+            Command::UnstoredHistory { read, reply } => {
                 self.drain_ingress(0);
-                let _ = reply.send(self.log.unstored(|_| true));
+                let _ = reply.send(self.log.unstored_history(&read));
+            }
+            Command::UnstoredNumber { producer, number, reply } => {
+                self.drain_ingress(0);
+                let _ = reply.send(self.log.unstored_number(&producer, number));
             }
         }
     }

@@ -97,11 +97,8 @@ impl Watchdog {
         threads: Option<usize>,
     ) -> Self {
         let settings = &resources.settings;
-        let limits = WatchdogLimits {
-            unnamed: settings.watchdog(),
-            deadline: settings.retry_policy().deadline,
-            threads,
-        };
+        let limits =
+            WatchdogLimits { unnamed: settings.watchdog(), deadline: settings.hook_deadline(), threads };
         let every =
             (settings.watchdog().min(limits.deadline) / 4).clamp(Duration::from_millis(5), Self::LONGEST);
         Self(tokio::spawn(async move {

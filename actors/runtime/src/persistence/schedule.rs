@@ -13,17 +13,15 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use teammy_kernel::store::Commit;
+use teammy_kernel::{backoff::Backoff, store::Commit};
 use tokio::time::Instant;
-
-use crate::backoff::doubled;
 
 /// The most commits in a batch. The store bounds their bytes.
 const MOST: usize = 256;
 /// After so many failed batches in a row a commit is a suspect.
 const SUSPECT: u32 = 3;
-const FIRST_WAIT: Duration = Duration::from_millis(50);
-const LONGEST_WAIT: Duration = Duration::from_secs(5);
+/// The wait before a failed commit is sent again.
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(5));
 
 /// The commits that are not settled, except those of the attempt under way. `T` waits for a commit's result.
 #[derive(Debug)]
@@ -139,10 +137,10 @@ impl<T> Schedule<T> {
     /// A batch failed, and whether it was stored is unknown. Its commits will be sent again.
     pub(super) fn failed(&mut self, attempt: Attempt<T>, now: Instant) {
         if !attempt.of_suspects {
-            self.fresh_from = Some(now + doubled(FIRST_WAIT, self.failures, LONGEST_WAIT));
+            self.fresh_from = Some(now + BACKOFF.delay(self.failures));
             self.failures = self.failures.saturating_add(1);
         }
-        self.again(attempt, |tries| Some(now + doubled(FIRST_WAIT, tries, LONGEST_WAIT)), 1);
+        self.again(attempt, |tries| Some(now + BACKOFF.delay(tries)), 1);
     }
 
     /// The store refused a batch: one of its commits can never be stored. They are sent again in smaller

@@ -6,12 +6,14 @@ use std::{
 };
 
 use teammy_kernel::{
-    DataPacket, Durability, Lifecycle, Name, Payload, Seq,
+    DataPacket, Durability, Name, Payload, Seq,
     graph::PLUGIN_STATUS,
-    log::{Append, Slot},
+    log::{
+        Append, Slot,
+        failure::{RestartDecision, dead_letter},
+    },
     store::{DeadLetter, InstanceStatus, MeetingStatus},
 };
-use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use super::MeetingState;
@@ -19,7 +21,6 @@ use crate::{
     clock,
     instance::{Counts, Incarnation, Overlay},
     meeting::{error::Error, message::Event},
-    restarts::Decision,
 };
 
 impl MeetingState {
@@ -36,24 +37,23 @@ impl MeetingState {
         let incarnation = running.incarnation;
         running.recorder.record(&mut Counts { errors: 1, ..Counts::default() });
         let name = running.name.clone();
-        let decision = running.restarts.failed(Instant::now(), &self.resources.settings.restart_policy());
         warn!(meeting = %self.id(), instance = %name, seq = %current, error, "plugin actor failed");
+        let packet = (current > Seq::ZERO).then_some(current);
+        let policy = self.resources.settings.failure_policy();
+        let Some(decision) = self.log.actor_failed(slot, packet, self.began.elapsed(), &policy) else {
+            return;
+        };
+        if let Some(tries) = decision.give_up {
+            self.give_up(slot, current, tries, error);
+        }
         if self.log.view(slot).status != InstanceStatus::Active {
             return;
         }
-        self.log.set_ready(slot, false);
-        if current > Seq::ZERO {
-            let tries = self.log.count_try(slot, current);
-            if tries >= self.resources.settings.retry_policy().tries {
-                self.give_up(slot, current, tries, error);
+        match decision.restart {
+            RestartDecision::RestartAfter(delay) => {
+                self.after(delay, Event::RestartDue { slot, incarnation });
             }
-        }
-        if self.log.view(slot).status != InstanceStatus::Active {
-            return;
-        }
-        match decision {
-            Decision::RestartAfter(wait) => self.after(wait, Event::RestartDue { slot, incarnation }),
-            Decision::Suspend => self.suspend(slot, error),
+            RestartDecision::Suspend => self.suspend(slot, error),
         }
     }
 
@@ -62,11 +62,8 @@ impl MeetingState {
         let running = &self.instances[slot.index()];
         running.recorder.record(&mut Counts { dead_letters: 1, ..Counts::default() });
         warn!(meeting = %self.id(), instance = %running.name, %seq, source = %packet.source, tries, error, "packet given up");
-        let graph = &self.resources.graph;
-        let is_durable = packet.source == Lifecycle::SOURCE
-            || graph.durability(packet.source.as_str()) == Some(Durability::Durable);
-        let name = running.name.clone();
-        let dead_letter = is_durable.then(|| DeadLetter::new(name, &packet, tries, error, clock::now()));
+        let source = self.resources.graph.durability(packet.source.as_str());
+        let dead_letter = dead_letter(&running.name, &packet, source, tries, error, clock::now());
         self.log.give_up(slot, seq, dead_letter);
         self.stop_if_inactive(slot);
     }
@@ -126,7 +123,6 @@ impl MeetingState {
         let packet = self.plugin_status(&serde_json::json!({"instance": instance, "status": "resumed"}));
         self.shared.taps.pass(&packet, Durability::Durable);
         self.log.reinstate(slot, packet);
-        self.instances[slot.index()].reset_failures();
         info!(meeting = %self.id(), %instance, "instance resumed");
         self.spawn(slot);
         if self.log.status() == MeetingStatus::Running {
@@ -148,7 +144,7 @@ impl MeetingState {
         if incarnation != running.incarnation || self.log.view(slot).status != InstanceStatus::Active {
             return;
         }
-        let deadline = self.resources.settings.retry_policy().deadline;
+        let deadline = self.resources.settings.hook_deadline();
         let reason = format!(
             "its hook for {hook} has held a thread for {held:.1?} without waiting for anything, past its deadline of \
              {deadline:?} (hooks.deadline)"

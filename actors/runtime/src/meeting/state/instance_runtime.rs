@@ -18,7 +18,6 @@ use crate::{
         message::{Event, Message},
         source_set::SourceSet,
     },
-    restarts::Restarts,
 };
 
 /// What the meeting keeps of an instance beside what its log does.
@@ -39,7 +38,6 @@ pub(super) struct InstanceRuntime {
     /// The completion flag of this incarnation.
     pub(super) completion: Arc<Completion>,
     pub(super) activity: Arc<HookActivity>,
-    pub(super) restarts: Restarts,
     pub(super) ticker: Option<JoinHandle<()>>,
     /// Why this build cannot read its stored state, if it cannot.
     pub(super) unreadable: Option<String>,
@@ -98,15 +96,9 @@ impl InstanceRuntime {
             current: Arc::new(AtomicU64::new(0)),
             completion: Arc::default(),
             activity: Arc::default(),
-            restarts: Restarts::default(),
             ticker: None,
             unreadable: None,
         }
-    }
-
-    /// Forgets how often its actor has failed.
-    pub(super) fn reset_failures(&mut self) {
-        self.restarts = Restarts::default();
     }
 
     /// Stops the actor and its ticks. The meeting drops whatever this incarnation still sends.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ractor::{Actor, ActorId, ActorRef};
 use teammy_kernel::{
-    DataPacket, Durability, Name, Payload, Seq, Tick, chain,
+    DataPacket, Name, Payload, Seq, Tick, chain,
     log::{Effects, Slot, Subscription},
     store::InstanceStatus,
 };
@@ -64,10 +64,10 @@ impl MeetingState {
             let mut mapped = instance.subscriptions.iter().filter(|(_, source)| *source == declared);
             mapped.next().map(|(actual, _)| actual.clone())
         };
-        let is_durable = |source: &Name| graph.durability(source.as_str()) == Some(Durability::Durable);
+        let durability = |source: &Name| graph.durability(source.as_str());
         let port = Port { shared: self.shared.clone(), actor: self.myself.clone() };
         let args = Box::new(instance::Args {
-            routes: instance::Routes::new(&running.hosted, actual, is_durable),
+            routes: instance::Routes::new(&running.hosted, actual, durability),
             hosted: running.hosted.clone(),
             metadata: self.shared.metadata.clone(),
             instance: running.name.clone(),
@@ -82,7 +82,8 @@ impl MeetingState {
             ),
             store: resources.store.clone(),
             llm: resources.llm.clone(),
-            policy: resources.settings.retry_policy(),
+            policy: resources.settings.failure_policy(),
+            deadline: resources.settings.hook_deadline(),
             packet_limit: resources.settings.packet_bytes(),
             recorder: running.recorder.clone(),
             current: running.current.clone(),

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use futures::{FutureExt, future::BoxFuture};
 use ractor::ActorRef;
-use teammy_kernel::DataPacket;
+use teammy_kernel::{DataPacket, log::HistoryRead};
 use tokio::sync::oneshot;
 
 use super::MeetingState;
@@ -34,10 +34,10 @@ impl MeetingPort for Port {
         self.shared.wake(&self.actor);
     }
 
-    fn unstored(&self) -> BoxFuture<'_, Option<Vec<Arc<DataPacket>>>> {
+    fn unstored(&self, read: HistoryRead) -> BoxFuture<'_, Option<Vec<Arc<DataPacket>>>> {
         async move {
             let (reply, answer) = oneshot::channel();
-            self.actor.cast(Command::Unstored { reply }.into()).ok()?;
+            self.actor.cast(Command::UnstoredHistory { read, reply }.into()).ok()?;
             answer.await.ok()
         }
         .boxed()

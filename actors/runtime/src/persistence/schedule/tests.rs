@@ -88,7 +88,7 @@ fn a_store_that_is_away_is_asked_less_and_less_often_and_then_given_all_at_once(
     assert_eq!(waits, [50, 100]);
     assert_eq!(play.batches, [(2, false), (3, false), (3, false)]);
     let longest = (0..100).map(|_| play.wait()).max().unwrap();
-    assert_eq!(longest, LONGEST_WAIT);
+    assert_eq!(longest, BACKOFF.max);
     play.bad.clear();
     play.wait_until_settled(3, 3);
     assert!(!play.schedule.is_failing());
