@@ -69,7 +69,7 @@ pub(crate) enum OnBroken {
 /// How a recording is read.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Options {
-    /// How many packets are played; the lines behind them are not checked.
+    /// How many packets are played; the lines after them are not checked.
     pub(crate) limit: Option<u64>,
     pub(crate) on_broken: OnBroken,
     /// The encoding of a recording without a byte order mark; else UTF-8.

@@ -69,7 +69,7 @@ pub(crate) struct Args {
     /// How fast to play: max, or a factor of the original speed by the packets' timestamps: 1x, 10x, 0.5x
     #[arg(long, default_value = "max", allow_hyphen_values = true)]
     speed: Speed,
-    /// Play only the first N packets; the lines behind them are not checked. A transcript's file is still
+    /// Play only the first N packets; the lines after them are not checked. A transcript's file is still
     /// read to its end for the names of speakers, so that a limit does not change who speaks. A pipe is read
     /// no further, and its names are learnt from what was read
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]

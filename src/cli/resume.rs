@@ -125,7 +125,7 @@ struct Resume<'a> {
 }
 
 impl Resume<'_> {
-    /// A node with the instances that the meeting needs, its host, and the seq behind which all packets are
+    /// A node with the instances that the meeting needs, its host, and the seq after which all packets are
     /// new. `None` if the meeting is complete.
     async fn prepare(
         &self,

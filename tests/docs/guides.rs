@@ -11,7 +11,7 @@ const GUIDES: [&str; 3] = ["plugin-guide.md", "from-python.md", "embedding.md"];
 pub(crate) struct Block {
     /// File and line of its beginning, for messages.
     pub(crate) at: String,
-    /// The language behind its fence.
+    /// The language after its fence.
     pub(crate) language: String,
     /// The text of the comment above it.
     pub(crate) comment: Option<String>,
@@ -72,7 +72,7 @@ fn indent(line: &str) -> usize {
     line.len() - line.trim_start().len()
 }
 
-/// Finds these lines in a text, adjacent and all indented by the same amount. Returns the index behind them.
+/// Finds these lines in a text, adjacent and all indented by the same amount. Returns the index after them.
 fn find<S: AsRef<str>>(lines: &[S], text: &[&str], from: usize) -> Option<usize> {
     let first = lines.first()?.as_ref();
     (from..text.len()).find_map(|start| {

@@ -13,7 +13,7 @@
 
 use super::cue::{Moment, Times};
 
-/// How the digits behind the point are read.
+/// How the digits after the point are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fraction {
     Decimals,

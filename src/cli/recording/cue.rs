@@ -9,7 +9,7 @@
 //!
 //! * A block without times is broken, and so is a block whose times cannot be read. Its words are counted as
 //!   skipped.
-//! * Where an empty line directly follows a cue's times, the text behind it is the cue's, unless times follow
+//! * Where an empty line directly follows a cue's times, the text after it is the cue's, unless times follow
 //!   that text.
 //! * An identifier without an empty line before it is not taken for speech.
 //! * A number is an identifier even if an empty line separates it from its times.
@@ -62,7 +62,7 @@ pub(super) struct Cues {
     /// The markup that the file's header shows; without a header each cue's times show its markup.
     markup: Option<Markup>,
     state: State,
-    /// The most bytes of a cue's text with its markup, and the configured limit behind that.
+    /// The most bytes of a cue's text with its markup, and the configured limit that this comes from.
     longest: usize,
     limit: Size,
     /// The words of broken cues so far.
@@ -157,7 +157,7 @@ impl Cues {
         }
     }
 
-    /// Ends a block, unless it may continue behind the empty line.
+    /// Ends a block, unless it may continue after the empty line.
     fn empty_line(&mut self, found: impl FnMut(CueResult)) {
         match std::mem::take(&mut self.state) {
             State::Cue(cue) if cue.text.trim().is_empty() => {

@@ -1,6 +1,6 @@
 //! Unpacks gzip data as it is read.
 //!
-//! A file may have several members, which together are one text, and zeros behind the last member, as tapes
+//! A file may have several members, which together are one text, and zeros after the last member, as tapes
 //! and disk images leave them. `gzip` warns of other data there and drops it. Here other data is an error,
 //! because it may be the rest of the meeting.
 
@@ -23,7 +23,7 @@ pub(super) fn is_trailing(error: &io::Error) -> bool {
 
 /// Unpacks one member after another.
 pub(super) struct Members<R> {
-    /// `None` behind the last member.
+    /// `None` after the last member.
     member: Option<GzDecoder<R>>,
     is_first: bool,
 }

@@ -22,8 +22,8 @@
 //! **Brackets.** `[Ada]` or `(Ada)` before speech. Sounds are no names: `[Music]`, and any label that is
 //! alone in half of its cues.
 //!
-//! **Identifiers.** A name instead of a cue's number, or behind the number. Identifiers are names if they
-//! come back, or all have two words, or stand in quotes behind a number, as Webex writes them.
+//! **Identifiers.** A name instead of a cue's number, or after the number. Identifiers are names if they
+//! come back, or all have two words, or stand in quotes after a number, as Webex writes them.
 //!
 //! **Which labels are names.** With colons, if at least nine of ten cues have a label, all labels are names.
 //! Elsewhere prose has colons too. There, a label is a name if it comes back (and has no more than a few

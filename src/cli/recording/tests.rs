@@ -19,7 +19,7 @@ fn rules(packet_bytes: u64) -> Rules {
 const STOP: Options = Options { limit: None, on_broken: OnBroken::Stop, encoding: None, started_at: None };
 const SKIP: Options = Options { on_broken: OnBroken::Skip, ..STOP };
 
-/// A recording that is held, of packets with 64 bytes at most.
+/// A recording that is kept in memory, with packets of 64 bytes at most.
 fn recording(text: impl AsRef<[u8]>, options: Options) -> Result<Recording, Error> {
     Recording::read("x".into(), text.as_ref(), None, rules(64), options)
 }
@@ -36,7 +36,7 @@ fn played(recording: &Recording) -> Vec<String> {
     recording.play().unwrap().map(|packet| packet.unwrap().0.timestamp.unwrap().to_string()).collect()
 }
 
-/// What is said, in a transcript of a meeting that began with the epoch.
+/// A transcription packet, of a meeting that began at the Unix epoch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Utterance {
     name: Option<String>,
@@ -68,7 +68,7 @@ fn heard(text: impl AsRef<[u8]>, options: Options) -> Vec<Utterance> {
         .collect()
 }
 
-/// Who says what, as `name: text`.
+/// The transcription packets as `name: text`.
 fn lines(text: impl AsRef<[u8]>) -> Vec<String> {
     let said = heard(text, STOP).into_iter();
     said.map(|said| format!("{}: {}", said.name.as_deref().unwrap_or("-"), said.text)).collect()
@@ -129,7 +129,7 @@ fn broken_lines_stop_it_or_are_skipped() {
     assert_eq!((some.len(), some.skipped().counts().skipped), (2, 2));
     assert!(some.skipped().warnings()[1].starts_with("skipped x, line 3: the line is longer"));
     assert_eq!(played(&some), ["2026-01-05T09:00:01Z", "2026-01-05T09:00:03Z"]);
-    // What was held has the lines' own numbers.
+    // The lines that were kept have their original numbers.
     let numbers: Vec<_> = some.play().unwrap().map(|packet| packet.unwrap().1).collect();
     assert_eq!(numbers, [1, 5]);
 }
@@ -405,7 +405,7 @@ fn times_are_read_as_the_whole_tells() {
         [(0, 5320), (6090, 8500)]
     );
     assert_eq!(times(&(cue("1:02 --> 1:03,5") + &cue("-0:01.000 --> 0:00"))), [(63_000, 64_500), (0, 1000)]);
-    // What is behind the limit tells too, in a file.
+    // In a file, the times after the limit count too.
     let (_folder, path) = file(cue("00:01.000 --> 00:02.000") + &cue("-00:01.000 --> 00:02.000"));
     let one = Options { limit: Some(1), started_at: Some(Timestamp::UNIX_EPOCH), ..STOP };
     assert_eq!(played(&Recording::check(&path, rules(64), one).unwrap()), ["1970-01-01T00:00:03Z"]);

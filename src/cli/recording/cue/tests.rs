@@ -2,7 +2,7 @@ use super::*;
 
 const LIMIT: Size = Size::from_bytes(1024);
 
-/// The cues of a text as `line start-end text`, and what is broken as `line: problem`.
+/// The cues of a text as `line start-end text`, and the broken ones as `line: problem`.
 fn found(mut cues: Cues, text: &str) -> Vec<String> {
     let mut all = Vec::new();
     let mut add = |found: CueResult| {
@@ -28,7 +28,7 @@ fn are(text: &str, expected: &[&str]) {
     let found = found(Cues::without_header(40, LIMIT), text);
     assert_eq!(found.len(), expected.len(), "{text}\n{found:#?}");
     for (found, expected) in found.iter().zip(expected) {
-        // Of a problem the start is enough.
+        // A problem is compared by the start of its message.
         let is_problem = found.contains(": ");
         let same = if is_problem { found.starts_with(expected) } else { found == expected };
         assert!(same, "{text}\n{found} is not {expected}");
@@ -54,7 +54,8 @@ fn cues_stand_in_blocks() {
 #[test]
 fn a_blank_line_may_be_missing() {
     are(&format!("{A}\none\n{B}\ntwo"), &["1 1-2 one", "3 3-4 two"]);
-    // An identifier is no speech, if the cue has one of that kind; and who counts has none.
+    // A line is an identifier, and not speech, if the cue before has one of the same kind. Without
+    // identifiers a number is speech.
     are(&format!("1\n{A}\none\n2\n{B}\ntwo\n3"), &["2 1-2 one", "5 3-4 two|3"]);
     are(&format!("{A}\none\n2\n{B}\ntwo"), &["1 1-2 one|2", "4 3-4 two"]);
     are(&format!("a-b/12-0\n{A}\none\na-b/13-0\n{B}\ntwo"), &["2 1-2 one", "5 3-4 two"]);
@@ -79,16 +80,16 @@ fn text_may_stand_behind_an_empty_line() {
     are(&format!("{A}\n\none\ntwo\n\n{B}\n\n\nthree\n"), &["1 1-2 one|two", "6 3-4 three"]);
     are(&format!("{A}\n\none"), &["1 1-2 one"]);
     are(&format!("{A}\n \n\none"), &["1 1-2  |one"]);
-    // An identifier isn't such text, and a comment isn't.
+    // An identifier and a comment are not such text.
     are(&format!("1\n{A}\n\n2\n{B}\ntwo"), &["2 1-2 ", "5 3-4 two"]);
     are(&format!("{A}\n\nNOTE one\ntwo\n\n{B}\nthree"), &["6 3-4 three"]);
     are(&format!("{A}\n\nThe gate is open.\n{B}\n\ntwo"), &["1 1-2 The gate is open.", "4 3-4 two"]);
     are(&format!("{A}\n\nx-2\n{B}\n\ntwo"), &["1 1-2 ", "4 3-4 two"]);
     // A further header.
     are(&format!("{A}\none\n\nWEBVTT\nX-MAP: 1\n\n{B}\ntwo"), &["1 1-2 one", "7 3-4 two"]);
-    // Every line with an empty one behind it.
+    // Every line with an empty one after it.
     are(&format!("1\n\n{A}\n\none\n\n\n\n2\n\n{B}\n\ntwo\n\n"), &["3 1-2 one", "11 3-4 two"]);
-    // Only one empty line is waited for.
+    // The next empty line ends the cue.
     are(&format!("{A}\n\none\n\ntwo"), &["1 1-2 one", "5: expected a cue's times"]);
     let long = "x".repeat(30);
     are(&format!("{A}\n\n{long}\n{long}\n\n{B}"), &["1: the cue's text is longer", "6 3-4 "]);

@@ -1,6 +1,6 @@
 //! Reads what is said in a cue, and by whom, from the text with its markup.
 //!
-//! By WebVTT's rules a player drops a tag that it does not know, and the rest of the cue behind a `<` without
+//! By WebVTT's rules a player drops a tag that it does not know, and the rest of the cue after a `<` without
 //! a `>`. In a transcript, whose program may not have escaped anything, that would lose words: `I <3 it`, `a
 //! List<String>`. So only the tags of WebVTT and SubRip are tags, and everything else is speech. This module
 //! therefore finds the tags itself, instead of `fasrt`, which follows WebVTT's rules. `fasrt` reads the name

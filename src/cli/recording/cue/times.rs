@@ -25,7 +25,7 @@ pub(in crate::cli::recording) struct Moment {
     pub(in crate::cli::recording) is_negative: bool,
     /// Whole seconds; `u64::MAX` where there are more.
     pub(in crate::cli::recording) seconds: u64,
-    /// The digits behind the point, read as a number.
+    /// The digits after the point, read as a number.
     pub(in crate::cli::recording) fraction: u16,
     /// How many digits the fraction has: 0 to 3.
     pub(in crate::cli::recording) digits: u8,
@@ -122,7 +122,7 @@ fn digits(text: &str, count: std::ops::RangeInclusive<usize>) -> Option<u64> {
 mod tests {
     use super::*;
 
-    /// A moment's sign, seconds, and digits behind the point.
+    /// A moment's sign, seconds, and digits after the point.
     fn written(moment: Moment) -> (bool, u64, u16, u8) {
         (moment.is_negative, moment.seconds, moment.fraction, moment.digits)
     }

@@ -19,7 +19,7 @@ pub(super) struct Labels {
     pub(super) labelled: u64,
     /// Cues that have a label, follow the end of a sentence, and are not the first with a label.
     after_sentence: u64,
-    /// Cues without a label directly behind one with a label.
+    /// Cues without a label directly after one with a label.
     pub(super) unlabelled_after_labelled: u64,
     /// How many cues precede the first one with a label that is no sound.
     pub(super) first_at: Option<u64>,
@@ -40,7 +40,7 @@ pub(super) struct LabelCounts {
     continued: u64,
     /// How many different longer labels the label goes on to.
     continuations: u64,
-    /// Cues directly behind another one with this label.
+    /// Cues directly after another one with this label.
     pub(super) repeated: u64,
     /// Cues that hold nothing but the label.
     pub(super) alone: u64,

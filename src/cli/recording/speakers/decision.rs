@@ -68,7 +68,7 @@ const RULES: [Rule; 4] = [
     },
 ];
 
-/// Decides about the labels of a style, in a transcript with so many cues.
+/// Decides about the labels of a style, in a transcript of this many cues.
 pub(super) fn decide(labels: &Labels, style: LabelStyle, cues: u64) -> Option<Candidate> {
     if labels.labelled == 0 {
         return None;
@@ -204,7 +204,7 @@ impl Evidence<'_> {
         labels.all(|(name, _)| name.contains(char::is_whitespace) && generic(name).is_none())
     }
 
-    /// Whether cues without a name are the last speaker's, where so many cues have one: speakers never have
+    /// Whether cues without a name are the last speaker's, if `labelled` cues have one: speakers never have
     /// two cues in a row, or a good part of the cues has no name. A few cues without a name are nobody's.
     fn unlabelled_cues_go_on(&self, labelled: u64) -> bool {
         let unlabelled = self.cues.saturating_sub(labelled);

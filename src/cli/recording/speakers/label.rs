@@ -28,7 +28,7 @@ pub(in crate::cli::recording) fn is_name_like(label: &str) -> bool {
 }
 
 /// Whether a line can hardly be anything but a person's name: two to four words, each with a large letter and
-/// small ones behind it; or an e-mail address.
+/// small ones after it; or an e-mail address.
 pub(in crate::cli::recording) fn is_persons_name(line: &str) -> bool {
     let is_capitalised = |word: &str| {
         let mut letters = word.chars().filter(|c| c.is_alphabetic());
@@ -82,7 +82,7 @@ pub(super) fn is_only_sound(line: &str) -> bool {
 }
 
 /// The name in a cue's identifier, and whether its form leaves no doubt that it is one. Programs put a number
-/// before it; Webex also quotes the name, and puts a number in parentheses behind it:
+/// before it; Webex also quotes the name, and puts a number in parentheses after it:
 /// `12 "Ada Lovelace" (3735928559)`.
 pub(super) fn name_in_identifier(identifier: &str) -> Option<(&str, bool)> {
     let identifier = identifier.trim();

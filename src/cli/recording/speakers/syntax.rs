@@ -35,7 +35,7 @@ pub(super) fn label_ends(line: &str) -> impl Iterator<Item = usize> {
     let colons = line.char_indices().take(LONGEST + 1).filter(|(_, c)| matches!(*c, ':' | FULL_WIDTH_COLON));
     colons.filter_map(move |(at, colon)| {
         let next = line[at + colon.len_utf8()..].chars().next();
-        // Scripts without spaces have a colon of their own, or none behind one.
+        // Scripts without spaces have a colon of their own, or none after one.
         let ends = colon == FULL_WIDTH_COLON || next.is_none_or(|c| c.is_whitespace() || is_unspaced(c));
         (ends && at > from && !line[from..at].trim().is_empty()).then_some(at)
     })
@@ -46,7 +46,7 @@ fn is_unspaced(c: char) -> bool {
     matches!(c, '\u{3040}'..='\u{30ff}' | '\u{3400}'..='\u{9fff}' | '\u{f900}'..='\u{faff}')
 }
 
-/// The position behind the colon at `end`, where speech begins.
+/// The position after the colon at `end`, where speech begins.
 pub(super) fn behind_colon(line: &str, end: usize) -> usize {
     end + line[end..].chars().next().map_or(0, char::len_utf8)
 }
@@ -63,7 +63,7 @@ fn mark_length(line: &str) -> usize {
     if rest.is_empty() || rest.starts_with(':') { 0 } else { line.len() - rest.len() }
 }
 
-/// The label in brackets at a line's start, and the position behind them where speech begins.
+/// The label in brackets at a line's start, and the position after them where speech begins.
 pub(super) fn bracketed(line: &str, [opens, closes]: [char; 2]) -> Option<(&str, usize)> {
     let inside = line[mark_length(line)..].strip_prefix(opens)?;
     let (end, _) = inside.char_indices().take(LONGEST + 1).find(|(_, c)| [opens, closes].contains(c))?;

@@ -8,7 +8,7 @@ fn detector<'a>(lines: impl IntoIterator<Item = &'a str>) -> SpeakerDetector {
     speakers
 }
 
-/// Who says what, in cues that are all there is, before names are carried over.
+/// Name and text of each line of a transcript of these cues, before names are carried over.
 fn said<'a>(lines: &[&'a str]) -> Vec<(Option<&'a str>, &'a str)> {
     let names = detector(lines.iter().copied()).finish();
     let split = |line: &'a str| match names.name_at_start(line, true) {
@@ -18,7 +18,7 @@ fn said<'a>(lines: &[&'a str]) -> Vec<(Option<&'a str>, &'a str)> {
     lines.iter().map(|line| split(line)).collect()
 }
 
-/// Who says what in cues with identifiers and lines, as `name: text`.
+/// The turns of cues with identifiers and lines, as `name: text`.
 fn turns(cues: &[(Option<&str>, &[&str])]) -> Vec<String> {
     let owned = |lines: &[&str]| lines.iter().map(|line| (*line).to_owned()).collect::<Vec<_>>();
     let mut speakers = SpeakerDetector::default();
@@ -31,7 +31,7 @@ fn turns(cues: &[(Option<&str>, &[&str])]) -> Vec<String> {
     turns.map(|Turn { name, text }| format!("{}: {text}", name.as_deref().unwrap_or("-"))).collect()
 }
 
-/// The same of cues of one line.
+/// Checks the turns of cues of one line.
 #[track_caller]
 fn speak(lines: &[&str], expected: &[&str]) {
     let cues: Vec<_> = lines.iter().map(std::slice::from_ref).map(|lines| (None, lines)).collect();
@@ -86,7 +86,7 @@ fn prose_names_nobody() {
 fn a_name_may_hold_colons() {
     let [grace, linus] = ["Ops: Grace", "Ops: Linus"];
     are(&["Ops: Grace: a", "Ops: Linus: b", "Ops: Grace: c", "Ops: Linus: d"], &[grace, linus, grace, linus]);
-    // Linus says one thing only, and Grace says something with a colon.
+    // Linus speaks once, and Grace says something with a colon.
     are(
         &["Ops: Grace: a", "Ops: Linus: b", "Ops: Grace: c: d", "Ops: Grace: e"],
         &[grace, linus, grace, grace],
@@ -94,7 +94,7 @@ fn a_name_may_hold_colons() {
     let twice = "a: b: c";
     are(&["a: b: c: x", "a: b: c: y", "Bo: z"], &[twice, twice, "Bo"]);
     are(&["Ana [UX: web]: x", "Ana [UX: web]: y"], &["Ana [UX: web]", "Ana [UX: web]"]);
-    // Nothing said but a name.
+    // A cue of a name alone.
     are(&["Ops: Grace: a", "Ops: Grace:", "Ops: Grace: b"], &[grace, grace, grace]);
 }
 
@@ -103,7 +103,7 @@ fn what_is_said_may_hold_colons() {
     are(&["Ada: a", "Ada: Note: we go", "Ada: Note: we stay"], &["Ada", "Ada", "Ada"]);
     are(&["Ada: Note: we go"], &["Ada"]);
     are(&["Ada: Note: we go", "Ada: Well: we stay"], &["Ada", "Ada"]);
-    // Once somebody is called just so, the longer ones are what is said.
+    // If the prefix alone is a name, the rest of the longer labels is speech.
     are(&["Ops: Grace: a", "Ops: Grace: b", "Ops: we are live"], &["Ops", "Ops", "Ops"]);
 }
 
@@ -114,7 +114,7 @@ fn a_name_is_carried_over_where_it_is_written_on_change() {
         &lines,
         &["Speaker 1: a", "Speaker 1: b", "Speaker 1: c", "Speaker 1: d", "Speaker 2: e", "Speaker 2: f"],
     );
-    // Names of people, each once; and above half.
+    // Names of people, each once; and in more than half of the cues.
     speak(&["Nadia: a", "b", "c", "Olu: d", "e"], &["Nadia: a", "Nadia: b", "Nadia: c", "Olu: d", "Olu: e"]);
     speak(&["Nadia: a", "Olu: b", "c", "Nadia: d"], &["Nadia: a", "Olu: b", "Olu: c", "Nadia: d"]);
     // A paragraph may begin with the same name again.
@@ -155,8 +155,8 @@ fn nobodys_words_stay_nobodys_where_names_are_repeated() {
     );
 }
 
-/// Cues of a transcript with names on change: so many turns of some, each with so many cues that don't say
-/// who speaks.
+/// Cues of a transcript with names on change: `turns` turns of these speakers, each with `bare` further cues
+/// without a name.
 fn on_change(names: &[&str], turns: usize, bare: usize) -> Vec<String> {
     let turn = |n: usize| {
         let first = std::iter::once(format!("{}: turn {n}.", names[n % names.len()]));
@@ -165,7 +165,7 @@ fn on_change(names: &[&str], turns: usize, bare: usize) -> Vec<String> {
     (0..turns).flat_map(turn).collect()
 }
 
-/// How many cues each says.
+/// How many cues each speaker has.
 fn counted(lines: &[String]) -> std::collections::BTreeMap<String, usize> {
     let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
     let cues: Vec<_> = lines.iter().map(std::slice::from_ref).map(|lines| (None, lines)).collect();
@@ -198,7 +198,7 @@ fn a_first_cue_of_nobody_and_prose_with_colons_cost_no_name() {
         prose[10 * n + 4] = "Note: we stay.".to_owned();
     }
     count_is(&prose, &[("Ada Lovelace", 150), ("Grace Hopper", 150)]);
-    // Names of one small word, and roles of two.
+    // Names of one word with a small letter, and roles of two words.
     for names in [["mbauer", "jdoe"], ["Host", "Audience member"], ["interviewer", "Dr. Who"]] {
         count_is(&on_change(&names, 60, 4), &[(names[0], 150), (names[1], 150)]);
     }
@@ -329,7 +329,7 @@ fn a_short_transcript_may_be_of_one_speaker() {
         &["the data centre team: a", "the data centre team: b"],
     );
     speak(&["🛜 🌀: a", "🛜 🌀:", "🛜 🌀: b"], &["🛜 🌀: a", "🛜 🌀: b"]);
-    // A sentence that comes once.
+    // A sentence that occurs once.
     speak(&["what we need is this: a"], &["-: what we need is this: a"]);
 }
 
@@ -351,7 +351,7 @@ fn names_may_stand_in_brackets() {
         &["[Musik] a", "b", "[Musik]", "c", "[Applaus] d", "e"],
         &["-: [Musik] a", "-: b", "-: [Musik]", "-: c", "-: [Applaus] d", "-: e"],
     );
-    // Sounds are nobody, known ones and those that mostly stand alone.
+    // Sounds are not names: known words, and labels that are mostly alone.
     speak(
         &["[Music] a", "b", "[Applause] c", "[Music] d"],
         &["-: [Music] a", "-: b", "-: [Applause] c", "-: [Music] d"],
@@ -398,17 +398,17 @@ fn memory_is_bounded() {
 }
 
 proptest! {
-    /// People who are called so, and speak at least twice, are found, whatever they say, as long as not every cue of somebody's
-    /// begins with a colon's words.
+    /// Any name that occurs at least twice is found with any speech, unless every cue of the speaker goes on
+    /// to a further colon.
     #[test]
     fn names_come_back(
         names in vec("[\\PC&&[^:]]{1,12}(: [\\PC&&[^:]]{1,12}){0,2}", 1..6),
         sayings in vec("[\\PC&&[^:]]{0,12}(: [\\PC&&[^:]]{0,12})?", 2..20),
     ) {
         let names: Vec<_> = names.iter().map(|name| name.trim().to_owned()).collect();
-        // What stands before a name, and words that sentences begin with, are for tables too.
+        // The tables above test turn marks, and words that sentences begin with.
         prop_assume!(names.iter().all(|name| !name.starts_with(['-', '–', '—', '>', '»']) && !is_discourse(name)));
-        // One that begins like another is for the tables above: it depends on who says what.
+        // The tables above test names with the same beginning, which depend on the other cues.
         let distinct = names.iter().enumerate().all(|(n, name)| {
             let first = |name: &str| name.split(':').next().unwrap_or_default().trim().to_owned();
             !first(name).is_empty() && names[..n].iter().all(|other| first(other) != first(name))
@@ -430,7 +430,7 @@ proptest! {
         }
     }
 
-    /// Any lines are taken, and a name is what a line begins with, up to a colon.
+    /// No line causes a panic, and a name is the beginning of its line, up to a colon.
     #[test]
     fn a_name_is_a_beginning(
         lines in vec(vec(select(vec!["a", "b", ":", ": ", " ", "é", "😀", "\u{200f}"]), 0..30), 0..30),

@@ -1,8 +1,8 @@
 //! Words that tell a name from other labels.
 
-/// Words for what is heard and not said by anybody, as captions write it in brackets, in the languages in
-/// which programs caption automatically. In other languages a sound is recognised by its place: alone in at
-/// least half of its cues.
+/// Words for sounds, as captions write them in brackets, in the languages in which programs caption
+/// automatically. In other languages a label is taken for a sound if it is alone in at least half of its
+/// cues.
 const SOUNDS: [&str; 73] = [
     "applause",
     "applauds",
@@ -183,7 +183,7 @@ pub(super) fn is_sound(label: &str) -> bool {
     label.to_lowercase().split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| SOUNDS.contains(&word))
 }
 
-/// Whether sentences begin with this label, and nobody is called so.
+/// Whether the label is a word that sentences begin with.
 pub(in crate::cli::recording) fn is_discourse(label: &str) -> bool {
     let label = label.to_lowercase();
     DISCOURSE.contains(&label.trim())

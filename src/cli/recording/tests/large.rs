@@ -1,10 +1,10 @@
-//! Files larger than any memory should be: they are made as they are read.
+//! Files that are larger than the memory that may be used. They are generated while they are read.
 
 use std::io::Read;
 
 use super::*;
 
-/// A text over and over.
+/// Repeats a text.
 struct Repeated<'a> {
     unit: &'a [u8],
     left: usize,
@@ -63,7 +63,7 @@ fn a_hundred_megabytes_without_a_line_end_are_an_error() {
         assert_eq!((count, broken), (0, vec![format!("{line}: {long}")]), "{head}");
         assert!(most < 4 << 20, "{most}");
     }
-    // Nor is a cue kept whose lines never end.
+    // A cue with endless lines is not kept either.
     let (count, broken, most) = of_large(
         "1\n00:01.000 --> 00:02.000\n",
         &[b'x'; 1024].map(|x| x).into_iter().chain(*b"\n").collect::<Vec<_>>(),

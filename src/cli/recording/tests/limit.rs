@@ -1,4 +1,4 @@
-//! The first packets only: they are what they are without a limit, but for who speaks in what is read from a
+//! A limit: the first packets are the same as without a limit, except for the names in a recording from a
 //! pipe.
 
 use std::io::Read;
@@ -17,7 +17,7 @@ fn cues(texts: &[&str]) -> String {
     texts.iter().flat_map(|text| [AT, text, "\n\n"]).collect()
 }
 
-/// Who says what, in what a recording plays.
+/// Speaker and text of each packet that a recording plays.
 fn said(recording: &Recording) -> Vec<(String, String)> {
     let publish = recording.play().unwrap().map(|packet| packet.unwrap().0);
     publish
@@ -43,7 +43,7 @@ fn owned(said: &[(&str, &str)]) -> Vec<(String, String)> {
     said.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect()
 }
 
-/// A rest that nobody may read.
+/// A reader that must not be read.
 struct Closed;
 
 impl Read for Closed {
@@ -84,7 +84,7 @@ fn what_is_broken_behind_the_limit_is_passed_over_for_names() {
         assert_eq!(of_file(&text, first(2)), expected);
         assert_eq!(of_file(gzip(text), first(2)), expected);
     }
-    // What cannot be unpacked ends it: nobody comes back in what is read before.
+    // Damaged gzip data ends the first pass; before that, no name comes back.
     let whole = gzip(start + &end);
     let cut_off = of_file(&whole[..whole.len() - 8], first(2));
     assert_eq!(cut_off, expected, "its text is complete");
@@ -99,7 +99,7 @@ fn a_name_alone_does_not_count() {
         assert_eq!(of_file(&text, first(limit)), owned(expected));
         assert_eq!(of_pipe(&text, first(limit)), owned(expected));
     }
-    // What turns out to be said does.
+    // A cue that turns out to be speech counts.
     let text = cues(&["This is the plan:", "we go.", "Then:", "we stay.", "Well."]);
     let expected = owned(&[("-", "This is the plan:"), ("-", "we go."), ("-", "Then:")]);
     assert_eq!(of_file(&text, first(3)), expected);
@@ -116,7 +116,7 @@ fn packets_are_not_read_on() {
 }
 
 proptest! {
-    /// Whatever is said, a file's first packets are what they are without a limit.
+    /// The first packets of any file are the same with and without a limit.
     #[test]
     fn the_first_packets_of_a_file(
         parts in vec(select(vec![

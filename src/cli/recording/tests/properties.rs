@@ -1,4 +1,4 @@
-//! What is written is read, and nothing panics.
+//! Properties: what programs write is read, and nothing panics.
 
 use std::fmt::Write;
 
@@ -36,7 +36,7 @@ prop_compose! {
             start_ms,
             end_ms: start_ms + length,
         });
-        // Marks before a turn and brackets around a name are no part of it, and words that sentences begin with are none.
+        // A name does not begin with a turn mark or a bracket, and is no word that sentences begin with.
         let is_other = |name: &str| {
             name.starts_with(['-', '–', '—', '>', '»', '[', '(', '【', '（', '［'])
                 || name.contains('：')
@@ -49,7 +49,7 @@ prop_compose! {
 }
 
 proptest! {
-    /// Whatever is said and by whom, the way Teams writes it.
+    /// Any text of any speaker, as Teams writes it.
     #[test]
     fn what_teams_writes_is_read(said in utterances("\\PC{1,20}", "\\PC{1,60}")) {
         let one_space = |name: &str| name.split_ascii_whitespace().collect::<Vec<_>>().join(" ");
@@ -62,8 +62,8 @@ proptest! {
         prop_assert_eq!(heard(text, STOP), said);
     }
 
-    /// Whatever is said without a colon by people without one in their names, the way Zoom writes it; `speakers` has
-    /// properties of its own for the rest.
+    /// Any text without a colon, of a speaker without a colon in the name, as Zoom writes it. The tests of
+    /// `speakers` have properties with colons.
     #[test]
     fn what_zoom_writes_is_read(said in utterances("[\\PC&&[^:]]{1,20}", "\\PC{1,60}")) {
         let said: Vec<_> = said.into_iter().filter(|said| !said.text.contains([':', '：'])).collect();
@@ -72,7 +72,7 @@ proptest! {
         prop_assert_eq!(heard(text, STOP), said);
     }
 
-    /// Whatever SubRip can hold: it has no way to write its own marks.
+    /// Any text that SubRip can hold: it cannot escape its own marks.
     #[test]
     fn what_subrip_holds_is_read(said in utterances("[\\PC&&[^:<{]]{1,20}", "[\\PC&&[^:<{]]{1,60}")) {
         let said: Vec<_> = said.into_iter().filter(|said| !said.text.contains("-->")).collect();
@@ -81,7 +81,7 @@ proptest! {
         prop_assert_eq!(heard(text, STOP), said);
     }
 
-    /// Whatever is read, nothing panics, and what was checked can be played.
+    /// No text causes a panic, and each recording that passes the check can be played.
     #[test]
     fn nothing_panics(
         parts in vec(select(vec![
