@@ -33,7 +33,7 @@ pub(crate) struct Args {
 }
 
 #[derive(Serialize)]
-struct Line<'a> {
+struct SettingLine<'a> {
     r#type: &'static str,
     #[serde(flatten)]
     setting: &'a Setting,
@@ -56,7 +56,7 @@ pub(crate) fn run(loaded: &Loaded, output: &Output) -> Result<(), Error> {
     let settings = loaded.settings();
     match output.form() {
         Form::Json => {
-            settings.iter().try_for_each(|setting| output.object(&Line { r#type: "setting", setting }))
+            settings.iter().try_for_each(|setting| output.object(&SettingLine { r#type: "setting", setting }))
         }
         Form::Text => {
             let mut table = table(["key", "value", "from"]);

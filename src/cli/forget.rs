@@ -33,7 +33,7 @@ pub(crate) struct Args {
 }
 
 #[derive(serde::Serialize)]
-struct Line<'a> {
+struct ForgottenLine<'a> {
     r#type: &'static str,
     meeting: &'a MeetingId,
 }
@@ -60,7 +60,7 @@ pub(crate) fn run(args: &Args, config: &Config, output: &Output) -> Result<(), E
     runtime.shutdown_timeout(Duration::from_secs(1));
     done?;
     match output.form() {
-        Form::Json => output.object(&Line { r#type: "forgotten", meeting: &id }),
+        Form::Json => output.object(&ForgottenLine { r#type: "forgotten", meeting: &id }),
         Form::Text => {
             output.note(&format!("meeting {id} is forgotten"));
             Ok(())

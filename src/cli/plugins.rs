@@ -70,7 +70,7 @@ impl Metadata {
 
 /// An instance that is configured, or that a plugin gets where no instance is configured.
 #[derive(Debug, Serialize)]
-struct Configured {
+struct ConfiguredInstance {
     r#type: &'static str,
     name: String,
     kind: &'static str,
@@ -84,7 +84,8 @@ pub(crate) fn run(config: Config, output: &Output) -> Result<(), Error> {
     let plugins: Vec<Plugin> = bundle.known().iter().map(|known| plugin(*known, &bundle)).collect();
     // A configuration that does not fit is an error, but first the plugins are shown that it could name.
     let graph = Node::builder(config).plugins(bundle).check();
-    let instances: Vec<Configured> = graph.iter().flat_map(Graph::instances).map(configured).collect();
+    let instances: Vec<ConfiguredInstance> =
+        graph.iter().flat_map(Graph::instances).map(configured).collect();
     match output.form() {
         Form::Json => {
             plugins.iter().try_for_each(|plugin| output.object(plugin))?;
@@ -124,10 +125,10 @@ fn misnamed(known: KnownKind, factories: &[Factory]) -> Option<String> {
     Some(format!("the plugin in the bundle under this name says KIND = {:?}", other.kind()))
 }
 
-fn configured(instance: &Instance) -> Configured {
+fn configured(instance: &Instance) -> ConfiguredInstance {
     let text = |name: &teammy::Name| name.as_str().to_owned();
     let sources = instance.subscriptions.iter().map(|(actual, declared)| (text(declared), text(actual)));
-    Configured {
+    ConfiguredInstance {
         r#type: "instance",
         name: text(&instance.name),
         kind: instance.factory.kind(),
@@ -159,7 +160,7 @@ fn kinds(plugins: &[Plugin]) -> String {
     table.trim_fmt()
 }
 
-fn configured_table(instances: &[Configured]) -> String {
+fn configured_table(instances: &[ConfiguredInstance]) -> String {
     if instances.is_empty() {
         return "no instance is configured".to_owned();
     }

@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_is_said() {
+    fn unknown_plugins_are_reported() {
         for (wanted, says) in [
             ("talk-tiem", "did you mean talk-time?"),
             ("nmaes", "did you mean names?"),

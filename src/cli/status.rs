@@ -32,7 +32,7 @@ pub(crate) struct Args {
 }
 
 #[derive(serde::Serialize)]
-struct Line<'a> {
+struct StatusLine<'a> {
     r#type: &'static str,
     #[serde(flatten)]
     status: &'a Status,
@@ -49,7 +49,7 @@ pub(crate) fn run(config: &Config, output: &Output) -> Result<(), Error> {
         }
     })?;
     match output.form() {
-        Form::Json => output.object(&Line { r#type: "status", status: &status }),
+        Form::Json => output.object(&StatusLine { r#type: "status", status: &status }),
         Form::Text => output.text(&readable(&status)),
     }
 }

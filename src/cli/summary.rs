@@ -22,12 +22,12 @@ pub(crate) struct Summary<'a> {
     packets: u64,
     #[serde(flatten)]
     skipped: SkipCounts,
-    instances: Vec<Instance>,
+    instances: Vec<InstanceSummary>,
     seconds: f64,
 }
 
 #[derive(Debug, Serialize)]
-struct Instance {
+struct InstanceSummary {
     name: String,
     delivered: u64,
     outputs: u64,
@@ -45,7 +45,7 @@ impl<'a> Summary<'a> {
         skipped: SkipCounts,
         took: Duration,
     ) -> Self {
-        let instances = stats.instances.iter().map(|stats| Instance {
+        let instances = stats.instances.iter().map(|stats| InstanceSummary {
             name: stats.name.as_str().to_owned(),
             delivered: stats.delivered,
             outputs: stats.outputs,

@@ -250,7 +250,7 @@ fn what_keep_going_leaves_out_is_counted() {
 }
 
 #[test]
-fn transcripts_as_text_are_told() {
+fn plain_text_transcripts_are_recognised() {
     for text in [
         "Nadia Berg\n0:05\nWe open the yard.\n",
         "Nadia Berg   0:05\nWe open the yard.\n",

@@ -324,7 +324,7 @@ fn a_name_alone_is_no_packet() {
 }
 
 #[test]
-fn a_recording_without_a_packet_is_told_with_its_reason() {
+fn a_recording_without_a_packet_is_rejected_with_the_reason() {
     let place = Place::new();
     let file = place.file("x.vtt", format!("WEBVTT\n\n{AT}9\na\n\n00:09 -> 00:10\nb\n"));
     let ran = replay(&place, file, &["--keep-going"]).ends_with(2);

@@ -45,7 +45,7 @@ fn a_complete_meeting_is_not_run_again_by_other_instances() {
 }
 
 #[test]
-fn nor_by_the_same_with_another_configuration() {
+fn a_complete_meeting_is_not_run_again_with_another_configuration() {
     let table = |config: &str| format!("[[plugin]]\nname = \"people\"\nkind = \"talk-time\"\n{config}\n");
     let place = Place::new();
     place.file("m.jsonl", (0..4).map(|n| said(n, "hello")).collect::<String>());

@@ -96,7 +96,7 @@ fn the_reference_in_the_documents_is_the_programs() {
 }
 
 #[test]
-fn a_shell_is_told_every_command_whatever_is_configured() {
+fn completions_have_every_command_with_any_configuration() {
     let place = Place::new();
     place.file("teammy.toml", "[hooks]\ntrys = 5");
     for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {

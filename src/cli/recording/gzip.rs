@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn members_are_one_text_and_zeros_are_nothing() {
+    fn members_are_one_text_and_zeros_are_ignored() {
         assert_eq!(unpacked(b"").unwrap(), "one");
         assert_eq!(unpacked(&gzip(" two")).unwrap(), "one two");
         assert_eq!(unpacked(&[gzip(""), gzip(" two"), vec![0; 20_000]].concat()).unwrap(), "one two");
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_behind_them_is_told_from_damage() {
+    fn other_data_is_told_from_damage() {
         let behind_zeros = [&[0; 512], &gzip("two")[..]].concat();
         for rest in [&b"and more"[..], b"\x1fx and more, and more", &[0, 0, 7], &behind_zeros] {
             assert!(is_trailing(&unpacked(rest).unwrap_err()), "{rest:?}");

@@ -76,7 +76,7 @@ fn only_an_empty_line_ends_a_cue() {
 }
 
 #[test]
-fn text_may_stand_behind_an_empty_line() {
+fn text_may_follow_an_empty_line() {
     are(&format!("{A}\n\none\ntwo\n\n{B}\n\n\nthree\n"), &["1 1-2 one|two", "6 3-4 three"]);
     are(&format!("{A}\n\none"), &["1 1-2 one"]);
     are(&format!("{A}\n \n\none"), &["1 1-2  |one"]);

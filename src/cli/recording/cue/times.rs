@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_of_one_digit_behind_hours_are_told() {
+    fn fields_of_one_digit_after_hours_are_recognised() {
         let is_short = |text| Moment::parse(text).unwrap().has_short_fields;
         assert!(is_short("0:0:5.320") && is_short("1:02:3.0") && is_short("1:2:03"));
         assert!(!is_short("0:00:05.320") && !is_short("1:5.3") && !is_short("10:12:13.5"));

@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn sounds_are_told_by_their_words() {
+    fn sounds_are_recognised_by_their_words() {
         for sound in
             ["Music", "upbeat music", "Musique", "DOOR OPENS", "audience laughs", "BLANK_AUDIO", "Applaus"]
         {
