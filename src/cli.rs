@@ -76,7 +76,7 @@ enum Command {
     Forget(forget::Args),
     /// Show the status of the node that runs on this machine
     Status(status::Args),
-    /// Show the plugins and the instances that are configured
+    /// Show the plugins and the configured instances
     Plugins(plugins::Args),
     /// Show every setting, and where its value comes from
     Config(config::Args),

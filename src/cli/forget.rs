@@ -15,7 +15,7 @@ Examples:
   teammy forget standup
 
 This deletes the meeting's packets, its plugins' states and keys, its dead letters and its own row, at once. A meeting that runs \
-stops. It does not reach copies of the database, what plugins have sent elsewhere, and the bytes in the database's files until the \
+stops. Not deleted are copies of the database, what plugins have sent elsewhere, and the bytes in the database's files until the \
 database rewrites them: an embedded database rewrites new data when it is closed, and older data as it compacts.";
 
 /// Forget a meeting: delete all that is stored of it

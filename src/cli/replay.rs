@@ -53,7 +53,8 @@ pub(crate) struct Args {
     /// them plain or compressed with gzip. The format is recognised by the content, not by the file's name.
     /// Names of speakers are read from tags (<v Ada>), or, where the whole file shows that they are names, from
     /// `Ada: …`, `[Ada] …` or `(Ada) …` before the text, or from the cues' identifiers.
-    /// - reads standard input. A file is read twice; a pipe, which cannot be, is held in memory, unpacked
+    /// The file - is standard input. A file is read twice; a pipe, which cannot be, is held in memory,
+    /// unpacked
     file: PathBuf,
     /// The meeting's id; otherwise the file's name without its extension
     #[arg(long, value_name = "ID")]

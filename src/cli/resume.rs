@@ -39,7 +39,7 @@ Examples:
   teammy resume standup --end   and end the meeting
   teammy resume standup --instance minutes   resume a suspended instance, too
 
-It takes the meeting over: another node that runs it stops, and loses what it has not stored.";
+The command takes the meeting over: another node that runs it stops, and loses what it has not stored.";
 
 /// Resume a meeting that was cut off: its instances finish with what is stored, and their outputs are printed
 #[derive(Debug, clap::Args)]

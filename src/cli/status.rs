@@ -19,7 +19,7 @@ Examples:
   teammy status          the node, its meetings and their instances
   teammy status --json   the same for programs
 
-It asks the node that listens on node.socket: a running replay, or a program of yours that embeds a node and listens there.";
+The command asks the node that listens on node.socket: a running replay, or a program of yours that embeds a node and listens there.";
 
 /// Show the status of the node that runs on this machine: its meetings, instances and their lag, memory,
 /// backlog, store

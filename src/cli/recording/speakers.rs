@@ -10,20 +10,21 @@
 //! styles: before a colon, in brackets (of five kinds), or in identifiers. The style in which most cues have
 //! a name counts, and no other.
 //!
-//! **Colons.** A label ends at a colon that white space or the line's end follows (`10:30` holds none), and
-//! has 100 characters at most. A name ends at the first such colon, unless the label up to there is *only a
-//! prefix*: at least two cues begin with it, each of them goes on to a further colon, and each continuation
-//! occurs twice on average. Then the same test decides about the next colon. So `Ops: Grace` and `Ops: Linus`
-//! are two people, even if Linus says one thing only, as long as nobody is just `Ops`. Ada, who sometimes
-//! says `Note: we must go`, stays Ada, because other cues of hers do not go on to a colon. A speaker who
-//! begins *every* cue with the same words and a colon gets these words into the name; without a list of names
-//! nothing tells the two apart.
+//! **Colons.** A label has 100 characters at most, and ends at a colon that white space, the line's end or a
+//! script without spaces follows (`10:30` holds none). A name ends at the first such colon, unless the label
+//! up to there is *only a prefix*: at least two cues begin with it, each of them goes on to a further colon,
+//! and each continuation occurs twice on average. Then the same test decides about the next colon. So `Ops:
+//! Grace` and `Ops: Linus` are two people, even if Linus says one thing only, as long as nobody is just
+//! `Ops`. Ada, who sometimes says `Note: we must go`, stays Ada, because other cues of hers do not go on to a
+//! colon. A speaker who begins *every* cue with the same words and a colon gets these words into the name;
+//! without a list of names nothing tells the two apart.
 //!
 //! **Brackets.** `[Ada]` or `(Ada)` before speech. Sounds are no names: `[Music]`, and any label that is
-//! alone in half of its cues.
+//! alone in at least half of its cues.
 //!
-//! **Identifiers.** A name instead of a cue's number, or after the number. Identifiers are names if they
-//! come back, or all have two words, or stand in quotes after a number, as Webex writes them.
+//! **Identifiers.** A name instead of a cue's number, or after the number. Identifiers are names if
+//! at least half of the cues have one, and they come back, or all have two words, or stand in quotes after a
+//! number, as Webex writes them.
 //!
 //! **Which labels are names.** With colons, if at least nine of ten cues have a label, all labels are names.
 //! Elsewhere prose has colons too. There, a label is a name if it comes back (and has no more than a few
