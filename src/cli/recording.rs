@@ -2,10 +2,10 @@
 //!
 //! A recording is packets as JSON lines, or a transcript as WebVTT or SubRip, plain or compressed with gzip;
 //! its content tells which. It is read in layers, each of which holds only a piece of it: [`input`] unpacks
-//! and decodes bytes, [`lines`] splits them, [`format`] recognises the format, [`packet`] and [`cue`] read
-//! it, and [`entries`] makes an [`entry`] of each packet or cue. The first pass also collects what depends on
-//! the whole recording: [`speakers`] who speaks, [`clock`] what times mean, [`pasted`] whether it is a
-//! transcript at all.
+//! and decodes bytes, [`lines`] splits them, [`mod@format`] recognises the format, [`packet`] and [`cue`]
+//! read it, and [`entries`] makes an [`entry`] of each packet or cue. The first pass also collects what
+//! depends on the whole recording: [`speakers`] who speaks, [`clock`] what times mean, [`pasted`] whether it
+//! is a transcript at all.
 //!
 //! A file is never held in memory. The lines of a pipe, which cannot be read twice, are: unpacked and as
 //! UTF-8.
