@@ -16,6 +16,7 @@ mod logs;
 mod metrics;
 mod output;
 mod pace;
+mod packets;
 mod plugins;
 mod recording;
 mod replay;

@@ -1,4 +1,4 @@
-//! `teammy history`: what is stored of a meeting, printed as a replay prints it.
+//! `teammy history`: prints the stored packets of a meeting, as a replay prints them.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -6,17 +6,16 @@ use teammy::{
     DataPacket, MeetingId, Name, Seq, Store, Timestamp,
     config::{Config, Database, database::Kind},
     graph, open_store,
-    store::{PacketQuery, Take},
+    store::PacketQuery,
 };
-use tokio::{runtime::Runtime, time::Duration};
+use tokio::{runtime::Runtime, sync::Mutex, time::Duration};
 
 use super::{
+    client,
     error::Error,
     output::{Output, is_shown},
+    packets::{From, PacketReader},
 };
-
-/// How many packets are read at once.
-const PAGE: usize = 256;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -24,20 +23,20 @@ Examples:
   teammy history standup --source minutes --last 1   the minutes
   teammy history standup --since 10m --json          its last ten minutes";
 
-/// Print what is stored of a meeting.
+/// Print the stored packets of a meeting
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     /// The meeting's id
     meeting: String,
     /// Only packets of this source (an instance's outputs have its name); may be given more than once, or as
-    /// a,b. The meeting's own packets are shown for `--source meeting` alone
+    /// a,b. The meeting's lifecycle packets are shown with `--source meeting` only
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     source: Vec<String>,
-    /// Only the last N packets, of those that the other options leave
+    /// Only the last N of the packets that the other options select
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     last: Option<usize>,
-    /// Only packets from so long before the last one that came from outside: 90s, 10m, 1h 30m
+    /// Only packets of the time before the last published one: 90s, 10m, 1h 30m
     #[arg(long, value_name = "DUR", value_parser = humantime::parse_duration)]
     since: Option<Duration>,
     /// Where the meeting is kept, instead of database.url
@@ -49,19 +48,28 @@ pub(crate) struct Args {
 }
 
 fn at_least_one(text: &str) -> Result<usize, String> {
-    text.parse().ok().filter(|number| *number > 0).ok_or_else(|| "this takes a number from 1".to_owned())
+    text.parse().ok().filter(|number| *number > 0).ok_or_else(|| "expected a number from 1".to_owned())
 }
 
 pub(crate) fn run(args: &Args, config: &Config, output: &Output) -> Result<(), Error> {
     let id = MeetingId::new(&args.meeting).map_err(Error::MeetingId)?;
     let sources: Result<Vec<Name>, _> = args.source.iter().map(Name::new).collect();
     let sources = sources.map_err(Error::Source)?;
-    check_kept(&config.database)?;
     let runtime = Runtime::new().map_err(Error::Runtime)?;
     let done = runtime.block_on(async {
+        if let Some(client) = client::holder(config).await? {
+            let reader = PacketReader::Node(Mutex::new(client));
+            return History { reader, id, sources, output }.print(args).await;
+        }
+        check_kept(&config.database)?;
         let store = open_store(&config.database).await?;
-        let history = History { store: &*store, id, sources, output };
-        let printed = history.print(args).await;
+        if store.meeting(id.clone()).await?.is_none() {
+            let unknown = unknown(&*store, &id).await;
+            let _ = store.close().await;
+            return Err(unknown?);
+        }
+        let reader = PacketReader::Store(&*store);
+        let printed = History { reader, id, sources, output }.print(args).await;
         let closed = store.close().await;
         printed?;
         Ok(closed?)
@@ -70,8 +78,8 @@ pub(crate) fn run(args: &Args, config: &Config, output: &Output) -> Result<(), E
     done
 }
 
-/// A database that may hold something: opening another would make it, and to look for a meeting is no reason
-/// to.
+/// Checks that the configured database can hold meetings. Opening a directory that does not exist would create
+/// it.
 pub(super) fn check_kept(database: &Database) -> Result<(), Error> {
     let url = database.effective_url()?;
     if url.kind() == &Kind::Memory {
@@ -83,7 +91,7 @@ pub(super) fn check_kept(database: &Database) -> Result<(), Error> {
     }
 }
 
-/// The error for a meeting that is not there, with those that are.
+/// The error for a meeting that does not exist. It names the meetings that do.
 pub(super) async fn unknown(store: &dyn Store, id: &MeetingId) -> Result<Error, Error> {
     let others = store.meetings().await?;
     let meant = graph::closest(id.as_str(), others.iter().map(MeetingId::as_str));
@@ -92,16 +100,16 @@ pub(super) async fn unknown(store: &dyn Store, id: &MeetingId) -> Result<Error, 
 }
 
 struct History<'a> {
-    store: &'a dyn Store,
+    reader: PacketReader<'a>,
     id: MeetingId,
-    /// Of all sources where none is given.
+    /// The sources to print; all if it is empty.
     sources: Vec<Name>,
     output: &'a Output,
 }
 
-/// Prints the stored packets of a query that are wanted, a page at a time, and says how many there were.
+/// Prints the stored packets that match a query and that `is_wanted` accepts, page by page. Returns how many.
 pub(super) async fn print_stored(
-    store: &dyn Store,
+    reader: &PacketReader<'_>,
     id: &MeetingId,
     mut query: PacketQuery,
     output: &Output,
@@ -109,13 +117,13 @@ pub(super) async fn print_stored(
 ) -> Result<usize, Error> {
     let mut shown = 0;
     loop {
-        let page = store.packets(id.clone(), query.clone().take(Take::First(PAGE))).await?;
-        for packet in page.iter().filter(|packet| is_wanted(packet)) {
+        let page = reader.page(id, query.clone(), From::Oldest).await?;
+        for packet in page.packets.iter().filter(|packet| is_wanted(packet)) {
             output.packet(packet)?;
             shown += 1;
         }
-        match page.last() {
-            Some(last) if page.len() == PAGE => query.from = last.seq.next(),
+        match page.packets.last() {
+            Some(last) if !page.is_last => query.from = last.seq.next(),
             _ => return Ok(shown),
         }
     }
@@ -123,9 +131,6 @@ pub(super) async fn print_stored(
 
 impl History<'_> {
     async fn print(&self, args: &Args) -> Result<(), Error> {
-        if self.store.meeting(self.id.clone()).await?.is_none() {
-            return Err(unknown(self.store, &self.id).await?);
-        }
         let mut query = PacketQuery::default();
         if !self.sources.is_empty() {
             query = query.sources(self.sources.clone());
@@ -137,7 +142,7 @@ impl History<'_> {
         let is_wanted = |packet: &DataPacket| self.is_shown(packet);
         let shown = match args.last {
             Some(last) => self.print_last(query, last).await?,
-            None => print_stored(self.store, &self.id, query, self.output, is_wanted).await?,
+            None => print_stored(&self.reader, &self.id, query, self.output, is_wanted).await?,
         };
         if shown == 0 {
             self.output.note("note: there are no such packets");
@@ -157,7 +162,7 @@ impl History<'_> {
         Ok(packets.len())
     }
 
-    /// The newest packets that are wanted, newest first, read from the end of the log.
+    /// The newest packets that `is_wanted` accepts, newest first.
     async fn newest(
         &self,
         mut query: PacketQuery,
@@ -166,21 +171,20 @@ impl History<'_> {
     ) -> Result<Vec<Arc<DataPacket>>, Error> {
         let mut newest = Vec::new();
         while newest.len() < most {
-            let page = self.store.packets(self.id.clone(), query.clone().take(Take::Last(PAGE))).await?;
-            let first = page.first().map(|packet| packet.seq);
-            let pages_end = page.len() < PAGE;
-            let wanted = page.into_iter().rev().filter(|packet| is_wanted(packet));
+            let page = self.reader.page(&self.id, query.clone(), From::Newest).await?;
+            let first = page.packets.first().map(|packet| packet.seq);
+            let wanted = page.packets.into_iter().rev().filter(|packet| is_wanted(packet));
             newest.extend(wanted.take(most - newest.len()));
             match first {
-                Some(first) if !pages_end && first > Seq(1) => query.to = first.previous(),
+                Some(first) if !page.is_last && first > Seq(1) => query.to = first.previous(),
                 _ => break,
             }
         }
         Ok(newest)
     }
 
-    /// So long before the last packet that came from outside. Outputs and a meeting's own packets carry times
-    /// that depend on how fast a recording was played, so they don't count.
+    /// The timestamp of the last published packet minus `since`. Outputs and runtime packets do not count: their
+    /// timestamps depend on how fast a recording was played.
     async fn before_last(&self, since: Duration) -> Result<Option<Timestamp>, Error> {
         let is_from_outside = |packet: &DataPacket| {
             is_shown(packet) && packet.source != graph::PLUGIN_STATUS && packet.causes.is_empty()
@@ -219,7 +223,8 @@ mod tests {
     async fn the_newest_are_found_page_by_page() {
         let (store, id) = stored(1000).await;
         let output = Output::new(Form::Json, MultiProgress::new());
-        let history = History { store: &store, id, sources: Vec::new(), output: &output };
+        let history =
+            History { reader: PacketReader::Store(&store), id, sources: Vec::new(), output: &output };
         for most in [0, 1, 5, 300, 899, 900, usize::MAX] {
             let found = history.newest(PacketQuery::default(), most, is_shown).await.unwrap();
             let all = (1..=1000).rev().filter(|seq| seq % 10 != 0).take(most);
@@ -231,7 +236,8 @@ mod tests {
     async fn since_counts_back_from_what_came_from_outside() {
         let (store, id) = stored(1000).await;
         let output = Output::new(Form::Json, MultiProgress::new());
-        let history = History { store: &store, id, sources: Vec::new(), output: &output };
+        let history =
+            History { reader: PacketReader::Store(&store), id, sources: Vec::new(), output: &output };
         let at = |since| history.before_last(since);
         assert_eq!(at(Duration::from_secs(9)).await.unwrap(), Some(Timestamp::from_second(990).unwrap()));
         assert_eq!(at(Duration::MAX).await.unwrap(), Some(Timestamp::MIN));

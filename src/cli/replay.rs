@@ -25,6 +25,7 @@ use super::{
     install,
     output::{Output, is_shown},
     pace::{Pacer, Speed},
+    packets::PacketReader,
     recording::{Encoding, OnBroken, Options, Recording, Rules, is_stdin, parse_time},
     select::{Selection, select, taking_part},
     summary::Summary,
@@ -197,7 +198,14 @@ impl Replay<'_> {
                 self.output.note(&format!("note: meeting {id} is complete: all of {name} has been played"));
                 let wanted =
                     |packet: &DataPacket| is_shown(packet) && (self.args.all || !packet.causes.is_empty());
-                print_stored(&**node.store(), id, PacketQuery::default(), self.output, wanted).await?;
+                print_stored(
+                    &PacketReader::Store(&**node.store()),
+                    id,
+                    PacketQuery::default(),
+                    self.output,
+                    wanted,
+                )
+                .await?;
                 return Ok(Summary::complete(&self.id, self.recording.skipped().counts(), started.elapsed()));
             }
         };

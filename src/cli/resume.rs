@@ -28,6 +28,7 @@ use super::{
     host::Host,
     install,
     output::Output,
+    packets::PacketReader,
     recording::SkipCounts,
     select::{self, select},
     summary::Summary,
@@ -190,7 +191,7 @@ impl Resume<'_> {
         // All outputs are stored now; those that have not been printed yet are read from the store.
         let is_output = |packet: &DataPacket| node.graph().instance(packet.source.as_str()).is_some();
         let rest = PacketQuery::range(shown.next(), Seq::MAX);
-        print_stored(&**node.store(), &self.id, rest, self.output, is_output).await?;
+        print_stored(&PacketReader::Store(&**node.store()), &self.id, rest, self.output, is_output).await?;
         let record = node.store().meeting(self.id.clone()).await?;
         if record.is_some_and(|record| record.status != MeetingStatus::Ended) {
             let id = &self.id;

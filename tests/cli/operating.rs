@@ -84,6 +84,15 @@ fn a_running_node_says_how_it_stands_and_does_what_it_is_asked() {
     // That process holds the database, so commands ask it.
     let letters = place.run(&[&["dead-letters", "m"], &DB[..], &config].concat()).ends_with(0);
     assert!(letters.stderr.contains("note: meeting m has no dead letters"), "{letters:#?}");
+    let history = [&["history", "m", "--json", "--source", "transcription", "--last", "2"], &DB[..], &config];
+    let history = place.run(&history.concat()).ends_with(0);
+    let printed = history.lines();
+    assert_eq!(printed.len(), 2, "{history:#?}");
+    assert!(
+        printed.iter().all(|packet| packet["source"] == "transcription" && packet["payload"].is_object())
+    );
+    let unknown = place.run(&[&["history", "n"], &DB[..], &config].concat()).ends_with(1);
+    assert!(unknown.stderr.contains("there is no meeting n"), "{unknown:#?}");
     let refused = [&["resume", "m", "--instance", "watch-list"], &DB[..], &config].concat();
     let refused = place.run(&refused).ends_with(1);
     assert!(refused.stderr.contains("watch-list is not suspended in meeting m"), "{refused:#?}");

@@ -1,15 +1,18 @@
-//! What operators ask of a node: its status, dead letters and redrives, suspended instances, forgetting.
+//! What operators ask of a node: its status, its meetings and their history, dead letters and redrives,
+//! suspended instances, forgetting.
 //!
 //! [`handle`] takes a typed [`Request`] and returns a typed [`Response`] or [`Error`]. The
 //! [local socket](crate::control) and any other transport call it, so that all of them do the same.
 
 mod dead_letters;
 mod error;
+mod history;
 mod request;
 mod status;
 
 pub use dead_letters::{Redrive, Redriven};
 pub use error::{Error, ErrorCode};
+pub use history::HistoryPage;
 pub use request::{Request, Response, handle};
 pub use status::{Status, StoreStatus};
 

@@ -65,6 +65,16 @@ enum Answer {
     Admin(admin::Response),
 }
 
+impl Answer {
+    fn from_json(text: &str) -> Result<Self, serde_json::Error> {
+        // A response is not read through `Self`: see `Response::from_json`.
+        match admin::Response::from_json(text) {
+            Ok(response) => Ok(Self::Admin(response)),
+            Err(_) => serde_json::from_str(text),
+        }
+    }
+}
+
 fn other() -> ErrorCode {
     ErrorCode::Other
 }
@@ -338,7 +348,7 @@ impl Client {
         if read == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        serde_json::from_str(&line).map_err(|_| other_version())
+        Answer::from_json(&line).map_err(|_| other_version())
     }
 }
 

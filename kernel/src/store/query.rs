@@ -1,11 +1,13 @@
 //! Which of a meeting's packets to read.
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use crate::{DataPacket, Name, Seq};
 
 /// How many of the packets that match to return. The packets come oldest first in every case.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Take {
     /// All.
     #[default]
@@ -17,7 +19,8 @@ pub enum Take {
 }
 
 /// Which of a meeting's stored packets to read.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 #[non_exhaustive]
 pub struct PacketQuery {
     /// Only packets of these sources; `None` means of all.

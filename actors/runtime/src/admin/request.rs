@@ -1,9 +1,12 @@
 //! The verbs, and what does them.
 
 use serde::{Deserialize, Serialize};
-use teammy_kernel::{MeetingId, Name, store::DeadLetter};
+use teammy_kernel::{
+    MeetingId, Name,
+    store::{DeadLetter, PacketQuery},
+};
 
-use super::{dead_letters::Redrive, error::Error, status::Status};
+use super::{dead_letters::Redrive, error::Error, history::HistoryPage, status::Status};
 use crate::node::{self, Node};
 
 /// What an operator asks of a node.
@@ -15,6 +18,14 @@ pub enum Request {
     Status,
     /// The ids of all meetings in the store.
     Meetings,
+    /// A page of a meeting's stored packets.
+    History {
+        /// The meeting.
+        meeting: MeetingId,
+        /// Which packets.
+        #[serde(default)]
+        query: PacketQuery,
+    },
     /// A meeting's dead letters.
     DeadLetters {
         /// The meeting.
@@ -42,7 +53,7 @@ pub enum Request {
     },
 }
 
-/// What a node answers to a [`Request`].
+/// What a node answers to a [`Request`]. [`Response::from_json`] reads its JSON form.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -57,6 +68,8 @@ pub enum Response {
         /// The ids, in order.
         meetings: Vec<MeetingId>,
     },
+    /// To [`Request::History`].
+    History(HistoryPage),
     /// To [`Request::DeadLetters`].
     DeadLetters {
         /// The dead letters, by seq, then instance.
@@ -69,6 +82,26 @@ pub enum Response {
     },
     /// To the others: it is done.
     Done,
+}
+
+impl Response {
+    /// Reads the JSON form.
+    ///
+    /// # Errors
+    /// If it is not one.
+    pub fn from_json(text: &str) -> Result<Self, serde_json::Error> {
+        /// The variants are told apart without reading the rest: a packet's payload is read from the text
+        /// itself, not from a value in between.
+        #[derive(Deserialize)]
+        struct Tag<'a> {
+            #[serde(borrow)]
+            answer: std::borrow::Cow<'a, str>,
+        }
+        match serde_json::from_str::<Tag<'_>>(text)?.answer.as_ref() {
+            "history" => serde_json::from_str(text).map(Self::History),
+            _ => serde_json::from_str(text),
+        }
+    }
 }
 
 /// Does what is asked.
@@ -85,6 +118,7 @@ pub async fn handle(node: &Node, request: Request) -> Result<Response, Error> {
             let meetings = node.store().meetings().await.map_err(node::Error::Store)?;
             Ok(Response::Meetings { meetings })
         }
+        Request::History { meeting, query } => Ok(Response::History(node.history(&meeting, query).await?)),
         Request::DeadLetters { meeting } => {
             must_exist(node, &meeting).await?;
             Ok(Response::DeadLetters { letters: node.dead_letters(&meeting).await? })
