@@ -251,6 +251,56 @@ fn packages_use_whom_they_may() {
     nothing_wrong(&wrong);
 }
 
+/// Why a package turns on the kernel's feature `runtime` outside of its tests; nothing where it doesn't.
+fn turns_on_the_runtime(package: &Value) -> Vec<String> {
+    let name = text(package, "name");
+    let mut found = Vec::new();
+    for dependency in list(package, "dependencies") {
+        let asks = list(dependency, "features").iter().any(|feature| feature == "runtime");
+        if dependency["name"] == "teammy-kernel" && dependency["kind"] != "dev" && asks {
+            found.push(format!("`{name}` depends on `teammy-kernel` with its feature `runtime`"));
+        }
+    }
+    for (feature, enabled) in package["features"].as_object().expect("metadata has a table `features`") {
+        let asks =
+            |one: &Value| one.as_str().is_some_and(|one| one.replace('?', "") == "teammy-kernel/runtime");
+        if enabled.as_array().is_some_and(|all| all.iter().any(asks)) {
+            found.push(format!("feature `{feature}` of `{name}` turns on `teammy-kernel/runtime`"));
+        }
+    }
+    found
+}
+
+#[test]
+fn a_plugin_does_not_turn_on_the_runtime() {
+    let metadata = metadata();
+    let members = members(&metadata);
+    let plugins: Vec<_> = members.keys().filter(|name| name.starts_with("teammy-plugin")).collect();
+    for expected in ["teammy-plugins", "teammy-plugin-template", "teammy-plugin-minutes"] {
+        assert!(plugins.contains(&&expected), "`{expected}` is not looked at, only {plugins:?}");
+    }
+    let mut wrong = Vec::new();
+    for name in plugins {
+        wrong.extend(
+            turns_on_the_runtime(members[name]).into_iter().map(|found| {
+                format!("{found}: that shows it the log, the store and what drives its own hooks")
+            }),
+        );
+    }
+    assert!(
+        !turns_on_the_runtime(members["teammy-runtime"]).is_empty(),
+        "the runtime doesn't turn on `teammy-kernel/runtime`: this test looks at the wrong thing"
+    );
+    let kernel = &members["teammy-kernel"]["features"];
+    assert_eq!(
+        kernel["runtime"],
+        serde_json::json!([]),
+        "the kernel has a feature `runtime` that adds only items"
+    );
+    assert_eq!(kernel["default"], Value::Null, "a plugin would get the kernel's default features unasked");
+    nothing_wrong(&wrong);
+}
+
 #[test]
 fn a_plugins_author_compiles_nothing_heavy() {
     let metadata = metadata();

@@ -85,7 +85,8 @@ pub enum ParticipantEvent {
     },
 }
 
-/// A stretch of sound, on source `audio`, as bytes (this type in the wire format of [`crate::wire`]).
+/// A stretch of sound, on source `audio`, as bytes: what [`IntoPayload`] makes of this type and
+/// [`FromPacket`] reads.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AudioFrame {
     /// Samples per second and channel, in hertz.

@@ -5,6 +5,8 @@ use std::{
     fmt::{self, Write},
 };
 
+use crate::shortened::shortened;
+
 type BoxError = Box<dyn StdError + Send + Sync>;
 
 /// A hook's failure, and whether another try may help.
@@ -67,15 +69,6 @@ pub fn chain(error: &(dyn StdError + 'static)) -> String {
         next = error.source();
     }
     line.0
-}
-
-/// A text, cut where it is longer than so many bytes.
-pub fn shortened(text: &str, most: usize) -> String {
-    if text.len() <= most {
-        return text.to_owned();
-    }
-    let end = text.floor_char_boundary(most.saturating_sub('…'.len_utf8()));
-    format!("{}…", &text[..end])
 }
 
 /// A line that takes no more than [`MAX_BYTES`], so that a larger text is never put together.

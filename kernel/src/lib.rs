@@ -1,31 +1,56 @@
 //! The contract and the rules of Teammy, without I/O.
 //!
-//! A plugin's author needs this crate alone: [`InCallPlugin`], [`Receive`], [`Cx`], the well-known [`data`]
-//! types, and the test kit behind feature `testing`.
+//! A plugin's author needs this crate alone: [`InCallPlugin`], [`Receive`], [`Cx`] and the well-known [`data`]
+//! types. Feature `testing` adds the test kit. Feature `runtime` adds what a program needs that hosts plugins
+//! (the log, the store, the graph of instances, what runs hooks); a plugin must not turn it on.
+
+// Without the feature, the code that runs hooks has no caller and is not exported. Builds with the feature
+// check for both.
+#![cfg_attr(not(feature = "runtime"), allow(dead_code, unreachable_pub))]
 
 pub mod backoff;
 pub mod data;
+#[cfg(not(feature = "runtime"))]
+mod decode;
+#[cfg(feature = "runtime")]
 pub mod decode;
 mod engine;
 pub mod error;
+#[cfg(any(test, feature = "runtime"))]
 pub mod graph;
+#[cfg(any(test, feature = "runtime"))]
 pub mod log;
 mod meeting;
 pub mod name;
 pub mod packet;
 mod participant;
 pub mod plugin;
+mod shortened;
+#[cfg(any(test, feature = "runtime"))]
 pub mod store;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+#[cfg(not(feature = "runtime"))]
+mod wire;
+#[cfg(feature = "runtime")]
 pub mod wire;
 
 pub use bytes::Bytes;
 pub use decode::{DecodeError, EncodeError};
+#[cfg(any(test, feature = "runtime", feature = "testing"))]
+pub use engine::llm::{LlmProvider, Request as LlmRequest, Response as LlmResponse, Usage};
 pub use engine::{
-    AnswerError, Datastore, DatastoreError, History, KeyValue, Llm, LlmError, LlmMessage, LlmProvider,
-    LlmRequest, LlmResponse, MeetingEngine, Model, PersistenceProvider, ReadError, ReadFuture, Role,
-    SharedLlm, Usage, parse_answer,
+    datastore::{Datastore, Error as DatastoreError},
+    history::History,
+    llm::{AnswerError, Error as LlmError, Llm, Message as LlmMessage, Model, Role, parse_answer},
+    meeting::MeetingEngine,
+    provider::ReadError,
+};
+#[cfg(any(test, feature = "runtime"))]
+pub use engine::{
+    llm::SharedLlm,
+    meeting::EngineControl,
+    provider::{KeyValue, PersistenceProvider, ReadFuture, write_cost},
 };
 pub use error::{Error, chain};
 pub use jiff::Timestamp;
@@ -33,7 +58,10 @@ pub use meeting::{Lifecycle, MeetingMetadata, Setup};
 pub use name::{MeetingId, Name};
 pub use packet::{DataPacket, FromPacket, IntoPayload, Json, Payload, Producer, Publish, Seq};
 pub use plugin::{
-    Batch, Cx, DeliveryPolicy, Durability, Factory, Hooks, InCallPlugin, InCallPluginMetadata, Key, KeyError,
-    Receive, ShutdownCx, Tick,
+    Batch, Bundle, Cx, DeliveryPolicy, Durability, Factory, Hooks, InCallPlugin, InCallPluginMetadata, Key,
+    KeyError, KnownKind, Receive, ShutdownCx, Tick,
 };
+#[cfg(any(test, feature = "runtime"))]
+pub use shortened::shortened;
+#[cfg(any(test, feature = "runtime"))]
 pub use store::Store;

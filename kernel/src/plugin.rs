@@ -5,25 +5,33 @@
 //! plugin's `State`: the runtime hands each hook a state to read and change, keeps what it made if the hook
 //! ends well, and drops it if not.
 
+mod bundle;
 mod config;
 mod cx;
 mod delivery_policy;
-mod erase;
-mod hooks;
+pub(crate) mod erase;
+pub(crate) mod hooks;
 mod observer;
-mod state;
+pub(crate) mod state;
 
 use std::{collections::BTreeMap, future::Future, ops::Deref, time::Duration};
 
 use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
 
+pub use bundle::{Bundle, KnownKind};
 pub use config::ConfigError;
 pub use cx::{Cx, ShutdownCx};
 pub use delivery_policy::{DeliveryPolicy, Key, KeyError};
-pub use erase::{Call, Factory, HandlerOutcome, Hosted, Invocation, Rejected, StartedPlugin};
-pub use hooks::{Hook, HookId, Hooks};
+pub use erase::Factory;
+#[cfg(any(test, feature = "runtime"))]
+pub use erase::{Call, HandlerOutcome, Hosted, Invocation, Rejected, StartedPlugin};
+pub use hooks::Hooks;
+#[cfg(any(test, feature = "runtime"))]
+pub use hooks::{Hook, HookId};
+#[cfg(any(test, feature = "runtime"))]
 pub use observer::{HookObserver, Pace};
+#[cfg(any(test, feature = "runtime"))]
 pub use state::{StateError, StateRef};
 
 use crate::{Error, IntoPayload, Name};

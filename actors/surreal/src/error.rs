@@ -3,7 +3,7 @@
 use std::{collections::HashMap, error::Error as StdError, fmt, path::PathBuf, time::Duration};
 
 use surrealdb::types::{ErrorDetails, QueryError as SdkQueryError};
-use teammy_kernel::{error, store};
+use teammy_kernel::{error, shortened, store};
 
 pub(super) type Cause = Box<dyn StdError + Send + Sync>;
 
@@ -222,7 +222,7 @@ struct DatabaseMessage(surrealdb::Error);
 impl fmt::Display for DatabaseMessage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if is_transient(&self.0) {
-            return f.write_str(&error::shortened(self.0.message(), error::MAX_BYTES));
+            return f.write_str(&shortened(self.0.message(), error::MAX_BYTES));
         }
         let kind = format!("{:?}", self.0.details());
         let kind: String = kind.chars().take_while(char::is_ascii_alphabetic).collect();

@@ -22,6 +22,8 @@ use serde::{
     forward_to_deserialize_any,
 };
 
+use crate::shortened::shortened;
+
 /// What is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Problem {
@@ -148,7 +150,7 @@ fn kind(found: Unexpected<'_>) -> &'static str {
 }
 
 fn cut(expected: &dyn Expected) -> String {
-    crate::error::shortened(&expected.to_string(), MAX_EXPECTED)
+    shortened(&expected.to_string(), MAX_EXPECTED)
 }
 
 fn one_of(names: &[&str]) -> String {
@@ -160,7 +162,7 @@ fn one_of(names: &[&str]) -> String {
     match names {
         [] => "there are none".to_owned(),
         [_] => format!("expected {list}"),
-        _ => format!("expected one of {}", crate::error::shortened(&list, MAX_EXPECTED)),
+        _ => format!("expected one of {}", shortened(&list, MAX_EXPECTED)),
     }
 }
 

@@ -11,19 +11,16 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU64, Ordering},
     },
-    time::Duration,
 };
 
-use futures::future::BoxFuture;
 use jiff::Timestamp;
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{DataPacket, DecodeError, EncodeError, Name, Seq, decode};
-
-/// A failed read, from behind the provider.
-#[derive(Debug, Clone, thiserror::Error)]
-#[error("{0}")]
-pub struct ReadError(pub String);
+use super::{
+    history::History,
+    provider::{KeyValue, PersistenceProvider, ReadError, record_bytes},
+};
+use crate::{DataPacket, DecodeError, EncodeError, Seq, decode};
 
 /// Why a read or a write failed. No message holds a key: keys are made of what is said, and of who says it.
 #[derive(Debug, thiserror::Error)]
@@ -59,112 +56,6 @@ pub enum Error {
     /// The store could not be read.
     #[error("reading the datastore")]
     Read(#[source] ReadError),
-}
-
-/// A key and what it is to hold: JSON text, or nothing any more.
-pub type KeyValue = (String, Option<Arc<str>>);
-
-/// The future that a provider's methods return.
-pub type ReadFuture<'a, T> = BoxFuture<'a, Result<T, ReadError>>;
-
-/// Which packets of the meeting's history to read. Without more it asks for all durable packets so far.
-///
-/// # Examples
-/// ```
-/// use teammy_kernel::History;
-/// let last_ten = History::of("transcription")?.last(10);
-/// # Ok::<(), teammy_kernel::name::Error>(())
-/// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct History {
-    /// Only this source.
-    pub source: Option<Name>,
-    /// Only the newest so many; they still come oldest first.
-    pub last: Option<usize>,
-    /// Only packets that tell of this moment or a later one.
-    pub not_before: Option<Timestamp>,
-    /// Only packets that tell of the last so long before the packet that the hook runs on.
-    pub within: Option<Duration>,
-    /// Only this place and later ones.
-    pub from: Seq,
-    /// Only this place and earlier ones.
-    pub to: Seq,
-}
-
-impl Default for History {
-    fn default() -> Self {
-        Self::all()
-    }
-}
-
-impl History {
-    /// Every durable packet so far.
-    pub fn all() -> Self {
-        Self { source: None, last: None, not_before: None, within: None, from: Seq(1), to: Seq::MAX }
-    }
-
-    /// Every durable packet of one source so far; an instance's outputs are the source of its name.
-    ///
-    /// # Errors
-    /// If the name is malformed.
-    pub fn of(source: impl AsRef<str>) -> Result<Self, crate::name::Error> {
-        Ok(Self { source: Some(Name::new(source)?), ..Self::all() })
-    }
-
-    /// Only the newest `count`.
-    #[must_use]
-    pub fn last(mut self, count: usize) -> Self {
-        self.last = Some(count);
-        self
-    }
-
-    /// Only what tells of `at` or later.
-    #[must_use]
-    pub fn not_before(mut self, at: Timestamp) -> Self {
-        self.not_before = Some(at);
-        self
-    }
-
-    /// Only what tells of the last `duration` before the packet that the hook runs on.
-    #[must_use]
-    pub fn within(mut self, duration: Duration) -> Self {
-        self.within = Some(duration);
-        self
-    }
-
-    /// Only places `from` to `to`, both included.
-    #[must_use]
-    pub fn seqs(mut self, from: Seq, to: Seq) -> Self {
-        self.from = from;
-        self.to = to;
-        self
-    }
-
-    /// Whether a packet is one of those asked for, as far as one packet can tell (all but `last` and
-    /// `within`).
-    pub fn matches(&self, packet: &DataPacket) -> bool {
-        packet.seq >= self.from
-            && packet.seq <= self.to
-            && self.source.as_ref().is_none_or(|source| *source == packet.source)
-            && self.not_before.is_none_or(|at| packet.timestamp >= at)
-    }
-}
-
-/// What stands behind a [`Datastore`]: the persistence actor and the meeting's log, or a map in a test.
-///
-/// A provider belongs to one instance in one meeting. It answers with what earlier hooks of that instance
-/// handed on, committed or not; the running hook's own writes are the datastore's business.
-pub trait PersistenceProvider: Send + Sync + 'static {
-    /// A key's value as JSON text.
-    fn get<'a>(&'a self, key: &'a str) -> ReadFuture<'a, Option<Arc<str>>>;
-
-    /// The keys that start with a prefix, with their values, in key order.
-    fn list<'a>(&'a self, prefix: &'a str) -> ReadFuture<'a, Vec<(String, Arc<str>)>>;
-
-    /// Packets of the meeting, oldest first: of other sources those before `before`, of the instance itself
-    /// all that its earlier hooks put out.
-    fn history(&self, history: History, before: Seq) -> ReadFuture<'_, Vec<Arc<DataPacket>>>;
 }
 
 #[derive(Default)]
@@ -229,8 +120,7 @@ impl Datastore {
     /// piece.
     pub const MAX_WRITTEN_BYTES: usize = 4 * 1024 * 1024;
 
-    /// A datastore over a provider.
-    pub fn new(provider: Arc<dyn PersistenceProvider>) -> Self {
+    pub(super) fn new(provider: Arc<dyn PersistenceProvider>) -> Self {
         Self { provider, running: Arc::default() }
     }
 
@@ -276,7 +166,7 @@ impl Datastore {
 
     fn write(&self, key: &str, value: Option<Arc<str>>) -> Result<(), Error> {
         let mut buffer = self.buffer();
-        let bytes = buffer.bytes + bytes(key, value.as_ref());
+        let bytes = buffer.bytes + record_bytes(key, value.as_ref());
         if bytes > Self::MAX_WRITTEN_BYTES {
             return Err(Error::Written { bytes });
         }
@@ -325,29 +215,22 @@ impl Datastore {
         self.provider.history(history, before).await.map_err(Error::Read)
     }
 
-    /// What a write counts against limits: the bytes of key and value, and 1 KiB for the record.
-    pub fn cost((key, value): &KeyValue) -> usize {
-        bytes(key, value.as_ref())
-    }
-
-    /// Forgets what was written and says on which packet the next hook runs; the runtime's.
+    /// Drops what was written and sets the packet that the next hook runs on.
     #[inline]
-    pub fn begin(&self, seq: Seq, timestamp: Timestamp) {
+    pub(super) fn begin(&self, seq: Seq, timestamp: Timestamp) {
         self.running.at.set(seq, timestamp);
         if self.has_writes() {
             self.take_written();
         }
     }
 
-    /// Whether the hook wrote anything; the runtime's.
     #[inline]
-    pub fn has_writes(&self) -> bool {
+    pub(super) fn has_writes(&self) -> bool {
         self.running.has_written.load(Ordering::Acquire)
     }
 
-    /// Takes what the hook wrote; the runtime's.
     #[inline]
-    pub fn take_writes(&self) -> Vec<KeyValue> {
+    pub(super) fn take_writes(&self) -> Vec<KeyValue> {
         if self.has_writes() { self.take_written() } else { Vec::new() }
     }
 
@@ -357,12 +240,6 @@ impl Datastore {
         self.running.has_written.store(false, Ordering::Release);
         std::mem::take(&mut *buffer).writes.into_iter().collect()
     }
-}
-
-fn bytes(key: &str, value: Option<&Arc<str>>) -> usize {
-    /// What a store needs for a record beside its key and value.
-    const RECORD: usize = 1024;
-    RECORD + key.len() + value.map_or(0, |value| value.len())
 }
 
 fn check_key(key: &str) -> Result<(), Error> {

@@ -233,15 +233,15 @@ impl HookTime {
 }
 
 impl Llm {
-    /// The models for an instance.
-    pub fn new(provider: SharedLlm, meeting: MeetingId, instance: Name) -> Self {
-        Self { provider, meeting, instance, time: HookTime::new(None) }
-    }
-
-    /// The same models for hooks that have so much time: a question that takes a hook beyond it has failed.
-    #[must_use]
-    pub fn limit(self, limit: Duration) -> Self {
-        Self { time: HookTime::new(Some(limit)), ..self }
+    /// The models for an instance. A hook's questions fail `limit` after its first one, unless
+    /// [`until`](Self::until) sets another time; `None` is no limit.
+    pub(crate) fn new(
+        provider: SharedLlm,
+        meeting: MeetingId,
+        instance: Name,
+        limit: Option<Duration>,
+    ) -> Self {
+        Self { provider, meeting, instance, time: HookTime::new(limit) }
     }
 
     /// A hook is about to run: its time has not begun.

@@ -64,7 +64,7 @@ impl Item {
             Self::Packet { packet, .. } => packet.cost(),
             Self::Update(update) => {
                 let outputs = update.outputs.iter().map(|packet| packet.cost());
-                let keys = update.keys.iter().map(crate::Datastore::cost);
+                let keys = update.keys.iter().map(crate::write_cost);
                 let dead_letters = update.dead_letters.iter().map(|letter| RECORD + letter.error.len());
                 RECORD + outputs.chain(keys).chain(dead_letters).sum::<usize>()
             }

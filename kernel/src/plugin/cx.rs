@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{DataPacket, InCallPlugin, MeetingEngine, MeetingMetadata, Name, engine::Llm};
+use crate::{DataPacket, InCallPlugin, MeetingEngine, MeetingMetadata, Name, engine::llm::Llm};
 
 /// A hook's surroundings: the state, the packets, the meeting, the engine.
 pub struct Cx<'a, P: InCallPlugin> {
@@ -60,15 +60,10 @@ impl<P: InCallPlugin> Cx<'_, P> {
 /// What [`InCallPlugin::on_shutdown`] is given: there is no meeting any more, so only the language models.
 #[derive(Debug, Clone)]
 pub struct ShutdownCx {
-    llm: Llm,
+    pub(super) llm: Llm,
 }
 
 impl ShutdownCx {
-    /// A context with these models; the runtime and the test kit build it.
-    pub fn new(llm: Llm) -> Self {
-        Self { llm }
-    }
-
     /// The language models.
     pub fn llm(&self) -> &Llm {
         &self.llm

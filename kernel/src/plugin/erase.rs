@@ -8,10 +8,15 @@ use std::{fmt, sync::Arc, time::Duration};
 use futures::{FutureExt, future::BoxFuture};
 
 use super::{
-    ConfigError, Cx, Hook, HookId, HookObserver, Hooks, InCallPlugin, InCallPluginMetadata, ShutdownCx,
-    StateError, StateRef, hooks::HookOutcome,
+    ConfigError, Cx, Hooks, InCallPlugin, InCallPluginMetadata, ShutdownCx,
+    hooks::{Hook, HookId, HookOutcome},
+    observer::HookObserver,
+    state::{StateError, StateRef},
 };
-use crate::{DataPacket, Error, IntoPayload, MeetingEngine, MeetingMetadata, Name, Payload, decode};
+use crate::{
+    DataPacket, Error, IntoPayload, MeetingEngine, MeetingId, MeetingMetadata, Name, Payload, decode,
+    engine::llm::{Llm, SharedLlm},
+};
 
 /// Which of a plugin's handlers to run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -179,18 +184,26 @@ fn whole<O>(output: Option<O>) -> HookOutcome<O> {
 pub struct StartedPlugin(Arc<dyn DynPlugin>);
 
 impl StartedPlugin {
+    /// Starts an instance with its table of the configuration; null stands for the default.
+    ///
+    /// # Errors
+    /// If the table does not fit, or what `on_startup` returned.
+    pub async fn start(factory: &Factory, table: serde_json::Value) -> Result<Self, Error> {
+        (factory.start)(table).await
+    }
+
     /// Opens it for a meeting: its hooks are read.
     pub fn open(&self) -> Hosted {
         let plugin = self.0.clone().open();
         Hosted { hooks: plugin.hooks().into(), plugin }
     }
 
-    /// Runs `on_shutdown`.
+    /// Runs `on_shutdown`; its questions to a model are asked by this instance, under this meeting's id.
     ///
     /// # Errors
     /// What the plugin returned.
-    pub async fn shutdown(&self, cx: &ShutdownCx) -> Result<(), Error> {
-        self.0.shutdown(cx).await
+    pub async fn shutdown(&self, models: SharedLlm, meeting: MeetingId, instance: Name) -> Result<(), Error> {
+        self.0.shutdown(&ShutdownCx { llm: Llm::new(models, meeting, instance, None) }).await
     }
 }
 
@@ -348,14 +361,6 @@ impl Factory {
     /// What the plugin returned.
     pub async fn install(&self) -> Result<(), Error> {
         (self.install)().await
-    }
-
-    /// Starts an instance with its table of the configuration; null stands for the default.
-    ///
-    /// # Errors
-    /// If the table does not fit, or what `on_startup` returned.
-    pub async fn start(&self, table: serde_json::Value) -> Result<StartedPlugin, Error> {
-        (self.start)(table).await
     }
 }
 

@@ -4,7 +4,10 @@ use std::{marker::PhantomData, sync::Arc, time::Duration};
 
 use futures::{FutureExt, future::BoxFuture};
 
-use super::{Batch, Cx, DeliveryPolicy, HookObserver, InCallPlugin, Pace, Receive, Tick, observer::ended};
+use super::{
+    Batch, Cx, DeliveryPolicy, InCallPlugin, Receive, Tick,
+    observer::{HookObserver, Pace, ended},
+};
 use crate::{DataPacket, Error, FromPacket, Name, name};
 
 /// A hook's place in its plugin's table.

@@ -123,7 +123,7 @@ impl DeadLetter {
 
     /// A packet that an instance gave up at `at`, after so many tries. An error that is too long is cut.
     pub fn new(instance: Name, packet: &DataPacket, tries: u32, error: &str, at: Timestamp) -> Self {
-        let error = error::shortened(error, Self::MAX_ERROR_BYTES);
+        let error = crate::shortened(error, Self::MAX_ERROR_BYTES);
         Self { instance, seq: packet.seq, source: packet.source.clone(), tries, error, at }
     }
 }

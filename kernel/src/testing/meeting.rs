@@ -11,10 +11,12 @@ use super::{
     memory::Memory,
 };
 use crate::{
-    DataPacket, Datastore, Durability, Error, Factory, InCallPlugin, Lifecycle, LlmProvider, MeetingEngine,
-    MeetingId, MeetingMetadata, Name, Payload, Publish, ShutdownCx, Tick,
-    engine::{Llm, SharedLlm},
-    plugin::{Call, HandlerOutcome, Hook, HookId, Hosted, Invocation, Rejected, StartedPlugin, StateRef},
+    DataPacket, Durability, Error, Factory, InCallPlugin, Lifecycle, LlmProvider, MeetingId, MeetingMetadata,
+    Name, Payload, Publish, Tick,
+    engine::{llm::SharedLlm, meeting::EngineControl},
+    plugin::erase::{Call, HandlerOutcome, Hosted, Invocation, Rejected, StartedPlugin},
+    plugin::hooks::{Hook, HookId},
+    plugin::state::StateRef,
 };
 
 /// Sources that a meeting does not keep unless its configuration says so.
@@ -113,11 +115,11 @@ impl<P: InCallPlugin> Builder<P> {
         let instance = Name::new(&self.instance).map_err(Error::reject)?;
         let factory = Factory::of::<P>(P::KIND);
         factory.metadata().map_err(|problem| Error::reject(Misuse::Hooks(P::KIND, problem)))?;
-        let started = factory.start(config.clone()).await?;
+        let started = StartedPlugin::start(&factory, config.clone()).await?;
         let hosted = started.open();
         let memory = Memory::of(instance.clone());
-        let llm = Llm::new(self.llm, self.meeting.id.clone(), instance.clone());
-        let engine = MeetingEngine::new(llm, Datastore::new(Arc::new(memory.clone())));
+        let (provider, id) = (Arc::new(memory.clone()), self.meeting.id.clone());
+        let engine = EngineControl::new(self.llm.clone(), provider, id, instance.clone(), None);
         Ok(PluginTest {
             state: hosted.initial_state(),
             clock: Clock::starting_at(self.meeting.started_at),
@@ -129,6 +131,7 @@ impl<P: InCallPlugin> Builder<P> {
             meeting: self.meeting,
             memory,
             engine,
+            models: self.llm,
             phase: Phase::New,
             ticks: None,
             waiting: VecDeque::new(),
@@ -175,7 +178,8 @@ pub struct PluginTest<P> {
     instance: Name,
     meeting: MeetingMetadata,
     memory: Memory,
-    engine: MeetingEngine,
+    engine: EngineControl,
+    models: SharedLlm,
     state: StateRef,
     clock: Clock,
     phase: Phase,
@@ -363,7 +367,7 @@ impl<P: InCallPlugin> PluginTest<P> {
     /// # Errors
     /// What `on_startup` returned.
     pub async fn restart(&mut self) -> Result<(), Error> {
-        let started = self.factory.start(self.config.clone()).await?;
+        let started = StartedPlugin::start(&self.factory, self.config.clone()).await?;
         let hosted = started.open();
         self.state = hosted.decode_state(&self.state_json()).map_err(Error::reject)?;
         (self.started, self.hosted) = (started, hosted);
@@ -375,7 +379,7 @@ impl<P: InCallPlugin> PluginTest<P> {
     /// # Errors
     /// What the plugin returned.
     pub async fn shutdown(self) -> Result<(), Error> {
-        self.started.shutdown(&ShutdownCx::new(self.engine.llm().clone())).await
+        self.started.shutdown(self.models, self.meeting.id, self.instance).await
     }
 
     /// The state that the next hook gets.
@@ -498,7 +502,7 @@ impl<P: InCallPlugin> PluginTest<P> {
                 state: self.state.clone(),
                 meeting: &self.meeting,
                 instance: &self.instance,
-                engine: &self.engine,
+                engine: self.engine.engine(),
             },
         );
         let HandlerOutcome { state, output, rejected } = ran.await?;
@@ -509,7 +513,7 @@ impl<P: InCallPlugin> PluginTest<P> {
             self.state = self.hosted.decode_state(&json).map_err(Error::reject)?;
         }
         self.lost = 0;
-        self.memory.write(self.engine.datastore().take_writes());
+        self.memory.write(self.engine.take_writes());
         let mut rejected = rejected.into_iter().peekable();
         let mut causes = Vec::with_capacity(call.packets.len());
         for (index, packet) in call.packets.iter().cloned().enumerate() {

@@ -7,7 +7,10 @@ use std::{
 
 use futures::{FutureExt, future::BoxFuture};
 
-use crate::{DataPacket, History, KeyValue, Name, PersistenceProvider, ReadError, Seq, plugin::Durability};
+use crate::{
+    DataPacket, Durability, History, Name, ReadError, Seq,
+    engine::provider::{KeyValue, PersistenceProvider},
+};
 
 #[derive(Default)]
 struct Inner {

@@ -4,10 +4,7 @@
 //! the configuration names none. To add a plugin, add its dependency and its feature to this crate's manifest
 //! (the feature also to `default`), and a line to the table below. All of these lists are alphabetical.
 
-use teammy_kernel::{
-    Factory,
-    graph::{Bundle, KnownKind},
-};
+use teammy_kernel::{Bundle, Factory, KnownKind};
 
 macro_rules! table {
     ($($name:literal => $plugin:path,)*) => {

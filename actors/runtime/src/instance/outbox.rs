@@ -7,10 +7,10 @@ use std::sync::{
 
 use parking_lot::Mutex;
 use teammy_kernel::{
-    Datastore, Durability, KeyValue, Seq,
+    Durability, KeyValue, Seq,
     log::{Effects, Slot},
     plugin::StateRef,
-    store::DeadLetter,
+    store::DeadLetter, write_cost,
 };
 
 use super::{
@@ -112,7 +112,7 @@ impl Outbox {
         let mut guard = self.buffer.lock();
         let buffer = &mut *guard;
         buffer.bytes += effects.output.as_ref().map_or(0, |output| output.payload.len());
-        buffer.bytes += effects.keys.iter().map(Datastore::cost).sum::<usize>();
+        buffer.bytes += effects.keys.iter().map(write_cost).sum::<usize>();
         buffer.cursor = effects.cursor;
         buffer.state = effects.state.or(buffer.state.take());
         buffer.keys.extend(effects.keys);

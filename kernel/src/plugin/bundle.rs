@@ -1,0 +1,55 @@
+//! Plugins that come together.
+
+use std::ops::Deref;
+
+use super::erase::Factory;
+
+/// A kind of plugin that some build has, so that a message can tell a typing error from a missing feature.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KnownKind {
+    /// The kind.
+    pub kind: &'static str,
+    /// The Cargo feature that brings it into a build.
+    pub feature: &'static str,
+}
+
+/// Plugins that come together: those in this build, and the kinds that another build could have.
+///
+/// A list of factories is one, too: of kinds that every build has.
+#[derive(Debug, Clone, Default)]
+pub struct Bundle {
+    factories: Vec<Factory>,
+    known: Vec<KnownKind>,
+}
+
+impl Bundle {
+    /// A bundle of these plugins, out of these kinds.
+    pub fn new(factories: Vec<Factory>, known: Vec<KnownKind>) -> Self {
+        Self { factories, known }
+    }
+
+    /// The kinds that some build has, with the feature that brings each in.
+    pub fn known(&self) -> &[KnownKind] {
+        &self.known
+    }
+}
+
+impl Deref for Bundle {
+    type Target = [Factory];
+
+    fn deref(&self) -> &[Factory] {
+        &self.factories
+    }
+}
+
+impl From<Vec<Factory>> for Bundle {
+    fn from(factories: Vec<Factory>) -> Self {
+        Self::new(factories, Vec::new())
+    }
+}
+
+impl<const N: usize> From<[Factory; N]> for Bundle {
+    fn from(factories: [Factory; N]) -> Self {
+        Vec::from(factories).into()
+    }
+}
