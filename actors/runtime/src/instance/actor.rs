@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use teammy_kernel::{
-    Datastore, Llm, MeetingEngine, MeetingMetadata, Name, SharedLlm, Store,
+    EngineControl, MeetingMetadata, Name, SharedLlm, Store,
     log::{Batch, failure::FailurePolicy},
     plugin::{Hosted, StateRef},
 };
@@ -71,13 +71,13 @@ impl Actor for InstanceActor {
             store: args.store,
             outbox: outbox.clone(),
         };
-        let llm = Llm::new(args.llm, meeting, args.instance.clone());
-        let llm = llm.limit(args.deadline.mul_f64(LLM_SHARE));
+        let limit = Some(args.deadline.mul_f64(LLM_SHARE));
+        let engine = EngineControl::new(args.llm, Arc::new(provider), meeting, args.instance.clone(), limit);
         let context = RunContext::new(
             args.hosted,
             args.metadata,
             args.instance,
-            MeetingEngine::new(llm, Datastore::new(Arc::new(provider))),
+            engine,
             outbox,
             args.packet_limit,
             args.current,

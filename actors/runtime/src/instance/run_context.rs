@@ -10,7 +10,7 @@ use std::{
 
 use parking_lot::Mutex;
 use teammy_kernel::{
-    DataPacket, Error, KeyValue, MeetingEngine, MeetingMetadata, Name, Payload, Seq,
+    DataPacket, EngineControl, Error, KeyValue, MeetingMetadata, Name, Payload, Seq,
     plugin::{Call, HookObserver, Hosted, Pace, StateRef},
     store::DeadLetter,
 };
@@ -32,7 +32,7 @@ pub(super) struct RunContext {
     pub(super) hosted: Hosted,
     pub(super) metadata: Arc<MeetingMetadata>,
     pub(super) instance: Name,
-    pub(super) engine: MeetingEngine,
+    pub(super) engine: EngineControl,
     pub(super) outbox: Arc<Outbox>,
     /// The largest output, in bytes of its payload.
     packet_limit: usize,
@@ -80,7 +80,7 @@ impl RunContext {
         hosted: Hosted,
         metadata: Arc<MeetingMetadata>,
         instance: Name,
-        engine: MeetingEngine,
+        engine: EngineControl,
         outbox: Arc<Outbox>,
         packet_limit: usize,
         current: CurrentSeq,
@@ -191,7 +191,7 @@ impl RunContext {
     pub(super) fn call<'a>(&'a self, packets: &'a [Arc<DataPacket>]) -> Call<'a> {
         let state = self.newest.lock().state.clone();
         let gap = self.gap.load(Ordering::Relaxed);
-        let (meeting, instance, engine) = (&*self.metadata, &self.instance, &self.engine);
+        let (meeting, instance, engine) = (&*self.metadata, &self.instance, self.engine.engine());
         Call { packets, gap, state, meeting, instance, engine }
     }
 
@@ -226,7 +226,7 @@ impl RunContext {
         }
         let output =
             output.map(|payload| Output { payload, causes: vec![packet.seq], timestamp: packet.timestamp });
-        self.finish(packet.seq, 1, self.engine.datastore().take_writes(), output, Vec::new());
+        self.finish(packet.seq, 1, self.engine.take_writes(), output, Vec::new());
         Ok(())
     }
 
@@ -254,7 +254,7 @@ impl HookObserver for RunContext {
         state: Option<StateRef>,
         output: Option<Payload>,
     ) -> Result<Pace, Error> {
-        let has_effects = state.is_some() || output.is_some() || self.engine.datastore().has_writes();
+        let has_effects = state.is_some() || output.is_some() || self.engine.has_writes();
         if has_effects || self.is_redrive() {
             self.finish_one(packet, state, output)?;
         } else {

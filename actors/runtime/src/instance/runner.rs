@@ -259,7 +259,7 @@ impl Runner {
         tries: u32,
     ) {
         kill_points::pass(KillPoint::HookEnded);
-        let keys = self.context.engine.datastore().take_writes();
+        let keys = self.context.engine.take_writes();
         let mut dead_letters = Vec::new();
         for rejected in &outcome.rejected {
             self.counts.errors += 1;

@@ -8,6 +8,7 @@ use teammy_config::{Config, database};
 use teammy_kernel::{
     DeliveryPolicy, Durability, Factory, LlmProvider, SharedLlm, Store, chain,
     graph::{self, Bundle, Graph, InstanceSpec, KnownKind},
+    plugin::StartedPlugin,
     store::MemoryStore,
 };
 use tokio::{
@@ -197,7 +198,7 @@ impl Builder {
         let mut plugins = BTreeMap::new();
         for instance in graph.instances() {
             let (factory, table) = (instance.factory, instance.config.clone());
-            let start = async move { factory.start(table).await };
+            let start = async move { StartedPlugin::start(&factory, table).await };
             let started = match plugin_runtime.spawn(start).await {
                 Ok(Ok(plugin)) => Ok(plugin),
                 Ok(Err(error)) => Err(error.chain()),

@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use ractor::ActorRef;
-use teammy_kernel::{Llm, MeetingId, ShutdownCx, Store, graph::Graph};
+use teammy_kernel::{MeetingId, Store, graph::Graph};
 use tokio::{runtime::Runtime, time::Instant};
 use tracing::{info, warn};
 
@@ -168,9 +168,9 @@ impl Node {
         // `on_shutdown` belongs to no meeting, and neither do its requests to language models.
         let no_meeting = MeetingId::new("(shutdown)").expect("invariant: a well-formed id");
         for (instance, plugin) in &self.resources.plugins {
-            let llm = Llm::new(self.resources.llm.clone(), no_meeting.clone(), instance.clone());
-            let plugin = plugin.clone();
-            let hook = async move { plugin.shutdown(&ShutdownCx::new(llm)).await };
+            let (models, meeting) = (self.resources.llm.clone(), no_meeting.clone());
+            let (plugin, name) = (plugin.clone(), instance.clone());
+            let hook = async move { plugin.shutdown(models, meeting, name).await };
             match tokio::time::timeout_at(until, self.resources.plugin_runtime.spawn(hook)).await {
                 Ok(Ok(Ok(()))) => {}
                 Ok(Ok(Err(error))) => warn!(%instance, error = error.chain(), "on_shutdown failed"),
