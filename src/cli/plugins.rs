@@ -45,7 +45,7 @@ struct Plugin {
 
 #[derive(Debug, Serialize)]
 struct Metadata {
-    version: &'static str,
+    version: String,
     sources: Vec<String>,
     tick_seconds: Option<f64>,
     output: teammy::Durability,
@@ -57,7 +57,7 @@ struct Metadata {
 impl Metadata {
     fn new(metadata: InCallPluginMetadata) -> Self {
         Self {
-            version: metadata.version,
+            version: metadata.version.into_owned(),
             sources: metadata.sources.iter().map(|source| source.as_str().to_owned()).collect(),
             tick_seconds: metadata.every.map(|every| every.as_secs_f64()),
             output: metadata.output,
@@ -73,7 +73,7 @@ impl Metadata {
 struct ConfiguredInstance {
     r#type: &'static str,
     name: String,
-    kind: &'static str,
+    kind: String,
     /// The plugin's name for each source, and the source that the instance takes.
     sources: BTreeMap<String, String>,
     output: teammy::Durability,
@@ -131,7 +131,7 @@ fn configured(instance: &Instance) -> ConfiguredInstance {
     ConfiguredInstance {
         r#type: "instance",
         name: text(&instance.name),
-        kind: instance.factory.kind(),
+        kind: instance.factory.kind().to_owned(),
         sources: sources.collect(),
         output: instance.output,
     }
@@ -149,7 +149,7 @@ fn kinds(plugins: &[Plugin]) -> String {
         };
         table.add_row([
             plugin.kind.to_owned(),
-            metadata.version.to_owned(),
+            metadata.version.clone(),
             metadata.sources.join(", "),
             metadata.tick_seconds.map_or_else(|| "-".to_owned(), |seconds| format!("{seconds} s")),
             if metadata.needs_llm { "a language model" } else { "-" }.to_owned(),
@@ -171,7 +171,7 @@ fn configured_table(instances: &[ConfiguredInstance]) -> String {
         });
         let takes: Vec<String> = takes.collect();
         let output = durability(instance.output).to_owned();
-        table.add_row([instance.name.clone(), instance.kind.to_owned(), takes.join(", "), output]);
+        table.add_row([instance.name.clone(), instance.kind.clone(), takes.join(", "), output]);
     }
     table.trim_fmt()
 }

@@ -108,7 +108,7 @@ pub(crate) fn run(args: &Args, config: Config, output: &Output) -> Result<(), Er
     let builder = Node::builder(config).plugins(bundle);
     let graph = builder.check()?;
     let instances = taking_part(&graph, instances, has_llm, &mut notes)?;
-    let factories: Vec<Factory> = graph.instances().map(|instance| instance.factory).collect();
+    let factories: Vec<Factory> = graph.instances().map(|instance| instance.factory.clone()).collect();
     let on_broken = if args.keep_going { OnBroken::Skip } else { OnBroken::Stop };
     let Args { limit, encoding, started_at, .. } = *args;
     let options = Options { limit, on_broken, encoding, started_at };

@@ -155,7 +155,7 @@ impl Resume<'_> {
         let (manifest, host) = (selection.config.install.clone(), Host::new(&selection.config));
         let builder = Node::builder(selection.config).plugins(bundle);
         let graph = builder.check()?;
-        let factories: Vec<_> = graph.instances().map(|instance| instance.factory).collect();
+        let factories: Vec<_> = graph.instances().map(|instance| instance.factory.clone()).collect();
         install::missing(&factories, &manifest, self.output).await?;
         Ok(Some((builder, host, record.reserved)))
     }

@@ -49,7 +49,7 @@ pub enum Error {
         /// Its kind, as the bundle calls it.
         kind: &'static str,
         /// What the plugin says its kind is.
-        says: &'static str,
+        says: String,
     },
     /// Two instances have one name.
     #[error("two instances are called {instance}; give each [[plugin]] a name of its own")]
@@ -154,7 +154,7 @@ pub enum Error {
         /// The instance.
         instance: Name,
         /// Its kind.
-        kind: &'static str,
+        kind: String,
         /// The source that has the policy.
         declared: String,
         /// The source that it takes and that is most like it.
@@ -174,7 +174,7 @@ pub enum Error {
         /// The instance.
         instance: Name,
         /// Its kind.
-        kind: &'static str,
+        kind: String,
         /// The source that was mapped.
         declared: String,
         /// The source that it takes and that is most like it.
@@ -203,7 +203,7 @@ pub enum Error {
         /// The instance.
         instance: Name,
         /// Its kind.
-        kind: &'static str,
+        kind: String,
         /// What is wrong.
         problem: String,
     },
@@ -213,7 +213,7 @@ pub enum Error {
         /// The instance.
         instance: Name,
         /// Its kind.
-        kind: &'static str,
+        kind: String,
         /// What the plugin says.
         #[source]
         error: ConfigError,

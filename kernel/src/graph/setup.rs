@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::Instance;
+use super::instance::Instance;
 use crate::{Durability, Setup};
 
 impl Instance {

@@ -2,7 +2,7 @@
 
 use std::ops::Deref;
 
-use super::erase::Factory;
+use super::factory::Factory;
 
 /// A kind of plugin that some build has, so that a message can tell a typing error from a missing feature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -18,6 +18,12 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
+    /// An error at a key, such as `actions[1].name`; an empty path is the table as a whole. Keep values out of
+    /// `problem`: they may be secrets.
+    pub fn new(path: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self { path: path.into(), problem: problem.into() }
+    }
+
     /// Where in the table, such as `actions[1].name`, counted from 0; empty for the table as a whole, which
     /// is where a key is missing or unknown that stands in it directly.
     pub fn path(&self) -> &str {

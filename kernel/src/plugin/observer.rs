@@ -1,19 +1,19 @@
-//! Who follows a run of hooks, and is told how each ended.
+//! Follows a run of hooks and learns how each ended.
 
 use std::sync::Arc;
 
 use super::state::StateRef;
-use crate::{DataPacket, Error, IntoPayload, Payload};
+use crate::{DataPacket, Error, Payload};
 
-/// Who follows a run of single hooks, one for each packet.
+/// Follows a run of single hooks, one for each packet.
 pub trait HookObserver: Sync {
     /// A hook is about to run on this packet.
     fn begins(&self, packet: &Arc<DataPacket>);
 
-    /// It ended well: with this state, if it changed it, and this output.
+    /// The hook ended well. `state` is the new state, if the hook changed it.
     ///
     /// # Errors
-    /// Why it counts as failed after all.
+    /// Why the hook counts as failed all the same, such as an output above the limit.
     fn ended(
         &self,
         packet: &Arc<DataPacket>,
@@ -28,22 +28,28 @@ pub trait HookObserver: Sync {
 /// Whether the next hook of a run follows at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pace {
-    /// It does.
+    /// The next hook follows at once.
     Continue,
-    /// Others have their turn first: the run has had the thread for long.
+    /// The run has had the thread for long: other tasks run first.
     Yield,
 }
 
-/// Tells an observer how a hook ended; the state has changed if it is another one in memory.
+/// Reports to the observer that a hook ended well. The state
+/// has changed if it is another allocation.
 #[inline]
-pub(super) fn ended<S: serde::Serialize + Send + Sync + 'static>(
+pub(super) fn report<S: serde::Serialize + Send + Sync + 'static>(
     observer: &dyn HookObserver,
     packet: &Arc<DataPacket>,
     before: &Arc<S>,
     after: &Arc<S>,
-    output: Option<impl IntoPayload>,
+    output: Option<Payload>,
 ) -> Result<Pace, Error> {
     let state = (!Arc::ptr_eq(before, after)).then(|| StateRef::of(after.clone()));
-    let output = output.map(IntoPayload::into_payload).transpose()?;
     observer.ended(packet, state, output)
+}
+
+/// Lets other tasks run.
+pub(super) async fn pause(observer: &dyn HookObserver) {
+    tokio::task::yield_now().await;
+    observer.resumes();
 }

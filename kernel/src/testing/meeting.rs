@@ -14,8 +14,8 @@ use crate::{
     DataPacket, Durability, Error, Factory, InCallPlugin, Lifecycle, LlmProvider, MeetingId, MeetingMetadata,
     Name, Payload, Publish, Tick,
     engine::{llm::SharedLlm, meeting::EngineControl},
-    plugin::erase::{Call, HandlerOutcome, Hosted, Invocation, Rejected, StartedPlugin},
-    plugin::hooks::{Hook, HookId},
+    plugin::erased::{Call, HandlerOutcome, Hosted, Invocation, Rejected, StartedPlugin},
+    plugin::hook_table::{Hook, HookId},
     plugin::state::StateRef,
 };
 
@@ -26,17 +26,17 @@ const VOLATILE: [&str; 2] = ["audio", Tick::SOURCE];
 #[derive(Debug, thiserror::Error)]
 enum Misuse {
     #[error("the plugin {0} is faulty: {1}; correct its `hooks`")]
-    Hooks(&'static str, String),
+    Hooks(String, String),
     #[error(
         "the plugin {kind} has no hook for {source_name}: name it in `hooks`, or use `record` for what it only finds \
          in the history; it takes {}",
         list(.takes)
     )]
-    NoHook { kind: &'static str, source_name: Name, takes: Vec<Name> },
+    NoHook { kind: String, source_name: Name, takes: Vec<Name> },
     #[error("{0} is not a source to publish on: it is reserved, or the instance's own")]
     Reserved(Name),
     #[error("the plugin {0} asks for no ticks: name them in `hooks`, with `every`")]
-    NoTicks(&'static str),
+    NoTicks(String),
     #[error("the meeting has not started: call `start` first")]
     NotStarted,
     #[error("the meeting has started already")]
@@ -57,6 +57,7 @@ fn list(names: &[Name]) -> String {
 /// How to start a plugin under test; [`PluginTest::builder`] makes it.
 #[derive(Debug)]
 pub struct Builder<P> {
+    factory: Factory,
     config: Result<Value, serde_json::Error>,
     llm: SharedLlm,
     instance: String,
@@ -64,7 +65,18 @@ pub struct Builder<P> {
     plugin: PhantomData<fn() -> P>,
 }
 
-impl<P: InCallPlugin> Builder<P> {
+impl<P> Builder<P> {
+    fn new(factory: Factory) -> Self {
+        Self {
+            config: Ok(Value::Null),
+            llm: SharedLlm::none(),
+            instance: factory.kind().to_owned(),
+            meeting: MeetingMetadata::new(MeetingId::new("test").expect("invariant: the id is well formed")),
+            factory,
+            plugin: PhantomData,
+        }
+    }
+
     /// Its table of the configuration, as `serde_json::json!` or a type writes it; the default where not
     /// given.
     #[must_use]
@@ -113,8 +125,9 @@ impl<P: InCallPlugin> Builder<P> {
     pub async fn start_up(self) -> Result<PluginTest<P>, Error> {
         let config = self.config.map_err(Error::reject)?;
         let instance = Name::new(&self.instance).map_err(Error::reject)?;
-        let factory = Factory::of::<P>(P::KIND);
-        factory.metadata().map_err(|problem| Error::reject(Misuse::Hooks(P::KIND, problem)))?;
+        let factory = self.factory;
+        let faulty = |problem| Error::reject(Misuse::Hooks(factory.kind().to_owned(), problem));
+        let output = factory.metadata().map_err(faulty)?.output;
         let started = StartedPlugin::start(&factory, config.clone()).await?;
         let hosted = started.open();
         let memory = Memory::of(instance.clone());
@@ -124,6 +137,7 @@ impl<P: InCallPlugin> Builder<P> {
             state: hosted.initial_state(),
             clock: Clock::starting_at(self.meeting.started_at),
             factory,
+            output,
             config,
             started,
             hosted,
@@ -172,6 +186,7 @@ struct Waiting {
 /// The meeting's log begins with the packet of its start, so the first packet from outside has seq 2.
 pub struct PluginTest<P> {
     factory: Factory,
+    output: Durability,
     config: Value,
     started: StartedPlugin,
     hosted: Hosted,
@@ -202,16 +217,18 @@ impl<P> fmt::Debug for PluginTest<P> {
     }
 }
 
+impl PluginTest<()> {
+    /// Begins to describe a test of the plugin that a factory makes, such as a
+    /// [`DynamicPlugin`](crate::plugin::DynamicPlugin). [`state_json`](Self::state_json) shows its state.
+    pub fn of(factory: Factory) -> Builder<()> {
+        Builder::new(factory)
+    }
+}
+
 impl<P: InCallPlugin> PluginTest<P> {
     /// Begins to describe a test.
     pub fn builder() -> Builder<P> {
-        Builder {
-            config: Ok(Value::Null),
-            llm: SharedLlm::none(),
-            instance: P::KIND.to_owned(),
-            meeting: MeetingMetadata::new(MeetingId::new("test").expect("invariant: the id is well formed")),
-            plugin: PhantomData,
-        }
+        Builder::new(Factory::of::<P>(P::KIND))
     }
 
     /// Starts the plugin with its default configuration, and the meeting.
@@ -230,6 +247,13 @@ impl<P: InCallPlugin> PluginTest<P> {
         Self::builder().config(config).start().await
     }
 
+    /// The state that the next hook gets.
+    pub fn state(&self) -> P::State {
+        serde_json::from_str(&self.state_json()).expect("invariant: a state is read back when a hook ends")
+    }
+}
+
+impl<P> PluginTest<P> {
     /// Starts the meeting: `on_meeting_start`. [`Builder::start`] has done so already.
     ///
     /// # Errors
@@ -330,7 +354,7 @@ impl<P: InCallPlugin> PluginTest<P> {
         let hooks = self.hosted.hooks().iter();
         let id = hooks.filter(|(_, hook)| matches!(hook, Hook::Every(_))).map(|(id, _)| *id).next();
         let Some(id) = id else {
-            return Err(Error::reject(Misuse::NoTicks(self.factory.kind())));
+            return Err(Error::reject(Misuse::NoTicks(self.factory.kind().to_owned())));
         };
         let source = Name::new(Tick::SOURCE).expect("invariant: the reserved names are well formed");
         let packet = self.publish(Publish::on(source, Payload::Text("".into())));
@@ -380,11 +404,6 @@ impl<P: InCallPlugin> PluginTest<P> {
     /// What the plugin returned.
     pub async fn shutdown(self) -> Result<(), Error> {
         self.started.shutdown(self.models, self.meeting.id, self.instance).await
-    }
-
-    /// The state that the next hook gets.
-    pub fn state(&self) -> P::State {
-        serde_json::from_str(&self.state_json()).expect("invariant: a state is read back when a hook ends")
     }
 
     /// It as JSON, which is how it is stored.
@@ -453,7 +472,7 @@ impl<P: InCallPlugin> PluginTest<P> {
                 takes.push(taken.clone());
             }
         }
-        Err(Misuse::NoHook { kind: self.factory.kind(), source_name: source.clone(), takes })
+        Err(Misuse::NoHook { kind: self.factory.kind().to_owned(), source_name: source.clone(), takes })
     }
 
     fn lifecycle(&mut self, event: &Lifecycle) -> Arc<DataPacket> {
@@ -537,7 +556,7 @@ impl<P: InCallPlugin> PluginTest<P> {
             producer: None,
             causes: causes.iter().map(|packet| packet.seq).collect(),
         });
-        self.memory.append(packet.clone(), P::OUTPUT);
+        self.memory.append(packet.clone(), self.output);
         self.outputs.push(packet.clone());
         packet
     }

@@ -1,0 +1,212 @@
+//! How a plugin's author fills [`Hooks`], and what runs each kind of hook.
+
+use std::{marker::PhantomData, sync::Arc, time::Duration};
+
+use futures::{FutureExt, future::BoxFuture};
+
+use super::{
+    contract::{Cx, Handler, HookOutcome, Hooks, InCallPlugin, Receive},
+    delivery_policy::DeliveryPolicy,
+    hook_table::HookTable,
+    input::{Batch, Tick},
+    observer::{HookObserver, Pace, pause, report},
+};
+use crate::{DataPacket, Error, FromPacket, IntoPayload};
+
+impl<P: InCallPlugin> Hooks<P> {
+    pub(super) fn read() -> Self {
+        let mut hooks = P::hooks(Self { table: HookTable::default() });
+        // Each meeting keeps a table.
+        hooks.table.hooks.shrink_to_fit();
+        hooks
+    }
+
+    /// Takes packets of a source, one in each call.
+    #[must_use]
+    pub fn on<T: FromPacket>(mut self, source: &str) -> Self
+    where
+        P: Receive<T>,
+    {
+        self.table.source(source, 1, Box::new(One::<T>(PhantomData)));
+        self
+    }
+
+    /// Takes packets of a source in batches: all that have queued up since the last call, at most `max` (at
+    /// least 1).
+    #[must_use]
+    pub fn on_batch<T: FromPacket>(mut self, source: &str, max: usize) -> Self
+    where
+        P: Receive<Batch<T>>,
+    {
+        self.table.source(source, max, Box::new(Many::<T>(PhantomData)));
+        self
+    }
+
+    /// Sets what happens to packets of the source that was named last while the plugin is busy. The
+    /// configuration can override this.
+    #[must_use]
+    pub fn policy(mut self, policy: DeliveryPolicy) -> Self {
+        self.table.policy(policy);
+        self
+    }
+
+    /// Calls the hook for [`Tick`] once each `period`, at least a millisecond. A tick that comes while the
+    /// last one still waits is left out.
+    #[must_use]
+    pub fn every(mut self, period: Duration) -> Self
+    where
+        P: Receive<Tick>,
+    {
+        self.table.every(period, Box::new(OnTick));
+        self
+    }
+}
+
+/// Calls a handler once for each packet.
+fn each_by_call<'a, P: InCallPlugin>(
+    handler: &'a dyn Handler<P>,
+    plugin: &'a P,
+    mut cx: Cx<'a, P>,
+    observer: &'a dyn HookObserver,
+) -> BoxFuture<'a, Result<(), Error>> {
+    async move {
+        for packet in cx.packets.chunks(1) {
+            observer.begins(&packet[0]);
+            let before = cx.state.clone();
+            let mut keep = Vec::new();
+            let mut one = Cx { packets: packet, gap: cx.gap, state: cx.state, ..cx };
+            let mut called = handler.call(plugin, &mut one, &mut keep).await?;
+            cx.state = one.state;
+            cx.gap = 0;
+            if let Some((_, error)) = called.rejected.pop() {
+                return Err(error);
+            }
+            let output = called.output.map(IntoPayload::into_payload).transpose()?;
+            if report(observer, &packet[0], &before, &cx.state, output)? == Pace::Yield {
+                pause(observer).await;
+            }
+        }
+        Ok(())
+    }
+    .boxed()
+}
+
+struct One<T>(PhantomData<fn(T)>);
+struct Many<T>(PhantomData<fn(T)>);
+struct OnTick;
+
+impl<O> HookOutcome<O> {
+    fn all(output: Option<O>) -> Self {
+        Self { output, rejected: Vec::new() }
+    }
+}
+
+impl<P: Receive<T>, T: FromPacket> Handler<P> for One<T> {
+    fn call<'a, 'b: 'a>(
+        &'a self,
+        plugin: &'a P,
+        cx: &'a mut Cx<'b, P>,
+        _: &'b mut Vec<Arc<DataPacket>>,
+    ) -> BoxFuture<'a, Result<HookOutcome<P::Output>, Error>> {
+        async move {
+            let data = match cx.packets {
+                [packet] => T::from_packet(packet)?,
+                _ => unreachable!("invariant: a hook for single packets gets one"),
+            };
+            plugin.receive(data, cx).await.map(HookOutcome::all)
+        }
+        .boxed()
+    }
+
+    fn each<'a>(
+        &'a self,
+        plugin: &'a P,
+        mut cx: Cx<'a, P>,
+        observer: &'a dyn HookObserver,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        async move {
+            let mut before = cx.state.clone();
+            for packet in cx.packets.chunks(1) {
+                observer.begins(&packet[0]);
+                cx.packets = packet;
+                let data = T::from_packet(&packet[0])?;
+                let output = plugin.receive(data, &mut cx).await?;
+                cx.gap = 0;
+                let output = output.map(IntoPayload::into_payload).transpose()?;
+                if report(observer, &packet[0], &before, &cx.state, output)? == Pace::Yield {
+                    pause(observer).await;
+                }
+                if !Arc::ptr_eq(&before, &cx.state) {
+                    before = cx.state.clone();
+                }
+            }
+            Ok(())
+        }
+        .boxed()
+    }
+}
+
+impl<P: Receive<Batch<T>>, T: FromPacket> Handler<P> for Many<T> {
+    fn call<'a, 'b: 'a>(
+        &'a self,
+        plugin: &'a P,
+        cx: &'a mut Cx<'b, P>,
+        keep: &'b mut Vec<Arc<DataPacket>>,
+    ) -> BoxFuture<'a, Result<HookOutcome<P::Output>, Error>> {
+        async move {
+            let mut items = Vec::with_capacity(cx.packets.len());
+            let mut rejected = Vec::new();
+            for (index, packet) in cx.packets.iter().enumerate() {
+                match T::from_packet(packet) {
+                    Ok(item) => items.push(item),
+                    Err(error) if error.is_reject() => rejected.push((index, error)),
+                    Err(error) => return Err(error),
+                }
+            }
+            if items.is_empty() {
+                return Ok(HookOutcome { output: None, rejected });
+            }
+            if !rejected.is_empty() {
+                let mut bad = rejected.iter().map(|(index, _)| *index).peekable();
+                for (index, packet) in cx.packets.iter().enumerate() {
+                    if bad.next_if_eq(&index).is_none() {
+                        keep.push(packet.clone());
+                    }
+                }
+                cx.packets = keep;
+            }
+            let output = plugin.receive(Batch(items), cx).await?;
+            Ok(HookOutcome { output, rejected })
+        }
+        .boxed()
+    }
+
+    fn each<'a>(
+        &'a self,
+        plugin: &'a P,
+        cx: Cx<'a, P>,
+        observer: &'a dyn HookObserver,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        each_by_call(self, plugin, cx, observer)
+    }
+}
+
+impl<P: Receive<Tick>> Handler<P> for OnTick {
+    fn call<'a, 'b: 'a>(
+        &'a self,
+        plugin: &'a P,
+        cx: &'a mut Cx<'b, P>,
+        _: &'b mut Vec<Arc<DataPacket>>,
+    ) -> BoxFuture<'a, Result<HookOutcome<P::Output>, Error>> {
+        async move { plugin.receive(Tick, cx).await.map(HookOutcome::all) }.boxed()
+    }
+
+    fn each<'a>(
+        &'a self,
+        plugin: &'a P,
+        cx: Cx<'a, P>,
+        observer: &'a dyn HookObserver,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        each_by_call(self, plugin, cx, observer)
+    }
+}

@@ -1,0 +1,185 @@
+//! The erasure line, on the side of values that implement [`DynamicPlugin`].
+
+use std::{borrow::Cow, sync::Arc};
+
+use futures::{FutureExt, future::BoxFuture};
+use serde_json::Value;
+
+use super::{
+    config::ConfigError,
+    dynamic::{DynamicCx, DynamicInstance, DynamicPlugin, DynamicSpec, JsonState},
+    erased::{Call, DynHosted, DynStarted, HandlerOutcome, Invocation, Rejected, StartedPlugin},
+    factory::{Factory, Maker, MakesPlugin},
+    hook_table::{Hook, HookId},
+    metadata::InCallPluginMetadata,
+    observer::{HookObserver, Pace, pause, report},
+    shutdown::ShutdownCx,
+    state::{StateError, StateRef},
+};
+use crate::{Error, Payload, decode};
+
+impl Factory {
+    /// The factory of a plugin that is known at run time only. `name` is the name of its instance where the
+    /// configuration gives none.
+    pub fn dynamic(name: impl Into<Cow<'static, str>>, plugin: impl DynamicPlugin) -> Self {
+        let maker = Described { spec: plugin.spec(), plugin };
+        Self { name: name.into(), maker: Maker::Shared(Arc::new(maker)) }
+    }
+}
+
+/// Makes plugins from a value.
+struct Described<P> {
+    spec: DynamicSpec,
+    plugin: P,
+}
+
+impl<P: DynamicPlugin> MakesPlugin for Described<P> {
+    fn kind(&self) -> &str {
+        &self.spec.kind
+    }
+
+    fn version(&self) -> &str {
+        &self.spec.version
+    }
+
+    fn needs_llm(&self) -> bool {
+        self.spec.needs_llm
+    }
+
+    fn metadata(&self) -> Result<InCallPluginMetadata, String> {
+        let DynamicSpec { kind, version, table, output, needs_llm, config, output_schema } = &self.spec;
+        if let Some(problem) = &table.problem {
+            return Err(problem.clone());
+        }
+        Ok(InCallPluginMetadata {
+            name: kind.clone(),
+            version: version.clone(),
+            sources: table.sources().cloned().collect(),
+            policies: table.policies.iter().cloned().collect(),
+            every: table.period(),
+            output: *output,
+            needs_llm: *needs_llm,
+            config: config.clone(),
+            output_schema: output_schema.clone(),
+        })
+    }
+
+    fn check_config(&self, table: &Value) -> Result<(), ConfigError> {
+        self.plugin.check_config(table)
+    }
+
+    fn install(&self) -> BoxFuture<'_, Result<(), Error>> {
+        self.plugin.on_install().boxed()
+    }
+
+    fn start(&self, table: Value) -> BoxFuture<'_, Result<StartedPlugin, Error>> {
+        async {
+            self.plugin.check_config(&table).map_err(Error::reject)?;
+            let instance = self.plugin.on_startup(table).await?;
+            let hooks = self.spec.table.listed().into();
+            Ok(StartedPlugin(Arc::new(Started { instance, hooks })))
+        }
+        .boxed()
+    }
+}
+
+struct Started<I> {
+    instance: I,
+    hooks: Arc<[(HookId, Hook)]>,
+}
+
+/// A started plugin in any meeting: nothing of it depends on the meeting.
+struct Open<I>(Arc<Started<I>>);
+
+impl<I: DynamicInstance> DynStarted for Started<I> {
+    fn open(self: Arc<Self>) -> Arc<dyn DynHosted> {
+        Arc::new(Open(self))
+    }
+
+    fn shutdown<'a>(&'a self, cx: &'a ShutdownCx) -> BoxFuture<'a, Result<(), Error>> {
+        self.instance.on_shutdown(cx).boxed()
+    }
+}
+
+impl<I: DynamicInstance> DynHosted for Open<I> {
+    fn hooks(&self) -> Vec<(HookId, Hook)> {
+        self.0.hooks.to_vec()
+    }
+
+    fn initial_state(&self) -> StateRef {
+        StateRef::new(JsonState::default())
+    }
+
+    fn decode_state(&self, json: &str) -> Result<StateRef, StateError> {
+        let state: JsonState = decode::json(json).map_err(StateError::Decode)?;
+        Ok(StateRef::new(state))
+    }
+
+    fn run<'a>(&'a self, what: Invocation, call: Call<'a>) -> BoxFuture<'a, Result<HandlerOutcome, Error>> {
+        let mut cx = DynamicCx::of(call);
+        let Started { instance, hooks } = &*self.0;
+        async move {
+            let output = match what {
+                Invocation::Hook(id) => instance.receive(&hooks[id.0].1, &mut cx).await?,
+                Invocation::MeetingStart => instance.on_meeting_start(&mut cx).await?,
+                Invocation::MeetingEnd => instance.on_meeting_end(&mut cx).await?,
+            };
+            cx.outcome(output)
+        }
+        .boxed()
+    }
+
+    fn each<'a>(
+        &'a self,
+        hook: HookId,
+        call: Call<'a>,
+        observer: &'a dyn HookObserver,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        let mut cx = DynamicCx::of(call);
+        let Started { instance, hooks } = &*self.0;
+        let (_, hook) = &hooks[hook.0];
+        async move {
+            let mut before = cx.state.clone();
+            for packet in cx.packets.chunks(1) {
+                observer.begins(&packet[0]);
+                cx.packets = packet;
+                let output = instance.receive(hook, &mut cx).await?;
+                if let Some((_, error)) = cx.rejected.pop() {
+                    return Err(error);
+                }
+                cx.gap = 0;
+                if report(observer, &packet[0], &before, &cx.state, output)? == Pace::Yield {
+                    pause(observer).await;
+                }
+                before = cx.state.clone();
+            }
+            Ok(())
+        }
+        .boxed()
+    }
+}
+
+impl<'a> DynamicCx<'a> {
+    fn of(call: Call<'a>) -> Self {
+        let state = call.state.downcast::<JsonState>();
+        Self {
+            packets: call.packets,
+            gap: call.gap,
+            state: state.expect("invariant: a dynamic plugin's state is JSON text"),
+            rejected: Vec::new(),
+            meeting: call.meeting,
+            instance: call.instance,
+            engine: call.engine,
+        }
+    }
+
+    /// The result of a hook that returned well. One that has rejected all of its packets has failed.
+    fn outcome(mut self, output: Option<Payload>) -> Result<HandlerOutcome, Error> {
+        if self.rejected.len() == self.packets.len() {
+            return Err(self.rejected.swap_remove(0).1);
+        }
+        self.rejected.sort_unstable_by_key(|(index, _)| *index);
+        let rejected = self.rejected.into_iter().map(|(index, error)| Rejected { index, error });
+        Ok(HandlerOutcome { state: StateRef::of(self.state), output, rejected: rejected.collect() })
+    }
+}
