@@ -25,7 +25,7 @@ pub enum Error {
     #[error("plugin {kind} cannot be installed: {problem}")]
     Metadata {
         /// The plugin.
-        kind: &'static str,
+        kind: String,
         /// What is wrong.
         problem: String,
     },
@@ -33,7 +33,7 @@ pub enum Error {
     #[error("installing plugin {kind} failed: {cause}")]
     Failed {
         /// The plugin.
-        kind: &'static str,
+        kind: String,
         /// What it returned, or that it panicked.
         cause: String,
     },
@@ -166,7 +166,7 @@ pub async fn install(factory: &Factory, manifest: &mut Manifest) -> Result<(), E
     let kind = factory.kind();
     manifest.plugins.remove(kind);
     let installed = entry(factory)?;
-    let failed = |cause| Error::Failed { kind, cause };
+    let failed = |cause| Error::Failed { kind: kind.to_owned(), cause };
     match AssertUnwindSafe(factory.install()).catch_unwind().await {
         Ok(done) => done.map_err(|error| failed(error.chain()))?,
         Err(_) => return Err(failed("it panicked".to_owned())),
@@ -177,9 +177,10 @@ pub async fn install(factory: &Factory, manifest: &mut Manifest) -> Result<(), E
 
 fn entry(factory: &Factory) -> Result<Installed, Error> {
     let kind = factory.kind();
-    let metadata = factory.metadata().map_err(|problem| Error::Metadata { kind, problem })?;
+    let metadata =
+        factory.metadata().map_err(|problem| Error::Metadata { kind: kind.to_owned(), problem })?;
     let metadata = serde_json::to_value(metadata).map_err(|error| Error::Metadata {
-        kind,
+        kind: kind.to_owned(),
         problem: format!("its metadata has no JSON form: {error}"),
     })?;
     Ok(Installed { version: factory.version().to_owned(), metadata })

@@ -164,7 +164,7 @@ impl Builder {
                 declared.push(InstanceSpec::new(factory.name(), factory.kind()));
             }
         }
-        let factories: Vec<Factory> = self.bundled.iter().chain(&self.own).copied().collect();
+        let factories: Vec<Factory> = self.bundled.iter().chain(&self.own).cloned().collect();
         let sources: Vec<_> = self
             .config
             .sources
@@ -197,7 +197,7 @@ impl Builder {
         };
         let mut plugins = BTreeMap::new();
         for instance in graph.instances() {
-            let (factory, table) = (instance.factory, instance.config.clone());
+            let (factory, table) = (instance.factory.clone(), instance.config.clone());
             let start = async move { StartedPlugin::start(&factory, table).await };
             let started = match plugin_runtime.spawn(start).await {
                 Ok(Ok(plugin)) => Ok(plugin),
