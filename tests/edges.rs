@@ -20,7 +20,7 @@ const HEAVY: [&str; 5] = ["figment", "ractor", "ractor_cluster", "surrealdb", "a
 
 /// A name that only a few files may use.
 struct Confined {
-    /// The path as a source would write it, without the `::` that follows.
+    /// The name as a source writes it, without the `::` that follows.
     name: &'static str,
     /// The folder that the rule checks.
     within: &'static str,
@@ -251,7 +251,7 @@ fn packages_use_whom_they_may() {
     nothing_wrong(&wrong);
 }
 
-/// Why a package turns on the kernel's feature `runtime` outside of its tests; nothing where it doesn't.
+/// How a package turns on the kernel's feature `runtime` outside of its tests; empty if it doesn't.
 fn turns_on_the_runtime(package: &Value) -> Vec<String> {
     let name = text(package, "name");
     let mut found = Vec::new();

@@ -1,5 +1,9 @@
 //! The well-known data types: what the well-known sources carry.
 
+mod milliseconds;
+
+use std::sync::Arc;
+
 use bytes::Bytes;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -8,9 +12,6 @@ use crate::{
     DataPacket, Error, FromPacket, IntoPayload, Payload, participant,
     wire::{self, Wire},
 };
-use std::sync::Arc;
-
-mod milliseconds;
 
 const fn yes() -> bool {
     true
@@ -22,29 +23,28 @@ const fn yes() -> bool {
 pub struct Transcription {
     /// What was said.
     pub text: String,
-    /// When it began, in milliseconds from the meeting's start. Read from any JSON number: fractions are
-    /// rounded, what is before the start is 0, and so is null.
+    /// The beginning, in milliseconds from the meeting's start. Any JSON number is read: fractions are
+    /// rounded, and negative numbers and null are 0.
     #[serde(default, deserialize_with = "milliseconds::deserialize")]
     pub start_ms: u64,
-    /// When it ended, in milliseconds from the meeting's start. Read as `start_ms` is.
+    /// The end, in milliseconds from the meeting's start. Read as `start_ms` is.
     #[serde(default, deserialize_with = "milliseconds::deserialize")]
     pub end_ms: u64,
-    /// Whether the recogniser is done with it; a partial one is replaced by a later one. Final where not
-    /// said.
+    /// Whether the recogniser has finished this piece; a later one replaces a partial one. True if absent.
     #[serde(default = "yes")]
     pub is_final: bool,
-    /// Its language as a BCP 47 tag, where known.
+    /// The language as a BCP 47 tag, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub language: Option<String>,
 }
 
 impl Transcription {
-    /// A final transcription of something said between two moments, in milliseconds from the meeting's start.
+    /// A final transcription from `start_ms` to `end_ms`, in milliseconds from the meeting's start.
     pub fn new(text: impl Into<String>, start_ms: u64, end_ms: u64) -> Self {
         Self { text: text.into(), start_ms, end_ms, is_final: true, language: None }
     }
 
-    /// How long it took to say, in milliseconds; none where the times are the wrong way round.
+    /// The duration in milliseconds; 0 if the end is before the start.
     pub fn duration_ms(&self) -> u64 {
         self.end_ms.saturating_sub(self.start_ms)
     }
@@ -56,7 +56,7 @@ impl Transcription {
 pub struct Chat {
     /// The message.
     pub text: String,
-    /// Whom it was written to, where not to everybody.
+    /// The recipient of a private message; `None` for everybody.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<String>,
 }
@@ -68,16 +68,16 @@ impl Chat {
     }
 }
 
-/// Somebody comes or goes, on source `participant`, as JSON. The packet says who.
+/// A participant joins, leaves or is renamed, on source `participant`, as JSON. The packet says who.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "event", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ParticipantEvent {
-    /// Is in the meeting from now on.
+    /// The participant is in the meeting from now on.
     Joined,
-    /// Is no longer in the meeting.
+    /// The participant is no longer in the meeting.
     Left,
-    /// Goes by another name from now on.
+    /// The participant has another name from now on.
     Renamed {
         /// The new name, in the form in which packets hold names.
         #[serde(deserialize_with = "participant::deserialize")]
@@ -143,5 +143,29 @@ mod tests {
     fn participant_events_are_tagged() {
         let json = serde_json::to_string(&ParticipantEvent::Renamed { to: "Bo".into() }).unwrap();
         assert_eq!(json, r#"{"event":"renamed","to":"Bo"}"#);
+    }
+
+    #[test]
+    fn any_number_is_read() {
+        for (written, ms) in [
+            ("1200", 1200),
+            ("0.0", 0),
+            ("1200.0", 1200),
+            ("1200.5", 1201),
+            ("1200.4", 1200),
+            ("1e3", 1000),
+            ("-20", 0),
+            ("-0.6", 0),
+            ("null", 0),
+            ("18446744073709551615", u64::MAX),
+        ] {
+            let json = format!(r#"{{"text":"a","start_ms":{written}}}"#);
+            let said: Transcription = serde_json::from_str(&json).unwrap();
+            assert_eq!(said.start_ms, ms, "{written}");
+        }
+        for other in ["\"5\"", "true", "[1]", "1e30", "-1e400"] {
+            let json = format!(r#"{{"text":"a","end_ms":{other}}}"#);
+            assert!(serde_json::from_str::<Transcription>(&json).is_err(), "{other}");
+        }
     }
 }

@@ -1,12 +1,12 @@
-//! JSON of a meeting becomes a type, and what is wrong with it is told without a word of it.
+//! Reads a meeting's JSON; errors never quote it.
 //!
-//! serde's messages quote the value that they didn't expect, which may be what somebody said, or megabytes of
-//! it. They end in logs, in dead letters and in front of people who have no business with the meeting. So
-//! where JSON isn't of a type, it is read once more by `explain`, which tells the place, what was expected
-//! there and what *kind* of value was found. A place is made of positions and of keys that stand in the type;
-//! keys of maps are data and show as `*`.
+//! serde's messages quote the unexpected value, which may be what somebody said, or megabytes of it. Messages
+//! end up in logs, in dead letters and before people who may not know the meeting's content. So JSON that is
+//! not of the expected type is read once more by `explain`, which reports the path, the expectation and the
+//! *kind* of value that was found. A path consists of indices and of keys that the type declares; keys of
+//! maps are data and show as `*`.
 //!
-//! What a type's own `Deserialize` says (by `Error::custom`) is left out, as it may quote the value too.
+//! Messages of a type's own `Deserialize` (by `Error::custom`) are left out, as they may quote the value too.
 
 mod explain;
 
@@ -16,8 +16,8 @@ use serde::{Deserialize, Serialize};
 
 use explain::Problem;
 
-/// Why JSON is not of the type asked for: where, what was expected and what kind of value was found; nothing
-/// that it holds.
+/// Why JSON is not of the type asked for: the path, what was expected there and which kind of value was
+/// found. The error holds no part of the value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DecodeError {
     path: String,
@@ -26,18 +26,18 @@ pub struct DecodeError {
 }
 
 impl DecodeError {
-    /// What is wrong there, without the place.
+    /// What is wrong, without the path.
     pub(crate) fn problem(&self) -> String {
         self.problem.to_string()
     }
 
-    /// The column at which the parser gave up, in bytes from 1.
+    /// The column at which the parser stopped, in bytes from 1.
     pub fn column(&self) -> usize {
         self.column
     }
 
-    /// Where it is, such as `actions[1].name`, counted from 0; empty for the value as a whole. A map's key
-    /// shows as `*`.
+    /// The path, such as `actions[1].name`, counted from 0; empty for the value as a whole. A map's key shows
+    /// as `*`.
     pub fn path(&self) -> &str {
         &self.path
     }
@@ -57,7 +57,7 @@ impl std::error::Error for DecodeError {}
 /// Reads JSON.
 ///
 /// # Errors
-/// [`DecodeError`] if it isn't JSON, or not of the type.
+/// [`DecodeError`] if the text isn't JSON, or not of the type.
 pub fn json<'de, T: Deserialize<'de>>(text: &'de str) -> Result<T, DecodeError> {
     serde_json::from_str(text).map_err(|error| {
         let (path, problem) = explain::why_not::<T>(text, &error);
@@ -65,7 +65,7 @@ pub fn json<'de, T: Deserialize<'de>>(text: &'de str) -> Result<T, DecodeError> 
     })
 }
 
-/// Why a value has no JSON form: what serde says by itself, and nothing that the value holds.
+/// Why a value has no JSON form: one of serde's fixed messages, without any part of the value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct EncodeError(&'static str);

@@ -1,4 +1,4 @@
-//! What a hook says when it fails.
+//! A hook's error.
 
 use std::{
     error::Error as StdError,
@@ -11,28 +11,28 @@ type BoxError = Box<dyn StdError + Send + Sync>;
 
 /// A hook's failure, and whether another try may help.
 ///
-/// `?` on any error makes an [`Error::retry`]: most failures inside a hook are somebody else's passing
-/// trouble. Say [`Error::reject`] where the packet itself is at fault.
+/// `?` on any error makes an [`Error::retry`], because most failures inside a hook are temporary failures of
+/// something else. Use [`Error::reject`] if the packet itself is at fault.
 ///
-/// Like other catch-all error types it does not implement [`std::error::Error`] itself, which is what lets
-/// `?` take every error; [`Error::as_error`] gives the cause.
+/// Like other catch-all error types this one does not implement [`std::error::Error`], so that `?` can
+/// convert every error. [`Error::as_error`] returns the cause.
 pub struct Error {
     retry: bool,
     cause: BoxError,
 }
 
 impl Error {
-    /// A failure that may pass: the packet is tried again, with backoff, as often as the configuration says.
+    /// A temporary failure: the packet is tried again, with backoff, as often as the configuration says.
     pub fn retry(cause: impl Into<BoxError>) -> Self {
         Self { retry: true, cause: cause.into() }
     }
 
-    /// A failure that will not pass: the packet goes to the instance's dead letters at once.
+    /// A permanent failure: the packet becomes a dead letter of the instance at once.
     pub fn reject(cause: impl Into<BoxError>) -> Self {
         Self { retry: false, cause: cause.into() }
     }
 
-    /// Whether the packet is not worth another try.
+    /// Whether the packet must not be tried again.
     pub fn is_reject(&self) -> bool {
         !self.retry
     }
@@ -42,18 +42,18 @@ impl Error {
         &*self.cause
     }
 
-    /// The cause and all that is behind it, on one line of at most [`MAX_BYTES`].
+    /// The cause and its own causes, on one line of at most [`MAX_BYTES`].
     pub fn chain(&self) -> String {
         chain(&*self.cause)
     }
 }
 
-/// The longest error text that is logged or stored, in bytes. Plugins and providers may quote what they
-/// worked on, which may be as large as a packet.
+/// The longest error text that is logged or stored, in bytes. Plugins and providers may quote their input,
+/// which may be as large as a packet.
 pub const MAX_BYTES: usize = 4096;
 
-/// An error and all that is behind it, on one line: `what: why: why`. It is cut after [`MAX_BYTES`]; and of
-/// JSON that isn't of a type only that is said, as serde's message quotes the value.
+/// An error and its causes, on one line: `what: why: why`, cut to [`MAX_BYTES`]. For a mismatch of JSON and
+/// type the line says only that, because serde's message quotes the value.
 pub fn chain(error: &(dyn StdError + 'static)) -> String {
     let mut line = Bounded(String::new());
     let mut next = Some(error);
@@ -71,7 +71,7 @@ pub fn chain(error: &(dyn StdError + 'static)) -> String {
     line.0
 }
 
-/// A line that takes no more than [`MAX_BYTES`], so that a larger text is never put together.
+/// A line of at most [`MAX_BYTES`], so that a larger text is never built.
 struct Bounded(String);
 
 impl Write for Bounded {
@@ -87,7 +87,7 @@ impl Write for Bounded {
 }
 
 impl Bounded {
-    /// The line, which was full.
+    /// The line, cut because a text did not fit.
     fn cut(self) -> String {
         shortened(&(self.0 + "…"), MAX_BYTES)
     }

@@ -1,9 +1,11 @@
-//! The plugin graph: which instance takes what from whom, checked before anything starts.
+//! The plugin graph: which instance takes which sources, checked before anything starts.
 //!
-//! An instance's output is a source that anyone may take, so instances form a graph. It must have no cycle: a
-//! packet that leads back to its own producer would never come to rest, and a meeting could not end its
-//! instances upstream first. Every mistake that the configuration can hold is found here, once, with a
-//! message that says what to change; behind this line sources exist, kinds are in the build and tables fit
+//! An instance's output is a source that any other instance may take, so instances form a graph. The graph
+//! must have no cycle: a packet in a cycle would lead to new packets for ever, and a meeting could not end
+//! its instances upstream first.
+//!
+//! [`Graph::build`] finds every mistake in the configuration of instances, with a message that says what to
+//! change. Code that has a [`Graph`] can rely on it: sources exist, kinds are in the build, and tables fit
 //! their plugins.
 
 mod closest;
@@ -46,24 +48,22 @@ impl Graph {
     /// Checks instances against the plugins of this build (`factories`), the kinds that any build may have
     /// (`known`) and the user's own `sources`.
     ///
-    /// Where two factories are of one kind the later one is used, so that an embedder can replace a bundled
-    /// plugin.
+    /// The last factory of a kind is used, so that an embedder can replace a bundled plugin.
     ///
     /// # Errors
-    /// The first thing that is wrong; see [`Error`]. Names are checked first, then each instance, then the
-    /// whole.
+    /// The first mistake; see [`Error`]. Names are checked first, then each instance, then the whole.
     pub fn build(
-        declared: Vec<InstanceSpec>,
+        specs: Vec<InstanceSpec>,
         factories: &[Factory],
         known: &[KnownKind],
         sources: &[(String, Durability)],
     ) -> Result<Self, Error> {
         let mut sources = own_sources(sources)?;
-        let names = instance_names(&declared, &sources)?;
+        let names = instance_names(&specs, &sources)?;
 
-        let mut instances = Vec::with_capacity(declared.len());
-        for (name, declared) in names.into_iter().zip(declared) {
-            let instance = check(name, declared, factories, known)?;
+        let mut instances = Vec::with_capacity(specs.len());
+        for (name, spec) in names.into_iter().zip(specs) {
+            let instance = check(name, spec, factories, known)?;
             sources.insert(instance.name.clone(), (instance.output, SourceOrigin::Output));
             instances.push(instance);
         }
@@ -81,7 +81,7 @@ impl Graph {
         }
 
         for instance in &mut instances {
-            for (source, called) in &instance.subscriptions {
+            for (source, declared) in &instance.subscriptions {
                 let (durability, _) = sources[source];
                 let default = match durability {
                     Durability::Durable => DeliveryPolicy::Spill,
@@ -92,7 +92,7 @@ impl Graph {
                     return Err(Error::NothingToSpill {
                         instance: instance.name.clone(),
                         source_name: source.clone(),
-                        declared: called.clone(),
+                        declared: declared.clone(),
                     });
                 }
             }
@@ -102,23 +102,24 @@ impl Graph {
         Ok(Self { instances, index, sources: SourceTable::new(sources) })
     }
 
-    /// The instances: each after all whose output it takes, and otherwise as they were declared.
+    /// The instances, each after all instances whose output it takes, and otherwise in the order of the
+    /// declaration.
     pub fn instances(&self) -> impl Iterator<Item = &Instance> {
         self.instances.iter()
     }
 
-    /// The instance of a name.
+    /// The instance with this name.
     pub fn instance(&self, name: &str) -> Option<&Instance> {
         self.index.get(name).map(|at| &self.instances[*at])
     }
 
-    /// Whether packets of a source are kept, if it exists: well-known, declared, an instance's output, or one
-    /// that a meeting uses for itself.
+    /// Whether packets of a source are stored; `None` if the source does not exist. Sources are well-known or
+    /// declared, an instance's output, or a meeting's own.
     pub fn durability(&self, source: &str) -> Option<Durability> {
         self.source(source).map(|source| source.durability)
     }
 
-    /// Whether a source may be published on from outside: a well-known one, or one of the user's own.
+    /// Whether publishers may publish on a source: a well-known one, or one of the user's own.
     pub fn is_external(&self, source: &str) -> bool {
         self.source(source).is_some_and(|source| source.is_external)
     }
@@ -128,15 +129,15 @@ impl Graph {
         self.sources.find(name)
     }
 
-    /// All sources, by their places.
+    /// All sources, in the order of their indices.
     pub fn sources(&self) -> impl ExactSizeIterator<Item = &Name> {
         self.sources.names()
     }
 
-    /// The name of the source at a place.
+    /// The name of the source with this index ([`SourceView::place`]).
     ///
     /// # Panics
-    /// If the place is another graph's.
+    /// If the index is from another graph.
     pub fn source_name(&self, place: u32) -> &Name {
         self.sources.name(place)
     }
@@ -147,8 +148,8 @@ impl Graph {
         taken.into_iter().flatten().filter(|source| self.index.contains_key(*source))
     }
 
-    /// The sources from outside that a source comes from: itself, or what feeds the instance whose output it
-    /// is, over any number of others.
+    /// The external sources that a source derives from: the source itself, or those that feed the instance
+    /// whose output it is, through any number of other instances.
     pub fn origins(&self, source: &str) -> BTreeSet<&Name> {
         if let Some(instance) = self.instance(source) {
             return instance.subscriptions.keys().flat_map(|taken| self.origins(taken.as_str())).collect();
@@ -157,12 +158,12 @@ impl Graph {
         place.map(|place| self.source_name(place)).into_iter().collect()
     }
 
-    /// The instance whose name is most like one that isn't there.
+    /// The instance whose name is most similar to an unknown one.
     pub fn closest_instance(&self, name: &str) -> Option<&Name> {
         closest_of(name, self.index.keys())
     }
 
-    /// The source whose name is most like one that isn't there; never one of a meeting's own.
+    /// The source whose name is most similar to an unknown one; never one of a meeting's own.
     pub fn closest_source(&self, name: &str) -> Option<&Name> {
         closest_of(name, self.sources.takeable())
     }

@@ -1,8 +1,8 @@
 //! The contract and the rules of Teammy, without I/O.
 //!
-//! A plugin's author needs this crate alone: [`InCallPlugin`], [`Receive`], [`Cx`] and the well-known [`data`]
-//! types. Feature `testing` adds the test kit. Feature `runtime` adds what a program needs that hosts plugins
-//! (the log, the store, the graph of instances, what runs hooks); a plugin must not turn it on.
+//! A plugin's author needs this crate alone: [`InCallPlugin`], [`Receive`], [`Cx`] and the well-known
+//! [`data`] types. Feature `testing` adds the test kit. Feature `runtime` adds what a program needs that
+//! hosts plugins (the log, the store, the graph of instances, what runs hooks); a plugin must not turn it on.
 
 // Without the feature, the code that runs hooks has no caller and is not exported. Builds with the feature
 // check for both.

@@ -1,4 +1,4 @@
-//! What a meeting is known by, and what the log says of its own life.
+//! A meeting's metadata, and the packets about its own life.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{MeetingId, Name, Payload, Seq};
 
-/// What is known of a meeting when it starts; every hook can read it.
+/// What is known of a meeting when it starts. Every hook can read it.
 ///
 /// # Examples
 /// ```
@@ -19,33 +19,33 @@ use crate::{MeetingId, Name, Payload, Seq};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct MeetingMetadata {
-    /// Its identifier, unique in a store.
+    /// The identifier, unique in a store.
     pub id: MeetingId,
-    /// What people call it.
+    /// The title that people see.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub title: Option<Arc<str>>,
-    /// When it began, where that is not when it was started here (a recording).
+    /// When the meeting began, if that was not when it was started here (a recording).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Timestamp>,
-    /// Whatever else the embedding backend wants its plugins to know.
+    /// Labels that the embedding backend passes to its plugins.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
 }
 
 impl MeetingMetadata {
-    /// A meeting of which only the id is known.
+    /// A meeting with an id only.
     pub fn new(id: MeetingId) -> Self {
         Self { id, title: None, started_at: None, labels: BTreeMap::new() }
     }
 
-    /// Says what people call it.
+    /// Sets the title.
     #[must_use]
     pub fn title(mut self, title: impl Into<Arc<str>>) -> Self {
         self.title = Some(title.into());
         self
     }
 
-    /// Says when it began.
+    /// Sets when the meeting began.
     #[must_use]
     pub fn started_at(mut self, at: Timestamp) -> Self {
         self.started_at = Some(at);
@@ -60,16 +60,16 @@ impl MeetingMetadata {
     }
 }
 
-/// What an instance was when a meeting took it in: enough to tell whether another run would do the same, and
-/// nothing of what its table holds.
+/// What an instance was when it joined a meeting: enough to tell whether another run would do the same,
+/// without the content of its table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Setup {
-    /// Its plugin's kind.
+    /// The plugin's kind.
     pub kind: String,
-    /// Its plugin's version.
+    /// The plugin's version.
     pub version: String,
-    /// A digest of its table, sources, policies and of what becomes of its outputs: [FNV-1a][fnv] of 64
+    /// A digest of the table, the sources, the policies and the outputs' durability: [FNV-1a][fnv] of 64
     /// bits, as 16 hexadecimal digits.
     ///
     /// [fnv]: http://www.isthe.com/chongo/tech/comp/fnv/
@@ -77,61 +77,61 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// Whether an instance with this setup works like one with the other, whatever their versions.
+    /// Whether instances with these two setups work alike. Versions are not compared.
     pub fn works_like(&self, other: &Self) -> bool {
         self.kind == other.kind && self.digest == other.digest
     }
 }
 
-/// What happens to a meeting itself. Each is a packet in its log, on source [`Lifecycle::SOURCE`], as JSON.
+/// An event of a meeting's own life: a packet in its log, on source [`Lifecycle::SOURCE`], as JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Lifecycle {
-    /// It starts, with these instances.
+    /// The meeting starts.
     Start {
         /// The instances subscribed from the first packet on.
         instances: Vec<Name>,
-        /// What they are configured as. Meetings of earlier versions don't say.
+        /// The instances' setups. Meetings of earlier versions have none.
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         setups: BTreeMap<Name, Setup>,
     },
-    /// An instance is added while it runs.
+    /// An instance joins the running meeting.
     Join {
         /// The instance.
         instance: Name,
-        /// What it is configured as. Meetings of earlier versions don't say.
+        /// The instance's setup. Meetings of earlier versions have none.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         setup: Option<Setup>,
     },
-    /// An instance is taken out while it runs.
+    /// An instance leaves the running meeting.
     Leave {
         /// The instance.
         instance: Name,
     },
-    /// An instance gets a packet once more that it had given up.
+    /// An instance gets a dead letter's packet again.
     Redrive {
         /// The instance.
         instance: Name,
         /// The packet.
         seq: Seq,
     },
-    /// Nothing more is published from outside; the instances finish.
+    /// Publishing is over; the instances finish.
     Ending,
-    /// All instances are done; the log is complete.
+    /// All instances have finished; the log is complete.
     Ended,
 }
 
 impl Lifecycle {
-    /// The source of these packets; no plugin can take or claim it.
+    /// The source of these packets; reserved, so no plugin can take or claim it.
     pub const SOURCE: &'static str = "meeting";
 
-    /// It as a payload.
+    /// The event as a payload.
     pub fn to_payload(&self) -> Payload {
         Payload::json(self).expect("invariant: names and tags always have a JSON form")
     }
 
-    /// Reads it off a packet's payload, if it is one.
+    /// Reads an event from a packet's payload; `None` if the payload is another one.
     pub fn from_payload(payload: &Payload) -> Option<Self> {
         match payload {
             Payload::Json(text) => serde_json::from_str(text).ok(),

@@ -1,17 +1,16 @@
-//! Validated names: what a meeting, a source or an instance may be called.
+//! Validated names of meetings, sources and instances.
 //!
-//! A name is checked once, where it enters; everything behind that line takes the type and need not ask
-//! again.
+//! A name is checked once, when its type is made. Code that takes the type need not check again.
 
 use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-/// Why a name was refused.
+/// Why a name was rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The meeting id is empty, too long or holds a character that cannot be shown on one line.
+    /// The meeting id is empty or too long, holds a control character, or starts or ends with white space.
     #[error(
         "meeting id {shown:?} {problem}; use 1 to {} bytes of text without control characters, neither starting nor ending with a space",
         MeetingId::MAX_BYTES
@@ -19,10 +18,10 @@ pub enum Error {
     MeetingId {
         /// The id as given, shortened for display.
         shown: String,
-        /// What is wrong with it.
+        /// What is wrong with the id.
         problem: &'static str,
     },
-    /// The source or instance name is not of the form that names take.
+    /// The source's or instance's name is malformed.
     #[error(
         "name {shown:?} {problem}; use 1 to {} characters of a-z, A-Z, 0-9, '-', '_' and '.', starting with a letter or digit",
         Name::MAX_BYTES
@@ -30,12 +29,12 @@ pub enum Error {
     Name {
         /// The name as given, shortened for display.
         shown: String,
-        /// What is wrong with it.
+        /// What is wrong with the name.
         problem: &'static str,
     },
 }
 
-/// The first characters of a text that may be very long, for an error message.
+/// The first 40 characters of a text, for an error message.
 fn shown(text: &str) -> String {
     const SHOWN_CHARS: usize = 40;
     let mut chars = text.chars();
@@ -133,11 +132,11 @@ impl MeetingId {
     /// The longest id, in bytes of UTF-8.
     pub const MAX_BYTES: usize = 255;
 
-    /// Checks and takes an id.
+    /// Checks an id.
     ///
     /// # Errors
-    /// [`Error::MeetingId`] if it is empty, longer than [`MeetingId::MAX_BYTES`], holds a control character,
-    /// or starts or ends with white space.
+    /// [`Error::MeetingId`] if the id is empty, longer than [`MeetingId::MAX_BYTES`], holds a control
+    /// character, or starts or ends with white space.
     pub fn new(id: impl AsRef<str>) -> Result<Self, Error> {
         let id = id.as_ref();
         let problem = if id.is_empty() {
@@ -167,7 +166,7 @@ pub struct Name(Arc<str>);
 
 impl PartialEq for Name {
     fn eq(&self, other: &Self) -> bool {
-        // Packets of a source share its name's text: most comparisons end here.
+        // Packets of a source share the text of its name, so most comparisons end here.
         Arc::ptr_eq(&self.0, &other.0) || self.0 == other.0
     }
 }
@@ -182,11 +181,11 @@ impl Name {
     /// The longest name, in bytes (which are characters here).
     pub const MAX_BYTES: usize = 64;
 
-    /// Checks and takes a name.
+    /// Checks a name.
     ///
     /// # Errors
-    /// [`Error::Name`] if it is empty, longer than [`Name::MAX_BYTES`], holds another character than those
-    /// named above, or does not start with a letter or digit.
+    /// [`Error::Name`] if the name is empty, longer than [`Name::MAX_BYTES`], holds another character than
+    /// those above, or does not start with a letter or digit.
     pub fn new(name: impl AsRef<str>) -> Result<Self, Error> {
         let name = name.as_ref();
         let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');

@@ -1,7 +1,7 @@
 //! Packets: what flows through a meeting.
 //!
-//! A [`DataPacket`] is immutable and shared as `Arc`; nothing on its way copies the payload. JSON is carried
-//! as text and parsed by the hook that wants it, so that routing costs the same for every payload.
+//! A [`DataPacket`] is immutable and shared as `Arc`, so routing never copies a payload. JSON is carried as
+//! text and parsed by the hook that takes it, so routing costs the same for every payload.
 
 use std::{fmt, sync::Arc};
 
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{EncodeError, Error, MeetingId, Name, decode, name, participant};
 
-/// A packet's place in its meeting's log: from 1, never used twice, not without holes.
+/// A packet's sequence number in its meeting's log: from 1, rising, never used twice. Numbers may be skipped.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Seq(pub u64);
@@ -23,13 +23,13 @@ impl Seq {
     /// Above every packet.
     pub const MAX: Self = Self(u64::MAX);
 
-    /// The place after this one.
+    /// The next number.
     #[must_use]
     pub const fn next(self) -> Self {
         Self(self.0 + 1)
     }
 
-    /// The place before this one; [`Seq::ZERO`] stays where it is.
+    /// The number before; that of [`Seq::ZERO`] is itself.
     #[must_use]
     pub const fn previous(self) -> Self {
         Self(self.0.saturating_sub(1))
@@ -42,12 +42,12 @@ impl fmt::Display for Seq {
     }
 }
 
-/// Who numbered a packet, and its number there: what makes a repeated publish recognisable.
+/// A publisher's own number for a packet, by which a meeting recognises a repeated publish.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Producer {
-    /// The producer's own identifier.
+    /// The publisher's identifier.
     pub id: Arc<str>,
-    /// The packet's number at that producer, from 1 without holes.
+    /// The packet's number, from 1, without skipping one.
     pub number: u64,
 }
 
@@ -56,7 +56,7 @@ impl Producer {
     pub const MAX_ID_BYTES: usize = 255;
 }
 
-/// What a packet carries.
+/// The data of a packet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Payload {
     /// Opaque bytes, such as audio.
@@ -76,7 +76,7 @@ impl Payload {
         decode::to_json(value).map(|text| Self::Json(text.into()))
     }
 
-    /// Its size in bytes, as the limits count it.
+    /// The size in bytes, as limits count it.
     pub fn len(&self) -> usize {
         match self {
             Self::Bytes(bytes) => bytes.len(),
@@ -84,12 +84,12 @@ impl Payload {
         }
     }
 
-    /// Whether it holds nothing at all.
+    /// Whether the payload is empty.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The form's name as messages show it: `bytes`, `text` or `JSON`.
+    /// The form's name for messages: `bytes`, `text` or `JSON`.
     pub fn form(&self) -> &'static str {
         match self {
             Self::Bytes(_) => "bytes",
@@ -99,33 +99,32 @@ impl Payload {
     }
 }
 
-/// One datum on a meeting's stream.
+/// One packet of a meeting's log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DataPacket {
-    /// The meeting it belongs to.
+    /// The packet's meeting.
     pub meeting: MeetingId,
-    /// Its place in the meeting's log.
+    /// The packet's sequence number in the meeting's log.
     pub seq: Seq,
-    /// The kind of data: a well-known source, a declared one, or the name of the instance whose output it
-    /// is.
+    /// The source: a well-known one, a declared one, or for an output the instance's name.
     pub source: Name,
-    /// When what it tells of happened. An output's is the latest of its causes'.
+    /// When the event happened that the packet describes. An output has the latest timestamp of its causes.
     pub timestamp: Timestamp,
-    /// When it entered this system; set once, kept by redelivery.
+    /// When the packet entered this system. Redelivery keeps this time.
     pub received_at: Timestamp,
-    /// Who said or did it, where somebody did: without white space around the name and in Unicode's normal
-    /// form C, so that names that look alike are one, and never empty.
+    /// The participant's name, if there is one: never empty, trimmed, and in Unicode's normal form C, so
+    /// that names that look alike are equal.
     pub participant: Option<Arc<str>>,
     /// The data.
     pub payload: Payload,
-    /// Who numbered it, where it was published with a number.
+    /// The publisher's number, if the packet was published with one.
     pub producer: Option<Producer>,
-    /// The packets that an output came from, in their order; empty for what came from outside.
+    /// The packets that led to an output, in order; empty for packets of publishers.
     pub causes: Vec<Seq>,
 }
 
 impl DataPacket {
-    /// What it counts against limits in bytes: its payload and a flat rate for the rest.
+    /// The packet's size in bytes, as limits count it: payload, names, causes, and a flat rate for the rest.
     pub fn cost(&self) -> usize {
         let participant = self.participant.as_ref().map_or(0, |name| name.len());
         let producer = self.producer.as_ref().map_or(0, |producer| producer.id.len());
@@ -134,16 +133,16 @@ impl DataPacket {
 
     const ENVELOPE: usize = 160;
 
-    /// The longest participant, in bytes.
+    /// The longest participant's name, in bytes.
     pub const MAX_PARTICIPANT_BYTES: usize = 1024;
 
-    /// What a packet from outside counts at most, if its payload is at most so large.
+    /// The largest [cost](Self::cost) of a publisher's packet whose payload is at most so many bytes.
     pub const fn max_cost(payload: usize) -> usize {
         Self::ENVELOPE + Self::MAX_PARTICIPANT_BYTES + Producer::MAX_ID_BYTES + payload
     }
 }
 
-/// A packet on its way in: what a publisher says. The meeting adds its place in the log.
+/// A packet to publish. The meeting adds its sequence number.
 ///
 /// # Examples
 /// ```
@@ -157,21 +156,21 @@ impl DataPacket {
 pub struct Publish {
     /// The source to publish on.
     pub source: Name,
-    /// When it happened; the time of arrival where it isn't said.
+    /// When the event happened; `None` stands for the time of arrival.
     pub timestamp: Option<Timestamp>,
-    /// Who said or did it. What is blank is nobody.
+    /// The participant's name. A blank one counts as `None`.
     pub participant: Option<Arc<str>>,
     /// The data.
     pub payload: Payload,
-    /// Who numbers it, and its number there.
+    /// The publisher's number, if there is one.
     pub producer: Option<Producer>,
 }
 
-/// Why something to publish could not be built.
+/// Why a [`Publish`] could not be built.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PublishError {
-    /// The source's name is not of the form that names take.
+    /// The source's name is malformed.
     #[error("cannot publish")]
     Source(#[from] name::Error),
     /// The value cannot be written as JSON.
@@ -179,7 +178,7 @@ pub enum PublishError {
     Json {
         /// The source.
         source_name: Name,
-        /// What serialisation said.
+        /// Why not.
         #[source]
         error: EncodeError,
     },
@@ -194,7 +193,7 @@ impl Publish {
         Ok(Self::on(Name::new(source)?, payload))
     }
 
-    /// A packet with any payload on a source whose name has been checked.
+    /// A packet with any payload, on a source whose name is checked already.
     pub fn on(source: Name, payload: Payload) -> Self {
         Self { source, timestamp: None, participant: None, payload, producer: None }
     }
@@ -227,29 +226,29 @@ impl Publish {
         Self::new(source, Payload::Bytes(bytes.into()))
     }
 
-    /// Says who said or did it.
+    /// Sets the participant's name.
     #[must_use]
     pub fn participant(mut self, participant: impl Into<Arc<str>>) -> Self {
         self.participant = Some(participant.into());
         self
     }
 
-    /// Says when it happened.
+    /// Sets when the event happened.
     #[must_use]
     pub fn timestamp(mut self, timestamp: Timestamp) -> Self {
         self.timestamp = Some(timestamp);
         self
     }
 
-    /// Numbers it, so that it can be published again where the answer was lost: a meeting takes each number
-    /// of a producer once, in their order, from 1. For durable sources.
+    /// Numbers the packet, so that it can be published again if the answer was lost. A meeting accepts each
+    /// number of a producer once, in order, from 1. For durable sources only.
     #[must_use]
     pub fn numbered(mut self, producer: impl Into<Arc<str>>, number: u64) -> Self {
         self.producer = Some(Producer { id: producer.into(), number });
         self
     }
 
-    /// The packet that this becomes at a place in a meeting's log.
+    /// The packet with its sequence number in a meeting's log.
     pub fn into_packet(self, meeting: MeetingId, seq: Seq, received_at: Timestamp) -> DataPacket {
         DataPacket {
             meeting,
@@ -265,30 +264,30 @@ impl Publish {
     }
 }
 
-/// What a hook can take: something that is read off a packet.
+/// A hook's input, read from a packet.
 pub trait FromPacket: Sized + Send + 'static {
-    /// Reads it.
+    /// Reads the input.
     ///
     /// # Errors
-    /// [`Error::reject`] if the packet carries something else: trying again would not help.
+    /// [`Error::reject`] if the packet carries something else, as another try would not help.
     fn from_packet(packet: &Arc<DataPacket>) -> Result<Self, Error>;
 }
 
-/// What a plugin can put out: something that becomes a payload.
+/// A plugin's output, which becomes a payload.
 pub trait IntoPayload: Send + 'static {
-    /// Turns into a payload.
+    /// Writes the payload.
     ///
     /// # Errors
-    /// [`Error::reject`] if it cannot be written.
+    /// [`Error::reject`] if the output has no such form.
     fn into_payload(self) -> Result<Payload, Error>;
 
-    /// The JSON Schema of what it becomes, for people who consume it; `None` where it isn't JSON.
+    /// The JSON Schema of the payload, for people who consume it; `None` if the payload isn't JSON.
     fn schema() -> Option<schemars::Schema> {
         None
     }
 }
 
-/// A value that travels as JSON: `Json<T>` in a hook parses it, `Json<T>` as an output writes it.
+/// A value that packets carry as JSON. As a hook's input `Json<T>` is parsed, as an output it is written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Json<T>(pub T);
 
@@ -359,7 +358,7 @@ impl IntoPayload for Bytes {
     }
 }
 
-/// For a plugin that only watches: a value of this type cannot exist, so it has no output.
+/// For a plugin without outputs: no value of this type exists.
 impl IntoPayload for std::convert::Infallible {
     fn into_payload(self) -> Result<Payload, Error> {
         match self {}

@@ -1,16 +1,16 @@
-//! Who says or does something: names that look alike are one.
+//! Participants' names in one form, so that names that look alike are equal.
 //!
-//! The same person may come with white space around the name, or with `é` as one character or as two
-//! (Unicode's normal forms C and D), depending on which program wrote it. A packet holds the name without
-//! that white space and in normal form C ([UAX #15](https://www.unicode.org/reports/tr15/)), so that names
-//! can be compared as text. A name of which nothing is left is nobody.
+//! Programs write the same person's name with or without white space around it, and `é` as one character or
+//! as two (Unicode's normal forms C and D). A packet holds the name trimmed and in normal form C
+//! ([UAX #15](https://www.unicode.org/reports/tr15/)), so that names can be compared as text. A blank name
+//! stands for no participant.
 
 use std::{borrow::Cow, sync::Arc};
 
 use serde::{Deserialize, Deserializer};
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 
-/// A name as packets hold it; none where nothing of it is left.
+/// A name as packets hold it; `None` for a blank one.
 pub(crate) fn normalized(name: Arc<str>) -> Option<Arc<str>> {
     let normal = match normalize(&name) {
         Cow::Borrowed(same) if same.len() == name.len() => None,
@@ -28,7 +28,7 @@ fn normalize(name: &str) -> Cow<'_, str> {
     }
 }
 
-/// Reads a name that stands in a packet's data.
+/// Reads a name inside a packet's data.
 pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let name = String::deserialize(deserializer)?;
     Ok(normalize(&name).into_owned())

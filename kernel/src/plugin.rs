@@ -9,9 +9,9 @@
 //!
 //! Both are erased into what the runtime handles, so that hooks of any plugin run over one kind of state.
 //! Layers, each of which uses those before it: values (`durability`, `input`, `delivery_policy`, `config`,
-//! `state`), tables (`hook_table`, `metadata`, `observer`, `shutdown`), contracts (`contract`, `dynamic`), the
-//! erased form (`erased`, `factory`, `bundle`), and what leads from a contract to it (`handlers`, `typed`,
-//! `untyped`).
+//! `state`), tables (`hook_table`, `metadata`, `observer`, `shutdown`), contracts (`contract`, `dynamic`),
+//! the erased form (`erased`, `factory`, `bundle`), and what leads from a contract to it (`handlers`,
+//! `typed`, `untyped`).
 
 mod bundle;
 mod config;

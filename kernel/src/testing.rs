@@ -1,20 +1,19 @@
 //! The test kit: packets through a plugin in a few lines, without a node, a store or a file.
 //!
-//! [`PluginTest`] stands in for the meeting. It drives the plugin through the same erased line as the runtime
-//! does ([`Factory`](crate::Factory), [`Hosted::run`](crate::plugin::Hosted::run)), so what passes here is
-//! what runs there: a hook that fails changes nothing, a state is read back from its JSON before the next
-//! hook sees it, writes are kept with the hook that made them, and an output becomes a packet that names its
+//! [`PluginTest`] takes the meeting's part. It runs hooks through the same code as the runtime does, with the
+//! same rules: a hook that fails changes nothing, a state is read back from its JSON before the next hook
+//! sees it, writes are kept with the hook that made them, and an output becomes a packet that names its
 //! causes.
 //!
-//! Run it under `#[tokio::test(start_paused = true)]`: time then passes only as [`PluginTest::advance`] and
-//! the delays of a [`ScriptedLlm`] say, at once and always the same.
+//! Use it under `#[tokio::test(start_paused = true)]`. Time then passes only in [`PluginTest::advance`] and
+//! in the delays of a [`ScriptedLlm`], without waiting and with the same result each time.
 //!
 //! # Examples
 //! ```
 //! use teammy_kernel::testing::{self, PluginTest, ScriptedLlm};
 //! use teammy_kernel::{Cx, Error, Hooks, InCallPlugin, Json, LlmMessage, Publish, Receive, data::Chat};
 //!
-//! /// Answers chat messages that ask something.
+//! /// Answers questions in the chat.
 //! struct Helper;
 //!
 //! impl InCallPlugin for Helper {
@@ -78,7 +77,7 @@ use crate::{DataPacket, Payload};
 /// Reads a packet's JSON payload.
 ///
 /// # Panics
-/// If it carries something else, or JSON of another type: for use in tests.
+/// If the packet carries something else, or JSON of another type.
 #[track_caller]
 pub fn json<T: DeserializeOwned>(packet: &DataPacket) -> T {
     match &packet.payload {

@@ -1,9 +1,9 @@
 //! The wire forms: here a version byte, then bincode, for what crosses from process to process; in [`json`]
 //! JSON, for people and other programs. The one place that names bincode.
 //!
-//! Every type that crosses a process states the version of its own layout. A reader knows the layouts it was
-//! built with and refuses others by name, so that two builds never misread each other. Decoding is bounded:
-//! what a length field claims is checked against [`LIMIT`] before anything is allocated.
+//! Every type that leaves the process states the version of its layout. A reader knows the layouts that it
+//! was built with and rejects others with both versions, so that two builds never misread each other.
+//! Decoding is bounded: a length field is checked against [`LIMIT`] before anything is allocated.
 
 pub mod json;
 
@@ -24,7 +24,7 @@ const CONFIG: Configuration<LittleEndian, Fixint, Limit<LIMIT>> =
 
 /// A type with a layout on the wire.
 pub trait Wire: Serialize + DeserializeOwned {
-    /// The layout's version; raise it with every change and keep golden bytes of the old ones.
+    /// The layout's version. Raise it with every change, and keep golden bytes of the old layouts.
     const VERSION: u8;
 }
 
@@ -32,24 +32,24 @@ pub trait Wire: Serialize + DeserializeOwned {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// There is nothing to read.
+    /// There are no bytes to read.
     #[error("empty message")]
     Empty,
-    /// Another build wrote it.
+    /// A build with another layout wrote the message.
     #[error("message is of layout {got}, this build reads layout {expected}")]
     Version {
-        /// The version that this build reads.
+        /// The layout that this build reads.
         expected: u8,
-        /// The version that the message states.
+        /// The layout that the message states.
         got: u8,
     },
-    /// Bytes are left over behind the value.
+    /// Bytes are left over after the value.
     #[error("{0} bytes follow the message")]
     Trailing(usize),
-    /// It is too large, or not of a form that bincode writes.
+    /// The value is too large, or has no form in bincode.
     #[error("cannot encode")]
     Encode(#[source] bincode::error::EncodeError),
-    /// It is cut off, too large, or not of the stated layout.
+    /// The message is cut off, too large, or not of the stated layout.
     #[error("cannot decode")]
     Decode(#[source] bincode::error::DecodeError),
 }
@@ -57,7 +57,7 @@ pub enum Error {
 /// Writes a value.
 ///
 /// # Errors
-/// [`Error::Encode`] if a part of it has no form in bincode.
+/// [`Error::Encode`] if a part of the value has no form in bincode.
 pub fn encode<T: Wire>(value: &T) -> Result<Vec<u8>, Error> {
     let mut bytes = vec![T::VERSION];
     bincode::serde::encode_into_std_write(value, &mut bytes, CONFIG).map_err(Error::Encode)?;
@@ -80,7 +80,7 @@ pub fn decode<T: Wire>(bytes: &[u8]) -> Result<T, Error> {
     }
 }
 
-/// A packet as it crosses the wire: times as seconds and nanoseconds, which are half the size of their text.
+/// A packet on the wire. Times are seconds and nanoseconds, which take half the bytes of their text.
 #[derive(Serialize, Deserialize)]
 struct PacketV1 {
     meeting: MeetingId,

@@ -1,12 +1,11 @@
 //! Finds what is wrong with JSON, by reading it once more.
 //!
-//! The type's own visitors say what they didn't get by `serde::de::Error`; here that trait has a type of ours
-//! behind it, [`Refused`], which keeps the kind of a value and not the value. The parser underneath has an
-//! error type of its own, so what a visitor refuses is kept aside, in [`Trace`], while the parser's error
-//! makes its way out.
+//! A type's visitors report mismatches through `serde::de::Error`. Here [`Refused`] implements that trait,
+//! and keeps the kind of a value but not the value. The parser has an error type of its own, so a visitor's
+//! error is stored in [`Trace`] while the parser's error propagates.
 //!
-//! JSON tells its types by itself. So everything is read by `deserialize_any` where the parser would
-//! otherwise refuse a value before any visitor sees it.
+//! The parser must not refuse a value before a visitor sees it. So most values are read by `deserialize_any`,
+//! which works because JSON is self-describing.
 
 use std::{
     cell::{Cell, RefCell},
@@ -24,7 +23,7 @@ use serde::{
 
 use crate::shortened::shortened;
 
-/// What is wrong.
+/// What is wrong with a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Problem {
     /// Another type or value than expected.
@@ -43,9 +42,9 @@ pub(super) enum Problem {
     },
     Missing(&'static str),
     Duplicate(&'static str),
-    /// The type refuses it for a reason of its own.
+    /// The type's own `Deserialize` refuses the value.
     Other,
-    /// It is no JSON.
+    /// The text is no JSON.
     Syntax(String),
 }
 
@@ -66,7 +65,7 @@ impl fmt::Display for Problem {
 /// The longest description of what was expected, in bytes.
 const MAX_EXPECTED: usize = 200;
 
-/// Says why a text is not a `T`, which the parser has refused with an error.
+/// Explains why a text is not a `T`; `error` is the parser's.
 pub(super) fn why_not<'de, T: Deserialize<'de>>(
     text: &'de str,
     error: &serde_json::Error,
@@ -81,7 +80,7 @@ pub(super) fn why_not<'de, T: Deserialize<'de>>(
     (trace.deepest.take(), problem.unwrap_or(Problem::Other))
 }
 
-/// What the parser says: its texts are fixed.
+/// The parser's message; its texts are fixed and quote nothing.
 fn syntax(error: &serde_json::Error) -> Problem {
     let message = error.to_string();
     let place = format!(" at line {} column {}", error.line(), error.column());
@@ -89,7 +88,7 @@ fn syntax(error: &serde_json::Error) -> Problem {
     Problem::Syntax(message)
 }
 
-/// An error that holds no value. Empty, if what is wrong is kept in the trace.
+/// An error that holds no value. `None` if the trace has the problem.
 #[derive(Debug)]
 pub(super) struct Refused(Option<Problem>);
 
@@ -166,17 +165,17 @@ fn one_of(names: &[&str]) -> String {
     }
 }
 
-/// Where the reading is, and what was refused first.
+/// The current path, and the first refusal.
 #[derive(Default)]
 struct Trace {
     path: RefCell<String>,
     problem: Cell<Option<Problem>>,
-    /// The path to what was refused.
+    /// The path of the first refusal.
     deepest: Cell<String>,
 }
 
 impl Trace {
-    /// Does something one step further down.
+    /// Runs `inner` one step further down.
     fn within<T>(&self, step: Step, inner: impl FnOnce() -> Result<T, Refused>) -> Result<T, Refused> {
         let before = self.path.borrow().len();
         step.push(&mut self.path.borrow_mut());
@@ -188,7 +187,7 @@ impl Trace {
         result
     }
 
-    /// Keeps what was refused first, and where.
+    /// Keeps the first refusal, and its path.
     fn note(&self, refused: &Refused) {
         let first = self.problem.take();
         if first.is_none() {
@@ -197,7 +196,7 @@ impl Trace {
         self.problem.set(first.or_else(|| refused.0.clone()));
     }
 
-    /// As the parser's error, with what is wrong kept here.
+    /// Turns a refusal into the parser's error, and keeps the refusal.
     fn aside<T, E: Error>(&self, result: Result<T, Refused>) -> Result<T, E> {
         result.map_err(|refused| {
             self.note(&refused);
@@ -210,9 +209,9 @@ impl Trace {
 #[derive(Clone, Copy)]
 enum Step {
     Index(usize),
-    /// A key that stands in the type.
+    /// A key that the type declares.
     Field(&'static str),
-    /// One that is data.
+    /// A key that is data.
     Key,
 }
 
@@ -241,11 +240,11 @@ struct Traced<'t, D> {
 struct Watch<'t, V> {
     inner: V,
     trace: &'t Trace,
-    /// The keys that stand in the type, if it is a struct.
+    /// The keys that the type declares, if it is a struct.
     fields: &'static [&'static str],
 }
 
-/// The parser's own error: what a visitor said is in the trace already.
+/// The parser's own error; a visitor's refusal is in the trace already.
 fn parsers<E: Error>(_: E) -> Refused {
     Refused(None)
 }
@@ -308,7 +307,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Traced<'_, D> {
     }
 }
 
-/// Hands a scalar to the visitor.
+/// Passes a scalar to the visitor.
 macro_rules! scalars {
     ($($method:ident: $type:ty),+) => {
         $(fn $method<E: Error>(self, value: $type) -> Result<V::Value, E> {
@@ -384,7 +383,7 @@ struct Entries<'t, A> {
     inner: A,
     trace: &'t Trace,
     fields: &'static [&'static str],
-    /// Where the value is whose key was read last.
+    /// The declared key that was read last.
     step: Option<&'static str>,
 }
 
@@ -483,7 +482,7 @@ impl<'de, T: DeserializeSeed<'de>> DeserializeSeed<'de> for Seed<'_, T> {
     }
 }
 
-/// Reads a key, and finds it among those that stand in the type.
+/// Reads a key, and finds it among those that the type declares.
 struct KeySeed<'t, 'k, T> {
     inner: T,
     trace: &'t Trace,
@@ -495,7 +494,7 @@ impl<'de, T: DeserializeSeed<'de>> DeserializeSeed<'de> for KeySeed<'_, '_, T> {
     type Value = T::Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<T::Value, D::Error> {
-        // JSON's keys are text, which a type may still read as a number; only the parser knows how.
+        // JSON's keys are text. A type may read them as numbers, which only the parser can do.
         let Self { inner, trace, fields, found } = self;
         if fields.is_empty() {
             return inner

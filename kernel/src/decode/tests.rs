@@ -5,7 +5,7 @@ use serde::Deserialize;
 use super::*;
 use crate::data::{Chat, ParticipantEvent, Transcription};
 
-/// What no message may hold.
+/// A text that no message may hold.
 const WORDS: &str = "MARKER";
 
 #[derive(Debug, Deserialize)]

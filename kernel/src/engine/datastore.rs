@@ -1,8 +1,8 @@
 //! The datastore: an instance's keys and values in a meeting, and the meeting's history.
 //!
-//! Writes are buffered while a hook runs and become part of its commit, with the cursor, the state and the
-//! output: a hook that fails has written nothing. Reads see the hook's own writes first, then those of
-//! earlier hooks, committed or not.
+//! Writes are buffered while a hook runs. They are committed with the hook's cursor, state and output; a hook
+//! that fails has written nothing. Reads see the hook's own writes first, then those of earlier hooks,
+//! committed or not.
 
 use std::{
     collections::BTreeMap,
@@ -22,14 +22,14 @@ use super::{
 };
 use crate::{DataPacket, DecodeError, EncodeError, Seq, decode};
 
-/// Why a read or a write failed. No message holds a key: keys are made of what is said, and of who says it.
+/// Why a read or a write failed. No message holds a key, because keys may hold names and spoken words.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The key is empty or too long.
     #[error("a key is {bytes} bytes long; keys are 1 to {} bytes", Datastore::MAX_KEY_BYTES)]
     Key {
-        /// Its length in bytes.
+        /// The key's length in bytes.
         bytes: usize,
     },
     /// The value is too large.
@@ -44,13 +44,13 @@ pub enum Error {
         Datastore::MAX_WRITTEN_BYTES
     )]
     Written {
-        /// What it has written, this write included.
+        /// The bytes that the hook has written, this write included.
         bytes: usize,
     },
     /// The value has no JSON form.
     #[error("a key's value cannot be written as JSON")]
     Encode(#[source] EncodeError),
-    /// What is stored is not of the type asked for.
+    /// The stored value is not of the type asked for.
     #[error("a key's value is not of the type asked for")]
     Decode(#[source] DecodeError),
     /// The store could not be read.
@@ -61,12 +61,12 @@ pub enum Error {
 #[derive(Default)]
 struct Buffer {
     writes: BTreeMap<String, Option<Arc<str>>>,
-    /// What was written, overwritten values included.
+    /// The cost of all writes, overwritten values included.
     bytes: usize,
 }
 
-/// The packet that the hook runs on: what history is counted back from. Written before each hook and read in
-/// it, so that its parts need not be written as one; seq 0 stands for no packet.
+/// The packet that the hook runs on, from which history is counted back. The parts are separate atomics,
+/// because they are written before a hook and read only in it. Seq 0 stands for no packet.
 #[derive(Default)]
 struct At {
     seq: AtomicU64,
@@ -93,7 +93,7 @@ impl At {
 #[derive(Default)]
 struct Running {
     at: At,
-    /// Whether there is anything in the buffer: most hooks write nothing, and so lock nothing.
+    /// Whether the buffer holds anything. Most hooks write nothing, and so take no lock.
     has_written: AtomicBool,
     buffer: Mutex<Buffer>,
 }
@@ -116,8 +116,8 @@ impl Datastore {
     pub const MAX_KEY_BYTES: usize = 512;
     /// The largest value in bytes of JSON.
     pub const MAX_VALUE_BYTES: usize = 1024 * 1024;
-    /// The most that one hook may write, in bytes of keys and values and 1 KiB for each: it is stored in one
-    /// piece.
+    /// The most that one hook may write: bytes of keys and values, and 1 KiB for each write. One hook's
+    /// writes are stored in one transaction.
     pub const MAX_WRITTEN_BYTES: usize = 4 * 1024 * 1024;
 
     pub(super) fn new(provider: Arc<dyn PersistenceProvider>) -> Self {
@@ -128,10 +128,11 @@ impl Datastore {
         self.running.buffer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reads a key; `None` where it was never set or is deleted.
+    /// Reads a key; `None` if it was never set, or was deleted.
     ///
     /// # Errors
-    /// [`Error::Decode`] if the value is of another type, [`Error::Read`] if the store cannot be read.
+    /// [`Error::Key`], [`Error::Decode`] if the value is of another type, and [`Error::Read`] if the store
+    /// cannot be read.
     pub async fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Error> {
         check_key(key)?;
         let buffered = self.buffer().writes.get(key).cloned();
@@ -145,7 +146,7 @@ impl Datastore {
     /// Sets a key, as part of the running hook's commit.
     ///
     /// # Errors
-    /// [`Error::Key`], [`Error::Value`], [`Error::Written`] and [`Error::Encode`] as they say.
+    /// [`Error::Key`], [`Error::Value`], [`Error::Written`] and [`Error::Encode`].
     pub fn set<T: Serialize + ?Sized>(&self, key: &str, value: &T) -> Result<(), Error> {
         check_key(key)?;
         let json = decode::to_json(value).map_err(Error::Encode)?;
@@ -155,7 +156,7 @@ impl Datastore {
         self.write(key, Some(json.into()))
     }
 
-    /// Deletes a key, as part of the running hook's commit; one that isn't there is no error.
+    /// Deletes a key, as part of the running hook's commit. Deleting an absent key is no error.
     ///
     /// # Errors
     /// [`Error::Key`] and [`Error::Written`].
@@ -176,7 +177,7 @@ impl Datastore {
         Ok(())
     }
 
-    /// The keys that start with a prefix (an empty one: all), in order.
+    /// The keys that start with a prefix, in order; an empty prefix lists all.
     ///
     /// # Errors
     /// [`Error::Read`] if the store cannot be read.
@@ -196,8 +197,8 @@ impl Datastore {
 
     /// Packets of the meeting, oldest first.
     ///
-    /// Of other sources it reads those before the packet that the hook runs on; of the instance's own outputs
-    /// all that earlier hooks made. The answer doesn't depend on what was committed when.
+    /// Returns packets of other sources up to the one that the hook runs on, without it, and all outputs of
+    /// the instance's earlier hooks. The answer doesn't depend on what is committed already.
     ///
     /// # Errors
     /// [`Error::Read`] if the store cannot be read.

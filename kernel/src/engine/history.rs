@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::{DataPacket, Name, Seq};
 
-/// Which packets of the meeting's history to read. Without more it asks for all durable packets so far.
+/// Which packets of the meeting's history to read: all durable packets so far, unless narrowed.
 ///
 /// # Examples
 /// ```
@@ -19,15 +19,15 @@ use crate::{DataPacket, Name, Seq};
 pub struct History {
     /// Only this source.
     pub source: Option<Name>,
-    /// Only the newest so many; they still come oldest first.
+    /// Only so many of the newest; they are still returned oldest first.
     pub last: Option<usize>,
-    /// Only packets that tell of this moment or a later one.
+    /// Only packets with this timestamp or a later one.
     pub not_before: Option<Timestamp>,
-    /// Only packets that tell of the last so long before the packet that the hook runs on.
+    /// Only packets whose timestamp is at most so long before that of the packet that the hook runs on.
     pub within: Option<Duration>,
-    /// Only this place and later ones.
+    /// Only this seq and later ones.
     pub from: Seq,
-    /// Only this place and earlier ones.
+    /// Only this seq and earlier ones.
     pub to: Seq,
 }
 
@@ -43,7 +43,7 @@ impl History {
         Self { source: None, last: None, not_before: None, within: None, from: Seq(1), to: Seq::MAX }
     }
 
-    /// Every durable packet of one source so far; an instance's outputs are the source of its name.
+    /// Every durable packet of one source so far. An instance's outputs are on the source of its name.
     ///
     /// # Errors
     /// If the name is malformed.
@@ -58,21 +58,21 @@ impl History {
         self
     }
 
-    /// Only what tells of `at` or later.
+    /// Only packets with timestamp `at` or a later one.
     #[must_use]
     pub fn not_before(mut self, at: Timestamp) -> Self {
         self.not_before = Some(at);
         self
     }
 
-    /// Only what tells of the last `duration` before the packet that the hook runs on.
+    /// Only packets whose timestamp is at most `duration` before that of the packet that the hook runs on.
     #[must_use]
     pub fn within(mut self, duration: Duration) -> Self {
         self.within = Some(duration);
         self
     }
 
-    /// Only places `from` to `to`, both included.
+    /// Only seqs `from` to `to`, both included.
     #[must_use]
     pub fn seqs(mut self, from: Seq, to: Seq) -> Self {
         self.from = from;
@@ -80,8 +80,7 @@ impl History {
         self
     }
 
-    /// Whether a packet is one of those asked for, as far as one packet can tell (all but `last` and
-    /// `within`).
+    /// Whether a packet matches. `last` and `within` are ignored: one packet cannot tell them.
     pub fn matches(&self, packet: &DataPacket) -> bool {
         packet.seq >= self.from
             && packet.seq <= self.to

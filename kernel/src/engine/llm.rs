@@ -20,13 +20,13 @@ pub use answer::{AnswerError, parse_answer};
 
 use crate::{MeetingId, Name};
 
-/// Whose words a message holds.
+/// Whose text a message holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// Instructions that frame the conversation.
     System,
-    /// The asker.
+    /// The plugin that asks.
     User,
     /// The model.
     Assistant,
@@ -35,9 +35,9 @@ pub enum Role {
 /// One message of a conversation with a model.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Message {
-    /// Whose words it holds.
+    /// Whose text it is.
     pub role: Role,
-    /// The words.
+    /// The text.
     pub content: String,
 }
 
@@ -47,12 +47,12 @@ impl Message {
         Self { role: Role::System, content: content.into() }
     }
 
-    /// The asker's words.
+    /// The plugin's text.
     pub fn user(content: impl Into<String>) -> Self {
         Self { role: Role::User, content: content.into() }
     }
 
-    /// The model's words, of an earlier turn.
+    /// The model's text, of an earlier turn.
     pub fn assistant(content: impl Into<String>) -> Self {
         Self { role: Role::Assistant, content: content.into() }
     }
@@ -63,14 +63,14 @@ impl Message {
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Model {
-    /// The one for work that matters.
+    /// The model for work that needs quality.
     #[default]
     Default,
-    /// The one for work that must be quick and cheap.
+    /// The model for work that must be quick and cheap.
     Fast,
 }
 
-/// A question to a model, and who asks it.
+/// A question to a model, with the instance that asks.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Request {
@@ -78,9 +78,9 @@ pub struct Request {
     pub model: Model,
     /// The conversation so far.
     pub messages: Vec<Message>,
-    /// How freely to sample, from 0 (always the likeliest word) to 2.
+    /// The sampling temperature, from 0 (always the likeliest token) to 2.
     pub temperature: f32,
-    /// The meeting it is asked in.
+    /// The meeting in which the instance asks.
     pub meeting: MeetingId,
     /// The instance that asks.
     pub instance: Name,
@@ -99,7 +99,7 @@ impl Request {
     }
 }
 
-/// What an answer cost, in tokens.
+/// The cost of an answer, in tokens.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
     /// Tokens read.
@@ -112,9 +112,9 @@ pub struct Usage {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Response {
-    /// The words.
+    /// The text.
     pub text: String,
-    /// What it cost, where the provider says.
+    /// The cost, if the provider reports it.
     pub usage: Option<Usage>,
 }
 
@@ -132,23 +132,23 @@ pub enum Error {
     /// This node has no model to ask.
     #[error("no language model is configured for this node")]
     NotConfigured,
-    /// The provider failed; asking again may help.
+    /// The provider failed; another try may succeed.
     #[error("the language model failed: {0}")]
     Failed(String),
-    /// The provider refused the question; asking again will not help.
+    /// The provider refused the question; another try will not succeed.
     #[error("the language model refused the request: {0}")]
     Refused(String),
 }
 
-/// Something that answers questions: a client of a model's API, or a script in a test.
+/// Answers questions: a client of a model's API, or a script in a test.
 pub trait LlmProvider: Send + Sync + 'static {
-    /// Asks.
+    /// Answers a question.
     ///
     /// # Errors
-    /// [`Error::Failed`] for passing trouble, [`Error::Refused`] for a question that will never be answered.
+    /// [`Error::Failed`] if another try may succeed, [`Error::Refused`] if none will.
     ///
     /// # Cancel safety
-    /// A hook that passes its deadline drops the future; an implementation must stand that.
+    /// A hook that passes its deadline drops the future at an await point.
     fn complete(&self, request: Request) -> impl Future<Output = Result<Response, Error>> + Send;
 }
 
@@ -162,7 +162,7 @@ impl<P: LlmProvider> DynProvider for P {
     }
 }
 
-/// A provider behind a shared pointer, its type forgotten: what a node hands to every engine.
+/// A provider behind a shared pointer, with its type erased. A node gives it to every engine.
 #[derive(Clone)]
 pub struct SharedLlm(Option<Arc<dyn DynProvider>>);
 
@@ -172,7 +172,7 @@ impl SharedLlm {
         Self(Some(Arc::new(provider)))
     }
 
-    /// No provider: every question is answered with [`Error::NotConfigured`].
+    /// No provider: every question fails with [`Error::NotConfigured`].
     pub fn none() -> Self {
         Self(None)
     }
@@ -182,10 +182,10 @@ impl SharedLlm {
         self.0.is_some()
     }
 
-    /// Asks.
+    /// Asks the provider.
     ///
     /// # Errors
-    /// What the provider says, and [`Error::NotConfigured`] where there is none.
+    /// The provider's error, and [`Error::NotConfigured`] if there is no provider.
     pub async fn complete(&self, request: Request) -> Result<Response, Error> {
         let provider = self.0.as_ref().ok_or(Error::NotConfigured)?;
         provider.complete(request).await
@@ -199,7 +199,7 @@ impl fmt::Debug for SharedLlm {
     }
 }
 
-/// The language models, as one instance in one meeting reaches them.
+/// The language models, for one instance in one meeting.
 #[derive(Debug, Clone)]
 pub struct Llm {
     provider: SharedLlm,
@@ -211,7 +211,7 @@ pub struct Llm {
 /// The time that the running hook has for questions.
 #[derive(Debug)]
 struct HookTime {
-    /// Counted from its first question, if nothing else was said before; none: as long as it takes.
+    /// Counted from the hook's first question, unless a deadline was set before; `None` is no limit.
     limit: Option<Duration>,
     is_set: AtomicBool,
     until: Mutex<Option<Instant>>,
@@ -244,7 +244,7 @@ impl Llm {
         Self { provider, meeting, instance, time: HookTime::new(limit) }
     }
 
-    /// A hook is about to run: its time has not begun.
+    /// Starts a hook: clears the deadline of the hook before.
     pub(super) fn begin(&self) {
         if self.time.is_set.load(Ordering::Acquire) {
             let mut until = self.time.until.lock().unwrap_or_else(PoisonError::into_inner);
@@ -253,19 +253,18 @@ impl Llm {
         }
     }
 
-    /// A question of the running hook that is not answered by then has failed, unless its time is set
-    /// already.
+    /// Sets when the running hook's questions fail, unless that is set already.
     pub(super) fn until(&self, deadline: Instant) {
         self.time.until(|| Some(deadline));
     }
 
-    /// Whether there is a model to ask, for a plugin that can do without.
+    /// Whether a model is configured, for a plugin that can work without one.
     pub fn is_configured(&self) -> bool {
         self.provider.is_configured()
     }
 
-    /// Asks the default model. `temperature` is 0 (always the likeliest word) to 2. An answer that would come
-    /// too late for the hook to do anything with it is [`Error::Failed`].
+    /// Asks the default model. `temperature` is 0 (always the likeliest token) to 2. The question fails with
+    /// [`Error::Failed`] shortly before the hook's deadline, so that the hook can still handle the failure.
     ///
     /// # Errors
     /// Every variant of [`Error`].
@@ -273,7 +272,8 @@ impl Llm {
         self.ask(Model::Default, messages.into(), temperature).await
     }
 
-    /// Asks the fast model. `temperature` is 0 (always the likeliest word) to 2.
+    /// Asks the fast model. `temperature` is 0 (always the likeliest token) to 2. Fails as
+    /// [`prompt`](Self::prompt) does.
     ///
     /// # Errors
     /// Every variant of [`Error`].

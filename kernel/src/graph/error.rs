@@ -1,14 +1,14 @@
-//! What can be wrong with a plugin graph, and what to do about it.
+//! Mistakes in a plugin graph, with messages that say what to change.
 
 use std::fmt;
 
 use crate::{Name, name, plugin::ConfigError};
 
-/// Why instances do not make a graph. Each message names the instance and says what to change.
+/// Why instances do not form a graph. Each message names the instance and says what to change.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// No build of the program has such a plugin.
+    /// No build of the program has a plugin of this kind.
     #[error(
         "instance {instance} is of the unknown kind {}{}; known kinds: {}",
         Shown(.kind),
@@ -18,11 +18,11 @@ pub enum Error {
     UnknownKind {
         /// The instance.
         instance: Name,
-        /// Its kind.
+        /// The plugin's kind.
         kind: String,
-        /// The known kind that is most like it.
+        /// The known kind that is most similar.
         meant: Option<String>,
-        /// All that are known, in order.
+        /// All known kinds, in order.
         known: Vec<String>,
     },
     /// The plugin exists, but was left out of this build.
@@ -33,12 +33,12 @@ pub enum Error {
     NotInBuild {
         /// The instance.
         instance: Name,
-        /// Its kind.
+        /// The plugin's kind.
         kind: &'static str,
-        /// The Cargo feature that brings it in.
+        /// The Cargo feature that adds the plugin.
         feature: &'static str,
     },
-    /// The bundle has a plugin under this name, which calls itself something else; only its author can help.
+    /// The bundle lists the plugin under another name than its `KIND`; its author must correct one of them.
     #[error(
         "instance {instance} is of kind {kind}, but the plugin in the bundle under that name says \
          KIND = \"{says}\"; write KIND = \"{kind}\" in it"
@@ -46,9 +46,9 @@ pub enum Error {
     Misnamed {
         /// The instance.
         instance: Name,
-        /// Its kind, as the bundle calls it.
+        /// The kind under which the bundle lists the plugin.
         kind: &'static str,
-        /// What the plugin says its kind is.
+        /// The plugin's own `KIND`.
         says: String,
     },
     /// Two instances have one name.
@@ -57,7 +57,7 @@ pub enum Error {
         /// The name.
         instance: Name,
     },
-    /// An instance has the name of a source that is not its own.
+    /// An instance has the name of an existing source.
     #[error(
         "an instance cannot be called {instance}, because that is {claim} and its outputs would mix with it; \
          give the [[plugin]] another name"
@@ -65,23 +65,23 @@ pub enum Error {
     InstanceTaken {
         /// The name.
         instance: Name,
-        /// Whose it is.
+        /// What the name belongs to.
         claim: Claim,
     },
-    /// A declared source has the name of another.
+    /// A declared source has the name of another source.
     #[error("[[source]] {source_name} cannot be declared, because that is {claim}; {}", claim.instead())]
     SourceTaken {
         /// The source.
         source_name: Name,
-        /// Whose it is.
+        /// What the name belongs to.
         claim: Claim,
     },
-    /// A name is not of the form that names take.
+    /// A name is malformed.
     #[error("{place} cannot be used")]
     Name {
-        /// Where the name stands.
+        /// Where the name was found.
         place: String,
-        /// What is wrong with it.
+        /// What is wrong with the name.
         #[source]
         error: name::Error,
     },
@@ -93,7 +93,7 @@ pub enum Error {
         Path(.path)
     )]
     Cycle {
-        /// The way round, first and last being the same.
+        /// The instances of the cycle; the first is repeated at the end.
         path: Vec<Name>,
     },
     /// An instance takes a source that does not exist.
@@ -113,10 +113,10 @@ pub enum Error {
         source_name: Name,
         /// The source, as the plugin calls it.
         declared: Name,
-        /// The source that is most like it.
+        /// The source that is most similar.
         meant: Option<Name>,
     },
-    /// A mapping leads to a source that belongs to the runtime.
+    /// A source is mapped to one that is reserved for the runtime.
     #[error(
         "instance {instance} maps {declared} to {source_name}, which is reserved for the runtime; \
          map it to another source in the instance's [plugin.sources]"
@@ -129,7 +129,7 @@ pub enum Error {
         /// The reserved source.
         source_name: Name,
     },
-    /// An instance would have packets read from the store that are never stored.
+    /// The policy `spill` is set for a source whose packets are never stored.
     #[error(
         "instance {instance} takes {declared} with the policy spill, but packets of {source_name} are never stored; \
          give it drop-oldest, latest or block in the instance's [plugin.delivery]"
@@ -153,13 +153,13 @@ pub enum Error {
     NoHookForPolicy {
         /// The instance.
         instance: Name,
-        /// Its kind.
+        /// The plugin's kind.
         kind: String,
-        /// The source that has the policy.
+        /// The source with the policy.
         declared: String,
-        /// The source that it takes and that is most like it.
+        /// The source that the plugin takes and that is most similar.
         meant: Option<Name>,
-        /// All that it takes.
+        /// All sources that the plugin takes.
         takes: Vec<Name>,
     },
     /// A mapping is for a source that the plugin does not take.
@@ -173,16 +173,16 @@ pub enum Error {
     NoHook {
         /// The instance.
         instance: Name,
-        /// Its kind.
+        /// The plugin's kind.
         kind: String,
         /// The source that was mapped.
         declared: String,
-        /// The source that it takes and that is most like it.
+        /// The source that the plugin takes and that is most similar.
         meant: Option<Name>,
-        /// All that it takes.
+        /// All sources that the plugin takes.
         takes: Vec<Name>,
     },
-    /// Two of a plugin's sources lead to one.
+    /// Two of a plugin's sources are mapped to one.
     #[error(
         "instance {instance} takes {source_name} as {first} and as {second}; \
          map each to a source of its own in the instance's [plugin.sources]"
@@ -190,37 +190,37 @@ pub enum Error {
     MappedTwice {
         /// The instance.
         instance: Name,
-        /// The source that both lead to.
+        /// The source to which both are mapped.
         source_name: Name,
-        /// One.
+        /// One of the plugin's sources.
         first: Name,
-        /// The other.
+        /// The other one.
         second: Name,
     },
-    /// The plugin's own hooks make no sense; only its author can help.
+    /// The plugin declares its hooks wrongly; its author must correct them.
     #[error("plugin {kind}, of instance {instance}, is faulty: {problem}; correct its `hooks`")]
     Hooks {
         /// The instance.
         instance: Name,
-        /// Its kind.
+        /// The plugin's kind.
         kind: String,
-        /// What is wrong.
+        /// What is wrong with the hooks.
         problem: String,
     },
-    /// The plugin cannot read its table.
+    /// The plugin's table does not fit its configuration type.
     #[error("the [plugin.config] of instance {instance} does not fit its plugin {kind}")]
     Config {
         /// The instance.
         instance: Name,
-        /// Its kind.
+        /// The plugin's kind.
         kind: String,
-        /// What the plugin says.
+        /// The key, and what is wrong with its value.
         #[source]
         error: ConfigError,
     },
 }
 
-/// Whose a source is, where it is not free to take.
+/// What a source's name belongs to, where it is not free.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Claim {
@@ -252,7 +252,7 @@ impl fmt::Display for Claim {
     }
 }
 
-/// A text that was never checked: quoted, and cut where it would fill the screen.
+/// An unchecked text: quoted, and cut to 40 characters.
 struct Shown<'a>(&'a str);
 
 impl fmt::Display for Shown<'_> {

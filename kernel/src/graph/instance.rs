@@ -5,36 +5,36 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     closest::closest_of,
     error::{Claim, Error},
-    sources::{Declared, claim, named},
+    sources::{SourceMap, claim, named},
     spec::InstanceSpec,
 };
 use crate::{DeliveryPolicy, Durability, Factory, InCallPluginMetadata, KnownKind, Name};
 
-/// An instance that has been checked.
+/// A checked instance.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Instance {
-    /// Its name, and the source of its outputs.
+    /// The instance's name, which is the source of its outputs.
     pub name: Name,
-    /// How to make its plugin.
+    /// Makes the instance's plugin.
     pub factory: Factory,
-    /// What the plugin says of itself.
+    /// The plugin's metadata.
     pub metadata: InCallPluginMetadata,
-    /// What it takes: the actual source, and what the plugin calls it.
+    /// The sources that the instance takes: the actual source, and the plugin's name for it.
     pub subscriptions: BTreeMap<Name, Name>,
-    /// What becomes of a source's packets while it is busy, by the actual source.
+    /// Delivery policies, by the actual source.
     pub policies: BTreeMap<Name, DeliveryPolicy>,
-    /// Whether its outputs are kept.
+    /// Whether outputs are stored.
     pub output: Durability,
-    /// Its table; null stands for the plugin's default.
+    /// The plugin's table; null stands for the plugin's default.
     pub config: serde_json::Value,
 }
 
-pub(super) fn instance_names(declared: &[InstanceSpec], sources: &Declared) -> Result<Vec<Name>, Error> {
+pub(super) fn instance_names(specs: &[InstanceSpec], sources: &SourceMap) -> Result<Vec<Name>, Error> {
     let mut seen = BTreeSet::new();
-    let mut names = Vec::with_capacity(declared.len());
-    for instance in declared {
-        let name = named(|| "the name of a [[plugin]]".to_owned(), &instance.name)?;
+    let mut names = Vec::with_capacity(specs.len());
+    for spec in specs {
+        let name = named(|| "the name of a [[plugin]]".to_owned(), &spec.name)?;
         if sources.contains_key(&name) {
             let claim = claim(&name).unwrap_or(Claim::Declared);
             return Err(Error::InstanceTaken { instance: name, claim });
@@ -47,26 +47,26 @@ pub(super) fn instance_names(declared: &[InstanceSpec], sources: &Declared) -> R
     Ok(names)
 }
 
-/// Checks what can be said of an instance without the others.
+/// Checks an instance's kind, hooks, mapping, table and policies.
 pub(super) fn check(
     name: Name,
-    declared: InstanceSpec,
+    spec: InstanceSpec,
     factories: &[Factory],
     known: &[KnownKind],
 ) -> Result<Instance, Error> {
-    let factory = find(&name, &declared.kind, factories, known)?;
+    let factory = find(&name, &spec.kind, factories, known)?;
     let kind = factory.kind().to_owned();
     let metadata = match factory.metadata() {
         Ok(metadata) => metadata,
         Err(problem) => return Err(Error::Hooks { instance: name, kind, problem }),
     };
-    let subscriptions = subscriptions(&name, &kind, &metadata.sources, &declared.sources)?;
-    if let Err(error) = factory.check_config(&declared.config) {
+    let subscriptions = subscriptions(&name, &kind, &metadata.sources, &spec.sources)?;
+    if let Err(error) = factory.check_config(&spec.config) {
         return Err(Error::Config { instance: name, kind, error });
     }
-    let output = declared.output.unwrap_or(metadata.output);
-    let policies = policies(&name, &kind, &metadata, &declared.policies, &subscriptions)?;
-    Ok(Instance { name, factory, metadata, subscriptions, policies, output, config: declared.config })
+    let output = spec.output.unwrap_or(metadata.output);
+    let policies = policies(&name, &kind, &metadata, &spec.policies, &subscriptions)?;
+    Ok(Instance { name, factory, metadata, subscriptions, policies, output, config: spec.config })
 }
 
 fn find(instance: &Name, kind: &str, factories: &[Factory], known: &[KnownKind]) -> Result<Factory, Error> {
@@ -75,8 +75,8 @@ fn find(instance: &Name, kind: &str, factories: &[Factory], known: &[KnownKind])
     }
     if let Some(known) = known.iter().find(|known| known.kind == kind) {
         let instance = instance.clone();
-        // A bundle gives each factory its kind for a name: one that says otherwise is in this build all the
-        // same.
+        // A bundle names each factory after its kind. A factory of that name but another kind is in this
+        // build, so the plugin's KIND is wrong.
         return Err(match factories.iter().rev().find(|factory| factory.name() == kind) {
             Some(other) => Error::Misnamed { instance, kind: known.kind, says: other.kind().to_owned() },
             None => Error::NotInBuild { instance, kind: known.kind, feature: known.feature },
@@ -92,7 +92,7 @@ fn find(instance: &Name, kind: &str, factories: &[Factory], known: &[KnownKind])
     })
 }
 
-/// From the actual source to what the plugin calls it, for each that the plugin takes.
+/// The actual source of each source that the plugin takes, with the plugin's name for it.
 fn subscriptions(
     instance: &Name,
     kind: &str,
@@ -135,7 +135,7 @@ fn subscriptions(
     Ok(subscriptions)
 }
 
-/// What is said of policies, by the actual source: in the configuration, or else by the plugin.
+/// The policies that the configuration or else the plugin sets, by the actual source.
 fn policies(
     instance: &Name,
     kind: &str,
@@ -153,8 +153,7 @@ fn policies(
             takes: takes.clone(),
         });
     }
-    let policy = |called: &Name| declared.get(called.as_str()).or_else(|| metadata.policies.get(called));
-    let said =
-        subscriptions.iter().filter_map(|(actual, called)| Some((actual.clone(), policy(called)?.clone())));
-    Ok(said.collect())
+    let policy = |own: &Name| declared.get(own.as_str()).or_else(|| metadata.policies.get(own));
+    let set = subscriptions.iter().filter_map(|(actual, own)| Some((actual.clone(), policy(own)?.clone())));
+    Ok(set.collect())
 }

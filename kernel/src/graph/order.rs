@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{error::Error, instance::Instance};
 use crate::Name;
 
-/// Upstream before downstream; of those that could come next, the one that was declared first.
+/// Sorts instances upstream first; among instances that could come next, the first declared wins.
 pub(super) fn in_order(instances: Vec<Instance>) -> Result<Vec<Instance>, Error> {
     let index: BTreeMap<&Name, usize> =
         instances.iter().enumerate().map(|(at, instance)| (&instance.name, at)).collect();
@@ -45,8 +45,9 @@ pub(super) fn in_order(instances: Vec<Instance>) -> Result<Vec<Instance>, Error>
     Ok(taken.collect())
 }
 
-/// A cycle that leads to an instance that can never run, from producer to consumer, its first member repeated
-/// at the end. Whoever waits for ever waits for another that does, so going upstream must come round.
+/// A cycle upstream of an instance that never becomes ready, from producer to consumer, with its first member
+/// repeated at the end. Such an instance waits for another that never becomes ready, so a walk upstream must
+/// return to an instance that it has visited.
 fn cycle(stuck: usize, upstream: &[Vec<usize>], waiting_for: &[usize]) -> Vec<usize> {
     let mut walked = vec![stuck];
     loop {
@@ -54,7 +55,7 @@ fn cycle(stuck: usize, upstream: &[Vec<usize>], waiting_for: &[usize]) -> Vec<us
         let next = *upstream[at]
             .iter()
             .find(|from| waiting_for[**from] > 0)
-            .expect("invariant: what never becomes ready waits for something that never does");
+            .expect("invariant: an instance that never becomes ready waits for another one");
         if let Some(start) = walked.iter().position(|seen| *seen == next) {
             let mut path = walked.split_off(start);
             path.reverse();

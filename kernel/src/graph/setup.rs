@@ -1,5 +1,4 @@
-//! What an instance is configured as, made into a [`Setup`]: a form that can be stored with a meeting and
-//! compared with later.
+//! An instance's configuration as a [`Setup`], which is stored with a meeting and compared later.
 
 use serde_json::Value;
 
@@ -7,7 +6,7 @@ use super::instance::Instance;
 use crate::{Durability, Setup};
 
 impl Instance {
-    /// What it is configured as.
+    /// The instance's kind, version and a digest of its configuration.
     pub fn setup(&self) -> Setup {
         let mut digest = Digest::default();
         digest.value(&self.table());
@@ -19,7 +18,7 @@ impl Instance {
             digest.text(source.as_str());
             digest.text(&policy.to_string());
         }
-        // These words are stored, so they stay, whatever the variants are called.
+        // Stored digests hold these words: they must stay, whatever the variants are called.
         digest.text(match self.output {
             Durability::Durable => "Durable",
             Durability::Volatile => "Volatile",
@@ -31,7 +30,7 @@ impl Instance {
         }
     }
 
-    /// Its table with the defaults that its schema states, so that one that is spelled out makes no
+    /// The table with the defaults of its schema filled in, so that a spelled-out default makes no
     /// difference.
     fn table(&self) -> Value {
         let mut table = self.config.as_object().cloned().unwrap_or_default();
@@ -45,7 +44,7 @@ impl Instance {
     }
 }
 
-/// FNV-1a. Each part ends in a byte that no UTF-8 text holds, so that parts don't run into each other.
+/// FNV-1a. Each part ends with a byte that UTF-8 never uses, so that parts cannot run together.
 struct Digest(u64);
 
 impl Default for Digest {
@@ -65,7 +64,7 @@ impl Digest {
         }
     }
 
-    /// A value, whatever the order of its keys is.
+    /// Adds a value; the order of its keys makes no difference.
     fn value(&mut self, value: &Value) {
         match value {
             Value::Object(entries) => {
@@ -116,7 +115,7 @@ mod tests {
         ] {
             assert_ne!(digest(&one), digest(&other), "{other}");
         }
-        // By the test vectors of its authors.
+        // A test vector of the algorithm's authors.
         let mut digest = Digest::default();
         digest.bytes(*b"foobar");
         assert_eq!(digest.0, 0x8594_4171_f739_67e8);

@@ -5,11 +5,11 @@ use std::{cmp, collections::BTreeMap};
 use super::error::{Claim, Error};
 use crate::{Durability, Lifecycle, Name, Tick};
 
-/// The source on which the runtime tells of instances that it suspends; anyone may take it, nobody publishes
-/// on it.
+/// The source on which the runtime reports suspended instances. Instances may take it; publishers may not
+/// publish on it.
 pub const PLUGIN_STATUS: &str = "plugin-status";
 
-/// The sources that exist without being declared.
+/// The sources that exist without a declaration.
 const WELL_KNOWN: [(&str, Durability, SourceOrigin); 5] = [
     ("audio", Durability::Volatile, SourceOrigin::External),
     ("transcription", Durability::Durable, SourceOrigin::External),
@@ -18,24 +18,24 @@ const WELL_KNOWN: [(&str, Durability, SourceOrigin); 5] = [
     (PLUGIN_STATUS, Durability::Durable, SourceOrigin::Runtime),
 ];
 
-/// The sources that a meeting uses for itself: they exist in its log, and no plugin takes them by name.
+/// The sources of a meeting's own packets. They exist in its log; no plugin can take them.
 const RESERVED: [(&str, Durability); 2] =
     [(Lifecycle::SOURCE, Durability::Durable), (Tick::SOURCE, Durability::Volatile)];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum SourceOrigin {
-    /// Published from outside.
+    /// Written by publishers.
     External,
-    /// Written by the runtime, taken by anyone.
+    /// Written by the runtime; instances may take it.
     Runtime,
-    /// An instance's output.
+    /// Written by an instance.
     Output,
-    /// A meeting's own; taken by nobody.
+    /// A meeting's own; no instance can take it.
     Reserved,
 }
 
 /// Sources by name, while a graph is built.
-pub(super) type Declared = BTreeMap<Name, (Durability, SourceOrigin)>;
+pub(super) type SourceMap = BTreeMap<Name, (Durability, SourceOrigin)>;
 
 /// A source that exists.
 #[derive(Debug, Clone)]
@@ -51,9 +51,9 @@ struct Source {
 pub struct SourceView {
     /// The source's index in the graph; [`Graph::source_name`](crate::graph::Graph::source_name) takes it.
     pub place: u32,
-    /// Whether its packets are kept.
+    /// Whether the source's packets are stored.
     pub durability: Durability,
-    /// Whether it may be published on from outside: a well-known one, or one of the user's own.
+    /// Whether publishers may publish on it: a well-known source, or one of the user's own.
     pub is_external: bool,
 }
 
@@ -62,7 +62,7 @@ pub struct SourceView {
 pub(super) struct SourceTable(Vec<Source>);
 
 impl SourceTable {
-    pub(super) fn new(sources: Declared) -> Self {
+    pub(super) fn new(sources: SourceMap) -> Self {
         let mut sources: Vec<_> = sources
             .into_iter()
             .map(|(name, (durability, origin))| Source { name, durability, origin })
@@ -93,13 +93,13 @@ impl SourceTable {
     }
 }
 
-/// An order that seldom has to look at the text: every packet's source is looked up.
+/// Orders names by length first, so that a look-up seldom compares text. Each packet's source is looked up.
 fn by_length(a: &str, b: &str) -> cmp::Ordering {
     a.len().cmp(&b.len()).then_with(|| a.cmp(b))
 }
 
 /// The sources that an instance can take.
-pub(super) fn takeable(sources: &Declared) -> impl Iterator<Item = &Name> {
+pub(super) fn takeable(sources: &SourceMap) -> impl Iterator<Item = &Name> {
     sources.iter().filter(|(_, (_, origin))| *origin != SourceOrigin::Reserved).map(|(name, _)| name)
 }
 
@@ -123,8 +123,8 @@ pub(super) fn claim(name: &Name) -> Option<Claim> {
     }
 }
 
-/// All sources but the instances' outputs.
-pub(super) fn own_sources(declared: &[(String, Durability)]) -> Result<Declared, Error> {
+/// All sources except the instances' outputs.
+pub(super) fn own_sources(declared: &[(String, Durability)]) -> Result<SourceMap, Error> {
     let well_known =
         WELL_KNOWN.iter().map(|(name, durability, origin)| (constant(name), (*durability, *origin)));
     let reserved =

@@ -185,7 +185,7 @@ fn a_plugin_that_calls_itself_something_else_is_told() {
         "instance x is of kind minutes, but the plugin in the bundle under that name says KIND = \"meter\"; \
          write KIND = \"minutes\" in it"
     );
-    // An embedder's plugin may be called what it likes: its name is no kind.
+    // An embedder's plugin may have any name: the name is no kind.
     let error = Graph::build(declared, &factories, &[], &[]).unwrap_err();
     assert!(matches!(error, Error::UnknownKind { .. }), "{error}");
 }
@@ -200,7 +200,7 @@ fn two_instances_of_one_name_are_refused() {
 
 #[test]
 fn a_cycle_shows_its_path() {
-    // z only hangs off the cycle, and must not be shown as part of it.
+    // z is downstream of the cycle, and must not be shown as part of it.
     let declared = [
         instance("z", "talk-time", &[("transcription", "c")]),
         instance("b", "talk-time", &[("transcription", "a")]),
@@ -333,15 +333,15 @@ fn a_table_that_does_not_fit_names_the_instance_and_the_field() {
     );
 }
 
-/// Up to seven instances and, for each, up to four that it takes from.
+/// Up to seven instances, each with up to two others that it takes from.
 fn edges() -> impl Strategy<Value = Vec<BTreeSet<usize>>> {
     (1_usize..8).prop_flat_map(|count| {
         prop::collection::vec(prop::collection::btree_set(0..count, 0..=2.min(count)), count)
     })
 }
 
-/// The order by definition: again and again the first-declared of those whose upstream is done; `None` if
-/// that ends before all are done.
+/// The expected order by definition: repeatedly the first declared instance whose upstream is done. `None` if
+/// that stops before all are done.
 fn expected(edges: &[BTreeSet<usize>]) -> Option<Vec<usize>> {
     let mut order = Vec::new();
     while order.len() < edges.len() {
@@ -354,7 +354,7 @@ fn expected(edges: &[BTreeSet<usize>]) -> Option<Vec<usize>> {
 proptest! {
     #[test]
     fn upstream_comes_first_and_a_cycle_is_one(edges in edges()) {
-        // Names run against the declared order, so that sorting by name would show.
+        // Names descend in declared order, so that sorting by name would fail the test.
         let name = |at: usize| format!("n{}", 9 - at);
         let declared: Vec<_> = edges.iter().enumerate().map(|(at, from)| {
             let sources = from.iter().enumerate().map(|(hook, from)| (format!("in{hook}"), name(*from)));

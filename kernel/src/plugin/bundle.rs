@@ -1,10 +1,10 @@
-//! Plugins that come together.
+//! The plugins of a build, as one table.
 
 use std::ops::Deref;
 
 use super::factory::Factory;
 
-/// A kind of plugin that some build has, so that a message can tell a typing error from a missing feature.
+/// A kind of plugin that some build has. A message can so tell a typing error from a missing feature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KnownKind {
     /// The kind.
@@ -13,9 +13,9 @@ pub struct KnownKind {
     pub feature: &'static str,
 }
 
-/// Plugins that come together: those in this build, and the kinds that another build could have.
+/// The plugins in this build, and the kinds that another build could have.
 ///
-/// A list of factories is one, too: of kinds that every build has.
+/// A list of factories is a bundle too, of kinds that every build has.
 #[derive(Debug, Clone, Default)]
 pub struct Bundle {
     factories: Vec<Factory>,
@@ -23,7 +23,7 @@ pub struct Bundle {
 }
 
 impl Bundle {
-    /// A bundle of these plugins, out of these kinds.
+    /// A bundle of the plugins in this build (`factories`) and the kinds that any build may have (`known`).
     pub fn new(factories: Vec<Factory>, known: Vec<KnownKind>) -> Self {
         Self { factories, known }
     }

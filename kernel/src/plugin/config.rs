@@ -1,4 +1,4 @@
-//! What is wrong with a plugin's table, and where in it.
+//! Errors in a plugin's table, and where in the table they are.
 
 use std::fmt::{self, Write};
 
@@ -8,8 +8,8 @@ use serde_path_to_error::Segment;
 
 use crate::decode;
 
-/// Why a plugin cannot read its table of the configuration: the key at fault and what is wrong with its
-/// value, on one line. The value itself may be a secret and isn't told.
+/// Why a plugin cannot read its table of the configuration: the key and what is wrong with its value, on one
+/// line. The value itself is left out, as it may be a secret.
 #[derive(Debug, thiserror::Error)]
 #[error("{}{problem}", At(.path))]
 pub struct ConfigError {
@@ -18,14 +18,14 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
-    /// An error at a key, such as `actions[1].name`; an empty path is the table as a whole. Keep values out of
-    /// `problem`: they may be secrets.
+    /// An error at a key, such as `actions[1].name`; an empty path is the table as a whole. Keep values out
+    /// of `problem`: they may be secrets.
     pub fn new(path: impl Into<String>, problem: impl Into<String>) -> Self {
         Self { path: path.into(), problem: problem.into() }
     }
 
-    /// Where in the table, such as `actions[1].name`, counted from 0; empty for the table as a whole, which
-    /// is where a key is missing or unknown that stands in it directly.
+    /// The key, such as `actions[1].name`, counted from 0. Empty for the table as a whole, where a missing or
+    /// unknown key belongs to the top level.
     pub fn path(&self) -> &str {
         &self.path
     }
@@ -37,8 +37,8 @@ pub(super) fn read<T: DeserializeOwned>(table: Value) -> Result<T, ConfigError> 
     serde_path_to_error::deserialize(table).map_err(|error| {
         let mut segments: Vec<&Segment> = error.path().iter().collect();
         let problem = decode::json::<T>(&text).err().map_or_else(String::new, |error| error.problem());
-        // An unknown key is named, in the table that doesn't have it. Keys are the author's words, and no
-        // secrets.
+        // The message names an unknown key, and the path leads to its table. Keys come from the
+        // configuration's author and are no secrets.
         let problem = match segments.last() {
             Some(Segment::Map { key }) if let Some(expected) = problem.strip_prefix("unknown field, ") => {
                 let problem = format!("unknown field `{key}`, {expected}");
@@ -55,7 +55,7 @@ pub(super) fn read<T: DeserializeOwned>(table: Value) -> Result<T, ConfigError> 
     })
 }
 
-/// Adds a step to a path, as TOML writes keys.
+/// Adds a key or an index to a path, as TOML writes keys.
 fn push(path: &mut String, segment: &Segment) {
     let key = match segment {
         Segment::Seq { index } => {
@@ -104,7 +104,7 @@ mod tests {
 
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
-    #[expect(dead_code, reason = "only what cannot be read is looked at")]
+    #[expect(dead_code, reason = "the test looks at errors only")]
     struct Action {
         name: String,
         r#if: Option<u8>,
@@ -112,7 +112,7 @@ mod tests {
 
     #[derive(Debug, Default, Deserialize)]
     #[serde(rename_all = "kebab-case")]
-    #[expect(dead_code, reason = "only what cannot be read is looked at")]
+    #[expect(dead_code, reason = "the test looks at errors only")]
     enum When {
         #[default]
         Always,

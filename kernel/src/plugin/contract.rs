@@ -120,8 +120,8 @@ pub trait Receive<T>: InCallPlugin {
     /// Takes the data. The returned output becomes a packet.
     ///
     /// # Errors
-    /// [`Error::retry`], which `?` makes, has the packet tried again; [`Error::reject`] makes it a dead letter
-    /// at once. Either way the hook has changed nothing: no state, no key, no output.
+    /// [`Error::retry`], which `?` makes, has the packet tried again; [`Error::reject`] makes it a dead
+    /// letter at once. Either way the hook has changed nothing: no state, no key, no output.
     ///
     /// # Cancel safety
     /// A hook that passes its deadline is dropped at an await point, and counts as failed.

@@ -1,4 +1,4 @@
-//! What becomes of packets that an instance cannot take yet.
+//! What happens to packets that an instance cannot take yet.
 
 use std::{fmt, str::FromStr, sync::Arc};
 
@@ -6,10 +6,10 @@ use serde::{Serialize, Serializer};
 
 use crate::{DataPacket, Payload};
 
-/// What becomes of a source's packets while an instance that takes it is busy.
+/// What happens to a source's packets while an instance that takes the source is busy.
 ///
-/// Whatever it is, an instance gets packets in the log's order, and is told how many it did not get
-/// ([`Cx::gap`](super::Cx::gap)).
+/// Under each policy an instance gets packets in the log's order and learns how many it missed
+/// ([`Cx::gap`](crate::Cx::gap)).
 ///
 /// # Examples
 /// ```
@@ -21,32 +21,32 @@ use crate::{DataPacket, Payload};
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DeliveryPolicy {
-    /// It gets them all: those that memory has no room for are read from the store. For sources that are
-    /// stored, where it is the default.
+    /// Delivers all packets. Those that memory has no room for are read from the store. The default for
+    /// durable sources, and not possible for volatile ones.
     Spill,
-    /// It loses the oldest of those that memory has no room for. The default for sources that are not stored.
+    /// Drops the oldest packets that memory has no room for. The default for volatile sources.
     DropOldest,
-    /// It gets the newest of each key: a packet that it has not been sent is replaced by a later one of the
-    /// same key. Those that are left keep their order. One without the key is never replaced.
+    /// Delivers the newest packet of each key: a later packet replaces an undelivered one of the same key.
+    /// The remaining packets keep their order. A packet without the key is never replaced.
     Latest(Key),
-    /// It gets them all, and who publishes waits: while more than `delivery.block_bytes` of the source wait
-    /// for this instance, nothing is taken of the sources from outside that feed it, until it catches up,
-    /// is suspended, or the meeting ends. Outputs of other instances are never held up.
+    /// Delivers all packets, and makes publishers wait. While more than `delivery.block_bytes` of the source
+    /// wait for this instance, the meeting accepts no packet on the external sources that feed it, until the
+    /// instance catches up, is suspended, or the meeting ends. Outputs of other instances never wait.
     Block,
 }
 
-/// By what [`DeliveryPolicy::Latest`] tells packets apart.
+/// The key by which [`DeliveryPolicy::Latest`] replaces packets.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Key {
-    /// By their participant; those of nobody are of one key.
+    /// The packet's participant; all packets without one share a key.
     Participant,
-    /// By the value at a place in their JSON: a JSON pointer ([RFC 6901](https://www.rfc-editor.org/rfc/rfc6901)), which begins with
-    /// `/`.
+    /// A value in the packet's JSON, at a JSON pointer
+    /// ([RFC 6901](https://www.rfc-editor.org/rfc/rfc6901)), which begins with `/`.
     Pointer(Arc<str>),
 }
 
-/// What is wrong with a [`Key`]'s text.
+/// A text that is not a [`Key`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is neither participant nor a JSON pointer, which begins with / and has ~ only as ~0 or ~1")]
 pub struct KeyError(String);
@@ -91,7 +91,7 @@ impl fmt::Display for DeliveryPolicy {
 }
 
 impl Key {
-    /// A packet's key, as text; none if it has none.
+    /// A packet's key, as text; `None` for a packet without it.
     pub fn of(&self, packet: &DataPacket) -> Option<Box<str>> {
         match self {
             Self::Participant => Some(packet.participant.as_deref().unwrap_or_default().into()),
@@ -133,7 +133,7 @@ mod tests {
         let key: Key = "/segment/id".parse().unwrap();
         let of = |json: &str| key.of(&packet(json, Some("Ada")));
         assert_eq!(of(r#"{"segment": {"id": 7}}"#).as_deref(), Some("7"));
-        assert_eq!(of(r#"{"segment": {"id": "7"}}"#).as_deref(), Some("\"7\""), "a word is no number");
+        assert_eq!(of(r#"{"segment": {"id": "7"}}"#).as_deref(), Some("\"7\""), "a string is no number");
         assert_eq!(of(r#"{"segment": 7}"#), None);
         assert_eq!(of("broken"), None);
         assert_eq!(Key::Participant.of(&packet("{}", Some("Ada"))).as_deref(), Some("Ada"));

@@ -101,8 +101,8 @@ pub trait DynamicPlugin: Send + Sync + 'static {
 ///
 /// # Cancel safety
 /// A hook that passes its deadline is dropped at an await point, and counts as failed. Nothing of it is
-/// committed, but what it has sent elsewhere, such as a request to a child process, is the implementation's to
-/// take back.
+/// committed, but what it has sent elsewhere, such as a request to a child process, is the implementation's
+/// to take back.
 pub trait DynamicInstance: Send + Sync + 'static {
     /// Runs a hook of the [spec](DynamicPlugin::spec) on [`cx.packets()`](DynamicCx::packets): one packet, a
     /// batch, or a tick's packet. The returned output becomes a packet.
@@ -266,7 +266,8 @@ pub struct DynamicCx<'a> {
 }
 
 impl DynamicCx<'_> {
-    /// The instance's state in this meeting, as JSON text; `null` until it is first set.
+    /// The instance's state in this meeting, as JSON text; `null` until it is first set. After a restart this
+    /// may be a text that an earlier version of the plugin wrote.
     pub fn state(&self) -> &str {
         self.state.0.get()
     }

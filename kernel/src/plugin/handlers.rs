@@ -75,13 +75,13 @@ fn each_by_call<'a, P: InCallPlugin>(
             let before = cx.state.clone();
             let mut keep = Vec::new();
             let mut one = Cx { packets: packet, gap: cx.gap, state: cx.state, ..cx };
-            let mut called = handler.call(plugin, &mut one, &mut keep).await?;
+            let mut outcome = handler.call(plugin, &mut one, &mut keep).await?;
             cx.state = one.state;
             cx.gap = 0;
-            if let Some((_, error)) = called.rejected.pop() {
+            if let Some((_, error)) = outcome.rejected.pop() {
                 return Err(error);
             }
-            let output = called.output.map(IntoPayload::into_payload).transpose()?;
+            let output = outcome.output.map(IntoPayload::into_payload).transpose()?;
             if report(observer, &packet[0], &before, &cx.state, output)? == Pace::Yield {
                 pause(observer).await;
             }

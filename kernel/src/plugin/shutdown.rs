@@ -2,8 +2,8 @@
 
 use crate::engine::llm::Llm;
 
-/// What [`on_shutdown`](crate::InCallPlugin::on_shutdown) is given. No meeting is left, so it has the language
-/// models only.
+/// What [`on_shutdown`](crate::InCallPlugin::on_shutdown) is given. No meeting is left, so it has the
+/// language models only.
 #[derive(Debug, Clone)]
 pub struct ShutdownCx {
     pub(super) llm: Llm,

@@ -1,4 +1,4 @@
-//! A plugin's state whose type is forgotten. The only file that names `Any`.
+//! A plugin's state with its type erased. The only file that names `Any`.
 
 use std::{
     any::Any,
@@ -9,23 +9,23 @@ use std::{
 
 use crate::{DecodeError, EncodeError, decode};
 
-/// Why a state could not be turned into text or back.
+/// Why a state could not be written as JSON, or read back.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StateError {
     /// The state has no JSON form, such as a map whose keys are not strings.
     #[error("the state cannot be written as JSON")]
     Encode(#[source] EncodeError),
-    /// Its `Serialize` panicked.
+    /// The state's `Serialize` panicked.
     #[error("the state's Serialize panicked")]
     Panicked,
-    /// The state is too large to be stored with every change.
+    /// The state is too large: it is stored whole with every change.
     #[error("the state is {bytes} bytes of JSON; the limit is {}", StateRef::MAX_BYTES)]
     TooLarge {
-        /// Its size.
+        /// The state's size in bytes of JSON.
         bytes: usize,
     },
-    /// What is stored is not of this build's state type.
+    /// The stored JSON is not of this build's state type.
     #[error("the stored state is not of the plugin's state type")]
     Decode(#[source] DecodeError),
 }
@@ -45,7 +45,7 @@ impl<S: serde::Serialize + Send + Sync + 'static> DynState for S {
     }
 }
 
-/// A state whose type is forgotten: shared, immutable, and written as text only when it is committed.
+/// A state with its type erased: shared, immutable, and written as JSON only when it is committed.
 #[derive(Clone)]
 pub struct StateRef(Arc<dyn DynState>);
 
@@ -58,12 +58,12 @@ impl StateRef {
     /// The largest state, in bytes of JSON.
     pub const MAX_BYTES: usize = 1 << 20;
 
-    /// It as JSON text.
+    /// The state as JSON text.
     ///
     /// # Errors
     /// [`StateError::Encode`], [`StateError::TooLarge`] and [`StateError::Panicked`].
     pub fn to_json(&self) -> Result<String, StateError> {
-        // It runs in the meeting, whose other instances must not notice.
+        // The plugin's code runs in the meeting here, and must not take the other instances with it.
         let written = catch_unwind(AssertUnwindSafe(|| self.0.to_json()));
         let json = written.map_err(|_| StateError::Panicked)??;
         if json.len() > Self::MAX_BYTES {
@@ -72,7 +72,7 @@ impl StateRef {
         Ok(json)
     }
 
-    /// Whether both are the same value in memory: a hook that changed nothing gives back the state it got.
+    /// Whether both are the same allocation: a hook that changed nothing returns the state that it got.
     pub fn ptr_eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
@@ -85,12 +85,12 @@ impl fmt::Debug for StateRef {
 }
 
 impl StateRef {
-    /// It as the type that it was made of; none if that is another.
+    /// The state as its own type; `None` if the state is of another type.
     pub(super) fn downcast<S: Send + Sync + 'static>(self) -> Option<Arc<S>> {
         self.0.into_any().downcast().ok()
     }
 
-    /// A state that is shared already.
+    /// A state that is already shared.
     pub(super) fn of<S: serde::Serialize + Send + Sync + 'static>(state: Arc<S>) -> Self {
         Self(state)
     }

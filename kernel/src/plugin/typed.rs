@@ -135,12 +135,12 @@ impl<P: InCallPlugin> DynHosted for Open<P> {
         let plugin = &self.plugin.0;
         async move {
             let mut kept = Vec::new();
-            let (called, state) = match what {
+            let (outcome, state) = match what {
                 Invocation::Hook(id) => {
                     let (_, hook) = &self.hooks.table.hooks[id.0];
                     let mut cx = Cx { ..cx };
-                    let called = hook.call(plugin, &mut cx, &mut kept).await?;
-                    (called, cx.state)
+                    let outcome = hook.call(plugin, &mut cx, &mut kept).await?;
+                    (outcome, cx.state)
                 }
                 Invocation::MeetingStart => {
                     let output = plugin.on_meeting_start(&mut cx).await?;
@@ -153,8 +153,8 @@ impl<P: InCallPlugin> DynHosted for Open<P> {
             };
             Ok(HandlerOutcome {
                 state: StateRef::of(state),
-                output: called.output.map(IntoPayload::into_payload).transpose()?,
-                rejected: called
+                output: outcome.output.map(IntoPayload::into_payload).transpose()?,
+                rejected: outcome
                     .rejected
                     .into_iter()
                     .map(|(index, error)| Rejected { index, error })

@@ -1,14 +1,14 @@
 //! The wall clock of a meeting under test.
 //!
-//! It goes on with tokio's clock, which a test can pause, and follows packets that say a later time, so that
-//! a recording and what a test publishes without a time stay in order.
+//! The clock follows tokio's, which a test can pause, and jumps forward to packets with a later timestamp. So
+//! packets of a recording and packets without a timestamp stay in order.
 
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
-/// 2026-01-05 09:00 UTC, a Monday morning: when a meeting starts that doesn't say.
+/// 2026-01-05 09:00 UTC, a Monday morning: the start of a meeting without `started_at`.
 const START_SECOND: i64 = 1_767_603_600;
 
 #[derive(Debug)]
@@ -29,10 +29,10 @@ impl Clock {
         self.base.checked_add(elapsed).unwrap_or(Timestamp::MAX)
     }
 
-    /// A packet tells of this moment: it isn't earlier any more.
-    pub(super) fn follow(&mut self, told: Timestamp) {
-        if told > self.now() {
-            self.base = told;
+    /// Moves the clock forward to a packet's timestamp, never back.
+    pub(super) fn follow(&mut self, timestamp: Timestamp) {
+        if timestamp > self.now() {
+            self.base = timestamp;
             self.since = Instant::now();
         }
     }
@@ -50,13 +50,13 @@ impl Ticks {
         Self { period, next: Instant::now() + period }
     }
 
-    /// When the next is due, if that is not after `until`.
+    /// When the next tick is due, if that is not after `until`.
     pub(super) fn due(&self, until: Instant) -> Option<Instant> {
         (self.next <= until).then_some(self.next)
     }
 
-    /// One is given now. Of those that came due in the meantime all but the last are left out, since a tick
-    /// that comes while another waits is.
+    /// A tick has run. Of those that came due meanwhile only the last remains, because a tick that comes
+    /// while another waits is left out.
     pub(super) fn given(&mut self) {
         self.next += self.period;
         let now = Instant::now();

@@ -19,10 +19,10 @@ use crate::{
     plugin::state::StateRef,
 };
 
-/// Sources that a meeting does not keep unless its configuration says so.
+/// Sources that are volatile unless the configuration says otherwise.
 const VOLATILE: [&str; 2] = ["audio", Tick::SOURCE];
 
-/// Why the kit does not do what a test asks: the test's mistake, or one in what the plugin says of itself.
+/// A mistake of the test, or in the plugin's declaration of itself.
 #[derive(Debug, thiserror::Error)]
 enum Misuse {
     #[error("the plugin {0} is faulty: {1}; correct its `hooks`")]
@@ -54,7 +54,7 @@ fn list(names: &[Name]) -> String {
     names.iter().map(Name::as_str).collect::<Vec<_>>().join(", ")
 }
 
-/// How to start a plugin under test; [`PluginTest::builder`] makes it.
+/// Starts a plugin under test. [`PluginTest::builder`] and [`PluginTest::of`] make one.
 #[derive(Debug)]
 pub struct Builder<P> {
     factory: Factory,
@@ -77,30 +77,30 @@ impl<P> Builder<P> {
         }
     }
 
-    /// Its table of the configuration, as `serde_json::json!` or a type writes it; the default where not
-    /// given.
+    /// Sets the plugin's table of the configuration, such as a `serde_json::json!`. Without a call the plugin
+    /// gets its default.
     #[must_use]
     pub fn config(mut self, table: impl Serialize) -> Self {
         self.config = serde_json::to_value(table);
         self
     }
 
-    /// The language model that answers it, such as a [`ScriptedLlm`](super::ScriptedLlm). Without one every
-    /// question is answered with [`LlmError::NotConfigured`](crate::LlmError::NotConfigured).
+    /// Sets the language model, such as a [`ScriptedLlm`](super::ScriptedLlm). Without one every question
+    /// fails with [`LlmError::NotConfigured`](crate::LlmError::NotConfigured).
     #[must_use]
     pub fn llm(mut self, provider: impl LlmProvider) -> Self {
         self.llm = SharedLlm::new(provider);
         self
     }
 
-    /// What the instance is called; its kind where not given.
+    /// Sets the instance's name; without a call it is the plugin's kind.
     #[must_use]
     pub fn instance(mut self, name: impl Into<String>) -> Self {
         self.instance = name.into();
         self
     }
 
-    /// The meeting it takes part in; one called `test` where not given.
+    /// Sets the meeting; without a call its id is `test`.
     #[must_use]
     pub fn meeting(mut self, meeting: MeetingMetadata) -> Self {
         self.meeting = meeting;
@@ -110,7 +110,8 @@ impl<P> Builder<P> {
     /// Starts the plugin and the meeting: `on_startup`, then `on_meeting_start`.
     ///
     /// # Errors
-    /// What either returned; what is wrong with the configuration, the plugin's hooks or the instance's name.
+    /// The error of either; or what is wrong with the configuration, the plugin's hooks or the instance's
+    /// name.
     pub async fn start(self) -> Result<PluginTest<P>, Error> {
         let mut test = self.start_up().await?;
         test.start().await?;
@@ -120,8 +121,8 @@ impl<P> Builder<P> {
     /// Starts the plugin alone, for a test that calls [`PluginTest::start`] itself.
     ///
     /// # Errors
-    /// What `on_startup` returned; what is wrong with the configuration, the plugin's hooks or the instance's
-    /// name.
+    /// The error of `on_startup`; or what is wrong with the configuration, the plugin's hooks or the
+    /// instance's name.
     pub async fn start_up(self) -> Result<PluginTest<P>, Error> {
         let config = self.config.map_err(Error::reject)?;
         let instance = Name::new(&self.instance).map_err(Error::reject)?;
@@ -163,7 +164,7 @@ impl<P> Builder<P> {
 pub struct RejectedPacket {
     /// The packet.
     pub packet: Arc<DataPacket>,
-    /// What is wrong with it.
+    /// What is wrong with the packet.
     pub error: Error,
 }
 
@@ -174,7 +175,7 @@ enum Phase {
     Ended,
 }
 
-/// A call that has not ended well yet.
+/// A call that has not succeeded yet.
 #[derive(Clone)]
 struct Waiting {
     what: Invocation,
@@ -254,10 +255,10 @@ impl<P: InCallPlugin> PluginTest<P> {
 }
 
 impl<P> PluginTest<P> {
-    /// Starts the meeting: `on_meeting_start`. [`Builder::start`] has done so already.
+    /// Starts the meeting: runs `on_meeting_start`. After [`Builder::start`] the meeting has started already.
     ///
     /// # Errors
-    /// What the plugin returned; the meeting goes on either way, as the runtime's does.
+    /// The plugin's error. The meeting goes on either way, as in the runtime.
     pub async fn start(&mut self) -> Result<Option<Arc<DataPacket>>, Error> {
         if self.phase != Phase::New {
             return Err(Error::reject(Misuse::StartedAlready));
@@ -272,10 +273,10 @@ impl<P> PluginTest<P> {
         self.call(Invocation::MeetingStart, vec![packet]).await
     }
 
-    /// Ends the meeting: `on_meeting_end`. It takes no packets afterwards.
+    /// Ends the meeting: runs `on_meeting_end`. The meeting takes no packets afterwards.
     ///
     /// # Errors
-    /// What the plugin returned; the meeting has ended either way.
+    /// The plugin's error. The meeting has ended either way.
     pub async fn end(&mut self) -> Result<Option<Arc<DataPacket>>, Error> {
         self.check_running()?;
         self.phase = Phase::Ended;
@@ -283,22 +284,21 @@ impl<P> PluginTest<P> {
         self.call(Invocation::MeetingEnd, vec![packet]).await
     }
 
-    /// Publishes a packet and runs the hook for its source; a hook for batches gets a batch of one.
+    /// Publishes a packet and runs the hook for its source. A hook for batches gets a batch of one.
     ///
     /// # Errors
-    /// What the hook returned; then nothing has changed but the log, and [`retry`](Self::retry) calls it
-    /// again. A source that the plugin has no hook for is the test's mistake; [`record`](Self::record)
-    /// takes those.
+    /// The hook's error. Only the log has changed then, and [`retry`](Self::retry) runs the hook again. A
+    /// source without a hook is the test's mistake; use [`record`](Self::record) for such packets.
     pub async fn receive(&mut self, publish: Publish) -> Result<Option<Arc<DataPacket>>, Error> {
         Ok(self.receive_batch([publish]).await?.pop())
     }
 
-    /// Publishes packets that have queued up, then runs the hooks for them: a hook for batches gets
-    /// neighbours of one source together, as many as its bound allows; other hooks get one at a time.
+    /// Publishes packets as if they had queued up, then runs the hooks for them. A hook for batches gets
+    /// consecutive packets of its source, at most as many as its bound; other hooks get one at a time.
     ///
     /// # Errors
-    /// What the first hook that failed returned; those behind it wait, and [`retry`](Self::retry) goes on
-    /// from there. What those before it put out is in [`outputs`](Self::outputs).
+    /// The error of the first hook that failed. Later calls wait, and [`retry`](Self::retry) continues with
+    /// the failed one. Outputs of the calls before it are in [`outputs`](Self::outputs).
     pub async fn receive_batch(
         &mut self,
         publishes: impl IntoIterator<Item = Publish>,
@@ -323,7 +323,8 @@ impl<P> PluginTest<P> {
         self.run_waiting().await
     }
 
-    /// Puts a packet into the meeting's log without showing it to the plugin, for it to find in the history.
+    /// Appends a packet to the meeting's log without running a hook, so that the plugin can find it in the
+    /// history.
     ///
     /// # Errors
     /// If the meeting isn't running, or the source is reserved or the instance's own.
@@ -333,8 +334,8 @@ impl<P> PluginTest<P> {
         Ok(self.publish(publish))
     }
 
-    /// Calls what failed again, with the same packets, then what waits behind it. A packet that is published
-    /// instead gives both up.
+    /// Runs the failed call again with the same packets, then the calls that wait behind it. Publishing a
+    /// packet instead gives up all of them.
     ///
     /// # Errors
     /// As [`receive_batch`](Self::receive_batch).
@@ -345,10 +346,10 @@ impl<P> PluginTest<P> {
         self.run_waiting().await
     }
 
-    /// Runs the plugin's tick now, whenever the next is due.
+    /// Runs the plugin's tick now. The next regular tick stays due as before.
     ///
     /// # Errors
-    /// What the hook returned; that the plugin asks for no ticks is the test's mistake.
+    /// The hook's error. A plugin without ticks is the test's mistake.
     pub async fn tick(&mut self) -> Result<Option<Arc<DataPacket>>, Error> {
         self.check_running()?;
         let hooks = self.hosted.hooks().iter();
@@ -361,11 +362,11 @@ impl<P> PluginTest<P> {
         self.call(Invocation::Hook(id), vec![packet]).await
     }
 
-    /// Lets time pass, and runs the ticks that come due in it. Needs tokio's clock to be paused
-    /// (`start_paused = true`), else it really waits.
+    /// Lets time pass, and runs the ticks that come due meanwhile. Needs tokio's clock to be paused
+    /// (`start_paused = true`); otherwise the call really waits.
     ///
     /// # Errors
-    /// What the first tick that failed returned; time stands where it was due.
+    /// The error of the first tick that failed. Time stops at the moment when that tick was due.
     pub async fn advance(&mut self, duration: Duration) -> Result<Vec<Arc<DataPacket>>, Error> {
         let until = Instant::now() + duration;
         let mut outputs = Vec::new();
@@ -381,15 +382,15 @@ impl<P> PluginTest<P> {
         Ok(outputs)
     }
 
-    /// The next hook is told (`cx.gap()`) that so many packets were lost.
+    /// Adds lost packets to the gap that the next hook sees (`cx.gap()`).
     pub fn lose(&mut self, packets: u64) {
         self.lost += packets;
     }
 
-    /// Starts the plugin anew and goes on with what was kept, as after a crash or on another node.
+    /// Starts the plugin again with the stored state and keys, as after a crash or on another node.
     ///
     /// # Errors
-    /// What `on_startup` returned.
+    /// The error of `on_startup`.
     pub async fn restart(&mut self) -> Result<(), Error> {
         let started = StartedPlugin::start(&self.factory, self.config.clone()).await?;
         let hosted = started.open();
@@ -398,30 +399,30 @@ impl<P> PluginTest<P> {
         Ok(())
     }
 
-    /// Stops the plugin: `on_shutdown`.
+    /// Stops the plugin: runs `on_shutdown`.
     ///
     /// # Errors
-    /// What the plugin returned.
+    /// The plugin's error.
     pub async fn shutdown(self) -> Result<(), Error> {
         self.started.shutdown(self.models, self.meeting.id, self.instance).await
     }
 
-    /// It as JSON, which is how it is stored.
+    /// The state as JSON, which is how it is stored.
     pub fn state_json(&self) -> String {
         self.state.to_json().expect("invariant: a state is written when a hook ends")
     }
 
-    /// All that the plugin put out, in order.
+    /// All outputs of the plugin, in order.
     pub fn outputs(&self) -> &[Arc<DataPacket>] {
         &self.outputs
     }
 
-    /// Packets of batches that did not decode, so that the hook ran without them.
+    /// Packets of batches that the hook ran without, because they did not decode.
     pub fn rejected(&self) -> &[RejectedPacket] {
         &self.rejected
     }
 
-    /// The meeting's log so far: all packets, in order.
+    /// All packets of the meeting's log so far, in order.
     pub fn log(&self) -> Vec<Arc<DataPacket>> {
         self.memory.log()
     }
@@ -434,7 +435,7 @@ impl<P> PluginTest<P> {
     /// The value of one of the plugin's keys.
     ///
     /// # Panics
-    /// If it is of another type.
+    /// If the value is of another type.
     #[track_caller]
     pub fn value<T: DeserializeOwned>(&self, key: &str) -> Option<T> {
         let json = self.memory.value(key)?;
@@ -481,8 +482,8 @@ impl<P> PluginTest<P> {
     }
 
     fn publish(&mut self, publish: Publish) -> Arc<DataPacket> {
-        if let Some(told) = publish.timestamp {
-            self.clock.follow(told);
+        if let Some(timestamp) = publish.timestamp {
+            self.clock.follow(timestamp);
         }
         let volatile = VOLATILE.iter().any(|source| publish.source == *source);
         let durability = if volatile { Durability::Volatile } else { Durability::Durable };
@@ -513,7 +514,7 @@ impl<P> PluginTest<P> {
     async fn run(&mut self, call: &Waiting) -> Result<Option<Arc<DataPacket>>, Error> {
         let newest = call.packets.last().expect("invariant: a call has a packet");
         self.engine.begin(newest.seq, newest.timestamp);
-        let ran = self.hosted.run(
+        let running = self.hosted.run(
             call.what,
             Call {
                 packets: &call.packets,
@@ -524,10 +525,10 @@ impl<P> PluginTest<P> {
                 engine: self.engine.engine(),
             },
         );
-        let HandlerOutcome { state, output, rejected } = ran.await?;
+        let HandlerOutcome { state, output, rejected } = running.await?;
         if !state.ptr_eq(&self.state) {
-            // What a new owner would read, so that a state which JSON doesn't carry whole shows in the next
-            // hook.
+            // The next hook gets what a new owner would read, so that a test notices a state that JSON does
+            // not carry whole.
             let json = state.to_json().map_err(Error::reject)?;
             self.state = self.hosted.decode_state(&json).map_err(Error::reject)?;
         }

@@ -1,4 +1,4 @@
-//! What stands behind the datastore of a plugin under test: a log and a map.
+//! The provider of a plugin under test: a log and a map.
 
 use std::{
     collections::BTreeMap,

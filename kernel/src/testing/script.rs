@@ -1,4 +1,4 @@
-//! A language model that says what a test wrote down.
+//! A language model that follows a test's script.
 
 use std::{
     collections::VecDeque,
@@ -26,10 +26,10 @@ struct Script {
     requests: Vec<LlmRequest>,
 }
 
-/// A language model that follows a script: rules first, else the next line.
+/// A language model that follows a script: the first matching rule answers, or else the next line.
 ///
-/// A clone is the same model, so a test keeps one to look at [`requests`](Self::requests). A request that no
-/// rule and no line answers is refused with a message that says so.
+/// A clone is the same model, so a test keeps one to read [`requests`](Self::requests). A request without a
+/// rule or a line is refused with a message that says so.
 ///
 /// # Examples
 /// ```
@@ -67,26 +67,25 @@ impl ScriptedLlm {
         self
     }
 
-    /// Adds a line: this text.
+    /// Adds a line that answers with this text.
     #[must_use]
     pub fn reply(self, text: impl Into<String>) -> Self {
         self.line(Ok(LlmResponse::new(text)))
     }
 
-    /// Adds a line: passing trouble ([`LlmError::Failed`]).
+    /// Adds a line that fails with [`LlmError::Failed`].
     #[must_use]
     pub fn fail(self, problem: impl Into<String>) -> Self {
         self.line(Err(LlmError::Failed(problem.into())))
     }
 
-    /// Adds a line: a refusal ([`LlmError::Refused`]).
+    /// Adds a line that fails with [`LlmError::Refused`].
     #[must_use]
     pub fn refuse(self, problem: impl Into<String>) -> Self {
         self.line(Err(LlmError::Refused(problem.into())))
     }
 
-    /// Adds a rule: every request for which this holds gets this text. Of several rules that hold the first
-    /// counts.
+    /// Adds a rule: answers every matching request with this text. The first matching rule is used.
     #[must_use]
     pub fn when(self, holds: impl Fn(&LlmRequest) -> bool + Send + 'static, text: impl Into<String>) -> Self {
         {
@@ -97,19 +96,19 @@ impl ScriptedLlm {
         self
     }
 
-    /// What is added from here on takes so long to answer, by tokio's clock.
+    /// Delays the answers of lines and rules that are added after this call, by tokio's clock.
     #[must_use]
     pub fn delay(self, delay: Duration) -> Self {
         self.script().delay = delay;
         self
     }
 
-    /// What it was asked, in order; requests that were given up while they waited too.
+    /// All requests so far, in order, cancelled ones included.
     pub fn requests(&self) -> Vec<LlmRequest> {
         self.script().requests.clone()
     }
 
-    /// How many lines nobody has asked for yet.
+    /// How many lines are left.
     pub fn remaining(&self) -> usize {
         self.script().lines.len()
     }

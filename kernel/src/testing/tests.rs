@@ -8,7 +8,7 @@ use crate::{
     Publish, Receive, Seq, Tick, Timestamp, data::Chat,
 };
 
-/// Does what its packets say, through every door there is.
+/// Does what its packets say, through every part of the contract.
 struct Doer {
     greeting: String,
 }
@@ -256,7 +256,8 @@ async fn a_slow_tick_leaves_out_those_that_come_meanwhile() {
     for _ in 0..99 {
         say(&mut meeting, "one").await;
     }
-    // Due at 10, runs until 45; of those due at 20, 30 and 40 one waits and runs until 80.
+    // The first tick is due at 10 and runs until 45. Of those due at 20, 30 and 40 one waits and runs until
+    // 80.
     let outputs = meeting.advance(Duration::from_secs(45)).await.unwrap();
     assert_eq!(outputs.len(), 2);
     let ticks = meeting.state().ticks;
@@ -349,7 +350,7 @@ async fn a_test_that_makes_a_mistake_is_told() {
     assert_eq!(meeting.log().len(), 2, "what is refused leaves no packet");
 }
 
-/// Takes what its type says, and implements more.
+/// Declares as many hooks as its type says, and implements more.
 struct Takes<const SOURCES: usize>;
 
 impl<const SOURCES: usize> InCallPlugin for Takes<SOURCES> {

@@ -21,7 +21,7 @@ fn packet() -> DataPacket {
     }
 }
 
-/// These bytes are a promise to every build that ever read them: a change here is a new version.
+/// Earlier builds read these bytes: a change of them needs a new version.
 #[test]
 fn golden_bytes_of_a_packet_in_layout_1() {
     let bytes: String = encode(&packet()).unwrap().iter().flat_map(|byte| hex(*byte)).collect();

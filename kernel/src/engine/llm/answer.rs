@@ -1,44 +1,43 @@
-//! Getting JSON out of a model's answer.
+//! Extracts JSON from a model's answer.
 //!
-//! A model that is asked for JSON alone still likes to talk: it wraps the JSON in a Markdown fence, says what
-//! it is about to do, thinks aloud first. What is looked for, and where, is fixed here, so that every plugin
-//! forgives the same things.
+//! A model that is asked for JSON alone may still wrap it in a Markdown fence, announce it, or think aloud
+//! first. This module decides what is accepted, so that all plugins accept the same.
 
 use serde::de::{DeserializeOwned, IgnoredAny};
 
 /// Why an answer could not be used.
 ///
-/// Answers may be private: an error never holds a word of one, so it can be logged.
+/// An answer may be private. The error holds no text of it, so it can be logged.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AnswerError {
-    /// There is no JSON in it, or none that is whole.
+    /// The answer holds no JSON, or only part of a value.
     #[error("the answer holds no complete JSON")]
     NoJson,
-    /// There is JSON in it, but none of the type that was asked for.
+    /// The answer holds JSON, but none of the type that was asked for.
     #[error("the answer's JSON is of another shape: {problem}")]
     OtherShape {
-        /// What is wrong with the first JSON value, as serde says it but without what the value holds.
+        /// What is wrong with the first JSON value: serde's message without the value.
         problem: String,
     },
 }
 
-/// Reads a `T` from a model's answer, whatever the model has put around it.
+/// Reads a `T` from a model's answer and ignores the text around it.
 ///
-/// The first of these that is a `T` counts:
+/// Returns the first of these that is a `T`:
 ///
 /// 1. the whole answer;
-/// 2. each Markdown fence (three or more backticks or tildes at a line's beginning; one that is never closed
-///    goes on to the end): all of it, then the JSON values in it;
-/// 3. the JSON values in the text, from the left, if they are nested no deeper than 32 levels.
+/// 2. for each Markdown fence (three or more backticks or tildes at the start of a line; an unclosed fence
+///    extends to the end): its whole content, then the JSON values in it;
+/// 3. the JSON values in the text, from the left, nested no deeper than 32 levels.
 ///
-/// A value is an object or an array here; only the whole answer or a whole fence can be a `T` of another
-/// kind, such as a number. What is inside a JSON value is not tried by itself: a list of ten is no answer to
-/// a question for one. So a `T` whose fields are all optional takes any object.
+/// A value is an object or an array here. Only the whole answer or a whole fence can be a `T` of another
+/// kind, such as a number. Values inside a JSON value are not tried: a list of ten is no answer to a question
+/// for one. A `T` whose fields are all optional accepts any object.
 ///
-/// Thoughts are no answer: what a `<think>` at the answer's beginning opens is left out, to the end where it
-/// is never closed. Where a `</think>` has no beginning (some servers keep it to themselves), what is behind
-/// it comes first.
+/// A model's thoughts are no answer. Text from a `<think>` at the answer's start to its `</think>`, or to the
+/// end where that is missing, is ignored. If there is only a `</think>` (some servers drop the start), the
+/// text after it is tried first.
 ///
 /// # Errors
 /// [`AnswerError::NoJson`] and [`AnswerError::OtherShape`].
@@ -80,7 +79,7 @@ pub fn parse_answer<T: DeserializeOwned>(answer: &str) -> Result<T, AnswerError>
     Err(problem.map_or(AnswerError::NoJson, |problem| AnswerError::OtherShape { problem }))
 }
 
-/// What a piece of text turned out to be.
+/// The result of reading a piece of text.
 enum Read<T> {
     Is(T),
     OtherShape(String),
@@ -90,20 +89,20 @@ enum Read<T> {
 fn read<T: DeserializeOwned>(text: &str) -> Read<T> {
     match serde_json::from_str(text) {
         Ok(value) => Read::Is(value),
-        // Only a second look tells: the first stopped at what didn't fit, before what may not even be JSON.
+        // The first pass stopped at the value that didn't fit; the rest may not be JSON at all.
         Err(error) if serde_json::from_str::<IgnoredAny>(text).is_ok() => Read::OtherShape(shape(&error)),
         Err(_) => Read::NotJson,
     }
 }
 
-/// The texts to look through, the likeliest first.
+/// The texts to search, the likeliest first.
 fn without_thoughts(answer: &str) -> [Option<&str>; 2] {
     const END: &str = "</think>";
     let behind = answer.split_once(END).map(|(_, behind)| behind);
     if answer.starts_with("<think>") { [behind, None] } else { [behind, Some(answer)] }
 }
 
-/// What is in each Markdown fence.
+/// The content of each Markdown fence.
 fn fences(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = text;
     std::iter::from_fn(move || {
@@ -116,7 +115,7 @@ fn fences(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Each line, trimmed, with where it begins and where the next one does.
+/// Each line, trimmed, with the offsets of its start and of the next line's start.
 fn lines(text: &str) -> impl Iterator<Item = (&str, usize, usize)> {
     text.split_inclusive('\n').scan(0, |end, line| {
         let start = *end;
@@ -125,7 +124,7 @@ fn lines(text: &str) -> impl Iterator<Item = (&str, usize, usize)> {
     })
 }
 
-/// What opened a fence: its character and how many of it.
+/// The opening of a fence: its character, and how often it is repeated.
 #[derive(Clone, Copy)]
 struct Fence {
     mark: char,
@@ -136,7 +135,7 @@ impl Fence {
     fn opened_by(line: &str) -> Option<Self> {
         let mark = line.chars().next().filter(|mark| ['`', '~'].contains(mark))?;
         let language = line.trim_start_matches(mark);
-        // Both marks are one byte. A backtick further on makes it code within a line, not a fence.
+        // Both marks are one byte. Another backtick in the line makes it inline code, not a fence.
         let length = line.len() - language.len();
         (length >= 3 && !language.contains('`')).then_some(Self { mark, length })
     }
@@ -146,16 +145,15 @@ impl Fence {
     }
 }
 
-/// The text as a whole, or the first JSON value in it, that is a `T`; the first that is not is remembered as
-/// `problem`.
+/// The whole text, or the first JSON value in it, that is a `T`. `problem` keeps the first mismatch.
 ///
-/// Takes time in proportion to the text, although [`balanced`] begins anew at each bracket: at most `2 *
-/// MAX_DEPTH` of those begun earlier ever come to one place. Of two that do, take the one begun first. If it
-/// saw the other's beginning as a bracket, then that bracket is still open and counts in its depth; so among
-/// those that see each other like this there are at most `MAX_DEPTH`. If it saw it inside a string, then from
-/// there on what is a string to one is none to the other: a quote changes both, and a backslash ends the one
-/// that is not in a string. So there are two such families at most. [`read`] looks at a balanced span twice
-/// more, and no place is in more spans than `balanced` passed it.
+/// Runs in linear time, although [`balanced`] starts again at each bracket: at most `2 * MAX_DEPTH` earlier
+/// scans reach any byte. Take two scans that reach the same byte. Either the first one saw the second one's
+/// start as a bracket; then that bracket is still open and counts in the first one's depth, so at most
+/// `MAX_DEPTH` scans see each other like this. Or the first one saw that start inside a string; then from
+/// there on one scan is inside a string where the other is outside: a quote flips both, and a backslash ends
+/// the scan that is outside. So there are at most two such families. [`read`] parses a balanced span twice
+/// more, and no byte is in more spans than scans that passed it.
 fn find<T: DeserializeOwned>(text: &str, problem: &mut Option<String>) -> Option<T> {
     let mut note = |found| {
         problem.get_or_insert(found);
@@ -171,7 +169,7 @@ fn find<T: DeserializeOwned>(text: &str, problem: &mut Option<String>) -> Option
     let mut from = 0;
     while let Some(found) = text[from..].find(['{', '[']) {
         let start = from + found;
-        // Both brackets are one byte, so what is behind one begins a character.
+        // Both brackets are one byte, so the next byte starts a character.
         from = start + 1;
         let Some(length) = balanced(text.as_bytes()[start..].iter().copied()) else { continue };
         let end = start + length;
@@ -187,16 +185,16 @@ fn find<T: DeserializeOwned>(text: &str, problem: &mut Option<String>) -> Option
     None
 }
 
-/// How deeply values in a text may be nested; those of an answer are a few levels.
+/// How deeply values in a text may be nested. Values in answers have a few levels.
 const MAX_DEPTH: usize = 32;
 
-/// What JSON has outside strings, beside brackets: white space, separators, numbers, `true`, `false` and
+/// The bytes of JSON outside strings, without brackets: white space, separators, numbers, `true`, `false` and
 /// `null`.
 const BETWEEN: &[u8] = b" \t\r\n,:0123456789+-.Eaeflnrstu";
 
-/// How many bytes the brackets take that open with the first byte; none where they don't close, where they
-/// are too deep, or where something is between them that JSON doesn't have there. That they match is left to
-/// serde.
+/// The length in bytes of the bracketed span that the first byte opens. `None` if the span does not close, is
+/// nested too deeply, or has a byte outside strings that JSON doesn't have there. serde checks that the
+/// brackets match.
 fn balanced(bytes: impl Iterator<Item = u8>) -> Option<usize> {
     let mut depth = 0;
     let mut bytes = bytes.enumerate();
@@ -219,23 +217,23 @@ fn balanced(bytes: impl Iterator<Item = u8>) -> Option<usize> {
     None
 }
 
-/// What serde says is wrong, without what the answer holds.
+/// serde's message without the answer's text.
 ///
-/// serde quotes the value that it didn't expect. Only messages whose form is known are passed on, so that a
-/// new one says too little rather than too much.
+/// serde quotes the unexpected value. Only messages of a known form are passed on, so that an unknown one
+/// reveals nothing.
 fn shape(error: &serde_json::Error) -> String {
     const KINDS: [&str; 7] = ["null", "boolean", "integer", "floating point", "string", "sequence", "map"];
     const EXPECTED: &str = ", expected ";
     let message = error.to_string();
-    // The place is one in a part of the answer, which nobody will see.
+    // The position is one in a part of the answer, which the reader of the message does not have.
     let place = format!(" at line {} column {}", error.line(), error.column());
     let message = message.strip_suffix(&place).unwrap_or(&message);
-    // These hold names from the type and numbers.
+    // These hold only numbers and names from the type.
     let known = ["missing field `", "duplicate field `", "invalid length "];
     if known.iter().any(|known| message.starts_with(known)) {
         return message.to_owned();
     }
-    // The last one, as the value may hold the same words.
+    // The last occurrence, as the value may hold the same text.
     let expected = message.rsplit_once(EXPECTED).map(|(_, expected)| expected);
     for what in ["invalid type: ", "invalid value: "] {
         if let Some(got) = message.strip_prefix(what)

@@ -15,7 +15,8 @@ use crate::{
     testing::{PluginTest, ScriptedLlm},
 };
 
-/// A script as a file would hold it: name, version, sources and what to do with a packet are read at run time.
+/// A script as a file would hold it: name, version, sources and what to do with a packet are read at run
+/// time.
 #[derive(Debug, Clone, Deserialize)]
 struct Script {
     name: String,

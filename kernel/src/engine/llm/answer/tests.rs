@@ -69,8 +69,8 @@ fn a_fence_comes_before_the_text_and_the_first_of_equals_counts() {
     assert_eq!(parsed(&format!("{one} {two}")), Ok(point(1, "")));
     assert_eq!(parsed(&format!("{one}\n```\n{{}}\n```\n```\n{two}\n```")), Ok(point(2, "")));
     assert_eq!(parsed(&format!("```\nnothing\n```\n{two}")), Ok(point(2, "")));
-    // One that is never closed is one; code within a line and a mark or two are none; a shorter mark closes
-    // none.
+    // An unclosed fence is a fence. Inline code and one or two marks are none, and a shorter mark closes no
+    // fence.
     assert_eq!(parsed(&format!("{one}\n```\n{two}")), Ok(point(2, "")));
     assert_eq!(parsed(&format!("{one}\n```x``` y\n{two}")), Ok(point(1, "")));
     assert_eq!(parsed(&format!("{one}\n``\n{two}\n``")), Ok(point(1, "")));
@@ -138,7 +138,7 @@ fn a_value_may_be_nested_deeper_where_it_stands_alone() {
     let value = |depth: usize| serde_json::from_str::<Value>(&text(depth)).unwrap();
     assert_eq!(parse_answer(&text(MAX_DEPTH + 1)), Ok(value(MAX_DEPTH + 1)));
     assert_eq!(parse_answer(&format!("So: {}", text(MAX_DEPTH))), Ok(value(MAX_DEPTH)));
-    // What is too deep is text, with a value in it.
+    // A value that is too deep counts as text with a value in it.
     assert_eq!(parse_answer(&format!("So: {}", text(MAX_DEPTH + 1))), Ok(value(MAX_DEPTH)));
     assert_eq!(problem::<Value>(&text(10_000)), "a value in it is not one that fits");
 }
@@ -191,8 +191,8 @@ fn a_problem_is_that_of_the_first_value_and_says_nothing_of_the_answer() {
     }
 }
 
-/// What `find` promises, in steps: to each place come those begun earlier that the bound allows, and one
-/// begun there.
+/// The bound that `find` states: each byte is reached by as many earlier scans as the bound allows, and by
+/// one that starts there.
 #[test]
 fn no_place_is_looked_at_too_often() {
     for text in ["[", "{", "[\"", "[\",[\"", "[\",\",[", "[1,", "{\"a\":[", "[[]", "[\"\\\"", "[\"[\",\",\""]
@@ -222,7 +222,7 @@ fn label() -> impl Strategy<Value = String> {
     prop_oneof![any::<String>(), vec(select(PIECES), 0..6).prop_map(|pieces| pieces.concat())]
 }
 
-/// What makes trouble when it is in the wrong place.
+/// Texts that break a careless parser.
 const PIECES: &[&str] = &[
     "{",
     "}",
@@ -253,7 +253,7 @@ const PIECES: &[&str] = &[
     "\0",
 ];
 
-/// Prose with brackets in it, as people write them: none that takes the value for a part of its own.
+/// Prose with brackets as people write them, none of which encloses the value.
 const PROSE: &[&str] = &[
     "Here", "you are:", "[1]", "{name}", "\"", "[", "{", "[[", "{\"", ":-[", "it's", "\n", "`x`", "é🙂",
     "\\", "1,",
@@ -271,7 +271,7 @@ proptest! {
     ) {
         let point = Point { x, label };
         let json = if pretty { serde_json::to_string_pretty(&point) } else { serde_json::to_string(&point) }.unwrap();
-        // Behind a fence that is never closed all is in it, and so no trouble.
+        // An unclosed fence holds all that follows.
         let answer = format!("{}{}{json}{}{}", before.join(" "), fenced.0, fenced.1, after.join(" "));
         prop_assert_eq!(parsed(&answer), Ok(point), "{}", answer);
     }
@@ -285,7 +285,7 @@ proptest! {
     #[test]
     fn an_object_is_found_wherever_serde_would_find_it(pieces in vec(select(PIECES), 0..12)) {
         let answer = pieces.concat();
-        // Slow and simple: no value between any two places is a `T` where none was found.
+        // Slow and simple: if nothing was found, no span between two braces is a `T`.
         if parse_answer::<BTreeMap<String, Value>>(&answer) == Err(AnswerError::NoJson) && !answer.contains("think>") {
             for (start, _) in answer.match_indices('{') {
                 for (end, _) in answer.match_indices('}').filter(|(end, _)| *end > start) {
