@@ -8,6 +8,7 @@
 // check for both.
 #![cfg_attr(not(feature = "runtime"), allow(dead_code, unreachable_pub))]
 
+#[cfg(any(test, feature = "runtime"))]
 pub mod backoff;
 pub mod data;
 #[cfg(not(feature = "runtime"))]

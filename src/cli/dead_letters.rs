@@ -230,7 +230,8 @@ impl Letters<'_> {
     async fn host(&self, config: Config, store: std::sync::Arc<dyn Store>) -> Result<(), Error> {
         let (manifest, host) = (config.install.clone(), Host::new(&config));
         let builder = Node::builder(config).plugins(bundle()).store(store);
-        let factories: Vec<_> = builder.check()?.instances().map(|instance| instance.factory.clone()).collect();
+        let factories: Vec<_> =
+            builder.check()?.instances().map(|instance| instance.factory.clone()).collect();
         install::missing(&factories, &manifest, self.output).await?;
         let which = self.which();
         let work = async |node: &Node| {

@@ -45,6 +45,9 @@
 //! **Errors** name keys and kinds of values, and no values (see [`decode`]), but for a malformed meeting's id
 //! or source's name, which they show shortened.
 
+#[cfg(any(test, feature = "runtime"))]
+mod dead_letter;
+
 use std::borrow::Cow;
 
 use base64::{
@@ -61,7 +64,10 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use crate::{DataPacket, DecodeError, MeetingId, Name, Payload, Producer, Publish, Seq, decode, name, store};
+#[cfg(any(test, feature = "runtime"))]
+pub use dead_letter::DeadLetter;
+
+use crate::{DataPacket, DecodeError, MeetingId, Name, Payload, Producer, Publish, Seq, decode, name};
 
 /// What `type` says of a packet.
 const PACKET: &str = "packet";
@@ -158,23 +164,6 @@ fn on_one_line(text: &str) -> Option<Cow<'_, RawValue>> {
     // Strings hold line ends as escapes, so these are white space.
     let spaced = json.get().replace(['\n', '\r'], " ");
     Some(Cow::Owned(RawValue::from_string(spaced).expect("invariant: white space may be any white space")))
-}
-
-/// A dead letter to be written as JSON: `{"type":"dead-letter","meeting","instance","seq","source","tries",
-/// "error","at"}`, in which keys mean what they mean in a packet.
-#[derive(Debug, Clone, Copy, Serialize)]
-pub struct DeadLetter<'a> {
-    r#type: &'static str,
-    meeting: &'a MeetingId,
-    #[serde(flatten)]
-    letter: &'a store::DeadLetter,
-}
-
-impl<'a> DeadLetter<'a> {
-    /// A meeting's dead letter.
-    pub fn new(meeting: &'a MeetingId, letter: &'a store::DeadLetter) -> Self {
-        Self { r#type: "dead-letter", meeting, letter }
-    }
 }
 
 /// Why JSON is not a packet.

@@ -10,7 +10,8 @@ use teammy_kernel::{
     Durability, KeyValue, Seq,
     log::{Effects, Slot},
     plugin::StateRef,
-    store::DeadLetter, write_cost,
+    store::DeadLetter,
+    write_cost,
 };
 
 use super::{

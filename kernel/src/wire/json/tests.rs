@@ -74,7 +74,7 @@ fn a_dead_letter_is_written_so() {
     let mut packet = packet(json_payload("1"));
     packet.causes.clear();
     let at = packet.timestamp;
-    let letter = store::DeadLetter::new(Name::new("minutes").unwrap(), &packet, 3, "no model", at);
+    let letter = crate::store::DeadLetter::new(Name::new("minutes").unwrap(), &packet, 3, "no model", at);
     assert_eq!(
         serde_json::to_string(&DeadLetter::new(&packet.meeting, &letter)).unwrap(),
         concat!(
