@@ -59,6 +59,13 @@ pub use teammy_runtime::{
     InstanceStats, MeetingRef, MeetingStats, Packets, PublishError, Receipt, Receipts, install, meeting,
 };
 
+/// Plugins whose name and hooks are known at run time only, for a host of plugins in another language.
+pub mod plugin {
+    pub use teammy_kernel::plugin::{
+        ConfigError, DynamicCx, DynamicInstance, DynamicPlugin, DynamicSpec, Hook,
+    };
+}
+
 /// The forms in which packets enter and leave a process.
 pub mod wire {
     pub use teammy_kernel::wire::json;

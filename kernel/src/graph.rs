@@ -12,6 +12,7 @@ mod closest;
 mod error;
 mod instance;
 mod order;
+mod publish;
 mod setup;
 mod sources;
 mod spec;
@@ -26,6 +27,7 @@ use std::{
 pub use closest::closest;
 pub use error::{Claim, Error};
 pub use instance::Instance;
+pub use publish::PublishProblem;
 pub use sources::{PLUGIN_STATUS, SourceView};
 pub use spec::InstanceSpec;
 

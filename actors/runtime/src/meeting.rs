@@ -39,7 +39,6 @@ pub use committed_log::Packets;
 pub(crate) use error::did_you_mean;
 pub use error::{Error, PublishError};
 pub use handle::MeetingRef;
-pub use ingress::check;
 pub use receipt::{Receipt, Receipts};
 pub use remote::{Instruction, RemoteMeeting, RemoteReceipt, Selection, WhenFull};
 pub use report::{HookReport, InstanceReport, MeetingReport, SourceLag};

@@ -4,7 +4,7 @@
 //! meeting makes by itself (outputs of plugins, its start and end) are left out: a replay makes them anew.
 
 use teammy::{
-    Publish,
+    Publish, PublishError,
     config::Size,
     graph::Graph,
     wire::json::{self, Parsed},
@@ -31,7 +31,8 @@ impl Rules {
 
     /// Checks a packet.
     pub(super) fn check(&self, publish: &Publish) -> Result<(), Problem> {
-        teammy::meeting::check(publish, &self.graph, self.packet_bytes.as_usize())?;
+        let checked = self.graph.check_publish(publish, self.packet_bytes.as_usize());
+        checked.map_err(PublishError::from)?;
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use teammy_kernel::{MeetingId, Name, store};
+use teammy_kernel::{MeetingId, Name, graph::PublishProblem, store};
 
 /// Why a meeting did not do what it was asked.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -181,4 +181,20 @@ pub enum PublishError {
     /// The meeting does not take packets.
     #[error(transparent)]
     Meeting(#[from] Error),
+}
+
+impl From<PublishProblem> for PublishError {
+    fn from(problem: PublishProblem) -> Self {
+        match problem {
+            PublishProblem::UnknownSource { source_name, suggestion } => {
+                Self::UnknownSource { source_name, suggestion }
+            }
+            PublishProblem::NotExternal(source) => Self::NotExternal(source),
+            PublishProblem::TooLarge { bytes, limit } => Self::TooLarge { bytes, limit },
+            PublishProblem::ParticipantTooLong { bytes } => Self::ParticipantTooLong { bytes },
+            PublishProblem::NumberedVolatile(source) => Self::NumberedVolatile(source),
+            // `BadNumber`, and whatever a later kernel adds: the numbers are all that is left.
+            _ => Self::BadNumber,
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! Where packets enter a meeting.
 //!
-//! A publisher needs no round trip to the meeting's actor: [`admission`] checks the packet and finds it room
-//! within the backlog's bytes (or makes it wait, or says `Busy`); under one short lock the packet gets a seq
+//! A publisher needs no round trip to the meeting's actor: the graph checks the packet; [`admission`] finds it
+//! room within the backlog's bytes (or makes it wait, or says `Busy`); under one short lock the packet gets a seq
 //! and a place in the [`queue`]; and if the [`wake_gate`] says so, the publisher wakes the meeting. A packet's
 //! room is free again when it is stored (durable) or in the log (volatile).
 //!
@@ -25,7 +25,6 @@ use teammy_kernel::{
 };
 use tokio::sync::Notify;
 
-pub use admission::check;
 pub(crate) use publisher::{Publisher, Wake};
 
 use super::{
@@ -112,7 +111,7 @@ impl Ingress {
     }
 
     fn check(&self, publish: &Publish) -> Result<SourceView, PublishError> {
-        check(publish, &self.graph, self.packet_bytes)
+        Ok(self.graph.check_publish(publish, self.packet_bytes)?)
     }
 
     /// Checks packets. Returns their sources.

@@ -1,5 +1,4 @@
-//! What a packet must pass before it gets a seq: the checks, room in the backlog, and what holds publishers
-//! up.
+//! What a packet waits for before it gets a seq: room in the backlog, and whatever holds publishers up.
 
 use std::{
     pin::pin,
@@ -10,48 +9,10 @@ use std::{
 };
 
 use futures::future::select;
-use teammy_kernel::{
-    DataPacket, Durability, Producer, Publish,
-    graph::{Graph, SourceView},
-    log::Append,
-};
+use teammy_kernel::{DataPacket, graph::SourceView, log::Append};
 use tokio::sync::{Notify, Semaphore};
 
-use crate::{meeting::error::PublishError, memory::Memory};
-
-/// Checks a packet: its source is published from outside, and it is within the limits. `packet_bytes` limits
-/// the payload. Returns the source.
-///
-/// # Errors
-/// [`PublishError::UnknownSource`], [`PublishError::NotExternal`], [`PublishError::TooLarge`],
-/// [`PublishError::ParticipantTooLong`], [`PublishError::BadNumber`] and [`PublishError::NumberedVolatile`].
-pub fn check(publish: &Publish, graph: &Graph, packet_bytes: usize) -> Result<SourceView, PublishError> {
-    let source = &publish.source;
-    let Some(view) = graph.source(source.as_str()) else {
-        let suggestion = graph.closest_source(source.as_str()).cloned();
-        return Err(PublishError::UnknownSource { source_name: source.clone(), suggestion });
-    };
-    if !view.is_external {
-        return Err(PublishError::NotExternal(source.clone()));
-    }
-    let bytes = publish.payload.len();
-    if bytes > packet_bytes {
-        return Err(PublishError::TooLarge { bytes, limit: packet_bytes });
-    }
-    let bytes = publish.participant.as_ref().map_or(0, |participant| participant.len());
-    if bytes > DataPacket::MAX_PARTICIPANT_BYTES {
-        return Err(PublishError::ParticipantTooLong { bytes });
-    }
-    if let Some(Producer { id, number }) = &publish.producer {
-        if id.is_empty() || id.len() > Producer::MAX_ID_BYTES || *number == 0 {
-            return Err(PublishError::BadNumber);
-        }
-        if view.durability == Durability::Volatile {
-            return Err(PublishError::NumberedVolatile(source.clone()));
-        }
-    }
-    Ok(view)
-}
+use crate::memory::Memory;
 
 /// Room in the backlog, and what holds publishers up: an instance that blocks a source, or a node that keeps
 /// too much in memory.
