@@ -1,4 +1,4 @@
-//! `teammy dead-letters`: the packets that instances gave up, and another try.
+//! `teammy dead-letters`: lists a meeting's dead letters and redrives them.
 
 use teammy::{
     MeetingId, Name, Node, Seq, Store,
@@ -32,16 +32,16 @@ A packet that is redriven comes to its instance at the end of the log, and its d
 had ended is opened once more for that, and ends again. Where a node runs here that holds the meeting, it is asked to; elsewhere the \
 meeting is taken from whoever runs it.";
 
-/// Print the packets of a meeting that instances gave up, or deliver them once more
+/// Print the packets of a meeting that instances gave up, or deliver them again
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     /// The meeting's id
     meeting: String,
-    /// Only those of this instance
+    /// Only dead letters of this instance
     #[arg(long, value_name = "NAME")]
     instance: Option<String>,
-    /// Deliver them once more: the packet at this place, or all
+    /// Deliver the packet with this seq again, or all
     #[arg(long, value_name = "SEQ|all", value_parser = which)]
     redrive: Option<Which>,
     /// Where the meeting is kept, instead of database.url
@@ -120,7 +120,7 @@ impl Letters<'_> {
         }
     }
 
-    /// That there is what is named by its place.
+    /// Checks that the packet to redrive is a dead letter.
     fn are_there(&self, letters: &[DeadLetter]) -> Result<(), Error> {
         let Some(seq) = self.seq() else { return Ok(()) };
         if self.wanted(letters).any(|letter| letter.seq == seq) {
@@ -129,7 +129,7 @@ impl Letters<'_> {
         Err(Error::NoSuchLetter { id: self.id.clone(), there: Self::shown(letters) })
     }
 
-    /// Some letters, by place and instance.
+    /// Some dead letters, as their seqs and instances.
     fn shown(letters: &[DeadLetter]) -> Vec<String> {
         let mut there: Vec<_> =
             letters.iter().map(|letter| format!("{} of {}", letter.seq, letter.instance)).collect();
@@ -140,7 +140,7 @@ impl Letters<'_> {
         there
     }
 
-    /// Those that the options leave.
+    /// The dead letters that the options select.
     fn wanted<'a>(&'a self, letters: &'a [DeadLetter]) -> impl Iterator<Item = &'a DeadLetter> {
         letters.iter().filter(|letter| self.instance.as_ref().is_none_or(|name| *name == letter.instance))
     }
@@ -175,7 +175,7 @@ impl Letters<'_> {
         self.output.text(&table.to_string())
     }
 
-    /// As JSON.
+    /// Prints a dead letter as JSON.
     fn print_one(&self, letter: &DeadLetter) -> Result<(), Error> {
         self.output.object(&json::DeadLetter::new(&self.id, letter))
     }
@@ -188,11 +188,11 @@ impl Letters<'_> {
         }
         let packets = count(redriven as u64, "packet", "packets");
         let letters = count(left.len() as u64, "dead letter", "dead letters");
-        self.output.note(&format!("{packets} delivered once more; {letters} left"));
+        self.output.note(&format!("{packets} delivered again; {letters} left"));
         if left.is_empty() { Ok(()) } else { self.print(&left) }
     }
 
-    /// Through the node that holds the meeting.
+    /// Asks the node that holds the meeting.
     async fn ask(&self, mut client: Client) -> Result<(), Error> {
         let letters = self.ask_for_letters(&mut client).await?;
         self.are_there(&letters)?;
@@ -226,7 +226,7 @@ impl Letters<'_> {
         which
     }
 
-    /// On a node of our own.
+    /// Redrives on a node of this process.
     async fn host(&self, config: Config, store: std::sync::Arc<dyn Store>) -> Result<(), Error> {
         let (manifest, host) = (config.install.clone(), Host::new(&config));
         let builder = Node::builder(config).plugins(bundle()).store(store);

@@ -1,4 +1,4 @@
-//! What goes to stdout, and beside it the progress and the tables on stderr.
+//! What a command prints: results on stdout, progress and tables on stderr.
 
 use std::{
     fmt::Write as _,
@@ -12,21 +12,21 @@ use teammy::{DataPacket, Lifecycle, Payload, wire::json};
 
 use super::error::{Error, printable};
 
-/// For whom stdout is.
+/// The form of stdout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Form {
-    /// Programs: a JSON object a line.
+    /// For programs: one JSON object a line.
     Json,
-    /// People.
+    /// For people.
     Text,
 }
 
-/// Where a command writes.
+/// Where a command prints.
 #[derive(Debug)]
 pub(crate) struct Output {
     form: Form,
     bars: MultiProgress,
-    /// Whether a line on stdout would run through a progress bar.
+    /// Whether stdout and the progress bar share a terminal, so that a line must not run through the bar.
     beside_bars: bool,
 }
 
@@ -40,7 +40,7 @@ impl Output {
         self.form
     }
 
-    /// A progress bar on stderr; it shows only where that is a terminal.
+    /// A progress bar on stderr; it shows only if stderr is a terminal.
     pub(crate) fn progress(&self, packets: u64) -> ProgressBar {
         let style = ProgressStyle::with_template("{msg} {wide_bar} {human_pos}/{human_len} packets {eta}");
         let style = style.expect("invariant: the template is well-formed");
@@ -76,27 +76,27 @@ impl Output {
         }
     }
 
-    /// Writes something to stderr that is not what was asked for, but should be known.
+    /// Writes a note to stderr, for people.
     pub(crate) fn note(&self, note: &str) {
         let line = printable(note) + "\n";
-        // Whoever cannot be told does not need to know.
+        // If stderr is closed, nobody reads notes.
         let _ = self.bars.suspend(|| io::stderr().write_all(line.as_bytes()));
     }
 }
 
-/// Whether a command prints such a packet: all but a meeting's own.
+/// Whether commands print a packet: all but lifecycle packets.
 pub(crate) fn is_shown(packet: &DataPacket) -> bool {
     packet.source != Lifecycle::SOURCE
 }
 
-/// A table with a header, without lines.
+/// A table with a header and without rules.
 pub(crate) fn table<const N: usize>(header: [&str; N]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(header);
     table
 }
 
-/// A packet as people read it: its time in UTC, where it comes from, who said it, and what.
+/// A packet for people: its time in UTC, its source, the participant, and the payload.
 fn readable(packet: &DataPacket) -> String {
     let mut line = format!("[{}] {}  ", packet.timestamp.strftime("%H:%M:%S"), packet.source);
     if let Some(participant) = &packet.participant {

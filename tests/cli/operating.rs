@@ -183,7 +183,7 @@ fn what_was_given_up_is_listed_and_redriven_even_after_the_end() {
     assert_eq!(again[1], json!({"type": "redriven", "redriven": 1, "left": 1}));
     let none = ["dead-letters", "m", "--redrive", "all", "--instance", "minutes"];
     let none = place.run(&[&none, &DB[..]].concat()).ends_with(0);
-    assert!(none.stderr.contains("0 packets delivered once more; 0 dead letters left"), "{none:#?}");
+    assert!(none.stderr.contains("0 packets delivered again; 0 dead letters left"), "{none:#?}");
     let replayed = place.run(&[&replay, &DB[..]].concat()).ends_with(0);
     assert_eq!(replayed.packets().len(), outputs);
 

@@ -1,7 +1,7 @@
 //! A packet as a line of JSON, in the form of [`teammy::wire::json`].
 //!
-//! What a meeting's history holds is a recording of it, so that lines may be packets of a log. Those that a
-//! meeting makes by itself (outputs of plugins, its start and end) are left out: a replay makes them anew.
+//! A meeting's history is a recording of it, so lines may be packets of a log. Outputs and lifecycle packets are
+//! left out: a replay makes them anew.
 
 use teammy::{
     Publish, PublishError,
@@ -12,10 +12,10 @@ use teammy::{
 
 use super::problem::{Problem, shown_time};
 
-/// What a line may take beside its packet's payload.
+/// The room for everything in a line but the payload, in bytes.
 const ENVELOPE: usize = 64 << 10;
 
-/// What a packet must be for a meeting to take it.
+/// The rules by which a meeting accepts packets.
 #[derive(Debug, Clone)]
 pub(crate) struct Rules {
     pub(crate) graph: Graph,
@@ -23,7 +23,7 @@ pub(crate) struct Rules {
 }
 
 impl Rules {
-    /// The longest line that can hold a packet within the limit: bytes grow by a third as base64.
+    /// The longest line that can hold a packet within the limit: base64 makes bytes a third longer.
     pub(super) fn longest_line(&self) -> usize {
         let payload = self.packet_bytes.as_usize();
         payload.saturating_add(payload / 3).saturating_add(ENVELOPE)
@@ -36,35 +36,35 @@ impl Rules {
         Ok(())
     }
 
-    /// Reads a line that isn't blank; none if a meeting makes its packet by itself. The payload's text stays
-    /// as it is.
+    /// Reads a line that isn't blank; none for a packet that a replay makes anew. The payload's text is not
+    /// changed.
     pub(super) fn packet(&self, text: &str) -> Result<Option<Publish>, Problem> {
         let packet = json::parse(text).map_err(|error| match (error, timestamp(text)) {
             (json::Error::Time("timestamp"), Some(time)) => Problem::Timestamp { shown: shown_time(&time) },
             (json::Error::Name(error), _) => Problem::Source(error),
             (error, _) => Problem::Json(error.into()),
         })?;
-        if self.makes(&packet) {
+        if self.is_derived(&packet) {
             return Ok(None);
         }
         let mut publish = packet.publish;
         if publish.timestamp.is_none() {
             return Err(Problem::Json(json::Error::Missing("timestamp").into()));
         }
-        // A replay is a producer of its own.
+        // The replay numbers its packets itself.
         publish.producer = None;
         self.check(&publish)?;
         Ok(Some(publish))
     }
 
-    /// Whether a packet of a log is an output, or one of the meeting's own.
-    fn makes(&self, packet: &Parsed) -> bool {
+    /// Whether a packet of a log is an output or a lifecycle packet.
+    fn is_derived(&self, packet: &Parsed) -> bool {
         let source = self.graph.source(packet.publish.source.as_str());
         packet.seq.is_some() && (!packet.causes.is_empty() || source.is_some_and(|it| !it.is_external))
     }
 }
 
-/// The text that stands for the time, if that is all that can be said of a line.
+/// The timestamp of a line as its text, to show in an error.
 fn timestamp(text: &str) -> Option<String> {
     #[derive(serde::Deserialize)]
     struct At {
