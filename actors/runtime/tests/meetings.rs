@@ -1,6 +1,6 @@
-//! Meetings at run time, through the handles that an embedder has, over a store in memory.
+//! Meetings at run time: tests through the public handles, over a store in memory.
 
-#![allow(clippy::unwrap_used, reason = "a test's own helpers may stop at the first thing that isn't so")]
+#![allow(clippy::unwrap_used, reason = "a helper of a test may panic")]
 
 #[path = "meetings/support.rs"]
 mod support;

@@ -1,4 +1,4 @@
-//! Plugins that ask language models: what they are told, and what becomes of them where there is none.
+//! Plugins that use language models, on nodes with a model and without one.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,7 +13,7 @@ use super::support::*;
 
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// Answers chat messages with what the model says.
+/// Forwards chat messages to the model; its outputs are the replies.
 struct Helper;
 
 impl InCallPlugin for Helper {
@@ -52,7 +52,7 @@ fn builder() -> Builder {
 }
 
 #[tokio::test(start_paused = true)]
-async fn questions_reach_the_provider_and_a_failing_one_is_asked_again() {
+async fn prompts_reach_the_provider_and_a_failed_one_is_retried() {
     let models = ScriptedLlm::default().fail("overloaded").reply("At nine.").reply("Bye.");
     let node = builder().llm(models.clone()).start().await.unwrap();
     assert!(node.has_llm());
@@ -64,20 +64,20 @@ async fn questions_reach_the_provider_and_a_failing_one_is_asked_again() {
     node.shutdown(DEADLINE).await.unwrap();
 
     let requests = models.requests();
-    let asked: Vec<_> =
+    let prompts: Vec<_> =
         requests.iter().map(|request| (&*request.messages[0].content, request.model)).collect();
-    assert_eq!(asked, [("When?", Model::Default), ("When?", Model::Default), ("bye", Model::Fast)]);
+    assert_eq!(prompts, [("When?", Model::Default), ("When?", Model::Default), ("bye", Model::Fast)]);
     assert_eq!((requests[0].meeting.as_str(), requests[0].instance.as_str()), ("m", "helper"));
 }
 
-/// Says in the chat what became of its question.
-struct Patient;
+/// Makes an output of the reply, or of the error.
+struct Reporter;
 
-impl InCallPlugin for Patient {
+impl InCallPlugin for Reporter {
     type Config = ();
     type State = ();
     type Output = Json<String>;
-    const KIND: &'static str = "patient";
+    const KIND: &'static str = "reporter";
     const VERSION: &'static str = "1.0.0";
 
     async fn on_startup((): ()) -> Result<Self, Error> {
@@ -89,7 +89,7 @@ impl InCallPlugin for Patient {
     }
 }
 
-impl Receive<Json<Chat>> for Patient {
+impl Receive<Json<Chat>> for Reporter {
     async fn receive(&self, _: Json<Chat>, cx: &mut Cx<'_, Self>) -> Result<Option<Json<String>>, Error> {
         let answer = cx.engine().llm().prompt([LlmMessage::user("well?")], 0.0).await;
         Ok(Some(Json(answer.unwrap_or_else(|error| error.to_string()))))
@@ -97,32 +97,32 @@ impl Receive<Json<Chat>> for Patient {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hook_hears_of_an_answer_that_would_come_too_late() {
+async fn a_prompt_fails_before_its_hook_passes_the_deadline() {
     let models = ScriptedLlm::default()
         .delay(Duration::from_secs(50))
         .reply("in time")
         .delay(DEADLINE * 100)
         .reply("never");
-    let node = builder().plugin(Factory::of::<Patient>("patient")).llm(models).start().await.unwrap();
-    let meeting = start(&node, "m", &["patient"]).await;
+    let node = builder().plugin(Factory::of::<Reporter>("reporter")).llm(models).start().await.unwrap();
+    let meeting = start(&node, "m", &["reporter"]).await;
     meeting.publish(chat("one")).await.unwrap();
     meeting.publish(chat("two")).await.unwrap();
     meeting.end().await.unwrap();
     let outputs: Vec<_> = all_outputs(&meeting).await.into_iter().map(|(output, _)| output).collect();
-    let late = "the language model failed: no answer came in the time that the hook has";
-    assert_eq!(outputs, ["in time", late]);
+    let error = "the language model failed: no answer came in the time that the hook has";
+    assert_eq!(outputs, ["in time", error]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_a_model_a_meeting_refuses_who_needs_one() {
+async fn without_a_model_a_meeting_rejects_instances_that_need_one() {
     let node = builder().start().await.unwrap();
     assert!(!node.has_llm());
     let metadata = MeetingMetadata::new(id("m"));
-    let refused = node.start_meeting(metadata, ["helper"]).await.unwrap_err();
-    assert!(matches!(&refused, node::Error::NeedsLlm(name) if *name == "helper"), "{refused}");
-    // Nothing was made: the same id can be used.
+    let rejected = node.start_meeting(metadata, ["helper"]).await.unwrap_err();
+    assert!(matches!(&rejected, node::Error::NeedsLlm(name) if *name == "helper"), "{rejected}");
+    // Nothing was stored: the id is still free.
     let meeting = start(&node, "m", &[]).await;
-    let refused = meeting.assign("helper").await.unwrap_err();
-    assert!(matches!(&refused, meeting::Error::NeedsLlm(name) if *name == "helper"), "{refused}");
+    let rejected = meeting.assign("helper").await.unwrap_err();
+    assert!(matches!(&rejected, meeting::Error::NeedsLlm(name) if *name == "helper"), "{rejected}");
     meeting.end().await.unwrap();
 }

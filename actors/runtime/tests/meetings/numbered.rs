@@ -1,4 +1,4 @@
-//! Numbered publishing: each number of a producer once, whatever became of the answers.
+//! Numbered publishing: the meeting accepts each number of a producer once, so a publisher may repeat it.
 
 use teammy_kernel::{Publish, Seq};
 use teammy_runtime::PublishError;
@@ -6,17 +6,17 @@ use teammy_runtime::PublishError;
 use super::support::*;
 
 fn numbered(producer: &str, number: u64) -> Publish {
-    said(&format!("{producer} {number}")).numbered(producer, number)
+    transcription(&format!("{producer} {number}")).numbered(producer, number)
 }
 
-fn is_expected(result: &Result<teammy_runtime::Receipt, PublishError>, wants: u64) -> bool {
-    matches!(result, Err(PublishError::Expected { expected, .. }) if *expected == wants)
+fn is_expected(result: &Result<teammy_runtime::Receipt, PublishError>, wanted: u64) -> bool {
+    matches!(result, Err(PublishError::Expected { expected, .. }) if *expected == wanted)
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_number_is_taken_once_and_in_order() {
-    let store = Gate::default();
-    let node = node(&store, &probe("")).await;
+async fn each_number_is_accepted_once_and_in_order() {
+    let store = FaultyStore::default();
+    let node = node(&store, &probe_toml("")).await;
     let meeting = start(&node, "m", &["probe"]).await;
     assert_eq!(meeting.expects("p").await.unwrap(), 1);
     assert!(is_expected(&meeting.publish(numbered("p", 2)).await, 1));
@@ -29,9 +29,9 @@ async fn each_number_is_taken_once_and_in_order() {
     assert_eq!(
         meeting.publish(numbered("other", 1)).await.unwrap().seq(),
         Seq(seqs[2].0 + 1),
-        "each counts for itself"
+        "each producer has numbers of its own"
     );
-    // Repeats, of the newest and of older ones, before they are stored and after.
+    // Repeats of the newest number and of older ones, before and after they are stored.
     for _ in 0..2 {
         for (number, seq) in (1..).zip(&seqs) {
             let receipt = meeting.publish(numbered("p", number)).await.unwrap();
@@ -39,32 +39,33 @@ async fn each_number_is_taken_once_and_in_order() {
             receipt.durable().await.unwrap();
         }
     }
-    let now = |number| meeting.try_publish(numbered("p", number));
-    assert_eq!(now(3).await.unwrap().seq(), seqs[2]);
-    assert!(matches!(now(1).await, Err(PublishError::Repeated { number: 1, .. })));
-    let four = now(4).await.unwrap().seq();
+    let try_publish = |number| meeting.try_publish(numbered("p", number));
+    assert_eq!(try_publish(3).await.unwrap().seq(), seqs[2]);
+    assert!(matches!(try_publish(1).await, Err(PublishError::Repeated { number: 1, .. })));
+    let four = try_publish(4).await.unwrap().seq();
     assert!(four > seqs[2]);
     meeting.end().await.unwrap();
-    assert_eq!(meeting.publish(numbered("p", 4)).await.unwrap().seq(), four, "also after the end");
-    let said = store.packets("m").await.into_iter().filter(|packet| packet.source == "transcription").count();
-    assert_eq!(said, 5);
+    assert_eq!(meeting.publish(numbered("p", 4)).await.unwrap().seq(), four, "a repeat after the end");
+    let stored =
+        store.packets("m").await.into_iter().filter(|packet| packet.source == "transcription").count();
+    assert_eq!(stored, 5);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_new_owner_goes_on_with_the_numbers_that_are_stored() {
-    let store = Gate::default();
-    let first = node(&store, &probe("")).await;
+async fn a_new_owner_continues_from_the_stored_numbers() {
+    let store = FaultyStore::default();
+    let first = node(&store, &probe_toml("")).await;
     let meeting = start(&first, "m", &["probe"]).await;
     let one = meeting.publish(numbered("p", 1)).await.unwrap();
     let two = meeting.publish(numbered("p", 2)).await.unwrap();
     two.durable().await.unwrap();
-    store.shut();
+    store.hold_commits();
     meeting.publish(numbered("p", 3)).await.unwrap();
     drop(first);
 
-    let second = node(&store, &probe("")).await;
+    let second = node(&store, &probe_toml("")).await;
     let meeting = second.resume_meeting(&id("m")).await.unwrap();
-    store.open();
+    store.release_commits();
     assert_eq!(meeting.expects("p").await.unwrap(), 3, "the third was never stored");
     for (number, seq) in [(1, one.seq()), (2, two.seq())] {
         assert_eq!(meeting.publish(numbered("p", number)).await.unwrap().seq(), seq);
@@ -79,9 +80,9 @@ async fn a_new_owner_goes_on_with_the_numbers_that_are_stored() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn publishers_of_one_number_share_its_place() {
-    let store = Gate::default();
-    let toml = format!("{}\n[delivery]\nbacklog_bytes = \"2MiB\"", probe(""));
+async fn concurrent_publishes_of_one_number_get_the_same_seq() {
+    let store = FaultyStore::default();
+    let toml = format!("{}\n[delivery]\nbacklog_bytes = \"2MiB\"", probe_toml(""));
     let node = node(&store, &toml).await;
     let meeting = start(&node, "m", &["probe"]).await;
     let publish = || {
@@ -100,13 +101,13 @@ async fn publishers_of_one_number_share_its_place() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_cannot_be_numbered_is_refused() {
-    let store = Gate::default();
-    let node = node(&store, &probe("")).await;
+async fn invalid_numbers_and_volatile_sources_are_rejected() {
+    let store = FaultyStore::default();
+    let node = node(&store, &probe_toml("")).await;
     let meeting = start(&node, "m", &[]).await;
     for (producer, number) in [(String::new(), 1), ("x".repeat(256), 1), ("p".to_owned(), 0)] {
-        let refused = meeting.publish(said("x").numbered(producer, number)).await;
-        assert!(matches!(refused, Err(PublishError::BadNumber)));
+        let rejected = meeting.publish(transcription("x").numbered(producer, number)).await;
+        assert!(matches!(rejected, Err(PublishError::BadNumber)));
     }
     let sound = Publish::bytes("sound", vec![0_u8]).unwrap().numbered("p", 1);
     assert!(matches!(meeting.publish(sound).await, Err(PublishError::NumberedVolatile(_))));

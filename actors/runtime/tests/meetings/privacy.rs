@@ -1,5 +1,5 @@
-//! No words of a meeting in logs, errors, dead letters, statuses and metrics: they are planted everywhere,
-//! and each failure is driven.
+//! Nothing that is said in a meeting gets into logs, errors, dead letters and statuses: a marker word is in
+//! every packet, name and configuration, and each kind of failure happens.
 
 use std::{
     collections::BTreeMap,
@@ -19,10 +19,10 @@ use teammy_runtime::{Node, node};
 
 use super::support::*;
 
-/// What is planted.
+/// The marker.
 const WORD: &str = "zqmarker";
 
-/// What is written to a log.
+/// Collects the log.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
@@ -43,17 +43,17 @@ struct Table {
     secret: String,
 }
 
-/// Fails in whatever way a packet says. Its state is of a type that a test chooses.
+/// Fails in the way that a packet asks for. A test chooses the type of its state.
 struct Leaky<S>(std::marker::PhantomData<fn() -> S>);
 
-/// A packet's data: how to fail, and words.
+/// The JSON of a packet: how to fail, and the words to put into the failure.
 #[derive(Debug, Deserialize)]
 struct Order {
     how: String,
     words: String,
 }
 
-/// What has no JSON form.
+/// A value that cannot be serialised.
 struct Unwritable(String);
 
 impl Serialize for Unwritable {
@@ -135,7 +135,7 @@ where
     }
 }
 
-async fn leaky<S>(store: &Gate, llm: &ScriptedLlm) -> Node
+async fn leaky<S>(store: &FaultyStore, llm: &ScriptedLlm) -> Node
 where
     S: Clone + Default + Serialize + DeserializeOwned + Send + Sync + Remember + 'static,
 {
@@ -154,16 +154,16 @@ async fn no_words_of_a_meeting_get_into_logs_and_errors() {
     let writer = log.clone();
     let subscriber =
         tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(move || writer.clone());
-    // While there is one subscriber only, another test's thread, which has none, decides for good that nobody
-    // wants an event.
+    // With a single subscriber in the process, `tracing` caches the interest of the first thread that reaches
+    // a log line. That may be the thread of another test, which has no subscriber.
     let _another = tracing::Dispatch::new(tracing_subscriber::registry());
     let _guard = tracing::subscriber::set_default(subscriber.finish());
-    let (store, llm) = (Gate::default(), ScriptedLlm::default().reply(WORD));
-    let mut told = Vec::new();
+    let (store, llm) = (FaultyStore::default(), ScriptedLlm::default().reply(WORD));
+    let mut texts = Vec::new();
     {
         let node = leaky::<String>(&store, &llm).await;
-        let about = MeetingMetadata::new(id("m")).title(WORD);
-        let meeting = node.start_meeting(about, ["leaky"]).await.unwrap();
+        let metadata = MeetingMetadata::new(id("m")).title(WORD);
+        let meeting = node.start_meeting(metadata, ["leaky"]).await.unwrap();
         let orders =
             ["panic", "serde", "key", "value", "encode", "encode-key", "decode", "ask", "output", "fine"];
         let fine = json!({"how": "fine", "words": WORD});
@@ -183,45 +183,46 @@ async fn no_words_of_a_meeting_get_into_logs_and_errors() {
             let text = Publish::text(source, WORD).unwrap().participant(WORD);
             meeting.publish(text).await.unwrap();
         }
-        for refused in [
+        for rejected in [
             Publish::json("chat", &WORD.repeat(1 << 16)).unwrap(),
             Publish::json("chat", WORD).unwrap().participant(WORD.repeat(1000)),
             Publish::json("participant", WORD).unwrap().numbered(WORD.repeat(100), 1),
         ] {
-            told.push(chain(&meeting.publish(refused).await.unwrap_err()));
+            texts.push(chain(&meeting.publish(rejected).await.unwrap_err()));
         }
-        told.push(format!("{:?}", Publish::json("chat", &Unwritable(WORD.into())).unwrap_err()));
+        texts.push(format!("{:?}", Publish::json("chat", &Unwritable(WORD.into())).unwrap_err()));
         meeting.caught_up().await.unwrap();
-        told.push(serde_json::to_string(&node.status().await).unwrap());
-        told.push(format!("{:?}", meeting.stats().await.unwrap()));
+        texts.push(serde_json::to_string(&node.status().await).unwrap());
+        texts.push(format!("{:?}", meeting.stats().await.unwrap()));
         node.shutdown(std::time::Duration::from_mins(1)).await.unwrap();
     }
-    // What is stored of it is of another type in another build.
+    // A build whose state type is another one cannot read the stored state.
     let node = leaky::<u64>(&store, &llm).await;
     let meeting = node.resume_meeting(&id("m")).await.unwrap();
-    told.push(serde_json::to_string(&node.status().await).unwrap());
-    told.push(format!("{:?}", meeting.resume_instance("leaky").await.map_err(|error| chain(&error))));
+    texts.push(serde_json::to_string(&node.status().await).unwrap());
+    texts.push(format!("{:?}", meeting.resume_instance("leaky").await.map_err(|error| chain(&error))));
     node.shutdown(std::time::Duration::from_mins(1)).await.unwrap();
 
-    let letters = store.store.dead_letters(id("m")).await.unwrap();
-    // Of each source five that don't decode and a text; of the single hooks all orders but two, too.
+    let letters = store.inner.dead_letters(id("m")).await.unwrap();
+    // For each of the two sources 5 packets that do not decode and 1 text, and for the hook on single packets
+    // all orders but 2.
     assert_eq!(letters.len(), 6 + 6 + 8, "{letters:#?}");
-    told.extend(letters.iter().map(|letter| letter.error.clone()));
+    texts.extend(letters.iter().map(|letter| letter.error.clone()));
     let statuses: Vec<_> =
         store.packets("m").await.into_iter().filter(|packet| packet.source == "plugin-status").collect();
-    assert_eq!(statuses.len(), 1, "the state that cannot be read");
-    told.extend(statuses.iter().map(|packet| value(packet).to_string()));
+    assert_eq!(statuses.len(), 1, "the instance whose state cannot be read");
+    texts.extend(statuses.iter().map(|packet| value(packet).to_string()));
 
     let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     assert!(log.contains("packet given up") && log.contains("instance suspended"), "{log}");
     let leaks = |text: &str| text.to_lowercase().contains(WORD);
-    for line in log.lines().chain(told.iter().map(String::as_str)) {
+    for line in log.lines().chain(texts.iter().map(String::as_str)) {
         assert!(!leaks(line), "{line}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_table_that_does_not_fit_keeps_its_secrets() {
+async fn an_error_about_a_plugins_configuration_does_not_quote_its_secrets() {
     for config in [
         format!("config = {{ secret = [\"{WORD}\"] }}"),
         format!("config = {{ secret = {{ a = \"{WORD}\" }} }}"),
@@ -230,10 +231,10 @@ async fn a_table_that_does_not_fit_keeps_its_secrets() {
         let builder =
             Node::builder(Config::from_toml(&toml).unwrap()).plugin(Factory::of::<Leaky<String>>("leaky"));
         let error = builder.check().unwrap_err();
-        let told = format!("{} {error:?}", chain(&error));
-        assert!(told.contains("secret: invalid type") && !told.contains(WORD), "{told}");
+        let text = format!("{} {error:?}", chain(&error));
+        assert!(text.contains("secret: invalid type") && !text.contains(WORD), "{text}");
     }
-    // One that panics as it starts.
+    // A plugin whose `on_startup` panics.
     let error = node::Error::Startup {
         instance: teammy_kernel::Name::new("x").unwrap(),
         cause: "on_startup panicked".into(),
@@ -241,9 +242,8 @@ async fn a_table_that_does_not_fit_keeps_its_secrets() {
     assert!(!chain(&error).contains(WORD));
 }
 
-/// What a provider says is its own, and bounded.
 #[test]
-fn what_others_say_is_cut() {
+fn errors_of_a_provider_are_truncated() {
     let error = Error::retry(LlmError::Failed("x".repeat(1 << 20)));
     assert!(error.chain().len() <= teammy_kernel::error::MAX_BYTES);
 }

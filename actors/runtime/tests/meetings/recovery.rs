@@ -1,4 +1,4 @@
-//! Owners that go, in any way, and others that go on with the meeting.
+//! Takeovers: an owner crashes, shuts down or is replaced, and another node resumes the meeting.
 
 use std::{sync::Arc, time::Duration};
 
@@ -19,8 +19,9 @@ use super::support::*;
 
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// A meeting's stored packets: lifecycle events by their names, outputs with what they came from.
-async fn log(store: &Gate, meeting: &str) -> Vec<String> {
+/// A meeting's stored packets, a line each: the event of a lifecycle packet, or the source and the first
+/// cause.
+async fn log(store: &FaultyStore, meeting: &str) -> Vec<String> {
     let line = |packet: &Arc<DataPacket>| match Lifecycle::from_payload(&packet.payload) {
         Some(event) if packet.source == Lifecycle::SOURCE => {
             let event = serde_json::to_value(event).unwrap();
@@ -32,33 +33,34 @@ async fn log(store: &Gate, meeting: &str) -> Vec<String> {
     store.packets(meeting).await.iter().map(line).collect()
 }
 
-fn lines(diary_: &str, start: &str) -> usize {
-    diary(diary_).iter().filter(|line| line.starts_with(start)).count()
+/// How many events of a list start with `start`.
+fn count(list: &str, start: &str) -> usize {
+    events(list).iter().filter(|event| event.starts_with(start)).count()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_crash_loses_nothing_acknowledged_and_doubles_nothing() {
-    let store = Gate::default();
-    let first = node(&store, &probe("crash")).await;
+async fn a_crash_loses_no_acknowledged_packet_and_repeats_no_output() {
+    let store = FaultyStore::default();
+    let first = node(&store, &probe_toml("crash")).await;
     let meeting = start(&first, "m", &["probe"]).await;
-    say(&meeting, "one").await;
+    publish_durable(&meeting, "one").await;
     assert_eq!(outputs(&meeting, 1).await, [(json!({"count": 1}), vec![2])]);
-    // From here on nothing is stored any more, though the hooks go on.
-    store.shut();
-    meeting.publish(said("lost")).await.unwrap();
-    noted("crash", "probe lost").await;
+    // From here on nothing is stored; hooks still run.
+    store.hold_commits();
+    meeting.publish(transcription("lost")).await.unwrap();
+    wait_for_event("crash", "probe lost").await;
     drop(first);
 
-    let second = node(&store, &probe("crash")).await;
+    let second = node(&store, &probe_toml("crash")).await;
     let meeting = second.resume_meeting(&id("m")).await.unwrap();
-    // What the first was storing comes too late.
-    store.open();
-    let seq = say(&meeting, "two").await;
-    assert!(seq > Seq(Sequencer::BLOCK), "no seq is used twice, not even one that was lost: {seq}");
+    // The commits of the first owner are fenced.
+    store.release_commits();
+    let seq = publish_durable(&meeting, "two").await;
+    assert!(seq > Seq(Sequencer::BLOCK), "the seqs of lost packets are not reused: {seq}");
     meeting.end().await.unwrap();
     let counts: Vec<_> = all_outputs(&meeting).await.into_iter().map(|(output, _)| output).collect();
-    assert_eq!(counts, [json!({"count": 1}), json!({"count": 2})], "the state goes on from what was stored");
-    assert_eq!(lines("crash", "probe start"), 1, "what was stored is not done again");
+    assert_eq!(counts, [json!({"count": 1}), json!({"count": 2})], "the state continues from the stored one");
+    assert_eq!(count("crash", "probe start"), 1, "stored work is not repeated");
     let mut log = log(&store, "m").await;
     let tail = log.split_off(3);
     assert_eq!(log, ["start", "transcription", "probe of 2"]);
@@ -71,34 +73,34 @@ async fn a_crash_loses_nothing_acknowledged_and_doubles_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn work_that_was_not_stored_is_done_again() {
-    let store = Gate::default();
-    let first = node(&store, &probe("again")).await;
+async fn work_that_was_not_stored_is_repeated() {
+    let store = FaultyStore::default();
+    let first = node(&store, &probe_toml("again")).await;
     let meeting = start(&first, "m", &["probe"]).await;
-    // Said and stored, but its hook waits until the owner is gone.
-    say(&meeting, "wait 30").await;
-    noted("again", "probe wait 30").await;
+    // The packet is stored, and its hook is still running when the owner goes.
+    publish_durable(&meeting, "wait 30").await;
+    wait_for_event("again", "probe wait 30").await;
     drop(first);
 
-    let second = node(&store, &probe("again")).await;
+    let second = node(&store, &probe_toml("again")).await;
     let meeting = second.resume_meeting(&id("m")).await.unwrap();
     meeting.end().await.unwrap();
-    assert_eq!(lines("again", "probe wait"), 2, "a hook sees a packet at least once");
-    assert_eq!(all_outputs(&meeting).await, [(json!({"count": 1}), vec![2])], "and its output is there once");
+    assert_eq!(count("again", "probe wait"), 2, "a hook sees a packet at least once");
+    assert_eq!(all_outputs(&meeting).await, [(json!({"count": 1}), vec![2])], "its output is stored once");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_node_that_shut_down_hands_over_without_a_loss() {
-    let store = Gate::default();
+async fn after_a_shutdown_another_node_resumes_without_a_loss() {
+    let store = FaultyStore::default();
     let mut expected = 0;
     for round in 0..3 {
-        let node = node(&store, &probe("rounds")).await;
+        let node = node(&store, &probe_toml("rounds")).await;
         let meeting = match round {
             0 => start(&node, "m", &["probe"]).await,
             _ => node.resume_meeting(&id("m")).await.unwrap(),
         };
         for n in 0..5 {
-            meeting.publish(said(&format!("{round} {n}"))).await.unwrap();
+            meeting.publish(transcription(&format!("{round} {n}"))).await.unwrap();
             expected += 1;
         }
         if round == 2 {
@@ -110,64 +112,64 @@ async fn a_node_that_shut_down_hands_over_without_a_loss() {
         node.shutdown(DEADLINE).await.unwrap();
     }
     assert_eq!(store.row("m").await.epoch.0, 3);
-    assert_eq!((lines("rounds", "probe start"), lines("rounds", "probe end")), (1, 1));
+    assert_eq!((count("rounds", "probe start"), count("rounds", "probe end")), (1, 1));
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_owner_that_is_replaced_stops_at_once_and_nothing_of_it_shows() {
-    let store = Gate::default();
-    let first = node(&store, &probe("")).await;
+async fn a_replaced_owner_stops_and_stores_nothing_more() {
+    let store = FaultyStore::default();
+    let first = node(&store, &probe_toml("")).await;
     let old = start(&first, "m", &["probe"]).await;
-    say(&old, "one").await;
-    let second = node(&store, &probe("")).await;
+    publish_durable(&old, "one").await;
+    let second = node(&store, &probe_toml("")).await;
     let new = second.resume_meeting(&id("m")).await.unwrap();
-    let receipt = old.publish(said("by the old one")).await.unwrap();
-    let refused = receipt.durable().await.unwrap_err().to_string();
-    assert_eq!(refused, "meeting m is no longer run by this node: another owner has taken it over");
-    assert!(old.publish(said("more")).await.is_err());
+    let receipt = old.publish(transcription("by the old one")).await.unwrap();
+    let error = receipt.durable().await.unwrap_err().to_string();
+    assert_eq!(error, "meeting m is no longer run by this node: another owner has taken it over");
+    assert!(old.publish(transcription("more")).await.is_err());
     assert!(first.meeting(&id("m")).is_none());
-    say(&new, "two").await;
+    publish_durable(&new, "two").await;
     new.end().await.unwrap();
     let stored = store.packets("m").await;
-    let said = stored.iter().filter(|packet| packet.source == "transcription");
-    let texts: Vec<_> = said.map(|packet| value(packet)["text"].clone()).collect();
+    let transcriptions = stored.iter().filter(|packet| packet.source == "transcription");
+    let texts: Vec<_> = transcriptions.map(|packet| value(packet)["text"].clone()).collect();
     assert_eq!(texts, ["one", "two"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_end_is_taken_over() {
-    let store = Gate::default();
+async fn a_new_owner_finishes_a_meeting_that_was_ending() {
+    let store = FaultyStore::default();
     let toml = r#"
         [[plugin]]
         name = "behind"
         kind = "probe"
         sources = { up = "front" }
-        config = { diary = "end", answers = true }
+        config = { events = "end", outputs = true }
         [[plugin]]
         name = "front"
         kind = "probe"
-        config = { diary = "end", answers_at_end = true }
+        config = { events = "end", outputs_at_end = true }
     "#;
     let first = node(&store, toml).await;
     let meeting = start(&first, "m", &["behind", "front"]).await;
-    say(&meeting, "one").await;
-    // Its end begins, and is stored, while the first instance is still at work.
-    say(&meeting, "wait 30").await;
-    noted("end", "front wait 30").await;
+    publish_durable(&meeting, "one").await;
+    // The end begins and is stored while a hook is still running.
+    publish_durable(&meeting, "wait 30").await;
+    wait_for_event("end", "front wait 30").await;
     let ending = meeting.clone();
     let ended = tokio::spawn(async move { ending.end().await });
     while store.row("m").await.status != MeetingStatus::Ending {
         tokio::task::yield_now().await;
     }
     drop(first);
-    assert!(ended.await.unwrap().is_err(), "who waits for the end hears that its owner is gone");
+    assert!(ended.await.unwrap().is_err(), "the waiter for the end gets the error");
 
     let second = node(&store, toml).await;
     let meeting = second.resume_meeting(&id("m")).await.unwrap();
-    assert!(meeting.publish(said("too late")).await.is_err());
+    assert!(meeting.publish(transcription("too late")).await.is_err());
     meeting.end().await.unwrap();
     for once in ["front end m 2", "behind up {\"end\":2}", "behind end m"] {
-        assert_eq!(lines("end", once), 1, "{once}: {:?}", diary("end"));
+        assert_eq!(count("end", once), 1, "{once}: {:?}", events("end"));
     }
     let log = log(&store, "m").await;
     assert_eq!(log.iter().filter(|line| *line == "ending").count(), 1, "{log:?}");
@@ -175,25 +177,25 @@ async fn the_end_is_taken_over() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn instances_that_came_and_went_are_where_they_were() {
-    let store = Gate::default();
-    let two = "[[plugin]]\nname = \"a\"\nkind = \"probe\"\nconfig = { answers = true }\n\
-               [[plugin]]\nname = \"b\"\nkind = \"probe\"\nconfig = { answers = true }\n";
+async fn a_new_owner_restores_instances_that_joined_and_left() {
+    let store = FaultyStore::default();
+    let two = "[[plugin]]\nname = \"a\"\nkind = \"probe\"\nconfig = { outputs = true }\n\
+               [[plugin]]\nname = \"b\"\nkind = \"probe\"\nconfig = { outputs = true }\n";
     let first = node(&store, two).await;
     let meeting = start(&first, "m", &["a"]).await;
-    say(&meeting, "one").await;
+    publish_durable(&meeting, "one").await;
     meeting.assign_at("b", JoinAt::Start).await.unwrap();
     meeting.unassign("a").await.unwrap();
-    say(&meeting, "two").await;
+    publish_durable(&meeting, "two").await;
     first.shutdown(DEADLINE).await.unwrap();
 
     let second = node(&store, two).await;
     let meeting = second.resume_meeting(&id("m")).await.unwrap();
-    say(&meeting, "three").await;
+    publish_durable(&meeting, "three").await;
     meeting.assign("a").await.unwrap();
-    say(&meeting, "four").await;
+    publish_durable(&meeting, "four").await;
     meeting.end().await.unwrap();
-    let count = |name: &'static str| {
+    let counts = |name: &'static str| {
         let packets = store.packets("m");
         async move {
             packets
@@ -204,58 +206,60 @@ async fn instances_that_came_and_went_are_where_they_were() {
                 .collect::<Vec<_>>()
         }
     };
-    assert_eq!(count("a").await, [1, 2], "it left, came back, and had its state");
-    assert_eq!(count("b").await, [1, 2, 3, 4], "it read from the start");
+    assert_eq!(counts("a").await, [1, 2], "it left and rejoined with its state");
+    assert_eq!(counts("b").await, [1, 2, 3, 4], "it joined at the start");
 }
 
+/// The state of the first version.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-struct Before {
+struct First {
     words: Vec<String>,
 }
 
-/// As a later version has it: one field is new, another has changed its type.
+/// The state of a version with a new field.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-struct Gained {
+struct WithNewField {
     words: Vec<String>,
     #[serde(default)]
     letters: usize,
 }
 
+/// The state of a version in which a field has another type.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-struct Changed {
+struct WithChangedField {
     words: u64,
 }
 
-trait Remembers: Clone + Default + Serialize + for<'a> Deserialize<'a> + Send + Sync + 'static {
-    fn hear(&mut self, text: &str) -> usize;
+trait ChatState: Clone + Default + Serialize + for<'a> Deserialize<'a> + Send + Sync + 'static {
+    fn add(&mut self, text: &str) -> usize;
 }
 
-impl Remembers for Before {
-    fn hear(&mut self, text: &str) -> usize {
+impl ChatState for First {
+    fn add(&mut self, text: &str) -> usize {
         self.words.push(text.to_owned());
         self.words.len()
     }
 }
 
-impl Remembers for Gained {
-    fn hear(&mut self, text: &str) -> usize {
+impl ChatState for WithNewField {
+    fn add(&mut self, text: &str) -> usize {
         self.letters += text.len();
         self.words.push(text.to_owned());
         self.words.len() * 100 + self.letters
     }
 }
 
-impl Remembers for Changed {
-    fn hear(&mut self, _: &str) -> usize {
+impl ChatState for WithChangedField {
+    fn add(&mut self, _: &str) -> usize {
         self.words += 1;
         0
     }
 }
 
-/// Remembers chat messages in a state of one of these types.
+/// Keeps chat messages in a state of one of these types.
 struct Memory<S>(std::marker::PhantomData<S>);
 
-impl<S: Remembers> InCallPlugin for Memory<S> {
+impl<S: ChatState> InCallPlugin for Memory<S> {
     type Config = ();
     type State = S;
     type Output = Json<usize>;
@@ -271,13 +275,13 @@ impl<S: Remembers> InCallPlugin for Memory<S> {
     }
 }
 
-impl<S: Remembers> Receive<Json<Chat>> for Memory<S> {
+impl<S: ChatState> Receive<Json<Chat>> for Memory<S> {
     async fn receive(&self, chat: Json<Chat>, cx: &mut Cx<'_, Self>) -> Result<Option<Json<usize>>, Error> {
-        Ok(Some(Json(cx.state_mut().hear(&chat.0.text))))
+        Ok(Some(Json(cx.state_mut().add(&chat.0.text))))
     }
 }
 
-async fn remembering<S: Remembers>(store: &Gate) -> Node {
+async fn memory_node<S: ChatState>(store: &FaultyStore) -> Node {
     Node::builder(Config::default())
         .plugin(Factory::of::<Memory<S>>("memory"))
         .store(Arc::new(store.clone()))
@@ -288,25 +292,25 @@ async fn remembering<S: Remembers>(store: &Gate) -> Node {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_state_of_another_version_is_read_or_kept_for_one_that_can() {
-    let store = Gate::default();
-    let node = remembering::<Before>(&store).await;
+async fn a_state_of_another_version_is_read_or_suspends_its_instance() {
+    let store = FaultyStore::default();
+    let node = memory_node::<First>(&store).await;
     let meeting = start(&node, "m", &["memory"]).await;
     meeting.publish(chat("abc")).await.unwrap();
     outputs(&meeting, 1).await;
     node.shutdown(DEADLINE).await.unwrap();
 
-    let node = remembering::<Gained>(&store).await;
+    let node = memory_node::<WithNewField>(&store).await;
     let meeting = node.resume_meeting(&id("m")).await.unwrap();
     meeting.publish(chat("de")).await.unwrap();
-    assert_eq!(outputs(&meeting, 2).await[1].0, json!(202), "what is new has its default");
+    assert_eq!(outputs(&meeting, 2).await[1].0, json!(202), "the new field has its default");
     node.shutdown(DEADLINE).await.unwrap();
 
     let kept = store.instance("m", "memory").await.state;
-    let node = remembering::<Changed>(&store).await;
+    let node = memory_node::<WithChangedField>(&store).await;
     let meeting = node.resume_meeting(&id("m")).await.unwrap();
-    let said = meeting.publish(chat("f")).await.unwrap();
-    said.durable().await.unwrap();
+    let receipt = meeting.publish(chat("f")).await.unwrap();
+    receipt.durable().await.unwrap();
     let is_status = |packet: &Arc<DataPacket>| packet.source == "plugin-status";
     let status = meeting.packets().map(Result::unwrap).filter(|packet| std::future::ready(is_status(packet)));
     let status = value(&Box::pin(status).next().await.unwrap());
@@ -318,19 +322,19 @@ async fn a_state_of_another_version_is_read_or_kept_for_one_that_can() {
     );
     node.shutdown(DEADLINE).await.unwrap();
     let row = store.instance("m", "memory").await;
-    assert_eq!((row.status, row.state), (InstanceStatus::Suspended, kept), "its bytes are kept");
+    assert_eq!((row.status, row.state), (InstanceStatus::Suspended, kept), "the stored state is unchanged");
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_cannot_go_on_is_refused_and_left_as_it_was() {
-    let store = Gate::default();
-    let first = node(&store, &probe("")).await;
+async fn a_meeting_that_cannot_be_resumed_stays_with_its_owner() {
+    let store = FaultyStore::default();
+    let first = node(&store, &probe_toml("")).await;
     let error = first.resume_meeting(&id("m")).await.unwrap_err();
     assert!(matches!(error, node::Error::NoMeeting(_)), "{error}");
     let meeting = start(&first, "m", &["probe"]).await;
     let error = first.resume_meeting(&id("m")).await.unwrap_err();
     assert!(matches!(error, node::Error::Running(_)), "{error}");
-    say(&meeting, "one").await;
+    publish_durable(&meeting, "one").await;
 
     let other = node(&store, "[[plugin]]\nname = \"other\"\nkind = \"probe\"").await;
     let error = other.resume_meeting(&id("m")).await.unwrap_err();
@@ -338,7 +342,7 @@ async fn what_cannot_go_on_is_refused_and_left_as_it_was() {
         matches!(&error, node::Error::MissingInstance { instance, .. } if *instance == "probe"),
         "{error}"
     );
-    say(&meeting, "its owner goes on").await;
+    publish_durable(&meeting, "its owner continues").await;
     meeting.end().await.unwrap();
     let error = first.resume_meeting(&id("m")).await.unwrap_err();
     assert!(matches!(error, node::Error::Ended(_)), "{error}");
@@ -347,33 +351,33 @@ async fn what_cannot_go_on_is_refused_and_left_as_it_was() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_meeting_that_never_stored_anything_starts_anew() {
-    let store = Gate::default();
+async fn a_meeting_without_a_stored_commit_starts_from_the_beginning() {
+    let store = FaultyStore::default();
     let instances = vec![Name::new("probe").unwrap()];
-    store.store.create(MeetingMetadata::new(id("m")), instances, Seq(Sequencer::BLOCK)).await.unwrap();
+    store.inner.create(MeetingMetadata::new(id("m")), instances, Seq(Sequencer::BLOCK)).await.unwrap();
     let other = node(&store, "[[plugin]]\nname = \"other\"\nkind = \"probe\"").await;
     let error = other.resume_meeting(&id("m")).await.unwrap_err();
     assert!(matches!(error, node::Error::MissingInstance { .. }), "{error}");
 
-    let node = node(&store, &probe("")).await;
+    let node = node(&store, &probe_toml("")).await;
     let meeting = node.resume_meeting(&id("m")).await.unwrap();
-    say(&meeting, "one").await;
+    publish_durable(&meeting, "one").await;
     meeting.end().await.unwrap();
     assert_eq!(all_outputs(&meeting).await.len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_meeting_that_nobody_publishes_to_catches_up() {
-    let store = Gate::default();
-    let first = node(&store, &probe("catch up")).await;
+async fn a_resumed_meeting_catches_up_without_new_packets() {
+    let store = FaultyStore::default();
+    let first = node(&store, &probe_toml("catch up")).await;
     let meeting = start(&first, "m", &["probe"]).await;
-    // It ends between two ticks.
+    // The hook ends between two ticks.
     for text in ["wait-ms 29500", "two", "three"] {
-        say(&meeting, text).await;
+        publish_durable(&meeting, text).await;
     }
     drop(first);
 
-    let second = node(&store, &probe("catch up")).await;
+    let second = node(&store, &probe_toml("catch up")).await;
     let meeting = second.resume_meeting(&id("m")).await.unwrap();
     let last = store.packets("m").await.last().unwrap().seq;
     meeting.caught_up().await.unwrap();
@@ -381,13 +385,13 @@ async fn a_meeting_that_nobody_publishes_to_catches_up() {
     let of: Vec<_> = outputs.iter().map(|packet| packet.causes[0]).collect();
     assert_eq!(of, [Seq(2), Seq(3), Seq(4)]);
     let row = store.instance("m", "probe").await;
-    assert_eq!(row.cursor, outputs[2].seq, "the cursor is stored too, and did not wait for company");
-    // Whoever reads on from a place sees what is behind it.
-    let behind: Vec<_> = meeting.outputs_after(outputs[0].seq).take(2).map(Result::unwrap).collect().await;
-    assert_eq!(behind, outputs[1..]);
+    assert_eq!(row.cursor, outputs[2].seq, "the cursor is stored without waiting for other changes");
+    // A reader that resumes gets the packets after its seq.
+    let rest: Vec<_> = meeting.outputs_after(outputs[0].seq).take(2).map(Result::unwrap).collect().await;
+    assert_eq!(rest, outputs[1..]);
     meeting.caught_up().await.unwrap();
 
-    // Once the end has begun, it is when that is over.
+    // Once the end has begun, `caught_up` waits for the end.
     let (ended, caught_up) = tokio::join!(meeting.end(), meeting.caught_up());
     ended.unwrap();
     caught_up.unwrap();

@@ -1,5 +1,5 @@
-//! A plugin that does what its table says and writes down what happens to it, and a store that can be held
-//! up.
+//! Helpers of all tests: [`Probe`], a plugin that does what a packet's text says and records its calls, and
+//! [`FaultyStore`], a store with faults that a test switches on and off.
 
 use std::{
     collections::HashMap,
@@ -26,105 +26,114 @@ use teammy_kernel::{
 use teammy_runtime::{MeetingRef, Node};
 use tokio::sync::watch;
 
-/// What the probes of one test wrote down, by the test's name.
-static DIARIES: LazyLock<Mutex<HashMap<String, Vec<String>>>> = LazyLock::new(Mutex::default);
+/// The events that the probes recorded, by the name of an event list. A test names its lists differently from
+/// all other tests.
+static EVENTS: LazyLock<Mutex<HashMap<String, Vec<String>>>> = LazyLock::new(Mutex::default);
 
-pub(crate) fn note(diary: &str, line: impl Into<String>) {
-    DIARIES.lock().unwrap().entry(diary.to_owned()).or_default().push(line.into());
+/// Appends an event to a list.
+pub(crate) fn record(list: &str, event: impl Into<String>) {
+    EVENTS.lock().unwrap().entry(list.to_owned()).or_default().push(event.into());
 }
 
-pub(crate) fn diary(name: &str) -> Vec<String> {
-    DIARIES.lock().unwrap().get(name).cloned().unwrap_or_default()
+/// The events of a list so far.
+pub(crate) fn events(list: &str) -> Vec<String> {
+    EVENTS.lock().unwrap().get(list).cloned().unwrap_or_default()
 }
 
-/// A probe's table.
+/// A probe's configuration.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub(crate) struct Table {
-    /// Where it writes down what happens to it; nowhere if empty.
-    pub(crate) diary: String,
-    /// Whether it answers to packets, and to its meeting's end.
-    pub(crate) answers: bool,
-    pub(crate) answers_at_end: bool,
+pub(crate) struct ProbeConfig {
+    /// The list that it records its calls in; if empty, it records nothing.
+    pub(crate) events: String,
+    /// Whether it makes an output for each packet or batch.
+    pub(crate) outputs: bool,
+    /// Whether it makes an output in `on_meeting_end`.
+    pub(crate) outputs_at_end: bool,
 }
 
-/// Takes `transcription` one by one, `chat` in batches, and a tick each second. What a packet's text says, it
-/// does.
-pub(crate) struct Probe(Table);
+/// Takes single packets of `transcription`, batches of `chat`, single packets of `up` (any JSON), and a tick
+/// each second. It does what the text of a `transcription` packet says; see its hook.
+pub(crate) struct Probe(ProbeConfig);
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub(crate) struct Seen {
+pub(crate) struct Counter {
     pub(crate) count: u64,
 }
 
+/// The JSON of `transcription` and `chat` packets.
 #[derive(Debug, Deserialize)]
-pub(crate) struct Said {
+pub(crate) struct Message {
     pub(crate) text: String,
 }
 
 impl Probe {
-    fn note(&self, line: impl Into<String>) {
-        if !self.0.diary.is_empty() {
-            note(&self.0.diary, line);
+    fn record(&self, event: impl Into<String>) {
+        if !self.0.events.is_empty() {
+            record(&self.0.events, event);
         }
     }
 }
 
 impl InCallPlugin for Probe {
-    type Config = Table;
-    type State = Seen;
+    type Config = ProbeConfig;
+    type State = Counter;
     type Output = Json<Value>;
     const KIND: &'static str = "probe";
     const VERSION: &'static str = "1.0.0";
 
     async fn on_install() -> Result<(), Error> {
-        note("installs", "installed");
+        record("installs", "installed");
         Ok(())
     }
 
-    async fn on_startup(table: Table) -> Result<Self, Error> {
-        let probe = Self(table);
-        probe.note("startup");
+    async fn on_startup(config: ProbeConfig) -> Result<Self, Error> {
+        let probe = Self(config);
+        probe.record("startup");
         Ok(probe)
     }
 
     fn hooks(hooks: Hooks<Self>) -> Hooks<Self> {
         hooks
-            .on::<Json<Said>>("transcription")
-            .on_batch::<Json<Said>>("chat", 50)
+            .on::<Json<Message>>("transcription")
+            .on_batch::<Json<Message>>("chat", 50)
             .on::<Json<Value>>("up")
             .every(Duration::from_secs(1))
     }
 
     async fn on_meeting_start(&self, cx: &mut Cx<'_, Self>) -> Result<Option<Json<Value>>, Error> {
-        self.note(format!("{} start {}", cx.instance(), cx.meeting().id));
+        self.record(format!("{} start {}", cx.instance(), cx.meeting().id));
         Ok(None)
     }
 
     async fn on_meeting_end(&self, cx: &mut Cx<'_, Self>) -> Result<Option<Json<Value>>, Error> {
-        self.note(format!("{} end {} {}", cx.instance(), cx.meeting().id, cx.state().count));
-        Ok(self.0.answers_at_end.then(|| Json(json!({"end": cx.state().count}))))
+        self.record(format!("{} end {} {}", cx.instance(), cx.meeting().id, cx.state().count));
+        Ok(self.0.outputs_at_end.then(|| Json(json!({"end": cx.state().count}))))
     }
 
     async fn on_shutdown(&self, _: &ShutdownCx) -> Result<(), Error> {
-        self.note("shutdown");
+        self.record("shutdown");
         Ok(())
     }
 }
 
-/// Puts out the seqs of the packets that a question about history finds.
+/// An output with the seqs of the packets that a history query returns.
 async fn seqs(cx: &Cx<'_, Probe>, history: History) -> Result<Option<Json<Value>>, Error> {
     let packets = cx.engine().datastore().stream_history(history).await?;
     let seqs: Vec<Seq> = packets.iter().map(|packet| packet.seq).collect();
     Ok(Some(Json(json!(seqs))))
 }
 
-impl Receive<Json<Said>> for Probe {
-    async fn receive(&self, said: Json<Said>, cx: &mut Cx<'_, Self>) -> Result<Option<Json<Value>>, Error> {
-        let words: Vec<&str> = said.0.text.split(' ').collect();
-        self.note(format!("{} {}", cx.instance(), said.0.text));
+impl Receive<Json<Message>> for Probe {
+    async fn receive(
+        &self,
+        message: Json<Message>,
+        cx: &mut Cx<'_, Self>,
+    ) -> Result<Option<Json<Value>>, Error> {
+        let words: Vec<&str> = message.0.text.split(' ').collect();
+        self.record(format!("{} {}", cx.instance(), message.0.text));
         cx.state_mut().count += 1;
-        let times = diary(&self.0.diary).iter().filter(|line| line.ends_with(&said.0.text)).count();
+        let times = events(&self.0.events).iter().filter(|event| event.ends_with(&message.0.text)).count();
         match words[..] {
             ["panic"] => panic!("as asked"),
             ["panic-once"] if times == 1 => panic!("as asked, once"),
@@ -133,12 +142,12 @@ impl Receive<Json<Said>> for Probe {
                 cx.engine().datastore().set("failed", &true)?;
                 return Err(Error::retry("as asked, twice"));
             }
-            ["poison"] if !diary(&self.0.diary).iter().any(|line| line == "fixed") => {
+            ["poison"] if !events(&self.0.events).iter().any(|event| event == "fixed") => {
                 return Err(Error::retry("poisoned"));
             }
-            // Neither waits nor ends before it is told to.
+            // Holds its thread until the test records "released".
             ["spin"] => {
-                while !diary(&self.0.diary).iter().any(|line| line == "released") {
+                while !events(&self.0.events).iter().any(|event| event == "released") {
                     std::thread::yield_now();
                 }
             }
@@ -146,7 +155,7 @@ impl Receive<Json<Said>> for Probe {
             ["hang"] => std::future::pending::<()>().await,
             ["wait", seconds] => tokio::time::sleep(Duration::from_secs(seconds.parse()?)).await,
             ["wait-ms", millis] => tokio::time::sleep(Duration::from_millis(millis.parse()?)).await,
-            // Time that passes while nobody else has the thread.
+            // Time passes while the hook holds the thread.
             ["take-ms", millis] => {
                 let _ = tokio::time::advance(Duration::from_millis(millis.parse()?)).now_or_never();
             }
@@ -176,136 +185,136 @@ impl Receive<Json<Said>> for Probe {
             }
             _ => {}
         }
-        Ok(self.0.answers.then(|| Json(json!({"count": cx.state().count}))))
+        Ok(self.0.outputs.then(|| Json(json!({"count": cx.state().count}))))
     }
 }
 
-impl Receive<Batch<Json<Said>>> for Probe {
+impl Receive<Batch<Json<Message>>> for Probe {
     async fn receive(
         &self,
-        batch: Batch<Json<Said>>,
+        batch: Batch<Json<Message>>,
         cx: &mut Cx<'_, Self>,
     ) -> Result<Option<Json<Value>>, Error> {
-        let texts: Vec<&str> = batch.iter().map(|said| said.0.text.as_str()).collect();
+        let texts: Vec<&str> = batch.iter().map(|message| message.0.text.as_str()).collect();
         if let Some(seconds) = texts.iter().find_map(|text| text.strip_prefix("wait ")) {
             tokio::time::sleep(Duration::from_secs(seconds.parse()?)).await;
         }
         assert_eq!(texts.len(), cx.packets().len());
         cx.state_mut().count += 1;
-        self.note(format!("{} batch {}", cx.instance(), texts.join(",")));
-        Ok(self.0.answers.then(|| Json(json!(texts))))
+        self.record(format!("{} batch {}", cx.instance(), texts.join(",")));
+        Ok(self.0.outputs.then(|| Json(json!(texts))))
     }
 }
 
 impl Receive<Json<Value>> for Probe {
     async fn receive(&self, value: Json<Value>, cx: &mut Cx<'_, Self>) -> Result<Option<Json<Value>>, Error> {
-        self.note(format!("{} up {} of {:?}", cx.instance(), value.0, cx.packet().causes));
+        self.record(format!("{} up {} of {:?}", cx.instance(), value.0, cx.packet().causes));
         if let Some(millis) = value.0.get("wait").and_then(Value::as_u64) {
             tokio::time::sleep(Duration::from_millis(millis)).await;
         }
-        Ok(self.0.answers.then(|| Json(json!({"from": value.0}))))
+        Ok(self.0.outputs.then(|| Json(json!({"from": value.0}))))
     }
 }
 
 impl Receive<Tick> for Probe {
     async fn receive(&self, _: Tick, cx: &mut Cx<'_, Self>) -> Result<Option<Json<Value>>, Error> {
-        self.note(format!("{} tick", cx.instance()));
+        self.record(format!("{} tick", cx.instance()));
         Ok(None)
     }
 }
 
-/// The meetings and numbers of a batch.
+/// The meetings and commit numbers of a batch.
 pub(crate) type Applied = Vec<(MeetingId, u64)>;
 
-/// A store in memory that can be held up, made to fail for a while, and looked into.
+/// A store in memory whose commits can be held, or made to fail.
 #[derive(Debug, Clone)]
-pub(crate) struct Gate {
-    pub(crate) store: MemoryStore,
-    open: watch::Sender<bool>,
-    away: Arc<AtomicBool>,
-    /// The meeting whose commits fail, with all that are sent with them; for good if so.
-    bad: Arc<Mutex<Option<(MeetingId, bool)>>>,
-    /// The meetings and numbers of each batch that was applied.
+pub(crate) struct FaultyStore {
+    /// The store without the faults.
+    pub(crate) inner: MemoryStore,
+    is_open: watch::Sender<bool>,
+    answers_lost: Arc<AtomicBool>,
+    /// Batches with a commit of this meeting fail. The flag says whether the error is permanent.
+    failing: Arc<Mutex<Option<(MeetingId, bool)>>>,
     batches: Arc<Mutex<Vec<Applied>>>,
 }
 
-impl Default for Gate {
+impl Default for FaultyStore {
     fn default() -> Self {
         Self {
-            store: MemoryStore::default(),
-            open: watch::Sender::new(true),
-            away: Arc::default(),
-            bad: Arc::default(),
+            inner: MemoryStore::default(),
+            is_open: watch::Sender::new(true),
+            answers_lost: Arc::default(),
+            failing: Arc::default(),
             batches: Arc::default(),
         }
     }
 }
 
-impl Gate {
-    /// Commits wait until it opens.
-    pub(crate) fn shut(&self) {
-        self.open.send_replace(false);
+impl FaultyStore {
+    /// Commits wait until [`release_commits`](Self::release_commits).
+    pub(crate) fn hold_commits(&self) {
+        self.is_open.send_replace(false);
     }
 
-    pub(crate) fn open(&self) {
-        self.open.send_replace(true);
+    pub(crate) fn release_commits(&self) {
+        self.is_open.send_replace(true);
     }
 
-    /// Commits fail, after having been applied, until it is back.
-    pub(crate) fn set_away(&self, away: bool) {
-        self.away.store(away, Ordering::SeqCst);
+    /// Whether commits are applied and then fail, as if the answer was lost on its way.
+    pub(crate) fn set_answers_lost(&self, lost: bool) {
+        self.answers_lost.store(lost, Ordering::SeqCst);
     }
 
-    /// Batches that a meeting has a part in fail and are not applied: for now, or for good.
-    pub(crate) fn set_bad(&self, bad: Option<(&str, bool)>) {
-        *self.bad.lock().unwrap() = bad.map(|(meeting, for_good)| (id(meeting), for_good));
+    /// Batches with a commit of this meeting fail and are not applied. The flag says whether the error is
+    /// permanent.
+    pub(crate) fn set_failing(&self, failing: Option<(&str, bool)>) {
+        *self.failing.lock().unwrap() = failing.map(|(meeting, permanent)| (id(meeting), permanent));
     }
 
-    /// The batches that were applied since this was last asked.
-    pub(crate) fn batches(&self) -> Vec<Applied> {
+    /// The batches that were applied since the last call.
+    pub(crate) fn take_batches(&self) -> Vec<Applied> {
         std::mem::take(&mut self.batches.lock().unwrap())
     }
 
     pub(crate) async fn row(&self, meeting: &str) -> MeetingRecord {
-        self.store.meeting(id(meeting)).await.unwrap().unwrap()
+        self.inner.meeting(id(meeting)).await.unwrap().unwrap()
     }
 
     pub(crate) async fn packets(&self, meeting: &str) -> Vec<Arc<DataPacket>> {
-        self.store.packets(id(meeting), PacketQuery::default()).await.unwrap()
+        self.inner.packets(id(meeting), PacketQuery::default()).await.unwrap()
     }
 
     pub(crate) async fn instance(&self, meeting: &str, instance: &str) -> InstanceRecord {
-        let rows = self.store.instances(id(meeting)).await.unwrap();
+        let rows = self.inner.instances(id(meeting)).await.unwrap();
         rows.into_iter().find(|row| row.instance == *instance).unwrap()
     }
 }
 
-impl Store for Gate {
+impl Store for FaultyStore {
     fn create(
         &self,
         metadata: MeetingMetadata,
         instances: Vec<Name>,
         reserve: Seq,
     ) -> StoreFuture<'_, MeetingRecord> {
-        self.store.create(metadata, instances, reserve)
+        self.inner.create(metadata, instances, reserve)
     }
 
     fn claim(&self, meeting: MeetingId, reserve: u64) -> StoreFuture<'_, MeetingRecord> {
-        self.store.claim(meeting, reserve)
+        self.inner.claim(meeting, reserve)
     }
 
     fn commit<'a>(&'a self, batch: &'a [Commit]) -> StoreFuture<'a, Vec<Outcome>> {
         async move {
-            let mut open = self.open.subscribe();
-            open.wait_for(|open| *open).await.unwrap();
-            let bad = self.bad.lock().unwrap().clone();
-            match bad.filter(|(bad, _)| batch.iter().any(|commit| commit.meeting == *bad)) {
+            self.is_open.subscribe().wait_for(|is_open| *is_open).await.unwrap();
+            let failing = self.failing.lock().unwrap().clone();
+            match failing.filter(|(meeting, _)| batch.iter().any(|commit| commit.meeting == *meeting)) {
                 Some((_, true)) => {
-                    let cause = "it cannot be".into();
+                    let cause = "the commit is invalid".into();
                     return Err(teammy_kernel::store::Error::Failed { doing: "committing".into(), cause });
                 }
                 Some((_, false)) => {
-                    let cause = "not now".into();
+                    let cause = "the store is away".into();
                     return Err(teammy_kernel::store::Error::Unavailable {
                         doing: "committing".into(),
                         cause,
@@ -313,10 +322,10 @@ impl Store for Gate {
                 }
                 None => {}
             }
-            let outcomes = self.store.commit(batch).await?;
+            let outcomes = self.inner.commit(batch).await?;
             let part = |commit: &Commit| (commit.meeting.clone(), commit.number);
             self.batches.lock().unwrap().push(batch.iter().map(part).collect());
-            if self.away.load(Ordering::SeqCst) {
+            if self.answers_lost.load(Ordering::SeqCst) {
                 let cause = "the answer was lost".into();
                 return Err(teammy_kernel::store::Error::Unavailable { doing: "committing".into(), cause });
             }
@@ -326,23 +335,23 @@ impl Store for Gate {
     }
 
     fn meeting(&self, meeting: MeetingId) -> StoreFuture<'_, Option<MeetingRecord>> {
-        self.store.meeting(meeting)
+        self.inner.meeting(meeting)
     }
 
     fn meetings(&self) -> StoreFuture<'_, Vec<MeetingId>> {
-        self.store.meetings()
+        self.inner.meetings()
     }
 
     fn instances(&self, meeting: MeetingId) -> StoreFuture<'_, Vec<InstanceRecord>> {
-        self.store.instances(meeting)
+        self.inner.instances(meeting)
     }
 
     fn packets(&self, meeting: MeetingId, query: PacketQuery) -> StoreFuture<'_, Vec<Arc<DataPacket>>> {
-        self.store.packets(meeting, query)
+        self.inner.packets(meeting, query)
     }
 
     fn get(&self, meeting: MeetingId, instance: Name, key: String) -> StoreFuture<'_, Option<Arc<str>>> {
-        self.store.get(meeting, instance, key)
+        self.inner.get(meeting, instance, key)
     }
 
     fn list(
@@ -351,15 +360,15 @@ impl Store for Gate {
         instance: Name,
         prefix: String,
     ) -> StoreFuture<'_, Vec<(String, Arc<str>)>> {
-        self.store.list(meeting, instance, prefix)
+        self.inner.list(meeting, instance, prefix)
     }
 
     fn marks(&self, meeting: MeetingId) -> StoreFuture<'_, Vec<Mark>> {
-        self.store.marks(meeting)
+        self.inner.marks(meeting)
     }
 
     fn numbered(&self, meeting: MeetingId, producer: Arc<str>, number: u64) -> StoreFuture<'_, Option<Seq>> {
-        self.store.numbered(meeting, producer, number)
+        self.inner.numbered(meeting, producer, number)
     }
 
     fn dead_letter(
@@ -368,19 +377,19 @@ impl Store for Gate {
         instance: Name,
         seq: Seq,
     ) -> StoreFuture<'_, Option<DeadLetter>> {
-        self.store.dead_letter(meeting, instance, seq)
+        self.inner.dead_letter(meeting, instance, seq)
     }
 
     fn dead_letters(&self, meeting: MeetingId) -> StoreFuture<'_, Vec<DeadLetter>> {
-        self.store.dead_letters(meeting)
+        self.inner.dead_letters(meeting)
     }
 
     fn forget(&self, meeting: MeetingId) -> StoreFuture<'_, bool> {
-        self.store.forget(meeting)
+        self.inner.forget(meeting)
     }
 
     fn close(&self) -> StoreFuture<'_, ()> {
-        self.store.close()
+        self.inner.close()
     }
 }
 
@@ -388,8 +397,9 @@ pub(crate) fn id(id: &str) -> MeetingId {
     MeetingId::new(id).unwrap()
 }
 
-/// A node of probes, configured by TOML, whose plugins run on the test's own runtime.
-pub(crate) async fn node(store: &Gate, toml: &str) -> Node {
+/// A node with the plugin `probe`, configured by TOML. Plugins run on the test's runtime. Beside the sources
+/// of the TOML it has `up`, which is durable, and `sound`, which is volatile.
+pub(crate) async fn node(store: &FaultyStore, toml: &str) -> Node {
     let config = Config::from_toml(&format!(
         "{toml}\n[[source]]\nname = \"up\"\n[[source]]\nname = \"sound\"\ndurable = false\n"
     ));
@@ -402,30 +412,33 @@ pub(crate) async fn node(store: &Gate, toml: &str) -> Node {
         .unwrap()
 }
 
-/// One probe that answers, called `probe`.
-pub(crate) fn probe(diary: &str) -> String {
-    format!("[[plugin]]\nname = \"probe\"\nconfig = {{ diary = \"{diary}\", answers = true }}")
+/// The TOML of one instance, `probe`, which makes outputs and records its calls in this list.
+pub(crate) fn probe_toml(events: &str) -> String {
+    format!("[[plugin]]\nname = \"probe\"\nconfig = {{ events = \"{events}\", outputs = true }}")
 }
 
 pub(crate) async fn start(node: &Node, meeting: &str, instances: &[&str]) -> MeetingRef {
     node.start_meeting(MeetingMetadata::new(id(meeting)), instances).await.unwrap()
 }
 
-pub(crate) fn said(text: &str) -> Publish {
+/// A packet of source `transcription`.
+pub(crate) fn transcription(text: &str) -> Publish {
     Publish::json("transcription", &json!({"text": text})).unwrap()
 }
 
+/// A packet of source `chat`.
 pub(crate) fn chat(text: &str) -> Publish {
     Publish::json("chat", &json!({"text": text})).unwrap()
 }
 
-/// Says something and waits until it is stored.
-pub(crate) async fn say(meeting: &MeetingRef, text: &str) -> Seq {
-    let receipt = meeting.publish(said(text)).await.unwrap();
+/// Publishes a packet of source `transcription` and waits until it is stored.
+pub(crate) async fn publish_durable(meeting: &MeetingRef, text: &str) -> Seq {
+    let receipt = meeting.publish(transcription(text)).await.unwrap();
     receipt.durable().await.unwrap();
     receipt.seq()
 }
 
+/// The JSON of a packet.
 pub(crate) fn value(packet: &DataPacket) -> Value {
     match &packet.payload {
         Payload::Json(text) => serde_json::from_str(text).unwrap(),
@@ -436,22 +449,22 @@ pub(crate) fn value(packet: &DataPacket) -> Value {
 /// The next `count` outputs, as values with their causes.
 pub(crate) async fn outputs(meeting: &MeetingRef, count: usize) -> Vec<(Value, Vec<u64>)> {
     let packets: Vec<_> = meeting.outputs().take(count).collect().await;
-    packets.into_iter().map(|packet| cause(&packet.unwrap())).collect()
+    packets.into_iter().map(|packet| with_causes(&packet.unwrap())).collect()
 }
 
 /// All outputs of a meeting that has ended.
 pub(crate) async fn all_outputs(meeting: &MeetingRef) -> Vec<(Value, Vec<u64>)> {
     let packets: Vec<_> = meeting.outputs().collect().await;
-    packets.into_iter().map(|packet| cause(&packet.unwrap())).collect()
+    packets.into_iter().map(|packet| with_causes(&packet.unwrap())).collect()
 }
 
-fn cause(packet: &DataPacket) -> (Value, Vec<u64>) {
+fn with_causes(packet: &DataPacket) -> (Value, Vec<u64>) {
     (value(packet), packet.causes.iter().map(|seq| seq.0).collect())
 }
 
-/// Waits until a line is in a diary.
-pub(crate) async fn noted(diary: &str, line: &str) {
-    while !self::diary(diary).iter().any(|noted| noted == line) {
+/// Waits until an event is in a list.
+pub(crate) async fn wait_for_event(list: &str, event: &str) {
+    while !events(list).iter().any(|recorded| recorded == event) {
         tokio::task::yield_now().await;
     }
 }
