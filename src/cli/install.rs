@@ -9,7 +9,7 @@ use serde::Serialize;
 use teammy::{
     Factory, chain,
     config::{Config, Install},
-    install::{self, Lack, Manifest},
+    install::{self, Manifest, NotInstalled},
     plugins::bundle,
 };
 use tokio::runtime::Runtime;
@@ -101,9 +101,9 @@ pub(crate) async fn missing<'a>(
     };
     let mut changed = false;
     for factory in factories {
-        let Some(lack) = manifest.lacks(factory)? else { continue };
-        let because = match lack {
-            Lack::OtherBuild => "it was installed by another build",
+        let Some(reason) = manifest.not_installed(factory)? else { continue };
+        let because = match reason {
+            NotInstalled::OtherBuild => "it was installed by another build",
             _ => "it was not installed yet",
         };
         info!(plugin = factory.kind(), version = factory.version(), because, "installing");

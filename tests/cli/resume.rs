@@ -116,7 +116,7 @@ fn the_plugins_that_a_meeting_has_must_be_there() {
     let fewer = ["replay", "m.jsonl", "--db", "surrealkv://db", "--plugins", "talk-time"];
     let ran = place.run(&fewer).ends_with(1);
     let error =
-        "error: meeting m cannot go on without plugin instance watch-list, which is not configured here";
+        "error: meeting m cannot resume without plugin instance watch-list, which is not configured here";
     assert!(ran.stderr.contains(error), "{ran:#?}");
     place.run(&REPLAY).ends_with(0);
 }
@@ -193,6 +193,6 @@ fn what_cannot_be_resumed_is_refused() {
     assert!(ran.stderr.contains("error: there is no meeting n; did you mean m?"), "{ran:#?}");
     place.file("teammy.toml", "");
     let ran = place.run(&RESUME).ends_with(1);
-    let error = "error: meeting m cannot go on without plugin instance names, which is not configured here";
+    let error = "error: meeting m cannot resume without plugin instance names, which is not configured here";
     assert!(ran.stderr.contains(error), "{ran:#?}");
 }

@@ -1,10 +1,10 @@
-//! The wall clock, read in this one place. Durations and timers are tokio's, so that tests can pause them.
+//! The wall clock. Only this module reads it; durations and timers are tokio's, so that tests can pause them.
 
 use std::time::Duration;
 
 use teammy_kernel::Timestamp;
 
-/// Longer than anything here lives, and still fit to be added to an instant.
+/// Longer than any process runs, and short enough to be added to an `Instant`.
 pub(crate) const FOREVER: Duration = Duration::from_hours(24 * 365 * 30);
 
 pub(crate) fn now() -> Timestamp {

@@ -1,10 +1,9 @@
-//! Installing plugins: what is done once a machine, when its image is built, instead of at every start.
+//! Installs plugins: once per machine, when its image is built, instead of at every start.
 //!
-//! [`install`] runs a plugin's `on_install`; the [`Manifest`] says of which plugins that was done, in which
-//! version, and holds their metadata as it was read then. A plugin whose entry is missing, or is of another
-//! build, is to be installed again. Another build is told by what can be seen from outside: the version of
-//! Teammy, the plugin's version and its metadata. Who changes only what `on_install` does gives the plugin
-//! another version.
+//! [`install`] runs a plugin's `on_install`. The [`Manifest`] lists the installed plugins with their version
+//! and metadata. A plugin that is not in it, or that is of another build, must be installed again. Another
+//! build is recognised by the version of Teammy, the plugin's version and its metadata: if only `on_install`
+//! changes, give the plugin another version.
 
 use std::{
     collections::BTreeMap,
@@ -17,11 +16,11 @@ use futures::FutureExt;
 use serde::{Deserialize, Serialize};
 use teammy_kernel::Factory;
 
-/// Why a plugin is not installed, or a manifest cannot be used.
+/// Why a plugin could not be installed, or a manifest could not be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A plugin's hooks are wrong, so there is no metadata to keep.
+    /// A plugin's hooks are invalid, so it has no metadata.
     #[error("plugin {kind} cannot be installed: {problem}")]
     Metadata {
         /// The plugin.
@@ -34,13 +33,13 @@ pub enum Error {
     Failed {
         /// The plugin.
         kind: String,
-        /// What it returned, or that it panicked.
+        /// The error that it returned, or that it panicked.
         cause: String,
     },
     /// The manifest cannot be read.
     #[error("cannot read the manifest of installed plugins, {}", .path.display())]
     Read {
-        /// Where it is.
+        /// Its path.
         path: PathBuf,
         /// Why.
         #[source]
@@ -49,7 +48,7 @@ pub enum Error {
     /// The manifest cannot be written.
     #[error("cannot write the manifest of installed plugins, {}", .path.display())]
     Write {
-        /// Where it would be.
+        /// Its path.
         path: PathBuf,
         /// Why.
         #[source]
@@ -57,48 +56,49 @@ pub enum Error {
     },
 }
 
-/// Which plugins are installed on a machine. Its file is JSON.
+/// The plugins that are installed on a machine. Its file is JSON.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
     /// The version of Teammy that wrote it.
     teammy: String,
-    /// By kind.
+    /// The plugins, by kind.
     plugins: BTreeMap<String, Installed>,
 }
 
-/// A plugin that is installed.
+/// An installed plugin.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Installed {
-    /// Its version then.
+    /// Its version when it was installed.
     pub version: String,
-    /// Its metadata then: [`InCallPluginMetadata`](teammy_kernel::InCallPluginMetadata) as JSON.
+    /// Its metadata when it was installed: [`InCallPluginMetadata`](teammy_kernel::InCallPluginMetadata) as
+    /// JSON.
     pub metadata: serde_json::Value,
 }
 
-/// Why a plugin is to be installed.
+/// Why a plugin must be installed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Lack {
-    /// It never was, or not by this version of Teammy.
+pub enum NotInstalled {
+    /// It is not in the manifest of this version of Teammy.
     Missing,
-    /// It was, as another version or with other metadata.
+    /// Another version of it is installed, or one with other metadata.
     OtherBuild,
 }
 
 impl Default for Manifest {
-    /// Nothing is installed.
+    /// A manifest without plugins.
     fn default() -> Self {
         Self { teammy: env!("CARGO_PKG_VERSION").to_owned(), plugins: BTreeMap::new() }
     }
 }
 
 impl Manifest {
-    /// Reads a manifest. One that is not there, is damaged, or was written by another version of Teammy, says
-    /// that nothing is installed.
+    /// Reads a manifest. If there is none, or it is damaged or was written by another version of Teammy,
+    /// returns one without plugins.
     ///
     /// # Errors
-    /// [`Error::Read`] if there is one that may not be read.
+    /// [`Error::Read`] if the file cannot be read.
     pub fn read(path: &Path) -> Result<Self, Error> {
         let text = match fs::read(path) {
             Ok(text) => text,
@@ -106,32 +106,31 @@ impl Manifest {
             Err(error) => return Err(Error::Read { path: path.to_owned(), error }),
         };
         let manifest: Option<Self> = serde_json::from_slice(&text).ok();
-        let nothing = Self::default();
-        Ok(manifest.filter(|manifest| manifest.teammy == nothing.teammy).unwrap_or(nothing))
+        let empty = Self::default();
+        Ok(manifest.filter(|manifest| manifest.teammy == empty.teammy).unwrap_or(empty))
     }
 
-    /// Writes it in the place of what was there, at once or not at all. Directories are made, a symbolic link
-    /// is followed, and what is no file, such as a device, is left alone.
+    /// Replaces the file atomically. Creates missing directories and follows a symbolic link.
     ///
     /// # Errors
-    /// [`Error::Write`].
+    /// [`Error::Write`], also if the path is not a file but a directory or a device, which stays.
     pub fn write(&self, path: &Path) -> Result<(), Error> {
         let write = || {
             let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
             if fs::metadata(&target).is_ok_and(|there| !there.is_file()) {
-                return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is there, and is not a file"));
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, "the path exists and is not a file"));
             }
             let path = target.as_path();
             let directory =
                 path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
             fs::create_dir_all(directory)?;
-            // Two programs may do this at the same time.
+            // Two processes may write it at the same time.
             let partial = path.with_extension(format!("{}.tmp", std::process::id()));
             let mut text = serde_json::to_string_pretty(self)?;
             text.push('\n');
             let written = fs::write(&partial, text).and_then(|()| fs::rename(&partial, path));
             if written.is_err() {
-                // What went wrong is told; that a part of it stays is not worth more words.
+                // The error of the write is reported; a partial file that stays does no harm.
                 let _ = fs::remove_file(&partial);
             }
             written
@@ -139,29 +138,29 @@ impl Manifest {
         write().map_err(|error| Error::Write { path: path.to_owned(), error })
     }
 
-    /// The plugins that are installed, by kind.
+    /// The installed plugins, by kind.
     pub fn plugins(&self) -> impl Iterator<Item = (&str, &Installed)> {
         self.plugins.iter().map(|(kind, installed)| (kind.as_str(), installed))
     }
 
-    /// Why a plugin is to be installed; `None` if it is.
+    /// Why a plugin must be installed; `None` if it is installed.
     ///
     /// # Errors
     /// [`Error::Metadata`].
-    pub fn lacks(&self, factory: &Factory) -> Result<Option<Lack>, Error> {
-        let is = entry(factory)?;
+    pub fn not_installed(&self, factory: &Factory) -> Result<Option<NotInstalled>, Error> {
+        let current = entry(factory)?;
         Ok(match self.plugins.get(factory.kind()) {
-            None => Some(Lack::Missing),
-            Some(was) if *was != is => Some(Lack::OtherBuild),
+            None => Some(NotInstalled::Missing),
+            Some(installed) if *installed != current => Some(NotInstalled::OtherBuild),
             Some(_) => None,
         })
     }
 }
 
-/// Runs a plugin's `on_install` and enters it in the manifest.
+/// Runs a plugin's `on_install` and adds the plugin to the manifest.
 ///
 /// # Errors
-/// [`Error::Metadata`] and [`Error::Failed`]; the manifest then holds nothing of the plugin.
+/// [`Error::Metadata`] and [`Error::Failed`]; the manifest is then without the plugin.
 pub async fn install(factory: &Factory, manifest: &mut Manifest) -> Result<(), Error> {
     let kind = factory.kind();
     manifest.plugins.remove(kind);
@@ -175,6 +174,7 @@ pub async fn install(factory: &Factory, manifest: &mut Manifest) -> Result<(), E
     Ok(())
 }
 
+/// The manifest's entry for a plugin as it is in this build.
 fn entry(factory: &Factory) -> Result<Installed, Error> {
     let kind = factory.kind();
     let metadata =
@@ -228,11 +228,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_manifest_says_what_is_installed() {
+    async fn a_manifest_lists_what_is_installed() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a/b/installed.json");
         let mut manifest = Manifest::read(&path).unwrap();
-        assert_eq!(manifest.lacks(&probe::<1>()).unwrap(), Some(Lack::Missing));
+        assert_eq!(manifest.not_installed(&probe::<1>()).unwrap(), Some(NotInstalled::Missing));
 
         let before = INSTALLED.load(Ordering::Relaxed);
         install(&probe::<1>(), &mut manifest).await.unwrap();
@@ -240,17 +240,17 @@ mod tests {
         manifest.write(&path).unwrap();
 
         let manifest = Manifest::read(&path).unwrap();
-        assert_eq!(manifest.lacks(&probe::<1>()).unwrap(), None);
-        assert_eq!(manifest.lacks(&probe::<2>()).unwrap(), Some(Lack::OtherBuild));
+        assert_eq!(manifest.not_installed(&probe::<1>()).unwrap(), None);
+        assert_eq!(manifest.not_installed(&probe::<2>()).unwrap(), Some(NotInstalled::OtherBuild));
         let (kind, installed) = manifest.plugins().next().unwrap();
         assert_eq!((kind, installed.version.as_str()), ("probe", "1.0.0"));
         assert_eq!(installed.metadata["name"], "probe");
         let files = fs::read_dir(path.parent().unwrap()).unwrap().count();
-        assert_eq!(files, 1, "nothing is left beside it");
+        assert_eq!(files, 1, "no temporary file is left");
     }
 
     #[tokio::test]
-    async fn what_fails_is_not_installed_any_more() {
+    async fn a_plugin_whose_installation_fails_is_not_in_the_manifest() {
         let mut manifest = Manifest::default();
         install(&probe::<1>(), &mut manifest).await.unwrap();
         let error = install(&probe::<8>(), &mut manifest).await.unwrap_err();
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn what_another_version_wrote_or_nobody_could_read_installs_nothing() {
+    fn a_damaged_manifest_or_one_of_another_version_is_empty() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("installed.json");
         let entry = r#"{"probe": {"version": "1.0.0", "metadata": null}}"#;
@@ -277,7 +277,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn what_is_no_file_stays_what_it_is_and_a_link_stays_a_link() {
+    fn a_write_keeps_a_socket_and_follows_a_link() {
         use std::os::unix::fs::FileTypeExt;
 
         let directory = tempfile::tempdir().unwrap();

@@ -1,47 +1,46 @@
-//! Named places where a test can make the process die, as if it were killed there.
+//! Named points in the code at which a test can kill the process.
 //!
-//! They stand where a crash is worst: between the steps that a meeting's promise ties together. They are
-//! there only with the feature `kill-points`, which is for tests; without it passing one is nothing at all.
-//! With it the variable `KILL_POINT` names a place and a passage: `KILL_POINT=commit-after:3` ends the
-//! process at the third time that it comes by there. It ends by `abort`: nothing is flushed, nothing is
-//! dropped, and nobody is told but on stderr.
+//! They are where a crash would do most harm: between steps that must take effect together. They exist only
+//! with the feature `kill-points`, which is for tests; without it they compile to nothing. The variable
+//! `KILL_POINT` names a point and a count: `KILL_POINT=commit-after:3` aborts the process when it reaches
+//! that point for the third time. Nothing is flushed or dropped; a line on stderr names the point.
 
 use std::fmt;
 
-/// A place where a process may die.
+/// A point at which the process may die.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum KillPoint {
-    /// The meeting's row is made; nothing of it is stored yet.
+    /// The meeting's row is stored, and no commit yet.
     MeetingCreated,
-    /// A packet from outside is in the log; nothing was stored of it.
+    /// A packet from a publisher is in the log, and is not stored.
     Appended,
-    /// A hook has ended; the meeting has not been told.
+    /// A hook has ended, and its effects are not submitted.
     HookEnded,
-    /// The meeting has what a hook made; nothing was stored of it.
+    /// The effects of a hook are in the log, and are not stored.
     EffectsApplied,
-    /// A batch is about to go to the store.
+    /// The persistence actor is about to send a batch of commits to the store.
     CommitBefore,
-    /// The store has the batch; nobody has been told.
+    /// The batch is stored, and no meeting knows.
     CommitAfter,
-    /// The meeting knows that its commit is stored, and has told whoever waited.
+    /// The meeting knows that its commit is stored, and its waiters have their replies.
     CommitHeard,
-    /// The meeting is claimed; what is stored has not been read.
+    /// The meeting is claimed. What the earlier owner stored shortly before is not read yet.
     Claimed,
-    /// The meeting is about to go on under its new owner.
+    /// The new owner has read the meeting, and is about to run it.
     Resumed,
-    /// The meeting's end has begun; nothing was stored of it.
+    /// The meeting's end has begun, and that is not stored.
     Ending,
-    /// An instance has finished with the meeting's end; nothing was stored of it.
+    /// An instance has finished with the meeting's end, and that is not stored.
     InstanceEnded,
-    /// Every instance has finished, and the log is complete; that was not stored.
+    /// Every instance has finished and the log is complete, and that is not stored.
     Ended,
-    /// The whole meeting is stored; nobody has been told.
+    /// The whole meeting is stored, and the waiters for its end have no reply yet.
     EndStored,
 }
 
 impl KillPoint {
-    /// All of them.
+    /// All points.
     pub const ALL: [Self; 13] = [
         Self::MeetingCreated,
         Self::Appended,
@@ -58,7 +57,7 @@ impl KillPoint {
         Self::EndStored,
     ];
 
-    /// What `KILL_POINT` calls it.
+    /// The name that the variable `KILL_POINT` uses.
     pub fn name(self) -> &'static str {
         match self {
             Self::MeetingCreated => "meeting-created",
@@ -84,7 +83,7 @@ impl fmt::Display for KillPoint {
     }
 }
 
-/// The process comes by here.
+/// The process has reached a point.
 #[cfg(not(feature = "kill-points"))]
 #[inline(always)]
 pub(crate) fn pass(_: KillPoint) {}
@@ -103,24 +102,24 @@ mod armed {
 
     struct Armed {
         point: KillPoint,
-        /// How many passages are left.
-        passages: AtomicU64,
+        /// How often the point must still be reached.
+        left: AtomicU64,
     }
 
     static ARMED: LazyLock<Option<Armed>> = LazyLock::new(|| {
         let value = std::env::var("KILL_POINT").ok()?;
-        let (name, passage) = value.split_once(':').unwrap_or((&value, "1"));
+        let (name, count) = value.split_once(':').unwrap_or((&value, "1"));
         let point = KillPoint::ALL.into_iter().find(|point| point.name() == name);
-        let (Some(point), Ok(passage @ 1..)) = (point, passage.parse()) else {
-            panic!("KILL_POINT={value} names no place and passage, such as commit-after:3");
+        let (Some(point), Ok(count @ 1..)) = (point, count.parse()) else {
+            panic!("KILL_POINT={value} is not a point and a count, such as commit-after:3");
         };
-        Some(Armed { point, passages: AtomicU64::new(passage) })
+        Some(Armed { point, left: AtomicU64::new(count) })
     });
 
     pub(crate) fn pass(point: KillPoint) {
         if let Some(armed) = &*ARMED
             && armed.point == point
-            && armed.passages.fetch_sub(1, Ordering::AcqRel) == 1
+            && armed.left.fetch_sub(1, Ordering::AcqRel) == 1
         {
             eprintln!("killed at {point}");
             std::process::abort();

@@ -1,8 +1,8 @@
-//! How much all meetings of a node keep in memory of their packets, and its bound.
+//! The bytes of packets that a node's meetings keep in memory, and their limit.
 //!
-//! Each meeting counts what it keeps, to within 16 KiB. While all of them together keep too much, publishers
-//! wait, and each meeting lets go of half of what it can do without whenever it is looked at: of what can be
-//! read again, and of the oldest volatile packets.
+//! Each meeting reports what it keeps, to within 16 KiB. While the sum is over the limit, publishers wait,
+//! and each meeting that is driven drops half of what it can spare: stored packets, which it can read again,
+//! and the oldest volatile ones.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -20,7 +20,7 @@ impl Memory {
         Self { limit, used: AtomicUsize::new(0), freed: Notify::new() }
     }
 
-    /// Bytes of packets that are kept.
+    /// Bytes of packets in memory, over all meetings.
     pub(crate) fn used(&self) -> usize {
         self.used.load(Ordering::Relaxed)
     }
@@ -33,7 +33,7 @@ impl Memory {
         self.used() > self.limit
     }
 
-    /// A meeting keeps so many bytes, where it kept so many before.
+    /// Changes the bytes of one meeting.
     fn change(&self, before: usize, now: usize) {
         let used = if now >= before {
             self.used.fetch_add(now - before, Ordering::Relaxed) + (now - before)
@@ -45,13 +45,13 @@ impl Memory {
         }
     }
 
-    /// Waits until there is room again. The check is the caller's, before and after.
+    /// Waits until the sum falls to the limit. Callers check [`is_over`](Self::is_over) before and after.
     pub(crate) fn freed(&self) -> tokio::sync::futures::Notified<'_> {
         self.freed.notified()
     }
 }
 
-/// What one meeting keeps. It is given back when this is dropped.
+/// The bytes of one meeting. Dropping it takes them off the sum.
 #[derive(Debug)]
 pub(crate) struct Share {
     memory: std::sync::Arc<Memory>,
@@ -63,7 +63,7 @@ impl Share {
         Self { memory, bytes: 0 }
     }
 
-    /// Less is not worth telling all others.
+    /// Smaller changes are not reported: all meetings share the counter.
     const GRAIN: usize = 16 << 10;
 
     pub(crate) fn set(&mut self, bytes: usize) {
@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn what_meetings_keep_is_counted_together_and_given_back() {
+    async fn the_bytes_of_all_meetings_are_summed_and_freed() {
         let kib = 1 << 10;
         let memory = Arc::new(Memory::new(100 * kib));
         let (mut one, mut two) = (Share::new(memory.clone()), Share::new(memory.clone()));
@@ -99,7 +99,7 @@ mod tests {
         two.set(40 * kib);
         two.set(41 * kib);
         assert!(!memory.is_over());
-        assert_eq!(memory.used(), 100 * kib, "a little more is not worth telling");
+        assert_eq!(memory.used(), 100 * kib, "a small change is not reported");
         two.set(56 * kib);
         assert!(memory.is_over());
         let mut freed = std::pin::pin!(memory.freed());

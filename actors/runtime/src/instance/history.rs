@@ -1,4 +1,5 @@
-//! The provider behind an instance's datastore: the store, overlaid with what is not stored yet.
+//! The provider behind an instance's datastore. It reads the store, and lays over the result what is not
+//! stored yet.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -37,7 +38,7 @@ impl PersistenceProvider for InstanceStore {
     fn list<'a>(&'a self, prefix: &'a str) -> ReadFuture<'a, Vec<(String, Arc<str>)>> {
         async move {
             self.outbox.flush();
-            // The overlay is read before the store: a write that is stored in between is in either.
+            // The overlay is read before the store, so that no write is missed that is stored in between.
             let unstored = self.outbox.overlay().list(prefix);
             let (meeting, instance) = (self.meeting.clone(), self.instance.clone());
             let stored = self.store.list(meeting, instance, prefix.to_owned()).await.map_err(failed)?;

@@ -9,27 +9,27 @@ use std::{
 use super::combiner::{Combined, Combiner};
 
 #[test]
-fn all_that_is_brought_is_done_by_somebody() {
+fn no_work_is_lost_between_threads() {
     const THREADS: u64 = 4;
     const EACH: u64 = 20_000;
     let combiner = Arc::new(Combiner::default());
     combiner.replace(Some(0));
-    let (brought, inside) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (pending, inside) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicUsize::new(0)));
     let threads: Vec<_> = (0..THREADS)
         .map(|_| {
-            let (combiner, brought, inside) = (combiner.clone(), brought.clone(), inside.clone());
+            let (combiner, pending, inside) = (combiner.clone(), pending.clone(), inside.clone());
             thread::spawn(move || {
                 let mut work = |done: &mut u64| {
-                    assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0, "one is at it at a time");
-                    *done += brought.swap(0, Ordering::SeqCst);
+                    assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0, "one thread combines at a time");
+                    *done += pending.swap(0, Ordering::SeqCst);
                     inside.fetch_sub(1, Ordering::SeqCst);
                 };
                 for _ in 0..EACH {
-                    brought.fetch_add(1, Ordering::SeqCst);
+                    pending.fetch_add(1, Ordering::SeqCst);
                     match combiner.try_combine(&mut work) {
                         Combined::Done => {}
                         Combined::MoreRequested => combiner.combine(work, |done: &mut u64| {
-                            *done += brought.swap(0, Ordering::SeqCst);
+                            *done += pending.swap(0, Ordering::SeqCst);
                         }),
                         Combined::Panicked => panic!("the work does not panic"),
                     }
@@ -40,25 +40,25 @@ fn all_that_is_brought_is_done_by_somebody() {
     for thread in threads {
         thread.join().unwrap();
     }
-    assert_eq!(combiner.replace(None), Some(THREADS * EACH), "nothing is left undone when all have left");
+    assert_eq!(combiner.replace(None), Some(THREADS * EACH), "all work is done when all threads have left");
 }
 
 #[test]
-fn who_is_at_it_does_what_others_bring_and_does_not_stay_for_ever() {
+fn a_combiner_does_the_work_of_others_for_a_bounded_number_of_rounds() {
     let combiner = Combiner::default();
     combiner.replace(Some(0));
     let mut rounds = 0;
     let called = combiner.try_combine(|state: &mut u32| {
         *state += 1;
         rounds += 1;
-        // Somebody else, while we are at it.
-        assert!(matches!(combiner.try_combine(|_| unreachable!("one is at it")), Combined::Done));
+        // Another request comes in while this thread combines.
+        assert!(matches!(combiner.try_combine(|_| unreachable!("another call combines")), Combined::Done));
     });
     assert!(matches!(called, Combined::MoreRequested));
     assert_eq!(rounds, Combiner::<u32>::ROUNDS);
-    assert!(matches!(combiner.try_combine(|_| unreachable!("it was left to others")), Combined::Done));
+    assert!(matches!(combiner.try_combine(|_| unreachable!("a request is open")), Combined::Done));
     combiner.combine(|state| *state += 10, |state| *state += 100);
-    assert_eq!(combiner.replace(None), Some(114), "the work is done once: nobody has called since");
+    assert_eq!(combiner.replace(None), Some(114), "the work is done once: there was no further request");
 }
 
 #[test]

@@ -1,17 +1,17 @@
-//! What can go wrong with a meeting and with publishing to it.
+//! The errors of a meeting, and of publishing to it.
 
 use std::sync::Arc;
 
 use teammy_kernel::{MeetingId, Name, graph::PublishProblem, store};
 
-/// Why a meeting did not do what it was asked.
+/// Why a meeting could not do what was asked.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// It is ending or has ended.
+    /// The meeting is ending or has ended.
     #[error("meeting {0} has ended")]
     Ended(MeetingId),
-    /// This node no longer runs it.
+    /// This node no longer runs the meeting.
     #[error("meeting {meeting} is no longer run by this node: {reason}")]
     Gone {
         /// The meeting.
@@ -27,10 +27,10 @@ pub enum Error {
         /// The configured name that is closest to it.
         suggestion: Option<Name>,
     },
-    /// The instance's plugin needs a language model, and there is none.
+    /// The instance's plugin needs a language model, and none is configured.
     #[error("plugin instance {0} needs a language model, and none is configured")]
     NeedsLlm(Name),
-    /// The instance takes part already.
+    /// The instance already takes part.
     #[error("{instance} takes part in meeting {meeting} already")]
     Assigned {
         /// The instance.
@@ -54,9 +54,9 @@ pub enum Error {
         /// The meeting.
         meeting: MeetingId,
     },
-    /// The instance was here before, so that it cannot read the log from its start again: its outputs would
-    /// double.
-    #[error("{instance} was part of meeting {meeting} before and can only go on from now")]
+    /// The instance took part before. It cannot read the log from the start again: its outputs would be
+    /// duplicates.
+    #[error("{instance} took part in meeting {meeting} before, so it can only join it from now on")]
     WasHere {
         /// The instance.
         instance: Name,
@@ -71,20 +71,20 @@ pub enum Error {
         /// The meeting.
         meeting: MeetingId,
     },
-    /// What is stored of the instance's state cannot be read by this build, so that it cannot go on.
-    #[error("{instance} cannot go on in meeting {meeting}: {reason}")]
+    /// This build cannot read the instance's stored state.
+    #[error("{instance} cannot be resumed in meeting {meeting}: {reason}")]
     Unreadable {
         /// The instance.
         instance: Name,
         /// The meeting.
         meeting: MeetingId,
-        /// What is wrong with it.
+        /// What is wrong with the state.
         reason: String,
     },
-    /// It is ending, and what was asked for has to wait until it has ended.
-    #[error("meeting {0} is ending; ask again when it has ended")]
+    /// The meeting is ending, and a redrive must wait until it has ended.
+    #[error("meeting {0} is ending; try again when it has ended")]
     Ending(MeetingId),
-    /// Nobody declares the source.
+    /// The source is not declared.
     #[error("there is no source {source_name}{}", did_you_mean(suggestion.as_ref()))]
     UnknownSource {
         /// The source as given.
@@ -92,15 +92,15 @@ pub enum Error {
         /// The declared source that is closest to it.
         suggestion: Option<Name>,
     },
-    /// A subscriber did not keep up, and was to be told so.
+    /// A subscriber was too slow, and [`Slow::End`](super::Slow::End) ended its subscription.
     #[error("the subscriber to meeting {0} was too slow")]
     TooSlow(MeetingId),
     /// The store could not be read.
-    #[error("reading the history of meeting {meeting}")]
+    #[error("cannot read the history of meeting {meeting}")]
     Read {
         /// The meeting.
         meeting: MeetingId,
-        /// What the store said.
+        /// The store's error.
         #[source]
         cause: Arc<store::Error>,
     },
@@ -110,11 +110,11 @@ pub(crate) fn did_you_mean(suggestion: Option<&Name>) -> String {
     suggestion.map(|name| format!("; did you mean {name}?")).unwrap_or_default()
 }
 
-/// Why a packet was not taken.
+/// Why a packet was not accepted, or is not stored.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum PublishError {
-    /// Nobody declares the source.
+    /// The source is not declared.
     #[error(
         "there is no source {source_name}{}; declare it with [[source]] in the configuration",
         did_you_mean(suggestion.as_ref())
@@ -145,40 +145,39 @@ pub enum PublishError {
         /// Its length.
         bytes: usize,
     },
-    /// A producer's numbers run on without holes: this one is to come first.
-    #[error("producer {producer} has come to {}: number {expected} is expected next", expected - 1)]
+    /// A number before this one is missing: a producer's numbers have no gaps.
+    #[error("the last number of producer {producer} is {}; number {expected} is expected next", expected - 1)]
     Expected {
         /// The producer.
         producer: Arc<str>,
-        /// The number that the meeting takes next.
+        /// The number that the meeting accepts next.
         expected: u64,
     },
-    /// The meeting has the packet of this number already; [`publish`](super::MeetingRef::publish) gives its
+    /// The meeting already has the packet of this number; [`publish`](super::MeetingRef::publish) returns its
     /// receipt.
-    #[error("producer {producer} has published number {number} already")]
+    #[error("producer {producer} has already published number {number}")]
     Repeated {
         /// The producer.
         producer: Arc<str>,
         /// The number.
         number: u64,
     },
-    /// The producer or the number is none.
+    /// The producer's id or the number is invalid.
     #[error(
-        "a producer's identifier takes 1 to {} bytes, and its numbers start at 1",
+        "a producer's id is 1 to {} bytes long, and its numbers start at 1",
         teammy_kernel::Producer::MAX_ID_BYTES
     )]
     BadNumber,
-    /// The packet's source is volatile: its packets are not kept, so they cannot be told from repeats.
+    /// The source is volatile: its packets are not stored, so a repeat could not be recognised.
     #[error("source {0} is volatile: its packets cannot be numbered")]
     NumberedVolatile(Name),
-    /// The meeting has as much as it may hold that is not stored yet; try again later, or wait with
-    /// `publish`.
+    /// The backlog is full. Try again later, or wait with [`publish`](super::MeetingRef::publish).
     #[error("meeting {0} is busy: its backlog is full")]
     Busy(MeetingId),
-    /// The packet's source is volatile: there is nothing to wait for.
+    /// The source is volatile, so there is nothing to wait for.
     #[error("source {0} is volatile: its packets are never stored")]
     Volatile(Name),
-    /// The meeting does not take packets.
+    /// The meeting accepts no packets, or was lost.
     #[error(transparent)]
     Meeting(#[from] Error),
 }

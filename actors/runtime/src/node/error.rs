@@ -1,4 +1,4 @@
-//! What can go wrong with a node.
+//! The errors of a node.
 
 use std::time::Duration;
 
@@ -6,32 +6,32 @@ use teammy_kernel::{MeetingId, Name, graph, store};
 
 use crate::meeting::did_you_mean;
 
-/// An error of whatever opens a store or language models.
+/// The error of a function that opens a store or language models.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Why a node did not start, or did not do what it was asked.
+/// Why a node did not start, or could not do what was asked.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The configured plugins and sources do not fit together.
     #[error(transparent)]
     Graph(#[from] graph::Error),
-    /// The configuration names no database that can be used.
+    /// The database's configuration is invalid.
     #[error(transparent)]
     Config(#[from] teammy_config::Error),
     /// The store could not be opened.
     #[error("cannot open the database")]
     Open(#[source] BoxError),
-    /// This build has no database in it and no store was given.
+    /// This build has no database, and the builder was given no store.
     #[error(
-        "this build has no database and keeps meetings in memory only: say so with --db mem:// (or `[database] url = \"mem://\"`), \
+        "this build has no database and keeps meetings in memory only: choose that with --db mem:// (or `[database] url = \"mem://\"`), \
          build it with feature `surrealdb`, or give the builder a store"
     )]
     NoStore,
     /// The configured language models cannot be used.
     #[error(transparent)]
     Llm(BoxError),
-    /// A plugin of an instance needs a language model, and there is none.
+    /// An instance's plugin needs a language model, and none is configured.
     #[error("plugin instance {0} needs a language model, and none is configured")]
     NeedsLlm(Name),
     /// An instance's plugin did not start.
@@ -39,13 +39,13 @@ pub enum Error {
     Startup {
         /// The instance.
         instance: Name,
-        /// What `on_startup` returned.
+        /// The error of `on_startup`, or that it panicked.
         cause: String,
     },
-    /// The plugins' runtime could not be built.
+    /// The threads of the plugins' runtime could not be started.
     #[error("cannot start the plugins' threads")]
     Runtime(#[source] std::io::Error),
-    /// An actor could not be started.
+    /// The actor of a meeting could not be started.
     #[error("cannot start meeting {meeting}: {cause}")]
     Spawn {
         /// The meeting.
@@ -67,18 +67,18 @@ pub enum Error {
     /// No meeting of this id is in the store.
     #[error("there is no meeting {0}")]
     NoMeeting(MeetingId),
-    /// The meeting runs on this node already.
+    /// The meeting already runs on this node.
     #[error("meeting {0} runs on this node already")]
     Running(MeetingId),
-    /// The meeting did not do what it was asked.
+    /// The meeting could not do what was asked.
     #[error(transparent)]
     Meeting(#[from] crate::meeting::Error),
-    /// The meeting is complete: there is nothing to go on with.
+    /// The meeting is complete: there is nothing to resume.
     #[error("meeting {0} has ended")]
     Ended(MeetingId),
-    /// An instance that the meeting is not done with is not configured here.
+    /// An instance that has not finished the meeting is not configured here.
     #[error(
-        "meeting {meeting} cannot go on without plugin instance {instance}, which is not configured here"
+        "meeting {meeting} cannot resume without plugin instance {instance}, which is not configured here"
     )]
     MissingInstance {
         /// The meeting.
@@ -92,7 +92,7 @@ pub enum Error {
     /// The store failed.
     #[error(transparent)]
     Store(store::Error),
-    /// A shutdown cut something off.
-    #[error("the shutdown took longer than {0:?}; what was left was cut off")]
+    /// A shutdown cut off work that had not finished by its deadline.
+    #[error("the shutdown took longer than {0:?}; unfinished work was cut off")]
     Deadline(Duration),
 }

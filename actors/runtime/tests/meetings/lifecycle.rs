@@ -134,7 +134,7 @@ async fn an_instance_that_left_rejoins_with_its_state() {
     let error = meeting.unassign("probe").await.unwrap_err().to_string();
     assert_eq!(error, "probe does not take part in meeting m");
     let error = meeting.assign_at("probe", JoinAt::Start).await.unwrap_err().to_string();
-    assert_eq!(error, "probe was part of meeting m before and can only go on from now");
+    assert_eq!(error, "probe took part in meeting m before, so it can only join it from now on");
     meeting.assign("probe").await.unwrap();
     let error = meeting.assign("probe").await.unwrap_err().to_string();
     assert_eq!(error, "probe takes part in meeting m already");
@@ -202,7 +202,7 @@ async fn a_shutdown_cuts_off_hooks_that_pass_its_deadline() {
     meeting.publish(transcription("hang")).await.unwrap();
     wait_for_event("cut-off", "probe hang").await;
     let error = node.shutdown(DEADLINE).await.unwrap_err().to_string();
-    assert_eq!(error, "the shutdown took longer than 10s; what was left was cut off");
+    assert_eq!(error, "the shutdown took longer than 10s; unfinished work was cut off");
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! What a meeting does about instances that fail: restarts, dead letters, suspension, and the way back.
+//! Instances that fail: restarts, dead letters, suspension and resumption.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -24,8 +24,8 @@ use crate::{
 };
 
 impl MeetingState {
-    /// An instance's actor is gone. The packet that its hook ran on is tried again, or given up; the actor is
-    /// restarted, or the instance suspended.
+    /// An instance's actor has failed. Retries the packet of its running hook or gives it up, then restarts
+    /// the actor or suspends the instance.
     pub(super) fn instance_failed(&mut self, slot: Slot, error: &str) {
         if let Some(cursor) = self.instances[slot.index()].completion.take() {
             self.completed(slot, cursor);
@@ -68,8 +68,8 @@ impl MeetingState {
         self.stop_if_inactive(slot);
     }
 
-    /// Cuts off an instance that has not finished by the end's deadline. Its cursor stays: it has not seen what
-    /// comes after.
+    /// Cuts off an instance that has not finished by the end's deadline. Its cursor stays, because it has not
+    /// seen the packets after it.
     pub(super) fn expire(&mut self, slot: Slot, ending: &DataPacket) {
         let running = &self.instances[slot.index()];
         running.recorder.record(&mut Counts { dead_letters: 1, ..Counts::default() });
@@ -87,7 +87,7 @@ impl MeetingState {
         self.apply_submitted();
         let running = &mut self.instances[slot.index()];
         running.stop();
-        // A hook that runs on all the same writes to an overlay that nobody reads any more.
+        // A hook that still runs writes to the old overlay, which is no longer read.
         running.overlay = Arc::new(Overlay::of(self.log.unstored_keys(slot)));
         let instance = running.name.clone();
         self.log.suspend(slot);
@@ -131,8 +131,8 @@ impl MeetingState {
         Ok(())
     }
 
-    /// A hook has held its thread past its deadline. The thread cannot be taken from it, so the instance is
-    /// suspended: it gets no second thread.
+    /// A hook has held its thread past its deadline. Nothing can take the thread from it, so the instance is
+    /// suspended: it must not get a second thread.
     pub(super) fn suspend_stuck(
         &mut self,
         slot: Slot,

@@ -1,4 +1,4 @@
-//! What a meeting keeps of each instance beside what its log does.
+//! An instance as its meeting runs it: its actor, ticks, overlay and counters.
 
 use std::sync::{Arc, atomic::AtomicU64};
 
@@ -20,7 +20,7 @@ use crate::{
     },
 };
 
-/// What the meeting keeps of an instance beside what its log does.
+/// An instance as its meeting runs it. Its cursor, state and credit are in the log.
 pub(super) struct InstanceRuntime {
     pub(super) name: Name,
     pub(super) hosted: Hosted,
@@ -39,14 +39,14 @@ pub(super) struct InstanceRuntime {
     pub(super) completion: Arc<Completion>,
     pub(super) activity: Arc<HookActivity>,
     pub(super) ticker: Option<JoinHandle<()>>,
-    /// Why this build cannot read its stored state, if it cannot.
+    /// The error if this build cannot read its stored state.
     pub(super) unreadable: Option<String>,
 }
 
 /// The sources that an instance takes with [`DeliveryPolicy::Block`].
 pub(super) struct Blocking {
     pub(super) sources: SourceSet,
-    /// The external sources that feed them, by their indices in the graph.
+    /// The indices, in the graph, of the external sources that feed them.
     origins: Vec<u32>,
     is_on: std::cell::Cell<bool>,
 }
@@ -101,7 +101,7 @@ impl InstanceRuntime {
         }
     }
 
-    /// Stops the actor and its ticks. The meeting drops whatever this incarnation still sends.
+    /// Stops the actor and its ticks. The meeting drops what this incarnation still submits.
     pub(super) fn stop(&mut self) {
         self.next_incarnation();
         if let Some(actor) = self.actor.take() {
@@ -128,7 +128,8 @@ impl Drop for InstanceRuntime {
     }
 }
 
-/// An instance's actor that is being started. Whatever happens, the meeting gets one [`Event::InstanceStarted`].
+/// An instance's actor that is being started. The meeting gets exactly one [`Event::InstanceStarted`], also
+/// if the plugins' runtime drops the task.
 pub(super) struct Spawning {
     meeting: ActorRef<Message>,
     slot: Slot,

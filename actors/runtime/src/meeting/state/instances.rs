@@ -120,7 +120,7 @@ impl MeetingState {
         let is_it =
             |running: &InstanceRuntime| running.actor.as_ref().is_some_and(|one| one.get_id() == actor);
         if let Some(slot) = self.log.slots().find(|slot| is_it(&self.instances[slot.index()])) {
-            // Supervision events overtake messages: what is in the mailbox already comes before this.
+            // Supervision events overtake messages. As a message, this one comes after those in the mailbox.
             let incarnation = self.instances[slot.index()].incarnation;
             let _ = self.myself.cast(Event::InstanceFailed { slot, incarnation, error }.into());
         }
@@ -138,12 +138,12 @@ impl MeetingState {
         any
     }
 
-    /// Requests messages from instances that have a batch: from those whose completion makes work, or from
-    /// all. Returns whether one had completed already.
+    /// Requests completion messages from instances that have a batch: from those that the meeting or a
+    /// publisher waits for, or from all. Returns whether one had completed already.
     pub(super) fn request_completions(&mut self, of_all: bool) -> bool {
         let mut any = false;
         for slot in self.log.slots() {
-            // Publishers wait for an instance that blocks.
+            // Publishers wait for an instance that blocks them.
             let is_awaited = of_all || self.log.is_blocking(slot);
             let wanted = is_awaited && self.log.view(slot).has_batch || self.log.needs_completion(slot);
             if wanted && let Some(cursor) = self.instances[slot.index()].completion.request() {

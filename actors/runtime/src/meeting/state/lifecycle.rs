@@ -19,7 +19,7 @@ use crate::{
 };
 
 impl MeetingState {
-    /// What an instance is configured as.
+    /// An instance's setup; none if it is not configured.
     pub(super) fn setup(&self, name: &Name) -> Option<Setup> {
         self.resources.graph.instance(name.as_str()).map(Instance::setup)
     }
@@ -45,7 +45,7 @@ impl MeetingState {
         }
     }
 
-    /// Resumes what another owner has left: every instance from its cursor, with its state.
+    /// Resumes a stored meeting: every instance continues from its cursor, with its state.
     pub(in crate::meeting) fn resume(&mut self, stored: &StoredMeeting) {
         if let Some(last) = &stored.last {
             self.shared.ingress.start_clock(last.timestamp);
@@ -54,7 +54,8 @@ impl MeetingState {
         let mut unreadable = Vec::new();
         for member in stored.members() {
             if self.resources.graph.instance(member.name.as_str()).is_none() {
-                // It has finished with the meeting, or the node would have refused the takeover. Its rows stay.
+                // It has finished with the meeting; else the node would have rejected the takeover. Its rows
+                // stay.
                 continue;
             }
             let running = self.instance_runtime(&member.name);
@@ -72,7 +73,7 @@ impl MeetingState {
         }
         self.log = MeetingLog::recover(stored, self.resources.settings.log_limits(), opened);
         let (epoch, status, last) = (stored.record.epoch, self.log.status(), stored.last_seq());
-        info!(meeting = %self.id(), %epoch, ?status, seq = %last, "meeting goes on");
+        info!(meeting = %self.id(), %epoch, ?status, seq = %last, "meeting resumed");
         let slots: Vec<Slot> = self.log.slots().collect();
         for (index, reason) in unreadable {
             self.instances[slots[index].index()].unreadable = Some(reason.clone());
@@ -115,7 +116,7 @@ impl MeetingState {
         for running in &mut self.instances {
             running.stop_ticks();
         }
-        info!(meeting = %self.id(), "meeting ends");
+        info!(meeting = %self.id(), "meeting ending");
         self.start_end_deadline();
     }
 

@@ -69,7 +69,7 @@ impl MeetingState {
         let packet = self.lifecycle_packet(&Lifecycle::Leave { instance });
         self.log.leave(slot, packet);
         self.instances[slot.index()].stop_ticks();
-        info!(meeting = %self.id(), instance = %name, "instance leaves");
+        info!(meeting = %self.id(), instance = %name, "instance leaving");
         Ok(slot)
     }
 

@@ -27,7 +27,7 @@ impl MeetingState {
             return Err(Error::Ended(meeting));
         }
         if self.log.status() == MeetingStatus::Ended && !self.log.is_stored(self.wanted_reservation) {
-            // It is about to leave this node.
+            // The meeting leaves this node as soon as its end is stored.
             return Err(Error::Ending(meeting));
         }
         let mut wanted = Vec::with_capacity(letters.len());
@@ -50,7 +50,7 @@ impl MeetingState {
         }
         let mut tickets = Vec::with_capacity(wanted.len());
         for (slot, instance, seq) in wanted {
-            // All were checked before, but one may be named twice.
+            // All were checked above, but the list may have one twice.
             if self.log.can_redrive(slot, seq).is_err() {
                 continue;
             }
@@ -69,7 +69,7 @@ impl MeetingState {
     /// Replies to the waiters for redrives that have finished.
     pub(super) fn reply_to_redriven(&mut self) {
         if self.log.is_reopened() {
-            // They get a reply when the meeting has ended again.
+            // The waiters get their replies when the meeting has ended again.
             return;
         }
         let log = &self.log;
@@ -114,7 +114,7 @@ impl MeetingState {
         match packet {
             Ok(packet) => {
                 if packet.is_none() {
-                    info!(meeting = %self.id(), %instance, seq = %redrive.seq, "the dead letter is gone");
+                    info!(meeting = %self.id(), %instance, seq = %redrive.seq, "dead letter not found");
                 }
                 let delivery = self.log.redriven(slot, redrive, packet);
                 self.dispatch(slot, delivery);

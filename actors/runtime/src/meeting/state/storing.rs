@@ -110,7 +110,8 @@ impl MeetingState {
         }
     }
 
-    /// Gives up a meeting that this node can no longer run. Nothing more of it is stored or shown.
+    /// Abandons a meeting that this node can no longer run. Nothing more of it is stored, and readers get an
+    /// error.
     pub(super) fn abandon(&mut self, reason: &str) {
         error!(meeting = %self.id(), reason, "meeting abandoned");
         let error = self.shared.gone(reason);
