@@ -122,7 +122,8 @@ impl<'a, W: Wake> Publisher<'a, W> {
         let (ingress, admission) = (self.ingress, &self.ingress.admission);
         let sources = ingress.check_all(&publishes)?;
         let mut accepted: Vec<Accepted> = Vec::with_capacity(sources.len());
-        let durabilities = sources.iter().map(|source| source.durability);
+        // By index: a closure over references would keep the future from being `Send`.
+        let durabilities = (0..sources.len()).map(|index| sources[index].durability);
         let now = clock::now();
         let packets = publishes.into_iter().map(|publish| Arc::new(ingress.packet(publish, now)));
         let appends =
