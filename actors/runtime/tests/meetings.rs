@@ -23,6 +23,8 @@ mod privacy;
 mod recovery;
 #[path = "meetings/redrive.rs"]
 mod redrive;
+#[path = "meetings/remote.rs"]
+mod remote;
 #[path = "meetings/slow.rs"]
 mod slow;
 #[path = "meetings/storing.rs"]

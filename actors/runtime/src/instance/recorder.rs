@@ -4,12 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use hdrhistogram::Histogram;
 use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
 use teammy_kernel::Name;
 
 use crate::metrics::{HookTiming, InstanceMetrics};
 
 /// What an instance has done in a meeting.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct InstanceStats {
     /// The instance's name.

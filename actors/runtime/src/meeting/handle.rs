@@ -38,7 +38,7 @@ impl From<LocalMeeting> for MeetingRef {
 }
 
 impl MeetingRef {
-    /// A meeting that another node runs.
+    /// A handle of a meeting that another node runs.
     pub fn remote(meeting: Arc<dyn RemoteMeeting>) -> Self {
         Self(Form::Remote(meeting))
     }
@@ -130,6 +130,21 @@ impl MeetingRef {
                 let receipt = meeting.publish(publish, WhenFull::Fail).await?;
                 Ok(Receipt::remote(receipt, meeting.clone()))
             }
+        }
+    }
+
+    /// Waits until everything up to a packet of a durable source is stored, as [`Receipt::durable`] does. For
+    /// callers that have the packet's seq and not its receipt, such as a node that serves a [`RemoteMeeting`].
+    ///
+    /// # Errors
+    /// [`PublishError::Meeting`] if the meeting was lost, or has ended, before the packet was stored.
+    ///
+    /// # Cancel safety
+    /// Can be dropped and called again.
+    pub async fn stored(&self, seq: Seq) -> Result<(), PublishError> {
+        match &self.0 {
+            Form::Local(meeting) => meeting.shared().stored(seq).await,
+            Form::Remote(meeting) => meeting.stored(seq).await,
         }
     }
 

@@ -56,6 +56,16 @@ impl Receipt {
         }
     }
 
+    /// The packet's source, if the source is volatile.
+    fn volatile(&self) -> Option<&Name> {
+        match &self.0 {
+            Form::Local(accepted, meeting) => {
+                accepted.volatile.map(|source| meeting.graph.source_name(source))
+            }
+            Form::Remote(receipt, _) => receipt.volatile.as_ref(),
+        }
+    }
+
     /// Waits until the packet is stored: from then on no crash loses it.
     ///
     /// # Errors
@@ -65,15 +75,19 @@ impl Receipt {
     /// # Cancel safety
     /// Can be dropped and called again.
     pub async fn durable(&self) -> Result<(), PublishError> {
-        let volatile = |source: &Name| Err(PublishError::Volatile(source.clone()));
+        if let Some(source) = self.volatile() {
+            return Err(PublishError::Volatile(source.clone()));
+        }
         match &self.0 {
-            Form::Local(Accepted { volatile: Some(source), .. }, meeting) => {
-                volatile(meeting.graph.source_name(*source))
-            }
             Form::Local(accepted, meeting) => meeting.stored(accepted.seq).await,
-            Form::Remote(RemoteReceipt { volatile: Some(source), .. }, _) => volatile(source),
             Form::Remote(receipt, meeting) => meeting.stored(receipt.seq).await,
         }
+    }
+}
+
+impl From<&Receipt> for RemoteReceipt {
+    fn from(receipt: &Receipt) -> Self {
+        Self { seq: receipt.seq(), volatile: receipt.volatile().cloned() }
     }
 }
 

@@ -1,4 +1,4 @@
-//! A meeting that another node runs, as this crate knows it.
+//! A meeting that another node runs: the trait that a transport implements, and what crosses the link.
 
 use std::{fmt, sync::Arc};
 
@@ -11,33 +11,33 @@ use super::{
     subscription::{Delivered, Subscribe},
 };
 
-/// Whether a publish waits for room in the meeting's backlog.
+/// What a publish does while the meeting's backlog is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WhenFull {
-    /// It waits.
+    /// Wait for room, as [`MeetingRef::publish`](super::MeetingRef::publish).
     Wait,
-    /// It fails with [`PublishError::Busy`].
+    /// Fail with [`PublishError::Busy`], as [`MeetingRef::try_publish`](super::MeetingRef::try_publish).
     Fail,
 }
 
 /// Which stored packets of a meeting to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Selection {
-    /// All of them.
+    /// All stored packets.
     All,
     /// The outputs of its instances.
     Outputs,
 }
 
-/// What a meeting can be asked to do.
+/// What a meeting can be asked to do. An implementation of [`RemoteMeeting`] must handle each instruction, so
+/// the enum is exhaustive.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Instruction {
     /// Add an instance.
     Assign {
         /// The instance.
         instance: String,
-        /// Where it begins.
+        /// Where in the log it begins.
         at: JoinAt,
     },
     /// Remove an instance, and wait until it has left.
@@ -56,7 +56,8 @@ pub enum Instruction {
     CatchUp,
 }
 
-/// A packet that a remote meeting has accepted.
+/// A packet that a remote meeting has accepted. The node that runs the meeting makes it from a
+/// [`Receipt`](super::Receipt).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RemoteReceipt {
     /// The packet's seq.
@@ -65,43 +66,46 @@ pub struct RemoteReceipt {
     pub volatile: Option<Name>,
 }
 
-/// A meeting that another node runs: what stands behind a [`MeetingRef`](super::MeetingRef) that was made with
-/// [`MeetingRef::remote`](super::MeetingRef::remote).
+/// A meeting that another node runs. A [`MeetingRef`](super::MeetingRef) made with
+/// [`MeetingRef::remote`](super::MeetingRef::remote) calls it.
 ///
-/// Each method does what the method of its name does there, with the same errors. A call whose fate is unknown,
-/// because the link broke, fails with [`Error::Gone`].
+/// Each method does what its counterpart on [`MeetingRef`](super::MeetingRef) does, with the same errors. If
+/// the link breaks, so that the result of a call is unknown, the call fails with [`Error::Gone`].
 pub trait RemoteMeeting: fmt::Debug + Send + Sync + 'static {
     /// What the meeting was started with.
     fn metadata(&self) -> &MeetingMetadata;
 
-    /// Publishes a packet.
+    /// Publishes a packet: [`publish`](super::MeetingRef::publish) or
+    /// [`try_publish`](super::MeetingRef::try_publish).
     fn publish(
         &self,
         publish: Publish,
         when_full: WhenFull,
     ) -> BoxFuture<'_, Result<RemoteReceipt, PublishError>>;
 
-    /// Publishes packets in order.
+    /// Publishes packets in order, waiting for room.
     fn publish_all(&self, publishes: Vec<Publish>)
     -> BoxFuture<'_, Result<Vec<RemoteReceipt>, PublishError>>;
 
-    /// Waits until everything up to a seq is stored.
+    /// Waits until everything up to a packet of a durable source is stored.
     fn stored(&self, seq: Seq) -> BoxFuture<'_, Result<(), PublishError>>;
 
     /// The number that a producer is to publish next.
     fn expects(&self, producer: String) -> BoxFuture<'_, Result<u64, Error>>;
 
-    /// Stored packets after a seq, as they are stored.
+    /// Stored packets after a seq, then new ones as they are stored:
+    /// [`packets_after`](super::MeetingRef::packets_after) or
+    /// [`outputs_after`](super::MeetingRef::outputs_after).
     fn packets(&self, selection: Selection, after: Seq)
     -> BoxStream<'static, Result<Arc<DataPacket>, Error>>;
 
-    /// Packets of some sources.
+    /// Packets of some sources. Dropping the stream ends the subscription.
     fn subscribe(
         &self,
         subscribe: Subscribe,
     ) -> BoxFuture<'_, Result<BoxStream<'static, Result<Delivered, Error>>, Error>>;
 
-    /// Does something and waits until it is done.
+    /// Carries out an instruction and waits until it is done.
     fn instruct(&self, instruction: Instruction) -> BoxFuture<'_, Result<(), Error>>;
 
     /// What the meeting has done so far.

@@ -1,9 +1,11 @@
 //! What a meeting has done.
 
+use serde::{Deserialize, Serialize};
+
 use crate::instance::InstanceStats;
 
 /// What a meeting has done.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct MeetingStats {
     /// Packets that it accepted from publishers.

@@ -30,7 +30,8 @@ pub enum StartAt {
     After(Seq),
 }
 
-/// What to subscribe to.
+/// What to subscribe to. [`Subscribe::to`] makes it; a [`RemoteMeeting`](super::RemoteMeeting) reads its
+/// fields.
 ///
 /// # Examples
 /// ```
@@ -38,19 +39,24 @@ pub enum StartAt {
 /// let all_said = Subscribe::to(["transcription", "minutes"]).from(StartAt::Start);
 /// let live = Subscribe::to(["audio"]).buffer_bytes(256 * 1024).slow(Slow::End);
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Subscribe {
-    sources: Vec<String>,
-    from: StartAt,
-    buffer: usize,
-    slow: Slow,
+    /// The names of the sources.
+    pub sources: Vec<String>,
+    /// Where to begin with durable sources.
+    pub from: StartAt,
+    /// How many bytes of packets of volatile sources wait for the subscriber.
+    pub buffer_bytes: usize,
+    /// What happens to volatile packets beyond the buffer.
+    pub slow: Slow,
 }
 
 impl Subscribe {
     /// Subscribes to these sources: well-known ones, declared ones, or instances' outputs.
     pub fn to(sources: impl IntoIterator<Item = impl Into<String>>) -> Self {
         let sources = sources.into_iter().map(Into::into).collect();
-        Self { sources, from: StartAt::default(), buffer: 1 << 20, slow: Slow::default() }
+        Self { sources, from: StartAt::default(), buffer_bytes: 1 << 20, slow: Slow::default() }
     }
 
     /// Sets where to begin; the default is now. It concerns durable sources only: volatile ones are always
@@ -65,7 +71,7 @@ impl Subscribe {
     /// packet always fits.
     #[must_use]
     pub fn buffer_bytes(mut self, bytes: usize) -> Self {
-        self.buffer = bytes;
+        self.buffer_bytes = bytes;
         self
     }
 
@@ -85,6 +91,13 @@ pub struct Delivered {
     pub packet: Arc<DataPacket>,
     /// How many packets of volatile sources the subscriber lost before this one, because it was too slow.
     pub gap: u64,
+}
+
+impl Delivered {
+    /// A packet, and how many packets the subscriber lost before it.
+    pub fn new(packet: Arc<DataPacket>, gap: u64) -> Self {
+        Self { packet, gap }
+    }
 }
 
 /// Packets of a meeting, as a stream. It ends when the meeting has ended.
@@ -160,7 +173,8 @@ impl LocalSubscription {
                 }
             }
         }
-        let live = (!volatile.is_empty()).then(|| taps.add(volatile, set, subscribe.buffer, subscribe.slow));
+        let live =
+            (!volatile.is_empty()).then(|| taps.add(volatile, set, subscribe.buffer_bytes, subscribe.slow));
         let after = match subscribe.from {
             _ if durable.is_empty() => committed_log.stored_up_to(),
             StartAt::Now => committed_log.stored_up_to(),
