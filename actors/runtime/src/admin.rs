@@ -16,4 +16,4 @@ pub use history::HistoryPage;
 pub use request::{Request, Response, handle};
 pub use status::{Status, StoreStatus};
 
-pub use crate::meeting::{HookReport, InstanceReport, MeetingReport, SourceLag};
+pub use crate::meeting::report::{HookReport, InstanceReport, MeetingReport, SourceLag};

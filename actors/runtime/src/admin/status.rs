@@ -13,7 +13,10 @@ use teammy_kernel::{
 use crate::{
     InstanceStats,
     instance::HookPhase,
-    meeting::{HookReport, InstanceReport, LocalMeeting, LogReport, MeetingReport, SourceLag},
+    meeting::{
+        LocalMeeting,
+        report::{HookReport, InstanceReport, LogReport, MeetingReport, SourceLag},
+    },
     node::Node,
     resources::Resources,
 };

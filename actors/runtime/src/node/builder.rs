@@ -136,11 +136,6 @@ impl Builder {
         self
     }
 
-    /// The configuration.
-    pub fn config(&self) -> &Config {
-        &self.config
-    }
-
     /// Runs plugins on this runtime. Without it the node makes one with `node.plugin_threads` threads.
     #[must_use]
     pub fn plugin_runtime(mut self, handle: Handle) -> Self {
