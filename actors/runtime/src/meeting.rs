@@ -4,8 +4,8 @@
 //! they submitted. The rules are those of [`teammy_kernel::log::MeetingLog`].
 //!
 //! # A packet's way
-//! [`MeetingRef::publish`] puts it through the [`ingress`] (checks, a bound in bytes, a seq). The meeting's
-//! [`state`] appends it to the log and sends it in a batch to every instance that has credit; the actor sends
+//! [`MeetingRef::publish`] puts it through the `ingress` (checks, a bound in bytes, a seq). The meeting's
+//! `state` appends it to the log and sends it in a batch to every instance that has credit; the actor sends
 //! it to the persistence actor in a commit. The effects of hooks are submitted and go the same way. Stored
 //! packets reach readers.
 //!

@@ -134,7 +134,7 @@ impl MeetingRef {
     }
 
     /// Waits until everything up to a packet of a durable source is stored, as [`Receipt::durable`] does. For
-    /// callers that have the packet's seq and not its receipt, such as a node that serves a [`RemoteMeeting`].
+    /// callers that have the packet's seq and not its receipt: a node that serves a [`RemoteMeeting`] is one.
     ///
     /// # Errors
     /// [`PublishError::Meeting`] if the meeting was lost, or has ended, before the packet was stored.
