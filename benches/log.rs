@@ -17,6 +17,15 @@ use teammy_kernel::{
 const INSTANCES: u64 = 8;
 const PACKETS: u64 = 1024;
 
+/// As the configuration's defaults.
+const LIMITS: Limits = Limits {
+    batch_packets: 4096,
+    batch_bytes: 1 << 20,
+    tail_bytes: 16 << 20,
+    backlog_bytes: 16 << 20,
+    block_bytes: 1 << 20,
+};
+
 fn name(name: &str) -> Name {
     Name::new(name).expect("a well-formed name")
 }
@@ -31,7 +40,7 @@ fn meeting(source: &Name) -> (MeetingLog, Sequencer, MeetingId) {
     let id = MeetingId::new("bench").expect("a well-formed id");
     let record = MeetingRecord::first(MeetingMetadata::new(id.clone()), Vec::new(), Seq(Sequencer::BLOCK));
     let mut seqs = Sequencer::new(Seq(1), record.reserved);
-    let mut log = MeetingLog::new(&record, Seq::ZERO, Limits::default());
+    let mut log = MeetingLog::new(&record, Seq::ZERO, LIMITS);
     let subscription = |n| Subscription {
         instance: name(&format!("i{n}")),
         sources: vec![(source.clone(), DeliveryPolicy::Spill)],

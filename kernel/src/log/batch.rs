@@ -53,7 +53,7 @@ pub struct Fetch {
 }
 
 impl Fetch {
-    /// The most packets to read at once: a store knows no bound in bytes.
+    /// The most packets to read at once. A store read is limited by count only.
     pub(super) const MAX_PACKETS: usize = 1024;
 }
 

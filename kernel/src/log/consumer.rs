@@ -25,7 +25,7 @@ pub struct InstanceView<'a> {
     pub cursor: Seq,
     /// Its newest state.
     pub state: &'a StateRef,
-    /// Whether it has a `leave` packet to come to.
+    /// Whether it was told to leave and has not reached its `leave` packet.
     pub is_leaving: bool,
     /// Whether a batch is in flight to its actor.
     pub has_batch: bool,

@@ -17,15 +17,3 @@ pub struct Limits {
     /// [blocks](super::MeetingLog::is_blocking).
     pub block_bytes: usize,
 }
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            batch_packets: 4096,
-            batch_bytes: 1 << 20,
-            tail_bytes: 16 << 20,
-            backlog_bytes: 16 << 20,
-            block_bytes: 1 << 20,
-        }
-    }
-}

@@ -49,7 +49,7 @@ pub struct Member {
     cursor: Seq,
     /// The packet on which `on_meeting_start` runs.
     joined: Seq,
-    /// The `leave` packet that it has not come to.
+    /// The `leave` packet that it has not reached.
     leaving: Option<Seq>,
     has_row: bool,
 }

@@ -71,7 +71,7 @@ pub(super) struct Tail {
     durable: Lane,
     volatile: Lane,
     held: Lane,
-    /// How many held packets, from the front, every instance that blocks on them has seen; and their bytes.
+    /// The number and the bytes of the oldest held packets that every blocking instance has seen.
     released: (usize, usize),
     /// The seq up to which durable packets are in the store and not in the tail.
     stored_only: Seq,

@@ -140,10 +140,10 @@ struct Parser {
 
 /// The format as far as it is known.
 enum FormatState {
-    /// With the first line that isn't blank, if that line alone did not tell.
+    /// Holds the first line that isn't blank, if that line did not settle the format.
     Undecided(Option<(u64, String)>),
     Packets {
-        /// The line that no format was recognised by.
+        /// The first line, if it matched no known format; the text is read as packets.
         unrecognised: Option<(u64, Unrecognised)>,
     },
     Cues(Cues),

@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_pulse_tells_what_runs_and_for_how_long() {
+    async fn an_activity_tells_which_hook_runs_and_for_how_long() {
         let activity = HookActivity::default();
         assert_eq!(activity.read(Instant::now()), None);
         let chat = Name::new("chat").unwrap();
@@ -119,11 +119,11 @@ mod tests {
         activity.set_running(Instant::now());
         let second = Duration::from_secs(1);
         tokio::time::advance(second).await;
-        let beat = |phase| Some(RunningHook { source: chat.clone(), phase, elapsed: second });
-        assert_eq!(activity.read(Instant::now()), beat(HookPhase::Running));
+        let running = |phase| Some(RunningHook { source: chat.clone(), phase, elapsed: second });
+        assert_eq!(activity.read(Instant::now()), running(HookPhase::Running));
         activity.set_waiting(Instant::now());
         tokio::time::advance(second).await;
-        assert_eq!(activity.read(Instant::now()), beat(HookPhase::Waiting));
+        assert_eq!(activity.read(Instant::now()), running(HookPhase::Waiting));
         activity.set_idle();
         assert_eq!(activity.read(Instant::now()), None);
     }

@@ -58,7 +58,8 @@ impl PersistenceProvider for InstanceStore {
         async move {
             self.outbox.flush();
             let read = HistoryRead::new(history, self.instance.clone(), before);
-            // The meeting is asked before the store: a packet that is stored in between is in either.
+            // The meeting is asked before the store: a packet that is stored in between is in at
+            // least one of the answers.
             let unstored = self.outbox.meeting().unstored(read.clone()).await;
             let unstored = unstored.ok_or_else(|| ReadError("the meeting is gone".to_owned()))?;
             let queries = read.stored().into_iter();

@@ -92,7 +92,7 @@ impl Runner {
         }
         self.context.start_batch(batch.gap, batch.redriven_at);
         let mut packets = &batch.packets[..];
-        // A packet of this batch ended an actor. Run alone, it shows itself and spares its neighbours.
+        // An earlier actor panicked on a packet of this batch. Run one by one, only the bad packet fails.
         let one_by_one = batch.tried.is_some();
         while let Some(first) = packets.first() {
             let Some(planned) = self.routes.plan(packets, one_by_one) else {
@@ -133,7 +133,7 @@ impl Runner {
             };
             tries += 1;
             self.counts.errors += 1;
-            // Of hooks on single packets the one that began last has failed.
+            // A hook that takes one packet at a time has failed on the first packet that is left.
             let failed = match planned.execution {
                 Execution::PerPacket(_) => &packets[..1],
                 Execution::Once(_) => packets,

@@ -39,8 +39,8 @@ impl Stopwatch {
         self.run
     }
 
-    /// A hook is about to run, after time that belongs to no hook. `ended` hooks ended before that and are not
-    /// timed yet.
+    /// Starts timing: a hook is about to run, and the time since the last lap counts for no hook. `ended` hooks
+    /// ended before that and are not timed yet.
     pub(crate) fn start(&mut self, ended: u32) {
         self.lap(ended);
         let now = Instant::now();

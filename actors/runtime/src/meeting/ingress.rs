@@ -190,15 +190,16 @@ impl Ingress {
         closed.unwrap_or_else(|| Error::Ended(self.meeting.clone())).into()
     }
 
-    /// Sets which sources wake the meeting; packets of others wait until it next runs. It runs without being
-    /// woken as soon as an instance has room for another packet.
+    /// Sets which sources wake the meeting; packets of others wait until it next runs. An instance that gets its
+    /// credit back drives the meeting itself.
     pub(crate) fn set_wake_sources(&self, sources: SourceSet) {
         self.wake_gate.set(sources.bits());
     }
 
     /// Moves the queued packets into `packets`, and takes `count` seqs directly behind them.
     pub(crate) fn drain(&self, packets: &mut VecDeque<Append>, count: usize) -> Drained {
-        // Until the meeting narrows the gate again: a packet that comes in from here on is not drained.
+        // The gate opens first: a packet that comes in from here on may miss this drain, and must wake the
+        // meeting.
         self.set_wake_sources(SourceSet::ALL);
         let mut queue = self.queue.lock();
         let volatile_bytes = queue.drain_into(packets);

@@ -92,7 +92,7 @@ impl LocalMeeting {
     }
 
     /// The seq of the packet with this number. The unstored packets are asked before the store: a packet that
-    /// is stored in between is in either.
+    /// is stored in between is in at least one of the answers.
     async fn original(&self, producer: &Arc<str>, number: u64) -> Result<Seq, PublishError> {
         let (reply, unstored) = oneshot::channel();
         let command = Command::UnstoredNumber { producer: producer.clone(), number, reply };

@@ -3,7 +3,8 @@
 use teammy_kernel::{Durability, graph::SourceView};
 
 /// A set of sources: a bit for each index in the graph, one bit for all indices above 61, and one bit for
-/// "any durable source". So a set may say too much, never too little.
+/// "any durable source". So a set may contain a
+/// source that was not added, and never misses one that was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SourceSet(u64);
 

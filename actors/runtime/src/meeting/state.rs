@@ -306,7 +306,7 @@ impl MeetingState {
 
     /// Whether a commit is due now. If only cursors have moved, starts the timer for theirs.
     fn is_commit_due(&mut self) -> bool {
-        // Waiters for everything to be stored wait for the cursors, too.
+        // A release and a catch-up need the cursors stored, too, so they do not wait for the timer.
         let hurries = self.releasing.is_some() || !self.catching_up.is_empty() && self.log.is_caught_up();
         match self.log.due(self.wanted_reservation) {
             Due::Now => return true,

@@ -24,7 +24,7 @@ use crate::{
 #[derive(Debug, Clone, Copy)]
 struct WatchdogLimits {
     /// How long a hook may hold its thread before it is logged.
-    unnamed: Duration,
+    log_after: Duration,
     deadline: Duration,
     /// How many threads plugins have, if the node owns them.
     threads: Option<usize>,
@@ -52,12 +52,12 @@ impl Reported {
     /// What to log of a hook now: once when it takes too long, and again each time that it has taken twice as
     /// long.
     fn judge(&mut self, hook: &RunningHook, limits: &WatchdogLimits) -> Option<Finding> {
-        // A hook with less time than the one that was logged is another hook.
+        // Less time than when a hook was last logged: a later hook is running.
         let before =
             self.at.filter(|(phase, at)| *phase == hook.phase && *at <= hook.elapsed).map(|(_, at)| at);
         let finding = match hook.phase {
             HookPhase::Running if hook.elapsed > limits.deadline => Finding::Stuck,
-            HookPhase::Running if hook.elapsed >= limits.unnamed => Finding::Holds,
+            HookPhase::Running if hook.elapsed >= limits.log_after => Finding::Holds,
             HookPhase::Waiting if hook.elapsed * 2 >= limits.deadline => Finding::Waits,
             _ => {
                 self.at = None;
@@ -98,7 +98,7 @@ impl Watchdog {
     ) -> Self {
         let settings = &resources.settings;
         let limits =
-            WatchdogLimits { unnamed: settings.watchdog(), deadline: settings.hook_deadline(), threads };
+            WatchdogLimits { log_after: settings.watchdog(), deadline: settings.hook_deadline(), threads };
         let every =
             (settings.watchdog().min(limits.deadline) / 4).clamp(Duration::from_millis(5), Self::LONGEST);
         Self(tokio::spawn(async move {
@@ -147,7 +147,7 @@ fn check(meetings: &[LocalMeeting], limits: &WatchdogLimits, reported: &mut Hash
     for meeting in meetings {
         meeting.watched(|watched| {
             let Some(hook) = watched.activity.read(now) else { return };
-            held += usize::from(hook.phase == HookPhase::Running && hook.elapsed >= limits.unnamed);
+            held += usize::from(hook.phase == HookPhase::Running && hook.elapsed >= limits.log_after);
             let key = (meeting.id().clone(), watched.instance.clone());
             let mut before = reported.get(&key).copied().unwrap_or_default();
             if let Some(finding) = before.judge(&hook, limits) {
@@ -186,8 +186,11 @@ fn log(meeting: &LocalMeeting, watched: &WatchedInstance, hook: &RunningHook, fi
 mod tests {
     use super::*;
 
-    const POLICY: WatchdogLimits =
-        WatchdogLimits { unnamed: Duration::from_secs(1), deadline: Duration::from_secs(10), threads: None };
+    const POLICY: WatchdogLimits = WatchdogLimits {
+        log_after: Duration::from_secs(1),
+        deadline: Duration::from_secs(10),
+        threads: None,
+    };
 
     fn judge(said: &mut Reported, phase: HookPhase, seconds: f64) -> Option<Finding> {
         let hook = RunningHook {

@@ -49,7 +49,7 @@ pub(super) struct LabelCounts {
 }
 
 impl LabelCounts {
-    /// The same counts, for a cue of which it is known whether it follows the end of a sentence.
+    /// These counts, with `after_sentence` for this one cue only.
     pub(super) fn in_cue(self, is_after_sentence: bool) -> Self {
         Self { after_sentence: u64::from(is_after_sentence), ..self }
     }

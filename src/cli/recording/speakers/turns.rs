@@ -21,7 +21,7 @@ pub(in crate::cli::recording) struct SpeakerNames {
     pub(super) carries_over: bool,
     pub(super) accepted: Accepted,
     pub(super) has_sentences: bool,
-    /// No cue has anything but a label.
+    /// Every cue is a label and nothing else.
     pub(super) are_all_alone: bool,
     pub(super) by_label: HashMap<String, LabelCounts>,
 }
@@ -33,7 +33,7 @@ pub(in crate::cli::recording) struct Turn {
     pub(in crate::cli::recording) text: String,
 }
 
-/// The last speaker, whose the next cue without a name is.
+/// The last speaker, to whom the next cue without a name belongs.
 #[derive(Debug, Default)]
 pub(in crate::cli::recording) struct LastSpeaker {
     name: Option<Arc<str>>,

@@ -58,7 +58,8 @@ impl<'a, W: Wake> Publisher<'a, W> {
         let permits = Admission::permits(&append);
         let room = match admission.room().try_acquire_many(permits) {
             Ok(room) => {
-                // As if it had waited: a publisher that never waits must yield, too.
+                // Uses up tokio's budget as a wait would, so that a publisher that always finds room lets other
+                // tasks run.
                 tokio::task::coop::consume_budget().await;
                 room
             }
