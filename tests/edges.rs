@@ -1,9 +1,19 @@
-//! Which crate may use which, checked against `cargo metadata` and the sources.
+//! Which crate may use which, checked against `cargo metadata` and the sources; and inside a crate, that no
+//! files know each other in a circle ([`circles`]).
 //!
 //! These boundaries let the project grow: a plugin's author compiles the kernel and nothing heavy, the rules
 //! can be tested without a runtime or a database, and a dependency can be replaced in one module. A boundary
 //! that is only written down is broken by the first convenient import, so each boundary is a test here, and
 //! each failure says why the boundary exists.
+
+#[path = "edges/circles.rs"]
+mod circles;
+#[path = "edges/graph.rs"]
+mod graph;
+#[path = "edges/syntax.rs"]
+mod syntax;
+#[path = "edges/tokens.rs"]
+mod tokens;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
