@@ -224,7 +224,10 @@ fn a_use_leads_to_the_file_that_defines_the_item() {
 
 #[test]
 fn a_parent_that_only_reexports_a_child_does_not_use_it() {
-    assert_eq!(uses(&[("src/lib.rs", "mod a; pub use a::A;"), ("src/a.rs", "pub struct A;")]), [""; 0]);
+    let child = ("src/a.rs", "pub struct A;");
+    assert_eq!(uses(&[("src/lib.rs", "mod a; pub use a::A;"), child]), [""; 0]);
+    let parent = "mod a;\npub use a::A;\nfn f() -> A { A }";
+    assert_eq!(uses(&[("src/lib.rs", parent), child]), ["src/lib.rs:3 uses A of src/a.rs"]);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use crate::tokens::{Token, is_word, tokens};
 #[derive(Debug, Default)]
 pub(crate) struct Module<'a> {
     pub(crate) imports: Vec<Import<'a>>,
-    /// Paths outside of `use` declarations. Single names are left out.
+    /// Paths and single names outside of `use` declarations.
     pub(crate) paths: Vec<Path<'a>>,
     /// Items that the module defines itself. Items that a macro defines are missing.
     pub(crate) items: BTreeSet<&'a str>,
@@ -159,13 +159,15 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Reads a path or a single name.
+    /// Reads a path or a single name that may stand for an item.
     fn mention(&mut self, paths: &mut Vec<Path<'a>>) {
         let Token { line, .. } = self.tokens[self.at];
         let before = |count: usize| self.at.checked_sub(count).map_or("", |at| self.tokens[at].text);
         let member = before(1) == "." && before(2) != "."; // `x.name`, and not `0..name`
         let names = self.path();
-        if names.len() > 1 && !member {
+        let called = self.peek(0) == "(" || self.peek(0) == "!" && self.peek(1) != "=";
+        let item = names.len() > 1 || called || names[0].starts_with(char::is_uppercase);
+        if item && !member {
             paths.push(Path { names, line });
         }
     }
@@ -375,14 +377,23 @@ fn paths_are_found_wherever_they_are_written() {
     let source = "fn f<T: crate::a::B>(x: &'static super::C) -> Vec<d::E> {
         let _ = self::f::<g::H>(x) as i::J; k::L! {}
     }";
-    assert_eq!(paths(source), ["crate::a::B", "super::C", "d::E", "self::f", "g::H", "i::J", "k::L"]);
-    assert_eq!(paths("#[derive(a::B)] struct C;"), ["a::B"]);
+    assert_eq!(
+        paths(source),
+        ["T", "crate::a::B", "super::C", "Vec", "d::E", "self::f", "g::H", "i::J", "k::L"]
+    );
+    assert_eq!(paths("#[derive(a::B)] struct C;"), ["derive", "a::B"]);
     assert_eq!(paths("const A: &str = \"b::C\"; // d::E"), [""; 0]);
 }
 
 #[test]
+fn single_names_are_found_where_they_may_stand_for_items() {
+    assert_eq!(paths("let a: B = c(d)?; e! {} if f != g {}"), ["B", "c", "e"]);
+    assert_eq!(paths("a.B(); a.c(); ..D; 0..E"), ["D", "E"]);
+}
+
+#[test]
 fn names_after_a_leading_colon_belong_to_others() {
-    assert_eq!(paths("::std::mem::take(x); <T as a::B>::new(); <T>::C;"), ["a::B"]);
+    assert_eq!(paths("::std::mem::take(x); <T as a::B>::new(); <T>::C;"), ["T", "a::B", "T"]);
 }
 
 #[test]
