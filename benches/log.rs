@@ -9,7 +9,7 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use teammy_kernel::{
     DataPacket, DeliveryPolicy, Durability, MeetingId, MeetingMetadata, Name, Payload, Publish, Seq,
     Timestamp,
-    log::{Append, Delivery, Effects, Limits, MeetingLog, Sequencer, Subscription},
+    log::{Append, ConsumerSpec, Delivery, Effects, Limits, MeetingLog, Sequencer},
     plugin::StateRef,
     store::MeetingRecord,
 };
@@ -41,7 +41,7 @@ fn meeting(source: &Name) -> (MeetingLog, Sequencer, MeetingId) {
     let record = MeetingRecord::first(MeetingMetadata::new(id.clone()), Vec::new(), Seq(Sequencer::BLOCK));
     let mut seqs = Sequencer::new(Seq(1), record.reserved);
     let mut log = MeetingLog::new(&record, Seq::ZERO, LIMITS);
-    let subscription = |n| Subscription {
+    let subscription = |n| ConsumerSpec {
         instance: name(&format!("i{n}")),
         sources: vec![(source.clone(), DeliveryPolicy::Spill)],
     };

@@ -180,7 +180,7 @@ async fn flood(packets: u64) {
     }
     most = most.max(resident() - before);
     meeting.end().await.expect("the meeting ends");
-    let stats = meeting.stats().await.unwrap();
+    let stats = meeting.stats().await.expect("the meeting is of this node");
     let sleeper = &stats.instances[0];
     assert_eq!(sleeper.delivered + sleeper.lost, packets, "each packet that is not delivered is counted");
     print(&json!({
@@ -222,7 +222,7 @@ async fn behind(packets: u64) {
     let lag = &node_status.meetings[0].instances[1].lag;
     let waiting = lag.iter().map(|lag| lag.packets).max().unwrap_or(0);
     meeting.caught_up().await.expect("the meeting runs");
-    let stats = meeting.stats().await.unwrap();
+    let stats = meeting.stats().await.expect("the meeting is of this node");
     let late = &stats.instances[1];
     assert_eq!(late.delivered, stats.packets, "the late instance got every packet");
     print(&json!({

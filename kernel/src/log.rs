@@ -27,10 +27,10 @@
 //! Each file uses only files above it in this list: types without rules first, then the parts of the log's
 //! state, the state, and what is done with it. This file and test modules aside, none knows a later one.
 
+mod consumer_spec;
 mod ids;
 mod limits;
 mod sequencer;
-mod subscription;
 
 mod batch;
 pub mod failure;
@@ -60,9 +60,10 @@ mod storing;
 mod supervision;
 
 pub use append::Append;
-pub use batch::{Batch, Delivery, Fetch, Redrive};
+pub use batch::{Batch, Delivery, DueRedrive, Fetch};
 pub use commit::{Committed, Due};
 pub use consumer::InstanceView;
+pub use consumer_spec::{ConsumerSpec, JoinAt};
 pub use effects::Effects;
 pub use history::HistoryRead;
 pub use ids::Slot;
@@ -72,7 +73,6 @@ pub use meeting_log::MeetingLog;
 pub use recovery::{Member, StoredMeeting};
 pub use redrive::RedriveError;
 pub use sequencer::Sequencer;
-pub use subscription::{JoinAt, Subscription};
 
 #[cfg(test)]
 mod tests;

@@ -149,7 +149,7 @@ impl DataPacket {
 /// use teammy_kernel::{Publish, data::Chat};
 /// let publish = Publish::json("chat", &Chat::new("hello"))?.participant("Ada");
 /// assert_eq!(publish.source.as_str(), "chat");
-/// # Ok::<(), teammy_kernel::packet::PublishError>(())
+/// # Ok::<(), teammy_kernel::packet::InvalidPublish>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -169,7 +169,7 @@ pub struct Publish {
 /// Why a [`Publish`] could not be built.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum PublishError {
+pub enum InvalidPublish {
     /// The source's name is malformed.
     #[error("cannot publish")]
     Source(#[from] name::Error),
@@ -188,8 +188,8 @@ impl Publish {
     /// A packet with any payload.
     ///
     /// # Errors
-    /// [`PublishError::Source`] if the source's name is malformed.
-    pub fn new(source: impl AsRef<str>, payload: Payload) -> Result<Self, PublishError> {
+    /// [`InvalidPublish::Source`] if the source's name is malformed.
+    pub fn new(source: impl AsRef<str>, payload: Payload) -> Result<Self, InvalidPublish> {
         Ok(Self::on(Name::new(source)?, payload))
     }
 
@@ -201,28 +201,28 @@ impl Publish {
     /// A packet that carries a value as JSON.
     ///
     /// # Errors
-    /// [`PublishError::Source`] as above, [`PublishError::Json`] if the value cannot be written as JSON.
-    pub fn json<T: Serialize + ?Sized>(source: impl AsRef<str>, value: &T) -> Result<Self, PublishError> {
+    /// [`InvalidPublish::Source`] as above, [`InvalidPublish::Json`] if the value cannot be written as JSON.
+    pub fn json<T: Serialize + ?Sized>(source: impl AsRef<str>, value: &T) -> Result<Self, InvalidPublish> {
         let source = Name::new(source)?;
         match Payload::json(value) {
             Ok(payload) => Ok(Self::on(source, payload)),
-            Err(error) => Err(PublishError::Json { source_name: source, error }),
+            Err(error) => Err(InvalidPublish::Json { source_name: source, error }),
         }
     }
 
     /// A packet that carries plain text.
     ///
     /// # Errors
-    /// [`PublishError::Source`] if the source's name is malformed.
-    pub fn text(source: impl AsRef<str>, text: impl Into<Arc<str>>) -> Result<Self, PublishError> {
+    /// [`InvalidPublish::Source`] if the source's name is malformed.
+    pub fn text(source: impl AsRef<str>, text: impl Into<Arc<str>>) -> Result<Self, InvalidPublish> {
         Self::new(source, Payload::Text(text.into()))
     }
 
     /// A packet that carries bytes.
     ///
     /// # Errors
-    /// [`PublishError::Source`] if the source's name is malformed.
-    pub fn bytes(source: impl AsRef<str>, bytes: impl Into<Bytes>) -> Result<Self, PublishError> {
+    /// [`InvalidPublish::Source`] if the source's name is malformed.
+    pub fn bytes(source: impl AsRef<str>, bytes: impl Into<Bytes>) -> Result<Self, InvalidPublish> {
         Self::new(source, Payload::Bytes(bytes.into()))
     }
 

@@ -214,7 +214,7 @@ impl Replay<'_> {
         bar.finish_and_clear();
         Ok(Summary::new(
             &self.id,
-            &meeting.stats().await.unwrap(),
+            &meeting.stats().await?,
             self.recording.skipped().counts(),
             started.elapsed(),
         ))

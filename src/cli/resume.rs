@@ -197,7 +197,7 @@ impl Resume<'_> {
             let id = &self.id;
             self.output.note(&format!("note: meeting {id} has caught up and is still open: --end ends it"));
         }
-        Ok(Summary::new(&self.id, &meeting.stats().await.unwrap(), SkipCounts::default(), started.elapsed()))
+        Ok(Summary::new(&self.id, &meeting.stats().await?, SkipCounts::default(), started.elapsed()))
     }
 
     async fn finish(&self, meeting: &MeetingRef) -> Result<(), Error> {

@@ -9,7 +9,7 @@
 mod sync {
     pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering, fence};
 
-    /// loom's mutex with the interface of parking_lot's.
+    /// loom's mutex with the interface of `parking_lot`'s.
     pub(crate) struct Mutex<T>(loom::sync::Mutex<T>);
 
     impl<T> Mutex<T> {
@@ -18,7 +18,7 @@ mod sync {
         }
 
         pub(crate) fn lock(&self) -> loom::sync::MutexGuard<'_, T> {
-            self.0.lock().unwrap()
+            self.0.lock().expect("a test that panicked has ended")
         }
 
         pub(crate) fn try_lock(&self) -> Option<loom::sync::MutexGuard<'_, T>> {

@@ -16,7 +16,7 @@ pub enum Delivery {
     Fetch(Fetch),
     /// A redrive is next: read the packet from the store and pass it to
     /// [`MeetingLog::redriven`](super::MeetingLog::redriven).
-    Redrive(Redrive),
+    Redrive(DueRedrive),
 }
 
 /// Packets for an instance, oldest first.
@@ -59,7 +59,7 @@ impl Fetch {
 
 /// A dead letter's packet that is delivered again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Redrive {
+pub struct DueRedrive {
     /// The seq of the `redrive` packet.
     pub at: Seq,
     /// The seq of the packet that was given up.

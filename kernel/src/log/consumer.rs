@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    batch::{Batch, Redrive},
+    batch::{Batch, DueRedrive},
     failure::Failures,
     ids::{Slot, SourceId},
     tail::Entry,
@@ -119,7 +119,7 @@ pub(super) struct Consumer {
     /// The redrives to come: the seq of each `redrive` packet, and the packet to deliver again there.
     pub(super) redrives: BTreeMap<Seq, Seq>,
     /// The redrive whose packet is being read from the store.
-    pub(super) redriving: Option<Redrive>,
+    pub(super) redriving: Option<DueRedrive>,
 }
 
 impl Consumer {

@@ -3,7 +3,7 @@
 use std::{cell::Cell, sync::Arc};
 
 use super::{
-    batch::{Delivery, Fetch, Redrive},
+    batch::{Delivery, DueRedrive, Fetch},
     consumer::{Consumer, ResolvedPolicy},
     ids::Slot,
     meeting_log::MeetingLog,
@@ -71,7 +71,7 @@ impl MeetingLog {
 
     /// Takes the packet that was read for a [`Delivery::Redrive`]. `None`, which skips the redrive, if the
     /// packet is no dead letter any more. Returns what to do next.
-    pub fn redriven(&mut self, slot: Slot, redrive: Redrive, packet: Option<Arc<DataPacket>>) -> Delivery {
+    pub fn redriven(&mut self, slot: Slot, redrive: DueRedrive, packet: Option<Arc<DataPacket>>) -> Delivery {
         let consumer = &mut self.consumers[slot.0];
         if consumer.redriving != Some(redrive) {
             return Delivery::Idle;
@@ -214,7 +214,7 @@ impl MeetingLog {
             return if is_at_end { self.deliver_ending(slot) } else { Delivery::Idle };
         }
         if let Some(seq) = consumer.redrives.get(&up_to).copied().filter(|_| packets[0].seq == up_to) {
-            let redrive = Redrive { at: up_to, seq };
+            let redrive = DueRedrive { at: up_to, seq };
             consumer.fetching = true;
             consumer.redriving = Some(redrive);
             return Delivery::Redrive(redrive);

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use super::{
     append::Append,
     commit::{InstanceUpdate, Item},
+    consumer_spec::{ConsumerSpec, JoinAt},
     ids::Slot,
     meeting_log::MeetingLog,
-    subscription::{JoinAt, Subscription},
 };
 use crate::{
     DataPacket,
@@ -25,7 +25,7 @@ impl MeetingLog {
     pub fn start(
         &mut self,
         packet: Arc<DataPacket>,
-        instances: impl IntoIterator<Item = (Subscription, StateRef)>,
+        instances: impl IntoIterator<Item = (ConsumerSpec, StateRef)>,
     ) {
         let seq = packet.seq;
         self.start = seq;
@@ -46,7 +46,7 @@ impl MeetingLog {
     /// If the instance takes part already; ask [`slot`](Self::slot) and [`view`](Self::view) first.
     pub fn join(
         &mut self,
-        subscription: Subscription,
+        subscription: ConsumerSpec,
         state: StateRef,
         at: JoinAt,
         packet: Arc<DataPacket>,

@@ -6,10 +6,10 @@ use super::{
     batch_cache::BatchCache,
     commit::CommitQueue,
     consumer::{Consumer, InstanceView, ResolvedPolicy, SubscribedSource},
+    consumer_spec::ConsumerSpec,
     ids::{Slot, SourceId},
     latest::Latest,
     limits::Limits,
-    subscription::Subscription,
     tail::Tail,
 };
 use crate::{
@@ -147,7 +147,7 @@ impl MeetingLog {
     }
 
     /// Resolves the names and keys of what an instance takes.
-    pub(super) fn resolve(&mut self, subscription: &Subscription) -> Vec<SubscribedSource> {
+    pub(super) fn resolve(&mut self, spec: &ConsumerSpec) -> Vec<SubscribedSource> {
         let resolve = |(name, policy): &(Name, DeliveryPolicy)| {
             let source = self.source(name);
             let policy = match policy {
@@ -168,20 +168,14 @@ impl MeetingLog {
             };
             SubscribedSource { source, policy }
         };
-        subscription.sources.iter().map(resolve).collect()
+        spec.sources.iter().map(resolve).collect()
     }
 
-    pub(super) fn add(
-        &mut self,
-        subscription: Subscription,
-        state: StateRef,
-        cursor: Seq,
-        joined: Seq,
-    ) -> Slot {
-        let sources = self.resolve(&subscription);
-        let output = self.source(&subscription.instance);
+    pub(super) fn add(&mut self, spec: ConsumerSpec, state: StateRef, cursor: Seq, joined: Seq) -> Slot {
+        let sources = self.resolve(&spec);
+        let output = self.source(&spec.instance);
         let slot = Slot(self.consumers.len());
-        self.consumers.push(Consumer::new(subscription.instance, sources, output, cursor, joined, state));
+        self.consumers.push(Consumer::new(spec.instance, sources, output, cursor, joined, state));
         slot
     }
 }

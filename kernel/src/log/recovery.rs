@@ -11,10 +11,10 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::{
     commit::{InstanceUpdate, Item},
     consumer::Consumer,
+    consumer_spec::ConsumerSpec,
     ids::Slot,
     limits::Limits,
     meeting_log::MeetingLog,
-    subscription::Subscription,
 };
 use crate::{
     DataPacket, Name, Seq,
@@ -189,7 +189,7 @@ impl MeetingLog {
     pub fn recover(
         stored: &StoredMeeting,
         limits: Limits,
-        opened: impl IntoIterator<Item = (Member, Subscription, StateRef)>,
+        opened: impl IntoIterator<Item = (Member, ConsumerSpec, StateRef)>,
     ) -> Self {
         let mut log = Self::new(&stored.record, stored.last_seq(), limits);
         log.start = stored.lifecycle.start.expect("invariant: the meeting was started");

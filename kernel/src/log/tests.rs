@@ -72,16 +72,16 @@ fn joins(seq: Seq, instance: &str) -> Arc<DataPacket> {
     lifecycle(seq, &Lifecycle::Join { instance: name(instance), setup: None })
 }
 
-fn subscription(instance: &str, sources: &[&str]) -> Subscription {
+fn subscription(instance: &str, sources: &[&str]) -> ConsumerSpec {
     subscribes(instance, sources.iter().map(|source| (*source, DeliveryPolicy::Spill)))
 }
 
 fn subscribes<'a>(
     instance: &str,
     sources: impl IntoIterator<Item = (&'a str, DeliveryPolicy)>,
-) -> Subscription {
+) -> ConsumerSpec {
     let sources = sources.into_iter().map(|(source, policy)| (name(source), policy)).collect();
-    Subscription { instance: name(instance), sources }
+    ConsumerSpec { instance: name(instance), sources }
 }
 
 /// A meeting with its store: `early` takes x and v (volatile), `relay` takes early, `late` takes x and relay.

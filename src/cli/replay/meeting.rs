@@ -46,7 +46,7 @@ pub(super) async fn open(node: &Node, request: ReplayRequest<'_>) -> Result<Repl
             check_matches(node, &id, instances, started_at).await?;
             match node.resume_meeting(&id).await {
                 Ok(meeting) => {
-                    let done = meeting.expects(producer).await.unwrap() - 1;
+                    let done = meeting.expects(producer).await? - 1;
                     Ok(ReplayMeeting::Resumed(meeting, done))
                 }
                 Err(node::Error::Ended(_)) => {

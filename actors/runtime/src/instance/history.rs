@@ -18,8 +18,8 @@ pub(crate) struct InstanceStore {
     pub(crate) outbox: Arc<Outbox>,
 }
 
-fn failed(error: store::Error) -> ReadError {
-    ReadError(chain(&error))
+fn failed(error: &store::Error) -> ReadError {
+    ReadError(chain(error))
 }
 
 impl PersistenceProvider for InstanceStore {
@@ -30,7 +30,7 @@ impl PersistenceProvider for InstanceStore {
                 return Ok(value);
             }
             let (meeting, instance) = (self.meeting.clone(), self.instance.clone());
-            self.store.get(meeting, instance, key.to_owned()).await.map_err(failed)
+            self.store.get(meeting, instance, key.to_owned()).await.map_err(|error| failed(&error))
         }
         .boxed()
     }
@@ -41,7 +41,11 @@ impl PersistenceProvider for InstanceStore {
             // The overlay is read before the store, so that no write is missed that is stored in between.
             let unstored = self.outbox.overlay().list(prefix);
             let (meeting, instance) = (self.meeting.clone(), self.instance.clone());
-            let stored = self.store.list(meeting, instance, prefix.to_owned()).await.map_err(failed)?;
+            let stored = self
+                .store
+                .list(meeting, instance, prefix.to_owned())
+                .await
+                .map_err(|error| failed(&error))?;
             let mut keys: BTreeMap<String, Arc<str>> = stored.into_iter().collect();
             for (key, value) in unstored {
                 match value {
@@ -64,7 +68,7 @@ impl PersistenceProvider for InstanceStore {
             let unstored = unstored.ok_or_else(|| ReadError("the meeting is gone".to_owned()))?;
             let queries = read.stored().into_iter();
             let stored = try_join_all(queries.map(|query| self.store.packets(self.meeting.clone(), query)));
-            Ok(read.merge(stored.await.map_err(failed)?.into_iter().flatten(), unstored))
+            Ok(read.merge(stored.await.map_err(|error| failed(&error))?.into_iter().flatten(), unstored))
         }
         .boxed()
     }

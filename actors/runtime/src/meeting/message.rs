@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use ractor::ActorRef;
 use teammy_kernel::{
     DataPacket, Name, Seq,
-    log::{Fetch, HistoryRead, JoinAt, Redrive, Slot},
+    log::{DueRedrive, Fetch, HistoryRead, JoinAt, Slot},
     store::{self, Outcome},
 };
 use tokio::sync::oneshot;
@@ -68,7 +68,7 @@ pub(crate) enum Event {
     /// Packets were read from the store for an instance.
     Fetched { slot: Slot, fetch: Fetch, packets: Result<Vec<Arc<DataPacket>>, store::Error> },
     /// The packet of a redrive was read from the store; none if its dead letter is gone.
-    RedriveFetched { slot: Slot, redrive: Redrive, packet: Result<Option<Arc<DataPacket>>, store::Error> },
+    RedriveFetched { slot: Slot, redrive: DueRedrive, packet: Result<Option<Arc<DataPacket>>, store::Error> },
     /// The commit in flight was stored, or never will be.
     Committed(Result<Outcome, Arc<store::Error>>),
     /// Moved cursors have waited for `delivery.cursor_interval`.

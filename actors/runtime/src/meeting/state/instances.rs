@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ractor::{Actor, ActorId, ActorRef};
 use teammy_kernel::{
     DataPacket, Name, Payload, Seq, Tick, chain,
-    log::{Effects, Slot, Subscription},
+    log::{ConsumerSpec, Effects, Slot},
     store::InstanceStatus,
 };
 use tokio::time::Instant;
@@ -37,11 +37,11 @@ impl MeetingState {
         InstanceRuntime::new(instance, plugin.open(), recorder, sources, &self.resources.graph)
     }
 
-    pub(super) fn subscription(&self, name: &Name) -> Subscription {
+    pub(super) fn subscription(&self, name: &Name) -> ConsumerSpec {
         let instance = self.resources.instance(name);
         let sources =
             instance.policies.iter().map(|(source, policy)| (source.clone(), policy.clone())).collect();
-        Subscription { instance: name.clone(), sources }
+        ConsumerSpec { instance: name.clone(), sources }
     }
 
     /// Whether this is the newest incarnation of an instance's actor.

@@ -5,7 +5,7 @@ use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 use futures::FutureExt;
 use teammy_kernel::{
     DataPacket, Lifecycle, Name, Seq, chain,
-    log::{Redrive, RedriveError, Slot},
+    log::{DueRedrive, RedriveError, Slot},
     store::{self, InstanceStatus, MeetingStatus, PacketQuery},
 };
 use tracing::{info, warn};
@@ -81,7 +81,7 @@ impl MeetingState {
     }
 
     /// Reads the packet of a redrive, if its dead letter is still there. [`Event::RedriveFetched`] brings it.
-    pub(super) fn fetch_redriven(&self, slot: Slot, redrive: Redrive, wait: Duration) {
+    pub(super) fn fetch_redriven(&self, slot: Slot, redrive: DueRedrive, wait: Duration) {
         let (store, myself, meeting) = (self.resources.store.clone(), self.myself.clone(), self.id().clone());
         let instance = self.instances[slot.index()].name.clone();
         self.runtime.spawn(async move {
@@ -104,7 +104,7 @@ impl MeetingState {
     pub(super) fn redrive_fetched(
         &mut self,
         slot: Slot,
-        redrive: Redrive,
+        redrive: DueRedrive,
         packet: Result<Option<Arc<DataPacket>>, store::Error>,
     ) {
         if self.releasing.is_some() {

@@ -518,7 +518,7 @@ fn definition(instance: &str) -> &'static Consumer {
     INSTANCES.iter().find(|(of, ..)| *of == instance).expect("it is a known instance")
 }
 
-fn subscribed(instance: &str) -> Subscription {
+fn subscribed(instance: &str) -> ConsumerSpec {
     subscription(instance, definition(instance).1)
 }
 

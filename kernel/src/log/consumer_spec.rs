@@ -4,7 +4,7 @@ use crate::{Name, plugin::DeliveryPolicy};
 
 /// The sources that an instance takes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Subscription {
+pub struct ConsumerSpec {
     /// The instance; its outputs are the source of this name.
     pub instance: Name,
     /// The sources that it takes, by their names in this meeting, each with what happens to its packets
