@@ -147,13 +147,17 @@ fn a_directory_that_another_process_holds() {
     BufReader::new(holder.stdout.take().unwrap()).read_line(&mut first).unwrap();
     assert!(first.contains("the deadline"), "{first}");
 
-    let ran = standup(&place, &[]);
-    let told = history(&place, &[]);
+    // Who wants to write is turned away. Who only reads asks the process that holds the directory.
+    let refused = standup(&place, &[]);
+    let told = place.run(&["history", "long", "--db", "surrealkv://db", "--json"]);
+    let unknown = history(&place, &[]);
     holder.kill().unwrap();
     holder.wait().unwrap();
-    for ran in [ran.ends_with(1), told.ends_with(1)] {
-        assert!(ran.stderr.contains("another process"), "{ran:#?}");
-    }
+    let refused = refused.ends_with(1);
+    assert!(refused.stderr.contains("another process"), "{refused:#?}");
+    assert_eq!(told.ends_with(0).of_source("watch-list").len(), 1);
+    let unknown = unknown.ends_with(1);
+    assert!(unknown.stderr.contains("meeting standup"), "{unknown:#?}");
 
     // After a kill, acknowledged packets are there, and the directory can be opened at once.
     let told = place.run(&["history", "long", "--db", "surrealkv://db", "--json"]).ends_with(0);

@@ -97,7 +97,7 @@ fn a_disk_that_is_full_stores_nothing_and_says_so() {
     let printed = Printed::by(&mut child);
     let stderr = child.stderr.take().unwrap();
     printed.begins();
-    let _said = read_until(stderr, "not stored, trying again");
+    let _said = read_until(stderr, "not stored, retrying");
     child.kill().unwrap();
     let printed = printed.all(child);
     assert!(!printed.is_empty(), "something was stored before");
@@ -121,7 +121,7 @@ fn what_is_stored_after_the_disk_was_full_survives_a_crash() {
     let mut command = limited(&place, 80, &[]);
     let mut child = command.env("KILL_POINT", "end-stored").spawn().unwrap();
     let printed = Printed::by(&mut child);
-    let mut said = read_until(child.stderr.take().unwrap(), "not stored, trying again");
+    let mut said = read_until(child.stderr.take().unwrap(), "not stored, retrying");
     let lifted = Command::new("prlimit")
         .args(["--fsize=unlimited:unlimited", "--pid", &child.id().to_string()])
         .status();

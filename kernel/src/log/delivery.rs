@@ -18,10 +18,10 @@ use crate::{
 impl MeetingLog {
     /// The next thing to do for an instance.
     pub fn deliver(&mut self, slot: Slot) -> Delivery {
-        let consumer = &mut self.consumers[slot.0];
-        if !consumer.has_credit() || self.queue.bytes() >= self.limits.backlog_bytes {
+        if !self.may_get_batch(slot) {
             return Delivery::Idle;
         }
+        let consumer = &mut self.consumers[slot.0];
         if let Some(batch) = consumer.resend() {
             return Delivery::Batch(batch);
         }
@@ -47,10 +47,15 @@ impl MeetingLog {
         self.deliver_up_to(slot, None)
     }
 
+    /// Whether an instance has credit and the backlog has room for what it may make of a batch.
+    fn may_get_batch(&self, slot: Slot) -> bool {
+        self.consumers[slot.0].has_credit() && self.queue.bytes() < self.limits.backlog_bytes
+    }
+
     /// Takes the packets that were read for a [`Delivery::Fetch`]. Returns what to do next.
     pub fn fetched(&mut self, slot: Slot, fetch: &Fetch, packets: Vec<Arc<DataPacket>>) -> Delivery {
         self.consumers[slot.0].fetching = false;
-        if !self.consumers[slot.0].has_credit() || fetch.from != self.consumers[slot.0].cursor.next() {
+        if !self.may_get_batch(slot) || fetch.from != self.consumers[slot.0].cursor.next() {
             return self.deliver(slot);
         }
         let to = match packets.last() {
@@ -78,9 +83,10 @@ impl MeetingLog {
         }
         consumer.redriving = None;
         consumer.fetching = false;
-        if !consumer.has_credit() {
+        if !self.may_get_batch(slot) {
             return self.deliver(slot);
         }
+        let consumer = &mut self.consumers[slot.0];
         let Some(packet) = packet else {
             consumer.redrives.remove(&redrive.at);
             consumer.skip_to(redrive.at);

@@ -426,6 +426,29 @@ fn no_instance_gets_a_batch_while_the_backlog_is_full() {
 }
 
 #[test]
+fn what_was_read_for_an_instance_waits_too_while_the_backlog_is_full() {
+    let mut world = World::new();
+    // More than the tail holds, all of it stored: the instance reads it from the store.
+    for _ in 0..400 {
+        world.publish("x");
+        while world.commit() {}
+    }
+    let Delivery::Fetch(fetch) = world.log.deliver(Slot(0)) else { panic!("the tail has it all") };
+    world.log.limits.backlog_bytes = 1_000;
+    for _ in 0..10 {
+        world.publish("x");
+    }
+    let read = world.stored.iter().filter(|packet| packet.seq >= fetch.from && packet.seq <= fetch.to);
+    let read = read.cloned().collect();
+    assert_eq!(world.log.fetched(Slot(0), &fetch, read), Delivery::Idle);
+    while world.commit() {}
+    assert!(world.deliver(0), "it is read again");
+    world.settle();
+    world.finish();
+    world.check();
+}
+
+#[test]
 fn an_instance_ends_after_those_that_feed_it() {
     let mut world = World::new();
     world.settle();

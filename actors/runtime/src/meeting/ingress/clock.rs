@@ -2,7 +2,7 @@
 
 use teammy_kernel::{DataPacket, Timestamp};
 
-/// The time in a meeting: the newest packet's timestamp, plus the time since it was received. So a recording
+/// The time in a meeting: the latest timestamp of its packets, plus the time since it was received. So a recording
 /// that is replayed fast keeps its own time.
 #[derive(Debug, Default)]
 pub(super) struct MeetingClock {
