@@ -123,7 +123,7 @@ fn what_names_nothing_is_refused() {
         &["meeting m has no such dead letter; it has none"],
     );
     run(&["dead-letters", "m", "--redrive", "all"]).ends_with(0);
-    refused(run(&["history", "m", "--last", "0"]), &["this takes a number from 1"]);
+    refused(run(&["history", "m", "--last", "0"]), &["expected a number from 1"]);
     for command in [&["history", "m"][..], &["forget", "m"], &["resume", "m"], &["dead-letters", "m"]] {
         refused(
             place.run(&[command, &["--db", " "]].concat()),
