@@ -30,8 +30,9 @@ torture KILLS="500" SEED="":
 fuzz SECONDS="600":
     cargo +nightly fuzz run recording -- -max_total_time={{ SECONDS }} -timeout=10 -max_len=4096
 
-# Regenerate docs/configuration.md from the code: after a change of a setting, of a plugin, or of a plugin's table.
+# Regenerate config/default.toml and docs/configuration.md from the code: after a change of a setting, of a plugin, or of its table.
 reference:
+    cargo run --quiet --package teammy-config --example defaults > config/default.toml
     cargo run --quiet -- config --reference > docs/configuration.md
 
 # Format the workspace.

@@ -1,13 +1,13 @@
 //! `[[source]]` and `[[plugin]]`: the tables that a file lists.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use serde::{Deserialize, Deserializer, Serialize, de::Error};
 
 use crate::{
     show,
     table::table,
-    value_type::{json_table, serde_value, table_of, text},
+    value_type::{duration, json_table, serde_value, table_of, text},
 };
 
 /// Whether packets are stored.
@@ -81,6 +81,9 @@ table! {
         output: Option<Durability> =
             serde_value("\"durable\" or \"volatile\"").map(Some, Option::as_ref).optional()
                 .words("what the plugin says").example("durable");
+        /// Its own `delivery.checkpoint_interval`.
+        checkpoint_interval: Option<Duration> = duration(Duration::ZERO).map(Some, Option::as_ref).optional()
+            .words("`delivery.checkpoint_interval`").example("10s");
         /// The plugin's own table.
         config: serde_json::Value = json_table("table, as its plugin defines it")
             .optional().example(serde_json::json!({ "language": "de" }));
@@ -96,6 +99,7 @@ impl fmt::Debug for InstanceConfig {
             .field("sources", &self.sources)
             .field("delivery", &self.delivery)
             .field("output", &self.output)
+            .field("checkpoint_interval", &self.checkpoint_interval)
             .field("config", &format_args!("{}", show::table(&self.config)))
             .finish()
     }

@@ -150,6 +150,10 @@ table! {
         recent_bytes: Size = size(Size::from_bytes(0)..=LARGEST_BUFFER).default("1MiB");
         /// How long an instance's progress may wait to be committed if there is nothing else to commit.
         cursor_interval: Duration = duration(MILLISECOND).default("1s");
+        /// How long a state and keys may wait to be committed that an instance made of volatile packets or
+        /// ticks alone, without an output: a crash loses at most that much of them, as it loses those packets.
+        /// `0s` commits each at once.
+        checkpoint_interval: Duration = duration(Duration::ZERO).default("1s");
     }
 }
 

@@ -16,7 +16,8 @@
 //!   So an instance may work on a packet that is not stored yet: if the packet is lost, so are all effects of
 //!   it.
 //! * Effects are one update in that queue: cursor, state, keys, outputs and dead letters are stored together
-//!   or not at all.
+//!   or not at all. A state and keys that were made of volatile packets alone may wait for the instance's next
+//!   update or checkpoint: a crash loses them as it loses those packets.
 //! * A durable packet leaves the tail only when it is stored. A volatile packet that is dropped before an
 //!   instance received it is counted in that instance's gap.
 //! * While too many bytes are queued for the store, no instance gets another batch: the store sets the
@@ -33,6 +34,7 @@ mod limits;
 mod sequencer;
 
 mod batch;
+mod checkpoint;
 pub mod failure;
 mod latest;
 mod tail;

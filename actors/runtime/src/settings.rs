@@ -51,6 +51,10 @@ impl Settings {
         self.delivery.cursor_interval
     }
 
+    pub(crate) fn checkpoint_interval(&self) -> Duration {
+        self.delivery.checkpoint_interval
+    }
+
     pub(crate) fn end_deadline(&self) -> Duration {
         self.meeting.end_deadline
     }

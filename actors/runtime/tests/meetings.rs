@@ -5,6 +5,8 @@
 #[path = "meetings/support.rs"]
 mod support;
 
+#[path = "meetings/checkpoints.rs"]
+mod checkpoints;
 #[path = "meetings/datastore.rs"]
 mod datastore;
 #[path = "meetings/delivery.rs"]

@@ -1,6 +1,9 @@
 //! One instance, checked without the others.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use super::{
     closest::closest_of,
@@ -26,6 +29,8 @@ pub struct Instance {
     pub policies: BTreeMap<Name, DeliveryPolicy>,
     /// Whether outputs are stored.
     pub output: Durability,
+    /// How long effects of volatile packets alone may wait to be stored; `None` leaves that to the node.
+    pub checkpoint_interval: Option<Duration>,
     /// The plugin's table; null stands for the plugin's default.
     pub config: serde_json::Value,
 }
@@ -66,7 +71,8 @@ pub(super) fn check(
     }
     let output = spec.output.unwrap_or(metadata.output);
     let policies = policies(&name, &kind, &metadata, &spec.policies, &subscriptions)?;
-    Ok(Instance { name, factory, metadata, subscriptions, policies, output, config: spec.config })
+    let InstanceSpec { checkpoint_interval, config, .. } = spec;
+    Ok(Instance { name, factory, metadata, subscriptions, policies, output, checkpoint_interval, config })
 }
 
 fn find(instance: &Name, kind: &str, factories: &[Factory], known: &[KnownKind]) -> Result<Factory, Error> {

@@ -1,6 +1,6 @@
 //! Instances as the configuration describes them.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use crate::{DeliveryPolicy, Durability};
 
@@ -18,6 +18,8 @@ pub struct InstanceSpec {
     pub policies: BTreeMap<String, DeliveryPolicy>,
     /// Whether outputs are stored; `None` leaves that to the plugin.
     pub output: Option<Durability>,
+    /// How long effects of volatile packets alone may wait to be stored; `None` leaves that to the node.
+    pub checkpoint_interval: Option<Duration>,
     /// The plugin's table; null stands for the plugin's default.
     pub config: serde_json::Value,
 }
@@ -31,6 +33,7 @@ impl InstanceSpec {
             sources: BTreeMap::new(),
             policies: BTreeMap::new(),
             output: None,
+            checkpoint_interval: None,
             config: serde_json::Value::Null,
         }
     }

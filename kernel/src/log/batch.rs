@@ -39,6 +39,57 @@ impl Batch {
     }
 }
 
+/// Which packets of a batch are durable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Durables {
+    All,
+    None,
+    /// These, in order.
+    Some(Arc<[Seq]>),
+}
+
+impl Durables {
+    /// Of a batch that begins with a durable packet or a volatile one, and changes from one kind to the other
+    /// at these indices.
+    pub(super) fn of(packets: &[Arc<DataPacket>], begins_durable: bool, changes: &[usize]) -> Self {
+        if changes.is_empty() {
+            return if begins_durable { Self::All } else { Self::None };
+        }
+        let mut is_durable = begins_durable;
+        let mut durable = Vec::new();
+        let mut from = 0;
+        for to in changes.iter().copied().chain([packets.len()]) {
+            if is_durable {
+                durable.extend(packets[from..to].iter().map(|packet| packet.seq));
+            }
+            is_durable = !is_durable;
+            from = to;
+        }
+        Self::Some(durable.into())
+    }
+
+    /// Whether a packet after the first seq and up to the second is durable.
+    pub(super) fn any(&self, after: Seq, up_to: Seq) -> bool {
+        match self {
+            Self::All => true,
+            Self::None => false,
+            Self::Some(seqs) => {
+                let next = seqs.partition_point(|seq| *seq <= after);
+                seqs.get(next).is_some_and(|seq| *seq <= up_to)
+            }
+        }
+    }
+}
+
+/// Packets that were collected for an instance.
+#[derive(Debug, Clone)]
+pub(super) struct Collected {
+    pub(super) packets: Arc<[Arc<DataPacket>]>,
+    pub(super) durables: Durables,
+    /// The instance's cursor once it is done with them.
+    pub(super) up_to: Seq,
+}
+
 /// A range of the store to read for an instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fetch {

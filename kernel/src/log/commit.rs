@@ -20,9 +20,9 @@ pub enum Due {
     /// There is nothing to commit, or a commit is in flight.
     Nothing,
     /// Only cursors have moved. The commit may wait; after a crash, hooks run again on what it would have
-    /// covered.
+    /// covered. The cursor of an instance that has a checkpoint waits with the checkpoint.
     Soon,
-    /// Items are queued, or the reservation is to be raised.
+    /// Items are queued, a checkpoint is due, or the reservation is to be raised.
     Now,
 }
 
@@ -88,15 +88,16 @@ pub(super) struct InstanceUpdate {
 }
 
 impl InstanceUpdate {
-    /// The instance's row as it is now, without effects.
-    pub(super) fn row(slot: Slot, consumer: &Consumer) -> Self {
+    /// The instance's row as it is now, with its checkpoint and without other effects.
+    pub(super) fn row(slot: Slot, consumer: &mut Consumer) -> Self {
+        let (state, keys) = consumer.checkpoint.take();
         Self {
             slot,
             cursor: consumer.cursor,
             joined: consumer.joined,
             status: consumer.status,
-            state: None,
-            keys: Vec::new(),
+            state,
+            keys,
             outputs: Vec::new(),
             dead_letters: Vec::new(),
             redriven: None,

@@ -6,7 +6,8 @@ use std::{
 };
 
 use super::{
-    batch::{Batch, DueRedrive},
+    batch::{Batch, Collected, DueRedrive, Durables},
+    checkpoint::Checkpoint,
     failure::Failures,
     ids::{Slot, SourceId},
     tail::Entry,
@@ -55,6 +56,7 @@ pub(super) enum ResolvedPolicy {
 #[derive(Debug)]
 struct InFlight {
     packets: Arc<[Arc<DataPacket>]>,
+    durables: Durables,
     /// The instance's cursor once the batch is done. It may be above the last packet: packets in between are
     /// not for the instance.
     up_to: Seq,
@@ -101,6 +103,8 @@ pub(super) struct Consumer {
     pub(super) state: StateRef,
     /// Whether the cursor has moved and no update in the queue holds it.
     pub(super) cursor_moved: bool,
+    /// Effects that wait to be stored.
+    pub(super) checkpoint: Checkpoint,
     /// A tick that the instance has not finished with.
     pub(super) tick: Option<Seq>,
     /// Whether the store is being read for the instance.
@@ -141,6 +145,7 @@ impl Consumer {
             cursor,
             state,
             cursor_moved: false,
+            checkpoint: Checkpoint::default(),
             tick: None,
             fetching: false,
             ready: false,
@@ -285,7 +290,7 @@ impl Consumer {
 
     /// Sends what the instance has not finished with of a batch whose actor failed.
     pub(super) fn resend(&mut self) -> Option<Batch> {
-        let InFlight { packets, up_to, is_redriven, .. } = self.unfinished.take()?;
+        let InFlight { packets, durables, up_to, is_redriven, .. } = self.unfinished.take()?;
         if is_redriven {
             return (self.cursor < up_to).then(|| self.send_redriven(packets, up_to));
         }
@@ -294,7 +299,7 @@ impl Consumer {
             self.skip_to(up_to);
             return None;
         }
-        Some(self.send(packets[done..].into(), up_to))
+        Some(self.send(Collected { packets: packets[done..].into(), durables, up_to }))
     }
 
     /// A packet of the batch in flight, or of the last one if its actor failed.
@@ -303,17 +308,20 @@ impl Consumer {
         batch.packets.iter().find(|packet| packet.seq == seq)
     }
 
-    pub(super) fn send(&mut self, packets: Arc<[Arc<DataPacket>]>, up_to: Seq) -> Batch {
-        self.in_flight =
-            Some(InFlight { packets: packets.clone(), up_to, is_ending: false, is_redriven: false });
+    pub(super) fn send(&mut self, batch: Collected) -> Batch {
+        let Collected { packets, durables, up_to } = batch;
+        let is_ending = false;
+        let sent = packets.clone();
+        self.in_flight = Some(InFlight { packets: sent, durables, up_to, is_ending, is_redriven: false });
         self.gap_in_flight = std::mem::take(&mut self.gap);
         Batch { packets, gap: self.gap_in_flight, tried: self.failures.tried(), redriven_at: None }
     }
 
     /// Sends a packet again that it gave up, for the redrive at `at`.
     pub(super) fn send_redriven(&mut self, packets: Arc<[Arc<DataPacket>]>, at: Seq) -> Batch {
-        self.in_flight =
-            Some(InFlight { packets: packets.clone(), up_to: at, is_ending: false, is_redriven: true });
+        let (durables, is_ending) = (Durables::All, false);
+        let sent = packets.clone();
+        self.in_flight = Some(InFlight { packets: sent, durables, up_to: at, is_ending, is_redriven: true });
         Batch { packets, gap: 0, tried: self.failures.tried(), redriven_at: Some(at) }
     }
 
@@ -333,7 +341,8 @@ impl Consumer {
 
     /// Sends the meeting's end.
     pub(super) fn send_ending(&mut self, packet: Arc<DataPacket>) -> Batch {
-        let batch = self.send([packet].into(), self.cursor);
+        let (packets, durables) = ([packet].into(), Durables::All);
+        let batch = self.send(Collected { packets, durables, up_to: self.cursor });
         self.mark_ending();
         batch
     }
@@ -341,7 +350,14 @@ impl Consumer {
     /// Makes the batch in flight, if any, the meeting's end: once it is done, the instance is finished.
     pub(super) fn mark_ending(&mut self) {
         let packets = self.in_flight.take().map_or_else(|| [].into(), |batch| batch.packets);
-        self.in_flight = Some(InFlight { packets, up_to: self.cursor, is_ending: true, is_redriven: false });
+        let (durables, up_to) = (Durables::All, self.cursor);
+        self.in_flight = Some(InFlight { packets, durables, up_to, is_ending: true, is_redriven: false });
+    }
+
+    /// Whether hooks that finish with the batch in flight up to here have had only volatile packets since the
+    /// last effects.
+    pub(super) fn is_past_volatile_only(&self, up_to: Seq) -> bool {
+        self.in_flight.as_ref().is_some_and(|batch| !batch.durables.any(self.cursor, up_to))
     }
 
     /// Moves the cursor; with `done` the batch is finished and the instance has credit again.

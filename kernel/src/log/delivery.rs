@@ -3,7 +3,7 @@
 use std::{cell::Cell, sync::Arc};
 
 use super::{
-    batch::{Delivery, DueRedrive, Fetch},
+    batch::{Collected, Delivery, DueRedrive, Fetch},
     consumer::{Consumer, ResolvedPolicy},
     ids::Slot,
     meeting_log::MeetingLog,
@@ -136,14 +136,14 @@ impl MeetingLog {
             && consumer.blocking_bytes() > self.limits.block_bytes
     }
 
-    /// The packets in memory that an instance gets next, and its cursor once it is done with them.
-    fn collect(&mut self, slot: Slot) -> (Arc<[Arc<DataPacket>]>, Seq) {
+    /// The packets in memory that an instance gets next.
+    fn collect(&mut self, slot: Slot) -> Collected {
         let consumer = &self.consumers[slot.0];
         if let Some(batch) = self.batch_cache.find(consumer, self.end, &self.limits) {
             return batch;
         }
         let (is_for_one, replaced) = (Cell::new(consumer.leaving.is_some()), Cell::new(0));
-        let (packets, up_to) = {
+        let batch = {
             let wanted = self.wanted(slot, &replaced);
             self.tail.collect(consumer.cursor, self.end, &self.limits, |entry| {
                 if entry.recipient.is_some() || entry.source == self.lifecycle {
@@ -152,21 +152,15 @@ impl MeetingLog {
                 wanted(entry)
             })
         };
-        let packets: Arc<[_]> = packets.into();
         if !is_for_one.get() {
-            self.batch_cache.keep(consumer, &packets, up_to);
+            self.batch_cache.keep(consumer, &batch);
         }
         self.consumers[slot.0].gap += replaced.get();
-        (packets, up_to)
+        batch
     }
 
     /// As [`collect`](Self::collect), with the durable packets up to `to` from the store.
-    fn collect_stored(
-        &mut self,
-        slot: Slot,
-        stored: Vec<Arc<DataPacket>>,
-        to: Seq,
-    ) -> (Arc<[Arc<DataPacket>]>, Seq) {
+    fn collect_stored(&mut self, slot: Slot, stored: Vec<Arc<DataPacket>>, to: Seq) -> Collected {
         let entries = stored.into_iter().filter_map(|packet| {
             let source = *self.sources.get(&packet.source)?;
             let (recipient, redrives) = match redrive::read(&packet).filter(|_| source == self.lifecycle) {
@@ -178,9 +172,9 @@ impl MeetingLog {
         let entries: Vec<Entry> = entries.collect();
         let (consumer, replaced) = (&self.consumers[slot.0], Cell::new(0));
         let wanted = self.wanted(slot, &replaced);
-        let (packets, up_to) = self.tail.collect_with(&entries, consumer.cursor, to, &self.limits, wanted);
+        let batch = self.tail.collect_with(&entries, consumer.cursor, to, &self.limits, wanted);
         self.consumers[slot.0].gap += replaced.get();
-        (packets.into(), up_to)
+        batch
     }
 
     /// Whether an instance wants a packet. Packets that it would want and that are replaced are counted.
@@ -209,23 +203,24 @@ impl MeetingLog {
     }
 
     fn deliver_up_to(&mut self, slot: Slot, stored: Option<(Vec<Arc<DataPacket>>, Seq)>) -> Delivery {
-        let (packets, up_to) = match stored {
+        let batch = match stored {
             None => self.collect(slot),
             Some((stored, to)) => self.collect_stored(slot, stored, to),
         };
+        let up_to = batch.up_to;
         let is_at_end = up_to == self.end;
         let consumer = &mut self.consumers[slot.0];
-        if packets.is_empty() {
+        if batch.packets.is_empty() {
             consumer.skip_to(up_to);
             return if is_at_end { self.deliver_ending(slot) } else { Delivery::Idle };
         }
-        if let Some(seq) = consumer.redrives.get(&up_to).copied().filter(|_| packets[0].seq == up_to) {
+        if let Some(seq) = consumer.redrives.get(&up_to).copied().filter(|_| batch.packets[0].seq == up_to) {
             let redrive = DueRedrive { at: up_to, seq };
             consumer.fetching = true;
             consumer.redriving = Some(redrive);
             return Delivery::Redrive(redrive);
         }
-        Delivery::Batch(consumer.send(packets, up_to))
+        Delivery::Batch(consumer.send(batch))
     }
 
     /// Sends `ending` to an instance that has seen the whole log and for which nothing more can come: the

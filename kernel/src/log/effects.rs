@@ -35,20 +35,10 @@ pub struct Effects {
     pub done: bool,
 }
 
-impl Effects {
-    fn changes_nothing_but_the_cursor(&self) -> bool {
-        self.state.is_none()
-            && self.keys.is_empty()
-            && self.outputs.is_empty()
-            && self.dead_letters.is_empty()
-            && self.redriven.is_none()
-    }
-}
-
 impl MeetingLog {
-    /// Applies what an instance's hooks made: appends the outputs, moves the cursor and queues the update.
+    /// Applies what an instance's hooks made: appends the outputs, moves the cursor, and queues the update or,
+    /// if it may wait, adds it to the instance's checkpoint.
     pub fn apply(&mut self, slot: Slot, effects: Effects) {
-        let only_cursor = effects.changes_nothing_but_the_cursor();
         let mut durable = Vec::new();
         let mut has_volatile = false;
         for packet in effects.outputs {
@@ -60,21 +50,27 @@ impl MeetingLog {
         }
         let consumer = &mut self.consumers[slot.0];
         let before = consumer.status;
+        let is_of_volatile = consumer.is_past_volatile_only(effects.cursor);
         consumer.advance(effects.cursor, effects.done);
         if let Some(state) = &effects.state {
             consumer.state = state.clone();
         }
-        if only_cursor && consumer.status == before {
+        let is_moved_only = consumer.status == before
+            && durable.is_empty()
+            && effects.dead_letters.is_empty()
+            && effects.redriven.is_none();
+        let has_memory = effects.state.is_some() || !effects.keys.is_empty();
+        if is_moved_only && (is_of_volatile || !has_memory) {
             consumer.cursor_moved = true;
+            consumer.checkpoint.add(effects.state, effects.keys);
         } else {
-            self.queue.push(Item::Update(InstanceUpdate {
-                state: effects.state,
-                keys: effects.keys,
-                outputs: durable,
-                dead_letters: effects.dead_letters,
-                redriven: effects.redriven,
-                ..InstanceUpdate::row(slot, consumer)
-            }));
+            let mut update = InstanceUpdate::row(slot, consumer);
+            update.state = effects.state.or(update.state);
+            update.keys.extend(effects.keys);
+            update.outputs = durable;
+            update.dead_letters = effects.dead_letters;
+            update.redriven = effects.redriven;
+            self.queue.push(Item::Update(update));
         }
         if has_volatile {
             self.shed();

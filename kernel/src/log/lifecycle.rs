@@ -35,7 +35,7 @@ impl MeetingLog {
         self.consumers.reserve_exact(instances.size_hint().0);
         for (subscription, state) in instances {
             let slot = self.add(subscription, state, seq.previous(), seq);
-            self.queue.push(Item::Update(InstanceUpdate::row(slot, &self.consumers[slot.0])));
+            self.queue.push(Item::Update(InstanceUpdate::row(slot, &mut self.consumers[slot.0])));
         }
     }
 
@@ -75,7 +75,7 @@ impl MeetingLog {
         }
         // One update with the row: the packet alone doesn't say where the instance begins.
         self.push_to_tail(durable(packet.clone()), Some(slot));
-        let row = InstanceUpdate::row(slot, &self.consumers[slot.0]);
+        let row = InstanceUpdate::row(slot, &mut self.consumers[slot.0]);
         self.queue.push(Item::Update(InstanceUpdate { outputs: vec![packet], ..row }));
         slot
     }

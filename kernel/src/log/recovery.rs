@@ -209,7 +209,7 @@ impl MeetingLog {
                 .filter(|(name, at, _)| can_redrive && *name == consumer.name && *at > consumer.cursor);
             consumer.redrives = redrives.map(|(_, at, seq)| (*at, *seq)).collect();
             if !member.has_row {
-                log.queue.push(Item::Update(InstanceUpdate::row(slot, &consumer)));
+                log.queue.push(Item::Update(InstanceUpdate::row(slot, &mut consumer)));
             }
             log.consumers.push(consumer);
         }

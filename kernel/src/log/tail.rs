@@ -7,6 +7,7 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use super::{
+    batch::{Collected, Durables},
     ids::{Slot, SourceId},
     limits::Limits,
 };
@@ -147,15 +148,14 @@ impl Tail {
         }
     }
 
-    /// The packets after `cursor` that are wanted, up to a batch's limits, and the seq up to which the log
-    /// was read.
+    /// The packets after `cursor` that are wanted, up to a batch's limits.
     pub(super) fn collect(
         &self,
         cursor: Seq,
         end: Seq,
         limits: &Limits,
         wants: impl Fn(&Entry) -> bool,
-    ) -> (Vec<Arc<DataPacket>>, Seq) {
+    ) -> Collected {
         let lanes = (self.durable.after(cursor), self.volatile.after(cursor), self.held.after(cursor));
         merge(lanes, end, limits, wants)
     }
@@ -168,7 +168,7 @@ impl Tail {
         to: Seq,
         limits: &Limits,
         wants: impl Fn(&Entry) -> bool,
-    ) -> (Vec<Arc<DataPacket>>, Seq) {
+    ) -> Collected {
         let lanes = (stored.iter(), self.volatile.after(cursor), self.held.after(cursor));
         merge(lanes, to, limits, wants)
     }
@@ -232,22 +232,24 @@ fn merge<'a, V: ExactSizeIterator<Item = &'a Entry>>(
     end: Seq,
     limits: &Limits,
     wants: impl Fn(&Entry) -> bool,
-) -> (Vec<Arc<DataPacket>>, Seq) {
+) -> Collected {
     let most = durable.len() + volatile.len() + held.len();
     let mut packets = Vec::with_capacity(most.min(limits.batch_packets));
     let (mut durable, mut volatile, mut held) = (durable.peekable(), volatile.peekable(), held.peekable());
     let mut bytes = 0;
-    loop {
+    let (mut begins_durable, mut is_durable, mut changes) = (false, false, Vec::new());
+    let up_to = loop {
         let at = |entry: Option<&&Entry>| entry.map_or(Seq::MAX, |entry| entry.seq);
         let (d, v, h) = (at(durable.peek()), at(volatile.peek()), at(held.peek()));
-        let next = if d < v && d < h {
+        let from_durable = d < v && d < h;
+        let next = if from_durable {
             durable.next()
         } else if v < h {
             volatile.next()
         } else {
             held.next()
         };
-        let Some(entry) = next.filter(|entry| entry.seq <= end) else { return (packets, end) };
+        let Some(entry) = next.filter(|entry| entry.seq <= end) else { break end };
         if !wants(entry) {
             continue;
         }
@@ -255,12 +257,20 @@ fn merge<'a, V: ExactSizeIterator<Item = &'a Entry>>(
         let full = packets.len() >= limits.batch_packets || bytes + cost > limits.batch_bytes;
         // A redriven packet must be read from the store and is a batch of its own.
         if !packets.is_empty() && (full || entry.redrives.is_some()) {
-            return (packets, entry.seq.previous());
+            break entry.seq.previous();
+        }
+        if packets.is_empty() {
+            (begins_durable, is_durable) = (from_durable, from_durable);
+        } else if from_durable != is_durable {
+            is_durable = from_durable;
+            changes.push(packets.len());
         }
         bytes += cost;
         packets.push(entry.packet.clone());
         if entry.redrives.is_some() {
-            return (packets, entry.seq);
+            break entry.seq;
         }
-    }
+    };
+    let durables = Durables::of(&packets, begins_durable, &changes);
+    Collected { packets: packets.into(), durables, up_to }
 }

@@ -71,6 +71,8 @@ pub(crate) enum Event {
     RedriveFetched { slot: Slot, redrive: DueRedrive, packet: Result<Option<Arc<DataPacket>>, store::Error> },
     /// The commit in flight was stored, or never will be.
     Committed(Result<Outcome, Arc<store::Error>>),
+    /// An instance's checkpoint has waited for its interval.
+    CheckpointDue { slot: Slot },
     /// Moved cursors have waited for `delivery.cursor_interval`.
     CursorsDue,
     /// The instances have had `meeting.end_deadline` to finish.

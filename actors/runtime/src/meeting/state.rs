@@ -76,6 +76,8 @@ pub(crate) struct MeetingState {
     began: Instant,
     /// A [`Event::CursorsDue`] is on its way.
     cursors_are_due_soon: bool,
+    /// When a commit last took every cursor that had moved.
+    cursors_taken: Instant,
     /// Timers end with the meeting.
     timers: JoinSet<()>,
     /// Packets on their way from the ingress to the log; empty between calls.
@@ -126,6 +128,7 @@ impl MeetingState {
             instances: Vec::new(),
             began: Instant::now(),
             cursors_are_due_soon: false,
+            cursors_taken: Instant::now(),
             timers: JoinSet::new(),
             inbox: VecDeque::new(),
             submitted: Vec::new(),
@@ -215,11 +218,8 @@ impl MeetingState {
             Event::Fetched { slot, fetch, packets } => self.fetched(slot, &fetch, packets),
             Event::RedriveFetched { slot, redrive, packet } => self.redrive_fetched(slot, redrive, packet),
             Event::Committed(outcome) => self.committed(outcome),
-            Event::CursorsDue => {
-                self.cursors_are_due_soon = false;
-                self.request_completions(true);
-                self.commit_now();
-            }
+            Event::CheckpointDue { slot } => self.checkpoint_due(slot),
+            Event::CursorsDue => self.cursors_due(),
             Event::EndDeadlinePassed => self.end_deadline_passed(),
         }
     }
@@ -308,6 +308,9 @@ impl MeetingState {
     fn is_commit_due(&mut self) -> bool {
         // A release and a catch-up need the cursors stored, too, so they do not wait for the timer.
         let hurries = self.releasing.is_some() || !self.catching_up.is_empty() && self.log.is_caught_up();
+        if hurries {
+            self.log.slots().for_each(|slot| self.log.checkpoint_due(slot));
+        }
         match self.log.due(self.wanted_reservation) {
             Due::Now => return true,
             Due::Soon if hurries => return true,

@@ -262,6 +262,7 @@ fn declared(plugin: &teammy_config::InstanceConfig) -> InstanceSpec {
             .iter()
             .map(|(source, configured)| (source.clone(), policy(configured)))
             .collect(),
+        checkpoint_interval: plugin.checkpoint_interval,
         config: plugin.config.clone(),
         ..InstanceSpec::new(&plugin.name, &plugin.kind)
     }

@@ -62,16 +62,19 @@ struct Made {
     key: Option<KeyValue>,
 }
 
+impl Made {
+    fn is_nothing(&self) -> bool {
+        self.state.is_none() && self.output.is_none() && self.key.is_none()
+    }
+}
+
 /// The hook of every instance: a function of packet and state that may change the state, make an output or
-/// write a key. An output depends on all packets that changed the state; every other large packet is copied.
+/// write a key. Whether it does depends on the packet alone. An output depends on all packets that changed the
+/// state; every other large packet is copied.
 fn hook(state: u64, packet: &DataPacket) -> Made {
     let (length, value) = gist(&packet.payload);
     let bit = |index: u32| value >> index & 1 == 1;
     let (has_output, changes_state, writes) = (bit(0), bit(1), bit(2));
-    if is_volatile(packet.source.as_str()) && !has_output {
-        // No effect at all: so an output's causes name every volatile packet that has effects.
-        return Made { state: None, output: None, key: None };
-    }
     let changed = mix(state, mix(packet.seq.0, value));
     let output = if length > SMALL && packet.seq.0.is_multiple_of(2) {
         packet.payload.clone()
@@ -149,6 +152,8 @@ enum Act {
     End,
     /// Finishes an instance at the end's deadline.
     Expire(usize),
+    /// An instance's checkpoint is due.
+    Checkpoint(usize),
     /// Takes the next commit, or the answer to the last one.
     Commit,
 }
@@ -389,13 +394,14 @@ fn step((which, node, meeting, instance, many, how): (u32, usize, usize, usize, 
         306..312 => Act::Join(instance, if how < 6 { JoinAt::Now } else { JoinAt::Start }),
         312..317 => Act::Join(INSTANCES.len() - 1, if how < 6 { JoinAt::Now } else { JoinAt::Start }),
         317..319 => Act::Expire(instance),
+        319..335 => Act::Checkpoint(instance),
         _ => Act::Suspend(instance),
     };
     Step::Do { node, meeting, act }
 }
 
 fn steps(most: usize) -> impl Strategy<Value = Vec<Step>> {
-    let dice = (0..320_u32, 0..NODES, 0..4_usize, 0..INSTANCES.len(), 0..40_u8, 0..12_usize);
+    let dice = (0..336_u32, 0..NODES, 0..4_usize, 0..INSTANCES.len(), 0..40_u8, 0..12_usize);
     prop::collection::vec(dice.prop_map(step), 0..most)
 }
 

@@ -1,6 +1,9 @@
 //! An instance as its meeting runs it: its actor, ticks, overlay and counters.
 
-use std::sync::{Arc, atomic::AtomicU64};
+use std::{
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
 
 use ractor::ActorRef;
 use teammy_kernel::{
@@ -9,7 +12,7 @@ use teammy_kernel::{
     log::Slot,
     plugin::{Durability, Hosted},
 };
-use tokio::task::JoinHandle;
+use tokio::{task::JoinHandle, time::Instant};
 
 use crate::{
     instance::{self, Completion, CurrentSeq, HookActivity, Incarnation, Overlay, Recorder},
@@ -39,6 +42,10 @@ pub(super) struct InstanceRuntime {
     pub(super) completion: Arc<Completion>,
     pub(super) activity: Arc<HookActivity>,
     pub(super) ticker: Option<JoinHandle<()>>,
+    /// How long its checkpoint may wait.
+    pub(super) checkpoint_interval: Duration,
+    /// When its checkpoint is due. An [`Event::CheckpointDue`] is on its way.
+    pub(super) checkpoint_at: Option<Instant>,
     /// The error if this build cannot read its stored state.
     pub(super) unreadable: Option<String>,
 }
@@ -82,6 +89,7 @@ impl InstanceRuntime {
         recorder: Recorder,
         sources: SourceSet,
         graph: &Graph,
+        checkpoint_interval: Duration,
     ) -> Self {
         Self {
             name: instance.name.clone(),
@@ -97,6 +105,8 @@ impl InstanceRuntime {
             completion: Arc::default(),
             activity: Arc::default(),
             ticker: None,
+            checkpoint_interval: instance.checkpoint_interval.unwrap_or(checkpoint_interval),
+            checkpoint_at: None,
             unreadable: None,
         }
     }

@@ -34,7 +34,8 @@ impl MeetingState {
             let view = self.resources.graph.source(source.as_str());
             sources.insert(view.expect("invariant: a checked graph has every source that is taken").place);
         }
-        InstanceRuntime::new(instance, plugin.open(), recorder, sources, &self.resources.graph)
+        let interval = self.resources.settings.checkpoint_interval();
+        InstanceRuntime::new(instance, plugin.open(), recorder, sources, &self.resources.graph, interval)
     }
 
     pub(super) fn subscription(&self, name: &Name) -> ConsumerSpec {
@@ -212,6 +213,7 @@ impl MeetingState {
         }
         self.log.apply(slot, effects);
         kill_points::pass(KillPoint::EffectsApplied);
+        self.start_checkpoint(slot);
         if self.log.view(slot).status == InstanceStatus::Finished {
             kill_points::pass(KillPoint::InstanceEnded);
         }

@@ -8,6 +8,7 @@ use teammy_kernel::{
     log::{Fetch, Slot},
     store::{self, InstanceStatus, MeetingStatus, Outcome, PacketQuery, Take},
 };
+use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use super::{MeetingState, SHUTTING_DOWN};
@@ -65,8 +66,58 @@ impl MeetingState {
         }
     }
 
+    /// Starts the timer of an instance's checkpoint, if the instance has one.
+    pub(super) fn start_checkpoint(&mut self, slot: Slot) {
+        let running = &mut self.instances[slot.index()];
+        if running.checkpoint_at.is_some() || !self.log.has_checkpoint(slot) {
+            return;
+        }
+        let interval = running.checkpoint_interval;
+        if interval.is_zero() {
+            return self.log.checkpoint_due(slot);
+        }
+        running.checkpoint_at = Some(Instant::now() + interval);
+        self.after(interval, Event::CheckpointDue { slot });
+    }
+
+    /// The timer of an instance's checkpoint has run out.
+    pub(super) fn checkpoint_due(&mut self, slot: Slot) {
+        let running = &mut self.instances[slot.index()];
+        let rest = running.checkpoint_at.map(|at| at.saturating_duration_since(Instant::now()));
+        if let Some(rest) = rest.filter(|rest| !rest.is_zero()) {
+            // It was stored early, with the cursors.
+            return self.after(rest, Event::CheckpointDue { slot });
+        }
+        running.checkpoint_at = None;
+        self.log.checkpoint_due(slot);
+    }
+
+    /// Stores the cursors that have moved, unless a commit has done so in the meantime. Checkpoints that are
+    /// nearly due go with them: timers of the same length run out one after the other.
+    pub(super) fn cursors_due(&mut self) {
+        let (now, interval) = (Instant::now(), self.resources.settings.cursor_interval());
+        let rest = (self.cursors_taken + interval).saturating_duration_since(now);
+        if !rest.is_zero() {
+            return self.after(rest, Event::CursorsDue);
+        }
+        self.cursors_are_due_soon = false;
+        self.request_completions(true);
+        for slot in self.log.slots() {
+            let running = &mut self.instances[slot.index()];
+            let is_near = |at: &Instant| *at <= now + running.checkpoint_interval / 4;
+            if running.checkpoint_at.as_ref().is_some_and(is_near) {
+                running.checkpoint_at = Some(now + running.checkpoint_interval);
+                self.log.checkpoint_due(slot);
+            }
+        }
+        self.commit_now();
+    }
+
     pub(super) fn commit_now(&mut self) {
         let Some((commit, unwritable)) = self.log.next_commit(self.wanted_reservation) else { return };
+        if !self.log.has_moved_cursors() {
+            self.cursors_taken = Instant::now();
+        }
         let myself = self.myself.clone();
         let reply = CommitReply::new(move |outcome| {
             let _ = myself.cast(Event::Committed(outcome).into());

@@ -21,6 +21,8 @@ pub(super) struct InstanceUpdate {
     pub(super) keys: Vec<KeyValue>,
     pub(super) outputs: Vec<Arc<DataPacket>>,
     pub(super) dead_letters: Vec<DeadLetter>,
+    /// The volatile packets that had effects, which are among these effects.
+    pub(super) volatile: Vec<Arc<DataPacket>>,
 }
 
 /// Everything that is stored of a meeting but its owner. `Debug` leaves payloads out.
@@ -123,8 +125,8 @@ pub(super) struct Meeting {
     acknowledged: BTreeMap<Seq, Arc<DataPacket>>,
     /// What each producer has published, by number: a repeated packet has the same payload.
     pub(super) published: [Vec<Payload>; PRODUCERS.len()],
-    /// The packets of volatile sources.
-    volatile: BTreeMap<Seq, Arc<DataPacket>>,
+    /// The volatile packets whose effects are stored, by instance.
+    volatile: BTreeMap<Name, BTreeMap<Seq, Arc<DataPacket>>>,
     /// Where each joining instance began, by its `join` packet.
     joins: BTreeMap<Seq, JoinAt>,
     /// The packets that each instance's hooks ran on.
@@ -194,13 +196,6 @@ impl Meeting {
         }
     }
 
-    /// An owner appends a volatile packet.
-    pub(super) fn passes(&mut self, by: Epoch, packet: Arc<DataPacket>) {
-        if by == self.epoch {
-            self.volatile.insert(packet.seq, packet);
-        }
-    }
-
     pub(super) fn joins(&mut self, by: Epoch, seq: Seq, at: JoinAt) {
         if by == self.epoch {
             self.joins.insert(seq, at);
@@ -247,7 +242,12 @@ impl Meeting {
             stored.apply(issued);
             count += 1;
         }
-        self.issued.drain(..count);
+        for issued in self.issued.drain(..count) {
+            if let Issued::Update(InstanceUpdate { row, volatile, .. }) = issued {
+                let of_instance = self.volatile.entry(row.instance).or_default();
+                of_instance.extend(volatile.into_iter().map(|packet| (packet.seq, packet)));
+            }
+        }
         self.stored = now;
     }
 
@@ -341,12 +341,7 @@ impl Meeting {
             let is_seen = self.seen.get(*instance).is_some_and(|seen| seen.contains(&packet.seq));
             assert!(is_seen, "{instance} is past {} and never saw it", packet.seq);
         }
-        for cause in outputs.iter().flat_map(|packet| &packet.causes) {
-            if !self.stored.packets.contains_key(cause) {
-                let cause = self.volatile.get(cause).expect("a cause is stored or volatile");
-                handled.insert(cause.seq, cause.clone());
-            }
-        }
+        handled.extend(self.volatile.get(*instance).cloned().unwrap_or_default());
 
         let mut expected = (None, BTreeMap::new(), Vec::new());
         for packet in handled.values().chain(&last) {

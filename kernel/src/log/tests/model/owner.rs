@@ -18,6 +18,16 @@ struct InFlight {
     handled: usize,
 }
 
+/// The effects of volatile packets that an instance's next update or checkpoint is to store.
+#[derive(Default)]
+struct Waiting {
+    state: Option<u64>,
+    keys: Vec<KeyValue>,
+    /// The packets.
+    volatile: Vec<Arc<DataPacket>>,
+    is_due: bool,
+}
+
 pub(super) struct Owner {
     pub(super) log: MeetingLog,
     sequencer: Sequencer,
@@ -25,6 +35,7 @@ pub(super) struct Owner {
     producers: BTreeMap<Arc<str>, (u64, Seq)>,
     in_flight: BTreeMap<Slot, InFlight>,
     fetches: BTreeMap<Slot, Fetch>,
+    waiting: BTreeMap<Slot, Waiting>,
     /// The commit that is taken and not settled; `answer` is its outcome.
     commit: Option<Commit>,
     pub(super) answer: Option<Outcome>,
@@ -60,6 +71,7 @@ impl Owner {
             producers: marks.map(|mark| (mark.producer, (mark.number, mark.seq))).collect(),
             in_flight: BTreeMap::new(),
             fetches: BTreeMap::new(),
+            waiting: BTreeMap::new(),
             commit: None,
             answer: None,
             passed: Vec::new(),
@@ -78,7 +90,7 @@ impl Owner {
         for slot in owner.log.slots() {
             let view = owner.log.view(slot);
             if !meeting.stored.rows.contains_key(view.name) {
-                owner.issue_update(meeting, slot, None, Effects::default());
+                owner.issue_update(meeting, slot, Waiting::default(), Effects::default());
             }
             if owner.is_active(slot) {
                 owner.log.set_ready(slot, true);
@@ -113,11 +125,19 @@ impl Owner {
                 self.issue(meeting, Issued::Status(MeetingStatus::Ending));
             }
             Act::Expire(instance) => self.expire(meeting, instance),
+            Act::Checkpoint(instance) => {
+                if let Some(slot) = self.log.slot(INSTANCES[instance].0) {
+                    self.log.checkpoint_due(slot);
+                    self.waiting.entry(slot).and_modify(|waiting| waiting.is_due = true);
+                    assert_eq!(self.log.has_checkpoint(slot), self.waiting.contains_key(&slot));
+                }
+            }
             Act::Commit if self.commit.is_some() => return self.take_answer(meeting),
             Act::Commit => self.take_commit(meeting),
             Act::Publish(..) | Act::Leave(_) | Act::Join(..) | Act::End => {}
         }
         if self.log.is_finished() {
+            assert!(self.waiting.is_empty(), "an instance's last update takes its checkpoint along");
             let packet = self.lifecycle(meeting, &Lifecycle::Ended);
             self.log.ended(packet.clone());
             self.issue(meeting, Issued::Packet(packet));
@@ -144,8 +164,13 @@ impl Owner {
         meeting.issues(self.log.epoch(), issued);
     }
 
-    /// Issues an instance's effects with its row as it is now.
-    fn issue_update(&self, meeting: &mut Meeting, slot: Slot, state: Option<u64>, made: Effects) {
+    /// Issues an instance's effects with its row as it is now, and what has waited for that.
+    fn issue_update(&mut self, meeting: &mut Meeting, slot: Slot, made: Waiting, effects: Effects) {
+        let mut all = self.waiting.remove(&slot).unwrap_or_default();
+        all.state = made.state.or(all.state);
+        all.keys.extend(made.keys);
+        all.volatile.extend(made.volatile);
+        let Waiting { state, keys, volatile, .. } = all;
         let view = self.log.view(slot);
         let row = InstanceRecord {
             instance: view.name.clone(),
@@ -154,8 +179,8 @@ impl Owner {
             status: view.status,
             state: state.map(|state| state.to_string().into()),
         };
-        let Effects { keys, outputs, dead_letters, .. } = made;
-        self.issue(meeting, Issued::Update(InstanceUpdate { row, keys, outputs, dead_letters }));
+        let Effects { outputs, dead_letters, .. } = effects;
+        self.issue(meeting, Issued::Update(InstanceUpdate { row, keys, outputs, dead_letters, volatile }));
     }
 
     /// A runtime packet or an output, with the next seq.
@@ -222,14 +247,9 @@ impl Owner {
         self.log.append(Append::new(packet.clone(), durability, true));
         match durability {
             Durability::Durable => self.issue(meeting, Issued::Packet(packet)),
-            Durability::Volatile => self.pass(meeting, packet),
+            Durability::Volatile => self.passed.push((packet.seq, packet.source.clone())),
         }
         Some(seq)
-    }
-
-    fn pass(&mut self, meeting: &mut Meeting, packet: Arc<DataPacket>) {
-        self.passed.push((packet.seq, packet.source.clone()));
-        meeting.passes(self.log.epoch(), packet);
     }
 
     /// A packet that the meeting has is published again: the log or the store knows its seq.
@@ -291,7 +311,7 @@ impl Owner {
             Some((bad, well)) if ends != Ends::Well => (well, Some(bad)),
             _ => (now, None),
         };
-        let (state, mut update) = self.run(meeting, slot, well);
+        let (made, mut update) = self.run(meeting, slot, well);
         let instance = self.log.view(slot).name.clone();
         let mut to = handled + well.len();
         if let Some(bad) = bad {
@@ -308,7 +328,12 @@ impl Owner {
             update.cursor = batch.packets[to - 1].seq;
             update.done = to == batch.packets.len() && (done == Done::WithIt || rest.is_empty());
             let is_done = update.done;
-            self.apply(meeting, slot, state, update);
+            let is_new = |packet: &&Arc<DataPacket>| {
+                packet.seq > self.log.view(slot).cursor && packet.seq <= update.cursor
+            };
+            let mut finished = batch.packets.iter().filter(is_new);
+            let may_wait = finished.all(|packet| is_volatile(packet.source.as_str()));
+            self.apply(meeting, slot, made, update, may_wait);
             if is_done || !self.is_active(slot) {
                 return true;
             }
@@ -336,44 +361,57 @@ impl Owner {
         }
     }
 
-    /// The effects of an instance's hooks on some packets, and its state after them if they changed it.
-    fn run(
-        &mut self,
-        meeting: &mut Meeting,
-        slot: Slot,
-        packets: &[Arc<DataPacket>],
-    ) -> (Option<u64>, Effects) {
+    /// The effects of an instance's hooks on some packets: its memory, and the rest.
+    fn run(&mut self, meeting: &mut Meeting, slot: Slot, packets: &[Arc<DataPacket>]) -> (Waiting, Effects) {
         let view = self.log.view(slot);
         let (instance, before) = (view.name.clone(), view.state.to_json().unwrap().parse().unwrap());
-        let (mut state, mut update) = (None, Effects { output: output_of(&instance), ..Effects::default() });
+        let mut all = Waiting::default();
+        let mut update = Effects { output: output_of(&instance), ..Effects::default() };
         for packet in packets {
             meeting.sees(&instance, packet.seq);
-            let made = hook(state.unwrap_or(before), packet);
-            state = made.state.or(state);
-            update.keys.extend(made.key);
+            let made = hook(all.state.unwrap_or(before), packet);
+            if is_volatile(packet.source.as_str()) && !made.is_nothing() {
+                all.volatile.push(packet.clone());
+            }
+            all.state = made.state.or(all.state);
+            all.keys.extend(made.key);
             if let Some(output) = made.output {
                 let output = self.packet(meeting, instance.as_str(), output);
                 update.outputs.push(Arc::new(DataPacket { causes: vec![packet.seq], ..output }));
             }
         }
-        (state, update)
+        (all, update)
     }
 
-    fn apply(&mut self, meeting: &mut Meeting, slot: Slot, state: Option<u64>, mut update: Effects) {
+    /// Applies effects. If hooks made them of volatile packets alone, a state and keys may wait.
+    fn apply(
+        &mut self,
+        meeting: &mut Meeting,
+        slot: Slot,
+        made: Waiting,
+        mut update: Effects,
+        may_wait: bool,
+    ) {
         let before = self.log.view(slot).status;
-        update.state = state.map(StateRef::new);
+        (update.state, update.keys) = (made.state.map(StateRef::new), made.keys.clone());
         self.log.apply(slot, update.clone());
-        let has_made = update.state.is_some()
-            || !update.keys.is_empty()
-            || !update.outputs.is_empty()
-            || !update.dead_letters.is_empty();
         if update.output == Durability::Volatile {
-            update.outputs.drain(..).for_each(|packet| self.pass(meeting, packet));
+            let passed = update.outputs.drain(..);
+            self.passed.extend(passed.map(|packet| (packet.seq, packet.source.clone())));
+        }
+        let has_memory = made.state.is_some() || !made.keys.is_empty();
+        let is_urgent = !update.outputs.is_empty()
+            || !update.dead_letters.is_empty()
+            || self.log.view(slot).status != before;
+        if is_urgent || has_memory && !may_wait {
+            self.issue_update(meeting, slot, made, update);
+        } else if has_memory {
+            let waiting = self.waiting.entry(slot).or_default();
+            waiting.state = made.state.or(waiting.state);
+            waiting.keys.extend(made.keys);
+            waiting.volatile.extend(made.volatile);
         }
         // A cursor alone is no item: the next commit stores it.
-        if has_made || self.log.view(slot).status != before {
-            self.issue_update(meeting, slot, state, update);
-        }
         self.check_counted(slot);
     }
 
@@ -408,7 +446,12 @@ impl Owner {
             self.log.give_up(slot, packet.seq, dead_letters.first().cloned());
             *self.counted.entry(slot).or_default() += u64::from(is_counted(packet));
             if !dead_letters.is_empty() || self.log.view(slot).status != before {
-                self.issue_update(meeting, slot, None, Effects { dead_letters, ..Effects::default() });
+                self.issue_update(
+                    meeting,
+                    slot,
+                    Waiting::default(),
+                    Effects { dead_letters, ..Effects::default() },
+                );
             }
         }
         if self.is_active(slot) {
@@ -421,7 +464,6 @@ impl Owner {
         let can_tick = |slot: &Slot| self.log.can_tick(*slot) && INSTANCES[instance].2 == Durability::Durable;
         let Some(slot) = self.active(instance).filter(can_tick) else { return };
         let packet = Arc::new(self.packet(meeting, Tick::SOURCE, Payload::Text("".into())));
-        meeting.passes(self.log.epoch(), packet.clone());
         self.log.tick(slot, packet);
     }
 
@@ -429,7 +471,7 @@ impl Owner {
         let Some(slot) = self.active(instance) else { return };
         self.in_flight.remove(&slot);
         self.log.suspend(slot);
-        self.issue_update(meeting, slot, None, Effects::default());
+        self.issue_update(meeting, slot, Waiting::default(), Effects::default());
         let packet = Arc::new(self.packet(meeting, PLUGIN_STATUS, Payload::Text("suspended".into())));
         self.log.append(Append::new(packet.clone(), Durability::Durable, false));
         self.issue(meeting, Issued::Packet(packet));
@@ -441,7 +483,7 @@ impl Owner {
         self.in_flight.remove(&slot);
         let dead_letters: Vec<_> = dead_letter(self.log.view(slot).name, &ending).into_iter().collect();
         self.log.expire(slot, dead_letters[0].clone());
-        self.issue_update(meeting, slot, None, Effects { dead_letters, ..Effects::default() });
+        self.issue_update(meeting, slot, Waiting::default(), Effects { dead_letters, ..Effects::default() });
     }
 
     fn leave(&mut self, meeting: &mut Meeting, instance: usize) {
@@ -466,7 +508,12 @@ impl Owner {
         let packet = self.lifecycle(meeting, &Lifecycle::Join { instance: name(instance), setup: None });
         meeting.joins(self.log.epoch(), packet.seq, at);
         let slot = self.log.join(subscribed(instance), state, at, packet.clone());
-        self.issue_update(meeting, slot, None, Effects { outputs: vec![packet], ..Effects::default() });
+        self.issue_update(
+            meeting,
+            slot,
+            Waiting::default(),
+            Effects { outputs: vec![packet], ..Effects::default() },
+        );
         self.counted.remove(&slot);
         self.log.set_ready(slot, true);
     }
@@ -474,6 +521,11 @@ impl Owner {
     fn take_commit(&mut self, meeting: &mut Meeting) {
         let Some((commit, unwritable)) = self.log.next_commit(self.sequencer.wanted()) else { return };
         assert!(unwritable.is_empty(), "a number has a JSON form");
+        let due =
+            self.log.slots().filter(|slot| self.waiting.get(slot).is_some_and(|waiting| waiting.is_due));
+        for slot in due.collect::<Vec<_>>() {
+            self.issue_update(meeting, slot, Waiting::default(), Effects::default());
+        }
         let cursor = |slot| (self.log.view(slot).name.clone(), self.log.view(slot).cursor);
         meeting.takes(self.log.epoch(), self.log.slots().map(cursor).collect());
         self.commit = Some(commit);
