@@ -49,6 +49,14 @@ impl Contents {
         assert_eq!(self, wanted);
     }
 
+    /// Removes the state and the keys of an instance.
+    pub(crate) fn take_memory(&mut self, instance: &str) -> (Value, BTreeMap<String, Value>) {
+        let (_, state) = self.states.remove(instance).expect("the instance takes part");
+        let keys = self.keys.extract_if(.., |(of, _), _| of == instance);
+        let keys = keys.map(|((_, key), value)| (key, value)).collect();
+        (state.unwrap_or_default(), keys)
+    }
+
     /// How many packets there are of a source.
     pub(crate) fn count(&self, source: &str) -> usize {
         self.packets.get(source).map_or(0, Vec::len)

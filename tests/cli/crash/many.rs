@@ -1,4 +1,5 @@
-//! Fifty meetings in one process, with a chain of two plugins that keep keys and read history.
+//! Fifty meetings in one process, with a chain of two plugins that keep keys and read history, and one whose
+//! state changes with each audio frame.
 
 use std::{
     fs,
@@ -10,7 +11,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use teammy::{
-    Cx, Error, Factory, History, Hooks, InCallPlugin, Json, MeetingId, MeetingMetadata, Node, Payload,
+    Bytes, Cx, Error, Factory, History, Hooks, InCallPlugin, Json, MeetingId, MeetingMetadata, Node, Payload,
     Publish, Receive, config::Config, node,
 };
 
@@ -20,6 +21,8 @@ use crate::{Place, payload, read};
 const MEETINGS: usize = 50;
 /// How many packets of each recording are played.
 const PACKETS: usize = 16;
+/// How many audio frames come before each packet.
+const FRAMES: u32 = 4;
 
 /// Keeps a digest of all its packets, in its state and as a key, and puts it out together with the digest
 /// before it. A packet that is lost, repeated or out of order changes all later digests.
@@ -72,6 +75,49 @@ impl Receive<Json<Value>> for Ledger {
     }
 }
 
+/// Counts audio frames in its state and as a key: effects of volatile packets, which wait for a checkpoint. It
+/// counts durable packets in the same state, and puts out every second count.
+struct Meter;
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+struct Heard {
+    frames: u64,
+    said: u64,
+}
+
+impl InCallPlugin for Meter {
+    type Config = ();
+    type State = Heard;
+    type Output = Json<Value>;
+    const KIND: &'static str = "meter";
+    const VERSION: &'static str = "1";
+
+    async fn on_startup((): ()) -> Result<Self, Error> {
+        Ok(Self)
+    }
+
+    fn hooks(hooks: Hooks<Self>) -> Hooks<Self> {
+        hooks.on::<Bytes>("audio").on::<Json<Value>>("transcription")
+    }
+}
+
+impl Receive<Bytes> for Meter {
+    async fn receive(&self, _: Bytes, cx: &mut Cx<'_, Self>) -> Result<Option<Json<Value>>, Error> {
+        cx.state_mut().frames += 1;
+        let frames = cx.state().frames;
+        cx.engine().datastore().set("frames", &frames)?;
+        Ok(None)
+    }
+}
+
+impl Receive<Json<Value>> for Meter {
+    async fn receive(&self, _: Json<Value>, cx: &mut Cx<'_, Self>) -> Result<Option<Json<Value>>, Error> {
+        cx.state_mut().said += 1;
+        let said = cx.state().said;
+        Ok(said.is_multiple_of(2).then(|| Json(json!({"said": said}))))
+    }
+}
+
 const SETTINGS: &str = r#"
     [[plugin]]
     name = "first"
@@ -80,6 +126,9 @@ const SETTINGS: &str = r#"
     name = "second"
     kind = "ledger"
     sources = { transcription = "first" }
+    [[plugin]]
+    name = "meter"
+    checkpoint_interval = "100ms"
 "#;
 
 /// The process: plays all recordings of a folder at once, each into a meeting of its own, and resumes
@@ -87,7 +136,12 @@ const SETTINGS: &str = r#"
 #[tokio::main]
 async fn host(folder: &Path, database: &str, pause: Duration) {
     let config = Config::from_toml(&format!("database.url = {database:?}\n{SETTINGS}")).unwrap();
-    let node = Node::builder(config).plugin(Factory::of::<Ledger>("ledger")).start().await.unwrap();
+    let node = Node::builder(config)
+        .plugin(Factory::of::<Ledger>("ledger"))
+        .plugin(Factory::of::<Meter>("meter"))
+        .start()
+        .await
+        .unwrap();
     let files: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     futures::future::join_all(files.iter().map(|file| play(&node, file, pause))).await;
     node.shutdown(Duration::from_secs(30)).await.unwrap();
@@ -96,18 +150,22 @@ async fn host(folder: &Path, database: &str, pause: Duration) {
 async fn play(node: &Node, file: &Path, pause: Duration) {
     const PRODUCER: &str = "recorder";
     let id = MeetingId::new(file.file_stem().unwrap().to_str().unwrap()).unwrap();
-    let meeting = match node.start_meeting(MeetingMetadata::new(id.clone()), ["first", "second"]).await {
-        Ok(meeting) => meeting,
-        Err(node::Error::MeetingExists(_)) => match node.resume_meeting(&id).await {
+    let meeting =
+        match node.start_meeting(MeetingMetadata::new(id.clone()), ["first", "second", "meter"]).await {
             Ok(meeting) => meeting,
-            Err(node::Error::Ended(_)) => return,
+            Err(node::Error::MeetingExists(_)) => match node.resume_meeting(&id).await {
+                Ok(meeting) => meeting,
+                Err(node::Error::Ended(_)) => return,
+                Err(error) => panic!("{error}"),
+            },
             Err(error) => panic!("{error}"),
-        },
-        Err(error) => panic!("{error}"),
-    };
+        };
     let done = meeting.expects(PRODUCER).await.unwrap() - 1;
     for (number, packet) in (1..).zip(read(file)).skip(usize::try_from(done).unwrap()) {
-        tokio::time::sleep(pause).await;
+        for _ in 0..FRAMES {
+            tokio::time::sleep(pause / FRAMES).await;
+            meeting.publish(Publish::bytes("audio", vec![7; 640]).unwrap()).await.unwrap();
+        }
         let said = Publish::json("transcription", payload(&packet)).unwrap();
         let said = said.timestamp(packet["timestamp"].as_str().unwrap().parse().unwrap());
         meeting.publish(said.numbered(PRODUCER, number)).await.unwrap();
@@ -165,13 +223,23 @@ impl Many {
     }
 }
 
+/// Checks that the meter counted each durable packet once, and that its state and its key are of the same frame:
+/// frames may be lost, but not one without the other. Removes both, because the number of frames differs.
+fn check_meter(contents: &mut Contents) {
+    let (state, keys) = contents.take_memory("meter");
+    let said = contents.count("transcription");
+    assert_eq!(state["said"], json!(said), "each durable packet is counted once");
+    assert_eq!(keys.get("frames").unwrap_or(&json!(0)), &state["frames"], "{state} with {keys:?}");
+}
+
 #[test]
 fn fifty_meetings_of_one_process_lose_and_double_nothing() {
     let many = Many::new();
     let mut random = random();
     assert_eq!(run(&mut many.host("whole", Duration::ZERO), Kill::Never), End::Done);
-    let undisturbed = many.contents("whole");
-    for contents in &undisturbed {
+    let mut undisturbed = many.contents("whole");
+    for contents in &mut undisturbed {
+        check_meter(contents);
         assert!(contents.count("first") > 1 && contents.count("second") > 1);
     }
 
@@ -189,7 +257,8 @@ fn fifty_meetings_of_one_process_lose_and_double_nothing() {
             }
         }
         println!("{killed} kills so far");
-        for (contents, undisturbed) in many.contents("db").iter().zip(&undisturbed) {
+        for (contents, undisturbed) in many.contents("db").iter_mut().zip(&undisturbed) {
+            check_meter(contents);
             contents.assert_is(undisturbed);
         }
         fs::remove_dir_all(many.place.path().join("db")).unwrap();
