@@ -17,6 +17,7 @@ mod decode;
 pub mod decode;
 mod engine;
 pub mod error;
+mod former_names;
 #[cfg(any(test, feature = "runtime"))]
 pub mod graph;
 #[cfg(any(test, feature = "runtime"))]
@@ -54,6 +55,7 @@ pub use engine::{
     provider::{KeyValue, PersistenceProvider, ReadFuture, write_cost},
 };
 pub use error::{Error, chain};
+pub use former_names::FormerNames;
 pub use jiff::Timestamp;
 pub use meeting::{Lifecycle, MeetingMetadata, Setup};
 pub use name::{MeetingId, Name};

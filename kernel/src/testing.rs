@@ -63,12 +63,14 @@
 //! ```
 
 mod clock;
+mod cost;
 mod meeting;
 mod memory;
 mod script;
 
 use serde::de::DeserializeOwned;
 
+pub use cost::StoreCost;
 pub use meeting::{Builder, PluginTest, RejectedPacket};
 pub use script::ScriptedLlm;
 

@@ -182,17 +182,33 @@ impl Datastore {
     /// # Errors
     /// [`Error::Read`] if the store cannot be read.
     pub async fn list(&self, prefix: &str) -> Result<Vec<String>, Error> {
+        Ok(self.matching(prefix).await?.into_keys().collect())
+    }
+
+    /// The keys that start with a prefix, in order, with their values; an empty prefix selects all. It is one
+    /// read of the store, where a [`get`](Self::get) of each key would be many.
+    ///
+    /// # Errors
+    /// [`Error::Decode`] if one of the values is of another type, and [`Error::Read`] if the store cannot be
+    /// read.
+    pub async fn entries<T: DeserializeOwned>(&self, prefix: &str) -> Result<Vec<(String, T)>, Error> {
+        let matching = self.matching(prefix).await?.into_iter();
+        matching.map(|(key, json)| Ok((key, decode::json(&json).map_err(Error::Decode)?))).collect()
+    }
+
+    /// The keys that start with a prefix, with their values as JSON.
+    async fn matching(&self, prefix: &str) -> Result<BTreeMap<String, Arc<str>>, Error> {
         let stored = self.provider.list(prefix).await.map_err(Error::Read)?;
-        let mut keys: std::collections::BTreeSet<String> = stored.into_iter().map(|(key, _)| key).collect();
-        for (key, value) in &self.buffer().writes {
-            if key.starts_with(prefix) {
-                match value {
-                    Some(_) => keys.insert(key.clone()),
-                    None => keys.remove(key),
-                };
-            }
+        let mut keys: BTreeMap<String, Arc<str>> = stored.into_iter().collect();
+        let buffer = self.buffer();
+        let written = buffer.writes.range(prefix.to_owned()..).take_while(|(key, _)| key.starts_with(prefix));
+        for (key, value) in written {
+            match value {
+                Some(value) => keys.insert(key.clone(), value.clone()),
+                None => keys.remove(key),
+            };
         }
-        Ok(keys.into_iter().collect())
+        Ok(keys)
     }
 
     /// Packets of the meeting, oldest first.

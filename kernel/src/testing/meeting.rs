@@ -8,12 +8,13 @@ use tokio::time::Instant;
 
 use super::{
     clock::{Clock, Ticks},
+    cost::StoreCost,
     memory::Memory,
 };
 use crate::{
     DataPacket, Durability, Error, Factory, InCallPlugin, Lifecycle, LlmProvider, MeetingId, MeetingMetadata,
     Name, Payload, Publish, Tick,
-    engine::{llm::SharedLlm, meeting::EngineControl},
+    engine::{llm::SharedLlm, meeting::EngineControl, provider::KeyValue},
     plugin::erased::{Call, HandlerOutcome, Hosted, Invocation, Rejected, StartedPlugin},
     plugin::hook_table::{Hook, HookId},
     plugin::state::StateRef,
@@ -54,6 +55,10 @@ fn list(names: &[Name]) -> String {
     names.iter().map(Name::as_str).collect::<Vec<_>>().join(", ")
 }
 
+fn to_u64(bytes: usize) -> u64 {
+    u64::try_from(bytes).unwrap_or(u64::MAX)
+}
+
 /// Starts a plugin under test. [`PluginTest::builder`] and [`PluginTest::of`] make one.
 #[derive(Debug)]
 pub struct Builder<P> {
@@ -62,6 +67,7 @@ pub struct Builder<P> {
     llm: SharedLlm,
     instance: String,
     meeting: MeetingMetadata,
+    state: Option<String>,
     plugin: PhantomData<fn() -> P>,
 }
 
@@ -73,8 +79,17 @@ impl<P> Builder<P> {
             instance: factory.kind().to_owned(),
             meeting: MeetingMetadata::new(MeetingId::new("test").expect("invariant: the id is well formed")),
             factory,
+            state: None,
             plugin: PhantomData,
         }
+    }
+
+    /// Sets the state that the instance has already, as JSON: such as one that an earlier version of the
+    /// plugin stored. Without a call it is the default.
+    #[must_use]
+    pub fn state_json(mut self, json: impl Into<String>) -> Self {
+        self.state = Some(json.into());
+        self
     }
 
     /// Sets the plugin's table of the configuration, such as a `serde_json::json!`. Without a call the plugin
@@ -110,8 +125,8 @@ impl<P> Builder<P> {
     /// Starts the plugin and the meeting: `on_startup`, then `on_meeting_start`.
     ///
     /// # Errors
-    /// The error of either; or what is wrong with the configuration, the plugin's hooks or the instance's
-    /// name.
+    /// The error of either; or what is wrong with the configuration, the plugin's hooks, the instance's name
+    /// or its state.
     pub async fn start(self) -> Result<PluginTest<P>, Error> {
         let mut test = self.start_up().await?;
         test.start().await?;
@@ -121,8 +136,8 @@ impl<P> Builder<P> {
     /// Starts the plugin alone, for a test that calls [`PluginTest::start`] itself.
     ///
     /// # Errors
-    /// The error of `on_startup`; or what is wrong with the configuration, the plugin's hooks or the
-    /// instance's name.
+    /// The error of `on_startup`; or what is wrong with the configuration, the plugin's hooks, the instance's
+    /// name or its state.
     pub async fn start_up(self) -> Result<PluginTest<P>, Error> {
         let config = self.config.map_err(Error::reject)?;
         let instance = Name::new(&self.instance).map_err(Error::reject)?;
@@ -134,8 +149,12 @@ impl<P> Builder<P> {
         let memory = Memory::of(instance.clone());
         let (provider, id) = (Arc::new(memory.clone()), self.meeting.id.clone());
         let engine = EngineControl::new(self.llm.clone(), provider, id, instance.clone(), None);
+        let state = match &self.state {
+            Some(json) => hosted.decode_state(json).map_err(Error::reject)?,
+            None => hosted.initial_state(),
+        };
         Ok(PluginTest {
-            state: hosted.initial_state(),
+            state,
             clock: Clock::starting_at(self.meeting.started_at),
             factory,
             output,
@@ -153,6 +172,7 @@ impl<P> Builder<P> {
             lost: 0,
             outputs: Vec::new(),
             rejected: Vec::new(),
+            cost: StoreCost::default(),
             plugin: PhantomData,
         })
     }
@@ -204,6 +224,7 @@ pub struct PluginTest<P> {
     lost: u64,
     outputs: Vec<Arc<DataPacket>>,
     rejected: Vec<RejectedPacket>,
+    cost: StoreCost,
     plugin: PhantomData<fn() -> P>,
 }
 
@@ -447,6 +468,11 @@ impl<P> PluginTest<P> {
         }
     }
 
+    /// What the plugin's hooks have cost the store so far, those of the meeting's start and end included.
+    pub fn store_cost(&self) -> StoreCost {
+        StoreCost { reads: self.memory.reads(), ..self.cost }
+    }
+
     fn check_running(&self) -> Result<(), Error> {
         match self.phase {
             Phase::New => Err(Error::reject(Misuse::NotStarted)),
@@ -531,9 +557,16 @@ impl<P> PluginTest<P> {
             // not carry whole.
             let json = state.to_json().map_err(Error::reject)?;
             self.state = self.hosted.decode_state(&json).map_err(Error::reject)?;
+            self.cost.state_bytes += to_u64(json.len());
         }
         self.lost = 0;
-        self.memory.write(self.engine.take_writes());
+        let writes = self.engine.take_writes();
+        let bytes = |(key, value): &KeyValue| key.len() + value.as_ref().map_or(0, |value| value.len());
+        self.cost.key_writes += to_u64(writes.len());
+        self.cost.key_bytes += to_u64(writes.iter().map(bytes).sum());
+        self.cost.output_bytes += to_u64(output.as_ref().map_or(0, Payload::len));
+        self.cost.hooks += 1;
+        self.memory.write(writes);
         let mut rejected = rejected.into_iter().peekable();
         let mut causes = Vec::with_capacity(call.packets.len());
         for (index, packet) in call.packets.iter().cloned().enumerate() {

@@ -16,6 +16,8 @@ use crate::{
 struct Inner {
     log: Vec<(Durability, Arc<DataPacket>)>,
     keys: BTreeMap<String, Arc<str>>,
+    /// The calls that read keys or history.
+    reads: u64,
 }
 
 /// A meeting's packets and one instance's keys.
@@ -56,6 +58,11 @@ impl Memory {
         }
     }
 
+    /// How often keys or history were read.
+    pub(super) fn reads(&self) -> u64 {
+        self.inner().reads
+    }
+
     pub(super) fn value(&self, key: &str) -> Option<Arc<str>> {
         self.inner().keys.get(key).cloned()
     }
@@ -67,12 +74,18 @@ impl Memory {
 
 impl PersistenceProvider for Memory {
     fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Arc<str>>, ReadError>> {
-        async move { Ok(self.value(key)) }.boxed()
+        async move {
+            let mut inner = self.inner();
+            inner.reads += 1;
+            Ok(inner.keys.get(key).cloned())
+        }
+        .boxed()
     }
 
     fn list<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<Vec<(String, Arc<str>)>, ReadError>> {
         async move {
-            let inner = self.inner();
+            let mut inner = self.inner();
+            inner.reads += 1;
             let from = inner.keys.range(prefix.to_owned()..);
             let found = from.take_while(|(key, _)| key.starts_with(prefix));
             Ok(found.map(|(key, value)| (key.clone(), value.clone())).collect())
@@ -86,7 +99,8 @@ impl PersistenceProvider for Memory {
         before: Seq,
     ) -> BoxFuture<'_, Result<Vec<Arc<DataPacket>>, ReadError>> {
         async move {
-            let inner = self.inner();
+            let mut inner = self.inner();
+            inner.reads += 1;
             let mut found: Vec<_> = inner
                 .log
                 .iter()

@@ -95,6 +95,12 @@ impl Receive<Json<Chat>> for Doer {
                 store.set(rest, &true)?;
                 Some(store.list("").await?.join(","))
             }
+            "entries" => {
+                store.set(rest, "new")?;
+                let entries = store.entries::<String>("").await?;
+                let entries: Vec<_> = entries.iter().map(|(key, value)| format!("{key}={value}")).collect();
+                Some(entries.join(","))
+            }
             "history" => {
                 let minute = Duration::from_mins(1);
                 let found = store.stream_history(History::of(rest)?.within(minute).last(2)).await?;
@@ -302,6 +308,62 @@ async fn a_state_is_what_its_json_carries() {
     meeting.restart().await.unwrap();
     say(&mut meeting, "one").await;
     assert_eq!(meeting.state().chats, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_instance_can_have_a_state_already() {
+    let builder = || PluginTest::<Doer>::builder();
+    let state = |chats: &str| format!(r#"{{"chats":{chats},"batches":[],"ticks":[],"unwritable":{{}}}}"#);
+    let mut meeting = builder().state_json(state("7")).start().await.unwrap();
+    say(&mut meeting, "one").await;
+    assert_eq!(meeting.state().chats, 8);
+    let error = builder().state_json(state("\"many\"")).start().await.unwrap_err();
+    assert_eq!(error.to_string(), "the stored state is not of the plugin's state type");
+}
+
+#[tokio::test(start_paused = true)]
+async fn entries_are_read_with_what_the_hook_has_written() {
+    let mut meeting = PluginTest::<Doer>::start_default().await.unwrap();
+    say(&mut meeting, "one").await;
+    let entries = say(&mut meeting, "entries more").await;
+    assert_eq!(entries.as_deref(), Some("last=entries more,more=new"));
+    say(&mut meeting, "delete").await;
+    assert_eq!(say(&mut meeting, "entries last").await.as_deref(), Some("last=new,more=new"));
+    say(&mut meeting, "keys number").await;
+    let error = meeting.receive(chat("entries x")).await.unwrap_err();
+    assert_eq!(error.to_string(), "a key's value is not of the type asked for");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_hooks_cost_is_counted() {
+    let mut meeting = PluginTest::<Doer>::start_default().await.unwrap();
+    let before = meeting.store_cost();
+    say(&mut meeting, "delete").await;
+    let state_bytes = meeting.state_json().len() as u64;
+    let key_bytes = "last".len() as u64;
+    let one = meeting.store_cost() - before;
+    assert_eq!(one, StoreCost { hooks: 1, state_bytes, key_writes: 1, key_bytes, ..StoreCost::default() });
+
+    let before = meeting.store_cost();
+    assert_eq!(say(&mut meeting, "keys k").await.as_deref(), Some("k,last"));
+    meeting.receive(chat("fail")).await.unwrap_err();
+    assert_eq!(meeting.tick().await.unwrap().map(|packet| text(&packet).len()), Some("tick".len()));
+    let cost = meeting.store_cost() - before;
+    let key_bytes = r#"k true last "keys k""#.replace(' ', "").len() as u64 + " ".len() as u64;
+    let output_bytes = "k,last tick".replace(' ', "").len() as u64;
+    assert!(cost.state_bytes > 2 * state_bytes);
+    assert_eq!(
+        cost,
+        StoreCost {
+            hooks: 2,
+            key_writes: 2,
+            key_bytes,
+            reads: 1,
+            output_bytes,
+            state_bytes: cost.state_bytes
+        }
+    );
+    assert_eq!(cost.bytes_per_hook(), cost.bytes().div_ceil(2));
 }
 
 #[tokio::test(start_paused = true)]
