@@ -22,14 +22,29 @@
 //! # Renamed participants
 //! A renamed participant has one row, under the newest name, which includes everything said under former
 //! names. A transcription that arrives late under a former name counts there too, until somebody joins under
-//! that name.
+//! that name. At least 32 former names of each participant are known ([`FormerNames`](teammy_kernel::FormerNames)).
+//!
+//! # Large meetings
+//! A table during the meeting has a row for each of the [`MAX_ROWS`] participants with the most words, and the
+//! last table for each of the [`MAX_LAST_ROWS`]. `others` adds up the rest; it is left out as long as everybody
+//! has a row:
+//!
+//! ```json
+//! {"participants":[],"turns":90,"words":700,"others":{"participants":40,"turns":50,"words":400,"seconds":160.0}}
+//! ```
+//!
+//! The cost of a packet doesn't depend on the number of participants: the state holds those who talked lately,
+//! and each of the others has a key. If a participant of such a meeting takes another one's name, a table may
+//! have fewer rows for some time, but never a wrong one. A name is cut off after 400 bytes.
 //!
 //! # Packets without a participant
 //! Packets that name no participant are counted together, in a row named `unknown` with `"unnamed": true`. A
 //! participant who is really called `unknown` has a separate row without that field; the two are never added
 //! up.
 
-use std::{collections::BTreeMap, ops::Not, sync::Arc};
+mod state;
+mod table;
+mod tally;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -38,8 +53,19 @@ use teammy_kernel::{
     data::{ParticipantEvent, Transcription},
 };
 
+pub use state::State;
+pub use table::{Others, Row, Table};
+
+use state::shortened;
+
 /// The name shown in the row of packets without a participant.
 pub const UNNAMED: &str = "unknown";
+
+/// The most participants in a table during the meeting.
+pub const MAX_ROWS: usize = 100;
+
+/// The most participants in the last table. With long names, it stays below the size limit of packets.
+pub const MAX_LAST_ROWS: usize = 1_000;
 
 /// The plugin; its only resource is the configured period.
 #[derive(Debug)]
@@ -60,115 +86,6 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self { every: 20 }
-    }
-}
-
-/// What one participant has said so far.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Tally {
-    turns: u64,
-    words: u64,
-    ms: u64,
-}
-
-/// The plugin's state in one meeting.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct State {
-    turns: u64,
-    named: BTreeMap<Arc<str>, Tally>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    unnamed: Option<Tally>,
-    /// Former names, each with the participant's present name.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    renamed: BTreeMap<Arc<str>, Arc<str>>,
-}
-
-/// How much each participant talked.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Table {
-    /// One row for each participant, ordered by most words first, then by name.
-    pub participants: Vec<Row>,
-    /// The turns of all participants.
-    pub turns: u64,
-    /// The words of all participants.
-    pub words: u64,
-}
-
-/// How much one participant talked.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Row {
-    /// The participant's name.
-    pub name: String,
-    /// The number of final transcriptions.
-    pub turns: u64,
-    /// The number of words in them.
-    pub words: u64,
-    /// Their total duration in seconds.
-    pub seconds: f64,
-    /// Whether this row counts the packets that name no participant. Left out if false.
-    #[serde(default, skip_serializing_if = "Not::not")]
-    pub unnamed: bool,
-}
-
-/// The most former names that the state holds.
-const MAX_RENAMED: usize = 1000;
-
-impl Tally {
-    fn merge(&mut self, other: Self) {
-        self.turns = self.turns.saturating_add(other.turns);
-        self.words = self.words.saturating_add(other.words);
-        self.ms = self.ms.saturating_add(other.ms);
-    }
-
-    fn add(&mut self, said: &Transcription) {
-        let words = said.text.split_whitespace().count();
-        self.turns = self.turns.saturating_add(1);
-        self.words = self.words.saturating_add(u64::try_from(words).unwrap_or(u64::MAX));
-        self.ms = self.ms.saturating_add(said.duration_ms());
-    }
-
-    fn row(self, name: &str) -> Row {
-        // Exact up to 2^53 milliseconds, which is 285,000 years.
-        #[allow(clippy::cast_precision_loss)]
-        let seconds = self.ms as f64 / 1000.0;
-        Row { name: name.to_owned(), turns: self.turns, words: self.words, seconds, unnamed: false }
-    }
-}
-
-impl State {
-    fn add(&mut self, participant: Option<&Arc<str>>, said: &Transcription) {
-        let tally = match participant {
-            Some(name) => self.named.entry(self.renamed.get(name).unwrap_or(name).clone()).or_default(),
-            None => self.unnamed.get_or_insert_default(),
-        };
-        tally.add(said);
-        self.turns = self.turns.saturating_add(1);
-    }
-
-    /// Moves a participant's counts to a new name, and remembers the former one.
-    fn rename(&mut self, from: &Arc<str>, to: &Arc<str>) {
-        if from == to || to.is_empty() {
-            return;
-        }
-        self.renamed.remove(to);
-        self.renamed.values_mut().filter(|now| *now == from).for_each(|now| now.clone_from(to));
-        if self.renamed.len() < MAX_RENAMED {
-            self.renamed.insert(from.clone(), to.clone());
-        }
-        if let Some(tally) = self.named.remove(from) {
-            self.named.entry(to.clone()).or_default().merge(tally);
-        }
-    }
-
-    fn table(&self) -> Table {
-        let named = self.named.iter().map(|(name, tally)| tally.row(name));
-        let unnamed = self.unnamed.map(|tally| Row { unnamed: true, ..tally.row(UNNAMED) });
-        let mut participants: Vec<Row> = named.chain(unnamed).collect();
-        participants.sort_by(|a, b| {
-            b.words.cmp(&a.words).then_with(|| a.name.cmp(&b.name)).then_with(|| a.unnamed.cmp(&b.unnamed))
-        });
-        let words = participants.iter().fold(0, |sum: u64, row| sum.saturating_add(row.words));
-        Table { participants, turns: self.turns, words }
     }
 }
 
@@ -193,7 +110,8 @@ impl InCallPlugin for TalkTime {
     }
 
     async fn on_meeting_end(&self, cx: &mut Cx<'_, Self>) -> Result<Option<Json<Table>>, Error> {
-        Ok(Some(Json(cx.state().table())))
+        let table = cx.state().last_table(cx.engine().datastore()).await?;
+        Ok(Some(Json(table)))
     }
 }
 
@@ -206,10 +124,16 @@ impl Receive<Json<Transcription>> for TalkTime {
         if !said.is_final {
             return Ok(None);
         }
-        let participant = cx.packet().participant.clone();
-        cx.state_mut().add(participant.as_ref(), &said);
-        let due = cx.state().turns % self.every == 0;
-        Ok(due.then(|| Json(cx.state().table())))
+        let participant = cx.packet().participant.as_ref().map(shortened);
+        let datastore = cx.engine().datastore().clone();
+        let state = cx.state_mut();
+        state.upgrade(&datastore).await?;
+        state.tally(participant, &datastore).await?.count(&said);
+        state.turns = state.turns.saturating_add(1);
+        if !state.turns.is_multiple_of(self.every) {
+            return Ok(None);
+        }
+        Ok(Some(Json(state.table(&datastore).await?)))
     }
 }
 
@@ -219,12 +143,19 @@ impl Receive<Json<ParticipantEvent>> for TalkTime {
         Json(event): Json<ParticipantEvent>,
         cx: &mut Cx<'_, Self>,
     ) -> Result<Option<Json<Table>>, Error> {
-        let Some(name) = cx.packet().participant.clone() else { return Ok(None) };
+        let Some(name) = cx.packet().participant.as_ref().map(shortened) else { return Ok(None) };
+        let datastore = cx.engine().datastore().clone();
         match event {
-            ParticipantEvent::Renamed { to } => cx.state_mut().rename(&name, &to.into()),
+            ParticipantEvent::Renamed { to } => {
+                let state = cx.state_mut();
+                state.upgrade(&datastore).await?;
+                state.rename(&name, &shortened(&to.into()), &datastore).await?;
+            }
             // A new participant joins under a former name of another one.
-            ParticipantEvent::Joined if cx.state().renamed.contains_key(&name) => {
-                cx.state_mut().renamed.remove(&name);
+            ParticipantEvent::Joined => {
+                if let Some(names) = cx.state().after_join(&name, &datastore).await? {
+                    cx.state_mut().set_former_names(names);
+                }
             }
             _ => {}
         }
