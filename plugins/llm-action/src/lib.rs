@@ -51,7 +51,7 @@
 //!   that are not in the configuration are dropped;
 //! * actions whose parameters have more than [`MAX_ACTION_CHARS`] characters in total;
 //! * actions already detected: the same action with the same parameters, compared without case and extra
-//!   white space. The state holds the newest [`MAX_REMEMBERED`], or fewer if they have more than
+//!   white space. The plugin remembers the newest [`MAX_REMEMBERED`], or fewer if they have more than
 //!   [`MAX_REMEMBERED_CHARS`] characters in total;
 //! * all new actions after the first [`MAX_NEW_ACTIONS`].
 //!
@@ -173,7 +173,10 @@ impl Receive<Batch<Json<Transcription>>> for LlmAction {
         if words.lines.is_empty() {
             return Ok(None);
         }
-        let messages = prompt::messages(&self.instructions, cx.state(), &words.lines);
+        let datastore = cx.engine().datastore().clone();
+        let state = cx.state_mut();
+        state.load(&datastore).await?;
+        let messages = prompt::messages(&self.instructions, state, &words.lines);
         let answered = cx.engine().llm().prompt(messages, self.temperature).await;
         let answer = answered.map_err(|error| match error {
             LlmError::Refused(_) | LlmError::NotConfigured => Error::reject(error),
@@ -188,8 +191,9 @@ impl Receive<Batch<Json<Transcription>>> for LlmAction {
         }
         let state = cx.state_mut();
         state.add_context(&words.lines, self.context_chars);
-        let detected: Vec<Detected> = state
-            .add_new(answer.calls)
+        let new = state.add_new(answer.calls);
+        state.make_room(&datastore)?;
+        let detected: Vec<Detected> = new
             .into_iter()
             .map(|call| Detected {
                 action: call.action,

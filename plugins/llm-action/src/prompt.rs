@@ -4,7 +4,7 @@
 //! same for the whole meeting. The user message is one JSON object with the conversation, so a speaker can
 //! neither close the quotation nor imitate another speaker.
 
-use std::{collections::VecDeque, fmt::Write};
+use std::fmt::Write;
 
 use serde::Serialize;
 use teammy_kernel::LlmMessage;
@@ -21,7 +21,7 @@ pub(crate) const PLACEHOLDER: &str = "…";
 #[derive(Serialize)]
 struct Conversation<'a> {
     context: Vec<&'a str>,
-    already_detected: &'a VecDeque<ActionCall>,
+    already_detected: Vec<&'a ActionCall>,
     new: &'a [String],
 }
 
@@ -74,7 +74,7 @@ fn example(action: &ConfiguredAction) -> String {
 /// Returns the messages that ask about these new lines.
 pub(crate) fn messages(instructions: &str, state: &State, new: &[String]) -> [LlmMessage; 2] {
     let context = state.context().lines().collect();
-    let conversation = Conversation { context, already_detected: state.detected(), new };
+    let conversation = Conversation { context, already_detected: state.detected().collect(), new };
     [LlmMessage::system(instructions), LlmMessage::user(json(&conversation))]
 }
 

@@ -6,10 +6,11 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use teammy_kernel::{Datastore, DatastoreError};
 
 use crate::text::comparison_key;
 
-/// The most detected actions that the state holds; an older one may be detected again.
+/// The most detected actions that the plugin remembers; an older one may be detected again.
 pub const MAX_REMEMBERED: usize = 200;
 
 /// The most characters of all remembered actions together, because each prompt contains them. The newest
@@ -22,14 +23,30 @@ pub const MAX_NEW_ACTIONS: usize = 20;
 /// The longest word, in characters, that is removed completely when the context is cut inside it.
 const WORD_CHARS: usize = 40;
 
+/// The most of the remembered actions that the state itself holds, and the most characters of them.
+const MAX_NEWEST: usize = 10;
+const MAX_NEWEST_CHARS: usize = 2_000;
+
+/// The key of the remembered actions that the state doesn't hold.
+const EARLIER: &str = "earlier-actions";
+
 /// The plugin's state in one meeting.
+///
+/// The context changes with every prompt, and a changed state is stored whole. So the state holds only the
+/// newest of the remembered actions, and a key holds the others, which change rarely.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct State {
     /// The end of the conversation so far, one line for each packet.
     context: String,
-    /// The remembered actions, oldest first.
+    /// The newest of the remembered actions, oldest first. A state of an earlier version holds all of them.
     detected: VecDeque<ActionCall>,
+    /// Whether the key holds any.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    has_earlier: bool,
+    /// What the key holds, once it was read. It isn't stored with the state, so it costs a change nothing.
+    #[serde(skip)]
+    earlier: Option<Arc<VecDeque<ActionCall>>>,
 }
 
 /// An action with the values of its parameters.
@@ -59,8 +76,33 @@ impl State {
         &self.context
     }
 
-    pub(crate) fn detected(&self) -> &VecDeque<ActionCall> {
-        &self.detected
+    /// The remembered actions, oldest first, once [`load`](Self::load) has read the key.
+    pub(crate) fn detected(&self) -> impl Iterator<Item = &ActionCall> + Clone {
+        let all = self.earlier.iter().flat_map(|earlier| earlier.iter()).chain(&self.detected);
+        let forgotten = all.clone().count() - remembered(all.clone());
+        all.skip(forgotten)
+    }
+
+    /// Reads the remembered actions that the state doesn't hold, unless they were read before.
+    pub(crate) async fn load(&mut self, datastore: &Datastore) -> Result<(), DatastoreError> {
+        if self.has_earlier && self.earlier.is_none() {
+            self.earlier = Some(datastore.get(EARLIER).await?.unwrap_or_default());
+        }
+        Ok(())
+    }
+
+    /// Moves the remembered actions to the key if the state holds too many.
+    pub(crate) fn make_room(&mut self, datastore: &Datastore) -> Result<(), DatastoreError> {
+        let chars: usize = self.detected.iter().map(ActionCall::chars).sum();
+        if self.detected.len() <= MAX_NEWEST && chars <= MAX_NEWEST_CHARS {
+            return Ok(());
+        }
+        let all: VecDeque<ActionCall> = self.detected().cloned().collect();
+        datastore.set(EARLIER, &all)?;
+        self.detected.clear();
+        self.earlier = Some(Arc::new(all));
+        self.has_earlier = true;
+        Ok(())
     }
 
     /// Appends lines to the context, and shortens it to its last `chars` characters.
@@ -77,23 +119,25 @@ impl State {
 
     /// Remembers the calls that are new, and returns them in their order.
     pub(crate) fn add_new(&mut self, calls: Vec<ActionCall>) -> Vec<ActionCall> {
-        let mut known: HashSet<Vec<String>> = self.detected.iter().map(ActionCall::key).collect();
+        if calls.is_empty() {
+            return calls;
+        }
+        let mut known: HashSet<Vec<String>> = self.detected().map(ActionCall::key).collect();
         let mut new: Vec<ActionCall> = calls.into_iter().filter(|call| known.insert(call.key())).collect();
         new.truncate(MAX_NEW_ACTIONS);
         self.detected.extend(new.iter().cloned());
-        self.drop_oldest();
         new
     }
+}
 
-    fn drop_oldest(&mut self) {
-        let mut chars: usize = self.detected.iter().map(ActionCall::chars).sum();
-        while self.detected.len() > MAX_REMEMBERED
-            || (chars > MAX_REMEMBERED_CHARS && self.detected.len() > 1)
-        {
-            let oldest = self.detected.pop_front().expect("invariant: there are at least two");
-            chars -= oldest.chars();
-        }
-    }
+/// How many of these actions, the newest, are remembered.
+fn remembered<'a>(all: impl DoubleEndedIterator<Item = &'a ActionCall>) -> usize {
+    let mut chars = 0;
+    let mut fits = |index: usize, call: &ActionCall| {
+        chars += call.chars();
+        index == 0 || (index < MAX_REMEMBERED && chars <= MAX_REMEMBERED_CHARS)
+    };
+    all.rev().enumerate().take_while(|(index, call)| fits(*index, call)).count()
 }
 
 /// Returns the last `chars` characters of a text, without the part of a word at their beginning if that part

@@ -305,3 +305,74 @@ async fn a_state_is_stored_as_documented() {
         })
     );
 }
+
+/// The prompt's list of actions that were detected before.
+fn remembered(request: &LlmRequest) -> Vec<String> {
+    let list = question(request)["already_detected"].as_array().unwrap().clone();
+    list.iter().map(|call| call["parameters"]["query"].as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_prompt_has_all_remembered_actions_wherever_they_are_kept() {
+    let mut llm = ScriptedLlm::default();
+    for number in 0..450 {
+        llm = llm.reply(search(&format!("question {number}")));
+    }
+    // What is remembered is not detected again; what is forgotten is.
+    llm = llm.reply(search("Question 250")).reply(search("question 249")).reply(NONE);
+    let mut meeting = meeting(&llm).await;
+    for number in 0..450 {
+        assert!(meeting.receive(said("Ada", "And this?")).await.unwrap().is_some());
+        if number % 70 == 0 {
+            meeting.restart().await.unwrap();
+        }
+        if number % 10 != 3 {
+            continue;
+        }
+        let expected: Vec<_> = (0_usize..number).map(|number| format!("question {number}")).collect();
+        let newest = &expected[number.saturating_sub(MAX_REMEMBERED)..];
+        assert_eq!(remembered(llm.requests().last().unwrap()), newest);
+    }
+    assert!(meeting.receive(said("Ada", "Again?")).await.unwrap().is_none());
+    assert!(meeting.receive(said("Ada", "And that?")).await.unwrap().is_some());
+    meeting.receive(said("Ada", "Well.")).await.unwrap();
+    let last = remembered(llm.requests().last().unwrap());
+    assert_eq!((last.len(), last.last().unwrap().as_str()), (MAX_REMEMBERED, "question 249"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_prompt_costs_the_store_the_same_however_much_is_remembered() {
+    let mut llm = ScriptedLlm::default();
+    for number in 0..2_000 {
+        llm = llm.reply(search(&format!("what the standard says about question {number}")));
+    }
+    let mut meeting = meeting(&llm).await;
+    let mut before = meeting.store_cost();
+    for hundred in 0..20 {
+        for _ in 0..100 {
+            meeting.receive(said("Ada", "And what does the standard say about this?")).await.unwrap();
+            assert!(meeting.state_json().len() < 2_500, "{}", meeting.state_json().len());
+        }
+        let cost = meeting.store_cost() - before;
+        before = meeting.store_cost();
+        let what = format!("prompts {hundred}00 and later: {cost:?}");
+        assert!(cost.bytes_per_hook() < 5_000, "{what}");
+        assert!(cost.key_writes <= 10 && cost.reads <= 100, "{what}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_state_of_an_earlier_version_is_taken_over() {
+    let calls: Vec<_> = (0..MAX_REMEMBERED)
+        .map(|number| json!({"action": "web-search", "parameters": {"query": format!("question {number}")}}))
+        .collect();
+    let state = json!({"context": "Ada: Hello.", "detected": calls}).to_string();
+    let llm = ScriptedLlm::default().when(|_| true, search("Question 7"));
+    let mut meeting: PluginTest<LlmAction> =
+        PluginTest::builder().llm(llm.clone()).state_json(state).start().await.unwrap();
+    for _ in 0..2 {
+        assert!(meeting.receive(said("Bo", "Hi.")).await.unwrap().is_none());
+        assert_eq!(remembered(llm.requests().last().unwrap()).len(), MAX_REMEMBERED);
+        assert!(meeting.state_json().len() < 200, "{}", meeting.state_json());
+    }
+}
