@@ -98,18 +98,22 @@
 //! never sees it. No text of the meeting, no prompt and no answer gets into the log.
 
 mod answer;
+mod attendees;
 mod config;
 mod format;
 mod limited_llm;
 mod markdown;
 mod output;
+mod pending;
 mod prompt;
 mod state;
 mod text;
 mod transcript;
 
+use std::sync::Arc;
+
 use teammy_kernel::{
-    Batch, Cx, Error, Hooks, InCallPlugin, Json, Model, Receive,
+    Batch, Cx, DataPacket, Error, Hooks, InCallPlugin, Json, Model, Receive,
     data::{Chat, ParticipantEvent, Transcription},
 };
 
@@ -120,8 +124,8 @@ pub use state::State;
 use answer::DraftMinutes;
 use limited_llm::LimitedLlm;
 use prompt::MeetingFacts;
-use state::to_u64;
-use transcript::Medium;
+use state::{Said, read_notes, to_u64, write_notes};
+use transcript::{Medium, Transcript};
 
 /// The most packets of one hook: some minutes of speech. At 250 words each, they fill the prompts of one
 /// hook.
@@ -147,56 +151,83 @@ impl Minutes {
     async fn update(
         &self,
         cx: &mut Cx<'_, Self>,
-        apply: impl FnOnce(&mut State) + Send,
+        said: Vec<(Arc<DataPacket>, Said)>,
     ) -> Result<Option<Json<Output>>, Error> {
         let mut llm = self.llm(cx);
         let gap = cx.gap();
+        let datastore = cx.engine().datastore().clone();
         let state = cx.state_mut();
+        state.upgrade(&datastore).await?;
         state.record_gap(gap);
-        apply(state);
+        for (packet, said) in said {
+            state.apply(&packet, said, &datastore).await?;
+        }
+        let is_due = state.pending.words() >= self.config.every_words as usize;
+        if !is_due && state.pending.size() <= self.chunk_words() {
+            state.pending.make_room(&datastore)?;
+            return Ok(None);
+        }
+        let before = state.pending.read(&datastore).await?;
+        let mut summary = Summary { notes: read_notes(&datastore).await?, pending: before.clone() };
         let mut updated = false;
-        if state.pending.words() >= self.config.every_words as usize {
-            let pending = state.pending.clone();
-            match self.fold_oldest(state, &mut llm).await {
+        if is_due {
+            match self.fold_oldest(state, &mut summary, &mut llm).await {
                 Ok(is_new) => updated |= is_new,
-                Err(error) if pending.size() <= self.chunk_words() => {
+                Err(error) if before.size() <= self.chunk_words() => {
                     llm.warn(error.as_error());
-                    state.pending = pending;
+                    summary.pending.clone_from(&before);
                 }
                 Err(error) => return Err(error),
             }
         }
         // Names need room too, and more may have queued up than one prompt holds.
-        while state.pending.size() > self.chunk_words()
-            && state.pending.words() > 0
+        while summary.pending.size() > self.chunk_words()
+            && summary.pending.words() > 0
             && llm.requests_left() > 0
         {
-            updated |= self.fold_oldest(state, &mut llm).await?;
+            updated |= self.fold_oldest(state, &mut summary, &mut llm).await?;
         }
-        state.shrink_pending(self.chunk_words());
-        Ok(updated.then(|| Json(Output::Rolling(state.rolling()))))
+        state.left_out += to_u64(summary.pending.drop_oldest(self.chunk_words()));
+        if summary.pending == before {
+            state.pending.make_room(&datastore)?;
+        } else {
+            state.pending.replace(summary.pending, &datastore)?;
+        }
+        if !updated {
+            return Ok(None);
+        }
+        write_notes(&summary.notes, &datastore)?;
+        let words = state.words_noted(state.pending.words());
+        Ok(Some(Json(Output::Rolling(Rolling { summary: summary.notes, words }))))
     }
 
     /// Folds the oldest part of the pending transcript into the notes; returns whether the notes are new.
-    async fn fold_oldest(&self, state: &mut State, llm: &mut LimitedLlm) -> Result<bool, Error> {
-        let excerpt = state.pending.take_oldest(self.chunk_words());
+    async fn fold_oldest(
+        &self,
+        state: &mut State,
+        summary: &mut Summary,
+        llm: &mut LimitedLlm,
+    ) -> Result<bool, Error> {
+        let excerpt = summary.pending.take_oldest(self.chunk_words());
         let max_words = 2 * self.config.summary_words as usize;
-        let messages = prompt::notes(&self.config, &state.notes, &excerpt.text);
+        let messages = prompt::notes(&self.config, &summary.notes, &excerpt.text);
         let notes = llm.ask(Model::Fast, messages, |text| answer::notes(text, max_words)).await?;
         let Some(notes) = notes else {
             state.left_out += to_u64(excerpt.words);
             return Ok(false);
         };
-        state.notes = notes;
+        summary.notes = notes;
         Ok(true)
     }
 }
 
-impl State {
-    fn rolling(&self) -> Rolling {
-        Rolling { summary: self.notes.clone(), words: self.words_noted() }
-    }
+/// The running summary, and what it doesn't cover yet.
+struct Summary {
+    notes: String,
+    pending: Transcript,
+}
 
+impl State {
     fn problems(&self, answer: Option<&DraftMinutes>) -> Vec<Problem> {
         let problems = [
             (answer.is_none(), Problem::Unstructured),
@@ -233,35 +264,40 @@ impl InCallPlugin for Minutes {
         }
         let mut llm = self.llm(cx);
         let (meeting, ended_at, gap) = (cx.meeting().clone(), cx.packet().timestamp, cx.gap());
+        let datastore = cx.engine().datastore().clone();
         let state = cx.state_mut();
+        state.upgrade(&datastore).await?;
         state.record_gap(gap);
-        if state.pending.words() > 0 {
-            self.fold_oldest(state, &mut llm).await?;
+        let pending = state.pending.read(&datastore).await?;
+        let mut summary = Summary { notes: read_notes(&datastore).await?, pending };
+        if summary.pending.words() > 0 && self.fold_oldest(state, &mut summary, &mut llm).await? {
+            write_notes(&summary.notes, &datastore)?;
         }
         // More than one prompt is pending only if earlier hooks ran with a larger `chunk_words`.
-        if state.pending.words() > 0 {
-            state.shrink_pending(0);
+        if summary.pending.words() > 0 {
+            state.left_out += to_u64(summary.pending.drop_oldest(0));
         }
+        state.pending.replace(summary.pending, &datastore)?;
+        let (notes, attendees) = (summary.notes, state.attendees.all(&datastore).await?);
         let started_at = meeting.started_at.or(state.since);
         // Packets may arrive out of order, and a publisher's clock may have been set back.
         let ended_at =
             [Some(ended_at), state.until, started_at].into_iter().flatten().max().unwrap_or(ended_at);
         let title = meeting.title.as_deref().map(text::line).filter(|title| !title.is_empty());
-        let facts = MeetingFacts { title: title.as_deref(), started_at, attendees: &state.attendees.names };
-        let answer = if state.notes.is_empty() {
+        let facts = MeetingFacts { title: title.as_deref(), started_at, attendees: &attendees };
+        let answer = if notes.is_empty() {
             None
         } else {
-            let messages = prompt::minutes(&self.config, &facts, &state.notes);
+            let messages = prompt::minutes(&self.config, &facts, &notes);
             llm.ask(Model::Default, messages, DraftMinutes::read).await?
         };
         let problems = state.problems(answer.as_ref());
-        let answer = answer
-            .unwrap_or_else(|| DraftMinutes { summary: state.notes.clone(), ..DraftMinutes::default() });
+        let answer = answer.unwrap_or_else(|| DraftMinutes { summary: notes, ..DraftMinutes::default() });
         let minutes = MeetingMinutes {
             title: title.or(answer.title),
             started_at,
             ended_at,
-            attendees: state.attendees.names.clone(),
+            attendees,
             more_attendees: state.attendees.more,
             summary: answer.summary,
             decisions: answer.decisions,
@@ -281,18 +317,16 @@ impl Receive<Batch<Json<Transcription>>> for Minutes {
         said: Batch<Json<Transcription>>,
         cx: &mut Cx<'_, Self>,
     ) -> Result<Option<Json<Output>>, Error> {
-        let packets = cx.packets().to_vec();
-        let messages: Vec<_> =
-            packets.into_iter().zip(said).filter(|(_, Json(said))| said.is_final).collect();
+        let packets = cx.packets().iter().cloned();
+        let messages: Vec<_> = packets
+            .zip(said)
+            .filter(|(_, Json(said))| said.is_final)
+            .map(|(packet, Json(said))| (packet, Said::Message(Medium::Speech, said.text)))
+            .collect();
         if messages.is_empty() && cx.gap() == 0 {
             return Ok(None);
         }
-        self.update(cx, |state| {
-            for (packet, Json(said)) in &messages {
-                state.add_message(packet, Medium::Speech, &said.text);
-            }
-        })
-        .await
+        self.update(cx, messages).await
     }
 }
 
@@ -302,18 +336,16 @@ impl Receive<Batch<Json<Chat>>> for Minutes {
         written: Batch<Json<Chat>>,
         cx: &mut Cx<'_, Self>,
     ) -> Result<Option<Json<Output>>, Error> {
-        let packets = cx.packets().to_vec();
-        let messages: Vec<_> =
-            packets.into_iter().zip(written).filter(|(_, Json(chat))| chat.to.is_none()).collect();
+        let packets = cx.packets().iter().cloned();
+        let messages: Vec<_> = packets
+            .zip(written)
+            .filter(|(_, Json(chat))| chat.to.is_none())
+            .map(|(packet, Json(chat))| (packet, Said::Message(Medium::Chat, chat.text)))
+            .collect();
         if messages.is_empty() && cx.gap() == 0 {
             return Ok(None);
         }
-        self.update(cx, |state| {
-            for (packet, Json(chat)) in &messages {
-                state.add_message(packet, Medium::Chat, &chat.text);
-            }
-        })
-        .await
+        self.update(cx, messages).await
     }
 }
 
@@ -323,8 +355,8 @@ impl Receive<Json<ParticipantEvent>> for Minutes {
         Json(event): Json<ParticipantEvent>,
         cx: &mut Cx<'_, Self>,
     ) -> Result<Option<Json<Output>>, Error> {
-        let packets = cx.packets().to_vec();
-        self.update(cx, |state| state.apply_event(&packets[0], event)).await
+        let packet = cx.packets()[0].clone();
+        self.update(cx, vec![(packet, Said::Event(event))]).await
     }
 }
 

@@ -1,20 +1,21 @@
 //! The plugin's state in one meeting.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
-use teammy_kernel::{DataPacket, Timestamp, data::ParticipantEvent};
+use teammy_kernel::{DataPacket, Datastore, DatastoreError, Timestamp, data::ParticipantEvent};
 
-use crate::transcript::{self, Medium, Transcript};
+use crate::{
+    attendees::Attendees,
+    pending::Pending,
+    transcript::{self, Medium},
+};
 
-/// The most attendees, and the most former names, that the state holds.
-const MAX_ATTENDEES: usize = 200;
+/// The key of the running summary.
+const NOTES: &str = "notes";
 
-/// The running summary, the transcript that it doesn't cover yet, and the attendees.
+/// What every packet changes: counts, the end of the pending transcript, the first attendees.
 ///
-/// Every part is bounded, so the state stays far below the runtime's limit: the transcript by
-/// [`Config::chunk_words`](crate::config::Config::chunk_words), the running summary by twice
-/// [`Config::summary_words`](crate::config::Config::summary_words).
+/// A changed state is stored whole, so every part is small, and doesn't grow with the meeting. Keys hold what
+/// changes rarely: the running summary, the rest of the pending transcript, the list of many attendees.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct State {
@@ -24,8 +25,10 @@ pub struct State {
     pub(crate) until: Option<Timestamp>,
     pub(crate) attendees: Attendees,
     /// The transcript since the running summary.
-    pub(crate) pending: Transcript,
-    /// The running summary.
+    #[serde(flatten)]
+    pub(crate) pending: Pending,
+    /// The running summary, in a state of an earlier version.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub(crate) notes: String,
     /// All words of the meeting, of speech and public chat.
     pub(crate) words: u64,
@@ -35,106 +38,100 @@ pub struct State {
     pub(crate) lost: u64,
 }
 
-/// The attendees, in the order of their first packet.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub(crate) struct Attendees {
-    pub(crate) names: Vec<String>,
-    /// Whether there were more attendees than `names` can hold.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub(crate) more: bool,
-    /// Former names, each with the participant's present name: a transcription may arrive after a rename.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    before: BTreeMap<String, String>,
-}
-
-impl Attendees {
-    fn add(&mut self, name: String) {
-        if self.names.contains(&name) {
-            return;
-        }
-        if self.names.len() < MAX_ATTENDEES {
-            self.names.push(name);
-        } else {
-            self.more = true;
-        }
-    }
-
-    /// Renames an attendee. If the new name is another attendee's, the two become one.
-    fn rename(&mut self, from: &str, to: String) {
-        self.before.remove(&to);
-        self.before.values_mut().filter(|now| **now == from).for_each(|now| now.clone_from(&to));
-        if self.before.len() < MAX_ATTENDEES {
-            self.before.insert(from.to_owned(), to.clone());
-        }
-        let index = self.names.iter().position(|name| name == from);
-        match index {
-            Some(index) if self.names.contains(&to) => drop(self.names.remove(index)),
-            Some(index) => self.names[index] = to,
-            None => self.add(to),
-        }
-    }
-
-    /// Returns the participant's present name.
-    fn current_name(&self, name: String) -> String {
-        self.before.get(&name).cloned().unwrap_or(name)
-    }
+/// What a packet says.
+#[derive(Debug)]
+pub(crate) enum Said {
+    Message(Medium, String),
+    Event(ParticipantEvent),
 }
 
 impl State {
-    /// Adds speech or a public chat message to the transcript.
-    pub(crate) fn add_message(&mut self, packet: &DataPacket, medium: Medium, text: &str) {
-        let by = self.record_packet(packet);
-        self.words += to_u64(self.pending.add_message(by.as_deref(), medium, text));
+    /// Brings a state of an earlier version, which held everything, into this version's form.
+    pub(crate) async fn upgrade(&mut self, datastore: &Datastore) -> Result<(), DatastoreError> {
+        if !self.notes.is_empty() {
+            write_notes(&std::mem::take(&mut self.notes), datastore)?;
+        }
+        self.attendees.upgrade(datastore).await
+    }
+
+    /// Applies a packet: adds speech or a public chat message to the transcript, or applies an event.
+    pub(crate) async fn apply(
+        &mut self,
+        packet: &DataPacket,
+        said: Said,
+        datastore: &Datastore,
+    ) -> Result<(), DatastoreError> {
+        match said {
+            Said::Message(medium, text) => {
+                let by = self.record_packet(packet, datastore).await?;
+                self.words += to_u64(self.pending.newest.add_message(by.as_deref(), medium, &text));
+                Ok(())
+            }
+            Said::Event(event) => self.apply_event(packet, event, datastore).await,
+        }
     }
 
     /// Applies a participant event: joined, left or renamed.
-    pub(crate) fn apply_event(&mut self, packet: &DataPacket, event: ParticipantEvent) {
+    async fn apply_event(
+        &mut self,
+        packet: &DataPacket,
+        event: ParticipantEvent,
+        datastore: &Datastore,
+    ) -> Result<(), DatastoreError> {
         if event == ParticipantEvent::Joined
             && let Some(name) = packet.participant.as_deref().and_then(transcript::clean_name)
         {
             // A new participant joins under a former name of another one.
-            self.attendees.before.remove(&name);
+            self.attendees.joined(&name, datastore).await?;
         }
-        let by = self.record_packet(packet);
+        let by = self.record_packet(packet, datastore).await?;
         if let ParticipantEvent::Renamed { to } = event
             && let (Some(from), Some(to)) = (by, transcript::clean_name(&to))
             && from != to
         {
-            self.pending.add_remark(&format!("{from} is now called {to}"));
-            self.attendees.rename(&from, to);
+            self.pending.newest.add_remark(&format!("{from} is now called {to}"));
+            self.attendees.rename(&from, &to, datastore).await?;
         }
+        Ok(())
     }
 
     /// Records that packets were lost, if any were.
     pub(crate) fn record_gap(&mut self, packets: u64) {
         if packets > 0 {
             self.lost += packets;
-            self.pending.add_missing_remark();
+            self.pending.newest.add_missing_remark();
         }
     }
 
-    /// Drops the oldest of the pending transcript until it has at most `size` words, and counts what is left
-    /// out.
-    pub(crate) fn shrink_pending(&mut self, size: usize) {
-        self.left_out += to_u64(self.pending.drop_oldest(size));
-    }
-
-    /// Returns how many words the running summary covers.
-    pub(crate) fn words_noted(&self) -> u64 {
-        self.words.saturating_sub(self.left_out).saturating_sub(to_u64(self.pending.words()))
+    /// Returns how many words the running summary covers, if so many are pending.
+    pub(crate) fn words_noted(&self, pending: usize) -> u64 {
+        self.words.saturating_sub(self.left_out).saturating_sub(to_u64(pending))
     }
 
     /// Records the packet's time and participant; returns the participant's present name.
-    fn record_packet(&mut self, packet: &DataPacket) -> Option<String> {
+    async fn record_packet(
+        &mut self,
+        packet: &DataPacket,
+        datastore: &Datastore,
+    ) -> Result<Option<String>, DatastoreError> {
         let at = packet.timestamp;
         self.since = Some(self.since.map_or(at, |since| since.min(at)));
         self.until = Some(self.until.map_or(at, |until| until.max(at)));
-        let name = packet.participant.as_deref().and_then(transcript::clean_name)?;
-        let name = self.attendees.current_name(name);
-        self.attendees.add(name.clone());
-        Some(name)
+        match packet.participant.as_deref().and_then(transcript::clean_name) {
+            Some(name) => self.attendees.add(name, datastore).await.map(Some),
+            None => Ok(None),
+        }
     }
+}
+
+/// Reads the running summary; it is empty at first.
+pub(crate) async fn read_notes(datastore: &Datastore) -> Result<String, DatastoreError> {
+    Ok(datastore.get(NOTES).await?.unwrap_or_default())
+}
+
+/// Writes the running summary.
+pub(crate) fn write_notes(notes: &str, datastore: &Datastore) -> Result<(), DatastoreError> {
+    datastore.set(NOTES, notes)
 }
 
 /// Converts a number of words for the totals.

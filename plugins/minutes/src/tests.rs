@@ -1,6 +1,7 @@
 mod bounds;
 mod ending;
 mod hearing;
+mod large;
 mod rolling;
 
 use serde_json::{Value, json};
@@ -57,6 +58,16 @@ fn minutes(packet: &DataPacket) -> Final {
         Output::Final(minutes) => *minutes,
         other => panic!("{other:?}"),
     }
+}
+
+/// Returns the running summary as it is stored.
+fn notes(meeting: &PluginTest<Minutes>) -> String {
+    meeting.value("notes").unwrap_or_default()
+}
+
+/// Returns the attendees, from the state or from their key.
+fn attendees(meeting: &PluginTest<Minutes>) -> Vec<String> {
+    meeting.value("attendees").unwrap_or(meeting.state().attendees.names)
 }
 
 /// Returns the models that were asked, in order.

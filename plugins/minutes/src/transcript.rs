@@ -125,6 +125,28 @@ impl Transcript {
         self.lines.iter().map(Line::size).sum()
     }
 
+    /// Counts the words that the whole transcript adds in a prompt to one whose last line is by this speaker.
+    pub(crate) fn size_after(&self, by: Option<&str>) -> usize {
+        let shared = self.lines.front().filter(|first| first.by.is_some() && first.by.as_deref() == by);
+        let name = shared.map_or(0, |first| Line { by: first.by.clone(), text: String::new() }.size());
+        self.size() - name
+    }
+
+    /// Returns who said the last line, if it is no remark.
+    pub(crate) fn last_by(&self) -> Option<&str> {
+        self.lines.back()?.by.as_deref()
+    }
+
+    /// Adds what came later. A speaker who goes on talking shares a line.
+    pub(crate) fn append(&mut self, later: Self) {
+        for line in later.lines {
+            match self.lines.back_mut() {
+                Some(last) if last.by.is_some() && last.by == line.by => last.text.extend([" ", &line.text]),
+                _ => self.lines.push_back(line),
+            }
+        }
+    }
+
     /// Removes and returns the oldest part, of at most `size` words in a prompt. Splits a line that is too
     /// long.
     pub(crate) fn take_oldest(&mut self, size: usize) -> Excerpt {

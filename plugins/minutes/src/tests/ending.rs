@@ -33,7 +33,7 @@ async fn what_is_pending_is_folded_in_first() {
     assert!(shown(&requests[2]).contains("<notes>\nFirst.\nLast.\n</notes>"), "{}", shown(&requests[2]));
     assert!((requests[2].temperature - 1.0).abs() < f32::EPSILON);
     assert!(minutes(&output).complete);
-    assert_eq!((meeting.state().pending.words(), meeting.state().notes), (0, "First.\nLast.".into()));
+    assert_eq!((meeting.state().pending.words(), notes(&meeting)), (0, "First.\nLast.".into()));
 }
 
 #[tokio::test(start_paused = true)]

@@ -26,7 +26,7 @@ async fn who_says_what_is_not_mixed_up_in_a_batch() {
     meeting.receive_batch([partial, said("Ada", "one"), broken, said("Bo", "two")]).await.unwrap();
     assert_eq!(meeting.rejected().len(), 1);
     assert!(shown(&llm.requests()[0]).contains("<transcript>\nAda: one\nBo: two\n</transcript>"));
-    assert_eq!(meeting.state().attendees.names, ["Ada", "Bo"]);
+    assert_eq!(attendees(&meeting), ["Ada", "Bo"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -107,8 +107,9 @@ async fn a_state_is_read_back_as_it_was_written() {
     meeting.receive(happened("Bo", &ParticipantEvent::Renamed { to: "Boris".into() })).await.unwrap();
     assert_eq!(
         meeting.state_json(),
-        r#"{"since":"2026-03-02T09:00:00Z","until":"2026-03-02T09:00:00Z","attendees":{"names":["Ada","Boris"],"before":{"Bo":"Boris"}},"pending":[{"by":"Bo","text":"\"three\""},{"text":"Bo is now called Boris"}],"notes":"The notes.","words":3,"left_out":0,"lost":0}"#
+        r#"{"since":"2026-03-02T09:00:00Z","until":"2026-03-02T09:00:00Z","attendees":{"names":["Ada","Boris"],"former_names":{"recent":{"Bo":"Boris"}}},"pending":[{"by":"Bo","text":"\"three\""},{"text":"Bo is now called Boris"}],"words":3,"left_out":0,"lost":0}"#
     );
+    assert_eq!(notes(&meeting), "The notes.");
     let state = meeting.state();
     meeting.restart().await.unwrap();
     assert_eq!(meeting.state(), state);
@@ -120,10 +121,10 @@ async fn who_is_renamed_is_one_person_also_in_what_comes_late() {
     meeting.receive(said("iPhone (2)", "one")).await.unwrap();
     meeting.receive(happened("iPhone (2)", &ParticipantEvent::Renamed { to: "Olu".into() })).await.unwrap();
     meeting.receive(said("iPhone (2)", "two")).await.unwrap();
-    assert_eq!(meeting.state().attendees.names, ["Olu"]);
+    assert_eq!(attendees(&meeting), ["Olu"]);
     // A new participant joins under the former name.
     meeting.receive(happened("iPhone (2)", &ParticipantEvent::Joined)).await.unwrap();
-    assert_eq!(meeting.state().attendees.names, ["Olu", "iPhone (2)"]);
+    assert_eq!(attendees(&meeting), ["Olu", "iPhone (2)"]);
 }
 
 #[test]

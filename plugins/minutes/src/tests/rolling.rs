@@ -115,7 +115,7 @@ async fn an_empty_answer_is_asked_about_once() {
     assert!((again.temperature - 0.5).abs() < f32::EPSILON);
 
     assert!(meeting.receive(said("Ada", "two two")).await.unwrap().is_none());
-    assert_eq!((meeting.state().notes, meeting.state().left_out), ("The notes.".into(), 2));
+    assert_eq!((notes(&meeting), meeting.state().left_out), ("The notes.".into(), 2));
     assert_eq!(models(&llm), [Model::Fast; 4]);
 }
 
