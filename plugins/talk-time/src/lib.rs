@@ -153,7 +153,8 @@ impl Receive<Json<ParticipantEvent>> for TalkTime {
             }
             // A new participant joins under a former name of another one.
             ParticipantEvent::Joined => {
-                if let Some(names) = cx.state().after_join(&name, &datastore).await? {
+                let mut names = cx.state().former_names();
+                if names.forget(&name, &datastore).await? {
                     cx.state_mut().set_former_names(names);
                 }
             }

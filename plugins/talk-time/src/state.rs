@@ -96,7 +96,7 @@ impl State {
     /// one takes several hooks.
     pub(crate) async fn upgrade(&mut self, datastore: &Datastore) -> Result<(), DatastoreError> {
         if !self.renamed.is_empty() {
-            self.former_names = std::mem::take(&mut self.renamed).into();
+            self.set_former_names(self.former_names());
         }
         self.former_names.make_room(datastore).await?;
         if self.named.len() > MAX_RECENT {
@@ -162,17 +162,13 @@ impl State {
         Ok(())
     }
 
-    /// The former names after a new participant has joined under one; `None` if it was none.
-    pub(crate) async fn after_join(
-        &self,
-        name: &Arc<str>,
-        datastore: &Datastore,
-    ) -> Result<Option<FormerNames>, DatastoreError> {
-        let mut names = self.former_names.clone();
-        Ok(names.forget(name, datastore).await?.then_some(names))
+    /// The former names of all participants.
+    pub(crate) fn former_names(&self) -> FormerNames {
+        if self.renamed.is_empty() { self.former_names.clone() } else { self.renamed.clone().into() }
     }
 
     pub(crate) fn set_former_names(&mut self, names: FormerNames) {
+        self.renamed.clear();
         self.former_names = names;
     }
 

@@ -150,6 +150,20 @@ async fn a_state_of_an_earlier_version_is_read() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_former_name_in_a_state_of_an_earlier_version_can_be_taken() {
+    let mut meeting: PluginTest<TalkTime> =
+        PluginTest::builder().state_json(earlier_state(3)).start().await.unwrap();
+    meeting.receive(happened("Guest 1", &ParticipantEvent::Joined)).await.unwrap();
+    for number in 0..3 {
+        meeting.receive(said(&format!("Guest {number}"), "one", 0, 500)).await.unwrap();
+    }
+    let last: Table = testing::json(&meeting.end().await.unwrap().unwrap());
+    let named = |name: &str| last.participants.iter().find(|row| row.name == name).unwrap().turns;
+    let turns = (named("Participant 0"), named("Participant 1"), named("Guest 1"));
+    assert_eq!((turns, last.participants.len()), ((2, 1, 1), 5));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_long_name_is_cut_off() {
     let mut meeting = meeting(1_000).await;
     let long = "é".repeat(300);
