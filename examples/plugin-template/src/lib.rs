@@ -244,13 +244,9 @@ async fn preceding_speech(cx: &Cx<'_, QuestionLog>, count: usize) -> Result<Vec<
 
 /// Returns the open questions, or the newest of them.
 async fn open_questions(cx: &Cx<'_, QuestionLog>) -> Result<Vec<Question>, Error> {
-    let datastore = cx.engine().datastore();
-    let keys = datastore.list(PREFIX).await?;
-    let mut questions = Vec::new();
-    for key in &keys[keys.len().saturating_sub(MAX_LISTED)..] {
-        questions.extend(datastore.get::<Question>(key).await?);
-    }
-    Ok(questions)
+    let entries = cx.engine().datastore().entries::<Question>(PREFIX).await?;
+    let too_many = entries.len().saturating_sub(MAX_LISTED);
+    Ok(entries.into_iter().skip(too_many).map(|(_, question)| question).collect())
 }
 
 fn open_event(cx: &Cx<'_, QuestionLog>, questions: Vec<Question>, summary: Option<String>) -> Event {

@@ -182,6 +182,18 @@ async fn no_model_is_asked_without_open_questions_or_unless_configured() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_question_costs_the_same_however_many_were_asked() {
+    let mut meeting = meeting().await;
+    for number in 0..500 {
+        let before = meeting.store_cost();
+        meeting.receive(said("Ada", "And when is it due?")).await.unwrap();
+        let cost = meeting.store_cost() - before;
+        assert!(cost.bytes() < 400, "question {number}: {cost:?}");
+        assert_eq!((cost.key_writes, cost.reads), (1, 1), "question {number}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn it_goes_on_after_a_restart() {
     let mut meeting = meeting().await;
     meeting.receive(said("Ada", "One?")).await.unwrap();
