@@ -52,6 +52,11 @@ impl FormerNames {
         self.recent.is_empty() && !self.stored
     }
 
+    /// The present name, if this is a former one that needs no key to be read.
+    pub fn held(&self, name: &str) -> Option<Arc<str>> {
+        self.recent.get(name).or_else(|| self.looked_up.get(name)).cloned()
+    }
+
     /// The present name of the participant who has or had this name. Reads a key at most, and none if the
     /// name was asked for lately.
     ///
@@ -62,8 +67,8 @@ impl FormerNames {
         name: Arc<str>,
         datastore: &Datastore,
     ) -> Result<Arc<str>, DatastoreError> {
-        if let Some(now) = self.recent.get(&name).or_else(|| self.looked_up.get(&name)) {
-            return Ok(now.clone());
+        if let Some(now) = self.held(&name) {
+            return Ok(now);
         }
         let Some(now) = self.stored(&name, datastore).await? else { return Ok(name) };
         if self.looked_up.len() >= Self::MAX_HELD {

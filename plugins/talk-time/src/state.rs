@@ -112,12 +112,13 @@ impl State {
         datastore: &Datastore,
     ) -> Result<&mut Tally, DatastoreError> {
         let Some(name) = name else { return Ok(self.unnamed.get_or_insert_default()) };
-        // A participant's present name is no other's former one.
-        let name = if self.named.contains_key(&name) {
-            name
-        } else {
-            self.former_names.present(name, datastore).await?
-        };
+        let name = self.former_names.held(&name).unwrap_or(name);
+        self.find(&name, datastore).await?;
+        if self.named.contains_key(&name) {
+            return self.tally_of(name, datastore).await;
+        }
+        // Only a name that has no counts can be a former one.
+        let name = self.former_names.present(name, datastore).await?;
         self.tally_of(name, datastore).await
     }
 
@@ -127,13 +128,19 @@ impl State {
         name: Arc<str>,
         datastore: &Datastore,
     ) -> Result<&mut Tally, DatastoreError> {
-        if !self.named.contains_key(&name) {
+        self.find(&name, datastore).await?;
+        Ok(self.named.entry(name).or_default())
+    }
+
+    /// Makes sure that the state has the counts of a present name, if there are any, or else room for them.
+    async fn find(&mut self, name: &Arc<str>, datastore: &Datastore) -> Result<(), DatastoreError> {
+        if !self.named.contains_key(name) {
             if self.named.len() >= MAX_RECENT {
                 self.store_recent(datastore).await?;
             }
-            self.load(&name, datastore).await?;
+            self.load(name, datastore).await?;
         }
-        Ok(self.named.entry(name).or_default())
+        Ok(())
     }
 
     /// Moves a participant's counts to a new name, and remembers the former one.
