@@ -54,18 +54,9 @@ use teammy_kernel::{
 };
 
 pub use state::State;
-pub use table::{Others, Row, Table};
+pub use table::{MAX_LAST_ROWS, MAX_ROWS, Others, Row, Table, UNNAMED};
 
 use state::shortened;
-
-/// The name shown in the row of packets without a participant.
-pub const UNNAMED: &str = "unknown";
-
-/// The most participants in a table during the meeting.
-pub const MAX_ROWS: usize = 100;
-
-/// The most participants in the last table. With long names, it stays below the size limit of packets.
-pub const MAX_LAST_ROWS: usize = 1_000;
 
 /// The plugin; its only resource is the configured period.
 #[derive(Debug)]

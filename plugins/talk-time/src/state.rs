@@ -14,8 +14,7 @@ use serde::{Deserialize, Serialize};
 use teammy_kernel::{Datastore, DatastoreError, FormerNames};
 
 use crate::{
-    MAX_LAST_ROWS, MAX_ROWS,
-    table::{Counts, Table, by_words},
+    table::{Counts, MAX_LAST_ROWS, MAX_ROWS, Table, by_words},
     tally::Tally,
 };
 

@@ -5,13 +5,22 @@ use std::{cmp::Ordering, ops::Not, sync::Arc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{UNNAMED, tally::Tally};
+use crate::tally::Tally;
+
+/// The name shown in the row of packets without a participant.
+pub const UNNAMED: &str = "unknown";
+
+/// The most participants in a table during the meeting.
+pub const MAX_ROWS: usize = 100;
+
+/// The most participants in the last table. With long names, it stays below the size limit of packets.
+pub const MAX_LAST_ROWS: usize = 1_000;
 
 /// How much each participant talked.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Table {
     /// A row for each participant, ordered by most words first, then by name: at most
-    /// [`MAX_ROWS`](crate::MAX_ROWS) during the meeting, and at most [`MAX_LAST_ROWS`](crate::MAX_LAST_ROWS)
+    /// [`MAX_ROWS`] during the meeting, and at most [`MAX_LAST_ROWS`]
     /// in the last table, not counting the row of packets without a participant.
     pub participants: Vec<Row>,
     /// The turns of all participants.
