@@ -1,11 +1,11 @@
 //! What one more packet costs each shipped plugin, in meetings of 10 to 20,000 participants and after 100 to
 //! 100,000 packets: `cargo bench -p teammy-benches --bench growth -- [--quick] [--only PLUGIN]`.
 //!
-//! A plugin's cost per packet should not depend on how large or how old its meeting is. The bench runs hooks as
-//! the runtime does, and commits each by itself, which is the worst case: the state becomes JSON after every
-//! change. In the meeting all participants take turns evenly, which is the worst case for a plugin that keeps
-//! some participants at hand; every fiftieth packet renames a participant, who goes on to talk under the former
-//! name. All of them have talked once before the first packet that counts.
+//! A plugin's cost per packet should not depend on how large or how old its meeting is. The bench runs hooks
+//! as the runtime does, and commits each by itself, which is the worst case: the state becomes JSON after
+//! every change. In the meeting all participants take turns evenly, which is the worst case for a plugin that
+//! keeps some participants at hand; every fiftieth packet renames a participant, who goes on to talk under the
+//! former name. All of them have talked once before the first packet that counts.
 //!
 //! A figure is of the last 1,000 packets (of all, if there are fewer). Times are the thread's CPU time without
 //! the store's and the model's; bytes are JSON, and what a store needs beside it is not counted.

@@ -78,10 +78,10 @@
 //! instance that is unassigned from a running meeting puts out the minutes of its part of the meeting.
 //!
 //! # Large meetings
-//! The minutes name the first 200 attendees, and say if there were more (`more_attendees`). The cost of a packet
-//! doesn't depend on the number of participants or the length of the meeting: the state holds the newest words
-//! and up to 32 attendees, and keys hold the running summary, the rest of the pending transcript and a longer
-//! list.
+//! The minutes name the first 200 attendees, and say if there were more (`more_attendees`). The cost of a
+//! packet doesn't depend on the number of participants or the length of the meeting: the state holds the
+//! newest words and up to 32 attendees, and keys hold the running summary, the rest of the pending transcript
+//! and a longer list.
 //!
 //! # When the model misbehaves
 //! * **Unusable answer**: the plugin asks once more and tells the model what was wrong. If the second answer

@@ -22,12 +22,13 @@
 //! # Renamed participants
 //! A renamed participant has one row, under the newest name, which includes everything said under former
 //! names. A transcription that arrives late under a former name counts there too, until somebody joins under
-//! that name. At least 32 former names of each participant are known ([`FormerNames`](teammy_kernel::FormerNames)).
+//! that name. At least 32 former names of each participant are known
+//! ([`FormerNames`](teammy_kernel::FormerNames)).
 //!
 //! # Large meetings
-//! A table during the meeting has a row for each of the [`MAX_ROWS`] participants with the most words, and the
-//! last table for each of the [`MAX_LAST_ROWS`]. `others` adds up the rest; it is left out as long as everybody
-//! has a row:
+//! A table during the meeting has a row for each of the [`MAX_ROWS`] participants with the most words, and
+//! the last table for each of the [`MAX_LAST_ROWS`]. `others` adds up the rest; it is left out as long as
+//! everybody has a row:
 //!
 //! ```json
 //! {"participants":[],"turns":90,"words":700,"others":{"participants":40,"turns":50,"words":400,"seconds":160.0}}
