@@ -19,9 +19,8 @@ pub const MAX_LAST_ROWS: usize = 1_000;
 /// How much each participant talked.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Table {
-    /// A row for each participant, ordered by most words first, then by name: at most
-    /// [`MAX_ROWS`] during the meeting, and at most [`MAX_LAST_ROWS`]
-    /// in the last table, not counting the row of packets without a participant.
+    /// A row for each participant, ordered by most words first, then by name: at most 100 during the meeting,
+    /// and 1,000 in the last table, not counting the row of packets without a participant.
     pub participants: Vec<Row>,
     /// The turns of all participants.
     pub turns: u64,
