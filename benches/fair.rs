@@ -1,0 +1,352 @@
+//! How long a quiet meeting waits until its packets are stored, alone and beside meetings that write as fast
+//! as they can: `cargo bench -p teammy-benches --features surrealdb --bench fair -- [OPTIONS]`.
+//!
+//! A node stores in a directory (`surrealkv`). The quiet meeting publishes a durable packet of 256 bytes each
+//! 50 ms; its time is from `publish` to the end of `durable()`. The noisy meetings are a closed loop: each
+//! publishes again as soon as its last packets are stored, so that it always waits for the store.
+//!
+//! | noise | what each noisy meeting publishes at a time |
+//! |---|---|
+//! | `states` | a packet for an instance whose state of 256 KiB changes with it |
+//! | `large` | 64 packets of 4 KiB |
+//! | `small` | a packet of 256 bytes |
+//!
+//! The quiet meeting is measured alone (A) and beside the noisy ones (B) by turns, A B A B, and the ratio is that
+//! of the quantiles over all turns. Then follows a control: the same number of meetings publish to a volatile
+//! source, and their hooks spin for as long as the process computed beside the noisy ones; so it shows what the
+//! use of the processor costs the quiet meeting, without any commit of another one.
+//!
+//! | option | effect |
+//! |---|---|
+//! | `--seconds N` | measures each turn for N seconds; 10 by default |
+//! | `--noise NAME` | measures one kind of noise |
+//! | `--meetings N` | measures one number of noisy meetings; by default 1, 20 and 100 |
+//! | `--turns N` | measures N times alone and beside; 2 by default |
+
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    missing_docs,
+    reason = "figures are rounded anyway"
+)]
+
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use cpu_time::ProcessTime;
+use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use teammy_config::Config;
+use teammy_kernel::{
+    Cx, Error, Factory, Hooks, InCallPlugin, MeetingId, MeetingMetadata, Name, Payload, Publish, Receive,
+};
+use teammy_runtime::{MeetingRef, Node};
+use teammy_surreal as surreal;
+use tokio::{task::JoinSet, time::Instant};
+
+/// The time from one packet of the quiet meeting to the next.
+const PERIOD: Duration = Duration::from_millis(50);
+/// The state of the instances of the noise `states`.
+const STATE_BYTES: usize = 256 << 10;
+/// How long a hook of the control spins for a packet.
+const SPIN: Duration = Duration::from_millis(1);
+
+/// What noisy meetings do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Noise {
+    States,
+    Large,
+    Small,
+}
+
+impl Noise {
+    const ALL: [Self; 3] = [Self::States, Self::Large, Self::Small];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::States => "states",
+            Self::Large => "large",
+            Self::Small => "small",
+        }
+    }
+
+    /// What a noisy meeting publishes at a time.
+    fn packets(self) -> Vec<Publish> {
+        let of =
+            |source: &str, bytes| Publish::on(name(source), Payload::Bytes(Bytes::from(vec![b'x'; bytes])));
+        match self {
+            Self::States => vec![of("chat", 256)],
+            Self::Large => (0..64).map(|_| of("transcription", 4096)).collect(),
+            Self::Small => vec![of("transcription", 256)],
+        }
+    }
+}
+
+/// A state that is written whole with each packet.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+struct Big {
+    packets: u64,
+    text: String,
+}
+
+/// Changes its large state with each durable packet, and spins for each volatile one.
+struct Noisy;
+
+impl InCallPlugin for Noisy {
+    type Config = ();
+    type State = Big;
+    type Output = Bytes;
+    const KIND: &'static str = "noisy";
+    const VERSION: &'static str = "1";
+
+    async fn on_startup((): ()) -> Result<Self, Error> {
+        Ok(Self)
+    }
+
+    fn hooks(hooks: Hooks<Self>) -> Hooks<Self> {
+        hooks.on::<Bytes>("chat").on::<Bytes>("audio")
+    }
+}
+
+impl Receive<Bytes> for Noisy {
+    async fn receive(&self, _: Bytes, cx: &mut Cx<'_, Self>) -> Result<Option<Bytes>, Error> {
+        if cx.packet().source == *"audio" {
+            let began = Instant::now();
+            while began.elapsed() < SPIN {
+                std::hint::spin_loop();
+            }
+        } else {
+            let state = cx.state_mut();
+            state.packets += 1;
+            if state.text.is_empty() {
+                state.text = "x".repeat(STATE_BYTES);
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn name(name: &str) -> Name {
+    Name::new(name).expect("a well-formed name")
+}
+
+async fn node(directory: &Path) -> Node {
+    let url = format!("surrealkv://{}", directory.display());
+    let store = surreal::open(surreal::Options::new(url)).await.expect("the store opens");
+    let config = Config::from_toml("[[plugin]]\nname = \"noisy\"\nkind = \"noisy\"\n");
+    let node = Node::builder(config.expect("the configuration is right"));
+    let node = node.plugin(Factory::of::<Noisy>("noisy")).store(Arc::new(store));
+    node.start().await.expect("the node starts")
+}
+
+async fn meeting(node: &Node, id: &str, instances: &[&str]) -> MeetingRef {
+    let metadata = MeetingMetadata::new(MeetingId::new(id).expect("a well-formed id"));
+    node.start_meeting(metadata, instances).await.expect("the meeting starts")
+}
+
+/// The times of the quiet meeting's packets, in microseconds.
+fn times() -> Histogram<u64> {
+    Histogram::new(3).expect("three digits are allowed")
+}
+
+/// Publishes to the quiet meeting by a clock. A slow acknowledgement doesn't hold up the next packet.
+async fn quiet(meeting: &MeetingRef, lasts: Duration, times: &mut Histogram<u64>) {
+    let mut running = JoinSet::new();
+    let mut clock = tokio::time::interval(PERIOD);
+    let until = Instant::now() + lasts;
+    while Instant::now() < until {
+        clock.tick().await;
+        let meeting = meeting.clone();
+        running.spawn(async move {
+            let packet = Publish::on(name("transcription"), Payload::Bytes(vec![b'x'; 256].into()));
+            let began = Instant::now();
+            let receipt = meeting.publish(packet).await.expect("the meeting takes it");
+            receipt.durable().await.expect("it is stored");
+            began.elapsed()
+        });
+    }
+    while let Some(took) = running.join_next().await {
+        let took = took.expect("the packet was published").as_micros() as u64;
+        times.record(took).expect("the histogram grows");
+    }
+}
+
+/// What the other meetings did, over all turns.
+#[derive(Default)]
+struct NoiseTally {
+    rounds: u64,
+    lasted: Duration,
+    computed: Duration,
+}
+
+impl NoiseTally {
+    fn rounds_per_second(&self) -> f64 {
+        self.rounds as f64 / self.lasted.as_secs_f64()
+    }
+
+    /// How many cores the process used.
+    fn cores(&self) -> f64 {
+        self.computed.as_secs_f64() / self.lasted.as_secs_f64()
+    }
+}
+
+/// Runs `measure` while a task for each meeting repeats `round`.
+async fn beside<F>(
+    meetings: &[MeetingRef],
+    round: impl Fn(MeetingRef) -> F + Copy + Send + 'static,
+    tally: &mut NoiseTally,
+    measure: impl Future<Output = ()>,
+) where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let (stop, rounds) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    let mut running = JoinSet::new();
+    for meeting in meetings {
+        let (meeting, stop, rounds) = (meeting.clone(), stop.clone(), rounds.clone());
+        running.spawn(async move {
+            while !stop.load(Ordering::Relaxed) {
+                round(meeting.clone()).await;
+                rounds.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+    }
+    let (began, computed) = (Instant::now(), ProcessTime::now());
+    measure.await;
+    tally.lasted += began.elapsed();
+    tally.computed += computed.elapsed();
+    tally.rounds += rounds.load(Ordering::Relaxed);
+    stop.store(true, Ordering::Relaxed);
+    while let Some(ended) = running.join_next().await {
+        ended.expect("the noise goes on until it is stopped");
+    }
+    for meeting in meetings {
+        meeting.caught_up().await.expect("the meeting runs");
+    }
+}
+
+struct Options {
+    turn: Duration,
+    turns: usize,
+    noise: Vec<Noise>,
+    meetings: Vec<usize>,
+}
+
+async fn measure(options: &Options, noise: Noise, count: usize) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let node = node(directory.path()).await;
+    let calm = meeting(&node, "quiet", &[]).await;
+    // Only `states` needs the instance; the control needs it in any case.
+    let mut noisy = Vec::with_capacity(count);
+    let mut volatile = Vec::with_capacity(count);
+    for index in 0..count {
+        let instances: &[&str] = if noise == Noise::States { &["noisy"] } else { &[] };
+        noisy.push(meeting(&node, &format!("noisy-{index}"), instances).await);
+        volatile.push(meeting(&node, &format!("volatile-{index}"), &["noisy"]).await);
+    }
+    // The first turn warms up.
+    quiet(&calm, options.turn / 4, &mut times()).await;
+
+    let (mut alone, mut with, mut alone_tally, mut with_tally) =
+        (times(), times(), NoiseTally::default(), NoiseTally::default());
+    for _ in 0..options.turns {
+        let a = quiet(&calm, options.turn, &mut alone);
+        beside(&[], |_| std::future::ready(()), &mut alone_tally, a).await;
+        let round = move |meeting: MeetingRef| async move {
+            let receipts = meeting.publish_all(noise.packets()).await.expect("the meeting takes them");
+            receipts.durable().await.expect("they are stored");
+        };
+        let b = quiet(&calm, options.turn, &mut with);
+        beside(&noisy, round, &mut with_tally, b).await;
+    }
+
+    let (mut controlled, mut control_tally) = (times(), NoiseTally::default());
+    let cores = (with_tally.cores() - alone_tally.cores()).max(0.01);
+    let pause = SPIN.mul_f64(count as f64 / cores);
+    let round = move |meeting: MeetingRef| async move {
+        let packet = Publish::on(name("audio"), Payload::Bytes(vec![b'x'; 256].into()));
+        meeting.publish(packet).await.expect("the meeting takes it");
+        tokio::time::sleep(pause).await;
+    };
+    let control = quiet(&calm, options.turn * options.turns as u32, &mut controlled);
+    beside(&volatile, round, &mut control_tally, control).await;
+
+    let ms = |times: &Histogram<u64>, q| times.value_at_quantile(q) as f64 / 1e3;
+    let ratio = |times: &Histogram<u64>, q| ms(times, q) / ms(&alone, q);
+    println!(
+        "{}",
+        json!({
+            "noise": noise.name(), "meetings": count, "samples": {"alone": alone.len(), "beside": with.len()},
+            "p50_ms": {"alone": ms(&alone, 0.5), "beside": ms(&with, 0.5), "control": ms(&controlled, 0.5)},
+            "p99_ms": {"alone": ms(&alone, 0.99), "beside": ms(&with, 0.99), "control": ms(&controlled, 0.99)},
+            "p50_ratio": {"beside": ratio(&with, 0.5), "control": ratio(&controlled, 0.5)},
+            "p99_ratio": {"beside": ratio(&with, 0.99), "control": ratio(&controlled, 0.99)},
+            "cores": {
+                "alone": alone_tally.cores(), "beside": with_tally.cores(), "control": control_tally.cores(),
+            },
+            "noise_per_second": {
+                "rounds": with_tally.rounds_per_second(),
+                "packets": with_tally.rounds_per_second() * noise.packets().len() as f64,
+            },
+        })
+    );
+    drop((calm, noisy, volatile));
+    node.shutdown(Duration::from_mins(1)).await.expect("the node stops");
+}
+
+fn options() -> Options {
+    let mut options = Options {
+        turn: Duration::from_secs(10),
+        turns: 2,
+        noise: Noise::ALL.to_vec(),
+        meetings: vec![1, 20, 100],
+    };
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        let mut number = || {
+            let number: Option<usize> = arguments.next().and_then(|number| number.parse().ok());
+            number
+                .filter(|number| *number > 0)
+                .unwrap_or_else(|| usage(&format!("{argument} takes a number")))
+        };
+        match argument.as_str() {
+            "--seconds" => options.turn = Duration::from_secs(number() as u64),
+            "--turns" => options.turns = number(),
+            "--meetings" => options.meetings = vec![number()],
+            "--noise" => {
+                let named = arguments.next().unwrap_or_default();
+                let named = Noise::ALL.into_iter().find(|noise| noise.name() == named);
+                options.noise = vec![named.unwrap_or_else(|| usage("--noise takes states, large or small"))];
+            }
+            // Cargo passes this option to every bench.
+            "--bench" => {}
+            other => usage(&format!("unknown option {other}")),
+        }
+    }
+    options
+}
+
+fn usage(problem: &str) -> ! {
+    eprintln!("{problem}; usage: fair [--seconds N] [--turns N] [--noise states|large|small] [--meetings N]");
+    std::process::exit(2)
+}
+
+fn main() {
+    let options = options();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime starts");
+    runtime.block_on(async {
+        for &noise in &options.noise {
+            for &count in &options.meetings {
+                measure(&options, noise, count).await;
+            }
+        }
+    });
+}
