@@ -13,8 +13,9 @@
 //!
 //! The quiet meeting is measured alone (A) and beside the noisy ones (B) by turns, A B A B, and the ratio is that
 //! of the quantiles over all turns. Then follows a control: the same number of meetings publish to a volatile
-//! source, and their hooks spin for as long as the process computed beside the noisy ones; so it shows what the
-//! use of the processor costs the quiet meeting, without any commit of another one.
+//! source, and their hooks spin for as long as the process computed beside the noisy ones; and as many bytes are
+//! written to a file and synced as the process wrote to the disk. So it shows what the use of processor and disk
+//! costs the quiet meeting, without any commit of another one.
 //!
 //! | option | effect |
 //! |---|---|
@@ -32,6 +33,7 @@
 )]
 
 use std::{
+    io::{Seek, Write},
     path::Path,
     sync::{
         Arc,
@@ -186,11 +188,17 @@ struct NoiseTally {
     rounds: u64,
     lasted: Duration,
     computed: Duration,
+    /// The bytes written to the disk.
+    written: u64,
 }
 
 impl NoiseTally {
     fn rounds_per_second(&self) -> f64 {
         self.rounds as f64 / self.lasted.as_secs_f64()
+    }
+
+    fn written_per_second(&self) -> f64 {
+        self.written as f64 / self.lasted.as_secs_f64()
     }
 
     /// How many cores the process used.
@@ -199,9 +207,42 @@ impl NoiseTally {
     }
 }
 
-/// Runs `measure` while a task for each meeting repeats `round`.
+/// The bytes that this process has written to disks; 0 where the system doesn't tell.
+fn written_bytes() -> u64 {
+    let io = std::fs::read_to_string("/proc/self/io").unwrap_or_default();
+    let written = io.lines().find_map(|line| line.strip_prefix("write_bytes: "));
+    written.and_then(|bytes| bytes.parse().ok()).unwrap_or(0)
+}
+
+/// Writes so many bytes a second to a file until it is stopped, and syncs after each MiB.
+fn write_plainly(directory: &Path, bytes_per_second: f64, stop: &AtomicBool) {
+    const CHUNK: usize = 1 << 20;
+    /// The file starts anew at this size.
+    const FILE: u64 = 256 << 20;
+    let chunk = vec![b'x'; CHUNK];
+    let mut file = std::fs::File::create(directory.join("control")).expect("the file is made");
+    let pause = Duration::from_secs_f64(CHUNK as f64 / bytes_per_second);
+    let mut due = Instant::now();
+    let mut size = 0;
+    while !stop.load(Ordering::Relaxed) {
+        due += pause;
+        while Instant::now() < due && !stop.load(Ordering::Relaxed) {
+            std::thread::park_timeout(Duration::from_millis(1).min(due - Instant::now()));
+        }
+        if size >= FILE {
+            file.set_len(0).and_then(|()| file.rewind()).expect("the file is cut");
+            size = 0;
+        }
+        file.write_all(&chunk).and_then(|()| file.sync_data()).expect("the file is written");
+        size += CHUNK as u64;
+    }
+}
+
+/// Runs `measure` while a task for each meeting repeats `round`. The tasks begin one after the other, at these
+/// intervals.
 async fn beside<F>(
     meetings: &[MeetingRef],
+    interval: Duration,
     round: impl Fn(MeetingRef) -> F + Copy + Send + 'static,
     tally: &mut NoiseTally,
     measure: impl Future<Output = ()>,
@@ -210,19 +251,21 @@ async fn beside<F>(
 {
     let (stop, rounds) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
     let mut running = JoinSet::new();
-    for meeting in meetings {
+    for (index, meeting) in meetings.iter().enumerate() {
         let (meeting, stop, rounds) = (meeting.clone(), stop.clone(), rounds.clone());
         running.spawn(async move {
+            tokio::time::sleep(interval * index as u32).await;
             while !stop.load(Ordering::Relaxed) {
                 round(meeting.clone()).await;
                 rounds.fetch_add(1, Ordering::Relaxed);
             }
         });
     }
-    let (began, computed) = (Instant::now(), ProcessTime::now());
+    let (began, computed, written) = (Instant::now(), ProcessTime::now(), written_bytes());
     measure.await;
     tally.lasted += began.elapsed();
     tally.computed += computed.elapsed();
+    tally.written += written_bytes() - written;
     tally.rounds += rounds.load(Ordering::Relaxed);
     stop.store(true, Ordering::Relaxed);
     while let Some(ended) = running.join_next().await {
@@ -259,13 +302,13 @@ async fn measure(options: &Options, noise: Noise, count: usize) {
         (times(), times(), NoiseTally::default(), NoiseTally::default());
     for _ in 0..options.turns {
         let a = quiet(&calm, options.turn, &mut alone);
-        beside(&[], |_| std::future::ready(()), &mut alone_tally, a).await;
+        beside(&[], Duration::ZERO, |_| std::future::ready(()), &mut alone_tally, a).await;
         let round = move |meeting: MeetingRef| async move {
             let receipts = meeting.publish_all(noise.packets()).await.expect("the meeting takes them");
             receipts.durable().await.expect("they are stored");
         };
         let b = quiet(&calm, options.turn, &mut with);
-        beside(&noisy, round, &mut with_tally, b).await;
+        beside(&noisy, Duration::ZERO, round, &mut with_tally, b).await;
     }
 
     let (mut controlled, mut control_tally) = (times(), NoiseTally::default());
@@ -277,7 +320,15 @@ async fn measure(options: &Options, noise: Noise, count: usize) {
         tokio::time::sleep(pause).await;
     };
     let control = quiet(&calm, options.turn * options.turns as u32, &mut controlled);
-    beside(&volatile, round, &mut control_tally, control).await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let writer = {
+        let (stop, directory) = (stop.clone(), directory.path().to_owned());
+        let bytes_per_second = with_tally.written_per_second().max(1.0);
+        std::thread::spawn(move || write_plainly(&directory, bytes_per_second, &stop))
+    };
+    beside(&volatile, pause / count as u32, round, &mut control_tally, control).await;
+    stop.store(true, Ordering::Relaxed);
+    writer.join().expect("the writer ends");
 
     let ms = |times: &Histogram<u64>, q| times.value_at_quantile(q) as f64 / 1e3;
     let ratio = |times: &Histogram<u64>, q| ms(times, q) / ms(&alone, q);
@@ -291,6 +342,10 @@ async fn measure(options: &Options, noise: Noise, count: usize) {
             "p99_ratio": {"beside": ratio(&with, 0.99), "control": ratio(&controlled, 0.99)},
             "cores": {
                 "alone": alone_tally.cores(), "beside": with_tally.cores(), "control": control_tally.cores(),
+            },
+            "disk_mb_per_second": {
+                "alone": alone_tally.written_per_second() / 1e6, "beside": with_tally.written_per_second() / 1e6,
+                "control": control_tally.written_per_second() / 1e6,
             },
             "noise_per_second": {
                 "rounds": with_tally.rounds_per_second(),

@@ -1,9 +1,9 @@
 //! Persistence: the one actor of a node that writes the commits of all meetings to the store.
 //!
-//! The node supervises it. While one batch is being stored, the next one fills with at most one commit of each
-//! meeting, so a busy store gets larger transactions (group commit). [`schedule`] decides what is sent together
-//! and what is sent again after a failure. A commit whose fate is unknown is sent again, unchanged, until it
-//! is known.
+//! The node supervises it. While a batch is being stored, the next one fills with at most one commit of each
+//! meeting, so a busy store gets larger transactions (group commit). [`schedule`] decides what is sent together,
+//! whose turn it is, and what is sent again after a failure. A commit whose fate is unknown is sent again,
+//! unchanged, until it is known.
 
 mod schedule;
 
@@ -56,7 +56,7 @@ impl fmt::Debug for CommitReply {
 pub(crate) enum Message {
     /// Store a commit, and reply with its result.
     Commit { commit: Commit, reply: CommitReply },
-    /// The store has answered for the batch under way, or failed.
+    /// The store has answered for a batch, or failed.
     Tried { attempt: Attempt<CommitReply>, result: Result<Vec<Outcome>, Error> },
     /// The wait before a retry is over.
     Due,
@@ -87,7 +87,6 @@ pub(crate) struct State {
     health: Arc<Health>,
     metrics: StoreMetrics,
     schedule: Schedule<CommitReply>,
-    is_sending: bool,
     alarm: Option<JoinHandle<()>>,
 }
 
@@ -101,7 +100,7 @@ impl Actor for PersistenceActor {
         _: ActorRef<Message>,
         Args { store, health, metrics }: Args,
     ) -> Result<State, ActorProcessingErr> {
-        Ok(State { store, health, metrics, schedule: Schedule::default(), is_sending: false, alarm: None })
+        Ok(State { store, health, metrics, schedule: Schedule::default(), alarm: None })
     }
 
     async fn handle(
@@ -113,29 +112,25 @@ impl Actor for PersistenceActor {
         match message {
             Message::Commit { commit, reply } => state.schedule.add(commit, reply),
             Message::Tried { attempt, result } => {
-                state.is_sending = false;
                 state.tried(attempt, result);
                 state.health.0.store(state.schedule.is_failing(), Ordering::Relaxed);
             }
             Message::Due => {}
         }
-        if !state.is_sending {
-            state.send(&myself);
-        }
+        state.send(&myself);
         Ok(())
     }
 }
 
 impl State {
-    /// Sends the next batch. If none may be sent yet, starts the timer for it.
+    /// Sends the batches that may be sent now. If others may be sent later, starts the timer for them.
     fn send(&mut self, myself: &ActorRef<Message>) {
         if let Some(alarm) = self.alarm.take() {
             alarm.abort();
         }
-        let (now, myself) = (Instant::now(), myself.clone());
-        if let Some(attempt) = self.schedule.next(now) {
-            self.is_sending = true;
-            let (store, metrics) = (self.store.clone(), self.metrics.clone());
+        let now = Instant::now();
+        while let Some(attempt) = self.schedule.next(now) {
+            let (store, metrics, myself) = (self.store.clone(), self.metrics.clone(), myself.clone());
             tokio::spawn(async move {
                 kill_points::pass(KillPoint::CommitBefore);
                 let began = Instant::now();
@@ -150,7 +145,10 @@ impl State {
                 }
                 let _ = myself.cast(Message::Tried { attempt, result });
             });
-        } else if let Some(due) = self.schedule.due(now) {
+        }
+        // What is due already waits for a batch under way, whose end sends it.
+        if let Some(due) = self.schedule.due(now).filter(|due| *due > now) {
+            let myself = myself.clone();
             self.alarm = Some(tokio::spawn(async move {
                 tokio::time::sleep_until(due).await;
                 let _ = myself.cast(Message::Due);
@@ -163,12 +161,13 @@ impl State {
         match result {
             Ok(outcomes) => {
                 let was_away = self.schedule.is_failing();
-                self.schedule.settled(&attempt);
+                for (reply, outcome) in
+                    self.schedule.settled(attempt, Instant::now()).into_iter().zip(outcomes)
+                {
+                    reply.send(Ok(outcome));
+                }
                 if was_away && !self.schedule.is_failing() {
                     info!(commits, "the store is back");
-                }
-                for (reply, outcome) in attempt.into_waiters().zip(outcomes) {
-                    reply.send(Ok(outcome));
                 }
             }
             Err(error) if error.is_transient() => {
@@ -185,7 +184,9 @@ impl State {
                 let Commit { meeting, number, .. } = &attempt.commits[0];
                 error!(%meeting, number, error = chain(&error), "commit refused");
                 let error = Arc::new(error);
-                attempt.into_waiters().for_each(|reply| reply.send(Err(error.clone())));
+                for reply in self.schedule.rejected(attempt) {
+                    reply.send(Err(error.clone()));
+                }
             }
             Err(_) => self.schedule.refused(attempt),
         }

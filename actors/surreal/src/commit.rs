@@ -14,8 +14,7 @@ use teammy_kernel::{
 };
 
 use super::{
-    connection_manager::QueryKind, encode, error::CommitTooLarge, ids, open_database::OpenDatabase, runs,
-    values::variables,
+    decode, encode, error::CommitTooLarge, ids, open_database::OpenDatabase, runs, values::variables,
 };
 
 /// A batch is split into transactions of about this many bytes, or of one commit if that is larger.
@@ -23,7 +22,7 @@ const BEST_TRANSACTION_BYTES: u64 = 1 << 20;
 
 /// Updates the row of each part's meeting. Only where that succeeds, the statements that follow write the
 /// part's other rows.
-const BEGIN: &str = "BEGIN;
+const BATCH_HEAD: &str = "
     FOR $part IN $parts {
         LET $row = (UPDATE $part.meeting
             SET commit = $part.number, reserved = math::max([reserved, $part.reserved]), status = $part.status,
@@ -32,16 +31,16 @@ const BEGIN: &str = "BEGIN;
             RETURN VALUE commit);
         IF $row != [] {";
 /// Reads each meeting's epoch and commit number afterwards, which tell each part's outcome.
-const END: &str = "
+const TAIL: &str = "
         }
     };
     SELECT id, epoch, commit FROM $meetings;
-    COMMIT";
+    ";
 
-/// As [`BEGIN`], for a single commit. Its values are top-level variables, because the database copies a
+/// As [`BATCH_HEAD`], for a single commit. Its values are top-level variables, because the database copies a
 /// nested value once more for each level. (The loop runs once; it is there because it is a statement without
 /// a result.)
-const BEGIN_SINGLE: &str = "BEGIN;
+const SINGLE_HEAD: &str = "
     FOR $once IN [true] {
         LET $row = (UPDATE $meeting
             SET commit = $number, reserved = math::max([reserved, $reserved]), status = $status,
@@ -128,8 +127,8 @@ const ROW_KINDS: [RowKind; 9] = [
 fn text(commits: &[Commit]) -> Vec<&'static str> {
     let needed = ROW_KINDS.iter().filter(|kind| commits.iter().any(kind.is_in));
     match commits {
-        [_] => iter::once(BEGIN_SINGLE).chain(needed.map(|kind| kind.of_single)).chain([END]).collect(),
-        _ => iter::once(BEGIN).chain(needed.map(|kind| kind.of_part)).chain([END]).collect(),
+        [_] => iter::once(SINGLE_HEAD).chain(needed.map(|kind| kind.of_single)).chain([TAIL]).collect(),
+        _ => iter::once(BATCH_HEAD).chain(needed.map(|kind| kind.of_part)).chain([TAIL]).collect(),
     }
 }
 
@@ -219,11 +218,10 @@ impl OpenDatabase {
             }
             Ok(values)
         };
-        let progress = self
-            .rows(QueryKind::Write, &text(commits), values, doing, |mut row| {
-                Ok((row.meeting_id()?, row.progress()?))
-            })
-            .await?;
+        let results = self.transaction(&text(commits), values).await;
+        let progress = results
+            .and_then(|results| decode::rows(results, |mut row| Ok((row.meeting_id()?, row.progress()?))));
+        let progress = progress.map_err(|error| error.into_store(doing))?;
         let progress: HashMap<MeetingId, (Epoch, u64)> = progress.into_iter().collect();
         Ok(commits.iter().map(|commit| outcome(commit, progress.get(&commit.meeting))).collect())
     }

@@ -10,6 +10,7 @@ use std::{fs, io, path::Path, sync::Arc};
 use surrealdb::{
     IndexedResults, Surreal,
     engine::{any::Any, local::Db},
+    method::Transaction,
     opt::auth::Root,
     types::{Value, Variables},
 };
@@ -198,6 +199,27 @@ impl Connection {
         }
     }
 
+    /// Runs statements in a transaction of an embedded engine, which writes nothing until it is committed. Fails
+    /// if one of the statements does, and for a server, where a transaction is one query.
+    pub(super) async fn begin(
+        &self,
+        statements: &QueryText,
+        variables: Variables,
+    ) -> Result<OpenTransaction, QueryError> {
+        let Self::Embedded { db, .. } = self else {
+            return Err(QueryError::Value("a server has no open transactions".into()));
+        };
+        let transaction = db.clone().begin().await?;
+        let query = transaction.query(statements.concat()).bind(Value::Object(variables.into()));
+        match checked(query.await) {
+            Ok(results) => Ok(OpenTransaction { transaction, results }),
+            Err(error) => {
+                transaction.cancel().await.ok();
+                Err(error.into())
+            }
+        }
+    }
+
     /// Closes the connection; an embedded database's directory is free afterwards.
     pub(super) async fn close(self) -> Result<(), Cause> {
         match self {
@@ -208,6 +230,25 @@ impl Connection {
             // The server has answered every query; the socket closes with the last handle.
             Self::Server { .. } => Ok(()),
         }
+    }
+}
+
+/// A transaction whose statements have run, and which is not committed.
+pub(super) struct OpenTransaction {
+    transaction: Transaction<Db>,
+    results: IndexedResults,
+}
+
+impl OpenTransaction {
+    /// Commits the transaction, and returns its statements' results.
+    pub(super) async fn commit(self) -> Result<IndexedResults, QueryError> {
+        self.transaction.commit().await.map_err(QueryError::Commit)?;
+        Ok(self.results)
+    }
+
+    pub(super) async fn cancel(self) {
+        // A transaction that cannot be cancelled ends with its session, when it is dropped.
+        self.transaction.cancel().await.ok();
     }
 }
 
@@ -256,7 +297,12 @@ async fn send<C: surrealdb::Connection>(
     text: &QueryText,
     variables: Variables,
 ) -> Result<IndexedResults, surrealdb::Error> {
-    let mut results = db.query(text.concat()).bind(Value::Object(variables.into())).await?;
+    checked(db.query(text.concat()).bind(Value::Object(variables.into())).await)
+}
+
+/// Fails if one of the statements did.
+fn checked(results: Result<IndexedResults, surrealdb::Error>) -> Result<IndexedResults, surrealdb::Error> {
+    let mut results = results?;
     match error::root_cause(results.take_errors()) {
         None => Ok(results),
         Some(error) => Err(error),

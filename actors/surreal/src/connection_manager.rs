@@ -9,7 +9,8 @@
 //! left so by a disk that is full for a while.) Its log may have half a record in it, and a crash loses all
 //! records behind that one, although the engine reported them as stored. Reopening the engine cuts the half
 //! record off. So nothing is written before the engine is reopened, and writes run one at a time, so that no
-//! write comes between a failure and its detection.
+//! write comes between a failure and its detection. (Of a transaction only its commit writes, so others may run
+//! their statements meanwhile.)
 
 use std::sync::Arc;
 
@@ -45,7 +46,7 @@ pub(super) struct ConnectionManager {
 /// What an embedded engine's writes need.
 struct EmbeddedEngine {
     directory: Directory,
-    /// Held during a write.
+    /// Held during a write. Waiters get it in the order in which they came.
     write_lock: tokio::sync::Mutex<()>,
 }
 
@@ -81,6 +82,16 @@ impl ConnectionManager {
             Some(connection) => Ok(connection),
             None => self.reopen().await,
         }
+    }
+
+    /// Whether the database is an engine in this process.
+    pub(super) fn is_embedded(&self) -> bool {
+        self.engine.is_some()
+    }
+
+    /// Whether a connection is neither broken nor replaced.
+    pub(super) fn is_open(&self, connection: &Arc<Connection>) -> bool {
+        matches!(&*self.state.lock(), ConnectionState::Open(open) if Arc::ptr_eq(open, connection))
     }
 
     /// The connection if it is open; `None` if it is broken.

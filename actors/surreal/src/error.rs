@@ -115,6 +115,8 @@ struct AnswerTimeout(Duration);
 pub(super) enum QueryError {
     /// The database's error.
     Database(surrealdb::Error),
+    /// An embedded engine's error for the commit of a transaction.
+    Commit(surrealdb::Error),
     /// A value of the query has no form in the database, or one of its answer is unexpected.
     Value(Cause),
     /// The server did not answer within this time.
@@ -141,15 +143,11 @@ impl QueryError {
     pub(super) fn into_store(self, doing: impl FnOnce() -> String) -> store::Error {
         let doing = doing();
         match self {
-            Self::Database(error) => {
-                let transient = is_transient(&error);
-                let cause = Box::new(DatabaseMessage(error));
-                if transient {
-                    store::Error::Unavailable { doing, cause }
-                } else {
-                    store::Error::Failed { doing, cause }
-                }
+            Self::Database(error) if is_transient(&error) => {
+                store::Error::Unavailable { doing, cause: Box::new(ShownMessage(error)) }
             }
+            Self::Database(error) => store::Error::Failed { doing, cause: Box::new(HiddenMessage(error)) },
+            Self::Commit(error) => store::Error::Unavailable { doing, cause: Box::new(ShownMessage(error)) },
             Self::Value(cause) | Self::Closed(cause) => store::Error::Failed { doing, cause },
             Self::Timeout(limit) => {
                 store::Error::Unavailable { doing, cause: Box::new(AnswerTimeout(limit)) }
@@ -160,19 +158,23 @@ impl QueryError {
 
     pub(super) fn into_cause(self) -> Cause {
         match self {
-            Self::Database(error) => Box::new(error),
+            Self::Database(error) | Self::Commit(error) => Box::new(error),
             Self::Value(cause) | Self::Unavailable(cause) | Self::Closed(cause) => cause,
             Self::Timeout(limit) => Box::new(AnswerTimeout(limit)),
         }
     }
 
     pub(super) fn is_conflict(&self) -> bool {
-        matches!(self, Self::Database(error) if is_conflict(error))
+        matches!(self, Self::Database(error) | Self::Commit(error) if is_conflict(error))
     }
 
     /// Whether an embedded engine may have failed to write.
     pub(super) fn may_have_broken_engine(&self) -> bool {
-        !self.is_conflict() && matches!(self, Self::Database(error) if is_transient(error))
+        match self {
+            Self::Database(error) => is_transient(error) && !is_conflict(error),
+            Self::Commit(error) => !is_conflict(error),
+            _ => false,
+        }
     }
 }
 
@@ -214,20 +216,28 @@ fn is_transient(error: &surrealdb::Error) -> bool {
     }
 }
 
-/// SurrealDB's error, in a form that may be logged. Its messages about values quote them, so only messages
-/// about connections, transactions and the disk are shown; all others are reduced to their kind.
+/// SurrealDB's error about a connection, a transaction or the disk. It may be logged.
 #[derive(Debug)]
-struct DatabaseMessage(surrealdb::Error);
+struct ShownMessage(surrealdb::Error);
 
-impl fmt::Display for DatabaseMessage {
+impl fmt::Display for ShownMessage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if is_transient(&self.0) {
-            return f.write_str(&shortened(self.0.message(), error::MAX_BYTES));
-        }
+        f.write_str(&shortened(self.0.message(), error::MAX_BYTES))
+    }
+}
+
+impl StdError for ShownMessage {}
+
+/// Any other of SurrealDB's errors. Its message may quote values, so only its kind is shown.
+#[derive(Debug)]
+struct HiddenMessage(surrealdb::Error);
+
+impl fmt::Display for HiddenMessage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = format!("{:?}", self.0.details());
         let kind: String = kind.chars().take_while(char::is_ascii_alphabetic).collect();
         write!(f, "the database rejected the query ({kind})")
     }
 }
 
-impl StdError for DatabaseMessage {}
+impl StdError for HiddenMessage {}

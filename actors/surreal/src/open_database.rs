@@ -4,6 +4,7 @@ use surrealdb::{IndexedResults, types::Variables};
 use teammy_kernel::store;
 
 use super::{
+    conflicts::ConflictRetries,
     connection::{Connection, QueryText},
     connection_manager::{ConnectionManager, QueryKind},
     decode::{self, StoredRow},
@@ -47,6 +48,47 @@ impl OpenDatabase {
         let result = connection.query(text, variables).await;
         running.completed();
         manager.check_result(&connection, kind, result)
+    }
+
+    /// Runs statements as one transaction. It is retried while it loses conflicts.
+    ///
+    /// In an embedded engine several transactions run their statements at the same time, and only their commits
+    /// wait for each other. So a short transaction doesn't wait for the statements of a long one.
+    pub(super) async fn transaction(
+        &self,
+        statements: &QueryText,
+        variables: impl Fn() -> Result<Variables, Cause>,
+    ) -> Result<IndexedResults, QueryError> {
+        let manager = &self.manager;
+        if !manager.is_embedded() {
+            let text = [&["BEGIN;"], statements, &["COMMIT"]].concat();
+            return self.query(QueryKind::Write, &text, variables).await;
+        }
+        let mut retries = ConflictRetries::default();
+        loop {
+            let connection = manager.connection().await?;
+            let running = manager.begin(&connection, QueryKind::Write);
+            let transaction = connection.begin(statements, variables()?).await;
+            let write_lock = manager.lock_writes().await;
+            let result = match transaction {
+                // Another write has failed meanwhile, so this one needs an engine that was reopened.
+                Ok(transaction) if !manager.is_open(&connection) => {
+                    transaction.cancel().await;
+                    running.completed();
+                    continue;
+                }
+                Ok(transaction) => transaction.commit().await,
+                Err(error) => Err(error),
+            };
+            running.completed();
+            match manager.check_result(&connection, QueryKind::Write, result) {
+                Err(error) if error.is_conflict() && retries.are_left() => {
+                    drop(write_lock);
+                    retries.back_off().await;
+                }
+                result => return result,
+            }
+        }
     }
 
     /// Runs a query with one result, and decodes each of its rows. `doing` is what an error says was being

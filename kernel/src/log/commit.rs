@@ -130,13 +130,16 @@ pub(super) struct CommitQueue {
     items_in_flight: usize,
     /// The reservation and the status of the commit in flight.
     in_flight: Option<(Seq, MeetingStatus)>,
+    /// The bytes of each instance's state when it was last written as JSON: about as many as it will have.
+    state_bytes: BTreeMap<Slot, usize>,
 }
 
 impl CommitQueue {
     /// The most packets of one commit; the last item may bring more.
     const MAX_PACKETS: usize = 256;
-    /// The most bytes of one commit without states; the last item may bring more.
-    const MAX_BYTES: usize = 4 << 20;
+    /// The most bytes of one commit; the last item may bring more. A meeting that writes much waits for itself:
+    /// no other one waits for more than this of it.
+    const MAX_BYTES: usize = 1 << 20;
     /// The most instances of one commit: each may have a state of [`StateRef::MAX_BYTES`].
     const MAX_ROWS: usize = 16;
 
@@ -150,6 +153,7 @@ impl CommitQueue {
             bytes: 0,
             items_in_flight: 0,
             in_flight: None,
+            state_bytes: BTreeMap::new(),
         }
     }
 
@@ -257,6 +261,9 @@ impl CommitQueue {
                         keys.insert((update.slot, key), value.clone());
                     }
                     let state = update.state.clone();
+                    if state.is_some() && rows.get(&update.slot).is_none_or(|row| row.state.is_none()) {
+                        bytes += self.state_bytes.get(&update.slot).copied().unwrap_or(0);
+                    }
                     let earlier = rows.remove(&update.slot).and_then(|row| row.state);
                     let (cursor, joined, status) = (update.cursor, update.joined, update.status);
                     rows.insert(update.slot, Row { cursor, joined, status, state: state.or(earlier) });
@@ -282,13 +289,16 @@ impl CommitQueue {
         }
         let mut unwritable = Vec::new();
         for (slot, row) in rows {
-            let state = match row.state.map(|state| state.to_json()).transpose() {
+            let state: Option<Arc<str>> = match row.state.map(|state| state.to_json()).transpose() {
                 Ok(json) => json.map(Into::into),
                 Err(error) => {
                     unwritable.push((slot, error));
                     None
                 }
             };
+            if let Some(state) = &state {
+                self.state_bytes.insert(slot, state.len());
+            }
             commit.instances.push(InstanceRecord {
                 instance: consumers[slot.0].name.clone(),
                 cursor: row.cursor,

@@ -511,6 +511,38 @@ fn one_commit_holds_the_rows_of_so_many_instances() {
     assert_eq!(world.rows.len(), 43);
 }
 
+/// Commits everything. Returns how many packets and states each commit has.
+fn parts(log: &mut MeetingLog) -> Vec<(usize, usize)> {
+    let next = || {
+        let (commit, _) = log.next_commit(Seq(Sequencer::BLOCK))?;
+        log.committed();
+        let states = commit.instances.iter().filter(|instance| instance.state.is_some());
+        Some((commit.packets.len(), states.count()))
+    };
+    std::iter::from_fn(next).collect()
+}
+
+#[test]
+fn what_is_large_is_committed_in_parts() {
+    let mut world = World::new();
+    world.settle();
+    for _ in 0..40 {
+        let small = packet(world.seqs.external().unwrap(), "x", vec![]);
+        let large = DataPacket { payload: Payload::Bytes(vec![7; 100_000].into()), ..(*small).clone() };
+        world.log.append(Append::new(Arc::new(large), Durability::Durable, true));
+    }
+    assert_eq!(parts(&mut world.log), [(11, 0), (11, 0), (11, 0), (7, 0)], "1 MiB and one packet at most");
+    // How large a state is shows when it is written: the second time it is known before.
+    for expected in [vec![(0, 3)], vec![(0, 2), (0, 1)]] {
+        for slot in world.log.slots() {
+            let cursor = world.log.view(slot).cursor;
+            let state = Some(StateRef::new("x".repeat(700_000)));
+            world.log.apply(slot, Effects { cursor, state, ..Effects::default() });
+        }
+        assert_eq!(parts(&mut world.log), expected);
+    }
+}
+
 #[test]
 fn a_state_that_is_too_large_is_named() {
     let mut world = World::new();

@@ -48,6 +48,24 @@ impl Commit {
             redriven: Vec::new(),
         }
     }
+
+    /// The commit's size in bytes, as limits count it: what it writes, and a flat rate for each row.
+    pub fn cost(&self) -> usize {
+        let packets = self.packets.iter().map(|packet| packet.cost());
+        let states =
+            self.instances.iter().map(|instance| instance.state.as_ref().map_or(0, |state| state.len()));
+        let keys = self
+            .keys
+            .iter()
+            .map(|write| write.key.len() + write.value.as_ref().map_or(0, |value| value.len()));
+        let letters = self.dead_letters.iter().map(|letter| letter.error.len());
+        let removed = self.redriven.iter().map(|_| 0);
+        let rows = packets.chain(states).chain(keys).chain(letters).chain(removed);
+        rows.fold(Self::ROW, |sum, bytes| sum + Self::ROW + bytes)
+    }
+
+    /// What a row costs beside its contents: a store needs about as long for a short row as for this many bytes.
+    const ROW: usize = 1024;
 }
 
 /// What became of one meeting's commit in a batch.

@@ -36,7 +36,9 @@ pub use ambiguous::{
 pub use crash::a_crash_keeps_what_was_acknowledged;
 pub use fixture::Fixture;
 pub use forgetting::{a_forgotten_meeting_is_gone, a_long_meeting_is_forgotten, a_redriven_letter_goes};
-pub use interleave::{claims_and_commits_in_every_order, claims_and_commits_race};
+pub use interleave::{
+    claims_and_commits_in_every_order, claims_and_commits_race, commits_of_other_meetings_overlap,
+};
 pub use keys::{keys_are_listed_by_prefix, keys_are_set_and_deleted, keys_do_not_collide};
 pub use marks::{
     a_mark_never_goes_back, a_new_owner_goes_on_from_the_marks, a_refused_commit_leaves_no_mark,
@@ -87,6 +89,7 @@ macro_rules! store_conformance {
             claims_and_commits_in_every_order,
             claims_and_commits_race,
             commits_apply_in_order,
+            commits_of_other_meetings_overlap,
             dead_letters_are_kept,
             instances_keep_their_state,
             keys_are_listed_by_prefix,

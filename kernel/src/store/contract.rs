@@ -49,6 +49,9 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// transactions. A meeting that is fenced or out of order does not affect the others. The outcomes are in
     /// the commits' order.
     ///
+    /// Calls may overlap if their meetings differ. A short one should not wait for a long one: owners send what
+    /// busy meetings write beside what quiet ones write.
+    ///
     /// # Errors
     /// [`Error::Unavailable`] if what became of the batch is unknown: send the same batch again.
     /// [`Error::Failed`] if nothing was applied and nothing would be.

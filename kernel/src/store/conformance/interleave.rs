@@ -5,11 +5,11 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use tokio::task::JoinSet;
+use tokio::{sync::Barrier, task::JoinSet};
 
 use super::{
     fixture::Fixture,
-    samples::{PRODUCER, commit, create, mark, marks, meeting, numbered, row, seqs},
+    samples::{PRODUCER, commit, create, full_commit, mark, marks, meeting, numbered, packet, row, seqs},
 };
 use crate::{
     MeetingId, Seq,
@@ -194,5 +194,63 @@ pub async fn claims_and_commits_race(fixture: Fixture) {
             Some(seq),
             "the first packet with number {number} keeps it"
         );
+    }
+}
+
+/// Calls of `commit` for different meetings run at the same time: batches of many packets, single small commits,
+/// and those of an owner that was replaced. Each call gets the outcomes of its own commits, and each meeting holds
+/// what was reported as applied.
+pub async fn commits_of_other_meetings_overlap(fixture: Fixture) {
+    const COMMITS: u64 = 12;
+    const PACKETS: u64 = 60;
+    let store = fixture.store.clone();
+    // The meetings of each call, how many packets each of its commits has, and the outcome.
+    let calls: [(&[&str], u64, Outcome); 4] = [
+        (&["busy 1", "busy 2", "busy 3"], PACKETS, Outcome::Applied),
+        (&["quiet 1"], 1, Outcome::Applied),
+        (&["quiet 2"], 1, Outcome::Applied),
+        (&["replaced"], 1, Outcome::Fenced),
+    ];
+    for (ids, ..) in calls {
+        for id in ids {
+            create(&*store, id).await;
+        }
+    }
+    store.claim(meeting("replaced"), 10).await.expect("a meeting is claimed");
+    let begin = Arc::new(Barrier::new(calls.len()));
+    let mut callers = JoinSet::new();
+    for (ids, packets, expected) in calls {
+        let (store, begin) = (store.clone(), begin.clone());
+        callers.spawn(async move {
+            for number in 1..=COMMITS {
+                let part = |id: &&str| {
+                    let id = meeting(id);
+                    let mut part = full_commit(&id, 1, number);
+                    let from = (number - 1) * packets + 1;
+                    part.packets = (from..from + packets).map(|seq| packet(&id, seq)).collect();
+                    part
+                };
+                let batch: Vec<Commit> = ids.iter().map(part).collect();
+                begin.wait().await;
+                let outcomes = loop {
+                    match store.commit(&batch).await {
+                        Ok(outcomes) => break outcomes,
+                        Err(error) => assert!(error.is_transient(), "a batch failed for good: {error}"),
+                    }
+                };
+                assert_eq!(outcomes, vec![expected; ids.len()], "commit {number} of {ids:?}");
+            }
+        });
+    }
+    while let Some(ended) = callers.join_next().await {
+        ended.expect("no caller panics");
+    }
+    for (ids, packets, expected) in calls {
+        let commits = if expected == Outcome::Applied { COMMITS } else { 0 };
+        for id in ids {
+            let id = meeting(id);
+            assert_eq!(row(&*store, &id).await.commit, commits, "{id}");
+            assert_eq!(seqs(&*store, &id).await, (1..=commits * packets).collect::<Vec<_>>(), "{id}");
+        }
     }
 }
