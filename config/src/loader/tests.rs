@@ -441,6 +441,7 @@ fn lists_are_read() {
         [[plugin]]
         name = "minutes"
         output = "durable"
+        checkpoint_interval = "10s"
         "#,
     )
     .load()
@@ -465,6 +466,7 @@ fn lists_are_read() {
             ]
             .into(),
             output: Some(Durability::Volatile),
+            checkpoint_interval: None,
             config: serde_json::json!({
                 "every": 5, "share": 0.5, "since": "2024-05-01", "api_key": "hunter2", "nested": [{ "a b": true }],
             }),
@@ -472,6 +474,7 @@ fn lists_are_read() {
     );
     assert_eq!((plugins[1].kind.as_str(), plugins[1].config.is_null()), ("minutes", true));
     assert_eq!(plugins[1].output, Some(Durability::Durable));
+    assert_eq!(plugins[1].checkpoint_interval, Some(seconds(10)));
 
     for (key, value, origin) in [
         ("source.captions-de.durable", "false", "teammy.toml"),
