@@ -339,7 +339,8 @@ fn unknown_keys_are_errors() {
         ("[[plugin]]\nname = \"x\"\nkin = \"y\"", "plugin.x.kin is unknown; did you mean kind?"),
         (
             "[[plugin]]\nname = \"x\"\nevery = 5",
-            "plugin.x.every is unknown; known here are: name, kind, sources, delivery, output, config",
+            "plugin.x.every is unknown; known here are: name, kind, sources, delivery, output, \
+             checkpoint_interval, config",
         ),
         (
             "[[plugin]]\nname = \"x\"\nkind = \"\"",
@@ -474,7 +475,7 @@ fn lists_are_read() {
     );
     assert_eq!((plugins[1].kind.as_str(), plugins[1].config.is_null()), ("minutes", true));
     assert_eq!(plugins[1].output, Some(Durability::Durable));
-    assert_eq!(plugins[1].checkpoint_interval, Some(seconds(10)));
+    assert_eq!(plugins[1].checkpoint_interval, Some(Duration::from_secs(10)));
 
     for (key, value, origin) in [
         ("source.captions-de.durable", "false", "teammy.toml"),

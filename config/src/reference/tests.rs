@@ -163,7 +163,11 @@ fn keys_say_what_they_take_and_what_holds_without_them() {
 fn ranges_are_as_they_are_said() {
     let wrong = |path: &str, value: &str| {
         let (table, name) = path.rsplit_once('.').unwrap();
-        let error = Config::from_toml(&format!("[{table}]\n{name} = {value}")).err()?.to_string();
+        // A list of tables needs what each table must have, too.
+        let (before, after, more) =
+            if table == "plugin" { ("[[", "]]", "name = \"x\"\n") } else { ("[", "]", "") };
+        let text = format!("{before}{table}{after}\n{more}{name} = {value}");
+        let error = Config::from_toml(&text).err()?.to_string();
         // A mistake about two keys is not about this range.
         (!error.contains(", twice ") && !error.contains(", which is ")).then_some(error)
     };
