@@ -74,14 +74,15 @@ features:
         check --package teammy --no-default-features --features "$feature"
     done
 
-# Measure everything beside the peers, each part in a process of its own, then slow plugins, the log and the wire format alone.
-# Takes about 25 minutes. See docs/performance.md; `just bench --plots docs/performance` draws its pictures.
+# Measure everything beside the peers, each part in a process of its own, then a quiet meeting beside busy ones, slow plugins, the log and the wire format alone.
+# Takes about 35 minutes. See docs/performance.md; `just bench --plots docs/performance` draws its pictures.
 bench *OPTIONS:
     #!/usr/bin/env bash
     set -euo pipefail
     for part in density fanout chain latency meetings codec durable recover; do
         cargo bench --package teammy-benches --bench ratios --features surrealdb -- --only "$part" {{ OPTIONS }}
     done
+    cargo bench --package teammy-benches --bench fair --features surrealdb
     cargo bench --package teammy-benches --bench slow
     cargo bench --package teammy-benches --bench log --bench codec
 

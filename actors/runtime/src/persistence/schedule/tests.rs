@@ -293,7 +293,7 @@ impl ClosedLoop {
         for attempt in &self.under_way {
             assert!(attempt.commits.len() <= MOST);
             let bytes: usize = attempt.commits.iter().map(Commit::cost).sum();
-            assert!(bytes <= pace::MOST_BYTES || attempt.commits.len() == 1, "{bytes} bytes");
+            assert!(bytes <= Pace::default().most_bytes() || attempt.commits.len() == 1, "{bytes} bytes");
             for commit in &attempt.commits {
                 assert!(seen.insert(commit.meeting.clone()), "a meeting has one commit under way at most");
             }
