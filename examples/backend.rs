@@ -31,6 +31,9 @@ fn load_config() -> Result<Config, BoxError> {
     let variables = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     let loaded = Loader::default().text("backend.toml", SETTINGS).env(variables).load()?;
+    for ignored in loaded.warnings() {
+        eprintln!("{ignored}");
+    }
     Ok(loaded.config)
 }
 

@@ -143,6 +143,9 @@ fn run(args: &Args) -> Result<(), Error> {
     let loaded = load(args)?;
     let bars = MultiProgress::new();
     logs::to_stderr(&loaded.config.log.filter, &bars)?;
+    for ignored in loaded.warnings() {
+        tracing::warn!("{ignored}");
+    }
     let output = Output::new(args.command.form(), bars);
     match &args.command {
         Command::Replay(args) => replay::run(args, loaded.config, &output),

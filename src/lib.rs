@@ -57,6 +57,7 @@ pub use teammy_runtime::control;
 pub use teammy_runtime::kill_points;
 pub use teammy_runtime::{
     InstanceStats, MeetingRef, MeetingStats, Packets, PublishError, Receipt, Receipts, install, meeting,
+    metrics,
 };
 
 /// Plugins whose name and hooks are known at run time only, for a host of plugins in another language.

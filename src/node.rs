@@ -4,7 +4,7 @@
 //! implementations: SurrealDB behind feature `surrealdb`, the client of OpenAI's API behind feature `openai`,
 //! and the actor of `teammy-llm` before any provider.
 
-use std::{fmt, ops::Deref, sync::Arc, time::Duration};
+use std::{fmt, ops::Deref, sync::Arc};
 
 use teammy_config::{Config, Database};
 use teammy_kernel::{
@@ -26,16 +26,6 @@ impl Node {
     /// Prepares a node with this configuration; [`Builder::start`] starts it.
     pub fn builder(config: Config) -> Builder {
         Builder(teammy_runtime::Node::builder(config).store_from(open_configured).llm_from(configured_llm))
-    }
-
-    /// Stops the node: releases its meetings, shuts down its plugins, closes the store. See
-    /// [`teammy_runtime::Node::shutdown`].
-    ///
-    /// # Errors
-    /// [`Error::Deadline`] if that took longer; what was not done then was cut off. [`Error::Store`] if the
-    /// store could not be closed.
-    pub async fn shutdown(self, deadline: Duration) -> Result<(), Error> {
-        self.0.shutdown(deadline).await
     }
 }
 

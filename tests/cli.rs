@@ -26,8 +26,14 @@ mod formats;
 mod install;
 #[path = "cli/llm.rs"]
 mod llm;
+#[cfg(feature = "surrealdb")]
+#[path = "cli/logs.rs"]
+mod logs;
 #[path = "cli/meetings.rs"]
 mod meetings;
+#[cfg(feature = "prometheus")]
+#[path = "cli/metrics.rs"]
+mod metrics;
 #[cfg(feature = "surrealdb")]
 #[path = "cli/no_effect.rs"]
 mod no_effect;

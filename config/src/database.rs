@@ -9,6 +9,8 @@ use std::{
     str::FromStr,
 };
 
+use serde::{Deserialize, Serialize};
+
 use crate::value_type::{self, ValueType};
 
 /// A checked database URL.
@@ -34,6 +36,20 @@ pub enum Kind {
     Embedded(PathBuf),
     /// A server: a whole `ws://` or `wss://` URL, without credentials.
     Server(String),
+}
+
+/// Where a server's user is defined, which says what to sign in to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum AuthLevel {
+    /// On the server: `DEFINE USER … ON ROOT`.
+    #[default]
+    Root,
+    /// On the namespace: `DEFINE USER … ON NAMESPACE`.
+    Namespace,
+    /// On the database: `DEFINE USER … ON DATABASE`.
+    Database,
 }
 
 /// Why a text is not a database URL.
@@ -143,6 +159,11 @@ impl fmt::Display for Url {
             Kind::Server(url) => f.write_str(url),
         }
     }
+}
+
+/// The level of a user in the configuration.
+pub(crate) fn auth_level() -> ValueType<AuthLevel> {
+    value_type::serde_value("\"root\", \"namespace\" or \"database\"")
 }
 
 /// A database's URL in the configuration.

@@ -33,6 +33,12 @@ impl KnownKeys {
         !self.below(path).is_empty()
     }
 
+    /// Whether this is the first part of a key or of a list's header, in singular or plural.
+    pub(crate) fn is_section(&self, part: &str) -> bool {
+        let is_list = |part: &str| self.lists().any(|list| list.path() == part);
+        self.is_table(part) || is_list(part) || part.strip_suffix('s').is_some_and(is_list)
+    }
+
     fn paths(&self) -> impl Iterator<Item = String> {
         self.keys().chain(self.lists().map(|list| list.path().to_owned()))
     }
@@ -81,7 +87,10 @@ impl KnownKeys {
             let rest = path.strip_prefix(list.path()).map(|rest| rest.strip_prefix('s').unwrap_or(rest));
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
         };
-        let variables: Vec<String> = self.paths().map(|path| variable(&path)).collect();
+        let table = path.split(['.', '_']).next().filter(|first| self.is_table(first)).unwrap_or_default();
+        let is_candidate =
+            |path: &String| table.is_empty() || path.split('.').next().is_some_and(|first| first == table);
+        let variables: Vec<String> = self.paths().filter(is_candidate).map(|path| variable(&path)).collect();
         let meant = closest(name, variables.iter().map(String::as_str));
         let list = self.lists().find(is_below);
         match list.or_else(|| self.lists().find(|list| meant == Some(&variable(list.path())))) {
@@ -91,9 +100,19 @@ impl KnownKeys {
             }
             None => match meant {
                 Some(meant) => format!("is unknown; did you mean {meant}?"),
-                None => "is unknown; a key such as hooks.tries is set by TEAMMY_HOOKS__TRIES".to_owned(),
+                None => self.variables_in(table),
             },
         }
+    }
+
+    /// The message about a variable of this table that is like none of its keys.
+    fn variables_in(&self, table: &str) -> String {
+        let keys = self.below(table).into_iter().map(|key| format!("{table}.{key}"));
+        let variables: Vec<String> = keys.filter(|key| self.is_key(key)).map(|key| variable(&key)).collect();
+        if variables.is_empty() {
+            return "is unknown; a key such as hooks.tries is set by TEAMMY_HOOKS__TRIES".to_owned();
+        }
+        format!("is unknown; known for [{table}] are: {}", variables.join(", "))
     }
 }
 

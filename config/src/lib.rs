@@ -2,7 +2,7 @@
 //!
 //! [`Loader`] merges the defaults, then a file, then `TEAMMY_…` variables. The result is a [`Config`] whose
 //! values are in range. An error reports every mistake, each with the file or variable, the key, and what
-//! would be right. No message and no `Debug` holds a secret.
+//! would be right. A `TEAMMY_…` variable that another program may have set is ignored, with a warning. No message and no `Debug` holds a secret.
 //!
 //! This crate depends on no other crate of Teammy. The plugin graph checks whether plugins and sources exist.
 
@@ -23,6 +23,7 @@ mod size;
 mod socket;
 mod table;
 mod value_type;
+mod variables;
 
 pub use error::{DataDirectoryError, Error, Problem};
 pub use lists::{DeliveryPolicyConfig, Durability, InstanceConfig, Source};
@@ -34,6 +35,7 @@ pub use sections::{
 };
 pub use size::{ParseSizeError, Size};
 pub use socket::Socket;
+pub use variables::IgnoredVariables;
 
 pub use secrecy::{ExposeSecret, SecretString};
 

@@ -17,9 +17,10 @@ use crate::{
     layer::Layer,
     places,
     reader::{Reader, Setting, Variables},
-    section::{VARIABLE_PREFIX, variable},
+    section::VARIABLE_PREFIX,
     sections::Config,
     show,
+    variables::{Ignored, IgnoredVariables, VariableUse},
 };
 
 /// The file that is read by default, if it exists.
@@ -67,12 +68,19 @@ pub struct Loaded {
     /// The configuration.
     pub config: Config,
     settings: Vec<Setting>,
+    warnings: Vec<IgnoredVariables>,
 }
 
 impl Loaded {
     /// Every key with its value and its origin, in the order of `default.toml`; secrets are masked.
     pub fn settings(&self) -> Vec<Setting> {
         self.settings.clone()
+    }
+
+    /// The environment variables that were ignored although they start with `TEAMMY_`. Nothing else reports
+    /// them: log them.
+    pub fn warnings(&self) -> &[IgnoredVariables] {
+        &self.warnings
     }
 
     /// Fills in the default database and manifest, which are in the user's data directory. A user without a
@@ -112,7 +120,7 @@ impl Config {
     /// # Errors
     /// [`Error::Syntax`], [`Error::Invalid`].
     pub fn from_toml(text: &str) -> Result<Self, Error> {
-        Loader::default().text("configuration", text).read().map(|(config, _)| config)
+        Loader::default().text("configuration", text).read().map(|loaded| loaded.config)
     }
 }
 
@@ -138,8 +146,15 @@ impl Loader {
         self
     }
 
-    /// Reads these environment variables. Those that start with `TEAMMY_` set keys, and each must be known.
-    /// Of the others, only those that the configuration names count, such as a model's `api_key_env`.
+    /// Reads these environment variables. Those that start with `TEAMMY_` set keys: `TEAMMY_HOOKS__TRIES` sets
+    /// `hooks.tries`. If one sets no key, it is
+    /// - an error if its first word is a table of the configuration (`TEAMMY_HOOKS__TRYS`, `TEAMMY_HOOKS_TRIES`),
+    ///   or if it is nearly a key's variable (`TEAMMY_HOKS__TRIES`);
+    /// - ignored otherwise, with a [warning](Loaded::warnings), because another program may have set it. So are
+    ///   all that Kubernetes sets for a service, whatever their first word: `TEAMMY_SERVICE_HOST`,
+    ///   `TEAMMY_NODE_PORT_80_TCP_ADDR`.
+    ///
+    /// Of the other variables, only those that the configuration names count, such as a model's `api_key_env`.
     #[must_use]
     pub fn env(mut self, variables: impl IntoIterator<Item = (String, String)>) -> Self {
         self.variables.extend(variables.into_iter().map(|(name, value)| (name, SecretString::from(value))));
@@ -171,25 +186,28 @@ impl Loader {
     /// [`Error::Missing`], [`Error::Read`], [`Error::NotUtf8`] or [`Error::Syntax`] for the file;
     /// [`Error::Invalid`] with everything that is wrong with keys and values; [`Error::NoDataDirectory`].
     pub fn load(&self) -> Result<Loaded, Error> {
-        let (config, settings) = self.read()?;
-        let mut loaded = Loaded { config, settings };
+        let mut loaded = self.read()?;
         loaded.find_places(places::data_directory(self.data_directory.as_deref()))?;
         Ok(loaded)
     }
 
     /// Reads everything but the user's data directory, which the environment decides.
-    pub(crate) fn read(&self) -> Result<(Config, Vec<Setting>), Error> {
+    pub(crate) fn read(&self) -> Result<Loaded, Error> {
         let mut problems = Vec::new();
         let known = KnownKeys::new(Config::sections());
         let mut merged = Figment::new();
         if let Some((origin, text)) = self.file.read()? {
             merged = merged.merge(Layer::toml(&origin, &text, &known, &mut problems)?);
         }
+        let mut ignored = Ignored::default();
         for (name, value) in self.variables.iter().filter(|(name, _)| name.starts_with(VARIABLE_PREFIX)) {
             let origin = format!("environment variable {}", show::cut(name));
-            match known.keys().find(|key| variable(key) == *name) {
-                Some(key) => merged = merged.merge(Layer::untyped(&origin, &key, value.expose_secret())),
-                None => problems.push(Problem::new(&origin, "", known.unknown_variable(name))),
+            let value = value.expose_secret();
+            match VariableUse::of(name, value, &known) {
+                VariableUse::Key(key) => merged = merged.merge(Layer::untyped(&origin, &key, value)),
+                VariableUse::Mistake(problem) => problems.push(Problem::new(&origin, "", problem)),
+                VariableUse::Service(service) => ignored.service(service, name),
+                VariableUse::Foreign(reason) => ignored.other(name, reason),
             }
         }
         for (key, value, origin) in &self.options {
@@ -203,7 +221,7 @@ impl Loader {
         let mut reader = Reader::new(merged, self.variables.clone(), problems);
         let config = Config::read(&mut reader);
         if reader.problems.is_empty() {
-            Ok((config, reader.settings))
+            Ok(Loaded { config, settings: reader.settings, warnings: ignored.warnings() })
         } else {
             Err(Error::Invalid(reader.problems))
         }

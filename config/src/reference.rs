@@ -53,7 +53,8 @@ Every key of Teammy's configuration. `teammy config --reference` prints this pag
 
 Each value has a default. A file overrides the defaults: `teammy.toml` in the working directory, or the one that is given to
 `--config`. An environment variable overrides both, and an option of the command overrides all. `teammy config` shows every
-value and where it comes from. An unknown key is an error, in a file as in a variable.
+value and where it comes from. An unknown key is an error, in a file as in a variable; but a variable that another program
+may have set, such as Kubernetes for a service named `teammy`, is ignored with a warning.
 
 - A **variable** is named after its key, with two underscores between the levels: `hooks.tries` is `TEAMMY_HOOKS__TRIES`.
   Lists of tables, written `[[…]]` below, can be in a file only.

@@ -116,10 +116,16 @@ table! {
         /// The database in the namespace.
         database: String = text().default("teammy");
         /// The user that signs in to a server that requires one; not part of the URL, and only with the
-        /// password.
+        /// password. It needs the role `EDITOR`, because Teammy defines its tables.
         username: Option<String> = text().or_blank().optional().example("teammy");
         /// The password of that user. Set `TEAMMY_DATABASE__PASSWORD` rather than write it into a file.
         password: Option<SecretString> = secret().optional().example("hunter2");
+        /// Where that user is defined: on the server (`DEFINE USER … ON ROOT`), on the namespace or on the
+        /// database.
+        auth_level: database::AuthLevel = database::auth_level().default("root");
+        /// A token that signs in to a server, instead of a user. It must be valid for as long as the program
+        /// runs: the program cannot renew it. Set `TEAMMY_DATABASE__TOKEN` rather than write it into a file.
+        token: Option<SecretString> = secret().optional().example("eyJhbGciOiJIUzUxMiJ9…");
         /// How much memory `surrealkv://` takes to cache blocks that it has read.
         block_cache: Size = size(Size::mib(1)..=LARGEST_MEMORY).default("64MiB");
         /// How much memory `surrealkv://` takes for writes before it sorts them into files.
@@ -262,12 +268,14 @@ impl Database {
 
 impl PartialEq for Database {
     fn eq(&self, other: &Self) -> bool {
+        let exposed = |secret: &Option<SecretString>| secret.as_ref().map(|it| it.expose_secret().to_owned());
         self.url == other.url
             && self.namespace == other.namespace
             && self.database == other.database
             && self.username == other.username
-            && self.password.as_ref().map(SecretString::expose_secret)
-                == other.password.as_ref().map(SecretString::expose_secret)
+            && exposed(&self.password) == exposed(&other.password)
+            && self.auth_level == other.auth_level
+            && exposed(&self.token) == exposed(&other.token)
             && self.block_cache == other.block_cache
             && self.memtable == other.memtable
     }
@@ -364,6 +372,10 @@ impl Config {
             }
             (None, Some(_)) => {
                 reader.complain_about("database.password", "is given, but database.username is not");
+            }
+            (Some(_), Some(_)) if self.database.token.is_some() => {
+                let problem = "is given beside database.username; give a token, or a user and a password";
+                reader.complain_about("database.token", problem);
             }
             _ => {}
         }

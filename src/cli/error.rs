@@ -100,7 +100,16 @@ pub(crate) enum Error {
     #[error("--db is blank")]
     BlankDatabase,
     #[error("stopped before the end of meeting {meeting}")]
-    Interrupted { signal: Signal, meeting: MeetingId },
+    Interrupted { signal: Signal, meeting: MeetingId, keeps: Keeps },
+}
+
+/// Whether a meeting outlives the process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Keeps {
+    /// It is stored in a database.
+    Stored,
+    /// It was in memory.
+    Nothing,
 }
 
 fn known(meant: Option<&MeetingId>, others: &[MeetingId]) -> String {
@@ -188,11 +197,13 @@ impl Error {
                 "correct the line, or skip such lines with --keep-going; nothing was stored".to_owned()
             }
             Self::Select(_) => "`teammy plugins` shows all".to_owned(),
-            Self::Node(node::Error::MeetingExists(id)) => format!(
-                "it was made from another recording, or with other options; replay under another id with --meeting ID; \
-                 `teammy history {}` shows what is there",
-                shell_word(id.as_str())
-            ),
+            Self::Node(node::Error::MeetingExists(id)) => {
+                let id = shell_word(id.as_str());
+                format!(
+                    "it was made from another recording, or with other options; replay under another id with --meeting ID, \
+                     or after `teammy forget {id}`; `teammy history {id}` shows what is there"
+                )
+            }
             Self::OtherInstances { id, .. } | Self::OtherStart { id, .. } | Self::EndedEarly { id, .. } => {
                 let id = shell_word(id.as_str());
                 format!(
@@ -225,7 +236,11 @@ impl Error {
             }
             Self::InMemory => "give the database that holds the meeting: --db URL".to_owned(),
             Self::NoDatabase(_) => "check --db, or `teammy config`, which shows database.url".to_owned(),
-            Self::Interrupted { meeting, .. } => format!(
+            Self::Interrupted { keeps: Keeps::Nothing, .. } => {
+                "nothing is kept of it, because mem:// ends with the process; a database can be continued: --db surrealkv://PATH"
+                    .to_owned()
+            }
+            Self::Interrupted { meeting, keeps: Keeps::Stored, .. } => format!(
                 "the same command continues from here; `teammy history {}` shows what is stored",
                 shell_word(meeting.as_str())
             ),
@@ -297,7 +312,8 @@ mod tests {
         assert_eq!(
             error.message(),
             "error: meeting it's \u{1F680} exists already\n  hint: it was made from another recording, or with other options; replay \
-             under another id with --meeting ID; `teammy history 'it'\\''s \u{1F680}'` shows what is there\n"
+             under another id with --meeting ID, or after `teammy forget 'it'\\''s \u{1F680}'`; `teammy history 'it'\\''s \u{1F680}'` \
+             shows what is there\n"
         );
 
         let missing = io::Error::from(io::ErrorKind::NotFound);

@@ -4,14 +4,14 @@ use std::{convert::Infallible, pin::pin};
 
 use teammy::{
     Builder, MeetingId, Node,
-    config::{self, Config, Database, Metrics},
+    config::{self, Config, Database, Metrics, database::Kind},
     control::Socket,
 };
 use tokio::time::Duration;
 
 use super::{
     client::{database_identity, socket_path},
-    error::Error,
+    error::{Error, Keeps},
     metrics,
     output::Output,
     signal::Signals,
@@ -44,7 +44,11 @@ impl Host {
     ) -> Result<T, Error> {
         let _server = metrics::serve(&self.metrics)?;
         let mut signals = Signals::take().map_err(Error::Runtime)?;
-        let interrupted = |signal| Error::Interrupted { signal, meeting: meeting.clone() };
+        let keeps = match self.database.effective_url().map_err(Error::Config)?.kind() {
+            Kind::Memory => Keeps::Nothing,
+            _ => Keeps::Stored,
+        };
+        let interrupted = |signal| Error::Interrupted { signal, meeting: meeting.clone(), keeps };
         let node = tokio::select! {
             node = builder.start() => node?,
             signal = signals.next() => return Err(interrupted(signal)),

@@ -2,14 +2,13 @@
 
 use std::{
     backtrace::{Backtrace, BacktraceStatus},
-    fmt::{Debug, Write as _},
     io::{self, IsTerminal, Write},
 };
 
 use indicatif::MultiProgress;
-use tracing::{Event, Metadata, Subscriber, field::Field};
+use tracing::{Event, Metadata, Subscriber};
 use tracing_subscriber::{
-    EnvFilter, Layer, field::Visit, fmt, layer::Context, layer::SubscriberExt, util::SubscriberInitExt,
+    EnvFilter, Layer, fmt, layer::Context, layer::SubscriberExt, util::SubscriberInitExt,
 };
 
 use super::error::Error;
@@ -76,32 +75,11 @@ impl Write for Stderr {
     }
 }
 
-/// Drops a warning of SurrealKV that reports no problem.
+/// Drops a warning of the storage engine that reports no problem.
 struct FalseAlarmFilter;
-
-/// SurrealKV logs this when its last handle is dropped on one of its own threads. That always happens here,
-/// after the database was closed and the close was awaited.
-const CLOSED_TWICE: &str = "No runtime available for closing the store correctly";
 
 impl<S: Subscriber> Layer<S> for FalseAlarmFilter {
     fn event_enabled(&self, event: &Event<'_>, _: Context<'_, S>) -> bool {
-        // Events of the `log` crate have this target.
-        if event.metadata().target() != "log" {
-            return true;
-        }
-        let mut message = Message::default();
-        event.record(&mut message);
-        message.0 != CLOSED_TWICE
-    }
-}
-
-#[derive(Default)]
-struct Message(String);
-
-impl Visit for Message {
-    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        if field.name() == "message" {
-            let _ = write!(self.0, "{value:?}");
-        }
+        !teammy::logs::is_false_alarm(event)
     }
 }

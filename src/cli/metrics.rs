@@ -1,5 +1,8 @@
 //! Serves metrics to a Prometheus server.
 
+#[cfg(feature = "prometheus")]
+mod endpoint;
+
 use teammy::config::Metrics;
 #[cfg(feature = "prometheus")]
 use tokio::runtime::Runtime;
@@ -27,17 +30,15 @@ impl Drop for MetricsServer {
 #[cfg(feature = "prometheus")]
 pub(super) fn serve(metrics: &Metrics) -> Result<MetricsServer, Error> {
     let Some(address) = metrics.listen else { return Ok(MetricsServer { runtime: None }) };
+    let failed = |source: Box<dyn std::error::Error + Send + Sync>| Error::Metrics { address, source };
+    let listener = endpoint::bind(address).map_err(|error| failed(error.into()))?;
+    let rendering = endpoint::install_recorder().map_err(failed)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
         .build()
         .map_err(Error::Runtime)?;
-    let exporter = metrics_exporter_prometheus::PrometheusBuilder::new().with_http_listener(address);
-    let guard = runtime.enter();
-    let failed =
-        |cause: metrics_exporter_prometheus::BuildError| Error::Metrics { address, source: cause.into() };
-    exporter.install().map_err(failed)?;
-    drop(guard);
+    runtime.spawn(endpoint::serve(listener, rendering));
     Ok(MetricsServer { runtime: Some(runtime) })
 }
 

@@ -41,7 +41,7 @@ Examples:
   teammy replay standup.jsonl --speed 10x --limit 100   the beginning, at ten times the speed
   zcat *.jsonl.gz | teammy replay - --meeting all       from a pipe
 
-The same command again continues where a run was cut off.
+The same command again continues where a run was cut off, unless it kept nothing (mem://).
 Plugins that need a language model are left out where none is configured.";
 
 /// Play a recorded meeting through the plugins, and print what they put out.

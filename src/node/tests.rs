@@ -1,4 +1,4 @@
-use std::convert::Infallible;
+use std::{convert::Infallible, time::Duration};
 
 use teammy_kernel::{
     Cx, Error as HookError, Hooks, InCallPlugin, Json, Receive, data::Chat, store::MemoryStore,

@@ -33,6 +33,28 @@ fn every_setting_says_where_it_comes_from() {
 }
 
 #[test]
+fn what_kubernetes_sets_for_a_service_is_warned_of_once() {
+    let place = Place::new();
+    let run = |name: &str, value: &str| {
+        let mut command = place.teammy(&["plugins", "--json"]);
+        command.envs([("TEAMMY_SERVICE_HOST", "10.0.0.11"), ("TEAMMY_PORT_80_TCP_ADDR", "10.0.0.11")]);
+        Ran::of(command.env("TEAMMY_PORT", "tcp://10.0.0.11:80").env(name, value))
+    };
+    let ran = run("TEAMMY_CHAT_SERVICE_HOST", "10.0.0.12").ends_with(0);
+    assert!(!ran.lines().is_empty(), "{ran:#?}");
+    let warnings: Vec<_> = ran.stderr.lines().filter(|line| line.contains("WARN")).collect();
+    assert_eq!(warnings.len(), 2, "one for each service: {ran:#?}");
+    let ours = warnings.iter().find(|line| line.contains("its service teammy;")).unwrap();
+    for name in ["TEAMMY_PORT,", "TEAMMY_PORT_80_TCP_ADDR", "TEAMMY_SERVICE_HOST"] {
+        assert!(ours.contains(name), "{ours}");
+    }
+    let ran = run("TEAMMY_LOG__FILTER", "error").ends_with(0);
+    assert_eq!(ran.stderr, "");
+    let ran = run("TEAMMY_DELIVERY__BACKLOG_BYTE", "1MiB").ends_with(2);
+    assert!(ran.stderr.contains("did you mean TEAMMY_DELIVERY__BACKLOG_BYTES?"), "{ran:#?}");
+}
+
+#[test]
 fn plugins_are_shown_with_schemas_and_instances() {
     let place = Place::new();
     place.file(

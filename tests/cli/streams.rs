@@ -80,5 +80,12 @@ fn a_signal_stops_a_replay_gracefully() {
         assert!(kill.unwrap().success());
         let ran = finished(child).ends_with(code);
         assert!(ran.stderr.contains("error: stopped before the end of meeting m"), "{ran:#?}");
+        assert!(
+            ran.stderr.contains("hint: nothing is kept of it, because mem:// ends with the process"),
+            "{ran:#?}"
+        );
+        for untrue in ["continues from here", "teammy history", "teammy resume"] {
+            assert!(!ran.stderr.contains(untrue), "{ran:#?}");
+        }
     }
 }

@@ -8,6 +8,8 @@ mod builder;
 mod error;
 mod handle;
 mod registry;
+mod shutdown;
+mod shutdown_progress;
 mod start;
 mod takeover;
 mod watchdog;

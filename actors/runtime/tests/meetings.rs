@@ -27,6 +27,8 @@ mod recovery;
 mod redrive;
 #[path = "meetings/remote.rs"]
 mod remote;
+#[path = "meetings/shutdown.rs"]
+mod shutdown;
 #[path = "meetings/slow.rs"]
 mod slow;
 #[path = "meetings/storing.rs"]

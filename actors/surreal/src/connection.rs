@@ -11,11 +11,12 @@ use surrealdb::{
     IndexedResults, Surreal,
     engine::{any::Any, local::Db},
     method::Transaction,
-    opt::auth::Root,
+    opt::auth::{Database, Namespace, Root, Token},
     types::{Value, Variables},
 };
 use surrealdb_cnf::ConfigMap;
 use surrealdb_core::kvs::Datastore;
+use teammy_config::database::AuthLevel;
 use teammy_kernel::chain;
 use tokio::time::{Duration, timeout};
 use tracing::{debug, info};
@@ -150,22 +151,46 @@ async fn connect_to_server(options: &Options) -> Result<Connection, OpenError> {
     let db = connected
         .map_err(|_| unreachable(Box::new(io::Error::from(io::ErrorKind::TimedOut))))?
         .map_err(|error| unreachable(Box::new(error)))?;
-    if let Some(username) = options.username.clone() {
-        let password = options.password.clone().unwrap_or_default();
-        db.signin(Root { username: username.clone(), password })
-            .await
-            .map_err(|error| OpenError::SignIn { url: url.clone(), username, cause: Box::new(error) })?;
-    }
+    sign_in(&db, options).await?;
     // The first client makes the namespace and the database; clients that connect at the same time conflict.
     let mut retries = ConflictRetries::default();
     loop {
         match db.use_ns(&options.namespace).use_db(&options.database).await {
             Ok(_) => break,
             Err(error) if error::is_conflict(&error) && retries.are_left() => retries.back_off().await,
+            Err(error) if error::is_not_allowed(&error) => {
+                let (account, database) =
+                    (options.account().to_string(), format!("{}/{}", options.namespace, options.database));
+                let (url, cause) = (url.clone(), Box::new(error));
+                return Err(OpenError::NotAllowed { url, account, database, cause });
+            }
             Err(error) => return Err(OpenError::Failed { url: url.clone(), cause: Box::new(error) }),
         }
     }
     Ok(Connection::Server { db, answer_timeout: options.answer_timeout })
+}
+
+async fn sign_in(db: &Surreal<Any>, options: &Options) -> Result<(), OpenError> {
+    let (namespace, database) = (options.namespace.clone(), options.database.clone());
+    let password = options.password.clone().unwrap_or_default();
+    let signed_in = match (&options.token, options.username.clone(), options.auth_level) {
+        (Some(token), ..) => db.authenticate(Token::from(token.clone())).await,
+        (None, None, _) => return Ok(()),
+        (None, Some(username), AuthLevel::Namespace) => {
+            db.signin(Namespace { namespace, username, password }).await
+        }
+        (None, Some(username), AuthLevel::Database) => {
+            db.signin(Database { namespace, database, username, password }).await
+        }
+        (None, Some(username), _) => db.signin(Root { username, password }).await,
+    };
+    match signed_in {
+        Ok(_) => Ok(()),
+        Err(error) => {
+            let (url, account) = (options.url.clone(), options.account().to_string());
+            Err(OpenError::SignIn { url, account, cause: Box::new(error) })
+        }
+    }
 }
 
 impl Connection {

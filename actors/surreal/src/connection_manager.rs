@@ -3,7 +3,8 @@
 //! The SDK reconnects to a **server** that was away by itself: new queries wait in its queue, and those that
 //! were under way fail. A query waits no longer than the answer timeout (see `connection`); then the
 //! connection is replaced. The SDK may still send an abandoned query later. That does no harm: a commit
-//! carries its number, and a claim the epoch that it raises.
+//! carries its number, and a claim the epoch that it raises. A connection whose session has expired, or whose
+//! user has lost its rights, is replaced, too: the new one signs in again.
 //!
 //! An **embedded engine** that could not write to its directory cannot be trusted any more. (SurrealKV is
 //! left so by a disk that is full for a while.) Its log may have half a record in it, and a crash loses all
@@ -119,13 +120,12 @@ impl ConnectionManager {
             engine.directory.check_folder().map_err(|error| QueryError::Closed(Box::new(error)))?;
             engine.directory.forget_segment();
         }
-        let url = self.options.shown_url();
         let unavailable = |error: OpenError| QueryError::Unavailable(Box::new(error));
         let connection = connection::open(&self.options).await.map_err(unavailable)?;
-        schema::prepare(&connection, &url).await.map_err(unavailable)?;
+        schema::prepare(&connection, &self.options).await.map_err(unavailable)?;
         let connection = Arc::new(connection);
         *self.state.lock() = ConnectionState::Open(connection.clone());
-        info!(%url, "reopened the database");
+        info!(url = %self.options.shown_url(), "reopened the database");
         Ok(connection)
     }
 
@@ -160,6 +160,8 @@ impl ConnectionManager {
                 self.mark_broken(connection);
             }
             (Err(QueryError::Timeout(_)), None, _) => self.mark_broken(connection),
+            // A new connection signs in again.
+            (Err(error), None, _) if error.is_not_allowed() => self.mark_broken(connection),
             _ => {}
         }
         result

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, error::Error as StdError, fmt, path::PathBuf, time::Duration};
 
-use surrealdb::types::{ErrorDetails, QueryError as SdkQueryError};
+use surrealdb::types::{ErrorDetails, NotAllowedError, QueryError as SdkQueryError};
 use teammy_kernel::{error, shortened, store};
 
 pub(super) type Cause = Box<dyn StdError + Send + Sync>;
@@ -44,12 +44,31 @@ pub enum OpenError {
         cause: Cause,
     },
     /// The server rejected the credentials.
-    #[error("the database server {url} rejected the sign-in of {username:?}; check user and password")]
+    #[error(
+        "the database server {url} rejected the sign-in of {account}; check the user, its password and \
+         database.auth_level, or whether the token has expired"
+    )]
     SignIn {
         /// The URL, without credentials.
         url: String,
-        /// The user's name.
-        username: String,
+        /// The user and where it is defined, or that it was a token.
+        account: String,
+        /// The server's error.
+        #[source]
+        cause: Cause,
+    },
+    /// The server does not let the user do what this crate needs.
+    #[error(
+        "the database server {url} does not let {account} define tables in {database} and write to them; give a \
+         user with the role EDITOR or OWNER"
+    )]
+    NotAllowed {
+        /// The URL, without credentials.
+        url: String,
+        /// The user and where it is defined, or that it was a token, or none of these.
+        account: String,
+        /// The namespace and the database.
+        database: String,
         /// The server's error.
         #[source]
         cause: Cause,
@@ -168,6 +187,11 @@ impl QueryError {
         matches!(self, Self::Database(error) | Self::Commit(error) if is_conflict(error))
     }
 
+    /// See [`is_not_allowed`].
+    pub(super) fn is_not_allowed(&self) -> bool {
+        matches!(self, Self::Database(error) if is_not_allowed(error))
+    }
+
     /// Whether an embedded engine may have failed to write.
     pub(super) fn may_have_broken_engine(&self) -> bool {
         match self {
@@ -183,6 +207,12 @@ pub(super) fn is_conflict(error: &surrealdb::Error) -> bool {
     // The code that commits an implicit transaction wraps the storage engine's error without its details.
     matches!(error.details(), ErrorDetails::Query(Some(SdkQueryError::TransactionConflict)))
         || error.message().contains("This transaction can be retried")
+}
+
+/// Whether the server does not let this connection do something: its session has expired, or its user has no
+/// right to it. The next connection signs in again, and the user's rights may be different then.
+pub(super) fn is_not_allowed(error: &surrealdb::Error) -> bool {
+    matches!(error.details(), ErrorDetails::NotAllowed(Some(NotAllowedError::Auth(_))))
 }
 
 /// Whether a statement's error only says that another statement failed. The error of a commit itself comes
@@ -206,6 +236,7 @@ pub(super) fn root_cause(errors: HashMap<usize, surrealdb::Error>) -> Option<sur
 fn is_transient(error: &surrealdb::Error) -> bool {
     match error.details() {
         ErrorDetails::Query(_) | ErrorDetails::Connection(_) => true,
+        _ if is_not_allowed(error) => true,
         // The storage engine's and the socket's errors come as text without details.
         ErrorDetails::Internal => {
             ["key-value store", "datastore", "IO error", "I/O error", "WebSocket", "onnection"]
@@ -216,7 +247,7 @@ fn is_transient(error: &surrealdb::Error) -> bool {
     }
 }
 
-/// SurrealDB's error about a connection, a transaction or the disk. It may be logged.
+/// SurrealDB's error about a connection, rights, a transaction or the disk. It may be logged.
 #[derive(Debug)]
 struct ShownMessage(surrealdb::Error);
 

@@ -83,7 +83,7 @@ pub const LOG_TARGETS: [&str; 3] = ["surrealdb", "surrealkv", "tungstenite"];
 /// The message of each [`OpenError`] says what to do about it.
 pub async fn open(options: Options) -> Result<SurrealStore, OpenError> {
     let connection = connection::open(&options).await?;
-    match schema::prepare(&connection, &options.shown_url()).await {
+    match schema::prepare(&connection, &options).await {
         Ok(()) => Ok(SurrealStore { database: Arc::new(OpenDatabase::new(options, connection)) }),
         Err(error) => {
             // Frees the directory, so that a newer program can open it at once.

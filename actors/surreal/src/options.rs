@@ -2,7 +2,10 @@
 
 use std::{fmt, path::Path};
 
-use teammy_config::{Database, ExposeSecret, database::Url};
+use teammy_config::{
+    Database, ExposeSecret,
+    database::{AuthLevel, Url},
+};
 use tokio::time::Duration;
 
 /// How to open a store.
@@ -14,10 +17,15 @@ pub struct Options {
     pub namespace: String,
     /// The database in the namespace.
     pub database: String,
-    /// The root user to sign in as on a server; embedded databases have no users.
+    /// The user to sign in as on a server; embedded databases have no users. It needs the role `EDITOR`,
+    /// because tables are defined.
     pub username: Option<String>,
-    /// The root user's password.
+    /// That user's password.
     pub password: Option<String>,
+    /// Where that user is defined: on the server, on the namespace or on the database.
+    pub auth_level: AuthLevel,
+    /// A token to sign in with on a server, instead of a user. It is used for each new connection.
+    pub token: Option<String>,
     /// For `surrealkv://`, the most bytes that read blocks may take in memory; 64 MiB if `None`.
     pub block_cache: Option<u64>,
     /// For `surrealkv://`, the bytes of writes that gather in memory before they go to a table on disk; 64
@@ -46,6 +54,8 @@ impl Options {
             database: "teammy".to_owned(),
             username: None,
             password: None,
+            auth_level: AuthLevel::Root,
+            token: None,
             block_cache: None,
             memtable: None,
             answer_timeout: Self::ANSWER_TIMEOUT,
@@ -60,6 +70,8 @@ impl Options {
             database: database.database.clone(),
             username: database.username.clone(),
             password: database.password.as_ref().map(|password| password.expose_secret().to_owned()),
+            auth_level: database.auth_level,
+            token: database.token.as_ref().map(|token| token.expose_secret().to_owned()),
             block_cache: Some(database.block_cache.bytes()),
             memtable: Some(database.memtable.bytes()),
             answer_timeout: Self::ANSWER_TIMEOUT,
@@ -75,6 +87,23 @@ impl Options {
         match authority.rsplit_once('@') {
             Some((_, host)) => format!("{scheme}://…@{host}{path}"),
             None => self.url.clone(),
+        }
+    }
+
+    /// Who signs in to a server, for messages.
+    pub(super) fn account(&self) -> Account {
+        let name = match (&self.token, &self.username) {
+            (Some(_), _) => return Account::Token,
+            (None, Some(name)) => name.clone(),
+            (None, None) => return Account::Nobody,
+        };
+        Account::User {
+            name,
+            of: match self.auth_level {
+                AuthLevel::Namespace => format!("namespace {}", self.namespace),
+                AuthLevel::Database => format!("database {}/{}", self.namespace, self.database),
+                _ => "root".to_owned(),
+            },
         }
     }
 
@@ -106,6 +135,24 @@ impl Options {
     }
 }
 
+/// Who signs in to a server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Account {
+    Nobody,
+    Token,
+    User { name: String, of: String },
+}
+
+impl fmt::Display for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nobody => f.write_str("a client without a user"),
+            Self::Token => f.write_str("the token"),
+            Self::User { name, of } => write!(f, "user {name:?} of {of}"),
+        }
+    }
+}
+
 impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Options")
@@ -114,6 +161,8 @@ impl fmt::Debug for Options {
             .field("database", &self.database)
             .field("username", &self.username)
             .field("password", &self.password.as_ref().map(|_| "…"))
+            .field("auth_level", &self.auth_level)
+            .field("token", &self.token.as_ref().map(|_| "…"))
             .field("block_cache", &self.block_cache)
             .field("memtable", &self.memtable)
             .field("answer_timeout", &self.answer_timeout)

@@ -8,7 +8,9 @@ use super::{
     connection::{Connection, QueryText},
     decode,
     error::{OpenError, QueryError},
-    ids, values,
+    ids,
+    options::Options,
+    values,
 };
 
 /// The schema that this crate reads and writes. A database holds its schema's version in `teammy:schema`.
@@ -23,7 +25,7 @@ const VERSION: i64 = 3;
 pub(super) const SELECT_MEETING_IDS: &QueryText = &["SELECT id FROM meeting"];
 
 /// Checks the schema's version, and upgrades it if it is older.
-pub(super) async fn prepare(connection: &Connection, url: &str) -> Result<(), OpenError> {
+pub(super) async fn prepare(connection: &Connection, options: &Options) -> Result<(), OpenError> {
     const READ_VERSION: &QueryText =
         &["DEFINE TABLE IF NOT EXISTS teammy SCHEMALESS; SELECT VALUE version FROM teammy:schema"];
     const TABLES: &str = "
@@ -38,14 +40,24 @@ pub(super) async fn prepare(connection: &Connection, url: &str) -> Result<(), Op
     const DEFINE: &QueryText = &["BEGIN;", TABLES, "COMMIT"];
     const FINISH: &QueryText =
         &["BEGIN;", TABLES, "UPSERT teammy:schema SET version = $version RETURN NONE; COMMIT"];
-    let failed = |error: QueryError| OpenError::Failed { url: url.to_owned(), cause: error.into_cause() };
+    let url = options.shown_url();
+    let failed = |error: QueryError| {
+        let url = url.clone();
+        if error.is_not_allowed() {
+            let (account, database) =
+                (options.account().to_string(), format!("{}/{}", options.namespace, options.database));
+            OpenError::NotAllowed { url, account, database, cause: error.into_cause() }
+        } else {
+            OpenError::Failed { url, cause: error.into_cause() }
+        }
+    };
     let read_version = async || {
         let mut results = connection.query(READ_VERSION, || Ok(Variables::new())).await?;
         Ok(results.take::<Vec<i64>>(1)?.first().copied())
     };
     match read_version().await.map_err(failed)? {
         Some(found) if found > VERSION => {
-            return Err(OpenError::NewerSchema { url: url.to_owned(), found, known: VERSION });
+            return Err(OpenError::NewerSchema { url, found, known: VERSION });
         }
         Some(VERSION) => return Ok(()),
         Some(older) => {

@@ -13,6 +13,9 @@ mod over_ws;
 #[cfg(unix)]
 #[path = "surreal/server.rs"]
 mod server;
+#[cfg(unix)]
+#[path = "surreal/sign_in.rs"]
+mod sign_in;
 
 use std::{fs, path::Path, sync::Arc};
 

@@ -130,10 +130,7 @@ fn the_manifest_is_in_the_data_directory_unless_it_is_said() {
 
 #[test]
 fn without_a_home_nothing_is_missed_before_it_is_wanted() {
-    let loaded = |text: &str| {
-        let (config, settings) = toml(text).read().unwrap();
-        Loaded { config, settings }
-    };
+    let loaded = |text: &str| toml(text).read().unwrap();
     let nowhere = || Err(DataDirectoryError::NoHome);
     let mut homeless = loaded("");
     homeless.find_places(nowhere()).unwrap();
@@ -152,6 +149,7 @@ fn variables_are_texts_until_a_key_says_otherwise() {
         .env(variables(&[
             ("TEAMMY_DATABASE__USERNAME", "007"),
             ("TEAMMY_DATABASE__PASSWORD", "123"),
+            ("TEAMMY_DATABASE__AUTH_LEVEL", "namespace"),
             ("TEAMMY_DATABASE__NAMESPACE", "true"),
             ("TEAMMY_DATABASE__DATABASE", "[1, {a=2}]"),
             ("TEAMMY_LOG__FILTER", "\"warn\""),
@@ -164,6 +162,7 @@ fn variables_are_texts_until_a_key_says_otherwise() {
         .unwrap();
     let database = &loaded.config.database;
     assert_eq!(database.username.as_deref(), Some("007"));
+    assert_eq!(database.auth_level, database::AuthLevel::Namespace);
     assert_eq!(database.password.as_ref().unwrap().expose_secret(), "123");
     assert_eq!(database.namespace, "true");
     assert_eq!(database.database, "[1, {a=2}]");
@@ -198,9 +197,10 @@ fn wrong_variables_are_named() {
             "environment variable TEAMMY_hooks__tries is unknown; did you mean TEAMMY_HOOKS__TRIES?",
         ),
         (
-            "TEAMMY_",
+            "TEAMMY_HOOKS",
             "1",
-            "environment variable TEAMMY_ is unknown; a key such as hooks.tries is set by TEAMMY_HOOKS__TRIES",
+            "environment variable TEAMMY_HOOKS is unknown; known for [hooks] are: TEAMMY_HOOKS__DEADLINE, \
+             TEAMMY_HOOKS__TRIES, TEAMMY_HOOKS__BACKOFF, TEAMMY_HOOKS__BACKOFF_MAX, TEAMMY_HOOKS__WATCHDOG",
         ),
         (
             "TEAMMY_PLUGIN__0__NAME",
@@ -372,9 +372,28 @@ fn unknown_keys_are_errors() {
 }
 
 #[test]
+fn a_variable_that_may_be_anothers_is_ignored_with_a_warning() {
+    let others = [
+        ("TEAMMY_SERVICE_HOST", "10.0.0.1"),
+        ("TEAMMY_PORT", "tcp://10.0.0.1:80"),
+        ("TEAMMY_HOME", "hunter2"),
+    ];
+    let loaded =
+        bare().env(variables(&others)).env(variables(&[("TEAMMY_HOOKS__TRIES", "7")])).load().unwrap();
+    assert_eq!(loaded.config.hooks.tries, 7);
+    let names: Vec<_> = loaded.warnings().iter().map(|warning| warning.names.join(" ")).collect();
+    assert_eq!(names, ["TEAMMY_PORT TEAMMY_SERVICE_HOST", "TEAMMY_HOME"]);
+    assert!(!format!("{:?}", loaded.warnings()).contains("hunter2"));
+    assert!(bare().env(variables(&[("HOME", "/x")])).load().unwrap().warnings().is_empty());
+}
+
+#[test]
 fn every_mistake_is_reported_and_a_covered_one_too() {
-    let loader = toml("hooks = 1\n[limits]\npacket_bytes = 0\n[log]\nfiltr = 1")
-        .env(variables(&[("TEAMMY_HOOKS__TRIES", "0"), ("TEAMMY_X", "1")]));
+    let loader = toml("hooks = 1\n[limits]\npacket_bytes = 0\n[log]\nfiltr = 1").env(variables(&[
+        ("TEAMMY_HOOKS__TRIES", "0"),
+        ("TEAMMY_LOG_LEVEL", "1"),
+        ("TEAMMY_X", "1"),
+    ]));
     let error = refused(&loader);
     let mut lines: Vec<&str> = error.lines().collect();
     lines.sort_unstable();
@@ -382,7 +401,7 @@ fn every_mistake_is_reported_and_a_covered_one_too() {
         lines,
         [
             "environment variable TEAMMY_HOOKS__TRIES: hooks.tries is \"0\", but takes a whole number from 1 to 1000",
-            "environment variable TEAMMY_X is unknown; a key such as hooks.tries is set by TEAMMY_HOOKS__TRIES",
+            "environment variable TEAMMY_LOG_LEVEL is unknown; did you mean TEAMMY_LOG__FILTER?",
             "teammy.toml: hooks is 1, but takes a table: [hooks]",
             "teammy.toml: limits.packet_bytes is 0, but takes 1B to 4MiB",
             "teammy.toml: log.filtr is unknown; did you mean log.filter?",
@@ -411,6 +430,14 @@ fn values_must_fit_together() {
         ),
         ("[database]\nusername = \"a\"", "database.username is given, but database.password is not"),
         ("[database]\npassword = \"a\"", "database.password is given, but database.username is not"),
+        (
+            "[database]\nusername = \"a\"\npassword = \"a\"\ntoken = \"hunter2\"",
+            "database.token is given beside database.username; give a token, or a user and a password",
+        ),
+        (
+            "[database]\nauth_level = \"editor\"",
+            "database.auth_level is \"editor\", but takes \"root\", \"namespace\" or \"database\"",
+        ),
     ] {
         assert_eq!(refused(&toml(text)), format!("teammy.toml: {says}"));
     }
@@ -539,16 +566,22 @@ fn plugins_of_one_name_both_show() {
 #[test]
 fn secrets_are_never_printed() {
     let secret = "hunter2";
-    let pair = variables(&[("TEAMMY_DATABASE__USERNAME", "root"), ("TEAMMY_DATABASE__PASSWORD", secret)]);
-    let from = bare().env(pair);
-    let loaded = from.load().unwrap();
-    assert_eq!(setting(&loaded, "database.password").0, "\"********\"");
-    for shown in [format!("{from:?}"), format!("{loaded:?}"), format!("{:?}", loaded.settings())] {
-        assert!(!shown.contains(secret), "{shown}");
+    for (name, key) in [("PASSWORD", "database.password"), ("TOKEN", "database.token")] {
+        let mut pair = variables(&[(&format!("TEAMMY_DATABASE__{name}"), secret)]);
+        if name == "PASSWORD" {
+            pair.extend(variables(&[("TEAMMY_DATABASE__USERNAME", "root")]));
+        }
+        let from = bare().env(pair);
+        let loaded = from.load().unwrap();
+        assert_eq!(setting(&loaded, key).0, "\"********\"");
+        for shown in [format!("{from:?}"), format!("{loaded:?}"), format!("{:?}", loaded.settings())] {
+            assert!(!shown.contains(secret), "{shown}");
+        }
     }
 
     for text in [
         "[database]\npassword = \"hunter2\"",
+        "[database]\ntoken = [\"hunter2\"]",
         "[database]\npassword = [\"hunter2\"]",
         "[database]\npassword = \"hunter2",
         "[database]\npassword = hunter2",
@@ -636,7 +669,7 @@ fn a_variable_is_named_after_its_key() {
         let said = unknown_variable(name);
         assert!(said.contains("name that variable as api_key_env"), "{said}");
     }
-    assert_eq!(variable("delivery.batch_bytes"), "TEAMMY_DELIVERY__BATCH_BYTES");
+    assert_eq!(crate::section::variable("delivery.batch_bytes"), "TEAMMY_DELIVERY__BATCH_BYTES");
     let said = unknown_variable("TEAMMY_DATABASE_URL");
     assert_eq!(said, "is unknown; did you mean TEAMMY_DATABASE__URL?");
 }

@@ -29,7 +29,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// `reserve` reserved.
     ///
     /// # Errors
-    /// [`Error::Exists`] if the id is taken; [`Error::Unavailable`], [`Error::Failed`].
+    /// [`Error::Exists`] if there is a meeting of this id, running or ended; the id of a forgotten meeting is
+    /// free. [`Error::Unavailable`], [`Error::Failed`].
     fn create(
         &self,
         metadata: MeetingMetadata,

@@ -1,6 +1,12 @@
 //! Counts what an instance does in a meeting; cheap enough to be always on.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use hdrhistogram::Histogram;
 use parking_lot::Mutex;
@@ -50,6 +56,8 @@ struct Totals {
 pub(crate) struct Recorder {
     name: Name,
     totals: Arc<Mutex<Totals>>,
+    /// How far it is behind, in seqs.
+    lag: Arc<AtomicU64>,
     metrics: Arc<InstanceMetrics>,
 }
 
@@ -66,7 +74,7 @@ pub(crate) struct Counts {
 
 impl Recorder {
     pub(crate) fn new(name: Name, metrics: Arc<InstanceMetrics>) -> Self {
-        Self { name, totals: Arc::default(), metrics }
+        Self { name, totals: Arc::default(), lag: Arc::default(), metrics }
     }
 
     /// Adds counts to the totals and the metrics, and clears them.
@@ -108,6 +116,19 @@ impl Recorder {
             }
         }
         metrics.hooks(&counts.hooks);
+    }
+
+    pub(crate) fn name(&self) -> &Name {
+        &self.name
+    }
+
+    /// How far the instance is behind, in seqs; zero if it is not active.
+    pub(crate) fn lag(&self) -> u64 {
+        self.lag.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_lag(&self, lag: u64) {
+        self.lag.store(lag, Ordering::Relaxed);
     }
 
     pub(crate) fn read(&self) -> InstanceStats {

@@ -1,6 +1,6 @@
 //! What a meeting's actor, its handles and its instances share.
 
-use std::sync::{Arc, atomic::AtomicU64};
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 use ractor::ActorRef;
@@ -41,8 +41,6 @@ pub(crate) struct Shared<S> {
     pub(crate) committed_log: Arc<CommittedLog>,
     pub(crate) recorders: Mutex<Vec<Recorder>>,
     pub(crate) taps: Arc<Taps>,
-    /// The lag of the instance that is furthest behind, in seqs.
-    pub(crate) lag: AtomicU64,
     /// The instances' activities, one for each that has an actor.
     pub(crate) watched: Mutex<Vec<WatchedInstance>>,
     /// Effects that instances have submitted and that are not in the log yet.

@@ -14,11 +14,7 @@ mod port;
 mod redriving;
 mod storing;
 
-use std::{
-    collections::VecDeque,
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use ractor::ActorRef;
 use teammy_kernel::{
@@ -275,13 +271,13 @@ impl MeetingState {
         }
         let mut wake = if self.log.is_committing() { SourceSet::EMPTY } else { SourceSet::DURABLE };
         wake.insert_all(self.shared.taps.sources());
-        let mut lag = 0;
         for slot in self.log.slots() {
             let running = &self.instances[slot.index()];
             let view = self.log.view(slot);
-            if view.status == InstanceStatus::Active {
-                lag = lag.max(self.log.end_seq().0.saturating_sub(view.cursor.0));
-            }
+            running.recorder.set_lag(match view.status {
+                InstanceStatus::Active => self.log.end_seq().0.saturating_sub(view.cursor.0),
+                _ => 0,
+            });
             if self.log.wakes_on_append(slot) {
                 wake.insert_all(running.sources);
             }
@@ -291,7 +287,6 @@ impl MeetingState {
                 blocking.set(ingress, self.log.is_blocking(slot));
             }
         }
-        self.shared.lag.store(lag, Ordering::Relaxed);
         ingress.set_wake_sources(wake);
     }
 

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use futures::{FutureExt, future::BoxFuture};
+use parking_lot::Mutex;
 use ractor::Actor;
 use teammy_config::{Config, database};
 use teammy_kernel::{
@@ -22,6 +23,7 @@ use super::{
     error::{BoxError, Error},
     handle::Node,
     registry::Meetings,
+    shutdown_progress::ShutdownProgress,
     watchdog::Watchdog,
 };
 use crate::{
@@ -242,12 +244,13 @@ impl Builder {
         let resources = Arc::new(resources);
         let threads = runtime.is_some().then_some(self.config.node.plugin_threads);
         Ok(Node {
-            _watchdog: Watchdog::start(meetings.clone(), resources.clone(), threads),
+            shutdown: ShutdownProgress::default(),
+            watchdog: Mutex::new(Some(Watchdog::start(meetings.clone(), resources.clone(), threads))),
             resources,
             meetings,
-            reserved: parking_lot::Mutex::default(),
+            reserved: Mutex::default(),
             actor,
-            runtime: runtime.and_then(|mut guard| guard.0.take()),
+            runtime: Mutex::new(runtime.and_then(|mut guard| guard.0.take())),
         })
     }
 }

@@ -92,6 +92,9 @@ pub enum Error {
     /// The store failed.
     #[error(transparent)]
     Store(store::Error),
+    /// The node is shutting down, or has shut down.
+    #[error("the node is shutting down or has shut down: it takes no meetings; start another node")]
+    ShutDown,
     /// A shutdown cut off work that had not finished by its deadline.
     #[error("the shutdown took longer than {0:?}; unfinished work was cut off")]
     Deadline(Duration),

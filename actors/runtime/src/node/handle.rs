@@ -1,20 +1,20 @@
 //! The way to a node from outside.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc};
 
+use parking_lot::Mutex;
 use ractor::ActorRef;
 use teammy_kernel::{MeetingId, Store, graph::Graph};
-use tokio::{runtime::Runtime, time::Instant};
-use tracing::{info, warn};
+use tokio::runtime::Runtime;
 
 use super::{
     actor,
     error::Error,
     registry::{Meetings, Reserved, ReservedGuard},
+    shutdown_progress::ShutdownProgress,
     watchdog::Watchdog,
 };
 use crate::{
-    clock,
     meeting::{LocalMeeting, MeetingRef},
     resources::Resources,
 };
@@ -38,9 +38,11 @@ pub struct Node {
     pub(super) meetings: Meetings,
     pub(super) reserved: Reserved,
     pub(super) actor: ActorRef<actor::Message>,
-    pub(super) _watchdog: Watchdog,
-    /// The plugins' runtime, if it is this node's own.
-    pub(super) runtime: Option<Runtime>,
+    pub(super) shutdown: ShutdownProgress,
+    /// None once the node has shut down.
+    pub(super) watchdog: Mutex<Option<Watchdog>>,
+    /// The plugins' runtime, if it is this node's own and has not shut down.
+    pub(super) runtime: Mutex<Option<Runtime>>,
 }
 
 impl fmt::Debug for Node {
@@ -51,13 +53,7 @@ impl fmt::Debug for Node {
 
 impl Drop for Node {
     fn drop(&mut self) {
-        for (_, meeting) in self.meetings.lock().drain() {
-            meeting.kill("the node is gone");
-        }
-        self.actor.stop(None);
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
+        self.stop_at_once();
     }
 }
 
@@ -107,6 +103,24 @@ impl Node {
         &self.resources
     }
 
+    /// # Errors
+    /// [`Error::ShutDown`] once a shutdown has begun.
+    pub(super) fn check_open(&self) -> Result<(), Error> {
+        if self.shutdown.has_begun() { Err(Error::ShutDown) } else { Ok(()) }
+    }
+
+    /// Stops what still runs.
+    pub(super) fn stop_at_once(&self) {
+        for (_, meeting) in self.meetings.lock().drain() {
+            meeting.kill("the node is gone");
+        }
+        self.watchdog.lock().take();
+        self.actor.stop(None);
+        if let Some(runtime) = self.runtime.lock().take() {
+            runtime.shutdown_background();
+        }
+    }
+
     /// Forgets a meeting: deletes everything that is stored of it, and ends the meeting's actors if this node
     /// runs it. An owner elsewhere is fenced. Returns whether anything was stored of it.
     ///
@@ -114,74 +128,18 @@ impl Node {
     /// the database compacts them: see `docs/embedding.md`.
     ///
     /// # Errors
-    /// [`Error::Store`]: a part of it may be gone; call it again.
+    /// [`Error::Store`]: a part of it may be gone; call it again. [`Error::Running`] while this node takes the
+    /// meeting over or forgets it already, [`Error::ShutDown`].
     ///
     /// # Cancel safety
     /// As for an error.
     pub async fn forget(&self, id: &MeetingId) -> Result<bool, Error> {
+        self.check_open()?;
         if let Some(meeting) = self.meetings.lock().remove(id) {
             meeting.kill("it was forgotten");
         }
         // Keeps this node from taking it over meanwhile.
         let _reserved = ReservedGuard::new(&self.reserved, &self.meetings, id)?;
         self.resources.store.forget(id.clone()).await.map_err(Error::Store)
-    }
-
-    /// Stops gracefully: meetings finish what is in flight, store it and are released, without being ended;
-    /// then every plugin's `on_shutdown` runs, and the store is closed. What is not done within `deadline` is
-    /// cut off.
-    ///
-    /// # Errors
-    /// [`Error::Deadline`] if something was cut off: nothing that was stored is lost, but hooks that were cut
-    /// off run again when the meeting is resumed. [`Error::Store`] if the store could not be closed.
-    ///
-    /// # Cancel safety
-    /// A dropped call leaves the rest to `drop`.
-    pub async fn shutdown(mut self, deadline: Duration) -> Result<(), Error> {
-        let until = Instant::now() + deadline.min(clock::FOREVER);
-        let meetings = self.local_meetings();
-        info!(meetings = meetings.len(), "node shuts down");
-        let releases = futures::future::join_all(meetings.iter().map(LocalMeeting::release));
-        let mut in_time = tokio::time::timeout_at(until, releases).await.is_ok();
-        for meeting in self.local_meetings() {
-            meeting.kill("the node is shutting down");
-        }
-        in_time &= self.shut_down_plugins(until).await;
-        let closed = tokio::time::timeout_at(
-            until.max(Instant::now() + Duration::from_secs(1)),
-            self.resources.store.close(),
-        )
-        .await;
-        self.actor.stop(None);
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
-        match closed {
-            Ok(closed) => closed.map_err(Error::Store)?,
-            Err(_) => in_time = false,
-        }
-        if in_time { Ok(()) } else { Err(Error::Deadline(deadline)) }
-    }
-
-    async fn shut_down_plugins(&self, until: Instant) -> bool {
-        let mut in_time = true;
-        // `on_shutdown` belongs to no meeting, and neither do its requests to language models.
-        let no_meeting = MeetingId::new("(shutdown)").expect("invariant: a well-formed id");
-        for (instance, plugin) in &self.resources.plugins {
-            let (models, meeting) = (self.resources.llm.clone(), no_meeting.clone());
-            let (plugin, name) = (plugin.clone(), instance.clone());
-            let hook = async move { plugin.shutdown(models, meeting, name).await };
-            match tokio::time::timeout_at(until, self.resources.plugin_runtime.spawn(hook)).await {
-                Ok(Ok(Ok(()))) => {}
-                Ok(Ok(Err(error))) => warn!(%instance, error = error.chain(), "on_shutdown failed"),
-                // The panic's message may quote anything, and is left out; the panic hook has named the place.
-                Ok(Err(_)) => warn!(%instance, "on_shutdown panicked"),
-                Err(_) => {
-                    warn!(%instance, "on_shutdown was cut off");
-                    in_time = false;
-                }
-            }
-        }
-        in_time
     }
 }

@@ -1,6 +1,6 @@
 //! Starting a meeting, new or taken over.
 
-use std::sync::{Arc, atomic::AtomicU64};
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 use ractor::Actor;
@@ -24,15 +24,17 @@ impl Node {
     ///
     /// # Errors
     /// [`Error::UnknownInstance`], [`Error::NeedsLlm`], [`Error::MeetingExists`], [`Error::Store`],
-    /// [`Error::Spawn`].
+    /// [`Error::Spawn`], [`Error::ShutDown`].
     ///
     /// # Cancel safety
-    /// A dropped call may have created the meeting in the store: its id is taken then, though no node runs it.
+    /// A dropped call may have created the meeting in the store, though no node runs it: resume or forget it.
+    /// So may a call that a shutdown overtook.
     pub async fn start_meeting(
         &self,
         metadata: MeetingMetadata,
         instances: impl IntoIterator<Item = impl AsRef<str>>,
     ) -> Result<MeetingRef, Error> {
+        self.check_open()?;
         let graph = &self.resources.graph;
         let mut names: Vec<Name> = Vec::new();
         for name in instances {
@@ -89,7 +91,6 @@ impl Node {
             committed_log: Arc::new(committed_log),
             recorders: Mutex::default(),
             taps: Arc::new(Taps::default()),
-            lag: AtomicU64::new(0),
             watched: Mutex::default(),
             submitted: Mutex::default(),
             state: Combiner::default(),
@@ -99,7 +100,15 @@ impl Node {
         let (actor, _) =
             spawned.map_err(|error| Error::Spawn { meeting: id.clone(), cause: chain(&error) })?;
         let meeting = LocalMeeting::new(shared, actor);
-        self.meetings.lock().insert(id.clone(), meeting.clone());
+        let mut meetings = self.meetings.lock();
+        if let Err(error) = self.check_open() {
+            // The shutdown does not know this meeting: it looks at the list after it has begun.
+            drop(meetings);
+            meeting.kill("the node is shutting down");
+            return Err(error);
+        }
+        meetings.insert(id.clone(), meeting.clone());
+        drop(meetings);
         if meeting.has_stopped() {
             // The supervision event may have come before the meeting was on the list.
             self.meetings.lock().remove(&id);

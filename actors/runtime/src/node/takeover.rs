@@ -97,10 +97,12 @@ impl Node {
     ///
     /// # Errors
     /// [`Error::NoMeeting`], [`Error::Running`], [`Error::Ended`], [`Error::MissingInstance`],
-    /// [`Error::NeedsLlm`]: the meeting stays with its owner. [`Error::Store`], [`Error::Spawn`].
+    /// [`Error::NeedsLlm`], [`Error::ShutDown`]: the meeting stays with its owner. [`Error::Store`],
+    /// [`Error::Spawn`].
     ///
     /// # Cancel safety
-    /// A dropped call may have claimed the meeting, though no node runs it; call it again.
+    /// A dropped call may have claimed the meeting, though no node runs it; call it again. So may a call that a
+    /// shutdown overtook.
     pub async fn resume_meeting(&self, id: &MeetingId) -> Result<MeetingRef, Error> {
         Ok(self.take_over(id, |stored| self.can_resume(stored)).await?.into())
     }
@@ -127,6 +129,7 @@ impl Node {
         id: &MeetingId,
         check: impl Fn(&StoredMeeting) -> Result<(), Error>,
     ) -> Result<LocalMeeting, Error> {
+        self.check_open()?;
         let store = &self.resources.store;
         let _reserved = ReservedGuard::new(&self.reserved, &self.meetings, id)?;
         let Some(record) = store.meeting(id.clone()).await.map_err(Error::Store)? else {

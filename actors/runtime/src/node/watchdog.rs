@@ -4,7 +4,10 @@
 //! watchdog logs it, with its instance and for how long, and suspends the instance once the hook is past its
 //! deadline: it gets no second thread.
 
-use std::{collections::HashMap, sync::atomic::Ordering, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
 
 use teammy_kernel::{MeetingId, Name};
 use tokio::{
@@ -17,6 +20,7 @@ use super::registry::Meetings;
 use crate::{
     instance::{HookPhase, RunningHook},
     meeting::{LocalMeeting, Wake, WatchedInstance},
+    metrics::gauged,
     resources::Resources,
 };
 
@@ -109,7 +113,7 @@ impl Watchdog {
                 clock.tick().await;
                 let running: Vec<LocalMeeting> = meetings.lock().values().cloned().collect();
                 let held = check(&running, &limits, &mut reported);
-                resources.metrics.threads_held.set(gauged(held));
+                resources.metrics.threads_held.set(gauged(held as u64));
                 set_gauges(&running, &resources);
                 if resources.memory.is_over() {
                     // Meetings without traffic must free memory, too.
@@ -123,18 +127,20 @@ impl Watchdog {
 type Key = (MeetingId, Name);
 
 /// Sets the gauges.
-fn set_gauges(meetings: &[LocalMeeting], resources: &Resources) {
+pub(super) fn set_gauges(meetings: &[LocalMeeting], resources: &Resources) {
     let metrics = &resources.metrics;
-    metrics.meetings.set(gauged(meetings.len()));
-    metrics.memory.set(gauged(resources.memory.used()));
-    metrics.backlog.set(gauged(meetings.iter().map(|meeting| meeting.shared().ingress.backlog()).sum()));
-    let lag = meetings.iter().map(|meeting| meeting.shared().lag.load(Ordering::Relaxed)).max();
-    metrics.lag.set(gauged(usize::try_from(lag.unwrap_or(0)).unwrap_or(usize::MAX)));
-}
-
-#[allow(clippy::cast_precision_loss, reason = "a gauge is a float")]
-fn gauged(value: usize) -> f64 {
-    value as f64
+    metrics.meetings.set(gauged(meetings.len() as u64));
+    metrics.memory.set(gauged(resources.memory.used() as u64));
+    let backlog: usize = meetings.iter().map(|meeting| meeting.shared().ingress.backlog()).sum();
+    metrics.backlog.set(gauged(backlog as u64));
+    let mut lags = BTreeMap::new();
+    for meeting in meetings {
+        for recorder in &*meeting.shared().recorders.lock() {
+            let largest = lags.entry(recorder.name().clone()).or_insert(0);
+            *largest = recorder.lag().max(*largest);
+        }
+    }
+    metrics.set_lags(&lags);
 }
 
 /// Checks every hook that is running. Returns how many hold their threads. `reported` is what was logged of

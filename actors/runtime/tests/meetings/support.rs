@@ -232,6 +232,8 @@ pub(crate) struct FaultyStore {
     /// The store without the faults.
     pub(crate) inner: MemoryStore,
     is_open: watch::Sender<bool>,
+    takes_meetings: watch::Sender<bool>,
+    fails_to_close: Arc<AtomicBool>,
     answers_lost: Arc<AtomicBool>,
     /// Batches with a commit of this meeting fail. The flag says whether the error is permanent.
     failing: Arc<Mutex<Option<(MeetingId, bool)>>>,
@@ -243,6 +245,8 @@ impl Default for FaultyStore {
         Self {
             inner: MemoryStore::default(),
             is_open: watch::Sender::new(true),
+            takes_meetings: watch::Sender::new(true),
+            fails_to_close: Arc::default(),
             answers_lost: Arc::default(),
             failing: Arc::default(),
             batches: Arc::default(),
@@ -258,6 +262,20 @@ impl FaultyStore {
 
     pub(crate) fn release_commits(&self) {
         self.is_open.send_replace(true);
+    }
+
+    /// New meetings wait until [`release_creates`](Self::release_creates).
+    pub(crate) fn hold_creates(&self) {
+        self.takes_meetings.send_replace(false);
+    }
+
+    pub(crate) fn release_creates(&self) {
+        self.takes_meetings.send_replace(true);
+    }
+
+    /// The store fails when it is closed.
+    pub(crate) fn fail_to_close(&self) {
+        self.fails_to_close.store(true, Ordering::SeqCst);
     }
 
     /// Whether commits are applied and then fail, as if the answer was lost on its way.
@@ -297,7 +315,11 @@ impl Store for FaultyStore {
         instances: Vec<Name>,
         reserve: Seq,
     ) -> StoreFuture<'_, MeetingRecord> {
-        self.inner.create(metadata, instances, reserve)
+        async move {
+            self.takes_meetings.subscribe().wait_for(|takes| *takes).await.unwrap();
+            self.inner.create(metadata, instances, reserve).await
+        }
+        .boxed()
     }
 
     fn claim(&self, meeting: MeetingId, reserve: u64) -> StoreFuture<'_, MeetingRecord> {
@@ -389,6 +411,13 @@ impl Store for FaultyStore {
     }
 
     fn close(&self) -> StoreFuture<'_, ()> {
+        if self.fails_to_close.load(Ordering::SeqCst) {
+            let error = teammy_kernel::store::Error::Failed {
+                doing: "closing".into(),
+                cause: "the disk is gone".into(),
+            };
+            return async { Err(error) }.boxed();
+        }
         self.inner.close()
     }
 }
