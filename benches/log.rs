@@ -38,7 +38,12 @@ fn packet(meeting: &MeetingId, seq: Seq, source: &Name) -> Arc<DataPacket> {
 /// The log of a started meeting whose instances take `source`.
 fn meeting(source: &Name) -> (MeetingLog, Sequencer, MeetingId) {
     let id = MeetingId::new("bench").expect("a well-formed id");
-    let record = MeetingRecord::first(MeetingMetadata::new(id.clone()), Vec::new(), Seq(Sequencer::BLOCK));
+    let record = MeetingRecord::first(
+        MeetingMetadata::new(id.clone()),
+        Vec::new(),
+        Seq(Sequencer::BLOCK),
+        Timestamp::UNIX_EPOCH,
+    );
     let mut seqs = Sequencer::new(Seq(1), record.reserved);
     let mut log = MeetingLog::new(&record, Seq::ZERO, LIMITS);
     let subscription = |n| ConsumerSpec {

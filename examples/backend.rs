@@ -12,7 +12,8 @@ use teammy::{
     config::{Config, Loader},
     data::{Chat, Transcription},
     meeting::{Delivered, StartAt, Subscribe},
-    node,
+    node::Opened,
+    store::{MeetingQuery, MeetingStatus},
 };
 
 type BoxError = Box<dyn Error + Send + Sync>;
@@ -103,12 +104,24 @@ impl Receive<Json<Chat>> for Recap {
 }
 
 /// Starts a meeting, or resumes it if an earlier run of the backend left it unfinished.
-async fn start_or_resume(node: &Node, metadata: MeetingMetadata) -> Result<MeetingRef, BoxError> {
-    let id = metadata.id.clone();
-    match node.start_meeting(metadata, ["talk-time"]).await {
-        Err(node::Error::MeetingExists(_)) => Ok(node.resume_meeting(&id).await?),
-        started => Ok(started?),
+async fn open(node: &Node, metadata: MeetingMetadata) -> Result<MeetingRef, BoxError> {
+    match node.open(metadata, ["talk-time"]).await? {
+        Opened::Ended(meeting) => Err(format!("meeting {} is over", meeting.id()).into()),
+        opened => Ok(opened.into_meeting()),
     }
+}
+
+/// The newest meetings of a team that have ended: a page of them, and the query for the next page.
+async fn ended_meetings(
+    node: &Node,
+    team: &str,
+    after: Option<MeetingQuery>,
+) -> Result<(Vec<MeetingId>, Option<MeetingQuery>), BoxError> {
+    let first = || MeetingQuery::default().statuses([MeetingStatus::Ended]).label("team", team).limit(20);
+    let query = after.unwrap_or_else(first);
+    let page = node.store().meetings(query.clone()).await?;
+    let ids = page.meetings.into_iter().map(|row| row.metadata.id).collect();
+    Ok((ids, page.next.map(|next| query.after(next))))
 }
 
 /// Publishes a transcription, and waits until it is stored, so that no crash can lose it.
@@ -170,7 +183,7 @@ pub async fn run(config: Config) -> Result<Vec<String>, BoxError> {
         .await?;
 
     let metadata = MeetingMetadata::new(MeetingId::new("weekly")?).title("Weekly").label("team", "maps");
-    let meeting = start_or_resume(&node, metadata).await?;
+    let meeting = open(&node, metadata).await?;
     let printed = tokio::spawn(print_outputs(meeting.clone()));
     let followed = tokio::spawn({
         let meeting = meeting.clone();
@@ -191,6 +204,8 @@ pub async fn run(config: Config) -> Result<Vec<String>, BoxError> {
     for instance in meeting.stats().await?.instances {
         eprintln!("{}: {} outputs, {} errors", instance.name, instance.outputs, instance.errors);
     }
+    let (ended, _) = ended_meetings(&node, "maps", None).await?;
+    eprintln!("{} meetings of team maps have ended", ended.len());
     node.shutdown(Duration::from_secs(30)).await?;
     eprintln!("followed {} packets", followed.await??);
     printed.await?

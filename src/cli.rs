@@ -13,6 +13,7 @@ mod history;
 mod host;
 mod install;
 mod logs;
+mod meetings;
 mod metrics;
 mod output;
 mod pace;
@@ -69,6 +70,8 @@ enum Command {
     Replay(replay::Args),
     /// Print what is stored of a meeting
     History(history::Args),
+    /// List the meetings in the database, the newest first
+    Meetings(meetings::Args),
     /// Resume a meeting that was cut off: its instances finish with what is stored
     Resume(resume::Args),
     /// Print the packets of a meeting that instances gave up, or deliver them again
@@ -92,6 +95,7 @@ impl Command {
         let json = match self {
             Self::Replay(args) => args.json,
             Self::History(args) => args.json,
+            Self::Meetings(args) => args.json,
             Self::Resume(args) => args.json,
             Self::DeadLetters(args) => args.json,
             Self::Forget(args) => args.json,
@@ -108,6 +112,7 @@ impl Command {
         match self {
             Self::Replay(args) => args.db.as_deref(),
             Self::History(args) => args.db.as_deref(),
+            Self::Meetings(args) => args.db.as_deref(),
             Self::Resume(args) => args.db.as_deref(),
             Self::DeadLetters(args) => args.db.as_deref(),
             Self::Forget(args) => args.db.as_deref(),
@@ -150,6 +155,7 @@ fn run(args: &Args) -> Result<(), Error> {
     match &args.command {
         Command::Replay(args) => replay::run(args, loaded.config, &output),
         Command::History(args) => history::run(args, &loaded.config, &output),
+        Command::Meetings(args) => meetings::run(args, &loaded.config, &output),
         Command::Resume(args) => resume::run(args, loaded.config, &output),
         Command::DeadLetters(args) => dead_letters::run(args, loaded.config, &output),
         Command::Forget(args) => forget::run(args, &loaded.config, &output),

@@ -24,6 +24,9 @@ mod field;
 mod formats;
 #[path = "cli/install.rs"]
 mod install;
+#[cfg(all(unix, feature = "surrealdb"))]
+#[path = "cli/listing.rs"]
+mod listing;
 #[path = "cli/llm.rs"]
 mod llm;
 #[cfg(feature = "surrealdb")]

@@ -33,7 +33,10 @@ fn name(name: &str) -> Name {
 async fn fill(store: &SurrealStore, db: &Surreal<Any>, index: usize) {
     let id = id(index);
     let metadata = MeetingMetadata::new(id.clone());
-    let created = store.create(metadata, vec![name("p0")], Seq(PACKETS * 2)).await.expect("it is made");
+    let created = store
+        .create(metadata, vec![name("p0")], Seq(PACKETS * 2), Timestamp::UNIX_EPOCH)
+        .await
+        .expect("it is made");
     let at = Timestamp::from_second(1_700_000_000).expect("a time of this century");
     let packet = |seq, source, payload| {
         Arc::new(DataPacket {

@@ -15,6 +15,7 @@
 //! Every store must pass the suite in module `conformance` (feature `testing`).
 
 mod error;
+mod listing;
 mod query;
 mod record;
 
@@ -31,6 +32,7 @@ mod memory;
 pub use commit::{Commit, Outcome};
 pub use contract::{Store, StoreFuture};
 pub use error::Error;
+pub use listing::{MeetingCursor, MeetingPage, MeetingQuery};
 pub use mark::Mark;
 pub use memory::MemoryStore;
 pub use query::{PacketQuery, Take};

@@ -6,7 +6,7 @@ use teammy::{
     DataPacket, MeetingId, Name, Seq, Store, Timestamp,
     config::{Config, Database, database::Kind},
     graph, open_store,
-    store::PacketQuery,
+    store::{MeetingQuery, PacketQuery},
 };
 use tokio::{runtime::Runtime, sync::Mutex, time::Duration};
 
@@ -93,10 +93,26 @@ pub(super) fn check_kept(database: &Database) -> Result<(), Error> {
 
 /// The error for a meeting that does not exist. It names the meetings that do.
 pub(super) async fn unknown(store: &dyn Store, id: &MeetingId) -> Result<Error, Error> {
-    let others = store.meetings().await?;
+    let others = all_ids(store).await?;
     let meant = graph::closest(id.as_str(), others.iter().map(MeetingId::as_str));
     let meant = meant.and_then(|meant| others.iter().find(|id| id.as_str() == meant)).cloned();
     Ok(Error::NoMeeting { id: id.clone(), meant, others })
+}
+
+/// The ids of all meetings, sorted.
+async fn all_ids(store: &dyn Store) -> Result<Vec<MeetingId>, Error> {
+    let mut query = MeetingQuery::default().limit(MeetingQuery::MAX_LIMIT);
+    let mut ids = Vec::new();
+    loop {
+        let page = store.meetings(query.clone()).await?;
+        ids.extend(page.meetings.into_iter().map(|row| row.metadata.id));
+        match page.next {
+            Some(next) => query.after = Some(next),
+            None => break,
+        }
+    }
+    ids.sort_unstable();
+    Ok(ids)
 }
 
 struct History<'a> {
@@ -207,7 +223,10 @@ mod tests {
 
     async fn stored(count: u64) -> (MemoryStore, MeetingId) {
         let (store, id) = (MemoryStore::default(), MeetingId::new("m").unwrap());
-        store.create(MeetingMetadata::new(id.clone()), vec![], Seq(10_000)).await.unwrap();
+        store
+            .create(MeetingMetadata::new(id.clone()), vec![], Seq(10_000), Timestamp::UNIX_EPOCH)
+            .await
+            .unwrap();
         let mut commit = Commit::new(id.clone(), Epoch(1), 1, Seq(10_000));
         for seq in 1..=count {
             let source = if seq % 10 == 0 { "meeting" } else { "chat" };

@@ -16,7 +16,7 @@ const DB: [&str; 2] = ["--db", "surrealkv://db"];
 
 /// A replay that takes weeks, after this many lines of output. Its stdout stays open, because the replay ends
 /// when it is closed.
-struct Running {
+pub(crate) struct Running {
     child: Child,
     _stdout: BufReader<ChildStdout>,
 }
@@ -29,7 +29,7 @@ impl Drop for Running {
 }
 
 impl Running {
-    fn new(place: &Place, lines: usize, options: &[&str]) -> Self {
+    pub(crate) fn new(place: &Place, lines: usize, options: &[&str]) -> Self {
         // The packets that the test waits for are due at once; the last one is not due before the test ends.
         let now = (0..lines).map(|n| said(0, &format!("the deadline {n}")));
         place.file("m.jsonl", now.chain([said(3599, "the last")]).collect::<String>());

@@ -131,7 +131,10 @@ fn a_meeting_that_was_made_and_never_began_begins() {
         let store = teammy::open_store(&config.database).await.unwrap();
         let metadata = teammy::MeetingMetadata::new(teammy::MeetingId::new("m").unwrap());
         let instances = ["talk-time", "watch-list"].map(|name| teammy::Name::new(name).unwrap());
-        store.create(metadata, instances.into(), teammy::Seq(65_536)).await.unwrap();
+        store
+            .create(metadata, instances.into(), teammy::Seq(65_536), teammy::Timestamp::UNIX_EPOCH)
+            .await
+            .unwrap();
         store.close().await.unwrap();
     });
     let ran = place.run(&REPLAY).ends_with(0);

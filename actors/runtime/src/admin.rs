@@ -7,12 +7,14 @@
 mod dead_letters;
 mod error;
 mod history;
+mod meetings;
 mod request;
 mod status;
 
 pub use dead_letters::{Redrive, Redriven};
 pub use error::{Error, ErrorCode};
 pub use history::HistoryPage;
+pub use meetings::{MeetingList, MeetingSummary};
 pub use request::{Request, Response, handle};
 pub use status::{Status, StoreStatus};
 

@@ -20,6 +20,7 @@ mod combiner;
 #[cfg(test)]
 mod combiner_tests;
 mod committed_log;
+mod ended;
 mod error;
 mod handle;
 mod ingress;
@@ -48,6 +49,7 @@ pub use taps::Slow;
 pub(crate) use actor::MeetingActor;
 pub(crate) use combiner::Combiner;
 pub(crate) use committed_log::CommittedLog;
+pub(crate) use ended::EndedMeeting;
 pub(crate) use ingress::{Ingress, Options as IngressOptions, Wake};
 pub(crate) use local::LocalMeeting;
 pub(crate) use message::RedriveTicket;

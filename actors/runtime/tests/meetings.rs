@@ -19,6 +19,8 @@ mod lifecycle;
 mod llm;
 #[path = "meetings/numbered.rs"]
 mod numbered;
+#[path = "meetings/opening.rs"]
+mod opening;
 #[path = "meetings/privacy.rs"]
 mod privacy;
 #[path = "meetings/recovery.rs"]

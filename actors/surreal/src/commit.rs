@@ -10,7 +10,7 @@ use std::{collections::HashMap, iter};
 use surrealdb::types::{Array, Value};
 use teammy_kernel::{
     MeetingId,
-    store::{self, Commit, Epoch, Outcome},
+    store::{self, Commit, Epoch, MeetingStatus, Outcome},
 };
 
 use super::{
@@ -69,7 +69,7 @@ macro_rules! row_kind {
     };
 }
 
-const ROW_KINDS: [RowKind; 9] = [
+const ROW_KINDS: [RowKind; 10] = [
     row_kind!(|commit| !commit.packets.is_empty(), "INSERT INTO packet", "packets", "RETURN NONE;"),
     row_kind!(
         |commit| encode::lifecycle(commit).next().is_some(),
@@ -120,6 +120,13 @@ const ROW_KINDS: [RowKind; 9] = [
             RETURN NONE;"
     ),
     row_kind!(|commit| !commit.redriven.is_empty(), "DELETE", "redriven", "RETURN NONE;"),
+    // A meeting that ends is no longer among the open ones. (The batch's other meetings go on.)
+    row_kind!(
+        |commit| commit.status == MeetingStatus::Ended,
+        "FOR $place IN (SELECT VALUE place FROM",
+        "meeting",
+        "WHERE status = 'ended' AND place != NONE) { DELETE type::record('open', $place) RETURN NONE };"
+    ),
 ];
 
 /// The query's text for a batch. It has only the statements that some commit needs: one that writes nothing

@@ -146,7 +146,11 @@ impl StoredRow {
         let metadata = self.required("metadata", read, "a meeting's metadata")?;
         // Rows of earlier program versions have no such column.
         let instances = self.optional("instances", as_names, "a list of names")?.unwrap_or_default();
-        let mut row = MeetingRecord::first(metadata, instances, Seq(self.number("reserved")?));
+        let reserved = Seq(self.number("reserved")?);
+        let created = self.optional("created", |value| as_moment(&value), "a time")?;
+        let last = self.optional("last", |value| as_number(&value), "a number")?;
+        let mut row = MeetingRecord::first(metadata, instances, reserved, created.unwrap_or_default());
+        (row.created, row.last) = (created, Seq(last.unwrap_or_default()));
         (row.epoch, row.commit) = self.progress()?;
         row.status = self.word("status")?;
         Ok(row)

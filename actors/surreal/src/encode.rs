@@ -22,14 +22,19 @@ pub(super) fn lifecycle(commit: &Commit) -> impl Iterator<Item = &Arc<DataPacket
 
 /// A new meeting's row.
 pub(super) fn meeting_row(meeting: &MeetingRecord) -> Result<Value, Cause> {
-    Ok(Value::Object(object([
+    let mut row = object([
         ("epoch", number(meeting.epoch.0)?),
         ("commit", number(meeting.commit)?),
         ("reserved", number(meeting.reserved.0)?),
         ("status", word(meeting.status)),
         ("metadata", serde_json::to_value(&meeting.metadata)?.into_value()),
         ("instances", Value::Array(meeting.instances.iter().map(|name| text(name.as_str())).collect())),
-    ])))
+        ("place", Value::Array(ids::place(meeting.created, &meeting.metadata.id).into_iter().collect())),
+    ]);
+    if let Some(created) = meeting.created {
+        row.insert("created", moment(created));
+    }
+    Ok(Value::Object(row))
 }
 
 /// A commit as the variables of the query that applies it, or as one `$part` of a batch's.

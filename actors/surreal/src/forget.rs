@@ -36,6 +36,10 @@ impl OpenDatabase {
         for table in TABLES {
             self.delete(&meeting, ids::all_of(table, &meeting)).await?;
         }
+        for table in [ids::OPEN, ids::LISTED] {
+            let place = ids::place(record.created, &meeting);
+            self.delete(&meeting, ids::place_id(table, place)).await?;
+        }
         self.delete(&meeting, ids::meeting_id(&meeting)).await?;
         Ok(true)
     }

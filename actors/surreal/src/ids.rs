@@ -4,7 +4,7 @@
 use std::ops::Bound;
 
 use surrealdb::types::{Array, Range, RecordId, RecordIdKey, RecordIdKeyRange, Value};
-use teammy_kernel::{MeetingId, Name, Seq};
+use teammy_kernel::{MeetingId, Name, Seq, Timestamp, store::MeetingQuery};
 
 use super::{
     error::Cause,
@@ -22,6 +22,10 @@ pub(super) const MARKS: &str = "mark";
 pub(super) const INSTANCES: &str = "state";
 pub(super) const KEYS: &str = "kv";
 pub(super) const DEAD_LETTERS: &str = "dead_letter";
+/// The meetings' places in the order of listings.
+pub(super) const LISTED: &str = "listed";
+/// The places of those that have not ended, and of some that have.
+pub(super) const OPEN: &str = "open";
 
 pub(super) fn meeting_id(meeting: &MeetingId) -> Value {
     record(MEETINGS, [text(meeting.as_str())])
@@ -51,6 +55,86 @@ pub(super) fn key_id(meeting: &MeetingId, instance: &Name, key: &str) -> Value {
 
 pub(super) fn dead_letter_id(meeting: &MeetingId, instance: &Name, seq: Seq) -> Result<Value, Cause> {
     Ok(record(DEAD_LETTERS, [text(meeting.as_str()), text(instance.as_str()), number(seq.0)?]))
+}
+
+/// A meeting's place in the order of listings, as the key of its records in [`LISTED`] and [`OPEN`].
+pub(super) fn place(created: Option<Timestamp>, meeting: &MeetingId) -> [Value; 3] {
+    let [seconds, nanos] = counted_down(created);
+    [seconds, nanos, text(meeting.as_str())]
+}
+
+pub(super) fn place_id(table: &str, place: [Value; 3]) -> Value {
+    record(table, place)
+}
+
+/// A time as two numbers that are lower the later it is. They are highest for an unknown time.
+fn counted_down(at: Option<Timestamp>) -> [Value; 2] {
+    const BILLION: i128 = 1_000_000_000;
+    let (seconds, nanos) = match at.map(Timestamp::as_nanosecond) {
+        Some(at) => (-at.div_euclid(BILLION), BILLION - 1 - at.rem_euclid(BILLION)),
+        None => (i64::MAX.into(), 0),
+    };
+    [seconds, nanos].map(|part| {
+        let part = i64::try_from(part).expect("invariant: the seconds of a timestamp fit");
+        Value::Number(part.into())
+    })
+}
+
+/// A part of the order in which meetings are listed: keys of [`LISTED`] or [`OPEN`].
+#[derive(Clone)]
+pub(super) struct Places {
+    from: Bound<Vec<Value>>,
+    to: Bound<Vec<Value>>,
+}
+
+impl Places {
+    /// The places that a query asks for; none if there can be none.
+    pub(super) fn of(query: &MeetingQuery) -> Option<Self> {
+        let is_dated = query.from.is_some() || query.to.is_some();
+        let after = query.after.as_ref();
+        let is_empty = match (query.from, query.to, after.map(|after| after.created)) {
+            (_, _, Some(None)) => is_dated,
+            (Some(from), Some(to), _) if from >= to => true,
+            (Some(from), _, Some(Some(after))) => after < from,
+            _ => false,
+        };
+        if is_empty {
+            return None;
+        }
+        let from = match (query.to, after) {
+            // The first time before `to` is one nanosecond earlier. (There is none before the first of all.)
+            (Some(to), after) if after.is_none_or(|after| after.created.is_some_and(|at| at >= to)) => {
+                let before = to.checked_sub(jiff::SignedDuration::from_nanos(1)).ok()?;
+                Bound::Included(counted_down(Some(before)).into())
+            }
+            (_, Some(after)) => Bound::Excluded(place(after.created, &after.id).into()),
+            _ => Bound::Unbounded,
+        };
+        let end = |at| {
+            let [seconds, nanos] = counted_down(at);
+            vec![seconds, nanos, top()]
+        };
+        let to = match query.from {
+            Some(from) => Bound::Excluded(end(Some(from))),
+            // What has no time is left out.
+            None if is_dated => Bound::Excluded(counted_down(None).into()),
+            None => Bound::Excluded(end(None)),
+        };
+        Some(Self { from, to })
+    }
+
+    /// Takes the places that are newer than `at` off the front.
+    pub(super) fn split_off_newer(&mut self, at: Timestamp) -> Self {
+        let older: Vec<_> = counted_down(Some(at)).into();
+        let from = std::mem::replace(&mut self.from, Bound::Included(older.clone()));
+        Self { from, to: Bound::Excluded(older) }
+    }
+
+    pub(super) fn range(&self, table: &str) -> Value {
+        let key = |values: &Vec<Value>| RecordIdKey::from(Array::from(values.clone()));
+        let range = RecordIdKeyRange { start: self.from.as_ref().map(key), end: self.to.as_ref().map(key) };
+        Value::RecordId(RecordId::new(table, RecordIdKey::from(range)))
+    }
 }
 
 fn record<const N: usize>(table: &str, key: [Value; N]) -> Value {

@@ -6,7 +6,9 @@
 //!
 //! | record | columns |
 //! |---|---|
-//! | `meeting:[id]` | `epoch`, `commit`, `reserved`, `status`, `metadata` (an object), `instances` (those it was started with), `last` (the seq of its last packet, once there is one), `forgotten` (true while it is being forgotten) |
+//! | `meeting:[id]` | `epoch`, `commit`, `reserved`, `status`, `metadata` (an object), `instances` (those it was started with), `created` (when; absent if it is unknown), `place` (in the order of listings), `last` (the seq of its last packet, once there is one), `forgotten` (true while it is being forgotten) |
+//! | `listed:[seconds, nanoseconds, meeting]` | none: the `place` of each meeting, by the time of its creation, counted down |
+//! | `open:[seconds, nanoseconds, meeting]` | none: the `place` of each meeting that has not ended, and of some that have |
 //! | `packet:[meeting, seq]` | `source`, `timestamp`, `received_at`, `form` (`bytes`, `text` or `json`), `payload` (bytes or a string); where there are any: `participant`, `producer` (`id`, `number`), `causes` |
 //! | `lifecycle:[meeting, seq]` | copies of the packets of source `meeting`, with the same columns |
 //! | `numbered:[meeting, producer, last]` | `seqs` of a run of up to 64 of a producer's packets, whose numbers end with `last` |
@@ -43,6 +45,7 @@ mod encode;
 mod error;
 mod forget;
 mod ids;
+mod listing;
 mod meetings;
 mod numbers;
 mod open_database;
@@ -56,8 +59,11 @@ use std::{fmt, sync::Arc};
 
 use futures::FutureExt;
 use teammy_kernel::{
-    DataPacket, MeetingId, MeetingMetadata, Name, Seq, Store,
-    store::{Commit, DeadLetter, InstanceRecord, Mark, MeetingRecord, Outcome, PacketQuery, StoreFuture},
+    DataPacket, MeetingId, MeetingMetadata, Name, Seq, Store, Timestamp,
+    store::{
+        Commit, DeadLetter, InstanceRecord, Mark, MeetingPage, MeetingQuery, MeetingRecord, Outcome,
+        PacketQuery, StoreFuture,
+    },
 };
 
 use self::{
@@ -111,8 +117,9 @@ impl Store for SurrealStore {
         metadata: MeetingMetadata,
         instances: Vec<Name>,
         reserve: Seq,
+        created: Timestamp,
     ) -> StoreFuture<'_, MeetingRecord> {
-        self.database.create_meeting(metadata, instances, reserve).boxed()
+        self.database.create_meeting(metadata, instances, reserve, created).boxed()
     }
 
     fn claim(&self, meeting: MeetingId, reserve: u64) -> StoreFuture<'_, MeetingRecord> {
@@ -127,8 +134,8 @@ impl Store for SurrealStore {
         async move { self.database.read_meeting(&meeting).await }.boxed()
     }
 
-    fn meetings(&self) -> StoreFuture<'_, Vec<MeetingId>> {
-        self.database.list_meetings().boxed()
+    fn meetings(&self, query: MeetingQuery) -> StoreFuture<'_, MeetingPage> {
+        self.database.list_meetings(query).boxed()
     }
 
     fn instances(&self, meeting: MeetingId) -> StoreFuture<'_, Vec<InstanceRecord>> {

@@ -1,8 +1,7 @@
 //! Creating, claiming and reading meetings' rows.
 
-use surrealdb::types::Variables;
 use teammy_kernel::{
-    MeetingId, MeetingMetadata, Name, Seq,
+    MeetingId, MeetingMetadata, Name, Seq, Timestamp,
     store::{self, MeetingRecord},
 };
 
@@ -14,13 +13,21 @@ use super::{
     error::QueryError,
     ids,
     open_database::{OpenDatabase, SELECT},
-    schema::SELECT_MEETING_IDS,
     values::{by_id, number, variables},
 };
 
-const CREATE: &QueryText = &["CREATE $id CONTENT $row RETURN NONE"];
-const CLAIM: &QueryText =
-    &["UPDATE $id SET epoch += 1, reserved += $reserve WHERE forgotten != true RETURN AFTER"];
+const CREATE: &QueryText = &["BEGIN;
+    CREATE $id CONTENT $row RETURN NONE;
+    INSERT IGNORE INTO listed { id: $listed } RETURN NONE;
+    INSERT IGNORE INTO open { id: $open } RETURN NONE;
+    COMMIT"];
+/// A meeting that has ended may be claimed to be reopened, so a claim puts it among the open ones again.
+const CLAIM: &QueryText = &["BEGIN;
+    UPDATE $id SET epoch += 1, reserved += $reserve WHERE forgotten != true RETURN AFTER;
+    FOR $place IN (SELECT VALUE place FROM $id WHERE forgotten != true AND place != NONE) {
+        INSERT IGNORE INTO open { id: type::record('open', $place) } RETURN NONE
+    };
+    COMMIT"];
 
 impl OpenDatabase {
     pub(super) async fn create_meeting(
@@ -28,11 +35,20 @@ impl OpenDatabase {
         metadata: MeetingMetadata,
         instances: Vec<Name>,
         reserve: Seq,
+        created: Timestamp,
     ) -> Result<MeetingRecord, store::Error> {
-        let meeting = MeetingRecord::first(metadata, instances, reserve);
+        let meeting = MeetingRecord::first(metadata, instances, reserve, created);
         let id = &meeting.metadata.id;
         let doing = || format!("creating meeting {id}");
-        let values = || Ok(variables([("id", ids::meeting_id(id)), ("row", encode::meeting_row(&meeting)?)]));
+        let values = || {
+            let place = ids::place(meeting.created, id);
+            Ok(variables([
+                ("id", ids::meeting_id(id)),
+                ("row", encode::meeting_row(&meeting)?),
+                ("listed", ids::place_id(ids::LISTED, place.clone())),
+                ("open", ids::place_id(ids::OPEN, place)),
+            ]))
+        };
         match self.query(QueryKind::Write, CREATE, values).await {
             Ok(_) => Ok(meeting),
             Err(QueryError::Database(error)) if error.is_already_exists() => {
@@ -60,15 +76,6 @@ impl OpenDatabase {
         let doing = || format!("reading meeting {meeting}");
         let id = || Ok(by_id(ids::meeting_id(meeting)));
         Ok(self.rows(QueryKind::Read, SELECT, id, doing, StoredRow::meeting).await?.pop())
-    }
-
-    pub(super) async fn list_meetings(&self) -> Result<Vec<MeetingId>, store::Error> {
-        let doing = || "listing meetings".to_owned();
-        let none = || Ok(Variables::new());
-        let mut ids =
-            self.rows(QueryKind::Read, SELECT_MEETING_IDS, none, doing, |row| row.meeting_id()).await?;
-        ids.sort_unstable();
-        Ok(ids)
     }
 
     /// The highest seq that a stored packet of the meeting may have; 0 if there is no such meeting.

@@ -20,9 +20,11 @@ use super::{
 /// - 2: `numbered` and `mark`. They start empty, because version 1 had no numbered packets.
 /// - 3: `lifecycle`, into which the upgrade copies the packets of source `meeting`; and `last`, which a
 ///   meeting gets with its next packet.
-const VERSION: i64 = 3;
+/// - 4: `listed` and `open`, and of each meeting `created` and `place`. The upgrade dates a meeting by its first
+///   packet of source `meeting`, and gives each meeting that has packets its `last`.
+const VERSION: i64 = 4;
 
-pub(super) const SELECT_MEETING_IDS: &QueryText = &["SELECT id FROM meeting"];
+const SELECT_MEETING_IDS: &QueryText = &["SELECT id FROM meeting"];
 
 /// Checks the schema's version, and upgrades it if it is older.
 pub(super) async fn prepare(connection: &Connection, options: &Options) -> Result<(), OpenError> {
@@ -36,7 +38,9 @@ pub(super) async fn prepare(connection: &Connection, options: &Options) -> Resul
         DEFINE TABLE IF NOT EXISTS mark SCHEMALESS;
         DEFINE TABLE IF NOT EXISTS state SCHEMALESS;
         DEFINE TABLE IF NOT EXISTS kv SCHEMALESS;
-        DEFINE TABLE IF NOT EXISTS dead_letter SCHEMALESS;";
+        DEFINE TABLE IF NOT EXISTS dead_letter SCHEMALESS;
+        DEFINE TABLE IF NOT EXISTS listed SCHEMALESS;
+        DEFINE TABLE IF NOT EXISTS open SCHEMALESS;";
     const DEFINE: &QueryText = &["BEGIN;", TABLES, "COMMIT"];
     const FINISH: &QueryText =
         &["BEGIN;", TABLES, "UPSERT teammy:schema SET version = $version RETURN NONE; COMMIT"];
@@ -63,7 +67,10 @@ pub(super) async fn prepare(connection: &Connection, options: &Options) -> Resul
         Some(older) => {
             info!(%url, from = older, to = VERSION, "upgrading the database's schema");
             connection.query(DEFINE, || Ok(Variables::new())).await.map_err(failed)?;
-            copy_lifecycle(connection).await.map_err(failed)?;
+            if older < 3 {
+                copy_lifecycle(connection).await.map_err(failed)?;
+            }
+            list_meetings(connection).await.map_err(failed)?;
         }
         None => {}
     }
@@ -90,6 +97,38 @@ async fn copy_lifecycle(connection: &Connection) -> Result<(), QueryError> {
             Ok(values::variables([("range", range), ("source", values::text(Lifecycle::SOURCE))]))
         };
         connection.query(COPY, range).await?;
+    }
+    Ok(())
+}
+
+/// Dates each meeting and lists it, where version 4 looks for it. It goes meeting by meeting; after an
+/// interruption it can run again.
+async fn list_meetings(connection: &Connection) -> Result<(), QueryError> {
+    const FIRST: &QueryText = &["SELECT VALUE received_at FROM $range ORDER BY id LIMIT 1"];
+    const LIST: &QueryText = &["BEGIN;
+        UPDATE $id SET created = $created, place = $place,
+            last = last ?? array::last((SELECT VALUE record::id(id)[1] FROM $packets)) RETURN NONE;
+        INSERT IGNORE INTO listed { id: $listed } RETURN NONE;
+        FOR $open IN (SELECT VALUE type::record('open', place) FROM $id WHERE status != 'ended') {
+            INSERT IGNORE INTO open { id: $open } RETURN NONE
+        };
+        COMMIT"];
+    let results = connection.query(SELECT_MEETING_IDS, || Ok(Variables::new())).await?;
+    for meeting in decode::rows(results, |row| row.meeting_id())? {
+        let lifecycle = || Ok(values::variables([("range", ids::all_of(ids::LIFECYCLE, &meeting))]));
+        let mut first = connection.query(FIRST, lifecycle).await?;
+        let created = first.take::<Vec<Value>>(0)?.first().and_then(values::as_moment);
+        let list = || {
+            let place = ids::place(created, &meeting);
+            Ok(values::variables([
+                ("id", ids::meeting_id(&meeting)),
+                ("created", created.map_or(Value::None, values::moment)),
+                ("place", Value::Array(place.iter().cloned().collect())),
+                ("packets", ids::all_of(ids::PACKETS, &meeting)),
+                ("listed", ids::place_id(ids::LISTED, place)),
+            ]))
+        };
+        connection.query(LIST, list).await?;
     }
     Ok(())
 }

@@ -23,7 +23,10 @@ use surrealdb::types::Value;
 use teammy_kernel::{
     DataPacket, Lifecycle, MeetingId, MeetingMetadata, Name, Payload, Producer, Publish, Seq, Store,
     Timestamp, chain,
-    store::{Commit, Epoch, Error, Mark, Outcome, PacketQuery, Take, conformance::Fixture},
+    store::{
+        Commit, Epoch, Error, Mark, MeetingQuery, MeetingStatus, Outcome, PacketQuery, Take,
+        conformance::Fixture,
+    },
 };
 use teammy_surreal::{self as surreal, OpenError, Options, SurrealStore};
 
@@ -72,7 +75,19 @@ fn commit(id: &str, number: u64, from: u64, count: u64) -> Commit {
 }
 
 async fn create(store: &SurrealStore, id: &str) {
-    store.create(MeetingMetadata::new(meeting(id)), vec![], Seq(1_000)).await.unwrap();
+    store.create(MeetingMetadata::new(meeting(id)), vec![], Seq(1_000), Timestamp::UNIX_EPOCH).await.unwrap();
+}
+
+/// The ids of all meetings that match a query, page by page.
+async fn listed(store: &SurrealStore, mut query: MeetingQuery) -> Vec<String> {
+    let mut ids = Vec::new();
+    loop {
+        let page = store.meetings(query.clone()).await.unwrap();
+        ids.extend(page.meetings.iter().map(|row| row.metadata.id.as_str().to_owned()));
+        let Some(next) = page.next else { return ids };
+        assert!(query.after.as_ref().is_none_or(|after| *after < next), "a page goes on from the one before");
+        query.after = Some(next);
+    }
 }
 
 #[tokio::test]
@@ -184,11 +199,11 @@ async fn a_newer_schema_is_refused_and_left_alone() {
     by_hand(directory.path(), "UPDATE teammy:schema SET version = 7").await;
     for _ in 0..2 {
         let error = surreal::open(Options::new(url(directory.path()))).await.unwrap_err();
-        assert!(matches!(error, OpenError::NewerSchema { found: 7, known: 3, .. }), "{error:?}");
+        assert!(matches!(error, OpenError::NewerSchema { found: 7, known: 4, .. }), "{error:?}");
     }
-    by_hand(directory.path(), "UPDATE teammy:schema SET version = 3").await;
+    by_hand(directory.path(), "UPDATE teammy:schema SET version = 4").await;
     let store = open_directory(directory.path()).await;
-    assert_eq!(store.meetings().await.unwrap(), [meeting("m")]);
+    assert_eq!(listed(&store, MeetingQuery::default()).await, ["m"]);
     store.close().await.unwrap();
 }
 
@@ -215,7 +230,7 @@ async fn a_database_from_before_packets_were_numbered_goes_on() {
     assert_eq!(store.numbered(meeting("m"), "p".into(), 1).await.unwrap(), Some(Seq(4)));
     store.close().await.unwrap();
     let version = by_hand(directory.path(), "SELECT VALUE version FROM teammy:schema").await;
-    assert_eq!(version.into_array().unwrap().into_vec(), [Value::Number(3.into())]);
+    assert_eq!(version.into_array().unwrap().into_vec(), [Value::Number(4.into())]);
 }
 
 /// A commit with packets of source `meeting`, and others between them.
@@ -269,6 +284,70 @@ async fn a_database_from_before_the_lifecycle_table_gets_it() {
     assert_eq!(store.commit(&[next]).await.unwrap(), [Outcome::Applied]);
     assert_eq!(stored_lifecycle(&store, "m").await.last().unwrap().seq, Seq(201));
     store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_database_from_before_meetings_were_listed_lists_them() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open_directory(directory.path()).await;
+    // Of these, one runs, one has ended, one was never started, and one is from before rows had a last seq.
+    for id in ["runs", "ended", "blank", "old"] {
+        create(&store, id).await;
+    }
+    for (id, status) in
+        [("runs", MeetingStatus::Running), ("ended", MeetingStatus::Ended), ("old", MeetingStatus::Ending)]
+    {
+        let mut commit = lifecycle_commit(id);
+        commit.status = status;
+        for packet in &mut commit.packets {
+            // Meetings come in the order of their ids' lengths.
+            let day = i64::try_from(id.len()).unwrap() * 86_400;
+            Arc::make_mut(packet).received_at = Timestamp::from_second(1_700_000_000 + day).unwrap();
+        }
+        assert_eq!(store.commit(&[commit]).await.unwrap(), [Outcome::Applied]);
+    }
+    store.close().await.unwrap();
+    by_hand(directory.path(), "UPDATE meeting UNSET created, place").await;
+    by_hand(directory.path(), "UPDATE meeting:['old'] UNSET last").await;
+    for table in ["listed", "open"] {
+        by_hand(directory.path(), &format!("REMOVE TABLE {table}")).await;
+    }
+    // As if an earlier upgrade had been interrupted.
+    by_hand(directory.path(), "DEFINE TABLE listed SCHEMALESS").await;
+    by_hand(
+        directory.path(),
+        "LET $row = UPDATE ONLY meeting:['ended'] SET created = d'2023-11-19T22:13:20Z', place = [-1700432000, 999999999, 'ended'];
+         CREATE type::record('listed', $row.place)",
+    )
+    .await;
+    by_hand(directory.path(), "UPDATE teammy:schema SET version = 3").await;
+
+    for _ in 0..2 {
+        let store = open_directory(directory.path()).await;
+        assert_eq!(listed(&store, MeetingQuery::default().limit(2)).await, ["ended", "runs", "old", "blank"]);
+        assert_eq!(listed(&store, MeetingQuery::open()).await, ["runs", "old", "blank"]);
+        let created = store.meeting(meeting("runs")).await.unwrap().unwrap().created.unwrap();
+        assert_eq!(created, Timestamp::from_second(1_700_000_000 + 4 * 86_400).unwrap());
+        assert_eq!(listed(&store, MeetingQuery::default().from(created)).await, ["ended", "runs"]);
+        assert_eq!(listed(&store, MeetingQuery::default().to(created)).await, ["old"]);
+        for (id, last) in [("runs", 200), ("ended", 200), ("old", 200), ("blank", 0)] {
+            assert_eq!(store.meeting(meeting(id)).await.unwrap().unwrap().last, Seq(last), "{id}");
+        }
+        store.close().await.unwrap();
+    }
+    // What the upgrade listed ends and is forgotten like any other.
+    let store = open_directory(directory.path()).await;
+    let mut end = commit("old", 2, 201, 1);
+    end.status = MeetingStatus::Ended;
+    assert_eq!(store.commit(&[end]).await.unwrap(), [Outcome::Applied]);
+    assert!(store.forget(meeting("blank")).await.unwrap());
+    assert_eq!(listed(&store, MeetingQuery::open()).await, ["runs"]);
+    assert_eq!(listed(&store, MeetingQuery::default()).await, ["ended", "runs", "old"]);
+    store.close().await.unwrap();
+    let left = by_hand(directory.path(), "SELECT VALUE record::id(id)[2] FROM open").await;
+    assert_eq!(left.into_array().unwrap().into_vec(), [Value::String("runs".to_owned())]);
+    let left = by_hand(directory.path(), "SELECT VALUE record::id(id)[2] FROM listed").await;
+    assert_eq!(left.into_array().unwrap().into_vec().len(), 3);
 }
 
 #[tokio::test]

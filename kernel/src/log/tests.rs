@@ -107,7 +107,8 @@ const SOURCES: &[(&str, &[&str])] =
 impl World {
     fn new() -> Self {
         let metadata = MeetingMetadata::new(MeetingId::new("m").unwrap());
-        let record = MeetingRecord::first(metadata, Vec::new(), Seq(Sequencer::BLOCK));
+        let record =
+            MeetingRecord::first(metadata, Vec::new(), Seq(Sequencer::BLOCK), jiff::Timestamp::UNIX_EPOCH);
         let mut seqs = Sequencer::new(Seq(1), record.reserved);
         let mut log = MeetingLog::new(&record, Seq::ZERO, LIMITS);
         let start = started(seqs.internal());

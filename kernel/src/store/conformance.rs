@@ -24,6 +24,7 @@ mod crash;
 mod forgetting;
 mod interleave;
 mod keys;
+mod listing;
 mod marks;
 mod packets;
 mod rows;
@@ -40,6 +41,10 @@ pub use interleave::{
     claims_and_commits_in_every_order, claims_and_commits_race, commits_of_other_meetings_overlap,
 };
 pub use keys::{keys_are_listed_by_prefix, keys_are_set_and_deleted, keys_do_not_collide};
+pub use listing::{
+    listings_answer_as_the_model_does, meetings_are_listed_newest_first,
+    open_meetings_are_listed_until_they_end, pages_go_on_while_meetings_come_and_go,
+};
 pub use marks::{
     a_mark_never_goes_back, a_new_owner_goes_on_from_the_marks, a_refused_commit_leaves_no_mark,
     a_repeated_commit_marks_once, long_runs_of_numbers_are_looked_up, meetings_do_not_share_marks,
@@ -51,7 +56,7 @@ pub use rows::{
     a_claim_raises_epoch_and_reservation, a_commit_for_a_missing_meeting_is_fenced,
     a_commit_of_a_lower_epoch_is_fenced, a_commit_out_of_order_is_refused, a_lasting_store_keeps_everything,
     a_meeting_is_created_once, a_repeated_commit_is_applied_once, a_reservation_never_shrinks,
-    commits_apply_in_order, dead_letters_are_kept, instances_keep_their_state, meetings_are_listed,
+    commits_apply_in_order, dead_letters_are_kept, instances_keep_their_state,
     nothing_is_known_of_a_missing_meeting,
 };
 
@@ -95,11 +100,14 @@ macro_rules! store_conformance {
             keys_are_listed_by_prefix,
             keys_are_set_and_deleted,
             keys_do_not_collide,
+            listings_answer_as_the_model_does,
             long_runs_of_numbers_are_looked_up,
-            meetings_are_listed,
+            meetings_are_listed_newest_first,
             meetings_do_not_share_marks,
             nothing_is_known_of_a_missing_meeting,
+            open_meetings_are_listed_until_they_end,
             packets_come_back_equal,
+            pages_go_on_while_meetings_come_and_go,
             producers_come_as_far_as_their_packets,
             queries_answer_as_the_model_does,
         }

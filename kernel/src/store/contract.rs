@@ -7,11 +7,12 @@ use futures::future::BoxFuture;
 use super::{
     commit::{Commit, Outcome},
     error::Error,
+    listing::{MeetingPage, MeetingQuery},
     mark::Mark,
     query::PacketQuery,
     record::{DeadLetter, InstanceRecord, MeetingRecord},
 };
-use crate::{DataPacket, MeetingId, MeetingMetadata, Name, Seq};
+use crate::{DataPacket, MeetingId, MeetingMetadata, Name, Seq, Timestamp};
 
 /// The future that a store's methods return.
 pub type StoreFuture<'a, T> = BoxFuture<'a, Result<T, Error>>;
@@ -26,7 +27,8 @@ pub type StoreFuture<'a, T> = BoxFuture<'a, Result<T, Error>>;
 /// epoch.
 pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Creates and claims a meeting that is to start with these instances: epoch 1, no commit yet, seqs up to
-    /// `reserve` reserved.
+    /// `reserve` reserved. `created` is the time of the caller's wall clock, by which meetings are
+    /// [listed](Self::meetings).
     ///
     /// # Errors
     /// [`Error::Exists`] if there is a meeting of this id, running or ended; the id of a forgotten meeting is
@@ -36,6 +38,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
         metadata: MeetingMetadata,
         instances: Vec<Name>,
         reserve: Seq,
+        created: Timestamp,
     ) -> StoreFuture<'_, MeetingRecord>;
 
     /// Takes a meeting over: raises its epoch by one and its reservation by `reserve` seqs. The new owner's
@@ -64,8 +67,10 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// [`Error::Unavailable`], [`Error::Failed`]; the same for all methods that read.
     fn meeting(&self, meeting: MeetingId) -> StoreFuture<'_, Option<MeetingRecord>>;
 
-    /// The ids of all meetings, in order.
-    fn meetings(&self) -> StoreFuture<'_, Vec<MeetingId>>;
+    /// A page of the meetings that match a query, in the order that [`MeetingQuery`] describes. What a page
+    /// costs should depend on the page: not on how many meetings there are, nor, for a query that asks for no
+    /// meeting that has ended, on how many have.
+    fn meetings(&self, query: MeetingQuery) -> StoreFuture<'_, MeetingPage>;
 
     /// A meeting's instances, by name.
     fn instances(&self, meeting: MeetingId) -> StoreFuture<'_, Vec<InstanceRecord>>;

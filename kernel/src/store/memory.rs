@@ -4,6 +4,7 @@
 //! once and decides for each meeting whether the commit applies before it changes anything.
 
 use std::{
+    cmp::Reverse,
     collections::BTreeMap,
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -15,11 +16,12 @@ use super::{
     commit::{Commit, Outcome},
     contract::{Store, StoreFuture},
     error::Error,
+    listing::{MeetingPage, MeetingQuery},
     mark::Mark,
     query::{PacketQuery, Take},
     record::{DeadLetter, InstanceRecord, MeetingRecord},
 };
-use crate::{DataPacket, MeetingId, MeetingMetadata, Name, Seq};
+use crate::{DataPacket, MeetingId, MeetingMetadata, Name, Seq, Timestamp};
 
 /// A store that lasts as long as the process. A clone is the same store.
 #[derive(Clone, Default)]
@@ -72,6 +74,7 @@ impl Stored {
         self.row.commit = commit.number;
         self.row.reserved = self.row.reserved.max(commit.reserved);
         self.row.status = commit.status;
+        self.row.last = commit.packets.iter().map(|packet| packet.seq).fold(self.row.last, Seq::max);
         self.packets.extend(commit.packets.iter().map(|packet| (packet.seq, packet.clone())));
         for packet in &commit.packets {
             if let Some(producer) = &packet.producer {
@@ -153,12 +156,13 @@ impl Store for MemoryStore {
         metadata: MeetingMetadata,
         instances: Vec<Name>,
         reserve: Seq,
+        created: Timestamp,
     ) -> StoreFuture<'_, MeetingRecord> {
         let mut meetings = self.lock();
         if meetings.contains_key(&metadata.id) {
             return answer(Err(Error::Exists(metadata.id)));
         }
-        let row = MeetingRecord::first(metadata, instances, reserve);
+        let row = MeetingRecord::first(metadata, instances, reserve, created);
         meetings.insert(row.metadata.id.clone(), Stored::new(row.clone()));
         answer(Ok(row))
     }
@@ -196,8 +200,13 @@ impl Store for MemoryStore {
         self.read(&meeting, |stored| Some(stored.row.clone()))
     }
 
-    fn meetings(&self) -> StoreFuture<'_, Vec<MeetingId>> {
-        answer(Ok(self.lock().keys().cloned().collect()))
+    fn meetings(&self, query: MeetingQuery) -> StoreFuture<'_, MeetingPage> {
+        let meetings = self.lock();
+        let mut rows: Vec<&MeetingRecord> =
+            meetings.values().map(|stored| &stored.row).filter(|row| query.matches(row)).collect();
+        // By id already, which a stable sort keeps.
+        rows.sort_by_key(|row| Reverse(row.created));
+        answer(Ok(query.page(rows.into_iter().take(query.page_len() + 1).cloned().collect())))
     }
 
     fn instances(&self, meeting: MeetingId) -> StoreFuture<'_, Vec<InstanceRecord>> {

@@ -48,12 +48,26 @@ pub struct MeetingRecord {
     pub reserved: Seq,
     /// The meeting's status.
     pub status: MeetingStatus,
+    /// When the meeting was created in the store, by its first owner's wall clock. It is unknown of a meeting
+    /// that an earlier version created and never stored a packet of.
+    pub created: Option<Timestamp>,
+    /// The seq of the last stored packet; [`Seq::ZERO`] if there is none.
+    pub last: Seq,
 }
 
 impl MeetingRecord {
-    /// The row of a meeting that its first owner creates.
-    pub fn first(metadata: MeetingMetadata, instances: Vec<Name>, reserved: Seq) -> Self {
-        Self { metadata, instances, epoch: Epoch(1), commit: 0, reserved, status: MeetingStatus::Running }
+    /// The row of a meeting that its first owner creates at `created`.
+    pub fn first(metadata: MeetingMetadata, instances: Vec<Name>, reserved: Seq, created: Timestamp) -> Self {
+        Self {
+            metadata,
+            instances,
+            epoch: Epoch(1),
+            commit: 0,
+            reserved,
+            status: MeetingStatus::Running,
+            created: Some(created),
+            last: Seq::ZERO,
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use teammy_kernel::{MeetingId, Name, Seq, store::DeadLetter};
 
 use crate::{
     meeting::{self, LocalMeeting, MeetingRef, RedriveTicket},
-    node::{Error, Node},
+    node::{Error, ForRedrive, Node},
 };
 
 /// Which of a meeting's dead letters to redrive.
@@ -109,18 +109,19 @@ impl Node {
                 None => Err(Error::NoMeeting(id.clone())),
             };
         }
-        if let Some(meeting) = self.local_meeting(id) {
-            let tickets = meeting.redrive(letters).await?;
-            return Ok(Redriven::new(tickets, Some(meeting)));
-        }
-        let meeting = self.take_over_for(id, &letters).await?;
-        match meeting.redrive(letters).await {
-            Ok(tickets) if !tickets.is_empty() => Ok(Redriven::new(tickets, Some(meeting))),
-            // Nothing is left to redrive: the meeting was taken over for nothing.
-            result => {
-                meeting.release().await;
-                Ok(Redriven::new(result?, None))
+        match self.meeting_for_redrive(id, &letters).await? {
+            ForRedrive::Running(meeting) => {
+                let tickets = meeting.redrive(letters).await?;
+                Ok(Redriven::new(tickets, Some(meeting)))
             }
+            ForRedrive::TakenOver(meeting, _reserved) => match meeting.redrive(letters).await {
+                Ok(tickets) if !tickets.is_empty() => Ok(Redriven::new(tickets, Some(meeting))),
+                // Nothing is left to redrive: the meeting was taken over for nothing.
+                result => {
+                    meeting.release().await;
+                    Ok(Redriven::new(result?, None))
+                }
+            },
         }
     }
 }

@@ -47,6 +47,7 @@ impl From<node::Error> for Error {
     fn from(error: node::Error) -> Self {
         match error {
             node::Error::NoMeeting(id) => Self::NoMeeting(id),
+            node::Error::NotRunning(id) => Self::NotRunning(id),
             error => Self::Node(error),
         }
     }

@@ -3,10 +3,12 @@
 use serde::{Deserialize, Serialize};
 use teammy_kernel::{
     MeetingId, Name,
-    store::{DeadLetter, PacketQuery},
+    store::{DeadLetter, MeetingQuery, PacketQuery},
 };
 
-use super::{dead_letters::Redrive, error::Error, history::HistoryPage, status::Status};
+use super::{
+    dead_letters::Redrive, error::Error, history::HistoryPage, meetings::MeetingList, status::Status,
+};
 use crate::node::{self, Node};
 
 /// What an operator asks of a node.
@@ -16,8 +18,12 @@ use crate::node::{self, Node};
 pub enum Request {
     /// The state of the node and of the meetings that it runs.
     Status,
-    /// The ids of all meetings in the store.
-    Meetings,
+    /// Meetings in the store, up to [`MeetingList::MAX_MEETINGS`] of them.
+    Meetings {
+        /// Which meetings.
+        #[serde(default)]
+        query: MeetingQuery,
+    },
     /// A page of a meeting's stored packets.
     History {
         /// The meeting.
@@ -64,10 +70,7 @@ pub enum Response {
         status: Box<Status>,
     },
     /// To [`Request::Meetings`].
-    Meetings {
-        /// The ids, in order.
-        meetings: Vec<MeetingId>,
-    },
+    Meetings(MeetingList),
     /// To [`Request::History`].
     History(HistoryPage),
     /// To [`Request::DeadLetters`].
@@ -114,10 +117,7 @@ impl Response {
 pub async fn handle(node: &Node, request: Request) -> Result<Response, Error> {
     match request {
         Request::Status => Ok(Response::Status { status: Box::new(node.status().await) }),
-        Request::Meetings => {
-            let meetings = node.store().meetings().await.map_err(node::Error::Store)?;
-            Ok(Response::Meetings { meetings })
-        }
+        Request::Meetings { query } => Ok(Response::Meetings(MeetingList::of(node, query).await?)),
         Request::History { meeting, query } => Ok(Response::History(node.history(&meeting, query).await?)),
         Request::DeadLetters { meeting } => {
             must_exist(node, &meeting).await?;

@@ -18,7 +18,8 @@ use futures::{Stream, StreamExt, stream::BoxStream};
 use parking_lot::Mutex;
 use teammy_kernel::{
     DataPacket, MeetingId, Seq, Store,
-    store::{PacketQuery, Take},
+    graph::Graph,
+    store::{self, DeadLetter, Mark, PacketQuery, Take},
 };
 use tokio::sync::watch;
 
@@ -78,7 +79,21 @@ impl CommittedLog {
     /// The seq of the stored packet to which a producer gave this number.
     pub(crate) async fn numbered(&self, producer: Arc<str>, number: u64) -> Result<Option<Seq>, Error> {
         let found = self.store.numbered(self.meeting.clone(), producer, number).await;
-        found.map_err(|cause| Error::Read { meeting: self.meeting.clone(), cause: Arc::new(cause) })
+        found.map_err(|cause| self.unreadable(cause))
+    }
+
+    /// The meeting's stored marks.
+    pub(crate) async fn marks(&self) -> Result<Vec<Mark>, Error> {
+        self.store.marks(self.meeting.clone()).await.map_err(|cause| self.unreadable(cause))
+    }
+
+    /// The meeting's stored dead letters, by seq, then instance.
+    pub(crate) async fn dead_letters(&self) -> Result<Vec<DeadLetter>, Error> {
+        self.store.dead_letters(self.meeting.clone()).await.map_err(|cause| self.unreadable(cause))
+    }
+
+    fn unreadable(&self, cause: store::Error) -> Error {
+        Error::Read { meeting: self.meeting.clone(), cause: Arc::new(cause) }
     }
 
     /// Packets were stored.
@@ -149,8 +164,7 @@ impl CommittedLog {
         }
         let query = PacketQuery::range(cursor.next(), to).take(Take::First(CHUNK));
         let read = self.store.packets(self.meeting.clone(), query).await;
-        let packets =
-            read.map_err(|error| Error::Read { meeting: self.meeting.clone(), cause: Arc::new(error) })?;
+        let packets = read.map_err(|cause| self.unreadable(cause))?;
         let up_to = if packets.len() == CHUNK { packets[CHUNK - 1].seq } else { to };
         Ok((packets, up_to))
     }
@@ -225,6 +239,11 @@ impl Packets {
             }
         });
         Self { stream: stream.boxed() }
+    }
+
+    /// The stored outputs after `cursor` of instances in `graph`.
+    pub(crate) fn outputs(committed_log: Arc<CommittedLog>, graph: Arc<Graph>, cursor: Seq) -> Self {
+        Self::new(committed_log, cursor, move |packet| graph.instance(packet.source.as_str()).is_some())
     }
 
     /// The packets of a stream that another node sends.

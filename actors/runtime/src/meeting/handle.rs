@@ -2,10 +2,11 @@
 
 use std::{fmt, sync::Arc};
 
-use teammy_kernel::{MeetingId, MeetingMetadata, Publish, Seq, log::JoinAt};
+use teammy_kernel::{MeetingId, MeetingMetadata, Publish, Seq, log::JoinAt, store::DeadLetter};
 
 use super::{
     committed_log::Packets,
+    ended::EndedMeeting,
     error::{Error, PublishError},
     local::LocalMeeting,
     receipt::{Receipt, Receipts},
@@ -14,8 +15,13 @@ use super::{
     subscription::{Subscribe, Subscription},
 };
 
-/// A running meeting, on this node or on another. Cloning is cheap; dropping it changes nothing about the
-/// meeting.
+/// A meeting that runs, on this node or on another, or one that has ended. Cloning is cheap; dropping it changes
+/// nothing about the meeting.
+///
+/// A handle of a meeting that has ended reads what is stored, and answers a repeat of a
+/// [numbered](Publish::numbered) packet with the original's receipt. Whatever changes a meeting fails with
+/// [`Error::Ended`]. The handle shows the meeting as it was when the handle was made: if a
+/// [redrive](crate::Node::redrive) reopens the meeting, a later handle shows what came of it.
 #[derive(Clone)]
 pub struct MeetingRef(Form);
 
@@ -23,6 +29,7 @@ pub struct MeetingRef(Form);
 enum Form {
     Local(LocalMeeting),
     Remote(Arc<dyn RemoteMeeting>),
+    Ended(Arc<EndedMeeting>),
 }
 
 impl fmt::Debug for MeetingRef {
@@ -34,6 +41,12 @@ impl fmt::Debug for MeetingRef {
 impl From<LocalMeeting> for MeetingRef {
     fn from(meeting: LocalMeeting) -> Self {
         Self(Form::Local(meeting))
+    }
+}
+
+impl From<EndedMeeting> for MeetingRef {
+    fn from(meeting: EndedMeeting) -> Self {
+        Self(Form::Ended(Arc::new(meeting)))
     }
 }
 
@@ -53,6 +66,7 @@ impl MeetingRef {
         match &self.0 {
             Form::Local(meeting) => meeting.metadata(),
             Form::Remote(meeting) => meeting.metadata(),
+            Form::Ended(meeting) => meeting.metadata(),
         }
     }
 
@@ -81,6 +95,7 @@ impl MeetingRef {
                 let receipt = meeting.publish(publish, WhenFull::Wait).await?;
                 Ok(Receipt::remote(receipt, meeting.clone()))
             }
+            Form::Ended(meeting) => Ok(Receipt::stored(meeting.publish(&publish).await?)),
         }
     }
 
@@ -108,11 +123,12 @@ impl MeetingRef {
             Form::Remote(meeting) => {
                 Ok(Receipts::remote(meeting.publish_all(packets).await?, meeting.clone()))
             }
+            Form::Ended(meeting) => Ok(Receipts::stored(meeting.publish_all(&packets).await?)),
         }
     }
 
-    /// Publishes a packet if there is room for it now. On a meeting of this node the future is ready when it is
-    /// first polled, so a thread without a runtime may block on it.
+    /// Publishes a packet if there is room for it now. On a meeting that this node runs the future is ready
+    /// when it is first polled, so a thread without a runtime may block on it.
     ///
     /// # Errors
     /// [`PublishError::Busy`] if there is not; [`PublishError::Repeated`] for a numbered packet before the
@@ -130,6 +146,7 @@ impl MeetingRef {
                 let receipt = meeting.publish(publish, WhenFull::Fail).await?;
                 Ok(Receipt::remote(receipt, meeting.clone()))
             }
+            Form::Ended(meeting) => Ok(Receipt::stored(meeting.publish(&publish).await?)),
         }
     }
 
@@ -145,17 +162,20 @@ impl MeetingRef {
         match &self.0 {
             Form::Local(meeting) => meeting.shared().stored(seq).await,
             Form::Remote(meeting) => meeting.stored(seq).await,
+            Form::Ended(meeting) => meeting.stored(seq),
         }
     }
 
     /// The number that a producer is to publish next; 1 for a producer that has published nothing.
     ///
     /// # Errors
-    /// [`Error::Gone`] if another node runs the meeting and does not answer.
+    /// [`Error::Gone`] if another node runs the meeting and does not answer; [`Error::Read`] of a meeting that
+    /// has ended.
     pub async fn expects(&self, producer: &str) -> Result<u64, Error> {
         match &self.0 {
             Form::Local(meeting) => Ok(meeting.expects(producer)),
             Form::Remote(meeting) => meeting.expects(producer.to_owned()).await,
+            Form::Ended(meeting) => meeting.expects(producer).await,
         }
     }
 
@@ -169,6 +189,7 @@ impl MeetingRef {
         match &self.0 {
             Form::Local(meeting) => meeting.outputs_after(seq),
             Form::Remote(meeting) => Packets::from_stream(meeting.packets(Selection::Outputs, seq)),
+            Form::Ended(meeting) => meeting.outputs_after(seq),
         }
     }
 
@@ -183,6 +204,7 @@ impl MeetingRef {
         match &self.0 {
             Form::Local(meeting) => meeting.packets_after(seq),
             Form::Remote(meeting) => Packets::from_stream(meeting.packets(Selection::All, seq)),
+            Form::Ended(meeting) => meeting.packets_after(seq),
         }
     }
 
@@ -198,6 +220,7 @@ impl MeetingRef {
                 let stream = meeting.subscribe(subscribe).await?;
                 Ok(Subscription::from_stream(self.id().clone(), stream))
             }
+            Form::Ended(meeting) => meeting.subscribe(subscribe),
         }
     }
 
@@ -221,6 +244,7 @@ impl MeetingRef {
             Form::Remote(meeting) => {
                 meeting.instruct(Instruction::Assign { instance: instance.to_owned(), at }).await
             }
+            Form::Ended(meeting) => Err(meeting.ended()),
         }
     }
 
@@ -239,6 +263,7 @@ impl MeetingRef {
             Form::Remote(meeting) => {
                 meeting.instruct(Instruction::Unassign { instance: instance.to_owned() }).await
             }
+            Form::Ended(meeting) => Err(meeting.ended()),
         }
     }
 
@@ -254,6 +279,7 @@ impl MeetingRef {
             Form::Remote(meeting) => {
                 meeting.instruct(Instruction::ResumeInstance { instance: instance.to_owned() }).await
             }
+            Form::Ended(meeting) => Err(meeting.ended()),
         }
     }
 
@@ -269,6 +295,7 @@ impl MeetingRef {
         match &self.0 {
             Form::Local(meeting) => meeting.end().await,
             Form::Remote(meeting) => meeting.instruct(Instruction::End).await,
+            Form::Ended(meeting) => Err(meeting.ended()),
         }
     }
 
@@ -287,10 +314,25 @@ impl MeetingRef {
         match &self.0 {
             Form::Local(meeting) => meeting.caught_up().await,
             Form::Remote(meeting) => meeting.instruct(Instruction::CatchUp).await,
+            Form::Ended(meeting) => Err(meeting.ended()),
         }
     }
 
-    /// What the meeting and its instances have done since this node runs it; also after its end.
+    /// The packets that instances of the meeting gave up, by seq, then instance, as far as they are stored.
+    /// [`Node::redrive`](crate::Node::redrive) delivers them again.
+    ///
+    /// # Errors
+    /// [`Error::Read`]; [`Error::Gone`] if another node runs the meeting and does not answer.
+    pub async fn dead_letters(&self) -> Result<Vec<DeadLetter>, Error> {
+        match &self.0 {
+            Form::Local(meeting) => meeting.dead_letters().await,
+            Form::Remote(meeting) => meeting.dead_letters().await,
+            Form::Ended(meeting) => meeting.dead_letters().await,
+        }
+    }
+
+    /// What the meeting and its instances have done since this node runs it; also after its end. Nothing of a
+    /// meeting that had ended before the handle was made.
     ///
     /// # Errors
     /// [`Error::Gone`] if another node runs the meeting and does not answer.
@@ -298,6 +340,7 @@ impl MeetingRef {
         match &self.0 {
             Form::Local(meeting) => Ok(meeting.stats()),
             Form::Remote(meeting) => meeting.stats().await,
+            Form::Ended(_) => Ok(MeetingStats { packets: 0, instances: Vec::new() }),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use ractor::{ActorId, ActorRef, ActorStatus};
-use teammy_kernel::{DataPacket, MeetingId, MeetingMetadata, Name, Publish, Seq, log::JoinAt};
+use teammy_kernel::{MeetingId, MeetingMetadata, Name, Publish, Seq, log::JoinAt, store::DeadLetter};
 use tokio::{sync::oneshot, time::Instant};
 
 use super::{
@@ -110,9 +110,7 @@ impl LocalMeeting {
     }
 
     pub(crate) fn outputs_after(&self, seq: Seq) -> Packets {
-        let graph = self.shared.graph.clone();
-        let is_output = move |packet: &DataPacket| graph.instance(packet.source.as_str()).is_some();
-        Packets::new(self.shared.committed_log.clone(), seq, is_output)
+        Packets::outputs(self.shared.committed_log.clone(), self.shared.graph.clone(), seq)
     }
 
     pub(crate) fn packets_after(&self, seq: Seq) -> Packets {
@@ -240,6 +238,16 @@ impl LocalMeeting {
     pub(crate) fn kill(&self, reason: &str) {
         self.shared.gone(reason);
         self.actor.kill();
+    }
+
+    /// Whether it is neither lost nor released nor ended.
+    pub(crate) fn is_open(&self) -> bool {
+        self.shared.committed_log.progress().borrow().closed.is_none()
+    }
+
+    /// Its dead letters.
+    pub(crate) async fn dead_letters(&self) -> Result<Vec<DeadLetter>, Error> {
+        self.shared.committed_log.dead_letters().await
     }
 
     pub(crate) fn has_stopped(&self) -> bool {

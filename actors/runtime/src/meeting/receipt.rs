@@ -14,17 +14,19 @@ use super::{
 
 /// A packet's seq, and a way to wait until the packet is stored.
 #[derive(Clone)]
-pub struct Receipt(Form<Accepted, RemoteReceipt>);
+pub struct Receipt(Form<Accepted, RemoteReceipt, Seq>);
 
 /// The receipts of packets that were [published together](super::MeetingRef::publish_all), in their order.
 #[derive(Clone)]
-pub struct Receipts(Form<Vec<Accepted>, Vec<RemoteReceipt>>);
+pub struct Receipts(Form<Vec<Accepted>, Vec<RemoteReceipt>, Vec<Seq>>);
 
 /// What was accepted, and the meeting that accepted it.
 #[derive(Clone)]
-enum Form<L, R> {
+enum Form<L, R, S> {
     Local(L, Arc<Shared<MeetingState>>),
     Remote(R, Arc<dyn RemoteMeeting>),
+    /// It was stored before.
+    Stored(S),
 }
 
 impl fmt::Debug for Receipt {
@@ -48,11 +50,16 @@ impl Receipt {
         Self(Form::Remote(receipt, meeting))
     }
 
+    pub(super) fn stored(seq: Seq) -> Self {
+        Self(Form::Stored(seq))
+    }
+
     /// The packet's seq.
     pub fn seq(&self) -> Seq {
         match &self.0 {
             Form::Local(accepted, _) => accepted.seq,
             Form::Remote(receipt, _) => receipt.seq,
+            Form::Stored(seq) => *seq,
         }
     }
 
@@ -63,6 +70,7 @@ impl Receipt {
                 accepted.volatile.map(|source| meeting.graph.source_name(source))
             }
             Form::Remote(receipt, _) => receipt.volatile.as_ref(),
+            Form::Stored(_) => None,
         }
     }
 
@@ -81,6 +89,7 @@ impl Receipt {
         match &self.0 {
             Form::Local(accepted, meeting) => meeting.stored(accepted.seq).await,
             Form::Remote(receipt, meeting) => meeting.stored(receipt.seq).await,
+            Form::Stored(_) => Ok(()),
         }
     }
 }
@@ -100,11 +109,16 @@ impl Receipts {
         Self(Form::Remote(receipts, meeting))
     }
 
+    pub(super) fn stored(seqs: Vec<Seq>) -> Self {
+        Self(Form::Stored(seqs))
+    }
+
     /// How many packets were published.
     fn len(&self) -> usize {
         match &self.0 {
             Form::Local(accepted, _) => accepted.len(),
             Form::Remote(receipts, _) => receipts.len(),
+            Form::Stored(seqs) => seqs.len(),
         }
     }
 
@@ -112,6 +126,7 @@ impl Receipts {
         match &self.0 {
             Form::Local(accepted, meeting) => Receipt::local(accepted[index], meeting.clone()),
             Form::Remote(receipts, meeting) => Receipt::remote(receipts[index].clone(), meeting.clone()),
+            Form::Stored(seqs) => Receipt::stored(seqs[index]),
         }
     }
 
@@ -119,6 +134,7 @@ impl Receipts {
         match &self.0 {
             Form::Local(accepted, _) => accepted[index].seq,
             Form::Remote(receipts, _) => receipts[index].seq,
+            Form::Stored(seqs) => seqs[index],
         }
     }
 
@@ -155,6 +171,7 @@ impl Receipts {
                     None => Ok(()),
                 }
             }
+            Form::Stored(_) => Ok(()),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use futures::{future::BoxFuture, stream::BoxStream};
-use teammy_kernel::{DataPacket, MeetingMetadata, Name, Publish, Seq, log::JoinAt};
+use teammy_kernel::{DataPacket, MeetingMetadata, Name, Publish, Seq, log::JoinAt, store::DeadLetter};
 
 use super::{
     error::{Error, PublishError},
@@ -107,6 +107,9 @@ pub trait RemoteMeeting: fmt::Debug + Send + Sync + 'static {
 
     /// Carries out an instruction and waits until it is done.
     fn instruct(&self, instruction: Instruction) -> BoxFuture<'_, Result<(), Error>>;
+
+    /// The packets that its instances gave up.
+    fn dead_letters(&self) -> BoxFuture<'_, Result<Vec<DeadLetter>, Error>>;
 
     /// What the meeting has done so far.
     fn stats(&self) -> BoxFuture<'_, Result<MeetingStats, Error>>;

@@ -22,7 +22,7 @@ use super::{
     actor::{self, NodeActor},
     error::{BoxError, Error},
     handle::Node,
-    registry::Meetings,
+    registry::{Meetings, Reserved},
     shutdown_progress::ShutdownProgress,
     watchdog::Watchdog,
 };
@@ -248,7 +248,7 @@ impl Builder {
             watchdog: Mutex::new(Some(Watchdog::start(meetings.clone(), resources.clone(), threads))),
             resources,
             meetings,
-            reserved: Mutex::default(),
+            reserved: Reserved::default(),
             actor,
             runtime: Mutex::new(runtime.and_then(|mut guard| guard.0.take())),
         })

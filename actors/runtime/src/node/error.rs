@@ -70,6 +70,9 @@ pub enum Error {
     /// The meeting already runs on this node.
     #[error("meeting {0} runs on this node already")]
     Running(MeetingId),
+    /// The meeting is in the store and has not ended, and this node does not run it.
+    #[error("meeting {0} does not run on this node")]
+    NotRunning(MeetingId),
     /// The meeting could not do what was asked.
     #[error(transparent)]
     Meeting(#[from] crate::meeting::Error),

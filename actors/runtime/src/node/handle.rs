@@ -10,7 +10,7 @@ use tokio::runtime::Runtime;
 use super::{
     actor,
     error::Error,
-    registry::{Meetings, Reserved, ReservedGuard},
+    registry::{Meetings, Reserved},
     shutdown_progress::ShutdownProgress,
     watchdog::Watchdog,
 };
@@ -93,6 +93,11 @@ impl Node {
         self.meetings.lock().get(id).cloned()
     }
 
+    /// A meeting that this node runs and has not lost, ended or released.
+    pub(crate) fn running_meeting(&self, id: &MeetingId) -> Option<LocalMeeting> {
+        self.local_meeting(id).filter(LocalMeeting::is_open)
+    }
+
     pub(crate) fn local_meetings(&self) -> Vec<LocalMeeting> {
         let mut meetings: Vec<_> = self.meetings.lock().values().cloned().collect();
         meetings.sort_by(|a, b| a.id().cmp(b.id()));
@@ -122,7 +127,8 @@ impl Node {
     }
 
     /// Forgets a meeting: deletes everything that is stored of it, and ends the meeting's actors if this node
-    /// runs it. An owner elsewhere is fenced. Returns whether anything was stored of it.
+    /// runs it. An owner elsewhere is fenced. Returns whether anything was stored of it. While a meeting is being
+    /// forgotten, calls that would start or resume it here wait.
     ///
     /// From then on the database shows nothing of it. What the database's files still hold is overwritten when
     /// the database compacts them: see `docs/embedding.md`.
@@ -135,11 +141,11 @@ impl Node {
     /// As for an error.
     pub async fn forget(&self, id: &MeetingId) -> Result<bool, Error> {
         self.check_open()?;
+        // Keeps this node from taking it over meanwhile.
+        let _reserved = self.reserved.reserve(id).await;
         if let Some(meeting) = self.meetings.lock().remove(id) {
             meeting.kill("it was forgotten");
         }
-        // Keeps this node from taking it over meanwhile.
-        let _reserved = ReservedGuard::new(&self.reserved, &self.meetings, id)?;
         self.resources.store.forget(id.clone()).await.map_err(Error::Store)
     }
 }

@@ -12,6 +12,7 @@ use teammy_kernel::{
 
 use super::{error::Error, handle::Node};
 use crate::{
+    clock,
     kill_points::{self, KillPoint},
     meeting::{
         self, Combiner, CommittedLog, Ingress, IngressOptions, LocalMeeting, MeetingActor, MeetingRef,
@@ -35,6 +36,16 @@ impl Node {
         instances: impl IntoIterator<Item = impl AsRef<str>>,
     ) -> Result<MeetingRef, Error> {
         self.check_open()?;
+        let names = self.instance_names(instances)?;
+        let _reserved = self.reserved.reserve(&metadata.id).await;
+        Ok(self.start_new(metadata, names).await?.into())
+    }
+
+    /// The names of instances for a new meeting, each once.
+    pub(super) fn instance_names(
+        &self,
+        instances: impl IntoIterator<Item = impl AsRef<str>>,
+    ) -> Result<Vec<Name>, Error> {
         let graph = &self.resources.graph;
         let mut names: Vec<Name> = Vec::new();
         for name in instances {
@@ -50,14 +61,24 @@ impl Node {
                 names.push(instance.name.clone());
             }
         }
+        Ok(names)
+    }
+
+    /// Starts a meeting that this node has reserved.
+    pub(super) async fn start_new(
+        &self,
+        metadata: MeetingMetadata,
+        instances: Vec<Name>,
+    ) -> Result<LocalMeeting, Error> {
+        self.check_open()?;
         let reserve = Seq(Sequencer::BLOCK);
-        let created = self.resources.store.create(metadata, names, reserve).await;
+        let created = self.resources.store.create(metadata, instances, reserve, clock::now()).await;
         let record = created.map_err(|error| match error {
             store::Error::Exists(id) => Error::MeetingExists(id),
             error => Error::Store(error),
         })?;
         kill_points::pass(KillPoint::MeetingCreated);
-        Ok(self.run(StartFrom::New(record), Vec::new()).await?.into())
+        self.run(StartFrom::New(record), Vec::new()).await
     }
 
     /// Runs a meeting that this node owns. `marks` are the last numbers of its producers.

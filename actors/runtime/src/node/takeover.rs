@@ -18,6 +18,14 @@ use crate::{
     meeting::{LocalMeeting, MeetingRef, StartFrom},
 };
 
+/// A meeting whose dead letters are to be redriven.
+pub(crate) enum ForRedrive<'a> {
+    /// This node runs it.
+    Running(LocalMeeting),
+    /// It was taken over for the redrive.
+    TakenOver(LocalMeeting, ReservedGuard<'a>),
+}
+
 /// A meeting's lifecycle packets, as far as they were read. They never change, so a second read continues
 /// where the first ended.
 #[derive(Default)]
@@ -100,41 +108,60 @@ impl Node {
     /// [`Error::NeedsLlm`], [`Error::ShutDown`]: the meeting stays with its owner. [`Error::Store`],
     /// [`Error::Spawn`].
     ///
+    /// A call for a meeting that this node is starting or resuming already waits for that, and then fails with
+    /// [`Error::Running`]; [`open`](Self::open) gets the meeting in each of these cases.
+    ///
     /// # Cancel safety
     /// A dropped call may have claimed the meeting, though no node runs it; call it again. So may a call that a
     /// shutdown overtook.
     pub async fn resume_meeting(&self, id: &MeetingId) -> Result<MeetingRef, Error> {
-        Ok(self.take_over(id, |stored| self.can_resume(stored)).await?.into())
+        let _reserved = self.reserved.reserve(id).await;
+        if self.running_meeting(id).is_some() {
+            return Err(Error::Running(id.clone()));
+        }
+        Ok(self.resume_row(self.row(id).await?).await?.into())
     }
 
-    /// Takes a meeting over for the redrive of these dead letters. A meeting that has ended is reopened for
-    /// their instances alone.
-    pub(crate) async fn take_over_for(
+    /// A meeting for the redrive of these dead letters: the one that runs here, or one that is taken over. One
+    /// that has ended is reopened for their instances alone. Nobody else takes it over while the guard is there.
+    pub(crate) async fn meeting_for_redrive(
         &self,
         id: &MeetingId,
         letters: &[(Name, Seq)],
-    ) -> Result<LocalMeeting, Error> {
-        self.take_over(id, |stored| {
+    ) -> Result<ForRedrive<'_>, Error> {
+        let reserved = self.reserved.reserve(id).await;
+        if let Some(meeting) = self.running_meeting(id) {
+            return Ok(ForRedrive::Running(meeting));
+        }
+        let check = |stored: &StoredMeeting| {
             if stored.status() == MeetingStatus::Ended {
                 self.can_reopen(letters)
             } else {
                 self.can_resume(stored)
             }
-        })
-        .await
+        };
+        let meeting = self.take_over(self.row(id).await?, check).await?;
+        Ok(ForRedrive::TakenOver(meeting, reserved))
+    }
+
+    pub(super) async fn row(&self, id: &MeetingId) -> Result<MeetingRecord, Error> {
+        let row = self.resources.store.meeting(id.clone()).await.map_err(Error::Store)?;
+        row.ok_or_else(|| Error::NoMeeting(id.clone()))
+    }
+
+    /// Resumes a meeting that this node has reserved and does not run, from a row that may be out of date.
+    pub(super) async fn resume_row(&self, row: MeetingRecord) -> Result<LocalMeeting, Error> {
+        self.take_over(row, |stored| self.can_resume(stored)).await
     }
 
     async fn take_over(
         &self,
-        id: &MeetingId,
+        record: MeetingRecord,
         check: impl Fn(&StoredMeeting) -> Result<(), Error>,
     ) -> Result<LocalMeeting, Error> {
         self.check_open()?;
         let store = &self.resources.store;
-        let _reserved = ReservedGuard::new(&self.reserved, &self.meetings, id)?;
-        let Some(record) = store.meeting(id.clone()).await.map_err(Error::Store)? else {
-            return Err(Error::NoMeeting(id.clone()));
-        };
+        let id = record.metadata.id.clone();
         // Checked before the claim: a meeting that cannot run here stays with its owner.
         let mut known = LifecyclePackets::default();
         let mut before = read(&**store, record, &mut known).await?;

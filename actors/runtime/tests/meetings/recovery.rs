@@ -8,7 +8,7 @@ use serde_json::json;
 use teammy_config::Config;
 use teammy_kernel::{
     Cx, DataPacket, Error, Factory, Hooks, InCallPlugin, Json, Lifecycle, MeetingMetadata, Name, Receive,
-    Seq, Store,
+    Seq, Store, Timestamp,
     data::Chat,
     log::{JoinAt, Sequencer},
     store::{InstanceStatus, MeetingStatus},
@@ -354,7 +354,11 @@ async fn a_meeting_that_cannot_be_resumed_stays_with_its_owner() {
 async fn a_meeting_without_a_stored_commit_starts_from_the_beginning() {
     let store = FaultyStore::default();
     let instances = vec![Name::new("probe").unwrap()];
-    store.inner.create(MeetingMetadata::new(id("m")), instances, Seq(Sequencer::BLOCK)).await.unwrap();
+    store
+        .inner
+        .create(MeetingMetadata::new(id("m")), instances, Seq(Sequencer::BLOCK), Timestamp::UNIX_EPOCH)
+        .await
+        .unwrap();
     let other = node(&store, "[[plugin]]\nname = \"other\"\nkind = \"probe\"").await;
     let error = other.resume_meeting(&id("m")).await.unwrap_err();
     assert!(matches!(error, node::Error::MissingInstance { .. }), "{error}");

@@ -12,7 +12,7 @@ use futures::{
     stream::{self, BoxStream},
 };
 use serde_json::json;
-use teammy_kernel::{DataPacket, MeetingMetadata, Publish, Seq, chain, log::JoinAt};
+use teammy_kernel::{DataPacket, MeetingMetadata, Publish, Seq, chain, log::JoinAt, store::DeadLetter};
 use teammy_runtime::{
     MeetingRef, MeetingStats, Node, Packets, PublishError,
     meeting::{
@@ -117,6 +117,14 @@ impl RemoteMeeting for Loopback {
                 Instruction::End => meeting.end().await,
                 Instruction::CatchUp => meeting.caught_up().await,
             }
+        }
+        .boxed()
+    }
+
+    fn dead_letters(&self) -> BoxFuture<'_, Result<Vec<DeadLetter>, Error>> {
+        async move {
+            let letters = serde_json::to_string(&self.called().dead_letters().await?).unwrap();
+            Ok(serde_json::from_str(&letters).unwrap())
         }
         .boxed()
     }
@@ -457,6 +465,8 @@ async fn a_meeting_catches_up_ends_and_shows_its_stats() {
             meeting.caught_up().await.unwrap();
             let stored = store.packets("m").await;
             assert!(stored.iter().any(|packet| packet.source == "probe"), "effects are stored: {stored:?}");
+            let letters = meeting.dead_letters().await.unwrap();
+            assert_eq!(letters.iter().map(|letter| letter.tries).collect::<Vec<_>>(), [1]);
             let (first, second) = tokio::join!(meeting.end(), meeting.end());
             first.and(second).unwrap();
             let mut stats = meeting.stats().await.unwrap();

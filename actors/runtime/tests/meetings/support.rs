@@ -5,7 +5,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, LazyLock, Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -17,10 +17,10 @@ use serde_json::{Value, json};
 use teammy_config::Config;
 use teammy_kernel::{
     Batch, Cx, DataPacket, Error, Factory, History, Hooks, InCallPlugin, Json, MeetingId, MeetingMetadata,
-    Name, Payload, Publish, Receive, Seq, ShutdownCx, Store, Tick,
+    Name, Payload, Publish, Receive, Seq, ShutdownCx, Store, Tick, Timestamp,
     store::{
-        Commit, DeadLetter, InstanceRecord, Mark, MeetingRecord, MemoryStore, Outcome, PacketQuery,
-        StoreFuture,
+        Commit, DeadLetter, InstanceRecord, Mark, MeetingPage, MeetingQuery, MeetingRecord, MemoryStore,
+        Outcome, PacketQuery, StoreFuture,
     },
 };
 use teammy_runtime::{MeetingRef, Node};
@@ -238,6 +238,21 @@ pub(crate) struct FaultyStore {
     /// Batches with a commit of this meeting fail. The flag says whether the error is permanent.
     failing: Arc<Mutex<Option<(MeetingId, bool)>>>,
     batches: Arc<Mutex<Vec<Applied>>>,
+    /// Whether creations go on at once, and whether those that wait are applied before.
+    creations: watch::Sender<(bool, bool)>,
+    /// How many creations fail.
+    failing_creations: Arc<AtomicUsize>,
+    /// Whether the second page of meetings cannot be read, once.
+    second_page_fails: Arc<AtomicBool>,
+    claims: Arc<Claims>,
+}
+
+/// How many claims are under way.
+#[derive(Debug, Default)]
+struct Claims {
+    are_slow: AtomicBool,
+    now: AtomicUsize,
+    most: AtomicUsize,
 }
 
 impl Default for FaultyStore {
@@ -250,6 +265,10 @@ impl Default for FaultyStore {
             answers_lost: Arc::default(),
             failing: Arc::default(),
             batches: Arc::default(),
+            creations: watch::Sender::new((true, true)),
+            failing_creations: Arc::default(),
+            second_page_fails: Arc::default(),
+            claims: Arc::default(),
         }
     }
 }
@@ -289,6 +308,35 @@ impl FaultyStore {
         *self.failing.lock().unwrap() = failing.map(|(meeting, permanent)| (id(meeting), permanent));
     }
 
+    /// Creations wait until [`release_creations`](Self::release_creations): before or after they are applied.
+    pub(crate) fn hold_creations(&self, are_applied: bool) {
+        self.creations.send_replace((false, are_applied));
+    }
+
+    pub(crate) fn release_creations(&self) {
+        self.creations.send_replace((true, true));
+    }
+
+    /// The next so many creations fail.
+    pub(crate) fn fail_creations(&self, count: usize) {
+        self.failing_creations.store(count, Ordering::SeqCst);
+    }
+
+    /// Reading the second page of meetings fails, once.
+    pub(crate) fn fail_second_page(&self) {
+        self.second_page_fails.store(true, Ordering::SeqCst);
+    }
+
+    /// A claim takes a second from here on.
+    pub(crate) fn slow_claims(&self) {
+        self.claims.are_slow.store(true, Ordering::SeqCst);
+    }
+
+    /// How many claims were under way at once, at most.
+    pub(crate) fn most_claims(&self) -> usize {
+        self.claims.most.load(Ordering::SeqCst)
+    }
+
     /// The batches that were applied since the last call.
     pub(crate) fn take_batches(&self) -> Vec<Applied> {
         std::mem::take(&mut self.batches.lock().unwrap())
@@ -314,16 +362,39 @@ impl Store for FaultyStore {
         metadata: MeetingMetadata,
         instances: Vec<Name>,
         reserve: Seq,
+        created: Timestamp,
     ) -> StoreFuture<'_, MeetingRecord> {
         async move {
             self.takes_meetings.subscribe().wait_for(|takes| *takes).await.unwrap();
-            self.inner.create(metadata, instances, reserve).await
+            let (is_open, are_applied) = *self.creations.borrow();
+            let failing = self
+                .failing_creations
+                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+            if failing.is_ok() {
+                return Err(away("creating"));
+            }
+            let made = (is_open || are_applied)
+                .then(|| self.inner.create(metadata.clone(), instances.clone(), reserve, created));
+            self.creations.subscribe().wait_for(|(is_open, _)| *is_open).await.unwrap();
+            match made {
+                Some(made) => made.await,
+                None => self.inner.create(metadata, instances, reserve, created).await,
+            }
         }
         .boxed()
     }
 
     fn claim(&self, meeting: MeetingId, reserve: u64) -> StoreFuture<'_, MeetingRecord> {
-        self.inner.claim(meeting, reserve)
+        async move {
+            if self.claims.are_slow.load(Ordering::SeqCst) {
+                let now = self.claims.now.fetch_add(1, Ordering::SeqCst) + 1;
+                self.claims.most.fetch_max(now, Ordering::SeqCst);
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                self.claims.now.fetch_sub(1, Ordering::SeqCst);
+            }
+            self.inner.claim(meeting, reserve).await
+        }
+        .boxed()
     }
 
     fn commit<'a>(&'a self, batch: &'a [Commit]) -> StoreFuture<'a, Vec<Outcome>> {
@@ -336,11 +407,7 @@ impl Store for FaultyStore {
                     return Err(teammy_kernel::store::Error::Failed { doing: "committing".into(), cause });
                 }
                 Some((_, false)) => {
-                    let cause = "the store is away".into();
-                    return Err(teammy_kernel::store::Error::Unavailable {
-                        doing: "committing".into(),
-                        cause,
-                    });
+                    return Err(away("committing"));
                 }
                 None => {}
             }
@@ -360,8 +427,11 @@ impl Store for FaultyStore {
         self.inner.meeting(meeting)
     }
 
-    fn meetings(&self) -> StoreFuture<'_, Vec<MeetingId>> {
-        self.inner.meetings()
+    fn meetings(&self, query: MeetingQuery) -> StoreFuture<'_, MeetingPage> {
+        if query.after.is_some() && self.second_page_fails.swap(false, Ordering::SeqCst) {
+            return std::future::ready(Err(away("listing meetings"))).boxed();
+        }
+        self.inner.meetings(query)
     }
 
     fn instances(&self, meeting: MeetingId) -> StoreFuture<'_, Vec<InstanceRecord>> {
@@ -420,6 +490,10 @@ impl Store for FaultyStore {
         }
         self.inner.close()
     }
+}
+
+fn away(doing: &str) -> teammy_kernel::store::Error {
+    teammy_kernel::store::Error::Unavailable { doing: doing.to_owned(), cause: "the store is away".into() }
 }
 
 pub(crate) fn id(id: &str) -> MeetingId {

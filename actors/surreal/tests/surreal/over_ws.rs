@@ -11,7 +11,7 @@ use std::{
 use teammy_kernel::{
     Store, chain,
     store::{
-        Error, Outcome, PacketQuery,
+        Error, MeetingQuery, Outcome, PacketQuery,
         conformance::{self, Fixture},
     },
 };
@@ -146,6 +146,6 @@ async fn many_may_open_an_empty_database_at_once() {
             async move { create(&open(options).await, &n.to_string()).await }
         });
         futures::future::join_all(opening).await;
-        assert_eq!(open(options).await.meetings().await.unwrap().len(), 8);
+        assert_eq!(open(options).await.meetings(MeetingQuery::default()).await.unwrap().meetings.len(), 8);
     }
 }

@@ -11,7 +11,8 @@ struct Twins {
 impl Twins {
     fn new() -> Self {
         let metadata = MeetingMetadata::new(MeetingId::new("m").unwrap());
-        let record = MeetingRecord::first(metadata, Vec::new(), Seq(Sequencer::BLOCK));
+        let record =
+            MeetingRecord::first(metadata, Vec::new(), Seq(Sequencer::BLOCK), jiff::Timestamp::UNIX_EPOCH);
         let mut seqs = Sequencer::new(Seq(1), record.reserved);
         let mut log = MeetingLog::new(&record, Seq::ZERO, LIMITS);
         let twins = ["one", "other"].map(|twin| (subscription(twin, &["v"]), StateRef::new(0_u64)));

@@ -57,7 +57,8 @@ struct World {
 impl World {
     fn new(policies: Vec<[DeliveryPolicy; 2]>) -> Self {
         let metadata = MeetingMetadata::new(MeetingId::new("m").unwrap());
-        let record = MeetingRecord::first(metadata, Vec::new(), Seq(Sequencer::BLOCK));
+        let record =
+            MeetingRecord::first(metadata, Vec::new(), Seq(Sequencer::BLOCK), jiff::Timestamp::UNIX_EPOCH);
         let mut seqs = Sequencer::new(Seq(1), record.reserved);
         let mut log = MeetingLog::new(&record, Seq::ZERO, LIMITS);
         let subscriptions = policies.iter().enumerate().map(|(index, policies)| {

@@ -6,7 +6,7 @@ use futures::poll;
 
 use super::{
     fixture::Fixture,
-    samples::{commit, create, everything, full_commit, meeting, name, packet, row, seqs},
+    samples::{at, commit, create, everything, full_commit, meeting, name, packet, row, seqs},
 };
 use crate::{
     MeetingId, MeetingMetadata, Seq,
@@ -132,7 +132,8 @@ pub async fn a_creation_whose_answer_is_lost_is_repeated(fixture: Fixture) {
     let store = &*fixture.store;
     for (index, moment) in MOMENTS.into_iter().enumerate() {
         let id = meeting(&index.to_string());
-        let create = || store.create(MeetingMetadata::new(id.clone()), vec![name("minutes")], Seq(100));
+        let create =
+            || store.create(MeetingMetadata::new(id.clone()), vec![name("minutes")], Seq(100), at(0));
         abandon(create(), moment).await;
         let answer = create().await;
         assert!(

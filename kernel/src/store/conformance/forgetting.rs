@@ -4,12 +4,12 @@ use super::{
     fixture::Fixture,
     samples::{
         Everything, ODD_IDS, PRODUCER, commit, commit_one, create, dead_letter, everything, full_commit,
-        meeting, name, packet,
+        list, meeting, name, packet,
     },
 };
 use crate::{
     Seq,
-    store::{Outcome, PacketQuery},
+    store::{MeetingQuery, Outcome, PacketQuery},
 };
 
 /// A redriven packet's dead letter is removed by the commit that says so, and no other letter is.
@@ -74,7 +74,7 @@ pub async fn a_forgotten_meeting_is_gone(fixture: Fixture) {
             );
         }
     }
-    assert!(store.meetings().await.expect("meetings are listed").is_empty());
+    assert!(list(store, MeetingQuery::default()).await.is_empty());
     create(store, "m").await;
     let packets = store.packets(meeting("m"), PacketQuery::default()).await.expect("packets are read");
     assert!(packets.is_empty(), "a new meeting of that id has nothing of the old one");

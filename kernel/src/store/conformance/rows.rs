@@ -3,15 +3,15 @@
 use super::{
     fixture::Fixture,
     samples::{
-        Everything, ODD_IDS, PRODUCER, at, commit, commit_one, create, dead_letter, everything, full_commit,
+        Everything, PRODUCER, at, commit, commit_one, create, dead_letter, everything, full_commit, list,
         mark, marks, meeting, name, numbered, packet, row, seqs,
     },
 };
 use crate::{
     MeetingId, MeetingMetadata, Seq,
     store::{
-        Commit, DeadLetter, Epoch, Error, InstanceRecord, InstanceStatus, KeyWrite, MeetingRecord,
-        MeetingStatus, Outcome, PacketQuery,
+        Commit, DeadLetter, Epoch, Error, InstanceRecord, InstanceStatus, KeyWrite, MeetingQuery,
+        MeetingRecord, MeetingStatus, Outcome, PacketQuery,
     },
 };
 
@@ -25,11 +25,11 @@ pub async fn a_meeting_is_created_once(fixture: Fixture) {
         .label("a.b $c `d`", "")
         .label("", "empty key");
     let instances = vec![name("minutes"), name("a.b_c-2")];
-    let made = store.create(metadata.clone(), instances.clone(), Seq(64)).await;
+    let made = store.create(metadata.clone(), instances.clone(), Seq(64), at(9)).await;
     let made = made.expect("a new meeting is created");
-    assert_eq!(made, MeetingRecord::first(metadata.clone(), instances, Seq(64)));
+    assert_eq!(made, MeetingRecord::first(metadata.clone(), instances, Seq(64), at(9)));
     assert_eq!(row(store, &metadata.id).await, made);
-    let again = store.create(MeetingMetadata::new(metadata.id.clone()), vec![], Seq(1)).await;
+    let again = store.create(MeetingMetadata::new(metadata.id.clone()), vec![], Seq(1), at(10)).await;
     assert!(matches!(&again, Err(Error::Exists(id)) if *id == metadata.id), "{again:?}");
     assert_eq!(row(store, &metadata.id).await, made, "a rejected creation changes nothing");
 }
@@ -53,7 +53,7 @@ pub async fn a_claim_raises_epoch_and_reservation(fixture: Fixture) {
     let mut expected = create(store, "m").await;
     let id = meeting("m");
     assert_eq!(commit_one(store, commit(&id, 1, 1)).await, Outcome::Applied);
-    expected.commit = 1;
+    (expected.commit, expected.last) = (1, Seq(1));
     for (epoch, reserve) in [(2, 50), (3, 0), (4, 1_000_000)] {
         expected.epoch = Epoch(epoch);
         expected.reserved.0 += reserve;
@@ -76,6 +76,7 @@ pub async fn commits_apply_in_order(fixture: Fixture) {
         commit.reserved = Seq(100 + number);
         assert_eq!(commit_one(store, commit).await, Outcome::Applied);
         (expected.commit, expected.status, expected.reserved) = (number, status, Seq(100 + number));
+        expected.last = Seq(number);
         assert_eq!(row(store, &id).await, expected);
     }
     assert_eq!(seqs(store, &id).await, [1, 2, 3]);
@@ -83,7 +84,8 @@ pub async fn commits_apply_in_order(fixture: Fixture) {
     // A commit that writes only the row counts like any other.
     let empty = Commit::new(id.clone(), Epoch(1), 4, Seq(103));
     assert_eq!(commit_one(store, empty).await, Outcome::Applied);
-    assert_eq!(row(store, &id).await.commit, 4);
+    let row = row(store, &id).await;
+    assert_eq!((row.commit, row.last), (4, Seq(3)));
 }
 
 /// A row keeps the higher reservation if a commit has a lower one.
@@ -166,7 +168,7 @@ pub async fn a_commit_for_a_missing_meeting_is_fenced(fixture: Fixture) {
     let missing = meeting("missing");
     assert_eq!(commit_one(store, full_commit(&missing, 1, 1)).await, Outcome::Fenced);
     assert_eq!(everything(store, &missing).await, Everything::default());
-    assert_eq!(store.meetings().await.expect("meetings are listed"), Vec::<MeetingId>::new());
+    assert_eq!(list(store, MeetingQuery::default()).await, Vec::<MeetingId>::new());
 }
 
 /// Of a batch, commits that can be applied are, and the others write nothing; outcomes are in the commits'
@@ -357,20 +359,6 @@ pub async fn dead_letters_are_kept(fixture: Fixture) {
     ];
     assert_eq!(store.dead_letters(id).await.expect("dead letters are read"), expected);
     assert_eq!(store.dead_letters(meeting("m 2")).await.expect("dead letters are read"), []);
-}
-
-/// Meetings are listed in the order of their ids, odd ones and long ones included.
-pub async fn meetings_are_listed(fixture: Fixture) {
-    let store = &*fixture.store;
-    assert_eq!(store.meetings().await.expect("meetings are listed"), Vec::<MeetingId>::new());
-    let long = "é".repeat(127) + "x";
-    let mut ids: Vec<MeetingId> =
-        ODD_IDS.iter().copied().chain([long.as_str(), "B", "a", "ä"]).map(meeting).collect();
-    for id in &ids {
-        create(store, id.as_str()).await;
-    }
-    ids.sort();
-    assert_eq!(store.meetings().await.expect("meetings are listed"), ids);
 }
 
 /// A store that lasts holds the same after it was closed and opened again, and goes on from there.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use crate::{
     DataPacket, MeetingId, MeetingMetadata, Name, Payload, Producer, Seq, Timestamp,
     store::{
-        Commit, DeadLetter, Epoch, InstanceRecord, InstanceStatus, KeyWrite, Mark, MeetingRecord,
-        MeetingStatus, Outcome, PacketQuery, Store,
+        Commit, DeadLetter, Epoch, InstanceRecord, InstanceStatus, KeyWrite, Mark, MeetingQuery,
+        MeetingRecord, MeetingStatus, Outcome, PacketQuery, Store,
     },
 };
 
@@ -108,7 +108,7 @@ pub(super) fn full_commit(of: &MeetingId, epoch: u64, number: u64) -> Commit {
 
 /// Creates a meeting with seqs up to 100 reserved.
 pub(super) async fn create(store: &dyn Store, id: &str) -> MeetingRecord {
-    let created = store.create(MeetingMetadata::new(meeting(id)), vec![name("minutes")], Seq(100));
+    let created = store.create(MeetingMetadata::new(meeting(id)), vec![name("minutes")], Seq(100), at(0));
     created.await.expect("a new meeting is created")
 }
 
@@ -120,6 +120,18 @@ pub(super) async fn commit_one(store: &dyn Store, commit: Commit) -> Outcome {
 
 pub(super) async fn row(store: &dyn Store, of: &MeetingId) -> MeetingRecord {
     store.meeting(of.clone()).await.expect("a row is read").expect("the meeting is there")
+}
+
+/// The ids of all meetings that match a query, in their order, read page by page.
+pub(super) async fn list(store: &dyn Store, mut query: MeetingQuery) -> Vec<MeetingId> {
+    let mut listed = Vec::new();
+    loop {
+        let page = store.meetings(query.clone()).await.expect("meetings are listed");
+        listed.extend(page.meetings.into_iter().map(|row| row.metadata.id));
+        let Some(next) = page.next else { return listed };
+        assert!(query.after.as_ref().is_none_or(|after| *after < next), "a page goes on from the one before");
+        query.after = Some(next);
+    }
 }
 
 pub(super) async fn seqs(store: &dyn Store, of: &MeetingId) -> Vec<u64> {

@@ -138,7 +138,12 @@ impl Meeting {
         let id = MeetingId::new(id).unwrap();
         let instances = INSTANCES.iter().filter(|(instance, ..)| *instance != GUEST);
         let instances = instances.map(|(instance, ..)| name(instance)).collect();
-        let record = ready(store.create(MeetingMetadata::new(id.clone()), instances, Seq(RESERVE)));
+        let record = ready(store.create(
+            MeetingMetadata::new(id.clone()),
+            instances,
+            Seq(RESERVE),
+            jiff::Timestamp::UNIX_EPOCH,
+        ));
         Self {
             stored: Contents::read(store, &id),
             id,
