@@ -143,7 +143,7 @@ impl Acks {
         let meeting = meeting.clone();
         self.0.spawn(async move {
             let text = "{\"text\":\"So what do we do about the deadline?\",\"start_ms\":0,\"end_ms\":1800}";
-            let packet = Publish::on(name("transcription"), Payload::Json(text.into()));
+            let packet = Publish::json_text("transcription", text).expect("invariant: this is JSON");
             let began = Instant::now();
             let receipt = meeting.publish(packet).await.expect("the meeting takes it");
             receipt.durable().await.expect("it is stored");

@@ -8,7 +8,7 @@ use std::{collections::VecDeque, error::Error, time::Duration};
 use futures::TryStreamExt;
 use teammy::{
     Cx, Factory, Hooks, InCallPlugin, JoinAt, Json, LlmError, LlmMessage, LlmProvider, LlmRequest,
-    LlmResponse, MeetingId, MeetingMetadata, MeetingRef, Node, Payload, Publish, PublishError, Receive, Seq,
+    LlmResponse, MeetingId, MeetingMetadata, MeetingRef, Node, Publish, PublishError, Receive, Seq,
     config::{Config, Loader},
     data::{Chat, Transcription},
     meeting::{Delivered, StartAt, Subscribe},
@@ -63,7 +63,7 @@ impl InCallPlugin for Recap {
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
     const NEEDS_LLM: bool = true;
 
-    async fn on_startup((): ()) -> Result<Self, teammy::Error> {
+    async fn on_startup((): ()) -> Result<Self, teammy::plugin::Error> {
         Ok(Self)
     }
 
@@ -77,7 +77,7 @@ impl Receive<Json<Transcription>> for Recap {
         &self,
         Json(said): Json<Transcription>,
         cx: &mut Cx<'_, Self>,
-    ) -> Result<Option<String>, teammy::Error> {
+    ) -> Result<Option<String>, teammy::plugin::Error> {
         const TURNS: usize = 20;
         let turns = cx.state_mut();
         turns.push_back(said.text);
@@ -93,7 +93,7 @@ impl Receive<Json<Chat>> for Recap {
         &self,
         Json(message): Json<Chat>,
         cx: &mut Cx<'_, Self>,
-    ) -> Result<Option<String>, teammy::Error> {
+    ) -> Result<Option<String>, teammy::plugin::Error> {
         if message.text.trim() != "!recap" {
             return Ok(None);
         }
@@ -146,9 +146,9 @@ async fn print_outputs(meeting: MeetingRef) -> Result<Vec<String>, BoxError> {
     let mut printed = Vec::new();
     let mut outputs = meeting.outputs();
     while let Some(output) = outputs.try_next().await? {
-        let line = match &output.payload {
-            Payload::Json(text) | Payload::Text(text) => format!("{}: {text}", output.source),
-            Payload::Bytes(bytes) => format!("{}: {} bytes", output.source, bytes.len()),
+        let line = match output.payload.as_text() {
+            Some(text) => format!("{}: {text}", output.source),
+            None => format!("{}: {} bytes", output.source, output.payload.len()),
         };
         println!("{line}");
         printed.push(line);

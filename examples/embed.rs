@@ -18,7 +18,7 @@ impl InCallPlugin for Applause {
     const KIND: &'static str = "applause";
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
 
-    async fn on_startup((): ()) -> Result<Self, teammy::Error> {
+    async fn on_startup((): ()) -> Result<Self, teammy::plugin::Error> {
         Ok(Self)
     }
 
@@ -32,7 +32,7 @@ impl Receive<Json<Chat>> for Applause {
         &self,
         chat: Json<Chat>,
         cx: &mut Cx<'_, Self>,
-    ) -> Result<Option<Self::Output>, teammy::Error> {
+    ) -> Result<Option<Self::Output>, teammy::plugin::Error> {
         for emoji in chat.0.text.chars().filter(|c| !c.is_ascii()) {
             *cx.state_mut().entry(emoji).or_default() += 1;
         }

@@ -36,17 +36,20 @@
 //! The library installs no subscriber, no panic hook and no signal handler, and has no global state: two
 //! nodes can run in one process.
 
+mod error;
 pub mod logs;
 pub mod node;
 
+pub use error::{Classified, Error};
 pub use node::{Builder, Node, open_store};
 pub use teammy_config as config;
 pub use teammy_kernel::{
-    Batch, Bytes, Cx, DataPacket, Datastore, DecodeError, DeliveryPolicy, Durability, EncodeError, Error,
-    Factory, FromPacket, History, Hooks, InCallPlugin, InCallPluginMetadata, IntoPayload, Json, Key,
-    Lifecycle, Llm, LlmError, LlmMessage, LlmProvider, LlmRequest, LlmResponse, MeetingEngine, MeetingId,
-    MeetingMetadata, Model, Name, Payload, PersistenceProvider, Producer, Publish, Receive, Role, Seq, Setup,
-    ShutdownCx, Store, Tick, Timestamp, chain, data, decode, graph, log::JoinAt, name, packet, store,
+    Batch, Bytes, Cx, DataPacket, Datastore, DecodeError, DeliveryPolicy, Durability, EncodeError,
+    ErrorClass, ErrorKind, Factory, FromPacket, History, Hooks, InCallPlugin, InCallPluginMetadata,
+    IntoPayload, Json, JsonText, Key, Lifecycle, Llm, LlmError, LlmMessage, LlmProvider, LlmRequest,
+    LlmResponse, MalformedJson, MeetingEngine, MeetingId, MeetingMetadata, Model, Name, Payload,
+    PersistenceProvider, Producer, Publish, PublishError, Receive, Role, Seq, Setup, ShutdownCx, Store, Tick,
+    Timestamp, chain, data, decode, graph, log::JoinAt, name, packet, store,
 };
 pub use teammy_llm as llm;
 pub use teammy_runtime::admin;
@@ -56,14 +59,15 @@ pub use teammy_runtime::control;
 #[cfg(feature = "kill-points")]
 pub use teammy_runtime::kill_points;
 pub use teammy_runtime::{
-    InstanceStats, MeetingRef, MeetingStats, Packets, PublishError, Receipt, Receipts, install, meeting,
-    metrics,
+    InstanceStats, MeetingRef, MeetingStats, Packets, Receipt, Receipts, install, meeting, metrics,
 };
 
-/// Plugins whose name and hooks are known at run time only, for a host of plugins in another language.
+/// The error of a plugin's hooks; and plugins whose name and hooks are known at run time only, for a host of
+/// plugins in another language.
 pub mod plugin {
-    pub use teammy_kernel::plugin::{
-        ConfigError, DynamicCx, DynamicInstance, DynamicPlugin, DynamicSpec, Hook,
+    pub use teammy_kernel::{
+        Error,
+        plugin::{ConfigError, DynamicCx, DynamicInstance, DynamicPlugin, DynamicSpec, Hook},
     };
 }
 

@@ -116,7 +116,7 @@ pub async fn open_store(config: &Database) -> Result<Arc<dyn Store>, Error> {
 
 /// The configured store; `None` for `mem://`, whose store the runtime makes, and in a build without a
 /// database.
-async fn open_configured(config: Config) -> Result<Option<Arc<dyn Store>>, BoxError> {
+async fn open_configured(config: Config) -> Result<Option<Arc<dyn Store>>, OpeningError> {
     match config.database.effective_url()?.kind() {
         teammy_config::database::Kind::Memory => Ok(None),
         _ => open_database(&config.database).await,
@@ -124,23 +124,29 @@ async fn open_configured(config: Config) -> Result<Option<Arc<dyn Store>>, BoxEr
 }
 
 #[cfg(feature = "surrealdb")]
-async fn open_database(config: &Database) -> Result<Option<Arc<dyn Store>>, BoxError> {
+async fn open_database(config: &Database) -> Result<Option<Arc<dyn Store>>, OpeningError> {
     let options = teammy_surreal::Options::configured(config, &config.effective_url()?);
-    Ok(Some(Arc::new(teammy_surreal::open(options).await?)))
+    let opened = teammy_surreal::open(options).await;
+    let store = opened.map_err(|error| OpeningError::new(error.class(), error))?;
+    Ok(Some(Arc::new(store)))
 }
 
 #[cfg(not(feature = "surrealdb"))]
 #[allow(clippy::unused_async)]
-async fn open_database(_: &Database) -> Result<Option<Arc<dyn Store>>, BoxError> {
+async fn open_database(_: &Database) -> Result<Option<Arc<dyn Store>>, OpeningError> {
     Ok(None)
 }
 
-async fn configured_llm(config: Config, are_needed: bool) -> Result<SharedLlm, BoxError> {
-    behind_actor(teammy_llm::configured(&config.llm, are_needed)?).await
+async fn configured_llm(config: Config, are_needed: bool) -> Result<SharedLlm, OpeningError> {
+    behind_actor(teammy_llm::configured(&config.llm, are_needed).map_err(unusable)?).await
 }
 
-async fn behind_actor(provider: SharedLlm) -> Result<SharedLlm, BoxError> {
-    Ok(teammy_llm::behind_actor(provider).await?)
+async fn behind_actor(provider: SharedLlm) -> Result<SharedLlm, OpeningError> {
+    teammy_llm::behind_actor(provider).await.map_err(unusable)
+}
+
+fn unusable(error: teammy_llm::Error) -> OpeningError {
+    OpeningError::new(error.class(), error)
 }
 
 #[cfg(test)]

@@ -63,6 +63,39 @@ pub enum Error {
     NoSocketDirectory(#[source] DataDirectoryError),
 }
 
+/// The codes of [`Error`], in the order of its variants.
+const CODES: [&str; 8] = [
+    "config-missing",
+    "config-unreadable",
+    "config-not-utf8",
+    "config-syntax",
+    "config-invalid",
+    "no-data-directory",
+    "no-manifest-directory",
+    "no-socket-directory",
+];
+
+impl Error {
+    /// All codes.
+    #[doc(hidden)]
+    pub const CODES: &'static [&'static str] = &CODES;
+
+    /// The code: words in lower case with hyphens between them, which do not change. Somebody has to change the
+    /// configuration, or where it stands, before another try can succeed.
+    pub fn code(&self) -> &'static str {
+        CODES[match self {
+            Self::Missing { .. } => 0,
+            Self::Read { .. } => 1,
+            Self::NotUtf8 { .. } => 2,
+            Self::Syntax { .. } => 3,
+            Self::Invalid(_) => 4,
+            Self::NoDataDirectory(_) => 5,
+            Self::NoManifestDirectory(_) => 6,
+            Self::NoSocketDirectory(_) => 7,
+        }]
+    }
+}
+
 /// Why the user's data directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -16,6 +16,8 @@ use serde::{Deserialize, Serialize};
 
 use explain::Problem;
 
+use crate::error_classes;
+
 /// Why JSON is not of the type asked for: the path, what was expected there and which kind of value was
 /// found. The error holds no part of the value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,6 +71,13 @@ pub fn json<'de, T: Deserialize<'de>>(text: &'de str) -> Result<T, DecodeError> 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct EncodeError(&'static str);
+
+impl EncodeError {
+    pub(crate) const MALFORMED: Self = Self("its Serialize writes no JSON");
+}
+
+error_classes!(DecodeError { _ => "json-of-another-type" Invalid, });
+error_classes!(EncodeError { _ => "no-json-form" Invalid, });
 
 impl From<serde_json::Error> for EncodeError {
     fn from(error: serde_json::Error) -> Self {

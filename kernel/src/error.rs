@@ -15,7 +15,9 @@ type BoxError = Box<dyn StdError + Send + Sync>;
 /// something else. Use [`Error::reject`] if the packet itself is at fault.
 ///
 /// Like other catch-all error types this one does not implement [`std::error::Error`], so that `?` can
-/// convert every error. [`Error::as_error`] returns the cause.
+/// convert every error: Rust allows no type both. [`Error::as_error`] returns the cause, and `?` makes a
+/// `Box<dyn std::error::Error>` of it. It stays between a plugin and what runs the plugin; whoever hosts
+/// plugins gets dead letters and statuses.
 pub struct Error {
     retry: bool,
     cause: BoxError,
@@ -99,6 +101,20 @@ impl<E: StdError + Send + Sync + 'static> From<E> for Error {
     }
 }
 
+/// The cause alone: whether to retry is for who runs the hook.
+impl From<Error> for BoxError {
+    fn from(error: Error) -> Self {
+        error.cause
+    }
+}
+
+/// See the conversion above.
+impl From<Error> for Box<dyn StdError> {
+    fn from(error: Error) -> Self {
+        error.cause
+    }
+}
+
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let class = if self.retry { "Retry" } else { "Reject" };
@@ -123,6 +139,21 @@ mod tests {
         }
         assert!(!parse("x").unwrap_err().is_reject());
         assert!(Error::reject("no").is_reject());
+    }
+
+    #[test]
+    fn a_question_mark_boxes_the_cause() {
+        fn hook() -> Result<(), Error> {
+            Err(Error::reject(std::fmt::Error))
+        }
+        fn local() -> Result<(), Box<dyn StdError>> {
+            Ok(hook()?)
+        }
+        fn shared() -> Result<(), BoxError> {
+            Ok(hook()?)
+        }
+        assert!(local().unwrap_err().is::<std::fmt::Error>());
+        assert!(shared().unwrap_err().is::<std::fmt::Error>());
     }
 
     #[test]

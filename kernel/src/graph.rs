@@ -27,7 +27,6 @@ use std::{
 pub use closest::closest;
 pub use error::{Claim, Error};
 pub use instance::Instance;
-pub use publish::PublishProblem;
 pub use sources::{PLUGIN_STATUS, SourceView};
 pub use spec::InstanceSpec;
 

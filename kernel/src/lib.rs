@@ -17,9 +17,11 @@ mod decode;
 pub mod decode;
 mod engine;
 pub mod error;
+mod error_kind;
 mod former_names;
 #[cfg(any(test, feature = "runtime"))]
 pub mod graph;
+mod json_text;
 #[cfg(any(test, feature = "runtime"))]
 pub mod log;
 mod meeting;
@@ -27,6 +29,8 @@ pub mod name;
 pub mod packet;
 mod participant;
 pub mod plugin;
+mod publish;
+mod publish_error;
 mod shortened;
 #[cfg(any(test, feature = "runtime"))]
 pub mod store;
@@ -55,15 +59,19 @@ pub use engine::{
     provider::{KeyValue, PersistenceProvider, ReadFuture, write_cost},
 };
 pub use error::{Error, chain};
+pub use error_kind::{ErrorClass, ErrorKind};
 pub use former_names::FormerNames;
 pub use jiff::Timestamp;
+pub use json_text::{JsonText, MalformedJson};
 pub use meeting::{Lifecycle, MeetingMetadata, Setup};
 pub use name::{MeetingId, Name};
-pub use packet::{DataPacket, FromPacket, IntoPayload, Json, Payload, Producer, Publish, Seq};
+pub use packet::{DataPacket, FromPacket, IntoPayload, Json, Payload, Producer, Seq};
 pub use plugin::{
     Batch, Bundle, Cx, DeliveryPolicy, Durability, Factory, Hooks, InCallPlugin, InCallPluginMetadata, Key,
     KeyError, KnownKind, Receive, ShutdownCx, Tick,
 };
+pub use publish::Publish;
+pub use publish_error::PublishError;
 #[cfg(any(test, feature = "runtime"))]
 pub use shortened::shortened;
 #[cfg(any(test, feature = "runtime"))]

@@ -148,7 +148,7 @@ mod tests {
     fn lifecycle_packets_read_well() {
         let join = Lifecycle::Join { instance: Name::new("minutes").unwrap(), setup: None };
         let payload = join.to_payload();
-        assert_eq!(payload, Payload::Json(r#"{"event":"join","instance":"minutes"}"#.into()));
+        assert_eq!(payload, Payload::json_text(r#"{"event":"join","instance":"minutes"}"#).unwrap());
         assert_eq!(Lifecycle::from_payload(&payload), Some(join));
     }
 }

@@ -6,6 +6,8 @@ use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
+use crate::error_classes;
+
 /// Why a name was rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -33,6 +35,11 @@ pub enum Error {
         problem: &'static str,
     },
 }
+
+error_classes!(Error {
+    Self::MeetingId { .. } => "invalid-meeting-id" Invalid,
+    Self::Name { .. } => "invalid-name" Invalid,
+});
 
 /// The first 40 characters of a text, for an error message.
 fn shown(text: &str) -> String {

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::{EncodeError, Error, MeetingId, Name, decode, name, participant};
+use crate::{EncodeError, Error, JsonText, MalformedJson, MeetingId, Name, decode};
 
 /// A packet's sequence number in its meeting's log: from 1, rising, never used twice. Numbers may be skipped.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -57,14 +57,17 @@ impl Producer {
 }
 
 /// The data of a packet.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Payload {
     /// Opaque bytes, such as audio.
     Bytes(Bytes),
     /// Plain text.
     Text(Arc<str>),
     /// A JSON document, as text.
-    Json(Arc<str>),
+    Json(JsonText),
+    /// A text that should be JSON and is not. Meetings accept none; one that was stored by a version that did
+    /// not check can still be read.
+    Malformed(MalformedJson),
 }
 
 impl Payload {
@@ -73,14 +76,34 @@ impl Payload {
     /// # Errors
     /// If the value cannot be written as JSON, for example a map whose keys are not strings.
     pub fn json<T: Serialize + ?Sized>(value: &T) -> Result<Self, EncodeError> {
-        decode::to_json(value).map(|text| Self::Json(text.into()))
+        JsonText::of(value).map(Self::Json)
+    }
+
+    /// A JSON payload from text, such as a plugin in another language makes.
+    ///
+    /// # Errors
+    /// [`MalformedJson`] says where the text stops being JSON.
+    pub fn json_text(text: impl Into<Arc<str>>) -> Result<Self, MalformedJson> {
+        JsonText::new(text).map(Self::Json)
+    }
+
+    /// The text of a payload of text or JSON; none of bytes.
+    pub fn as_text(&self) -> Option<&str> {
+        match self {
+            Self::Bytes(_) => None,
+            Self::Text(text) => Some(text),
+            Self::Json(text) => Some(text),
+            Self::Malformed(malformed) => Some(malformed.text()),
+        }
     }
 
     /// The size in bytes, as limits count it.
     pub fn len(&self) -> usize {
         match self {
             Self::Bytes(bytes) => bytes.len(),
-            Self::Text(text) | Self::Json(text) => text.len(),
+            Self::Text(text) => text.len(),
+            Self::Json(text) => text.len(),
+            Self::Malformed(malformed) => malformed.text().len(),
         }
     }
 
@@ -89,13 +112,27 @@ impl Payload {
         self.len() == 0
     }
 
-    /// The form's name for messages: `bytes`, `text` or `JSON`.
+    /// The form's name for messages: `bytes`, `text`, `JSON` or `malformed JSON`.
     pub fn form(&self) -> &'static str {
         match self {
             Self::Bytes(_) => "bytes",
             Self::Text(_) => "text",
             Self::Json(_) => "JSON",
+            Self::Malformed(_) => "malformed JSON",
         }
+    }
+}
+
+impl From<JsonText> for Payload {
+    fn from(text: JsonText) -> Self {
+        Self::Json(text)
+    }
+}
+
+/// For a text that is stored as JSON: a store passes on what [`JsonText::new`] says of it.
+impl From<Result<JsonText, MalformedJson>> for Payload {
+    fn from(checked: Result<JsonText, MalformedJson>) -> Self {
+        checked.map_or_else(Self::Malformed, Self::Json)
     }
 }
 
@@ -142,128 +179,6 @@ impl DataPacket {
     }
 }
 
-/// A packet to publish. The meeting adds its sequence number.
-///
-/// # Examples
-/// ```
-/// use teammy_kernel::{Publish, data::Chat};
-/// let publish = Publish::json("chat", &Chat::new("hello"))?.participant("Ada");
-/// assert_eq!(publish.source.as_str(), "chat");
-/// # Ok::<(), teammy_kernel::packet::InvalidPublish>(())
-/// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Publish {
-    /// The source to publish on.
-    pub source: Name,
-    /// When the event happened; `None` stands for the time of arrival.
-    pub timestamp: Option<Timestamp>,
-    /// The participant's name. A blank one counts as `None`.
-    pub participant: Option<Arc<str>>,
-    /// The data.
-    pub payload: Payload,
-    /// The publisher's number, if there is one.
-    pub producer: Option<Producer>,
-}
-
-/// Why a [`Publish`] could not be built.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum InvalidPublish {
-    /// The source's name is malformed.
-    #[error("cannot publish")]
-    Source(#[from] name::Error),
-    /// The value cannot be written as JSON.
-    #[error("cannot publish on {source_name}: the value cannot be written as JSON")]
-    Json {
-        /// The source.
-        source_name: Name,
-        /// Why not.
-        #[source]
-        error: EncodeError,
-    },
-}
-
-impl Publish {
-    /// A packet with any payload.
-    ///
-    /// # Errors
-    /// [`InvalidPublish::Source`] if the source's name is malformed.
-    pub fn new(source: impl AsRef<str>, payload: Payload) -> Result<Self, InvalidPublish> {
-        Ok(Self::on(Name::new(source)?, payload))
-    }
-
-    /// A packet with any payload, on a source whose name is checked already.
-    pub fn on(source: Name, payload: Payload) -> Self {
-        Self { source, timestamp: None, participant: None, payload, producer: None }
-    }
-
-    /// A packet that carries a value as JSON.
-    ///
-    /// # Errors
-    /// [`InvalidPublish::Source`] as above, [`InvalidPublish::Json`] if the value cannot be written as JSON.
-    pub fn json<T: Serialize + ?Sized>(source: impl AsRef<str>, value: &T) -> Result<Self, InvalidPublish> {
-        let source = Name::new(source)?;
-        match Payload::json(value) {
-            Ok(payload) => Ok(Self::on(source, payload)),
-            Err(error) => Err(InvalidPublish::Json { source_name: source, error }),
-        }
-    }
-
-    /// A packet that carries plain text.
-    ///
-    /// # Errors
-    /// [`InvalidPublish::Source`] if the source's name is malformed.
-    pub fn text(source: impl AsRef<str>, text: impl Into<Arc<str>>) -> Result<Self, InvalidPublish> {
-        Self::new(source, Payload::Text(text.into()))
-    }
-
-    /// A packet that carries bytes.
-    ///
-    /// # Errors
-    /// [`InvalidPublish::Source`] if the source's name is malformed.
-    pub fn bytes(source: impl AsRef<str>, bytes: impl Into<Bytes>) -> Result<Self, InvalidPublish> {
-        Self::new(source, Payload::Bytes(bytes.into()))
-    }
-
-    /// Sets the participant's name.
-    #[must_use]
-    pub fn participant(mut self, participant: impl Into<Arc<str>>) -> Self {
-        self.participant = Some(participant.into());
-        self
-    }
-
-    /// Sets when the event happened.
-    #[must_use]
-    pub fn timestamp(mut self, timestamp: Timestamp) -> Self {
-        self.timestamp = Some(timestamp);
-        self
-    }
-
-    /// Numbers the packet, so that it can be published again if the answer was lost. A meeting accepts each
-    /// number of a producer once, in order, from 1. For durable sources only.
-    #[must_use]
-    pub fn numbered(mut self, producer: impl Into<Arc<str>>, number: u64) -> Self {
-        self.producer = Some(Producer { id: producer.into(), number });
-        self
-    }
-
-    /// The packet with its sequence number in a meeting's log.
-    pub fn into_packet(self, meeting: MeetingId, seq: Seq, received_at: Timestamp) -> DataPacket {
-        DataPacket {
-            meeting,
-            seq,
-            source: self.source,
-            timestamp: self.timestamp.unwrap_or(received_at),
-            received_at,
-            participant: self.participant.and_then(participant::normalized),
-            payload: self.payload,
-            producer: self.producer,
-            causes: Vec::new(),
-        }
-    }
-}
-
 /// A hook's input, read from a packet.
 pub trait FromPacket: Sized + Send + 'static {
     /// Reads the input.
@@ -306,6 +221,7 @@ impl<T: DeserializeOwned + Send + 'static> FromPacket for Json<T> {
     fn from_packet(packet: &Arc<DataPacket>) -> Result<Self, Error> {
         match &packet.payload {
             Payload::Json(text) => decode::json(text).map(Self).map_err(Error::reject),
+            Payload::Malformed(malformed) => Err(Error::reject(malformed.clone())),
             other => Err(wrong_form("JSON", other)),
         }
     }

@@ -10,11 +10,11 @@ pub mod json;
 use std::sync::Arc;
 
 use bincode::config::{self, Configuration, Fixint, Limit, LittleEndian};
+use bytes::Bytes;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use serde_json::value::RawValue;
 
-use crate::{DataPacket, MeetingId, Name, Payload, Producer, Seq};
+use crate::{DataPacket, JsonText, MeetingId, Name, Payload, Producer, Publish, Seq};
 
 /// The largest message in bytes, its version byte included.
 pub const LIMIT: usize = 8 * 1024 * 1024;
@@ -89,9 +89,49 @@ struct PacketV1 {
     timestamp: (i64, i32),
     received_at: (i64, i32),
     participant: Option<Arc<str>>,
-    payload: Payload,
+    payload: PayloadV1,
     producer: Option<Producer>,
     causes: Vec<Seq>,
+}
+
+/// A packet to publish on the wire.
+#[derive(Serialize, Deserialize)]
+struct PublishV1 {
+    source: Name,
+    timestamp: Option<(i64, i32)>,
+    participant: Option<Arc<str>>,
+    payload: PayloadV1,
+    producer: Option<Producer>,
+}
+
+/// A payload on the wire. Earlier versions wrote texts as JSON without checking them, so a malformed one is
+/// read and written as they did.
+#[derive(Serialize, Deserialize)]
+enum PayloadV1 {
+    Bytes(Bytes),
+    Text(Arc<str>),
+    Json(Arc<str>),
+}
+
+impl From<&Payload> for PayloadV1 {
+    fn from(payload: &Payload) -> Self {
+        match payload {
+            Payload::Bytes(bytes) => Self::Bytes(bytes.clone()),
+            Payload::Text(text) => Self::Text(text.clone()),
+            Payload::Json(text) => Self::Json(text.clone().into()),
+            Payload::Malformed(malformed) => Self::Json(malformed.shared()),
+        }
+    }
+}
+
+impl From<PayloadV1> for Payload {
+    fn from(payload: PayloadV1) -> Self {
+        match payload {
+            PayloadV1::Bytes(bytes) => Self::Bytes(bytes),
+            PayloadV1::Text(text) => Self::Text(text),
+            PayloadV1::Json(text) => JsonText::new(text).into(),
+        }
+    }
 }
 
 fn split(time: Timestamp) -> (i64, i32) {
@@ -115,7 +155,7 @@ impl Serialize for DataPacket {
             timestamp: split(self.timestamp),
             received_at: split(self.received_at),
             participant: self.participant.clone(),
-            payload: self.payload.clone(),
+            payload: (&self.payload).into(),
             producer: self.producer.clone(),
             causes: self.causes.clone(),
         }
@@ -126,9 +166,7 @@ impl Serialize for DataPacket {
 impl<'de> Deserialize<'de> for DataPacket {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         if deserializer.is_human_readable() {
-            let object = Box::<RawValue>::deserialize(deserializer)?;
-            let packet = json::parse(object.get()).and_then(json::Parsed::into_packet);
-            return packet.map_err(serde::de::Error::custom);
+            return json::deserialize(deserializer)?.into_packet().map_err(serde::de::Error::custom);
         }
         let packet = PacketV1::deserialize(deserializer)?;
         Ok(Self {
@@ -138,7 +176,7 @@ impl<'de> Deserialize<'de> for DataPacket {
             timestamp: join(packet.timestamp)?,
             received_at: join(packet.received_at)?,
             participant: packet.participant,
-            payload: packet.payload,
+            payload: packet.payload.into(),
             producer: packet.producer,
             causes: packet.causes,
         })
@@ -146,6 +184,41 @@ impl<'de> Deserialize<'de> for DataPacket {
 }
 
 impl Wire for DataPacket {
+    const VERSION: u8 = 1;
+}
+
+// In bincode as `PublishV1`, in JSON as `json::Publishing`.
+impl Serialize for Publish {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() {
+            return json::Publishing(self).serialize(serializer);
+        }
+        PublishV1 {
+            source: self.source.clone(),
+            timestamp: self.timestamp.map(split),
+            participant: self.participant.clone(),
+            payload: (&self.payload).into(),
+            producer: self.producer.clone(),
+        }
+        .serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Publish {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if deserializer.is_human_readable() {
+            return Ok(json::deserialize(deserializer)?.publish);
+        }
+        let packet = PublishV1::deserialize(deserializer)?;
+        let mut publish = Self::on(packet.source, packet.payload.into());
+        publish.timestamp = packet.timestamp.map(join).transpose()?;
+        publish.participant = packet.participant;
+        publish.producer = packet.producer;
+        Ok(publish)
+    }
+}
+
+impl Wire for Publish {
     const VERSION: u8 = 1;
 }
 

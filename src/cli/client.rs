@@ -6,8 +6,7 @@
 use std::{io::ErrorKind, path::PathBuf};
 
 use teammy::{
-    MeetingId,
-    admin::{self, ErrorCode},
+    MeetingId, admin,
     config::{self, Config, Database, Socket},
     control::{self, Client},
 };
@@ -59,7 +58,7 @@ pub(super) async fn ask(
     request: admin::Request,
 ) -> Result<admin::Response, Error> {
     client.request(request).await.map_err(|error| match error {
-        control::Error::Refused { code: ErrorCode::NoMeeting, .. } => Error::NoSuchMeeting(meeting.clone()),
+        error if error.code() == "no-meeting" => Error::NoSuchMeeting(meeting.clone()),
         error => error.into(),
     })
 }

@@ -214,7 +214,7 @@ impl History<'_> {
 mod tests {
     use indicatif::MultiProgress;
     use teammy::{
-        MeetingMetadata, Payload, Publish,
+        MeetingMetadata, Publish,
         store::{Commit, Epoch, MemoryStore},
     };
 
@@ -231,7 +231,7 @@ mod tests {
         for seq in 1..=count {
             let source = if seq % 10 == 0 { "meeting" } else { "chat" };
             let at = Timestamp::from_second(i64::try_from(seq).unwrap()).unwrap();
-            let publish = Publish::new(source, Payload::Json("1".into())).unwrap().timestamp(at);
+            let publish = Publish::json_text(source, "1").unwrap().timestamp(at);
             commit.packets.push(Arc::new(publish.into_packet(id.clone(), Seq(seq), at)));
         }
         store.commit(&[commit]).await.unwrap();

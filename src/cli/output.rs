@@ -106,6 +106,7 @@ fn readable(packet: &DataPacket) -> String {
     match &packet.payload {
         Payload::Text(text) => line.push_str(text),
         Payload::Json(text) => line.push_str(&text.replace(['\n', '\r'], " ")),
+        Payload::Malformed(malformed) => line.push_str(malformed.text()),
         Payload::Bytes(bytes) => {
             let _ = write!(line, "<{} bytes>", bytes.len());
         }
@@ -127,7 +128,7 @@ mod tests {
 
     #[test]
     fn people_read_one_line_a_packet() {
-        let line = readable(&packet(Payload::Json("{\n}".into())));
+        let line = readable(&packet(Payload::json_text("{\n}").unwrap()));
         assert_eq!(line, "[09:00:02] chat  A\"da: { }");
         assert_eq!(readable(&packet(Payload::Text("a\n\u{7}".into()))), "[09:00:02] chat  A\"da: a\\n\\u{7}");
         assert_eq!(readable(&packet(Payload::Bytes(vec![1].into()))), "[09:00:02] chat  A\"da: <1 bytes>");

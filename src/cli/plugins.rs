@@ -322,7 +322,7 @@ mod tests {
             type Output = String;
             const KIND: &'static str = "template";
             const VERSION: &'static str = "0.0.0";
-            async fn on_startup((): ()) -> Result<Self, teammy::Error> {
+            async fn on_startup((): ()) -> Result<Self, teammy::plugin::Error> {
                 Ok(Self)
             }
             fn hooks(hooks: teammy::Hooks<Self>) -> teammy::Hooks<Self> {

@@ -253,7 +253,7 @@ impl Recording {
             let at = packet.timestamp.filter(|_| !self.is_transcript).map(|at| at.to_string());
             let payload = match &packet.payload {
                 Payload::Bytes(bytes) => bytes.as_ref(),
-                Payload::Text(text) | Payload::Json(text) => text.as_bytes(),
+                other => other.as_text().unwrap_or_default().as_bytes(),
             };
             let participant = packet.participant.as_deref().unwrap_or_default();
             let parts = [packet.source.as_str(), participant, at.as_deref().unwrap_or_default()];

@@ -1,5 +1,7 @@
 //! Why language models cannot be used.
 
+use teammy_kernel::error_classes;
+
 /// Why the configured language models cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -30,3 +32,11 @@ pub enum Error {
     )]
     NoClient,
 }
+
+error_classes!(Error {
+    Self::Keyless { .. } => "llm-key-missing" Invalid,
+    Self::Key { .. } => "llm-key-malformed" Invalid,
+    Self::Client(_) => "llm-client" Internal,
+    Self::Actor(_) => "llm-actor" Internal,
+    Self::NoClient => "llm-not-in-build" Invalid,
+});

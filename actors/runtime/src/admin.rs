@@ -12,7 +12,7 @@ mod request;
 mod status;
 
 pub use dead_letters::{Redrive, Redriven};
-pub use error::{Error, ErrorCode};
+pub use error::Error;
 pub use history::HistoryPage;
 pub use meetings::{MeetingList, MeetingSummary};
 pub use request::{Request, Response, handle};

@@ -7,8 +7,8 @@
 //! # Protocol
 //! UTF-8, one JSON object a line: a request, then its answer, and so on. A request is an [`admin::Request`], or
 //! `{"ask":"database"}`. An answer is an [`admin::Response`], `{"answer":"database","url":…}`, or
-//! `{"answer":"failed","error":…,"code":…}` with an [`ErrorCode`]. Unknown fields are ignored, so either side may
-//! be newer.
+//! `{"answer":"failed","error":…,"code":…,"kind":…}` with the error's code and [`ErrorKind`]. Unknown fields are
+//! ignored, so either side may be newer.
 
 use std::{
     fs, io,
@@ -19,7 +19,7 @@ use std::{
 
 use futures::{StreamExt, stream::FuturesUnordered};
 use serde::{Deserialize, Serialize};
-use teammy_kernel::chain;
+use teammy_kernel::{ErrorClass, ErrorKind, chain};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::{UnixListener, UnixStream},
@@ -27,10 +27,7 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-use crate::{
-    admin::{self, ErrorCode},
-    node::Node,
-};
+use crate::{admin, node::Node};
 
 /// What can be asked over the socket.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,9 +53,12 @@ enum Answer {
     Failed {
         /// What happened, for people.
         error: String,
-        /// The kind of error, for programs. Nodes of earlier versions do not send it.
-        #[serde(default = "other")]
-        code: ErrorCode,
+        /// The error's code. Nodes of earlier versions do not send it.
+        #[serde(default = "unknown")]
+        code: String,
+        /// The error's kind. Nodes of earlier versions do not send it.
+        #[serde(default = "internal")]
+        kind: ErrorKind,
     },
     /// To [`Request::Admin`].
     #[serde(untagged)]
@@ -75,8 +75,12 @@ impl Answer {
     }
 }
 
-fn other() -> ErrorCode {
-    ErrorCode::Other
+fn unknown() -> String {
+    "unknown".to_owned()
+}
+
+fn internal() -> ErrorKind {
+    ErrorKind::Internal
 }
 
 /// Why a socket, or a request over it, failed.
@@ -107,8 +111,11 @@ pub enum Error {
     /// The node answered that it did not do what was asked.
     #[error("{message}")]
     Refused {
-        /// The kind of error.
-        code: ErrorCode,
+        /// The code of the node's error, such as `no-meeting`; `unknown` if the node is of a version that sends
+        /// none.
+        code: String,
+        /// The kind of the node's error.
+        kind: ErrorKind,
         /// What happened.
         message: String,
     },
@@ -121,6 +128,47 @@ pub enum Error {
         #[source]
         cause: io::Error,
     },
+}
+
+const IN_USE: ErrorClass = ErrorClass::new("socket-in-use", ErrorKind::Conflict);
+const NOT_LISTENING: ErrorClass = ErrorClass::new("socket-not-listening", ErrorKind::Internal);
+const NO_NODE: ErrorClass = ErrorClass::new("no-node", ErrorKind::Unavailable);
+const UNKNOWN_REQUEST: ErrorClass = ErrorClass::new("unknown-request", ErrorKind::Invalid);
+const NO_ANSWER: ErrorClass = ErrorClass::new("no-answer", ErrorKind::Unavailable);
+
+impl Error {
+    /// The classes of the errors of this type, and of what a socket answers without its node.
+    #[doc(hidden)]
+    pub const CLASSES: &'static [ErrorClass] = &[IN_USE, NOT_LISTENING, NO_NODE, UNKNOWN_REQUEST, NO_ANSWER];
+
+    /// The code: words in lower case with hyphens between them, which do not change. Of a refusal it is the code
+    /// of the node's error.
+    pub fn code(&self) -> &str {
+        match self {
+            Self::InUse(_) => IN_USE.code(),
+            Self::Listen { .. } => NOT_LISTENING.code(),
+            Self::NoNode { .. } => NO_NODE.code(),
+            Self::Refused { code, .. } => code,
+            Self::Answer { .. } => NO_ANSWER.code(),
+        }
+    }
+
+    /// What the error means to a caller. Of a refusal it is the kind of the node's error.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::InUse(_) => IN_USE.kind(),
+            Self::Listen { .. } => NOT_LISTENING.kind(),
+            Self::NoNode { .. } => NO_NODE.kind(),
+            Self::Refused { kind, .. } => *kind,
+            Self::Answer { .. } => NO_ANSWER.kind(),
+        }
+    }
+
+    /// Whether the same call may succeed later although the caller changes nothing; see
+    /// [`ErrorKind::can_retry`].
+    pub fn can_retry(&self) -> bool {
+        self.kind().can_retry()
+    }
 }
 
 /// The longest line that is read, in bytes.
@@ -239,7 +287,8 @@ impl Socket {
                 Ok(request) => self.handle(request, node).await,
                 Err(_) => Answer::Failed {
                     error: "the request is not one of this version".to_owned(),
-                    code: ErrorCode::Other,
+                    code: UNKNOWN_REQUEST.code().to_owned(),
+                    kind: UNKNOWN_REQUEST.kind(),
                 },
             };
             let mut line = serde_json::to_string(&answer).expect("invariant: answers have a JSON form");
@@ -255,7 +304,9 @@ impl Socket {
             Request::Database => Answer::Database { url: self.database.clone() },
             Request::Admin(request) => match admin::handle(node, request).await {
                 Ok(response) => Answer::Admin(response),
-                Err(error) => Answer::Failed { error: chain(&error), code: error.code() },
+                Err(error) => {
+                    Answer::Failed { error: chain(&error), code: error.code().to_owned(), kind: error.kind() }
+                }
             },
         }
     }
@@ -321,7 +372,7 @@ impl Client {
     pub async fn request(&mut self, request: admin::Request) -> Result<admin::Response, Error> {
         match self.ask(&Request::Admin(request)).await? {
             Answer::Admin(response) => Ok(response),
-            Answer::Failed { error, code } => Err(Error::Refused { code, message: error }),
+            Answer::Failed { error, code, kind } => Err(Error::Refused { code, kind, message: error }),
             Answer::Database { .. } => Err(self.unreadable(other_version())),
         }
     }

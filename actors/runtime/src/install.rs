@@ -14,7 +14,7 @@ use std::{
 
 use futures::FutureExt;
 use serde::{Deserialize, Serialize};
-use teammy_kernel::Factory;
+use teammy_kernel::{Factory, error_classes};
 
 /// Why a plugin could not be installed, or a manifest could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +55,13 @@ pub enum Error {
         error: io::Error,
     },
 }
+
+error_classes!(Error {
+    Self::Metadata { .. } => "faulty-hooks" Invalid,
+    Self::Failed { .. } => "not-installed" Internal,
+    Self::Read { .. } => "manifest-unreadable" Internal,
+    Self::Write { .. } => "manifest-unwritable" Internal,
+});
 
 /// The plugins that are installed on a machine. Its file is JSON.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -39,5 +39,6 @@ mod settings;
 mod sync;
 
 pub use instance::InstanceStats;
-pub use meeting::{MeetingRef, MeetingStats, Packets, PublishError, Receipt, Receipts};
+pub use meeting::{MeetingRef, MeetingStats, Packets, Receipt, Receipts};
 pub use node::{Builder, Node};
+pub use teammy_kernel::PublishError;

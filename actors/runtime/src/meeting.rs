@@ -37,8 +37,8 @@ mod subscription;
 mod taps;
 
 pub use committed_log::Packets;
+pub use error::Error;
 pub(crate) use error::did_you_mean;
-pub use error::{Error, PublishError};
 pub use handle::MeetingRef;
 pub use receipt::{Receipt, Receipts};
 pub use remote::{Instruction, RemoteMeeting, RemoteReceipt, Selection, WhenFull};

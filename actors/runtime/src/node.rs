@@ -17,7 +17,7 @@ mod takeover;
 mod watchdog;
 
 pub use builder::Builder;
-pub use error::{BoxError, Error};
+pub use error::{BoxError, Error, OpeningError};
 pub use handle::{MemoryUse, Node};
 pub use open::Opened;
 pub use resume_all::{ResumeOutcome, ResumeReport, Resumption};

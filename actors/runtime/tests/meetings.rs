@@ -17,6 +17,8 @@ mod failure;
 mod lifecycle;
 #[path = "meetings/llm.rs"]
 mod llm;
+#[path = "meetings/malformed.rs"]
+mod malformed;
 #[path = "meetings/numbered.rs"]
 mod numbered;
 #[path = "meetings/opening.rs"]

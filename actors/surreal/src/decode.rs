@@ -9,7 +9,7 @@ use surrealdb::{
     types::{Object, RecordId, RecordIdKey, SurrealValue, Value},
 };
 use teammy_kernel::{
-    DataPacket, MeetingId, MeetingMetadata, Name, Payload, Seq,
+    DataPacket, JsonText, MeetingId, MeetingMetadata, Name, Payload, Seq,
     store::{DeadLetter, Epoch, InstanceRecord, Mark, MeetingRecord},
 };
 
@@ -179,7 +179,7 @@ impl StoredRow {
         let payload = match form.as_str() {
             "bytes" => Payload::Bytes(self.required("payload", as_bytes, "bytes")?),
             "text" => Payload::Text(self.text("payload")?.into()),
-            "json" => Payload::Json(self.text("payload")?.into()),
+            "json" => JsonText::new(self.text("payload")?).into(),
             _ => return Err(self.unexpected("form", "bytes, text or json")),
         };
         Ok(DataPacket {

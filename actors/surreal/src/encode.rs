@@ -83,6 +83,8 @@ fn packet_row(table: &str, meeting: &MeetingId, packet: &DataPacket) -> Result<V
         Payload::Bytes(bytes) => ("bytes", Value::Bytes(bytes.clone().into())),
         Payload::Text(value) => ("text", text(value)),
         Payload::Json(value) => ("json", text(value)),
+        // Of a version that did not check texts, which stored them as JSON.
+        Payload::Malformed(value) => ("json", text(value.text())),
     };
     let mut row = object([
         ("id", ids::packet_id(table, meeting, packet.seq)?),

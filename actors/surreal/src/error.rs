@@ -3,7 +3,7 @@
 use std::{collections::HashMap, error::Error as StdError, fmt, path::PathBuf, time::Duration};
 
 use surrealdb::types::{ErrorDetails, NotAllowedError, QueryError as SdkQueryError};
-use teammy_kernel::{error, shortened, store};
+use teammy_kernel::{error, error_classes, shortened, store};
 
 pub(super) type Cause = Box<dyn StdError + Send + Sync>;
 
@@ -95,6 +95,17 @@ pub enum OpenError {
         cause: Cause,
     },
 }
+
+error_classes!(OpenError {
+    Self::Url { .. } => "database-url" Invalid,
+    Self::Locked { .. } => "database-locked" Busy,
+    Self::Directory { .. } => "database-directory" Invalid,
+    Self::Unreachable { .. } => "database-unreachable" Unavailable,
+    Self::SignIn { .. } => "database-sign-in" Invalid,
+    Self::NotAllowed { .. } => "database-not-allowed" Invalid,
+    Self::NewerSchema { .. } => "database-newer" Invalid,
+    Self::Failed { .. } => "database-failed" Internal,
+});
 
 /// The store was used after it was closed.
 #[derive(Debug, thiserror::Error)]

@@ -66,8 +66,7 @@ fn commit(id: &str, number: u64, from: u64, count: u64) -> Commit {
     commit.packets = (from..from + count)
         .map(|seq| {
             let at = Timestamp::from_second(1_700_000_000 + i64::try_from(seq).unwrap()).unwrap();
-            let publish =
-                Publish::new("chat", Payload::Json(format!("{{\"text\":\"{seq}\"}}").into())).unwrap();
+            let publish = Publish::json_text("chat", format!("{{\"text\":\"{seq}\"}}")).unwrap();
             Arc::new(publish.participant("Ada").into_packet(meeting(id), Seq(seq), at))
         })
         .collect();

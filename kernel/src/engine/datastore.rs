@@ -20,7 +20,7 @@ use super::{
     history::History,
     provider::{KeyValue, PersistenceProvider, ReadError, record_bytes},
 };
-use crate::{DataPacket, DecodeError, EncodeError, Seq, decode};
+use crate::{DataPacket, DecodeError, EncodeError, Seq, decode, error_classes};
 
 /// Why a read or a write failed. No message holds a key, because keys may hold names and spoken words.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +57,16 @@ pub enum Error {
     #[error("reading the datastore")]
     Read(#[source] ReadError),
 }
+
+error_classes!(Error {
+    Self::Key { .. } => "datastore-key" Invalid,
+    Self::Value { .. } => "datastore-value-too-large" Invalid,
+    Self::Written { .. } => "datastore-too-much-written" Invalid,
+} else {
+    Self::Encode(error) => error.class(),
+    Self::Decode(error) => error.class(),
+    Self::Read(error) => error.class(),
+});
 
 #[derive(Default)]
 struct Buffer {

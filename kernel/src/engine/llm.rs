@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 pub use answer::{AnswerError, parse_answer};
 
-use crate::{MeetingId, Name};
+use crate::{MeetingId, Name, error_classes};
 
 /// Whose text a message holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -139,6 +139,12 @@ pub enum Error {
     #[error("the language model refused the request: {0}")]
     Refused(String),
 }
+
+error_classes!(Error {
+    Self::NotConfigured => "llm-not-configured" Invalid,
+    Self::Failed(_) => "llm-failed" Unavailable,
+    Self::Refused(_) => "llm-refused" Invalid,
+});
 
 /// Answers questions: a client of a model's API, or a script in a test.
 pub trait LlmProvider: Send + Sync + 'static {

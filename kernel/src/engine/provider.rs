@@ -5,12 +5,14 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 
 use super::history::History;
-use crate::{DataPacket, Seq};
+use crate::{DataPacket, Seq, error_classes};
 
 /// A failed read, as the provider describes it.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{0}")]
 pub struct ReadError(pub String);
+
+error_classes!(ReadError { _ => "datastore-unreadable" Unavailable, });
 
 /// A key and its new value as JSON text; `None` deletes the key.
 pub type KeyValue = (String, Option<Arc<str>>);

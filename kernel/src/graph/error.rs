@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{Name, name, plugin::ConfigError};
+use crate::{Name, error_classes, name, plugin::ConfigError};
 
 /// Why instances do not form a graph. Each message names the instance and says what to change.
 #[derive(Debug, thiserror::Error)]
@@ -219,6 +219,26 @@ pub enum Error {
         error: ConfigError,
     },
 }
+
+error_classes!(Error {
+    Self::UnknownKind { .. } => "unknown-kind" Invalid,
+    Self::NotInBuild { .. } => "kind-not-in-build" Invalid,
+    Self::Misnamed { .. } => "misnamed-kind" Invalid,
+    Self::DuplicateInstance { .. } => "duplicate-instance" Invalid,
+    Self::InstanceTaken { .. } => "instance-name-taken" Invalid,
+    Self::SourceTaken { .. } => "source-name-taken" Invalid,
+    Self::Cycle { .. } => "cycle" Invalid,
+    Self::UnknownSource { .. } => "undeclared-source" Invalid,
+    Self::ReservedSource { .. } => "reserved-source" Invalid,
+    Self::NothingToSpill { .. } => "nothing-to-spill" Invalid,
+    Self::NoHookForPolicy { .. } => "no-hook-for-policy" Invalid,
+    Self::NoHook { .. } => "no-hook" Invalid,
+    Self::MappedTwice { .. } => "mapped-twice" Invalid,
+    Self::Hooks { .. } => "faulty-hooks" Invalid,
+} else {
+    Self::Name { error, .. } => error.class(),
+    Self::Config { error, .. } => error.class(),
+});
 
 /// What a source's name belongs to, where it is not free.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

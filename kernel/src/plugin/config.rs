@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use serde_path_to_error::Segment;
 
-use crate::decode;
+use crate::{decode, error_classes};
 
 /// Why a plugin cannot read its table of the configuration: the key and what is wrong with its value, on one
 /// line. The value itself is left out, as it may be a secret.
@@ -16,6 +16,8 @@ pub struct ConfigError {
     path: String,
     problem: String,
 }
+
+error_classes!(ConfigError { _ => "plugin-config" Invalid, });
 
 impl ConfigError {
     /// An error at a key, such as `actions[1].name`; an empty path is the table as a whole. Keep values out

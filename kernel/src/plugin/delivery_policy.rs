@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr, sync::Arc};
 
 use serde::{Serialize, Serializer};
 
-use crate::{DataPacket, Payload};
+use crate::{DataPacket, Payload, error_classes};
 
 /// What happens to a source's packets while an instance that takes the source is busy.
 ///
@@ -50,6 +50,8 @@ pub enum Key {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is neither participant nor a JSON pointer, which begins with / and has ~ only as ~0 or ~1")]
 pub struct KeyError(String);
+
+error_classes!(KeyError { _ => "invalid-delivery-key" Invalid, });
 
 impl FromStr for Key {
     type Err = KeyError;
@@ -107,10 +109,10 @@ impl Key {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{MeetingId, Name, Publish, Seq, Timestamp};
+    use crate::{MeetingId, Publish, Seq, Timestamp};
 
     fn packet(json: &str, participant: Option<&str>) -> DataPacket {
-        let mut publish = Publish::on(Name::new("s").unwrap(), Payload::Json(json.into()));
+        let mut publish = Publish::json_text("s", json).unwrap();
         if let Some(participant) = participant {
             publish = publish.participant(participant);
         }
@@ -135,7 +137,7 @@ mod tests {
         assert_eq!(of(r#"{"segment": {"id": 7}}"#).as_deref(), Some("7"));
         assert_eq!(of(r#"{"segment": {"id": "7"}}"#).as_deref(), Some("\"7\""), "a string is no number");
         assert_eq!(of(r#"{"segment": 7}"#), None);
-        assert_eq!(of("broken"), None);
+        assert_eq!(of("[7]"), None);
         assert_eq!(Key::Participant.of(&packet("{}", Some("Ada"))).as_deref(), Some("Ada"));
         assert_eq!(Key::Participant.of(&packet("{}", None)).as_deref(), Some(""));
     }

@@ -11,7 +11,7 @@ use futures::future::BoxFuture;
 
 use super::{
     hook_table::{Hook, HookId, period},
-    observer::HookObserver,
+    observer::{HookObserver, well_formed},
     shutdown::ShutdownCx,
     state::{StateError, StateRef},
 };
@@ -146,12 +146,15 @@ impl Hosted {
     /// Runs a handler.
     ///
     /// # Errors
-    /// The handler's error, or [`Error::reject`] for a packet that does not decode.
+    /// The handler's error, or [`Error::reject`] for a packet that does not decode and for an output that
+    /// should be JSON and is not.
     ///
     /// # Panics
     /// If the plugin panics, or if the state came from another plugin.
     pub async fn run(&self, what: Invocation, call: Call<'_>) -> Result<HandlerOutcome, Error> {
-        self.plugin.run(what, call).await
+        let mut outcome = self.plugin.run(what, call).await?;
+        outcome.output = outcome.output.map(well_formed).transpose()?;
+        Ok(outcome)
     }
 
     /// Runs a hook once for each packet of the call, in order, until one fails. The first run is given the

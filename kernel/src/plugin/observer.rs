@@ -44,8 +44,20 @@ pub(super) fn report<S: serde::Serialize + Send + Sync + 'static>(
     after: &Arc<S>,
     output: Option<Payload>,
 ) -> Result<Pace, Error> {
+    let output = output.map(well_formed).transpose()?;
     let state = (!Arc::ptr_eq(before, after)).then(|| StateRef::of(after.clone()));
     observer.ended(packet, state, output)
+}
+
+/// An output, unless it is a text that should be JSON and is not.
+///
+/// # Errors
+/// [`Error::reject`]: another try makes the same text.
+pub(super) fn well_formed(output: Payload) -> Result<Payload, Error> {
+    match output {
+        Payload::Malformed(malformed) => Err(Error::reject(malformed)),
+        output => Ok(output),
+    }
 }
 
 /// Lets other tasks run.

@@ -1,6 +1,6 @@
 //! Why a store failed.
 
-use crate::MeetingId;
+use crate::{MeetingId, error_classes};
 
 /// Why a store did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +31,13 @@ pub enum Error {
         cause: Box<dyn std::error::Error + Send + Sync>,
     },
 }
+
+error_classes!(Error {
+    Self::Exists(_) => "meeting-exists" Conflict,
+    Self::NotFound(_) => "no-meeting" NotFound,
+    Self::Unavailable { .. } => "store-unavailable" Unavailable,
+    Self::Failed { .. } => "store-failed" Internal,
+});
 
 impl Error {
     /// Whether the same call may succeed later.

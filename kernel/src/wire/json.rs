@@ -18,13 +18,19 @@
 //! | `payload` | of JSON | one of these four | the payload: any JSON value, inline |
 //! | `payload_text` | of text | | the payload: a text |
 //! | `payload_base64` | of bytes | | the payload: bytes, as base64 (RFC 4648, the standard alphabet) |
-//! | `payload_malformed` | of JSON that cannot be parsed | | the payload's text, which should have been JSON |
+//! | `payload_malformed` | of JSON that cannot be parsed | rejected | the payload's text, which should have been JSON |
 //! | `producer` | if numbered | may be left out | `{"id": "…", "number": 1}`: who numbers it, and its number there |
 //! | `causes` | always | ignored | the seqs of the packets that an output came from; empty from outside |
 //!
 //! Reading rejects every other key, so that a misspelt one is found. Null stands for a key that is left out,
 //! but for `payload`, where it is the payload. The meeting that a packet is published to sets what is ignored
 //! here; such keys are accepted, so that a packet that was read can be published elsewhere.
+//!
+//! **Serde.** [`DataPacket`] and [`Publish`] read and write this form themselves, so that an HTTP handler can
+//! take the one and return the other. A [`Publish`] is written without the keys that are ignored to publish.
+//! They may also be parts of larger values. Inside an enum that is tagged internally, an untagged enum or a
+//! flattened struct, serde has parsed the payload before: then white space, repeated keys and digits beyond
+//! 64 bits do not come through. Elsewhere they do.
 //!
 //! **Payloads** have a key for each kind, so that a JSON string and a text never look alike, and a reader
 //! that knows only one kind doesn't take another for it. A payload of JSON passes through as text: numbers
@@ -47,6 +53,7 @@
 
 #[cfg(any(test, feature = "runtime"))]
 mod dead_letter;
+mod verbatim;
 
 use std::borrow::Cow;
 
@@ -67,7 +74,11 @@ use serde_json::value::RawValue;
 #[cfg(any(test, feature = "runtime"))]
 pub use dead_letter::DeadLetter;
 
-use crate::{DataPacket, DecodeError, MeetingId, Name, Payload, Producer, Publish, Seq, decode, name};
+use crate::{
+    DataPacket, DecodeError, JsonText, MeetingId, Name, Payload, Producer, Publish, Seq, decode,
+    error_classes, name,
+};
+use verbatim::Verbatim;
 
 /// What `type` says of a packet.
 const PACKET: &str = "packet";
@@ -97,29 +108,34 @@ pub struct Packet<'a>(pub &'a DataPacket);
 impl Serialize for Packet<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Self(packet) = *self;
-        let mut written = Written {
-            r#type: PACKET,
-            meeting: &packet.meeting,
-            seq: packet.seq,
-            source: &packet.source,
-            timestamp: packet.timestamp,
-            received_at: packet.received_at,
+        let written = Written {
+            meeting: Some(&packet.meeting),
+            seq: Some(packet.seq),
+            timestamp: Some(packet.timestamp),
+            received_at: Some(packet.received_at),
             participant: packet.participant.as_deref(),
-            payload: None,
-            payload_text: None,
-            payload_base64: None,
-            payload_malformed: None,
             producer: packet.producer.as_ref(),
-            causes: &packet.causes,
+            causes: Some(&packet.causes),
+            ..Written::new(&packet.source, &packet.payload)
         };
-        match &packet.payload {
-            Payload::Json(text) => match on_one_line(text) {
-                Some(json) => written.payload = Some(json),
-                None => written.payload_malformed = Some(text),
-            },
-            Payload::Text(text) => written.payload_text = Some(text),
-            Payload::Bytes(bytes) => written.payload_base64 = Some(Base64(bytes)),
-        }
+        written.serialize(serializer)
+    }
+}
+
+/// A packet to publish, to be written as JSON: the keys of a [`Packet`] without those that its meeting adds,
+/// and without `timestamp` if that is to be the time of arrival. [`Publish`] itself is written so.
+#[derive(Debug, Clone, Copy)]
+pub struct Publishing<'a>(pub &'a Publish);
+
+impl Serialize for Publishing<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self(publish) = *self;
+        let written = Written {
+            timestamp: publish.timestamp,
+            participant: publish.participant.as_deref(),
+            producer: publish.producer.as_ref(),
+            ..Written::new(&publish.source, &publish.payload)
+        };
         written.serialize(serializer)
     }
 }
@@ -127,11 +143,15 @@ impl Serialize for Packet<'_> {
 #[derive(Serialize)]
 struct Written<'a> {
     r#type: &'static str,
-    meeting: &'a MeetingId,
-    seq: Seq,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    meeting: Option<&'a MeetingId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seq: Option<Seq>,
     source: &'a Name,
-    timestamp: Timestamp,
-    received_at: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    timestamp: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    received_at: Option<Timestamp>,
     participant: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     payload: Option<Cow<'a, RawValue>>,
@@ -143,7 +163,35 @@ struct Written<'a> {
     payload_malformed: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     producer: Option<&'a Producer>,
-    causes: &'a [Seq],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    causes: Option<&'a [Seq]>,
+}
+
+impl<'a> Written<'a> {
+    fn new(source: &'a Name, payload: &'a Payload) -> Self {
+        let mut written = Self {
+            r#type: PACKET,
+            meeting: None,
+            seq: None,
+            source,
+            timestamp: None,
+            received_at: None,
+            participant: None,
+            payload: None,
+            payload_text: None,
+            payload_base64: None,
+            payload_malformed: None,
+            producer: None,
+            causes: None,
+        };
+        match payload {
+            Payload::Json(text) => written.payload = Some(on_one_line(text)),
+            Payload::Text(text) => written.payload_text = Some(text),
+            Payload::Bytes(bytes) => written.payload_base64 = Some(Base64(bytes)),
+            Payload::Malformed(malformed) => written.payload_malformed = Some(malformed.text()),
+        }
+        written
+    }
 }
 
 /// Bytes that are written as base64, piece by piece.
@@ -155,15 +203,15 @@ impl Serialize for Base64<'_> {
     }
 }
 
-/// A JSON text without line ends; none if it isn't JSON.
-fn on_one_line(text: &str) -> Option<Cow<'_, RawValue>> {
-    let json: &RawValue = serde_json::from_str(text).ok()?;
+/// A JSON text without line ends.
+fn on_one_line(text: &JsonText) -> Cow<'_, RawValue> {
+    let json: &RawValue = serde_json::from_str(text).expect("invariant: the text was checked");
     if !json.get().contains(['\n', '\r']) {
-        return Some(Cow::Borrowed(json));
+        return Cow::Borrowed(json);
     }
     // Strings hold line ends as escapes, so these are white space.
     let spaced = json.get().replace(['\n', '\r'], " ");
-    Some(Cow::Owned(RawValue::from_string(spaced).expect("invariant: white space may be any white space")))
+    Cow::Owned(RawValue::from_string(spaced).expect("invariant: white space may be any white space"))
 }
 
 /// Why JSON is not a packet.
@@ -215,6 +263,14 @@ impl Error {
     }
 }
 
+error_classes!(Error {
+    Self::NotAnObject | Self::OtherType | Self::Missing(_) | Self::Time(_) | Self::NoPayload
+    | Self::TwoPayloads(..) | Self::Base64 | Self::Ambiguous => "not-a-packet" Invalid,
+} else {
+    Self::Json(error) => error.class(),
+    Self::Name(error) => error.class(),
+});
+
 /// What JSON says of a packet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -257,8 +313,8 @@ impl Parsed {
 /// ```
 /// use teammy_kernel::{Payload, wire::json};
 /// let packet = json::parse(r#"{"source":"chat","participant":"Ada","payload":{"text":"hello"}}"#)?;
-/// assert_eq!(packet.publish.payload, Payload::Json(r#"{"text":"hello"}"#.into()));
-/// # Ok::<(), json::Error>(())
+/// assert_eq!(packet.publish.payload, Payload::json_text(r#"{"text":"hello"}"#)?);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn parse(text: &str) -> Result<Parsed, Error> {
     // A list would be read as the fields in their order. What is no JSON at all is for the parser to say.
@@ -287,6 +343,12 @@ pub fn parse(text: &str) -> Result<Parsed, Error> {
         received_at,
         causes: causes.into_iter().flatten().map(|Number(seq)| Seq(seq)).collect(),
     })
+}
+
+/// Reads a packet from any format that people can read, such as a JSON text or a part of one.
+pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Parsed, D::Error> {
+    let Verbatim(text) = Verbatim::deserialize(deserializer)?;
+    parse(&text).map_err(serde::de::Error::custom)
 }
 
 /// Whether it is an object of another type, with other keys.
@@ -333,7 +395,7 @@ fn value<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawVa
 
 impl Object<'_> {
     fn payload(&self) -> Result<Payload, Error> {
-        let json = |value: &RawValue| Payload::Json(value.get().into());
+        let json = |value: &RawValue| Payload::Json(value.into());
         let bytes = |text: &str| READS.decode(text).map(|bytes| Payload::Bytes(Bytes::from(bytes)));
         let mut given = [
             ("payload", self.payload.map(|value| self.checked(value).map(json))),
@@ -344,7 +406,7 @@ impl Object<'_> {
             ),
             (
                 "payload_malformed",
-                self.payload_malformed.as_deref().map(|text| Ok(Payload::Json(text.into()))),
+                self.payload_malformed.as_deref().map(|text| Ok(JsonText::new(text).into())),
             ),
             ("data", self.data.map(|value| Ok(json(value)))),
         ]

@@ -15,7 +15,7 @@ fn packet() -> DataPacket {
         timestamp: Timestamp::new(1, 500).unwrap(),
         received_at: Timestamp::new(2, 0).unwrap(),
         participant: Some("Ada".into()),
-        payload: Payload::Json("{}".into()),
+        payload: Payload::json_text("{}").unwrap(),
         producer: Some(Producer { id: "p".into(), number: 3 }),
         causes: vec![Seq(5)],
     }
@@ -50,6 +50,47 @@ fn golden_bytes_of_a_packet_in_layout_1() {
         "0500000000000000",
     );
     assert_eq!(bytes, golden);
+}
+
+#[test]
+fn golden_bytes_of_a_publish_in_layout_1() {
+    let publish = Publish::text("chat", "a").unwrap().participant("Ada").numbered("p", 3);
+    let publish = publish.timestamp(Timestamp::new(1, 500).unwrap());
+    let bytes: String = encode(&publish).unwrap().iter().flat_map(|byte| hex(*byte)).collect();
+    let golden = concat!(
+        "01",
+        "0400000000000000",
+        "63686174",
+        "01",
+        "0100000000000000",
+        "f4010000",
+        "01",
+        "0300000000000000",
+        "416461",
+        "01000000",
+        "0100000000000000",
+        "61",
+        "01",
+        "0100000000000000",
+        "70",
+        "0300000000000000",
+    );
+    assert_eq!(bytes, golden);
+    assert_eq!(decode::<Publish>(&encode(&publish).unwrap()).unwrap(), publish);
+}
+
+/// Earlier builds did not check texts.
+#[test]
+fn a_malformed_text_of_an_earlier_build_is_read_and_written_again() {
+    let packet = DataPacket { payload: Payload::json_text("{\"a\":7}").unwrap(), ..packet() };
+    let mut bytes = encode(&packet).unwrap();
+    let at = bytes.windows(7).position(|part| part == b"{\"a\":7}").unwrap();
+    bytes[at..at + 7].copy_from_slice(b"{broken");
+    let read = decode::<DataPacket>(&bytes).unwrap();
+    let Payload::Malformed(malformed) = &read.payload else { panic!("{read:?}") };
+    assert_eq!((malformed.text(), malformed.column()), ("{broken", 2));
+    assert_eq!(encode(&read).unwrap(), bytes);
+    assert_eq!(DataPacket { payload: packet.payload.clone(), ..read }, packet);
 }
 
 #[test]
@@ -105,7 +146,7 @@ proptest! {
             payload: match form {
                 0 => Payload::Bytes(data.into()),
                 1 => Payload::Text(text.into()),
-                _ => Payload::Json(text.into()),
+                _ => JsonText::new(text).into(),
             },
             causes: causes.into_iter().map(Seq).collect(),
             ..packet()

@@ -4,7 +4,7 @@
 //! left out: a replay makes them anew.
 
 use teammy::{
-    Publish, PublishError,
+    Publish,
     config::Size,
     graph::Graph,
     wire::json::{self, Parsed},
@@ -31,8 +31,7 @@ impl Rules {
 
     /// Checks a packet.
     pub(super) fn check(&self, publish: &Publish) -> Result<(), Problem> {
-        let checked = self.graph.check_publish(publish, self.packet_bytes.as_usize());
-        checked.map_err(PublishError::from)?;
+        self.graph.check_publish(publish, self.packet_bytes.as_usize())?;
         Ok(())
     }
 
@@ -89,6 +88,10 @@ mod tests {
         Rules { graph, packet_bytes }
     }
 
+    fn json(text: &str) -> Payload {
+        Payload::json_text(text).unwrap()
+    }
+
     fn read(line: &str) -> Publish {
         rules().packet(line).unwrap().unwrap()
     }
@@ -101,7 +104,7 @@ mod tests {
         assert_eq!(packet.source, "chat");
         assert_eq!(packet.participant.as_deref(), Some("Aë"));
         assert_eq!(packet.timestamp.unwrap().to_string(), "2026-01-05T09:00:02.4Z");
-        assert_eq!(packet.payload, Payload::Json(r#"{ "text" : "\u0041", "n":1e2}"#.into()));
+        assert_eq!(packet.payload, json(r#"{ "text" : "\u0041", "n":1e2}"#));
     }
 
     #[test]
@@ -111,7 +114,7 @@ mod tests {
                 r#" {{"timestamp":"2026-01-05T10:00:00+01:00","source":"captions","data":{data}}} "#
             ));
             assert_eq!(packet.participant, None);
-            assert_eq!(packet.payload, Payload::Json(data.into()));
+            assert_eq!(packet.payload, json(data));
             assert_eq!(packet.timestamp.unwrap().to_string(), "2026-01-05T09:00:00Z");
         }
         let line = r#"{"source":"chat","timestamp":"2026-01-05T09:00:00Z","participant":null,"data":1}"#;
@@ -122,10 +125,9 @@ mod tests {
     fn a_payload_is_json_text_or_bytes() {
         let at = r#""source":"captions","timestamp":"2026-01-05T09:00:00Z""#;
         for (key, payload) in [
-            (r#""payload":"a""#, Payload::Json("\"a\"".into())),
+            (r#""payload":"a""#, json("\"a\"")),
             (r#""payload_text":"a""#, Payload::Text("a".into())),
             (r#""payload_base64":"/wA=""#, Payload::Bytes(Bytes::from_static(&[0xff, 0]))),
-            (r#""payload_malformed":"{""#, Payload::Json("{".into())),
         ] {
             assert_eq!(read(&format!("{{{at},{key}}}")).payload, payload);
         }
@@ -140,7 +142,7 @@ mod tests {
             rules().packet(&line).unwrap()
         };
         let at = "2026-01-05T09:00:00Z".parse().unwrap();
-        let publish = Publish::new("chat", Payload::Json("\"a\"".into())).unwrap().participant("Ada");
+        let publish = Publish::new("chat", json("\"a\"")).unwrap().participant("Ada");
         assert_eq!(stored("chat", "[]"), Some(publish.timestamp(at)));
         for (source, causes) in
             [("talk-time", "[3]"), ("long-gone", "[3]"), ("meeting", "[]"), ("plugin-status", "[]")]
@@ -182,6 +184,7 @@ mod tests {
             (line("cha", at, r#","payload":1,"seq":4"#), "there is no source cha; did you mean chat?"),
             (line("chat", at, r#","payload":"x","seq":4"#), "an earlier version wrote this `payload`"),
             (line("a b", at, r#","data":1"#), "holds another character"),
+            (line("chat", at, r#","payload_malformed":"{x""#), "the payload is not JSON"),
             (
                 line("chat", at, &format!(r#","data":"{}""#, "x".repeat(63))),
                 "carries 65 bytes; the limit is 64",

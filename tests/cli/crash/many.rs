@@ -11,8 +11,8 @@ use std::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use teammy::{
-    Bytes, Cx, Error, Factory, History, Hooks, InCallPlugin, Json, MeetingId, MeetingMetadata, Node, Payload,
-    Publish, Receive, config::Config, node,
+    Bytes, Cx, Factory, History, Hooks, InCallPlugin, Json, MeetingId, MeetingMetadata, Node, Payload,
+    Publish, Receive, config::Config, node, plugin::Error,
 };
 
 use super::{Contents, End, Kill, KillPoint, PACED, contents, kills, random, recordings, run};

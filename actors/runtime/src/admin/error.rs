@@ -1,7 +1,6 @@
 //! Why a node did not do what an operator asked.
 
-use serde::{Deserialize, Serialize};
-use teammy_kernel::MeetingId;
+use teammy_kernel::{MeetingId, error_classes};
 
 use crate::{meeting, node};
 
@@ -20,28 +19,12 @@ pub enum Error {
     Node(node::Error),
 }
 
-/// The kinds of [`Error`], for programs. The names do not change.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-#[non_exhaustive]
-pub enum ErrorCode {
-    /// No meeting of this id is in the store.
-    NoMeeting,
-    /// The node does not run the meeting.
-    NotRunning,
-    /// The meeting has ended, or is ending.
-    Ended,
-    /// The instance is not configured, or takes no part in the meeting.
-    NoInstance,
-    /// The instance is suspended, or is not.
-    InstanceStatus,
-    /// The node lost the meeting.
-    Gone,
-    /// The store failed.
-    Store,
-    /// Anything else.
-    Other,
-}
+error_classes!(Error {
+    Self::NoMeeting(_) => "no-meeting" NotFound,
+    Self::NotRunning(_) => "not-running" Conflict,
+} else {
+    Self::Node(error) => error.class(),
+});
 
 impl From<node::Error> for Error {
     fn from(error: node::Error) -> Self {
@@ -56,41 +39,5 @@ impl From<node::Error> for Error {
 impl From<meeting::Error> for Error {
     fn from(error: meeting::Error) -> Self {
         Self::Node(error.into())
-    }
-}
-
-impl Error {
-    /// The kind of this error.
-    pub fn code(&self) -> ErrorCode {
-        use meeting::Error as Meeting;
-        use node::Error as Node;
-        match self {
-            Self::NoMeeting(_) => ErrorCode::NoMeeting,
-            Self::NotRunning(_) => ErrorCode::NotRunning,
-            Self::Node(error) => match error {
-                Node::Ended(_) | Node::Meeting(Meeting::Ended(_) | Meeting::Ending(_)) => ErrorCode::Ended,
-                Node::UnknownInstance { .. }
-                | Node::MissingInstance { .. }
-                | Node::Meeting(Meeting::UnknownInstance { .. } | Meeting::NotAssigned { .. }) => {
-                    ErrorCode::NoInstance
-                }
-                Node::Meeting(
-                    Meeting::Suspended { .. } | Meeting::NotSuspended { .. } | Meeting::Unreadable { .. },
-                ) => ErrorCode::InstanceStatus,
-                Node::Meeting(Meeting::Gone { .. }) => ErrorCode::Gone,
-                Node::Store(_) | Node::Meeting(Meeting::Read { .. }) => ErrorCode::Store,
-                _ => ErrorCode::Other,
-            },
-        }
-    }
-
-    /// Whether the same request may succeed later, without anything being changed.
-    pub fn is_transient(&self) -> bool {
-        match self {
-            Self::Node(node::Error::Store(error)) => error.is_transient(),
-            Self::Node(node::Error::Meeting(meeting::Error::Read { cause, .. })) => cause.is_transient(),
-            Self::Node(node::Error::Meeting(meeting::Error::Ending(_) | meeting::Error::Gone { .. })) => true,
-            _ => false,
-        }
     }
 }

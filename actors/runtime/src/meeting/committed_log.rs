@@ -23,24 +23,15 @@ use teammy_kernel::{
 };
 use tokio::sync::watch;
 
-use super::error::Error;
+use super::error::{Closed, Error};
 
 /// How far a reader can read.
 #[derive(Debug, Clone)]
 pub(crate) struct Progress {
     /// The last stored seq.
     pub(crate) stored: Seq,
-    /// Why no more packets are stored, once none are.
+    /// Why no more packets are stored, once none are. The log of a meeting that has ended is complete.
     pub(crate) closed: Option<Closed>,
-}
-
-/// Why no more packets are stored.
-#[derive(Debug, Clone)]
-pub(crate) enum Closed {
-    /// The meeting has ended; its log is complete.
-    Ended,
-    /// This node no longer runs the meeting.
-    Gone(Error),
 }
 
 /// The packets that were stored last.
@@ -77,9 +68,12 @@ impl CommittedLog {
     }
 
     /// The seq of the stored packet to which a producer gave this number.
-    pub(crate) async fn numbered(&self, producer: Arc<str>, number: u64) -> Result<Option<Seq>, Error> {
-        let found = self.store.numbered(self.meeting.clone(), producer, number).await;
-        found.map_err(|cause| self.unreadable(cause))
+    pub(crate) async fn numbered(
+        &self,
+        producer: Arc<str>,
+        number: u64,
+    ) -> Result<Option<Seq>, store::Error> {
+        self.store.numbered(self.meeting.clone(), producer, number).await
     }
 
     /// The meeting's stored marks.
@@ -211,10 +205,10 @@ impl Reader {
             }
             match closed {
                 None if self.progress.changed().await.is_ok() => {}
-                None | Some(Closed::Ended) => self.is_over = true,
-                Some(Closed::Gone(error)) => {
+                None | Some(Closed::Ended(_)) => self.is_over = true,
+                Some(gone @ Closed::Gone { .. }) => {
                     self.is_over = true;
-                    return Some(Err(error));
+                    return Some(Err(gone.into()));
                 }
             }
         }

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use teammy_kernel::{
-    MeetingId, MeetingMetadata, Publish, Seq, Store,
+    MeetingId, MeetingMetadata, Publish, PublishError, Seq, Store,
     graph::Graph,
     store::{DeadLetter, MeetingRecord},
 };
 
 use super::{
-    committed_log::{Closed, CommittedLog, Packets},
-    error::{Error, PublishError},
+    committed_log::{CommittedLog, Packets},
+    error::{Closed, Error},
     subscription::{Subscribe, Subscription},
     taps::Taps,
 };
@@ -34,7 +34,7 @@ impl EndedMeeting {
     ) -> Self {
         // No packet is kept in memory.
         let committed_log = CommittedLog::new(row.metadata.id.clone(), store, row.last, 0);
-        committed_log.close(Closed::Ended);
+        committed_log.close(Closed::Ended(row.metadata.id.clone()));
         Self { metadata: row.metadata, graph, packet_bytes, committed_log: Arc::new(committed_log) }
     }
 
@@ -54,9 +54,12 @@ impl EndedMeeting {
     /// The seq of a packet that the meeting has already. It accepts no other.
     pub(crate) async fn publish(&self, publish: &Publish) -> Result<Seq, PublishError> {
         self.graph.check_publish(publish, self.packet_bytes)?;
-        let Some(producer) = &publish.producer else { return Err(self.ended().into()) };
-        let original = self.committed_log.numbered(producer.id.clone(), producer.number).await?;
-        original.ok_or_else(|| self.ended().into())
+        let ended = || PublishError::Ended(self.id().clone());
+        let producer = publish.producer.as_ref().ok_or_else(ended)?;
+        match self.committed_log.numbered(producer.id.clone(), producer.number).await {
+            Ok(original) => original.ok_or_else(ended),
+            Err(cause) => Err(PublishError::Read { meeting: self.id().clone(), cause: Arc::new(cause) }),
+        }
     }
 
     /// The seqs of packets that the meeting has already.
@@ -72,7 +75,11 @@ impl EndedMeeting {
     }
 
     pub(crate) fn stored(&self, seq: Seq) -> Result<(), PublishError> {
-        if seq <= self.committed_log.stored_up_to() { Ok(()) } else { Err(self.ended().into()) }
+        if seq <= self.committed_log.stored_up_to() {
+            Ok(())
+        } else {
+            Err(PublishError::Ended(self.id().clone()))
+        }
     }
 
     /// The number after the producer's last one.

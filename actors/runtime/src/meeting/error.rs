@@ -1,8 +1,8 @@
-//! The errors of a meeting, and of publishing to it.
+//! The errors of a meeting. Those of publishing to it are the kernel's [`PublishError`].
 
 use std::sync::Arc;
 
-use teammy_kernel::{MeetingId, Name, graph::PublishProblem, store};
+use teammy_kernel::{MeetingId, Name, PublishError, error_classes, store};
 
 /// Why a meeting could not do what was asked.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -110,90 +110,47 @@ pub(crate) fn did_you_mean(suggestion: Option<&Name>) -> String {
     suggestion.map(|name| format!("; did you mean {name}?")).unwrap_or_default()
 }
 
-/// Why a packet was not accepted, or is not stored.
-#[derive(Debug, Clone, thiserror::Error)]
-#[non_exhaustive]
-pub enum PublishError {
-    /// The source is not declared.
-    #[error(
-        "there is no source {source_name}{}; declare it with [[source]] in the configuration",
-        did_you_mean(suggestion.as_ref())
-    )]
-    UnknownSource {
-        /// The source as given.
-        source_name: Name,
-        /// The declared source that is closest to it.
-        suggestion: Option<Name>,
-    },
-    /// The source belongs to the runtime or to a plugin's instance.
-    #[error("source {0} is not published from outside: it belongs to the runtime or a plugin's instance")]
-    NotExternal(Name),
-    /// The packet is over the limit.
-    #[error("the packet carries {bytes} bytes; the limit is {limit} (limits.packet_bytes)")]
-    TooLarge {
-        /// The payload's size.
-        bytes: usize,
-        /// The limit.
-        limit: usize,
-    },
-    /// The participant's name is too long.
-    #[error(
-        "the participant is {bytes} bytes long; the limit is {}",
-        teammy_kernel::DataPacket::MAX_PARTICIPANT_BYTES
-    )]
-    ParticipantTooLong {
-        /// Its length.
-        bytes: usize,
-    },
-    /// A number before this one is missing: a producer's numbers have no gaps.
-    #[error("the last number of producer {producer} is {}; number {expected} is expected next", expected - 1)]
-    Expected {
-        /// The producer.
-        producer: Arc<str>,
-        /// The number that the meeting accepts next.
-        expected: u64,
-    },
-    /// The meeting already has the packet of this number; [`publish`](super::MeetingRef::publish) returns its
-    /// receipt.
-    #[error("producer {producer} has already published number {number}")]
-    Repeated {
-        /// The producer.
-        producer: Arc<str>,
-        /// The number.
-        number: u64,
-    },
-    /// The producer's id or the number is invalid.
-    #[error(
-        "a producer's id is 1 to {} bytes long, and its numbers start at 1",
-        teammy_kernel::Producer::MAX_ID_BYTES
-    )]
-    BadNumber,
-    /// The source is volatile: its packets are not stored, so a repeat could not be recognised.
-    #[error("source {0} is volatile: its packets cannot be numbered")]
-    NumberedVolatile(Name),
-    /// The backlog is full. Try again later, or wait with [`publish`](super::MeetingRef::publish).
-    #[error("meeting {0} is busy: its backlog is full")]
-    Busy(MeetingId),
-    /// The source is volatile, so there is nothing to wait for.
-    #[error("source {0} is volatile: its packets are never stored")]
-    Volatile(Name),
-    /// The meeting accepts no packets, or was lost.
-    #[error(transparent)]
-    Meeting(#[from] Error),
+error_classes!(Error {
+    Self::Ended(_) => "ended" Gone,
+    Self::Gone { .. } => "gone" Gone,
+    Self::UnknownInstance { .. } => "unknown-instance" NotFound,
+    Self::NeedsLlm(_) => "needs-llm" Invalid,
+    Self::Assigned { .. } => "already-assigned" Conflict,
+    Self::NotAssigned { .. } => "not-assigned" NotFound,
+    Self::Suspended { .. } => "suspended" Conflict,
+    Self::WasHere { .. } => "took-part-before" Conflict,
+    Self::NotSuspended { .. } => "not-suspended" Conflict,
+    Self::Unreadable { .. } => "state-unreadable" Conflict,
+    Self::Ending(_) => "ending" Busy,
+    Self::UnknownSource { .. } => "unknown-source" NotFound,
+    Self::TooSlow(_) => "too-slow" Gone,
+} else {
+    Self::Read { cause, .. } => cause.class(),
+});
+
+/// Why a meeting accepts nothing more here.
+#[derive(Debug, Clone)]
+pub(crate) enum Closed {
+    /// It is ending or has ended.
+    Ended(MeetingId),
+    /// This node no longer runs it.
+    Gone { meeting: MeetingId, reason: Arc<str> },
 }
 
-impl From<PublishProblem> for PublishError {
-    fn from(problem: PublishProblem) -> Self {
-        match problem {
-            PublishProblem::UnknownSource { source_name, suggestion } => {
-                Self::UnknownSource { source_name, suggestion }
-            }
-            PublishProblem::NotExternal(source) => Self::NotExternal(source),
-            PublishProblem::TooLarge { bytes, limit } => Self::TooLarge { bytes, limit },
-            PublishProblem::ParticipantTooLong { bytes } => Self::ParticipantTooLong { bytes },
-            PublishProblem::NumberedVolatile(source) => Self::NumberedVolatile(source),
-            // `BadNumber`, and whatever a later kernel adds: the numbers are all that is left.
-            _ => Self::BadNumber,
+impl From<Closed> for Error {
+    fn from(closed: Closed) -> Self {
+        match closed {
+            Closed::Ended(meeting) => Self::Ended(meeting),
+            Closed::Gone { meeting, reason } => Self::Gone { meeting, reason },
+        }
+    }
+}
+
+impl From<Closed> for PublishError {
+    fn from(closed: Closed) -> Self {
+        match closed {
+            Closed::Ended(meeting) => Self::Ended(meeting),
+            Closed::Gone { meeting, reason } => Self::Gone { meeting, reason },
         }
     }
 }

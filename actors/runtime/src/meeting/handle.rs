@@ -2,12 +2,12 @@
 
 use std::{fmt, sync::Arc};
 
-use teammy_kernel::{MeetingId, MeetingMetadata, Publish, Seq, log::JoinAt, store::DeadLetter};
+use teammy_kernel::{MeetingId, MeetingMetadata, Publish, PublishError, Seq, log::JoinAt, store::DeadLetter};
 
 use super::{
     committed_log::Packets,
     ended::EndedMeeting,
-    error::{Error, PublishError},
+    error::Error,
     local::LocalMeeting,
     receipt::{Receipt, Receipts},
     remote::{Instruction, RemoteMeeting, Selection, WhenFull},
@@ -79,7 +79,8 @@ impl MeetingRef {
     ///
     /// # Errors
     /// [`PublishError::UnknownSource`], [`PublishError::NotExternal`], [`PublishError::TooLarge`],
-    /// [`PublishError::ParticipantTooLong`], and [`PublishError::Meeting`] once the meeting is ending or gone.
+    /// [`PublishError::ParticipantTooLong`], [`PublishError::MalformedJson`], and [`PublishError::Ended`] or
+    /// [`PublishError::Gone`] once the meeting is ending or gone.
     /// For a numbered packet [`PublishError::Expected`] if a number before it is missing,
     /// [`PublishError::BadNumber`] and [`PublishError::NumberedVolatile`].
     ///
@@ -105,8 +106,8 @@ impl MeetingRef {
     /// All are checked before any is published.
     ///
     /// # Errors
-    /// As [`publish`](Self::publish). If it is [`PublishError::Meeting`] or concerns a number, the packets
-    /// before the one at fault are published.
+    /// As [`publish`](Self::publish). If it is [`PublishError::Ended`], [`PublishError::Gone`] or
+    /// [`PublishError::Read`], or concerns a number, the packets before the one at fault are published.
     ///
     /// # Cancel safety
     /// A dropped call has published some of them, from the first on.
@@ -154,7 +155,8 @@ impl MeetingRef {
     /// callers that have the packet's seq and not its receipt: a node that serves a [`RemoteMeeting`] is one.
     ///
     /// # Errors
-    /// [`PublishError::Meeting`] if the meeting was lost, or has ended, before the packet was stored.
+    /// [`PublishError::Gone`] or [`PublishError::Ended`] if the meeting was lost, or has ended, before the packet
+    /// was stored.
     ///
     /// # Cancel safety
     /// Can be dropped and called again.

@@ -18,7 +18,7 @@ use std::{collections::VecDeque, sync::Arc};
 
 use parking_lot::Mutex;
 use teammy_kernel::{
-    DataPacket, Durability, MeetingId, Name, Payload, Producer, Publish, Seq, Timestamp,
+    DataPacket, Durability, MeetingId, Name, Payload, Producer, Publish, PublishError, Seq, Timestamp,
     graph::{Graph, SourceView},
     log::{Append, Sequencer},
     store::Mark,
@@ -27,10 +27,7 @@ use tokio::sync::Notify;
 
 pub(crate) use publisher::{Publisher, Wake};
 
-use super::{
-    error::{Error, PublishError},
-    source_set::SourceSet,
-};
+use super::{error::Closed, source_set::SourceSet};
 use crate::{clock as wall_clock, memory::Memory, metrics::Metrics};
 use admission::Admission;
 use queue::Queue;
@@ -111,7 +108,7 @@ impl Ingress {
     }
 
     fn check(&self, publish: &Publish) -> Result<SourceView, PublishError> {
-        Ok(self.graph.check_publish(publish, self.packet_bytes)?)
+        self.graph.check_publish(publish, self.packet_bytes)
     }
 
     /// Checks packets. Returns their sources.
@@ -187,7 +184,7 @@ impl Ingress {
 
     fn why_closed(&self) -> PublishError {
         let closed = self.queue.lock().closed.clone();
-        closed.unwrap_or_else(|| Error::Ended(self.meeting.clone())).into()
+        closed.unwrap_or_else(|| Closed::Ended(self.meeting.clone())).into()
     }
 
     /// Sets which sources wake the meeting; packets of others wait until it next runs. An instance that gets its
@@ -242,7 +239,7 @@ impl Ingress {
     }
 
     /// Accepts nothing more. Publishers that wait fail with `why`.
-    pub(crate) fn close(&self, why: Error) {
+    pub(crate) fn close(&self, why: Closed) {
         self.queue.lock().closed.get_or_insert(why);
         self.admission.close();
         self.reservation_raised.notify_waiters();

@@ -3,12 +3,14 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use ractor::{ActorId, ActorRef, ActorStatus};
-use teammy_kernel::{MeetingId, MeetingMetadata, Name, Publish, Seq, log::JoinAt, store::DeadLetter};
+use teammy_kernel::{
+    MeetingId, MeetingMetadata, Name, Publish, PublishError, Seq, log::JoinAt, store::DeadLetter,
+};
 use tokio::{sync::oneshot, time::Instant};
 
 use super::{
-    committed_log::{Closed, Packets},
-    error::{Error, PublishError},
+    committed_log::Packets,
+    error::{Closed, Error},
     ingress::{Accepted, Publisher, Wake},
     message::{Command, Message, RedriveTicket, Reply},
     report::LogReport,
@@ -102,10 +104,13 @@ impl LocalMeeting {
             return Ok(seq);
         }
         let meeting = self.id().clone();
-        match self.shared.committed_log.numbered(producer.clone(), number).await? {
-            Some(seq) => Ok(seq),
+        match self.shared.committed_log.numbered(producer.clone(), number).await {
+            Ok(Some(seq)) => Ok(seq),
             // Its owner lost it before it was stored.
-            None => Err(Error::Gone { meeting, reason: "it was lost before it was stored".into() }.into()),
+            Ok(None) => {
+                Err(Closed::Gone { meeting, reason: "it was lost before it was stored".into() }.into())
+            }
+            Err(cause) => Err(PublishError::Read { meeting, cause: Arc::new(cause) }),
         }
     }
 
@@ -173,8 +178,7 @@ impl LocalMeeting {
     /// Why the actor does not answer.
     fn why_closed(&self) -> Error {
         match self.shared.committed_log.progress().borrow().closed.clone() {
-            Some(Closed::Gone(error)) => error,
-            Some(Closed::Ended) => Error::Ended(self.id().clone()),
+            Some(closed) => closed.into(),
             None => Error::Gone { meeting: self.id().clone(), reason: "its actor is gone".into() },
         }
     }

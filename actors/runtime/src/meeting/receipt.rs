@@ -2,10 +2,9 @@
 
 use std::{fmt, sync::Arc};
 
-use teammy_kernel::{Name, Seq};
+use teammy_kernel::{Name, PublishError, Seq};
 
 use super::{
-    error::PublishError,
     ingress::Accepted,
     remote::{RemoteMeeting, RemoteReceipt},
     shared::Shared,
@@ -77,8 +76,8 @@ impl Receipt {
     /// Waits until the packet is stored: from then on no crash loses it.
     ///
     /// # Errors
-    /// [`PublishError::Volatile`] if its source is volatile; [`PublishError::Meeting`] if the meeting was lost
-    /// before the packet was stored.
+    /// [`PublishError::Volatile`] if its source is volatile; [`PublishError::Gone`] or [`PublishError::Ended`] if
+    /// the meeting was lost or ended before the packet was stored.
     ///
     /// # Cancel safety
     /// Can be dropped and called again.
@@ -151,7 +150,7 @@ impl Receipts {
     /// Waits until all packets of durable sources are stored. Packets of volatile sources are not waited for.
     ///
     /// # Errors
-    /// [`PublishError::Meeting`] if the meeting was lost before they were stored.
+    /// [`PublishError::Gone`] or [`PublishError::Ended`] if the meeting was lost or ended before they were stored.
     ///
     /// # Cancel safety
     /// Can be dropped and called again.

@@ -3,10 +3,12 @@
 use std::{fmt, sync::Arc};
 
 use futures::{future::BoxFuture, stream::BoxStream};
-use teammy_kernel::{DataPacket, MeetingMetadata, Name, Publish, Seq, log::JoinAt, store::DeadLetter};
+use teammy_kernel::{
+    DataPacket, MeetingMetadata, Name, Publish, PublishError, Seq, log::JoinAt, store::DeadLetter,
+};
 
 use super::{
-    error::{Error, PublishError},
+    error::Error,
     stats::MeetingStats,
     subscription::{Delivered, Subscribe},
 };
@@ -70,7 +72,8 @@ pub struct RemoteReceipt {
 /// [`MeetingRef::remote`](super::MeetingRef::remote) calls it.
 ///
 /// Each method does what its counterpart on [`MeetingRef`](super::MeetingRef) does, with the same errors. If
-/// the link breaks, so that the result of a call is unknown, the call fails with [`Error::Gone`].
+/// the link breaks, so that the result of a call is unknown, the call fails with [`Error::Gone`] or
+/// [`PublishError::Gone`].
 pub trait RemoteMeeting: fmt::Debug + Send + Sync + 'static {
     /// What the meeting was started with.
     fn metadata(&self) -> &MeetingMetadata;

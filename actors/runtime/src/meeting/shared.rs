@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use ractor::ActorRef;
-use teammy_kernel::{MeetingMetadata, Name, Seq, graph::Graph, log::Slot};
+use teammy_kernel::{MeetingMetadata, Name, PublishError, Seq, graph::Graph, log::Slot};
 use tracing::error;
 
 use super::{
     combiner::{Combined, Combiner},
-    committed_log::{Closed, CommittedLog},
-    error::{Error, PublishError},
+    committed_log::CommittedLog,
+    error::{Closed, Error},
     ingress::Ingress,
     message::Message,
     taps::Taps,
@@ -69,17 +69,17 @@ impl<S> Shared<S> {
     }
 
     /// This node is about to release the meeting: closes the ingress.
-    pub(crate) fn close(&self, reason: &str) -> Error {
-        let error = Error::Gone { meeting: self.metadata.id.clone(), reason: reason.into() };
-        self.ingress.close(error.clone());
-        error
+    pub(crate) fn close(&self, reason: &str) -> Closed {
+        let gone = Closed::Gone { meeting: self.metadata.id.clone(), reason: reason.into() };
+        self.ingress.close(gone.clone());
+        gone
     }
 
     /// This node no longer runs the meeting: fails all publishers, readers and waiters.
     pub(crate) fn gone(&self, reason: &str) -> Error {
-        let error = self.close(reason);
-        self.committed_log.close(Closed::Gone(error.clone()));
-        error
+        let gone = self.close(reason);
+        self.committed_log.close(gone.clone());
+        gone.into()
     }
 
     /// Waits until everything up to a seq is stored.
@@ -90,10 +90,10 @@ impl<S> Shared<S> {
         match reached.map(|progress| progress.clone()) {
             Ok(progress) if progress.stored >= seq => Ok(()),
             Ok(progress) => match progress.closed {
-                Some(Closed::Gone(error)) => Err(error.into()),
-                _ => Err(Error::Ended(meeting()).into()),
+                Some(closed) => Err(closed.into()),
+                None => Err(PublishError::Ended(meeting())),
             },
-            Err(_) => Err(Error::Gone { meeting: meeting(), reason: "its actor is gone".into() }.into()),
+            Err(_) => Err(PublishError::Gone { meeting: meeting(), reason: "its actor is gone".into() }),
         }
     }
 }

@@ -20,7 +20,7 @@ use tracing::info;
 
 use super::{
     actor::{self, NodeActor},
-    error::{BoxError, Error},
+    error::{Error, OpeningError},
     handle::Node,
     registry::{Meetings, Reserved},
     shutdown_progress::ShutdownProgress,
@@ -47,10 +47,10 @@ pub struct Builder {
 
 /// Opens the store that a configuration names; none if this build has no such store.
 type OpenStore =
-    Box<dyn FnOnce(Config) -> BoxFuture<'static, Result<Option<Arc<dyn Store>>, BoxError>> + Send>;
+    Box<dyn FnOnce(Config) -> BoxFuture<'static, Result<Option<Arc<dyn Store>>, OpeningError>> + Send>;
 
 /// Opens the language models that a configuration names. The flag says whether an instance needs one.
-type OpenLlm = Box<dyn FnOnce(Config, bool) -> BoxFuture<'static, Result<SharedLlm, BoxError>> + Send>;
+type OpenLlm = Box<dyn FnOnce(Config, bool) -> BoxFuture<'static, Result<SharedLlm, OpeningError>> + Send>;
 
 impl fmt::Debug for Builder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -113,7 +113,7 @@ impl Builder {
     pub fn store_from<F, Opening>(mut self, open: F) -> Self
     where
         F: FnOnce(Config) -> Opening + Send + 'static,
-        Opening: Future<Output = Result<Option<Arc<dyn Store>>, BoxError>> + Send + 'static,
+        Opening: Future<Output = Result<Option<Arc<dyn Store>>, OpeningError>> + Send + 'static,
     {
         self.store = Some(Box::new(|config| open(config).boxed()));
         self
@@ -132,7 +132,7 @@ impl Builder {
     pub fn llm_from<F, Opening>(mut self, open: F) -> Self
     where
         F: FnOnce(Config, bool) -> Opening + Send + 'static,
-        Opening: Future<Output = Result<SharedLlm, BoxError>> + Send + 'static,
+        Opening: Future<Output = Result<SharedLlm, OpeningError>> + Send + 'static,
     {
         self.llm = Some(Box::new(|config, is_needed| open(config, is_needed).boxed()));
         self

@@ -1,13 +1,68 @@
 //! The errors of a node.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
-use teammy_kernel::{MeetingId, Name, graph, store};
+use teammy_kernel::{ErrorClass, ErrorKind, MeetingId, Name, error_classes, graph, store};
 
 use crate::meeting::did_you_mean;
 
-/// The error of a function that opens a store or language models.
+/// Any error.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// The error of a function that opens a store or language models, with its code and kind. It shows and passes on
+/// the error as it is.
+#[derive(Debug)]
+pub struct OpeningError {
+    class: ErrorClass,
+    cause: BoxError,
+}
+
+impl OpeningError {
+    /// An error of this code and kind.
+    pub fn new(class: ErrorClass, cause: impl Into<BoxError>) -> Self {
+        Self { class, cause: cause.into() }
+    }
+
+    /// Code and kind.
+    pub fn class(&self) -> ErrorClass {
+        self.class
+    }
+
+    /// The error itself, if it is of this type.
+    pub fn downcast_ref<E: std::error::Error + 'static>(&self) -> Option<&E> {
+        self.cause.downcast_ref()
+    }
+
+    /// Whether the error is of this type.
+    pub fn is<E: std::error::Error + 'static>(&self) -> bool {
+        self.cause.is::<E>()
+    }
+}
+
+impl fmt::Display for OpeningError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.cause.fmt(f)
+    }
+}
+
+impl std::error::Error for OpeningError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.cause.source()
+    }
+}
+
+/// An error without a code of its own.
+impl From<BoxError> for OpeningError {
+    fn from(cause: BoxError) -> Self {
+        Self::new(ErrorClass::new("not-opened", ErrorKind::Internal), cause)
+    }
+}
+
+impl From<teammy_config::Error> for OpeningError {
+    fn from(error: teammy_config::Error) -> Self {
+        Self::new(ErrorClass::new(error.code(), ErrorKind::Invalid), error)
+    }
+}
 
 /// Why a node did not start, or could not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -21,7 +76,7 @@ pub enum Error {
     Config(#[from] teammy_config::Error),
     /// The store could not be opened.
     #[error("cannot open the database")]
-    Open(#[source] BoxError),
+    Open(#[source] OpeningError),
     /// This build has no database, and the builder was given no store.
     #[error(
         "this build has no database and keeps meetings in memory only: choose that with --db mem:// (or `[database] url = \"mem://\"`), \
@@ -30,7 +85,7 @@ pub enum Error {
     NoStore,
     /// The configured language models cannot be used.
     #[error(transparent)]
-    Llm(BoxError),
+    Llm(OpeningError),
     /// An instance's plugin needs a language model, and none is configured.
     #[error("plugin instance {0} needs a language model, and none is configured")]
     NeedsLlm(Name),
@@ -102,3 +157,27 @@ pub enum Error {
     #[error("the shutdown took longer than {0:?}; unfinished work was cut off")]
     Deadline(Duration),
 }
+
+error_classes!(Error {
+    Self::NoStore => "no-store" Invalid,
+    Self::NeedsLlm(_) => "needs-llm" Invalid,
+    Self::Startup { .. } => "plugin-not-started" Internal,
+    Self::Runtime(_) => "no-threads" Internal,
+    Self::Spawn { .. } => "meeting-not-started" Internal,
+    Self::Start(_) => "node-not-started" Internal,
+    Self::UnknownInstance { .. } => "unknown-instance" NotFound,
+    Self::NoMeeting(_) => "no-meeting" NotFound,
+    Self::Running(_) => "running" Conflict,
+    Self::NotRunning(_) => "not-running" Conflict,
+    Self::Ended(_) => "ended" Gone,
+    Self::MissingInstance { .. } => "missing-instance" Conflict,
+    Self::MeetingExists(_) => "meeting-exists" Conflict,
+    Self::ShutDown => "shut-down" Gone,
+    Self::Deadline(_) => "deadline" Internal,
+} else {
+    Self::Graph(error) => error.class(),
+    Self::Config(error) => ErrorClass::new(error.code(), ErrorKind::Invalid),
+    Self::Open(error) | Self::Llm(error) => error.class(),
+    Self::Meeting(error) => error.class(),
+    Self::Store(error) => error.class(),
+});

@@ -5,6 +5,8 @@
 
 use serde::de::{DeserializeOwned, IgnoredAny};
 
+use crate::error_classes;
+
 /// Why an answer could not be used.
 ///
 /// An answer may be private. The error holds no text of it, so it can be logged.
@@ -21,6 +23,11 @@ pub enum AnswerError {
         problem: String,
     },
 }
+
+error_classes!(AnswerError {
+    Self::NoJson => "answer-without-json" Invalid,
+    Self::OtherShape { .. } => "answer-of-another-shape" Invalid,
+});
 
 /// Reads a `T` from a model's answer and ignores the text around it.
 ///

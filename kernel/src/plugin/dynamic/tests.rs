@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::*;
 use crate::{
-    EngineControl, Factory, History, LlmMessage, Publish, Seq, Timestamp, chain,
+    EngineControl, Factory, History, JsonText, LlmMessage, Publish, Seq, Timestamp, chain,
     graph::{self, Graph, InstanceSpec},
     plugin::{Call, HandlerOutcome, Hosted, Invocation, StartedPlugin, StateRef},
     plugin::{HookObserver, Pace},
@@ -131,6 +131,7 @@ impl DynamicInstance for Interpreter {
                     "fail" => Err(Error::retry("asked to fail")),
                     "give up" => Err(Error::reject("asked to give up")),
                     "nothing" => Ok(None),
+                    "broken" => Ok(Some(JsonText::new("{oops").into())),
                     "wait" => {
                         let mut cut_off = CutOff(Some(&self.cut_off));
                         tokio::time::sleep(Duration::from_mins(1)).await;
@@ -408,6 +409,22 @@ async fn a_run_of_single_hooks_reports_each_until_one_fails() {
     let state = Some(r#"{"packets":1,"ticks":0}"#.to_owned());
     assert_eq!(seen, [(1, state, Some("1 in m".to_owned()))]);
     assert_eq!(hosted.every(), Some(Duration::from_secs(10)));
+}
+
+#[tokio::test]
+async fn an_output_that_is_no_json_fails_its_hook_for_good() {
+    let (hosted, meeting) = (started().await.open(), Meeting::new("m"));
+    let (state, packets) = (hosted.initial_state(), [meeting.packet(1, "broken")]);
+    let hook = chat_hook(&hosted);
+    let observer = Observer::default();
+    for error in [
+        hosted.run(Invocation::Hook(hook), meeting.call(&state, &packets)).await.unwrap_err(),
+        hosted.each(hook, meeting.call(&state, &packets), &observer).await.unwrap_err(),
+    ] {
+        assert!(error.is_reject(), "another try makes the same text");
+        assert_eq!(error.to_string(), "key must be a string at line 1 column 2");
+    }
+    assert_eq!(observer.0.into_inner().unwrap(), []);
 }
 
 #[tokio::test]

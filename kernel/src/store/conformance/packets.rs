@@ -9,9 +9,13 @@ use super::{
     samples::{Numbers, at, commit, commit_one, create, meeting, name, packet},
 };
 use crate::{
-    DataPacket, MeetingId, Payload, Producer, Seq, Timestamp,
+    DataPacket, JsonText, MeetingId, Payload, Producer, Seq, Timestamp,
     store::{Outcome, PacketQuery, Take},
 };
+
+fn json(text: &str) -> Payload {
+    Payload::json_text(text).expect("invariant: this is JSON")
+}
 
 /// Packets of every form, with all optional fields and without.
 fn odd_packets(of: &MeetingId) -> Vec<DataPacket> {
@@ -25,10 +29,13 @@ fn odd_packets(of: &MeetingId) -> Vec<DataPacket> {
         Payload::Text("it's \"quoted\" `ticked` ⟩ \\ \n\t\0 ü 日本語 🚀 e\u{301} \u{10ffff}".into()),
         Payload::Text("ü".repeat(1 << 19).into()),
         Payload::Text("{\"looks\":\"like JSON\"}".into()),
-        Payload::Json("null".into()),
+        json("null"),
         // JSON is kept as text: digits, white space, order and repeated names stay.
-        Payload::Json("{ \"b\":1.0, \"a\":123456789012345678901234567890,\n \"a\":[1e400,-0] }".into()),
-        Payload::Json(format!("\"{}\"", "x".repeat((1 << 20) - 2)).into()),
+        json("{ \"b\":1.0, \"a\":123456789012345678901234567890,\n \"a\":[1e400,-0] }"),
+        json(&format!("\"{}\"", "x".repeat((1 << 20) - 2))),
+        // Versions that did not check texts have stored such ones. They must not hide the rest of a history.
+        JsonText::new("{not json").into(),
+        JsonText::new("").into(),
     ];
     let mut packets: Vec<DataPacket> =
         (1..).zip(payloads).map(|(seq, payload)| DataPacket { payload, ..plain(seq) }).collect();

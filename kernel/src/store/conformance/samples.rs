@@ -47,7 +47,8 @@ pub(super) fn packet(of: &MeetingId, seq: u64) -> Arc<DataPacket> {
         timestamp: at(i64::try_from(seq).expect("invariant: the suite's seqs are small")),
         received_at: at(1_000_000),
         participant: Some("Ada".into()),
-        payload: Payload::Json(format!(r#"{{"text":"packet {seq}"}}"#).into()),
+        payload: Payload::json_text(format!(r#"{{"text":"packet {seq}"}}"#))
+            .expect("invariant: this is JSON"),
         producer: None,
         causes: Vec::new(),
     })

@@ -2,14 +2,11 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use teammy_kernel::{Publish, graph::SourceView, log::Append};
+use teammy_kernel::{Publish, PublishError, graph::SourceView, log::Append};
 use tokio::sync::{SemaphorePermit, TryAcquireError};
 
 use super::{Accepted, Entered, Ingress, admission::Admission};
-use crate::{
-    clock,
-    meeting::{error::PublishError, source_set::SourceSet},
-};
+use crate::{clock, meeting::source_set::SourceSet};
 
 /// Wakes a meeting: its state is driven by the caller, or by the thread that drives it already.
 pub(crate) trait Wake {

@@ -7,13 +7,13 @@ use std::{
 };
 
 use teammy_kernel::{
-    Durability, Producer, Seq,
+    Durability, Producer, PublishError, Seq,
     log::{Append, Sequencer},
     store::Mark,
 };
 
 use super::clock::MeetingClock;
-use crate::meeting::error::{Error, PublishError};
+use crate::meeting::error::Closed;
 
 /// Packets and payload bytes of one source that were accepted since they were last counted.
 #[derive(Debug, Default, Clone, Copy)]
@@ -27,7 +27,7 @@ pub(super) struct Queue {
     pub(super) sequencer: Sequencer,
     pub(super) clock: MeetingClock,
     /// Why nothing more is accepted, once nothing is.
-    pub(super) closed: Option<Error>,
+    pub(super) closed: Option<Closed>,
     packets: VecDeque<Append>,
     /// Bytes of all queued packets.
     bytes: usize,

@@ -101,7 +101,7 @@ impl MeetingState {
     }
 
     pub(super) fn plugin_status(&mut self, status: &serde_json::Value) -> Arc<DataPacket> {
-        self.runtime_packet(PLUGIN_STATUS, Payload::Json(status.to_string().into()))
+        self.runtime_packet(PLUGIN_STATUS, Payload::Json(status.into()))
     }
 
     /// Delivers to a suspended instance again.

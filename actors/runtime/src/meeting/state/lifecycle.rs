@@ -13,7 +13,7 @@ use crate::{
     clock,
     kill_points::{self, KillPoint},
     meeting::{
-        error::Error,
+        error::{Closed, Error},
         message::{Event, Reply},
     },
 };
@@ -93,7 +93,7 @@ impl MeetingState {
         }
         kill_points::pass(KillPoint::Resumed);
         if status != MeetingStatus::Running {
-            self.shared.ingress.close(Error::Ended(self.id().clone()));
+            self.shared.ingress.close(Closed::Ended(self.id().clone()));
         }
         if status == MeetingStatus::Ending {
             self.start_end_deadline();
@@ -109,7 +109,7 @@ impl MeetingState {
         if self.log.status() != MeetingStatus::Running {
             return;
         }
-        self.shared.ingress.close(Error::Ended(self.id().clone()));
+        self.shared.ingress.close(Closed::Ended(self.id().clone()));
         let packet = self.lifecycle_packet(&Lifecycle::Ending);
         self.log.end(packet);
         kill_points::pass(KillPoint::Ending);

@@ -14,7 +14,7 @@ use tracing::{error, info, warn};
 use super::{MeetingState, SHUTTING_DOWN};
 use crate::{
     kill_points::{self, KillPoint},
-    meeting::{committed_log::Closed, message::Event},
+    meeting::{error::Closed, message::Event},
     persistence::{self, CommitReply},
 };
 
@@ -153,7 +153,7 @@ impl MeetingState {
         if committed.status == MeetingStatus::Ended {
             kill_points::pass(KillPoint::EndStored);
             info!(meeting = %self.id(), seq = %self.log.end_seq(), "meeting ended");
-            self.shared.committed_log.close(Closed::Ended);
+            self.shared.committed_log.close(Closed::Ended(self.id().clone()));
             for reply in self.ending.drain(..).chain(self.catching_up.drain(..)) {
                 let _ = reply.send(Ok(()));
             }
