@@ -288,11 +288,11 @@ async fn measure(options: &Options, noise: Noise, count: usize) {
     let node = node(directory.path()).await;
     let calm = meeting(&node, "quiet", &[]).await;
     // Only `states` needs the instance; the control needs it in any case.
-    let mut noisy = Vec::with_capacity(count);
+    let mut writers = Vec::with_capacity(count);
     let mut volatile = Vec::with_capacity(count);
     for index in 0..count {
         let instances: &[&str] = if noise == Noise::States { &["noisy"] } else { &[] };
-        noisy.push(meeting(&node, &format!("noisy-{index}"), instances).await);
+        writers.push(meeting(&node, &format!("noisy-{index}"), instances).await);
         volatile.push(meeting(&node, &format!("volatile-{index}"), &["noisy"]).await);
     }
     // The first turn warms up.
@@ -308,7 +308,7 @@ async fn measure(options: &Options, noise: Noise, count: usize) {
             receipts.durable().await.expect("they are stored");
         };
         let b = quiet(&calm, options.turn, &mut with);
-        beside(&noisy, Duration::ZERO, round, &mut with_tally, b).await;
+        beside(&writers, Duration::ZERO, round, &mut with_tally, b).await;
     }
 
     let (mut controlled, mut control_tally) = (times(), NoiseTally::default());
@@ -353,7 +353,7 @@ async fn measure(options: &Options, noise: Noise, count: usize) {
             },
         })
     );
-    drop((calm, noisy, volatile));
+    drop((calm, writers, volatile));
     node.shutdown(Duration::from_mins(1)).await.expect("the node stops");
 }
 

@@ -167,13 +167,13 @@ async fn talk(meeting: MeetingRef, index: usize, meetings: usize, lasts: Duratio
     let part = index as f64 / meetings as f64;
     let mut clock = tokio::time::interval_at(Instant::now() + FRAME.mul_f64(part), FRAME);
     let mut frame = vec![7; FRAME_BYTES];
-    let first = (f64::from(TRANSCRIPTION) * part) as u32;
+    let first = TRANSCRIPTION * index as u32 / meetings as u32;
     for number in 0..(lasts.as_millis() / FRAME.as_millis()) as u32 {
         let due = clock.tick().await.duration_since(*ORIGIN).as_micros() as u64;
         frame[..8].copy_from_slice(&due.to_le_bytes());
         let packet = Publish::on(name("audio"), Payload::Bytes(Bytes::copy_from_slice(&frame)));
         meeting.publish(packet).await.expect("the meeting takes it");
-        if (first + number) % TRANSCRIPTION == 0 {
+        if (first + number).is_multiple_of(TRANSCRIPTION) {
             acks.publish(&meeting);
         }
     }

@@ -10,10 +10,16 @@
 //! * A diff applies to the file that it names.
 //! * The program knows the typed commands and options, and plays the recordings (`<!-- recording -->`); typed
 //!   file names exist.
+//! * A node's socket answers the requests that are shown (`<!-- socket -->`) as it is shown.
 //! * Links have a target, and types and keys in backticks exist.
+
+#![allow(clippy::unwrap_used, reason = "a helper of a test may panic")]
 
 #[path = "docs/guides.rs"]
 mod guides;
+#[cfg(unix)]
+#[path = "docs/socket.rs"]
+mod socket;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -281,6 +287,14 @@ fn links_lead_somewhere() {
     }
     assert!(seen > 0, "no guide has a link: this test looks at nothing");
     nothing_wrong(&wrong);
+}
+
+#[test]
+fn the_guide_names_the_version_of_the_metrics_crate() {
+    let manifest = read("Cargo.toml");
+    let version = manifest.lines().find_map(|line| line.strip_prefix("metrics = \"")?.strip_suffix('"'));
+    let named = format!("version\n{} of that crate", version.expect("the workspace names it"));
+    assert!(read("docs/embedding.md").contains(&named), "{named}");
 }
 
 /// Every word in our sources.

@@ -8,6 +8,17 @@ mod embed;
 #[path = "../examples/backend.rs"]
 mod backend;
 
+#[allow(dead_code, unreachable_pub, reason = "an example's main is its whole program")]
+#[path = "../examples/audio.rs"]
+mod audio;
+
+#[tokio::test]
+async fn audio_is_heard_and_reading_goes_on_where_it_stopped() {
+    let config = teammy::config::Config::from_toml("database.url = \"mem://\"").unwrap();
+    // The start, and an output for each of three frames.
+    assert_eq!(audio::run(config).await.unwrap().0, 7);
+}
+
 #[test]
 fn embedding_takes_less_than_a_page_and_runs() {
     embed::main().expect("the example runs");

@@ -21,7 +21,9 @@ const EXAMPLES: &str = "\
 Examples:
   teammy history standup                             all of it
   teammy history standup --source minutes --last 1   the minutes
-  teammy history standup --since 10m --json          its last ten minutes";
+  teammy history standup --since 10m --json          its last ten minutes
+
+While a node on this machine holds the database, the command asks that node.";
 
 /// Print the stored packets of a meeting
 #[derive(Debug, clap::Args)]

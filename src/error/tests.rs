@@ -87,7 +87,7 @@ fn the_guide_lists_each_code_with_its_kind() {
     assert!(missing.is_empty(), "docs/embedding.md lists codes that do not exist: {missing:?}");
 }
 
-fn answers(error: impl Classified + 'static) -> (String, ErrorKind, bool) {
+fn answers(error: &(impl Classified + 'static)) -> (String, ErrorKind, bool) {
     (error.code().to_owned(), error.kind(), error.can_retry())
 }
 
@@ -97,14 +97,14 @@ fn an_error_that_holds_another_answers_as_that_one_does() {
     let unavailable = || store::Error::Unavailable { doing: "reading".to_owned(), cause: "gone".into() };
     let expected = ("store-unavailable".to_owned(), ErrorKind::Unavailable, true);
     let read = || meeting::Error::Read { meeting: id(), cause: std::sync::Arc::new(unavailable()) };
-    assert_eq!(answers(unavailable()), expected);
-    assert_eq!(answers(read()), expected);
-    assert_eq!(answers(node::Error::Store(unavailable())), expected);
-    assert_eq!(answers(node::Error::from(read())), expected);
-    assert_eq!(answers(admin::Error::from(read())), expected);
-    assert_eq!(answers(Error::from(admin::Error::from(node::Error::Store(unavailable())))), expected);
+    assert_eq!(answers(&unavailable()), expected);
+    assert_eq!(answers(&read()), expected);
+    assert_eq!(answers(&node::Error::Store(unavailable())), expected);
+    assert_eq!(answers(&node::Error::from(read())), expected);
+    assert_eq!(answers(&admin::Error::from(read())), expected);
+    assert_eq!(answers(&Error::from(admin::Error::from(node::Error::Store(unavailable())))), expected);
     assert_eq!(
-        answers(PublishError::Read { meeting: id(), cause: std::sync::Arc::new(unavailable()) }),
+        answers(&PublishError::Read { meeting: id(), cause: std::sync::Arc::new(unavailable()) }),
         expected
     );
 
@@ -115,15 +115,15 @@ fn an_error_that_holds_another_answers_as_that_one_does() {
         Error::from(store::Error::NotFound(id())),
         Error::from(admin::Error::from(node::Error::NoMeeting(id()))),
     ] {
-        assert_eq!(answers(error), gone);
+        assert_eq!(answers(&error), gone);
     }
     let config = config::Config::from_toml("nonsense = 1").unwrap_err();
     assert_eq!(
-        answers(node::Error::Config(config)),
+        answers(&node::Error::Config(config)),
         ("config-invalid".to_owned(), ErrorKind::Invalid, false)
     );
     let size = "x".parse::<config::Size>().unwrap_err();
-    assert_eq!(answers(size), ("size".to_owned(), ErrorKind::Invalid, false));
+    assert_eq!(answers(&size), ("size".to_owned(), ErrorKind::Invalid, false));
 }
 
 #[test]

@@ -306,13 +306,13 @@ impl<T> Schedule<T> {
         self.again(attempt, |_| None, SUSPECT);
     }
 
-    fn again(&mut self, attempt: Attempt<T>, due: impl Fn(u32) -> Option<Instant>, tries: u32) {
+    fn again(&mut self, attempt: Attempt<T>, due: impl Fn(u32) -> Option<Instant>, more_tries: u32) {
         self.ended(&attempt);
         let sent = attempt.commits.len();
         let mut has_suspects = false;
         for (commit, ticket) in attempt.commits.into_iter().zip(attempt.tickets) {
-            let Ticket { waiter, bytes, tries: tried, place } = ticket;
-            let tries = tried.saturating_add(tries);
+            let Ticket { waiter, bytes, tries, place } = ticket;
+            let tries = tries.saturating_add(more_tries);
             let waiting = Waiting { commit, bytes, waiter, tries };
             match place {
                 Some(place) if tries < SUSPECT => self.fresh.put_back(place, waiting),

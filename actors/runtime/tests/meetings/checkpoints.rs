@@ -93,7 +93,7 @@ async fn the_effects_of_a_durable_packet_take_the_checkpoint_along() {
     let (_node, meeting) = listening(&store, &listener("along", NEVER)).await;
     sound(&meeting, "set key before").await;
     wait_for_event("along", "listener set key before").await;
-    tokio::time::sleep(Duration::from_secs(60)).await;
+    tokio::time::sleep(Duration::from_mins(1)).await;
     assert_eq!((stored(&store).await, stored_key(&store, "key").await), (0, None));
     meeting.publish(chat("a durable packet")).await.unwrap();
     wait_for(&store, 2).await;

@@ -106,7 +106,7 @@ async fn a_hook_that_a_dropped_call_started_is_awaited_by_the_next_one() {
         futures::future::poll_fn(|cx| {
             assert!(dropped.as_mut().poll(cx).is_pending(), "the hook has no permit");
             if events("slow-shutdown").is_empty() {
-                cx.waker().wake_by_ref()
+                cx.waker().wake_by_ref();
             } else {
                 return std::task::Poll::Ready(());
             }

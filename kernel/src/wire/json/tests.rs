@@ -270,7 +270,7 @@ fn a_packet_that_was_read_is_a_publish_too() {
     assert!(!error.to_string().contains(WORDS));
 }
 
-/// An HTTP framework may read through serde_path_to_error.
+/// An HTTP framework may read through `serde_path_to_error`.
 #[test]
 fn a_payload_passes_verbatim_through_wrapped_deserializers() {
     let payload = r#"{"z":1e400, "a":123456789012345678901234567890, "a":-0}"#;
@@ -284,6 +284,12 @@ fn a_payload_passes_verbatim_through_wrapped_deserializers() {
 
 #[test]
 fn packets_may_be_parts_of_tagged_and_flattened_values() {
+    #[derive(Debug, Deserialize)]
+    #[serde(untagged)]
+    enum Either {
+        Packet(DataPacket),
+        Publish(Publish),
+    }
     #[derive(Debug, PartialEq, Serialize, Deserialize)]
     #[serde(tag = "do", rename_all = "kebab-case")]
     enum Message {
@@ -311,12 +317,6 @@ fn packets_may_be_parts_of_tagged_and_flattened_values() {
     ] {
         let text = serde_json::to_string(&message).unwrap();
         assert_eq!(serde_json::from_str::<Message>(&text).unwrap(), message, "{text}");
-    }
-    #[derive(Debug, Deserialize)]
-    #[serde(untagged)]
-    enum Either {
-        Packet(DataPacket),
-        Publish(Publish),
     }
     let text = serde_json::to_string(&publish()).unwrap();
     let read: Either = serde_json::from_str(&text).unwrap();

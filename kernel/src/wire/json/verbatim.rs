@@ -7,11 +7,11 @@ use serde::{
     de::{Error, MapAccess, SeqAccess, Unexpected, Visitor},
 };
 
-/// The name by which serde_json hands out a value's text (see `RawValue`). A deserializer that does not know it
+/// The name by which `serde_json` hands out a value's text (see `RawValue`). A deserializer that does not know it
 /// hands out the value instead, which is then written as JSON.
 const RAW_VALUE: &str = "$serde_json::private::RawValue";
 
-/// A value as JSON text: of serde_json's deserializers the very text, of others the value written anew.
+/// A value as JSON text: of `serde_json`'s deserializers the very text, of others the value written anew.
 ///
 /// serde buffers what it reads for enums with tags inside, untagged enums and flattened structs. `RawValue`
 /// cannot be read from that buffer.

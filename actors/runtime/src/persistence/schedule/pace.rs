@@ -121,7 +121,7 @@ mod tests {
         for bytes in [1_000, MOST] {
             let mut pace = Pace::default();
             settled(&mut pace, Duration::from_millis(1), 50_000);
-            pace.stored(bytes, Duration::from_secs(60));
+            pace.stored(bytes, Duration::from_mins(1));
             assert_eq!(settled(&mut pace, Duration::from_millis(1), 50_000), [MOST; 50]);
         }
     }
