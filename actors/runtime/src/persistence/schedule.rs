@@ -265,14 +265,17 @@ impl<T> Schedule<T> {
     pub(super) fn settled(&mut self, attempt: Attempt<T>, now: Instant) -> Vec<T> {
         self.ended(&attempt);
         self.pace.stored(attempt.bytes(), now.saturating_duration_since(attempt.began));
-        self.failures = 0;
-        self.fresh_from = None;
         if attempt.is_of_suspects() {
             self.suspects_at_once = MOST.min(self.suspects_at_once * 2);
+        }
+        // A store that was away is back, so what failed with it need not wait.
+        if attempt.is_of_suspects() || self.is_failing() {
             for suspect in &mut self.suspects {
                 suspect.due = None;
             }
         }
+        self.failures = 0;
+        self.fresh_from = None;
         self.rest();
         attempt.tickets.into_iter().map(|ticket| ticket.waiter).collect()
     }
