@@ -18,6 +18,10 @@ model URL *OPTIONS:
 test PACKAGE="":
     cargo test {{ if PACKAGE == "" { "--workspace" } else { "--package " + PACKAGE } }}
 
+# Test the backend over HTTP, which is a workspace of its own.
+backend:
+    cargo test --manifest-path examples/http-backend/Cargo.toml
+
 # Build the database server for the tests that need one; without it they report that they are skipped. Takes some minutes, once.
 server:
     cargo build --manifest-path tests/surrealdb-server/Cargo.toml

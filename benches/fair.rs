@@ -2,11 +2,12 @@
 //! as they can: `cargo bench -p teammy-benches --features surrealdb --bench fair -- [OPTIONS]`.
 //!
 //! A node stores in a directory (`surrealkv`). The quiet meeting publishes a durable packet of 256 bytes each
-//! 50 ms; its time is from `publish` to the end of `durable()`. The noisy meetings are a closed loop: each
-//! publishes again as soon as its last packets are stored, so that it always waits for the store.
+//! 50 ms; its time is from `publish` to the end of `durable()`. The noisy meetings publish as soon as their last
+//! packets are stored, so that they always wait for the store; those of `frames` publish by a clock.
 //!
 //! | noise | what each noisy meeting publishes at a time |
 //! |---|---|
+//! | `frames` | each 20 ms a packet of 640 bytes for an instance whose state of 1 KiB changes with it |
 //! | `states` | a packet for an instance whose state of 256 KiB changes with it |
 //! | `large` | 64 packets of 4 KiB |
 //! | `small` | a packet of 256 bytes |
@@ -58,23 +59,29 @@ use tokio::{task::JoinSet, time::Instant};
 /// The time from one packet of the quiet meeting to the next.
 const PERIOD: Duration = Duration::from_millis(50);
 /// The state of the instances of the noise `states`.
-const STATE_BYTES: usize = 256 << 10;
+const LARGE_STATE: usize = 256 << 10;
+/// The state of the instances of the noise `frames`.
+const SMALL_STATE: usize = 1 << 10;
+/// The time from one packet of the noise `frames` to the next.
+const FRAME: Duration = Duration::from_millis(20);
 /// How long a hook of the control spins for a packet.
 const SPIN: Duration = Duration::from_millis(1);
 
 /// What noisy meetings do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Noise {
+    Frames,
     States,
     Large,
     Small,
 }
 
 impl Noise {
-    const ALL: [Self; 3] = [Self::States, Self::Large, Self::Small];
+    const ALL: [Self; 4] = [Self::Frames, Self::States, Self::Large, Self::Small];
 
     fn name(self) -> &'static str {
         match self {
+            Self::Frames => "frames",
             Self::States => "states",
             Self::Large => "large",
             Self::Small => "small",
@@ -86,6 +93,7 @@ impl Noise {
         let of =
             |source: &str, bytes| Publish::on(name(source), Payload::Bytes(Bytes::from(vec![b'x'; bytes])));
         match self {
+            Self::Frames => vec![of("transcription", 640)],
             Self::States => vec![of("chat", 256)],
             Self::Large => (0..64).map(|_| of("transcription", 4096)).collect(),
             Self::Small => vec![of("transcription", 256)],
@@ -115,13 +123,14 @@ impl InCallPlugin for Noisy {
     }
 
     fn hooks(hooks: Hooks<Self>) -> Hooks<Self> {
-        hooks.on::<Bytes>("chat").on::<Bytes>("audio")
+        hooks.on::<Bytes>("chat").on::<Bytes>("transcription").on::<Bytes>("audio")
     }
 }
 
 impl Receive<Bytes> for Noisy {
     async fn receive(&self, _: Bytes, cx: &mut Cx<'_, Self>) -> Result<Option<Bytes>, Error> {
-        if cx.packet().source == *"audio" {
+        let source = cx.packet().source.clone();
+        if source == *"audio" {
             let began = Instant::now();
             while began.elapsed() < SPIN {
                 std::hint::spin_loop();
@@ -130,7 +139,7 @@ impl Receive<Bytes> for Noisy {
             let state = cx.state_mut();
             state.packets += 1;
             if state.text.is_empty() {
-                state.text = "x".repeat(STATE_BYTES);
+                state.text = "x".repeat(if source == *"chat" { LARGE_STATE } else { SMALL_STATE });
             }
         }
         Ok(None)
@@ -287,11 +296,12 @@ async fn measure(options: &Options, noise: Noise, count: usize) {
     let directory = tempfile::tempdir().expect("a directory");
     let node = node(directory.path()).await;
     let calm = meeting(&node, "quiet", &[]).await;
-    // Only `states` needs the instance; the control needs it in any case.
+    // Only `frames` and `states` need the instance; the control needs it in any case.
     let mut writers = Vec::with_capacity(count);
     let mut volatile = Vec::with_capacity(count);
     for index in 0..count {
-        let instances: &[&str] = if noise == Noise::States { &["noisy"] } else { &[] };
+        let has_state = matches!(noise, Noise::Frames | Noise::States);
+        let instances: &[&str] = if has_state { &["noisy"] } else { &[] };
         writers.push(meeting(&node, &format!("noisy-{index}"), instances).await);
         volatile.push(meeting(&node, &format!("volatile-{index}"), &["noisy"]).await);
     }
@@ -304,11 +314,16 @@ async fn measure(options: &Options, noise: Noise, count: usize) {
         let a = quiet(&calm, options.turn, &mut alone);
         beside(&[], Duration::ZERO, |_| std::future::ready(()), &mut alone_tally, a).await;
         let round = move |meeting: MeetingRef| async move {
+            let next = Instant::now() + FRAME;
             let receipts = meeting.publish_all(noise.packets()).await.expect("the meeting takes them");
-            receipts.durable().await.expect("they are stored");
+            match noise {
+                Noise::Frames => tokio::time::sleep_until(next).await,
+                _ => receipts.durable().await.expect("they are stored"),
+            }
         };
         let b = quiet(&calm, options.turn, &mut with);
-        beside(&writers, Duration::ZERO, round, &mut with_tally, b).await;
+        let interval = if noise == Noise::Frames { FRAME / count as u32 } else { Duration::ZERO };
+        beside(&writers, interval, round, &mut with_tally, b).await;
     }
 
     let (mut controlled, mut control_tally) = (times(), NoiseTally::default());
@@ -379,7 +394,8 @@ fn options() -> Options {
             "--noise" => {
                 let named = arguments.next().unwrap_or_default();
                 let named = Noise::ALL.into_iter().find(|noise| noise.name() == named);
-                options.noise = vec![named.unwrap_or_else(|| usage("--noise takes states, large or small"))];
+                options.noise =
+                    vec![named.unwrap_or_else(|| usage("--noise takes frames, states, large or small"))];
             }
             // Cargo passes this option to every bench.
             "--bench" => {}
@@ -390,7 +406,9 @@ fn options() -> Options {
 }
 
 fn usage(problem: &str) -> ! {
-    eprintln!("{problem}; usage: fair [--seconds N] [--turns N] [--noise states|large|small] [--meetings N]");
+    eprintln!(
+        "{problem}; usage: fair [--seconds N] [--turns N] [--noise frames|states|large|small] [--meetings N]"
+    );
     std::process::exit(2)
 }
 

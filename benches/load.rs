@@ -19,6 +19,7 @@
 //! | `--seconds N` | measures each turn for N seconds; 10 by default |
 //! | `--meetings N` | so many meetings beside the quiet one; 200 by default |
 //! | `--turns N` | each arm runs N times; 2 by default |
+//! | `--before PROGRAM` | measures `stateless` and `at-once` of an earlier build of this bench too, in the same turns |
 //! | `--arm NAME` | measures one arm in this process, once, and prints a JSON line |
 
 #![allow(
@@ -29,6 +30,7 @@
 )]
 
 use std::{
+    path::{Path, PathBuf},
     process::Command,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -266,11 +268,13 @@ struct Options {
     lasts: Duration,
     meetings: usize,
     turns: usize,
+    before: Option<PathBuf>,
     arm: Option<String>,
 }
 
 fn options() -> Options {
-    let mut options = Options { lasts: Duration::from_secs(10), meetings: 200, turns: 2, arm: None };
+    let mut options =
+        Options { lasts: Duration::from_secs(10), meetings: 200, turns: 2, before: None, arm: None };
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().unwrap_or_else(|| usage(&format!("{argument} takes a value")));
@@ -279,6 +283,7 @@ fn options() -> Options {
             "--seconds" => options.lasts = Duration::from_secs(number(value()) as u64),
             "--meetings" => options.meetings = number(value()),
             "--turns" => options.turns = number(value()),
+            "--before" => options.before = Some(value().into()),
             "--arm" => options.arm = Some(value()).filter(|arm| ARMS.contains(&arm.as_str())),
             // Cargo passes it.
             "--bench" => {}
@@ -294,8 +299,7 @@ fn usage(problem: &str) -> ! {
 }
 
 /// Measures an arm in a process of its own.
-fn run(arm: &str, options: &Options) -> Value {
-    let program = std::env::current_exe().expect("the program has a path");
+fn run(program: &Path, arm: &str, options: &Options) -> Value {
     let (seconds, meetings) = (options.lasts.as_secs().to_string(), options.meetings.to_string());
     let arguments = ["--arm", arm, "--seconds", &seconds, "--meetings", &meetings];
     let output = Command::new(program).args(arguments).output().expect("the arm runs");
@@ -317,14 +321,21 @@ fn main() {
         println!("{}", runtime.block_on(measure(arm, options.meetings, options.lasts)));
         return;
     }
-    let mut figures = vec![Vec::new(); ARMS.len()];
+    let this = std::env::current_exe().expect("the program has a path");
+    let mut columns: Vec<(&Path, &str, String)> = Vec::new();
+    if let Some(before) = &options.before {
+        columns.extend(ARMS[..2].iter().map(|arm| (before.as_path(), *arm, format!("{arm}, before"))));
+    }
+    columns.extend(ARMS.iter().map(|arm| (this.as_path(), *arm, (*arm).to_owned())));
+    let mut figures = vec![Vec::new(); columns.len()];
     for _ in 0..options.turns {
-        for (arm, figures) in ARMS.iter().zip(&mut figures) {
-            figures.push(run(arm, &options));
+        for ((program, arm, _), figures) in columns.iter().zip(&mut figures) {
+            figures.push(run(program, arm, &options));
         }
     }
     let mut table = Table::new();
-    table.set_header(["", "unit"].into_iter().chain(ARMS));
+    let header = ["", "unit"].map(str::to_owned).into_iter();
+    table.set_header(header.chain(columns.into_iter().map(|(_, _, title)| title)));
     for (key, unit) in FIGURES {
         let of_arm = |figures: &Vec<Value>| {
             let turns = figures.iter().map(|figures| figures[key].as_f64().expect("a number")).collect();

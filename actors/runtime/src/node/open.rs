@@ -48,6 +48,16 @@ impl Opened {
             | Self::Ended(meeting) => meeting,
         }
     }
+
+    /// Which it is, in a word: `started`, `resumed`, `running` or `ended`.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Started(_) => "started",
+            Self::Resumed(_) => "resumed",
+            Self::Running(_) => "running",
+            Self::Ended(_) => "ended",
+        }
+    }
 }
 
 impl Node {
