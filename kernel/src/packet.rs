@@ -274,6 +274,13 @@ impl IntoPayload for Bytes {
     }
 }
 
+/// For a plugin whose outputs have several forms.
+impl IntoPayload for Payload {
+    fn into_payload(self) -> Result<Payload, Error> {
+        Ok(self)
+    }
+}
+
 /// For a plugin without outputs: no value of this type exists.
 impl IntoPayload for std::convert::Infallible {
     fn into_payload(self) -> Result<Payload, Error> {

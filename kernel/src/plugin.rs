@@ -9,7 +9,7 @@
 //!
 //! Both are erased into what the runtime handles, so that hooks of any plugin run over one kind of state.
 //! Layers, each of which uses those before it: values (`durability`, `input`, `delivery_policy`, `config`,
-//! `state`), tables (`hook_table`, `metadata`, `observer`, `shutdown`), contracts (`contract`, `dynamic`),
+//! `state`, `outputs`), tables (`hook_table`, `metadata`, `observer`, `shutdown`), contracts (`contract`, `dynamic`),
 //! the erased form (`erased`, `factory`, `bundle`), and what leads from a contract to it (`handlers`,
 //! `typed`, `untyped`).
 
@@ -23,9 +23,10 @@ pub(crate) mod erased;
 mod factory;
 mod handlers;
 pub(crate) mod hook_table;
-mod input;
+pub(crate) mod input;
 mod metadata;
 mod observer;
+mod outputs;
 mod shutdown;
 pub(crate) mod state;
 mod typed;
@@ -43,10 +44,14 @@ pub use factory::Factory;
 pub use hook_table::Hook;
 #[cfg(any(test, feature = "runtime"))]
 pub use hook_table::HookId;
+#[cfg(any(test, feature = "runtime"))]
+pub use input::Tries;
 pub use input::{Batch, Tick};
 pub use metadata::InCallPluginMetadata;
 #[cfg(any(test, feature = "runtime"))]
 pub use observer::{HookObserver, Pace};
+#[cfg(any(test, feature = "runtime"))]
+pub use outputs::Outputs;
 pub use shutdown::ShutdownCx;
 #[cfg(any(test, feature = "runtime"))]
 pub use state::{StateError, StateRef};

@@ -23,6 +23,8 @@ mod malformed;
 mod numbered;
 #[path = "meetings/opening.rs"]
 mod opening;
+#[path = "meetings/outputs.rs"]
+mod outputs;
 #[path = "meetings/privacy.rs"]
 mod privacy;
 #[path = "meetings/recovery.rs"]

@@ -269,8 +269,8 @@ async fn summary(cx: &Cx<'_, QuestionLog>, questions: &[Question]) -> Result<Opt
     match cx.engine().llm().fast_prompt(messages, 0.0).await {
         Ok(answer) => Ok(Some(truncated(&answer)).filter(|summary| !summary.is_empty())),
         // A temporary failure: the runtime tries the hook again after an error that `?` or `into` makes.
-        Err(error @ LlmError::Failed(_)) => Err(error.into()),
-        // No model, or a refusal: the list is useful without a summary.
+        Err(error @ LlmError::Failed(_)) if !cx.is_last_attempt() => Err(error.into()),
+        // No model, a refusal, or the last try: the list is useful without a summary.
         Err(_) => Ok(None),
     }
 }

@@ -154,6 +154,18 @@ async fn a_hook_that_fails_changes_nothing_and_is_called_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn at_the_last_try_the_list_does_without_a_summary() {
+    let llm = ScriptedLlm::default().fail("overloaded").fail("overloaded").fail("overloaded");
+    let builder = PluginTest::<QuestionLog>::builder().config(json!({"summary": true})).llm(llm);
+    let mut meeting = builder.start().await.unwrap();
+    meeting.receive(said("Bo", "Is there a deadline?")).await.unwrap();
+    meeting.end().await.unwrap_err();
+    meeting.retry().await.unwrap_err();
+    let open = testing::json::<Value>(&meeting.retry().await.unwrap()[0]);
+    assert_eq!((open["asked"].as_u64(), open.get("summary")), (Some(1), None));
+}
+
+#[tokio::test(start_paused = true)]
 async fn without_an_answer_there_is_a_list_without_a_summary() {
     let models = [ScriptedLlm::default().refuse("not my subject"), ScriptedLlm::default().reply(" \n")];
     for llm in models.map(Some).into_iter().chain([None]) {

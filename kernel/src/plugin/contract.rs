@@ -6,7 +6,9 @@ use futures::future::BoxFuture;
 use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{durability::Durability, hook_table::HookTable, observer::HookObserver, shutdown::ShutdownCx};
+use super::{
+    durability::Durability, hook_table::HookTable, input::Tries, observer::HookObserver, shutdown::ShutdownCx,
+};
 use crate::{DataPacket, Error, IntoPayload, MeetingEngine, MeetingMetadata, Name};
 
 /// A plugin: resources, and hooks over a per-meeting state.
@@ -136,7 +138,9 @@ pub trait Receive<T>: InCallPlugin {
 pub struct Cx<'a, P: InCallPlugin> {
     pub(super) packets: &'a [Arc<DataPacket>],
     pub(super) gap: u64,
+    pub(super) tries: Tries,
     pub(super) state: Arc<P::State>,
+    pub(super) emitted: Vec<P::Output>,
     pub(super) meeting: &'a MeetingMetadata,
     pub(super) instance: &'a Name,
     pub(super) engine: &'a MeetingEngine,
@@ -161,6 +165,29 @@ impl<P: InCallPlugin> Cx<'_, P> {
     /// All packets that the hook runs on, oldest first: one, or a batch's.
     pub fn packets(&self) -> &[Arc<DataPacket>] {
         self.packets
+    }
+
+    /// Puts out a packet beside the one that the hook returns: before it, in the order of these calls, and from
+    /// the same packets. All are stored with the hook's other effects or, if it fails, none.
+    ///
+    /// One hook may put out 1,000 packets, of 4 MiB in all.
+    pub fn emit(&mut self, output: P::Output) {
+        self.emitted.push(output);
+    }
+
+    /// Which try of these packets this is: 1, or more after the hook failed on them.
+    ///
+    /// Tries count anew for each packet, and after a restart of the node or of the instance's actor, unless
+    /// that panicked on this packet.
+    pub fn attempt(&self) -> u32 {
+        self.tries.attempt
+    }
+
+    /// Whether the packets are given up if the hook fails now: `hooks.tries` of the configuration are used up.
+    ///
+    /// A plugin can do with less then, such as a plain sentence instead of a model's answer.
+    pub fn is_last_attempt(&self) -> bool {
+        self.tries.is_last()
     }
 
     /// How many packets of this instance's sources were lost since the last hook, because the instance was
@@ -190,7 +217,7 @@ pub struct Hooks<P: InCallPlugin> {
     pub(super) table: HookTable<Box<dyn Handler<P>>>,
 }
 
-/// The result of a call: the output, and the packets of a batch that did not decode, by their index in it.
+/// The result of a call: the returned output, and the packets of a batch that did not decode, by their index.
 pub(super) struct HookOutcome<O> {
     pub(super) output: Option<O>,
     pub(super) rejected: Vec<(usize, Error)>,

@@ -17,6 +17,7 @@ use super::{
     delivery_policy::DeliveryPolicy,
     durability::Durability,
     hook_table::{Hook, HookTable},
+    input::Tries,
     shutdown::ShutdownCx,
 };
 use crate::{DataPacket, Error, MeetingEngine, MeetingMetadata, Name, Payload};
@@ -258,7 +259,9 @@ impl Default for JsonState {
 pub struct DynamicCx<'a> {
     pub(super) packets: &'a [Arc<DataPacket>],
     pub(super) gap: u64,
+    pub(super) tries: Tries,
     pub(super) state: Arc<JsonState>,
+    pub(super) emitted: Vec<Payload>,
     pub(super) rejected: Vec<(usize, Error)>,
     pub(super) meeting: &'a MeetingMetadata,
     pub(super) instance: &'a Name,
@@ -298,6 +301,25 @@ impl DynamicCx<'_> {
     /// All packets that the hook runs on, oldest first: one, or a batch's.
     pub fn packets(&self) -> &[Arc<DataPacket>] {
         self.packets
+    }
+
+    /// Puts out a packet beside the one that the hook returns: before it, in the order of these calls, and from
+    /// the same packets. All are stored with the hook's other effects or, if it fails, none.
+    ///
+    /// One hook may put out 1,000 packets, of 4 MiB in all.
+    pub fn emit(&mut self, output: Payload) {
+        self.emitted.push(output);
+    }
+
+    /// Which try of these packets this is; see [`Cx::attempt`](crate::Cx::attempt).
+    pub fn attempt(&self) -> u32 {
+        self.tries.attempt
+    }
+
+    /// Whether the packets are given up if the hook fails now; see
+    /// [`Cx::is_last_attempt`](crate::Cx::is_last_attempt).
+    pub fn is_last_attempt(&self) -> bool {
+        self.tries.is_last()
     }
 
     /// How many packets of this instance's sources were lost since the last hook, because the instance was

@@ -11,12 +11,14 @@ use futures::future::BoxFuture;
 
 use super::{
     hook_table::{Hook, HookId, period},
-    observer::{HookObserver, well_formed},
+    input::Tries,
+    observer::HookObserver,
+    outputs::Outputs,
     shutdown::ShutdownCx,
     state::{StateError, StateRef},
 };
 use crate::{
-    DataPacket, Error, MeetingEngine, MeetingId, MeetingMetadata, Name, Payload,
+    DataPacket, Error, MeetingEngine, MeetingId, MeetingMetadata, Name,
     engine::llm::{Llm, SharedLlm},
 };
 
@@ -45,8 +47,8 @@ pub struct Rejected {
 pub struct HandlerOutcome {
     /// The state after the handler; the same pointer where it changed nothing.
     pub state: StateRef,
-    /// The handler's output.
-    pub output: Option<Payload>,
+    /// The handler's outputs.
+    pub outputs: Outputs,
     /// Packets of a batch that the hook ran without, in the order of their indices.
     pub rejected: Vec<Rejected>,
 }
@@ -58,6 +60,8 @@ pub struct Call<'a> {
     pub packets: &'a [Arc<DataPacket>],
     /// How many packets were lost before these.
     pub gap: u64,
+    /// Which try of the first packet, or of the batch, this is. Later packets have their first.
+    pub tries: Tries,
     /// The state to start from.
     pub state: StateRef,
     /// The meeting.
@@ -152,9 +156,7 @@ impl Hosted {
     /// # Panics
     /// If the plugin panics, or if the state came from another plugin.
     pub async fn run(&self, what: Invocation, call: Call<'_>) -> Result<HandlerOutcome, Error> {
-        let mut outcome = self.plugin.run(what, call).await?;
-        outcome.output = outcome.output.map(well_formed).transpose()?;
-        Ok(outcome)
+        self.plugin.run(what, call).await
     }
 
     /// Runs a hook once for each packet of the call, in order, until one fails. The first run is given the

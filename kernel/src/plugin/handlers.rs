@@ -11,7 +11,7 @@ use super::{
     input::{Batch, Tick},
     observer::{HookObserver, Pace, pause, report},
 };
-use crate::{DataPacket, Error, FromPacket, IntoPayload};
+use crate::{DataPacket, Error, FromPacket};
 
 impl<P: InCallPlugin> Hooks<P> {
     pub(super) fn read() -> Self {
@@ -74,15 +74,16 @@ fn each_by_call<'a, P: InCallPlugin>(
             observer.begins(&packet[0]);
             let before = cx.state.clone();
             let mut keep = Vec::new();
-            let mut one = Cx { packets: packet, gap: cx.gap, state: cx.state, ..cx };
+            let (state, emitted) = (cx.state, Vec::new());
+            let mut one = Cx { packets: packet, state, emitted, ..cx };
             let mut outcome = handler.call(plugin, &mut one, &mut keep).await?;
             cx.state = one.state;
-            cx.gap = 0;
+            (cx.gap, cx.tries) = (0, cx.tries.first());
             if let Some((_, error)) = outcome.rejected.pop() {
                 return Err(error);
             }
-            let output = outcome.output.map(IntoPayload::into_payload).transpose()?;
-            if report(observer, &packet[0], &before, &cx.state, output)? == Pace::Yield {
+            if report(observer, &packet[0], &before, &cx.state, (one.emitted, outcome.output))? == Pace::Yield
+            {
                 pause(observer).await;
             }
         }
@@ -131,9 +132,9 @@ impl<P: Receive<T>, T: FromPacket> Handler<P> for One<T> {
                 cx.packets = packet;
                 let data = T::from_packet(&packet[0])?;
                 let output = plugin.receive(data, &mut cx).await?;
-                cx.gap = 0;
-                let output = output.map(IntoPayload::into_payload).transpose()?;
-                if report(observer, &packet[0], &before, &cx.state, output)? == Pace::Yield {
+                (cx.gap, cx.tries) = (0, cx.tries.first());
+                let outputs = (std::mem::take(&mut cx.emitted), output);
+                if report(observer, &packet[0], &before, &cx.state, outputs)? == Pace::Yield {
                     pause(observer).await;
                 }
                 if !Arc::ptr_eq(&before, &cx.state) {

@@ -35,3 +35,24 @@ impl Tick {
     /// The source of a tick's packet; reserved, so no plugin can take or claim it by name.
     pub const SOURCE: &'static str = "tick";
 }
+
+/// Which try of its packets a call is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tries {
+    /// The number of this try, from 1.
+    pub attempt: u32,
+    /// How many tries the packets have.
+    pub most: u32,
+}
+
+impl Tries {
+    /// The first try.
+    pub fn first(self) -> Self {
+        Self { attempt: 1, ..self }
+    }
+
+    /// Whether no other follows.
+    pub fn is_last(self) -> bool {
+        self.attempt >= self.most
+    }
+}

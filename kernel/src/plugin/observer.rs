@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::state::StateRef;
-use crate::{DataPacket, Error, Payload};
+use super::{outputs::Outputs, state::StateRef};
+use crate::{DataPacket, Error, IntoPayload};
 
 /// Follows a run of single hooks, one for each packet.
 pub trait HookObserver: Sync {
@@ -18,7 +18,7 @@ pub trait HookObserver: Sync {
         &self,
         packet: &Arc<DataPacket>,
         state: Option<StateRef>,
-        output: Option<Payload>,
+        outputs: Outputs,
     ) -> Result<Pace, Error>;
 
     /// The run goes on after a [pause](Pace::Yield).
@@ -37,27 +37,16 @@ pub enum Pace {
 /// Reports to the observer that a hook ended well. The state
 /// has changed if it is another allocation.
 #[inline]
-pub(super) fn report<S: serde::Serialize + Send + Sync + 'static>(
+pub(super) fn report<S: serde::Serialize + Send + Sync + 'static, O: IntoPayload>(
     observer: &dyn HookObserver,
     packet: &Arc<DataPacket>,
     before: &Arc<S>,
     after: &Arc<S>,
-    output: Option<Payload>,
+    (emitted, returned): (Vec<O>, Option<O>),
 ) -> Result<Pace, Error> {
-    let output = output.map(well_formed).transpose()?;
+    let outputs = Outputs::of(emitted, returned)?;
     let state = (!Arc::ptr_eq(before, after)).then(|| StateRef::of(after.clone()));
-    observer.ended(packet, state, output)
-}
-
-/// An output, unless it is a text that should be JSON and is not.
-///
-/// # Errors
-/// [`Error::reject`]: another try makes the same text.
-pub(super) fn well_formed(output: Payload) -> Result<Payload, Error> {
-    match output {
-        Payload::Malformed(malformed) => Err(Error::reject(malformed)),
-        output => Ok(output),
-    }
+    observer.ended(packet, state, outputs)
 }
 
 /// Lets other tasks run.

@@ -13,6 +13,7 @@ use super::{
     hook_table::{Hook, HookId},
     metadata::InCallPluginMetadata,
     observer::HookObserver,
+    outputs::Outputs,
     shutdown::ShutdownCx,
     state::{StateError, StateRef},
 };
@@ -135,25 +136,25 @@ impl<P: InCallPlugin> DynHosted for Open<P> {
         let plugin = &self.plugin.0;
         async move {
             let mut kept = Vec::new();
-            let (outcome, state) = match what {
+            let (outcome, state, emitted) = match what {
                 Invocation::Hook(id) => {
                     let (_, hook) = &self.hooks.table.hooks[id.0];
                     let mut cx = Cx { ..cx };
                     let outcome = hook.call(plugin, &mut cx, &mut kept).await?;
-                    (outcome, cx.state)
+                    (outcome, cx.state, cx.emitted)
                 }
                 Invocation::MeetingStart => {
                     let output = plugin.on_meeting_start(&mut cx).await?;
-                    (whole(output), cx.state)
+                    (whole(output), cx.state, cx.emitted)
                 }
                 Invocation::MeetingEnd => {
                     let output = plugin.on_meeting_end(&mut cx).await?;
-                    (whole(output), cx.state)
+                    (whole(output), cx.state, cx.emitted)
                 }
             };
             Ok(HandlerOutcome {
                 state: StateRef::of(state),
-                output: outcome.output.map(IntoPayload::into_payload).transpose()?,
+                outputs: Outputs::of(emitted, outcome.output)?,
                 rejected: outcome
                     .rejected
                     .into_iter()
@@ -171,7 +172,9 @@ impl<'a, P: InCallPlugin> Cx<'a, P> {
         Self {
             packets: call.packets,
             gap: call.gap,
+            tries: call.tries,
             state: state.expect("invariant: a plugin's state is of its own type"),
+            emitted: Vec::new(),
             meeting: call.meeting,
             instance: call.instance,
             engine: call.engine,

@@ -13,6 +13,7 @@ use super::{
     hook_table::{Hook, HookId},
     metadata::InCallPluginMetadata,
     observer::{HookObserver, Pace, pause, report},
+    outputs::Outputs,
     shutdown::ShutdownCx,
     state::{StateError, StateRef},
 };
@@ -147,8 +148,9 @@ impl<I: DynamicInstance> DynHosted for Open<I> {
                 if let Some((_, error)) = cx.rejected.pop() {
                     return Err(error);
                 }
-                cx.gap = 0;
-                if report(observer, &packet[0], &before, &cx.state, output)? == Pace::Yield {
+                (cx.gap, cx.tries) = (0, cx.tries.first());
+                let outputs = (std::mem::take(&mut cx.emitted), output);
+                if report(observer, &packet[0], &before, &cx.state, outputs)? == Pace::Yield {
                     pause(observer).await;
                 }
                 before = cx.state.clone();
@@ -165,6 +167,8 @@ impl<'a> DynamicCx<'a> {
         Self {
             packets: call.packets,
             gap: call.gap,
+            tries: call.tries,
+            emitted: Vec::new(),
             state: state.expect("invariant: a dynamic plugin's state is JSON text"),
             rejected: Vec::new(),
             meeting: call.meeting,
@@ -180,6 +184,7 @@ impl<'a> DynamicCx<'a> {
         }
         self.rejected.sort_unstable_by_key(|(index, _)| *index);
         let rejected = self.rejected.into_iter().map(|(index, error)| Rejected { index, error });
-        Ok(HandlerOutcome { state: StateRef::of(self.state), output, rejected: rejected.collect() })
+        let outputs = Outputs::of(self.emitted, output)?;
+        Ok(HandlerOutcome { state: StateRef::of(self.state), outputs, rejected: rejected.collect() })
     }
 }

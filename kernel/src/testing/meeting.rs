@@ -17,6 +17,7 @@ use crate::{
     engine::{llm::SharedLlm, meeting::EngineControl, provider::KeyValue},
     plugin::erased::{Call, HandlerOutcome, Hosted, Invocation, Rejected, StartedPlugin},
     plugin::hook_table::{Hook, HookId},
+    plugin::input::Tries,
     plugin::state::StateRef,
 };
 
@@ -68,6 +69,7 @@ pub struct Builder<P> {
     instance: String,
     meeting: MeetingMetadata,
     state: Option<String>,
+    tries: u32,
     plugin: PhantomData<fn() -> P>,
 }
 
@@ -80,6 +82,7 @@ impl<P> Builder<P> {
             meeting: MeetingMetadata::new(MeetingId::new("test").expect("invariant: the id is well formed")),
             factory,
             state: None,
+            tries: 3,
             plugin: PhantomData,
         }
     }
@@ -89,6 +92,15 @@ impl<P> Builder<P> {
     #[must_use]
     pub fn state_json(mut self, json: impl Into<String>) -> Self {
         self.state = Some(json.into());
+        self
+    }
+
+    /// Sets how many tries a packet has (`hooks.tries` of the configuration), at least 1; without a call three.
+    /// [`PluginTest::retry`] is the next one, and [`Cx::is_last_attempt`](crate::Cx::is_last_attempt) knows the
+    /// last.
+    #[must_use]
+    pub fn tries(mut self, tries: u32) -> Self {
+        self.tries = tries.max(1);
         self
     }
 
@@ -167,6 +179,7 @@ impl<P> Builder<P> {
             engine,
             models: self.llm,
             phase: Phase::New,
+            tries: self.tries,
             ticks: None,
             waiting: VecDeque::new(),
             lost: 0,
@@ -200,6 +213,8 @@ enum Phase {
 struct Waiting {
     what: Invocation,
     packets: Vec<Arc<DataPacket>>,
+    /// How often it was tried.
+    tries: u32,
 }
 
 /// One plugin in a meeting of its own. See the [module](super) for an example.
@@ -219,6 +234,7 @@ pub struct PluginTest<P> {
     state: StateRef,
     clock: Clock,
     phase: Phase,
+    tries: u32,
     ticks: Option<Ticks>,
     waiting: VecDeque<Waiting>,
     lost: u64,
@@ -305,7 +321,8 @@ impl<P> PluginTest<P> {
         self.call(Invocation::MeetingEnd, vec![packet]).await
     }
 
-    /// Publishes a packet and runs the hook for its source. A hook for batches gets a batch of one.
+    /// Publishes a packet and runs the hook for its source. A hook for batches gets a batch of one. Returns the
+    /// hook's last output; those that it [emitted](crate::Cx::emit) before are in [`outputs`](Self::outputs).
     ///
     /// # Errors
     /// The hook's error. Only the log has changed then, and [`retry`](Self::retry) runs the hook again. A
@@ -337,7 +354,7 @@ impl<P> PluginTest<P> {
             let what = Invocation::Hook(id);
             match calls.back_mut() {
                 Some(call) if call.what == what && call.packets.len() < max => call.packets.push(packet),
-                _ => calls.push_back(Waiting { what, packets: vec![packet] }),
+                _ => calls.push_back(Waiting { what, packets: vec![packet], tries: 0 }),
             }
         }
         self.waiting = calls;
@@ -524,20 +541,26 @@ impl<P> PluginTest<P> {
         what: Invocation,
         packets: Vec<Arc<DataPacket>>,
     ) -> Result<Option<Arc<DataPacket>>, Error> {
-        self.waiting = [Waiting { what, packets }].into();
+        self.waiting = [Waiting { what, packets, tries: 0 }].into();
         Ok(self.run_waiting().await?.pop())
     }
 
     async fn run_waiting(&mut self) -> Result<Vec<Arc<DataPacket>>, Error> {
         let mut outputs = Vec::new();
         while let Some(call) = self.waiting.front().cloned() {
-            outputs.extend(self.run(&call).await?);
+            match self.run(&call).await {
+                Ok(made) => outputs.extend(made),
+                Err(error) => {
+                    self.waiting[0].tries += 1;
+                    return Err(error);
+                }
+            }
             self.waiting.pop_front();
         }
         Ok(outputs)
     }
 
-    async fn run(&mut self, call: &Waiting) -> Result<Option<Arc<DataPacket>>, Error> {
+    async fn run(&mut self, call: &Waiting) -> Result<Vec<Arc<DataPacket>>, Error> {
         let newest = call.packets.last().expect("invariant: a call has a packet");
         self.engine.begin(newest.seq, newest.timestamp);
         let running = self.hosted.run(
@@ -545,13 +568,14 @@ impl<P> PluginTest<P> {
             Call {
                 packets: &call.packets,
                 gap: self.lost,
+                tries: Tries { attempt: call.tries.saturating_add(1), most: self.tries },
                 state: self.state.clone(),
                 meeting: &self.meeting,
                 instance: &self.instance,
                 engine: self.engine.engine(),
             },
         );
-        let HandlerOutcome { state, output, rejected } = running.await?;
+        let HandlerOutcome { state, outputs, rejected } = running.await?;
         if !state.ptr_eq(&self.state) {
             // The next hook gets what a new owner would read, so that a test notices a state that JSON does
             // not carry whole.
@@ -564,7 +588,7 @@ impl<P> PluginTest<P> {
         let bytes = |(key, value): &KeyValue| key.len() + value.as_ref().map_or(0, |value| value.len());
         self.cost.key_writes += to_u64(writes.len());
         self.cost.key_bytes += to_u64(writes.iter().map(bytes).sum());
-        self.cost.output_bytes += to_u64(output.as_ref().map_or(0, Payload::len));
+        self.cost.output_bytes += to_u64(outputs.iter().map(Payload::len).sum());
         self.cost.hooks += 1;
         self.memory.write(writes);
         let mut rejected = rejected.into_iter().peekable();
@@ -575,7 +599,7 @@ impl<P> PluginTest<P> {
                 None => causes.push(packet),
             }
         }
-        Ok(output.map(|payload| self.output(payload, &causes)))
+        Ok(outputs.into_iter().map(|payload| self.output(payload, &causes)).collect())
     }
 
     fn output(&mut self, payload: Payload, causes: &[Arc<DataPacket>]) -> Arc<DataPacket> {

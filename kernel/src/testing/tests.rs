@@ -106,6 +106,26 @@ impl Receive<Json<Chat>> for Doer {
                 let found = store.stream_history(History::of(rest)?.within(minute).last(2)).await?;
                 Some(found.iter().map(|packet| packet.seq.to_string()).collect::<Vec<_>>().join(","))
             }
+            "emit" | "emit-fail" | "emit-only" => {
+                for word in rest.split(' ') {
+                    cx.emit(word.to_owned());
+                }
+                match verb {
+                    "emit" => Some("done".to_owned()),
+                    "emit-only" => None,
+                    _ => return Err(AskedToFail.into()),
+                }
+            }
+            "emit-much" => {
+                let (count, bytes): (usize, usize) =
+                    rest.split_once(' ').map(|(a, b)| (a.parse().unwrap(), b.parse().unwrap())).unwrap();
+                for _ in 0..count {
+                    cx.emit("x".repeat(bytes));
+                }
+                None
+            }
+            "attempt" if cx.is_last_attempt() => Some(format!("at last, at try {}", cx.attempt())),
+            "attempt" => return Err(Error::retry(format!("try {}", cx.attempt()))),
             "ask" => Some(cx.engine().llm().prompt([LlmMessage::user(rest)], 0.0).await?),
             _ => None,
         })
@@ -156,6 +176,50 @@ async fn say(meeting: &mut PluginTest<Doer>, said: &str) -> Option<String> {
 
 fn at(time: &str) -> Timestamp {
     format!("2026-02-03T{time}Z").parse().unwrap()
+}
+
+#[tokio::test]
+async fn a_hook_may_put_out_several_packets() {
+    let mut meeting = PluginTest::<Doer>::start_default().await.unwrap();
+    let outputs = meeting.receive_batch([chat("emit a b"), chat("emit-only c d")]).await.unwrap();
+    let texts: Vec<_> = outputs.iter().map(|packet| text(packet)).collect();
+    assert_eq!(texts, ["a", "b", "done", "c", "d"]);
+    let causes: Vec<_> = outputs.iter().map(|packet| packet.causes[0].0).collect();
+    assert_eq!(causes, [3, 3, 3, 4, 4]);
+    assert_eq!(say(&mut meeting, "emit e f").await.as_deref(), Some("done"));
+    assert_eq!(meeting.outputs().len(), 1 + 5 + 3);
+
+    meeting.receive(chat("emit-fail lost")).await.unwrap_err();
+    assert_eq!(meeting.outputs().len(), 1 + 5 + 3, "a hook that fails puts out nothing");
+}
+
+#[tokio::test]
+async fn a_hook_cannot_put_out_more_than_fits_into_a_commit() {
+    let mut meeting = PluginTest::<Doer>::start_default().await.unwrap();
+    for (count, bytes, problem) in [
+        (1_001, 1, "the hook put out 1001 packets; the limit is 1000"),
+        (5, 1 << 20, "the hook's outputs are 5242880 bytes in all; the limit is 4194304"),
+    ] {
+        let error = meeting.receive(chat(&format!("emit-much {count} {bytes}"))).await.unwrap_err();
+        assert!(error.is_reject());
+        assert_eq!(error.to_string(), problem);
+    }
+    for (count, bytes) in [(1_000, 1), (4, 1 << 20), (1, 5 << 20)] {
+        let outputs = meeting.receive_batch([chat(&format!("emit-much {count} {bytes}"))]).await.unwrap();
+        assert_eq!(outputs.len(), count);
+    }
+}
+
+#[tokio::test]
+async fn a_hook_knows_its_last_attempt() {
+    let mut meeting = PluginTest::<Doer>::start_default().await.unwrap();
+    assert_eq!(meeting.receive(chat("attempt")).await.unwrap_err().to_string(), "try 1");
+    assert_eq!(meeting.retry().await.unwrap_err().to_string(), "try 2");
+    assert_eq!(text(&meeting.retry().await.unwrap()[0]), "at last, at try 3");
+    assert_eq!(meeting.receive(chat("attempt")).await.unwrap_err().to_string(), "try 1");
+
+    let mut meeting = PluginTest::<Doer>::builder().tries(1).start().await.unwrap();
+    assert_eq!(say(&mut meeting, "attempt").await.as_deref(), Some("at last, at try 1"));
 }
 
 #[tokio::test(start_paused = true)]

@@ -92,9 +92,9 @@
 //!   out](Problem::LeftOut) and logs a warning.
 //! * **Failure**, or a request that takes longer than a hook may (`hooks.deadline`; raise it for a slow
 //!   model): the text stays pending, and the next packet asks again. If more is pending than one prompt
-//!   holds, and at the end of the meeting, the hook fails instead and changes nothing. The runtime tries it
-//!   again. If it gives up, the packets become dead letters that can be redriven; the text pending before
-//!   them stays pending.
+//!   holds, and at the end of the meeting, the hook fails instead and changes nothing, and the runtime tries
+//!   it again. At the last try (`hooks.tries`) the plugin does without the model: the text stays pending, up
+//!   to three prompts of it, and the minutes are what an unusable answer leaves.
 //!
 //! An owner, a time or a date that nobody named is null. A `due_date` is null too unless the model writes it
 //! as `YYYY-MM-DD` and it exists in the calendar.
@@ -137,6 +137,10 @@ use transcript::{Medium, Transcript};
 /// hook.
 const MAX_BATCH: usize = 32;
 
+/// How many prompts' words may be pending after the last try of a hook whose model failed: as many as the next
+/// hook can ask for.
+const MAX_PENDING_CHUNKS: usize = 3;
+
 /// The plugin; its only resource is its configuration.
 #[derive(Debug)]
 pub struct Minutes {
@@ -160,7 +164,7 @@ impl Minutes {
         said: Vec<(Arc<DataPacket>, Said)>,
     ) -> Result<Option<Json<Output>>, Error> {
         let mut llm = self.llm(cx);
-        let gap = cx.gap();
+        let (gap, is_last_attempt) = (cx.gap(), cx.is_last_attempt());
         let datastore = cx.engine().datastore().clone();
         let state = cx.state_mut();
         state.upgrade(&datastore).await?;
@@ -176,24 +180,26 @@ impl Minutes {
         let before = state.pending.read(&datastore).await?;
         let mut summary = Summary { notes: read_notes(&datastore).await?, pending: before.clone() };
         let mut updated = false;
-        if is_due {
+        let mut most_pending = self.chunk_words();
+        // Names need room too, and more may have queued up than one prompt holds.
+        let mut is_next_due = is_due || summary.pending.words() > 0;
+        while is_next_due {
+            let unfolded = summary.pending.clone();
             match self.fold_oldest(state, &mut summary, &mut llm).await {
                 Ok(is_new) => updated |= is_new,
-                Err(error) if before.size() <= self.chunk_words() => {
+                Err(error) if before.size() <= self.chunk_words() || is_last_attempt => {
                     llm.warn(error.as_error());
-                    summary.pending.clone_from(&before);
+                    summary.pending = unfolded;
+                    most_pending = MAX_PENDING_CHUNKS * self.chunk_words();
+                    break;
                 }
                 Err(error) => return Err(error),
             }
+            is_next_due = summary.pending.size() > self.chunk_words()
+                && summary.pending.words() > 0
+                && llm.requests_left() > 0;
         }
-        // Names need room too, and more may have queued up than one prompt holds.
-        while summary.pending.size() > self.chunk_words()
-            && summary.pending.words() > 0
-            && llm.requests_left() > 0
-        {
-            updated |= self.fold_oldest(state, &mut summary, &mut llm).await?;
-        }
-        state.left_out += to_u64(summary.pending.drop_oldest(self.chunk_words()));
+        state.left_out += to_u64(summary.pending.drop_oldest(most_pending));
         if summary.pending == before {
             state.pending.make_room(&datastore)?;
         } else {
@@ -269,6 +275,7 @@ impl InCallPlugin for Minutes {
             return Ok(None);
         }
         let mut llm = self.llm(cx);
+        let is_last_attempt = cx.is_last_attempt();
         let (meeting, ended_at, gap) = (cx.meeting().clone(), cx.packet().timestamp, cx.gap());
         let datastore = cx.engine().datastore().clone();
         let state = cx.state_mut();
@@ -276,10 +283,20 @@ impl InCallPlugin for Minutes {
         state.record_gap(gap);
         let pending = state.pending.read(&datastore).await?;
         let mut summary = Summary { notes: read_notes(&datastore).await?, pending };
-        if summary.pending.words() > 0 && self.fold_oldest(state, &mut summary, &mut llm).await? {
-            write_notes(&summary.notes, &datastore)?;
+        if summary.pending.words() > 0 {
+            let unfolded = summary.pending.clone();
+            match self.fold_oldest(state, &mut summary, &mut llm).await {
+                Ok(true) => write_notes(&summary.notes, &datastore)?,
+                Ok(false) => {}
+                Err(error) if is_last_attempt => {
+                    llm.warn(error.as_error());
+                    summary.pending = unfolded;
+                }
+                Err(error) => return Err(error),
+            }
         }
-        // More than one prompt is pending only if earlier hooks ran with a larger `chunk_words`.
+        // More than one prompt is pending only if models failed, or if earlier hooks ran with a larger
+        // `chunk_words`.
         if summary.pending.words() > 0 {
             state.left_out += to_u64(summary.pending.drop_oldest(0));
         }
@@ -295,7 +312,14 @@ impl InCallPlugin for Minutes {
             None
         } else {
             let messages = prompt::minutes(&self.config, &facts, &notes);
-            llm.ask(Model::Default, messages, DraftMinutes::read).await?
+            match llm.ask(Model::Default, messages, DraftMinutes::read).await {
+                Ok(answer) => answer,
+                Err(error) if is_last_attempt => {
+                    llm.warn(error.as_error());
+                    None
+                }
+                Err(error) => return Err(error),
+            }
         };
         let problems = state.problems(answer.as_ref());
         let answer = answer.unwrap_or_else(|| DraftMinutes { summary: notes, ..DraftMinutes::default() });

@@ -47,10 +47,10 @@ pub struct Final {
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Problem {
-    /// The model gave no usable answer: `summary` holds the running summary, and the lists are empty.
+    /// The model failed, or gave no usable answer: `summary` holds the running summary, and the lists are empty.
     Unstructured,
-    /// A part of the transcript was left out: the model refused it, or it was longer than the prompts of one
-    /// hook.
+    /// A part of the transcript was left out: the model refused it or failed, or it was longer than the prompts
+    /// of one hook.
     LeftOut,
     /// Packets of a volatile source were lost before they reached the plugin.
     Lost,

@@ -21,13 +21,12 @@ use super::{
     overlay::Overlay,
 };
 
-/// The effects of one hook.
+/// The effects of one hook, but its outputs.
 pub(super) struct HookEffects {
     pub(super) cursor: Seq,
     /// The newest state, if it changed.
     pub(super) state: Option<StateRef>,
     pub(super) keys: Vec<KeyValue>,
-    pub(super) output: Option<Output>,
     pub(super) dead_letters: Vec<DeadLetter>,
     /// The packet, if it was a redriven one.
     pub(super) redriven: Option<Seq>,
@@ -108,16 +107,18 @@ impl Outbox {
     }
 
     /// Adds the effects of a hook.
-    pub(super) fn push(&self, effects: HookEffects) {
-        self.outputs.fetch_add(u64::from(effects.output.is_some()), Ordering::Relaxed);
+    pub(super) fn push(&self, effects: HookEffects, outputs: impl Iterator<Item = Output>) {
         let mut guard = self.buffer.lock();
         let buffer = &mut *guard;
-        buffer.bytes += effects.output.as_ref().map_or(0, |output| output.payload.len());
+        let before = buffer.outputs.len();
+        buffer.outputs.extend(outputs);
+        let outputs = &buffer.outputs[before..];
+        buffer.bytes += outputs.iter().map(|output| output.payload.len()).sum::<usize>();
+        self.outputs.fetch_add(outputs.len() as u64, Ordering::Relaxed);
         buffer.bytes += effects.keys.iter().map(write_cost).sum::<usize>();
         buffer.cursor = effects.cursor;
         buffer.state = effects.state.or(buffer.state.take());
         buffer.keys.extend(effects.keys);
-        buffer.outputs.extend(effects.output);
         buffer.dead_letters.extend(effects.dead_letters);
         buffer.redriven = effects.redriven.or(buffer.redriven);
         let large = (buffer.bytes >= Self::LARGE).then(|| std::mem::take(buffer));

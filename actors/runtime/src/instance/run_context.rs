@@ -11,7 +11,7 @@ use std::{
 use parking_lot::Mutex;
 use teammy_kernel::{
     DataPacket, EngineControl, Error, KeyValue, MeetingMetadata, Name, Payload, Seq,
-    plugin::{Call, HookObserver, Hosted, Pace, StateRef},
+    plugin::{Call, HookObserver, Hosted, Outputs, Pace, StateRef, Tries},
     store::DeadLetter,
 };
 
@@ -139,17 +139,18 @@ impl RunContext {
         cursor: Seq,
         deliveries: u64,
         keys: Vec<KeyValue>,
-        output: Option<Output>,
+        outputs: impl Iterator<Item = Output>,
         dead_letters: Vec<DeadLetter>,
     ) {
         self.advance(cursor, deliveries);
         // A redriven packet that did not fail again is no dead letter any more.
         let redriven = (self.is_redrive() && dead_letters.is_empty()).then_some(cursor);
-        if keys.is_empty() && output.is_none() && dead_letters.is_empty() && redriven.is_none() {
+        let mut outputs = outputs.peekable();
+        if keys.is_empty() && outputs.peek().is_none() && dead_letters.is_empty() && redriven.is_none() {
             return;
         }
         let (cursor, state) = (self.position(cursor), self.take_changed_state());
-        self.outbox.push(HookEffects { cursor, state, keys, output, dead_letters, redriven });
+        self.outbox.push(HookEffects { cursor, state, keys, dead_letters, redriven }, outputs);
     }
 
     /// The newest state, if it has changed since it was last submitted.
@@ -178,21 +179,19 @@ impl RunContext {
         self.untimed.store(stopwatch.run(), Ordering::Relaxed);
     }
 
-    /// Rejects an output that is over the limit.
-    pub(super) fn check_output(&self, output: Option<&Payload>) -> Result<(), Error> {
-        match output {
-            Some(output) if output.len() > self.packet_limit => {
-                Err(Error::reject(Oversized { bytes: output.len(), limit: self.packet_limit }))
-            }
-            _ => Ok(()),
+    /// Rejects outputs if one is over the limit.
+    pub(super) fn check_outputs(&self, outputs: &Outputs) -> Result<(), Error> {
+        match outputs.iter().map(Payload::len).find(|bytes| *bytes > self.packet_limit) {
+            Some(bytes) => Err(Error::reject(Oversized { bytes, limit: self.packet_limit })),
+            None => Ok(()),
         }
     }
 
-    pub(super) fn call<'a>(&'a self, packets: &'a [Arc<DataPacket>]) -> Call<'a> {
+    pub(super) fn call<'a>(&'a self, packets: &'a [Arc<DataPacket>], tries: Tries) -> Call<'a> {
         let state = self.newest.lock().state.clone();
         let gap = self.gap.load(Ordering::Relaxed);
         let (meeting, instance, engine) = (&*self.metadata, &self.instance, self.engine.engine());
-        Call { packets, gap, state, meeting, instance, engine }
+        Call { packets, gap, tries, state, meeting, instance, engine }
     }
 
     /// A hook is about to run on this packet.
@@ -217,16 +216,16 @@ impl RunContext {
         &self,
         packet: &DataPacket,
         state: Option<StateRef>,
-        output: Option<Payload>,
+        outputs: Outputs,
     ) -> Result<(), Error> {
-        self.check_output(output.as_ref())?;
+        self.check_outputs(&outputs)?;
         kill_points::pass(KillPoint::HookEnded);
         if let Some(state) = state {
             self.set_state(state);
         }
-        let output =
-            output.map(|payload| Output { payload, causes: vec![packet.seq], timestamp: packet.timestamp });
-        self.finish(packet.seq, 1, self.engine.take_writes(), output, Vec::new());
+        let output = |payload| Output { payload, causes: vec![packet.seq], timestamp: packet.timestamp };
+        let outputs = outputs.into_iter().map(output);
+        self.finish(packet.seq, 1, self.engine.take_writes(), outputs, Vec::new());
         Ok(())
     }
 
@@ -252,11 +251,11 @@ impl HookObserver for RunContext {
         &self,
         packet: &Arc<DataPacket>,
         state: Option<StateRef>,
-        output: Option<Payload>,
+        outputs: Outputs,
     ) -> Result<Pace, Error> {
-        let has_effects = state.is_some() || output.is_some() || self.engine.has_writes();
+        let has_effects = state.is_some() || !outputs.is_empty() || self.engine.has_writes();
         if has_effects || self.is_redrive() {
-            self.finish_one(packet, state, output)?;
+            self.finish_one(packet, state, outputs)?;
         } else {
             kill_points::pass(KillPoint::HookEnded);
             self.advance(packet.seq, 1);

@@ -2,6 +2,7 @@
 
 use std::{
     future::Future,
+    iter,
     panic::AssertUnwindSafe,
     pin::pin,
     sync::{Arc, atomic::Ordering},
@@ -16,7 +17,7 @@ use teammy_kernel::{
         Batch,
         failure::{self, FailurePolicy, HookDecision},
     },
-    plugin::{HandlerOutcome, HookId, Invocation},
+    plugin::{HandlerOutcome, HookId, Invocation, Tries},
     store::DeadLetter,
 };
 use tokio::time::Instant;
@@ -118,8 +119,8 @@ impl Runner {
         while !packets.is_empty() {
             self.context.start_call();
             let result = match planned.execution {
-                Execution::PerPacket(hook) => self.attempt_each(hook, packets).await.map(|()| None),
-                Execution::Once(handler) => self.attempt(handler, packets).await.map(Some),
+                Execution::PerPacket(hook) => self.attempt_each(hook, packets, tries).await.map(|()| None),
+                Execution::Once(handler) => self.attempt(handler, packets, tries).await.map(Some),
             };
             let ended = self.context.ended_hooks();
             if ended > 0 {
@@ -154,7 +155,7 @@ impl Runner {
                         .collect();
                     let cursor = failed[failed.len() - 1].seq;
                     let deliveries = planned.deliveries(failed);
-                    self.context.finish(cursor, deliveries, Vec::new(), None, dead_letters);
+                    self.context.finish(cursor, deliveries, Vec::new(), iter::empty(), dead_letters);
                     packets = &packets[failed.len()..];
                     tries = 0;
                 }
@@ -162,23 +163,35 @@ impl Runner {
         }
     }
 
-    /// Runs a hook on each packet until one fails.
-    async fn attempt_each(&mut self, hook: HookId, packets: &[Arc<DataPacket>]) -> Result<(), Error> {
+    /// The try that follows so many tries.
+    fn next_try(&self, tries: u32) -> Tries {
+        Tries { attempt: tries.saturating_add(1), most: self.policy.tries }
+    }
+
+    /// Runs a hook on each packet until one fails. The first packet was tried so often before.
+    async fn attempt_each(
+        &mut self,
+        hook: HookId,
+        packets: &[Arc<DataPacket>],
+        tries: u32,
+    ) -> Result<(), Error> {
         let context = self.context.clone();
-        let running = context.hosted.each(hook, context.call(packets), &*context);
+        let running = context.hosted.each(hook, context.call(packets, self.next_try(tries)), &*context);
         self.drive(running).await
     }
 
-    /// Runs a handler once on all packets.
+    /// Runs a handler once on all packets, which were tried so often before.
     async fn attempt(
         &mut self,
         handler: Invocation,
         packets: &[Arc<DataPacket>],
+        tries: u32,
     ) -> Result<HandlerOutcome, Error> {
         let context = self.context.clone();
         context.current.store(packets[0].seq.0, Ordering::Release);
         context.begin_hook(&packets[packets.len() - 1]);
-        let outcome = self.drive(context.hosted.run(handler, context.call(packets))).await;
+        let call = context.call(packets, self.next_try(tries));
+        let outcome = self.drive(context.hosted.run(handler, call)).await;
         // `on_meeting_start` and `on_meeting_end` are not timed: an instance that never ran a hook needs no
         // histogram.
         let mut took = Duration::ZERO;
@@ -188,7 +201,7 @@ impl Runner {
         }
         self.is_slice_over = took >= SLICE;
         let outcome = outcome?;
-        context.check_output(outcome.output.as_ref())?;
+        context.check_outputs(&outcome.outputs)?;
         Ok(outcome)
     }
 
@@ -266,8 +279,9 @@ impl Runner {
             dead_letters.extend(self.give_up(planned, &packets[rejected.index], tries, &rejected.error));
         }
         self.context.set_state(outcome.state);
-        let output = outcome.output.map(|payload| {
-            let is_rejected = |index: usize| outcome.rejected.iter().any(|rejected| rejected.index == index);
+        let rejected = outcome.rejected;
+        let outputs = outcome.outputs.into_iter().map(|payload| {
+            let is_rejected = |index: usize| rejected.iter().any(|rejected| rejected.index == index);
             let handled = packets.iter().enumerate().filter(|(index, _)| !is_rejected(*index));
             let (causes, times): (Vec<_>, Vec<_>) =
                 handled.map(|(_, packet)| (packet.seq, packet.timestamp)).unzip();
@@ -275,7 +289,7 @@ impl Runner {
             Output { payload, causes, timestamp }
         });
         let cursor = packets[packets.len() - 1].seq;
-        self.context.finish(cursor, planned.deliveries(packets), keys, output, dead_letters);
+        self.context.finish(cursor, planned.deliveries(packets), keys, outputs, dead_letters);
     }
 
     /// Logs and counts a packet that is given up. It becomes a dead letter if its source is durable.

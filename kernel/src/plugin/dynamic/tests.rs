@@ -11,7 +11,7 @@ use crate::{
     EngineControl, Factory, History, JsonText, LlmMessage, Publish, Seq, Timestamp, chain,
     graph::{self, Graph, InstanceSpec},
     plugin::{Call, HandlerOutcome, Hosted, Invocation, StartedPlugin, StateRef},
-    plugin::{HookObserver, Pace},
+    plugin::{HookObserver, Outputs, Pace},
     testing::{PluginTest, ScriptedLlm},
 };
 
@@ -349,7 +349,15 @@ impl Meeting {
 
     fn call<'a>(&'a self, state: &StateRef, packets: &'a [Arc<DataPacket>]) -> Call<'a> {
         let (meeting, instance, engine) = (&self.metadata, &self.instance, self.engine.engine());
-        Call { packets, gap: 0, state: state.clone(), meeting, instance, engine }
+        Call {
+            packets,
+            gap: 0,
+            tries: Tries { attempt: 1, most: 3 },
+            state: state.clone(),
+            meeting,
+            instance,
+            engine,
+        }
     }
 }
 
@@ -383,10 +391,10 @@ impl HookObserver for Observer {
         &self,
         packet: &Arc<DataPacket>,
         state: Option<StateRef>,
-        output: Option<Payload>,
+        outputs: Outputs,
     ) -> Result<Pace, Error> {
         let state = state.map(|state| state.to_json().unwrap());
-        let output = output.map(|output| text(&output).to_owned());
+        let output = outputs.into_iter().map(|output| text(&output).to_owned()).next();
         self.0.lock().unwrap().push((packet.seq.0, state, output));
         Ok(Pace::Yield)
     }
@@ -440,6 +448,8 @@ async fn an_equal_state_is_no_change() {
         gap: 0,
         state: Arc::new(JsonState(RawValue::from_string("[1]".to_owned()).unwrap())),
         rejected: Vec::new(),
+        tries: Tries { attempt: 1, most: 1 },
+        emitted: Vec::new(),
         meeting: &meeting.metadata,
         instance: &meeting.instance,
         engine: meeting.engine.engine(),
@@ -469,8 +479,9 @@ async fn many_meetings_run_at_once_and_a_dropped_hook_is_cut_off() {
     let ended = futures::future::join_all(hooks).await;
     for (room, ended) in ended.into_iter().enumerate() {
         match ended {
-            Ok(Ok(HandlerOutcome { output: Some(output), .. })) => {
-                assert_eq!(text(&output), format!("1 in m{room}"));
+            Ok(Ok(HandlerOutcome { outputs, .. })) => {
+                let texts: Vec<_> = outputs.iter().map(text).collect();
+                assert_eq!(texts, [format!("1 in m{room}")]);
             }
             Err(_) => assert_eq!(room, 7),
             other => panic!("{other:?}"),

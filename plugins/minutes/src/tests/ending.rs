@@ -181,6 +181,27 @@ async fn a_model_that_fails_at_the_end_is_asked_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_model_that_fails_to_the_last_costs_no_summary() {
+    let failing = |llm: ScriptedLlm| llm.fail("overloaded").fail("overloaded").fail("overloaded");
+    // What is written of the minutes then: the running summary, and what could not be folded into it is missing.
+    for (llm, summary, problems) in [
+        (
+            failing(ScriptedLlm::default().when(is_fast, "The notes.")),
+            "The notes.",
+            vec![Problem::Unstructured],
+        ),
+        (failing(failing(ScriptedLlm::default())), "", vec![Problem::Unstructured, Problem::LeftOut]),
+    ] {
+        let mut meeting = meeting(json!({}), &llm).await;
+        meeting.receive(said("Ada", "hello")).await.unwrap();
+        meeting.end().await.unwrap_err();
+        meeting.retry().await.unwrap_err();
+        let last = minutes(&meeting.retry().await.unwrap()[0]);
+        assert_eq!((last.complete, &last.problems, &*last.minutes.summary), (false, &problems, summary));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_nobody_named_is_null() {
     let answer = r#"{"summary": "Talk.", "action_items": [{"task": "Test it"}]}"#;
     let llm = ScriptedLlm::default().when(is_fast, "The notes.").reply(answer);

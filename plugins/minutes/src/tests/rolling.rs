@@ -87,6 +87,22 @@ async fn when_more_waits_than_a_question_holds_the_hook_fails_and_has_changed_no
 }
 
 #[tokio::test(start_paused = true)]
+async fn at_the_last_try_more_waits_than_a_question_holds() {
+    let llm = (0..4).fold(ScriptedLlm::default(), |llm, _| llm.fail("overloaded"));
+    let llm = llm.reply("The notes.");
+    let mut meeting = meeting(json!({"every_words": 60, "chunk_words": 100}), &llm).await;
+    let words = |count| vec!["word"; count].join(" ");
+    assert!(meeting.receive(said("Ada", &words(60))).await.unwrap().is_none());
+    meeting.receive(said("Bo", &words(60))).await.unwrap_err();
+    meeting.retry().await.unwrap_err();
+    assert!(meeting.retry().await.unwrap().is_empty(), "it waits for the next packet");
+    let output = meeting.receive(said("Ada", "end")).await.unwrap().unwrap();
+    // As many as a question holds; the rest waits.
+    assert_eq!(rolling(&output), Rolling { summary: "The notes.".into(), words: 98 });
+    assert_eq!((meeting.state().pending.words(), meeting.state().left_out), (23, 0));
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_the_model_refuses_is_left_out_and_no_more() {
     let llm =
         ScriptedLlm::default().reply("First.").refuse("not that").reply("First.\nThird.").reply(MINUTES);
