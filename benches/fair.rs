@@ -51,6 +51,7 @@ use serde_json::json;
 use teammy_config::Config;
 use teammy_kernel::{
     Cx, Error, Factory, Hooks, InCallPlugin, MeetingId, MeetingMetadata, Name, Payload, Publish, Receive,
+    StartupCx,
 };
 use teammy_runtime::{MeetingRef, Node};
 use teammy_surreal as surreal;
@@ -114,11 +115,12 @@ struct Noisy;
 impl InCallPlugin for Noisy {
     type Config = ();
     type State = Big;
+    type Scratch = ();
     type Output = Bytes;
     const KIND: &'static str = "noisy";
     const VERSION: &'static str = "1";
 
-    async fn on_startup((): ()) -> Result<Self, Error> {
+    async fn on_startup((): (), _: &StartupCx) -> Result<Self, Error> {
         Ok(Self)
     }
 

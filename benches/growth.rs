@@ -27,10 +27,12 @@ use futures::{FutureExt, future::BoxFuture};
 use serde_json::Value;
 use teammy_kernel::{
     DataPacket, EngineControl, Factory, History, KeyValue, LlmError, LlmProvider, LlmRequest, LlmResponse,
-    MeetingId, MeetingMetadata, Model, Name, Payload, PersistenceProvider, Publish, ReadError, Seq,
-    SharedLlm, Timestamp,
+    MeetingId, MeetingMetadata, Model, Name, PersistenceProvider, Publish, ReadError, Seq, SharedLlm,
+    Timestamp,
     data::{ParticipantEvent, Transcription},
-    plugin::{Call, Hook, HookId, Hosted, Invocation, StartedPlugin, StateError, StateRef},
+    plugin::{
+        Call, Hook, HookId, Hosted, Invocation, ResourceMap, StartedPlugin, StateError, StateRef, Tries,
+    },
 };
 
 const PARTICIPANTS: [u64; 3] = [10, 1_000, 20_000];
@@ -145,8 +147,9 @@ struct Meeting {
 
 impl Meeting {
     async fn start(factory: &Factory) -> Self {
-        let started =
-            StartedPlugin::start(factory, Value::Null).await.expect("the default configuration fits");
+        let instance = Name::new(factory.name()).expect("the name is well formed");
+        let started = StartedPlugin::start(factory, Value::Null, instance, ResourceMap::default()).await;
+        let started = started.expect("the default configuration fits");
         let hosted = started.open();
         let hooks = hosted.hooks().iter().filter_map(|(id, hook)| match hook {
             Hook::Source { source, .. } => Some((source.clone(), *id)),
@@ -182,6 +185,7 @@ impl Meeting {
         let call = Call {
             packets: &packets,
             gap: 0,
+            tries: Tries { attempt: 1, most: 3 },
             state: self.state.clone(),
             meeting: &self.metadata,
             instance: &self.instance,
@@ -210,9 +214,7 @@ impl Meeting {
             let written = writes.iter().map(|(key, value)| bytes(key) + value.as_deref().map_or(0, bytes));
             cost.key_bytes += written.sum::<u64>();
             cost.key_reads += self.keys.reads.load(Ordering::Relaxed) - reads;
-            if let Some(Payload::Json(text)) = &outcome.output {
-                cost.output_bytes += bytes(text);
-            }
+            cost.output_bytes += outcome.outputs.iter().map(|output| output.len() as u64).sum::<u64>();
         }
         self.keys.write(writes);
     }

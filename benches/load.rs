@@ -44,6 +44,7 @@ use serde_json::{Value, json};
 use teammy_config::Config;
 use teammy_kernel::{
     Cx, Error, Factory, Hooks, InCallPlugin, MeetingId, MeetingMetadata, Name, Payload, Publish, Receive,
+    StartupCx,
 };
 use teammy_runtime::{MeetingRef, Node};
 use teammy_surreal as surreal;
@@ -94,11 +95,12 @@ struct Level<const HAS_STATE: bool>;
 impl<const HAS_STATE: bool> InCallPlugin for Level<HAS_STATE> {
     type Config = ();
     type State = (u64, u64);
+    type Scratch = ();
     type Output = Bytes;
     const KIND: &'static str = if HAS_STATE { "stateful" } else { "stateless" };
     const VERSION: &'static str = "1";
 
-    async fn on_startup((): ()) -> Result<Self, Error> {
+    async fn on_startup((): (), _: &StartupCx) -> Result<Self, Error> {
         Ok(Self)
     }
 

@@ -12,8 +12,8 @@ use std::{sync::Arc, time::Duration};
 use serde_json::json;
 use teammy_config::Config;
 use teammy_kernel::{
-    Bytes, Cx, Error, Factory, Hooks, InCallPlugin, MeetingId, MeetingMetadata, Publish, Receive, Store,
-    store::MeetingQuery,
+    Bytes, Cx, Error, Factory, Hooks, InCallPlugin, MeetingId, MeetingMetadata, Publish, Receive, StartupCx,
+    Store, store::MeetingQuery,
 };
 use teammy_runtime::{MeetingRef, Node};
 use teammy_surreal::{self as surreal, Options};
@@ -27,11 +27,12 @@ struct Counter;
 impl InCallPlugin for Counter {
     type Config = ();
     type State = u64;
+    type Scratch = ();
     type Output = Bytes;
     const KIND: &'static str = "counter";
     const VERSION: &'static str = "1";
 
-    async fn on_startup((): ()) -> Result<Self, Error> {
+    async fn on_startup((): (), _: &StartupCx) -> Result<Self, Error> {
         Ok(Self)
     }
 

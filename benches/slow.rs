@@ -31,7 +31,7 @@ use serde_json::json;
 use teammy_config::Config;
 use teammy_kernel::{
     Cx, Error, Factory, Hooks, InCallPlugin, MeetingId, MeetingMetadata, Name, Payload, Publish, Receive,
-    store::MemoryStore,
+    StartupCx, store::MemoryStore,
 };
 use teammy_runtime::{
     MeetingRef, Node,
@@ -85,11 +85,12 @@ struct Tempered(Temper);
 impl InCallPlugin for Tempered {
     type Config = TemperConfig;
     type State = u64;
+    type Scratch = ();
     type Output = Bytes;
     const KIND: &'static str = "tempered";
     const VERSION: &'static str = "1";
 
-    async fn on_startup(TemperConfig { temper }: TemperConfig) -> Result<Self, Error> {
+    async fn on_startup(TemperConfig { temper }: TemperConfig, _: &StartupCx) -> Result<Self, Error> {
         Ok(Self(temper))
     }
 

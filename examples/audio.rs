@@ -6,7 +6,7 @@ use std::{error::Error, time::Duration};
 use futures::TryStreamExt;
 use teammy::{
     Batch, Cx, Factory, Hooks, InCallPlugin, IntoPayload, Json, MeetingId, MeetingMetadata, MeetingRef, Node,
-    Publish, PublishError, Receive, Seq,
+    Publish, PublishError, Receive, Seq, StartupCx,
     config::Config,
     data::{AudioFrame, Transcription},
     plugin,
@@ -24,11 +24,12 @@ struct Loudness;
 impl InCallPlugin for Loudness {
     type Config = ();
     type State = u16;
+    type Scratch = ();
     type Output = Json<u16>;
     const KIND: &'static str = "loudness";
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
 
-    async fn on_startup((): ()) -> Result<Self, plugin::Error> {
+    async fn on_startup((): (), _: &StartupCx) -> Result<Self, plugin::Error> {
         Ok(Self)
     }
 

@@ -9,6 +9,7 @@ use futures::TryStreamExt;
 use teammy::{
     Cx, Factory, Hooks, InCallPlugin, JoinAt, Json, LlmError, LlmMessage, LlmProvider, LlmRequest,
     LlmResponse, MeetingId, MeetingMetadata, MeetingRef, Node, Publish, PublishError, Receive, Seq,
+    StartupCx,
     config::{Config, Loader},
     data::{Chat, Transcription},
     meeting::{Delivered, StartAt, Subscribe},
@@ -58,12 +59,13 @@ struct Recap;
 impl InCallPlugin for Recap {
     type Config = ();
     type State = VecDeque<String>;
+    type Scratch = ();
     type Output = String;
     const KIND: &'static str = "recap";
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
     const NEEDS_LLM: bool = true;
 
-    async fn on_startup((): ()) -> Result<Self, teammy::plugin::Error> {
+    async fn on_startup((): (), _: &StartupCx) -> Result<Self, teammy::plugin::Error> {
         Ok(Self)
     }
 

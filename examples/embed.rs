@@ -1,11 +1,11 @@
 //! A meeting backend that embeds Teammy with a plugin of its own: `cargo run --example embed`.
 
-use std::{collections::BTreeMap, error::Error, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use futures::StreamExt;
 use teammy::{
-    Cx, Factory, Hooks, InCallPlugin, Json, MeetingId, MeetingMetadata, Node, Publish, Receive,
-    config::Config, data::Chat,
+    Cx, Factory, Hooks, InCallPlugin, Json, MeetingId, MeetingMetadata, Node, Publish, Receive, StartupCx,
+    config::Config, data::Chat, plugin::Error,
 };
 
 /// Counts each emoji in the chat, and puts out the counts when one is sent for the second time.
@@ -14,11 +14,12 @@ struct Applause;
 impl InCallPlugin for Applause {
     type Config = ();
     type State = BTreeMap<char, u32>;
+    type Scratch = ();
     type Output = Json<BTreeMap<char, u32>>;
     const KIND: &'static str = "applause";
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
 
-    async fn on_startup((): ()) -> Result<Self, teammy::plugin::Error> {
+    async fn on_startup((): (), _: &StartupCx) -> Result<Self, Error> {
         Ok(Self)
     }
 
@@ -28,11 +29,7 @@ impl InCallPlugin for Applause {
 }
 
 impl Receive<Json<Chat>> for Applause {
-    async fn receive(
-        &self,
-        chat: Json<Chat>,
-        cx: &mut Cx<'_, Self>,
-    ) -> Result<Option<Self::Output>, teammy::plugin::Error> {
+    async fn receive(&self, chat: Json<Chat>, cx: &mut Cx<'_, Self>) -> Result<Option<Self::Output>, Error> {
         for emoji in chat.0.text.chars().filter(|c| !c.is_ascii()) {
             *cx.state_mut().entry(emoji).or_default() += 1;
         }
@@ -42,7 +39,7 @@ impl Receive<Json<Chat>> for Applause {
 
 /// Publishes three chat messages to the plugin.
 #[tokio::main]
-pub async fn main() -> Result<(), Box<dyn Error>> {
+pub async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let config = Config::from_toml(r#"database.url = "mem://""#)?;
     let node = Node::builder(config).plugin(Factory::of::<Applause>("applause")).start().await?;
     let meeting = node.start_meeting(MeetingMetadata::new(MeetingId::new("demo")?), ["applause"]).await?;

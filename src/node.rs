@@ -62,6 +62,13 @@ impl Builder {
         Self(self.0.plugin(factory))
     }
 
+    /// Shares a value with all plugins, such as a client or a pool: `on_startup` gets it by its type, from its
+    /// [`StartupCx`](crate::StartupCx). It replaces an earlier one of the same type.
+    #[must_use]
+    pub fn resource<T: Send + Sync + 'static>(self, value: T) -> Self {
+        Self(self.0.resource(value))
+    }
+
     /// Keeps meetings in this store.
     #[must_use]
     pub fn store(self, store: Arc<dyn Store>) -> Self {

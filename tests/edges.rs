@@ -85,8 +85,8 @@ const CONFINED: [Confined; 8] = [
     Confined {
         name: "Any",
         within: "kernel/",
-        places: &["kernel/src/plugin/state.rs"],
-        why: "types are erased at one line, so that a cast that fails has one place to be wrong in",
+        places: &["kernel/src/plugin/state.rs", "kernel/src/plugin/resource_map.rs"],
+        why: "types are erased in these places alone, so that a cast that fails has few places to be wrong in",
     },
 ];
 

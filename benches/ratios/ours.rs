@@ -9,8 +9,8 @@ use bytes::Bytes;
 use serde::Deserialize;
 use teammy_config::Config;
 use teammy_kernel::{
-    Cx, Durability, Error, Factory, Hooks, InCallPlugin, MeetingId, MeetingMetadata, Receive, Store,
-    store::MemoryStore,
+    Cx, Durability, Error, Factory, Hooks, InCallPlugin, MeetingId, MeetingMetadata, Receive, StartupCx,
+    Store, store::MemoryStore,
 };
 use teammy_runtime::{MeetingRef, Node};
 
@@ -33,11 +33,12 @@ pub struct Sink(DeliveryCounter);
 impl InCallPlugin for Sink {
     type Config = CounterConfig;
     type State = ();
+    type Scratch = ();
     type Output = Bytes;
     const KIND: &'static str = "sink";
     const VERSION: &'static str = "1";
 
-    async fn on_startup(CounterConfig { place }: CounterConfig) -> Result<Self, Error> {
+    async fn on_startup(CounterConfig { place }: CounterConfig, _: &StartupCx) -> Result<Self, Error> {
         Ok(Self(counter(place)))
     }
 
@@ -60,12 +61,13 @@ pub struct Relay(DeliveryCounter);
 impl InCallPlugin for Relay {
     type Config = CounterConfig;
     type State = ();
+    type Scratch = ();
     type Output = Bytes;
     const KIND: &'static str = "relay";
     const VERSION: &'static str = "1";
     const OUTPUT: Durability = Durability::Volatile;
 
-    async fn on_startup(CounterConfig { place }: CounterConfig) -> Result<Self, Error> {
+    async fn on_startup(CounterConfig { place }: CounterConfig, _: &StartupCx) -> Result<Self, Error> {
         Ok(Self(counter(place)))
     }
 
@@ -90,11 +92,12 @@ pub struct LatenessProbe(LatenessRecorder);
 impl InCallPlugin for LatenessProbe {
     type Config = CounterConfig;
     type State = ();
+    type Scratch = ();
     type Output = Bytes;
     const KIND: &'static str = "clock";
     const VERSION: &'static str = "1";
 
-    async fn on_startup(_: CounterConfig) -> Result<Self, Error> {
+    async fn on_startup(_: CounterConfig, _: &StartupCx) -> Result<Self, Error> {
         let recorder = RECORDER.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(Self(recorder.clone().expect("the run has set it")))
     }

@@ -68,7 +68,7 @@ pub use name::{MeetingId, Name};
 pub use packet::{DataPacket, FromPacket, IntoPayload, Json, Payload, Producer, Seq};
 pub use plugin::{
     Batch, Bundle, Cx, DeliveryPolicy, Durability, Factory, Hooks, InCallPlugin, InCallPluginMetadata, Key,
-    KeyError, KnownKind, Receive, ShutdownCx, Tick,
+    KeyError, KnownKind, Receive, ShutdownCx, StartupCx, Tick,
 };
 pub use publish::Publish;
 pub use publish_error::PublishError;

@@ -9,7 +9,7 @@
 //!
 //! Both are erased into what the runtime handles, so that hooks of any plugin run over one kind of state.
 //! Layers, each of which uses those before it: values (`durability`, `input`, `delivery_policy`, `config`,
-//! `state`, `outputs`), tables (`hook_table`, `metadata`, `observer`, `shutdown`), contracts (`contract`, `dynamic`),
+//! `state`, `outputs`, `scratch`, `resource_map`), tables (`hook_table`, `metadata`, `observer`, `startup`, `shutdown`), contracts (`contract`, `dynamic`),
 //! the erased form (`erased`, `factory`, `bundle`), and what leads from a contract to it (`handlers`,
 //! `typed`, `untyped`).
 
@@ -27,7 +27,10 @@ pub(crate) mod input;
 mod metadata;
 mod observer;
 mod outputs;
+pub(crate) mod resource_map;
+mod scratch;
 mod shutdown;
+pub(crate) mod startup;
 pub(crate) mod state;
 mod typed;
 mod untyped;
@@ -52,6 +55,9 @@ pub use metadata::InCallPluginMetadata;
 pub use observer::{HookObserver, Pace};
 #[cfg(any(test, feature = "runtime"))]
 pub use outputs::Outputs;
+#[cfg(any(test, feature = "runtime"))]
+pub use resource_map::ResourceMap;
 pub use shutdown::ShutdownCx;
+pub use startup::StartupCx;
 #[cfg(any(test, feature = "runtime"))]
 pub use state::{StateError, StateRef};

@@ -11,7 +11,7 @@
 //! # Examples
 //! ```
 //! use teammy_kernel::testing::{self, PluginTest, ScriptedLlm};
-//! use teammy_kernel::{Cx, Error, Hooks, InCallPlugin, Json, LlmMessage, Publish, Receive, data::Chat};
+//! use teammy_kernel::{Cx, Error, Hooks, InCallPlugin, StartupCx, Json, LlmMessage, Publish, Receive, data::Chat};
 //!
 //! /// Answers questions in the chat.
 //! struct Helper;
@@ -19,10 +19,11 @@
 //! impl InCallPlugin for Helper {
 //!     type Config = ();
 //!     type State = u64;
+//!     type Scratch = ();
 //!     type Output = Json<Chat>;
 //!     const KIND: &'static str = "helper";
 //!     const VERSION: &'static str = "1.0.0";
-//!     async fn on_startup((): ()) -> Result<Self, Error> {
+//!     async fn on_startup((): (), _: &StartupCx) -> Result<Self, Error> {
 //!         Ok(Self)
 //!     }
 //!     fn hooks(hooks: Hooks<Self>) -> Hooks<Self> {

@@ -319,10 +319,11 @@ mod tests {
         impl teammy::InCallPlugin for Mine {
             type Config = ();
             type State = ();
+            type Scratch = ();
             type Output = String;
             const KIND: &'static str = "template";
             const VERSION: &'static str = "0.0.0";
-            async fn on_startup((): ()) -> Result<Self, teammy::plugin::Error> {
+            async fn on_startup((): (), _: &teammy::StartupCx) -> Result<Self, teammy::plugin::Error> {
                 Ok(Self)
             }
             fn hooks(hooks: teammy::Hooks<Self>) -> teammy::Hooks<Self> {

@@ -1,7 +1,7 @@
 use std::{convert::Infallible, time::Duration};
 
 use teammy_kernel::{
-    Cx, Error as HookError, Hooks, InCallPlugin, Json, Receive, data::Chat, store::MemoryStore,
+    Cx, Error as HookError, Hooks, InCallPlugin, Json, Receive, StartupCx, data::Chat, store::MemoryStore,
 };
 
 use super::*;
@@ -14,12 +14,13 @@ struct Helper;
 impl InCallPlugin for Helper {
     type Config = ();
     type State = ();
+    type Scratch = ();
     type Output = Infallible;
     const KIND: &'static str = "helper";
     const VERSION: &'static str = "1.0.0";
     const NEEDS_LLM: bool = true;
 
-    async fn on_startup((): ()) -> Result<Self, HookError> {
+    async fn on_startup((): (), _: &StartupCx) -> Result<Self, HookError> {
         Ok(Self)
     }
 

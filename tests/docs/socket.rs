@@ -11,7 +11,7 @@ use std::{
 
 use serde_json::Value;
 use teammy::{
-    Cx, Factory, Hooks, InCallPlugin, Json, MeetingId, MeetingMetadata, Node, Publish, Receive,
+    Cx, Factory, Hooks, InCallPlugin, Json, MeetingId, MeetingMetadata, Node, Publish, Receive, StartupCx,
     config::Config,
     control::Socket,
     data::{Chat, Transcription},
@@ -26,11 +26,12 @@ struct Picky;
 impl InCallPlugin for Picky {
     type Config = ();
     type State = u64;
+    type Scratch = ();
     type Output = Infallible;
     const KIND: &'static str = "picky";
     const VERSION: &'static str = "1.0.0";
 
-    async fn on_startup((): ()) -> Result<Self, Error> {
+    async fn on_startup((): (), _: &StartupCx) -> Result<Self, Error> {
         Ok(Self)
     }
 

@@ -197,7 +197,7 @@ fn entry(factory: &Factory) -> Result<Installed, Error> {
 mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
-    use teammy_kernel::{Error as HookError, Hooks, InCallPlugin};
+    use teammy_kernel::{Error as HookError, Hooks, InCallPlugin, StartupCx};
 
     use super::*;
 
@@ -208,6 +208,7 @@ mod tests {
     impl<const VERSION: u8> InCallPlugin for Probe<VERSION> {
         type Config = ();
         type State = ();
+        type Scratch = ();
         type Output = String;
         const KIND: &'static str = "probe";
         const VERSION: &'static str = if VERSION == 1 { "1.0.0" } else { "2.0.0" };
@@ -221,7 +222,7 @@ mod tests {
             }
         }
 
-        async fn on_startup((): ()) -> Result<Self, HookError> {
+        async fn on_startup((): (), _: &StartupCx) -> Result<Self, HookError> {
             Ok(Self)
         }
 

@@ -27,7 +27,8 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use teammy_kernel::{
-    Batch, Cx, Error, FromPacket, History, Hooks, InCallPlugin, Json, LlmError, LlmMessage, Receive, Tick,
+    Batch, Cx, Error, FromPacket, History, Hooks, InCallPlugin, Json, LlmError, LlmMessage, Receive,
+    StartupCx, Tick,
     data::{Chat, Transcription},
 };
 
@@ -130,11 +131,13 @@ pub enum Event {
 impl InCallPlugin for QuestionLog {
     type Config = Config;
     type State = State;
+    // Something to remember that need not be stored? Name its type here.
+    type Scratch = ();
     type Output = Json<Event>;
     const KIND: &'static str = "template";
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
 
-    async fn on_startup(config: Config) -> Result<Self, Error> {
+    async fn on_startup(config: Config, _: &StartupCx) -> Result<Self, Error> {
         if config.command.is_empty() || config.command.contains(char::is_whitespace) {
             return Err(Error::reject("`command` is not one word; write for example \"answered\""));
         }

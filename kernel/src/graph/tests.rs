@@ -3,7 +3,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
-use crate::{Bytes, Cx, DataPacket, Hooks, InCallPlugin, Receive, chain};
+use crate::{Bytes, Cx, DataPacket, Hooks, InCallPlugin, Receive, StartupCx, chain};
 
 #[derive(Default, serde::Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -18,12 +18,13 @@ macro_rules! plugin {
         impl InCallPlugin for $type {
             type Config = Table;
             type State = ();
+            type Scratch = ();
             type Output = Bytes;
             const KIND: &'static str = $kind;
             const VERSION: &'static str = "0.0.0";
             const OUTPUT: Durability = $output;
 
-            async fn on_startup(_: Table) -> Result<Self, crate::Error> {
+            async fn on_startup(_: Table, _: &StartupCx) -> Result<Self, crate::Error> {
                 Ok(Self)
             }
 

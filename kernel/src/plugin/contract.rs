@@ -7,7 +7,8 @@ use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
-    durability::Durability, hook_table::HookTable, input::Tries, observer::HookObserver, shutdown::ShutdownCx,
+    durability::Durability, hook_table::HookTable, input::Tries, observer::HookObserver, scratch::Scratch,
+    shutdown::ShutdownCx, startup::StartupCx,
 };
 use crate::{DataPacket, Error, IntoPayload, MeetingEngine, MeetingMetadata, Name};
 
@@ -15,7 +16,7 @@ use crate::{DataPacket, Error, IntoPayload, MeetingEngine, MeetingMetadata, Name
 ///
 /// # Examples
 /// ```
-/// use teammy_kernel::{Cx, Error, Hooks, InCallPlugin, Json, Receive, data::Chat};
+/// use teammy_kernel::{Cx, Error, Hooks, InCallPlugin, StartupCx, Json, Receive, data::Chat};
 ///
 /// /// Counts chat messages.
 /// struct Counter;
@@ -23,10 +24,11 @@ use crate::{DataPacket, Error, IntoPayload, MeetingEngine, MeetingMetadata, Name
 /// impl InCallPlugin for Counter {
 ///     type Config = ();
 ///     type State = u64;
+///     type Scratch = ();
 ///     type Output = Json<u64>;
 ///     const KIND: &'static str = "counter";
 ///     const VERSION: &'static str = "1.0.0";
-///     async fn on_startup((): ()) -> Result<Self, Error> {
+///     async fn on_startup((): (), _: &StartupCx) -> Result<Self, Error> {
 ///         Ok(Self)
 ///     }
 ///     fn hooks(hooks: Hooks<Self>) -> Hooks<Self> {
@@ -46,6 +48,9 @@ pub trait InCallPlugin: Sized + Send + Sync + 'static {
     type Config: DeserializeOwned + Default + JsonSchema + Send + 'static;
     /// What the plugin remembers of one meeting.
     type State: Clone + Serialize + DeserializeOwned + Default + Send + Sync + 'static;
+    /// What the plugin remembers of one meeting and does not store, such as sums over the last second of audio:
+    /// lost with a crash, a restart and a takeover, and not undone when a hook fails. `()` for none.
+    type Scratch: Default + Send + 'static;
     /// The plugin's outputs. Each becomes a packet whose source is the instance's name.
     type Output: IntoPayload;
     /// The plugin's name, which the configuration and Cargo features use too.
@@ -66,11 +71,11 @@ pub trait InCallPlugin: Sized + Send + Sync + 'static {
         async { Ok(()) }
     }
 
-    /// Makes an instance, when its node starts.
+    /// Makes an instance, when its node starts. `cx` has what the embedding program shares with its plugins.
     ///
     /// # Errors
     /// Any error stops the node's start, such as a configuration that makes no sense.
-    fn on_startup(config: Self::Config) -> impl Future<Output = Result<Self, Error>> + Send;
+    fn on_startup(config: Self::Config, cx: &StartupCx) -> impl Future<Output = Result<Self, Error>> + Send;
 
     /// Declares which sources the plugin takes. Runs once for each meeting.
     fn hooks(hooks: Hooks<Self>) -> Hooks<Self>;
@@ -141,6 +146,7 @@ pub struct Cx<'a, P: InCallPlugin> {
     pub(super) tries: Tries,
     pub(super) state: Arc<P::State>,
     pub(super) emitted: Vec<P::Output>,
+    pub(super) scratch: Scratch<P::Scratch>,
     pub(super) meeting: &'a MeetingMetadata,
     pub(super) instance: &'a Name,
     pub(super) engine: &'a MeetingEngine,
@@ -155,6 +161,17 @@ impl<P: InCallPlugin> Cx<'_, P> {
     /// The state, to be changed. The first use in a hook copies it, so that a failing hook changes nothing.
     pub fn state_mut(&mut self) -> &mut P::State {
         Arc::make_mut(&mut self.state)
+    }
+
+    /// The instance's memory of this meeting that is not stored. It begins with its default when the instance's
+    /// actor starts, and keeps what a failed hook did to it.
+    pub fn scratch(&self) -> &P::Scratch {
+        &self.scratch
+    }
+
+    /// The memory that is not stored, to be changed.
+    pub fn scratch_mut(&mut self) -> &mut P::Scratch {
+        &mut self.scratch
     }
 
     /// The packet that the hook runs on; of a batch the newest.

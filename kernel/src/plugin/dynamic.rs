@@ -19,6 +19,7 @@ use super::{
     hook_table::{Hook, HookTable},
     input::Tries,
     shutdown::ShutdownCx,
+    startup::StartupCx,
 };
 use crate::{DataPacket, Error, MeetingEngine, MeetingMetadata, Name, Payload};
 
@@ -31,7 +32,7 @@ use crate::{DataPacket, Error, MeetingEngine, MeetingMetadata, Name, Payload};
 /// ```
 /// use serde_json::{Value, value::to_raw_value};
 /// use teammy_kernel::{
-///     Error, Factory, Payload,
+///     Error, Factory, Payload, StartupCx,
 ///     plugin::{DynamicCx, DynamicInstance, DynamicPlugin, DynamicSpec, Hook},
 /// };
 ///
@@ -48,7 +49,7 @@ use crate::{DataPacket, Error, MeetingEngine, MeetingMetadata, Name, Payload};
 ///     fn spec(&self) -> DynamicSpec {
 ///         DynamicSpec::new(self.name.clone(), "1.0.0").on(&self.source)
 ///     }
-///     async fn on_startup(&self, _: Value) -> Result<Counter, Error> {
+///     async fn on_startup(&self, _: Value, _: &StartupCx) -> Result<Counter, Error> {
 ///         Ok(Counter)
 ///     }
 /// }
@@ -91,11 +92,15 @@ pub trait DynamicPlugin: Send + Sync + 'static {
     }
 
     /// Makes an instance, when its node starts. `table` is its table in the configuration; null stands for
-    /// the default.
+    /// the default. `cx` has what the embedding program shares with its plugins.
     ///
     /// # Errors
     /// Any error stops the node's start.
-    fn on_startup(&self, table: Value) -> impl Future<Output = Result<Self::Instance, Error>> + Send;
+    fn on_startup(
+        &self,
+        table: Value,
+        cx: &StartupCx,
+    ) -> impl Future<Output = Result<Self::Instance, Error>> + Send;
 }
 
 /// A [`DynamicPlugin`] that a node has started. One value serves all meetings of its instance at once.

@@ -79,6 +79,7 @@ pub(super) trait DynStarted: Send + Sync {
 
 pub(super) trait DynHosted: Send + Sync {
     fn hooks(&self) -> Vec<(HookId, Hook)>;
+    fn with_new_scratch(&self) -> Arc<dyn DynHosted>;
     fn initial_state(&self) -> StateRef;
     fn decode_state(&self, json: &str) -> Result<StateRef, StateError>;
     fn run<'a>(&'a self, what: Invocation, call: Call<'a>) -> BoxFuture<'a, Result<HandlerOutcome, Error>>;
@@ -132,6 +133,12 @@ impl Hosted {
     /// The time between two ticks, if the plugin asks for them.
     pub fn every(&self) -> Option<Duration> {
         period(self.hooks.iter().map(|(_, hook)| hook))
+    }
+
+    /// The same plugin in the same meeting, for another actor: with a scratch of its own.
+    #[must_use]
+    pub fn with_new_scratch(&self) -> Self {
+        Self { plugin: self.plugin.with_new_scratch(), hooks: self.hooks.clone() }
     }
 
     /// The state that a meeting starts with.

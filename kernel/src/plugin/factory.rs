@@ -5,8 +5,11 @@ use std::{borrow::Cow, fmt, sync::Arc};
 use futures::future::BoxFuture;
 use serde_json::Value;
 
-use super::{config::ConfigError, erased::StartedPlugin, metadata::InCallPluginMetadata};
-use crate::Error;
+use super::{
+    config::ConfigError, erased::StartedPlugin, metadata::InCallPluginMetadata, resource_map::ResourceMap,
+    startup::StartupCx,
+};
+use crate::{Error, Name};
 
 /// What a factory knows of its plugin, and how it makes one.
 pub(super) trait MakesPlugin: Send + Sync {
@@ -16,7 +19,7 @@ pub(super) trait MakesPlugin: Send + Sync {
     fn metadata(&self) -> Result<InCallPluginMetadata, String>;
     fn check_config(&self, table: &Value) -> Result<(), ConfigError>;
     fn install(&self) -> BoxFuture<'_, Result<(), Error>>;
-    fn start(&self, table: Value) -> BoxFuture<'_, Result<StartedPlugin, Error>>;
+    fn start(&self, table: Value, cx: StartupCx) -> BoxFuture<'_, Result<StartedPlugin, Error>>;
 }
 
 /// A constant of a plugin's type, or a value made at run time.
@@ -105,7 +108,12 @@ impl StartedPlugin {
     ///
     /// # Errors
     /// If the table does not fit, or `on_startup`'s error.
-    pub async fn start(factory: &Factory, table: Value) -> Result<Self, Error> {
-        factory.maker().start(table).await
+    pub async fn start(
+        factory: &Factory,
+        table: Value,
+        instance: Name,
+        resources: ResourceMap,
+    ) -> Result<Self, Error> {
+        factory.maker().start(table, StartupCx::of(instance, resources)).await
     }
 }

@@ -74,10 +74,10 @@ fn each_by_call<'a, P: InCallPlugin>(
             observer.begins(&packet[0]);
             let before = cx.state.clone();
             let mut keep = Vec::new();
-            let (state, emitted) = (cx.state, Vec::new());
-            let mut one = Cx { packets: packet, state, emitted, ..cx };
+            let (state, emitted, scratch) = (cx.state, Vec::new(), cx.scratch);
+            let mut one = Cx { packets: packet, state, emitted, scratch, ..cx };
             let mut outcome = handler.call(plugin, &mut one, &mut keep).await?;
-            cx.state = one.state;
+            (cx.state, cx.scratch) = (one.state, one.scratch);
             (cx.gap, cx.tries) = (0, cx.tries.first());
             if let Some((_, error)) = outcome.rejected.pop() {
                 return Err(error);

@@ -47,6 +47,7 @@ pub struct Tries {
 
 impl Tries {
     /// The first try.
+    #[must_use]
     pub fn first(self) -> Self {
         Self { attempt: 1, ..self }
     }

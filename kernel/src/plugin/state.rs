@@ -1,4 +1,4 @@
-//! A plugin's state with its type erased. The only file that names `Any`.
+//! A plugin's state with its type erased. Beside `resource_map`, the only file that names `Any`.
 
 use std::{
     any::Any,

@@ -14,7 +14,9 @@ use super::{
     metadata::InCallPluginMetadata,
     observer::HookObserver,
     outputs::Outputs,
+    scratch::ScratchCell,
     shutdown::ShutdownCx,
+    startup::StartupCx,
     state::{StateError, StateRef},
 };
 use crate::{Error, IntoPayload, decode};
@@ -80,10 +82,10 @@ impl<P: InCallPlugin> MakesPlugin for Type<P> {
         P::on_install().boxed()
     }
 
-    fn start(&self, table: Value) -> BoxFuture<'_, Result<StartedPlugin, Error>> {
-        async {
+    fn start(&self, table: Value, cx: StartupCx) -> BoxFuture<'_, Result<StartedPlugin, Error>> {
+        async move {
             let config = Self::config(table).map_err(Error::reject)?;
-            let plugin = P::on_startup(config).await?;
+            let plugin = P::on_startup(config, &cx).await?;
             Ok(StartedPlugin(Arc::new(Started(plugin))))
         }
         .boxed()
@@ -94,12 +96,13 @@ struct Started<P>(P);
 
 struct Open<P: InCallPlugin> {
     plugin: Arc<Started<P>>,
-    hooks: Hooks<P>,
+    hooks: Arc<Hooks<P>>,
+    scratch: ScratchCell<P::Scratch>,
 }
 
 impl<P: InCallPlugin> DynStarted for Started<P> {
     fn open(self: Arc<Self>) -> Arc<dyn DynHosted> {
-        Arc::new(Open { plugin: self, hooks: Hooks::read() })
+        Arc::new(Open { plugin: self, hooks: Arc::new(Hooks::read()), scratch: ScratchCell::new() })
     }
 
     fn shutdown<'a>(&'a self, cx: &'a ShutdownCx) -> BoxFuture<'a, Result<(), Error>> {
@@ -110,6 +113,11 @@ impl<P: InCallPlugin> DynStarted for Started<P> {
 impl<P: InCallPlugin> DynHosted for Open<P> {
     fn hooks(&self) -> Vec<(HookId, Hook)> {
         self.hooks.table.listed()
+    }
+
+    fn with_new_scratch(&self) -> Arc<dyn DynHosted> {
+        let (plugin, hooks) = (self.plugin.clone(), self.hooks.clone());
+        Arc::new(Self { plugin, hooks, scratch: ScratchCell::new() })
     }
 
     fn initial_state(&self) -> StateRef {
@@ -128,11 +136,11 @@ impl<P: InCallPlugin> DynHosted for Open<P> {
         observer: &'a dyn HookObserver,
     ) -> BoxFuture<'a, Result<(), Error>> {
         let (_, hook) = &self.hooks.table.hooks[hook.0];
-        hook.each(&self.plugin.0, Cx::of(call), observer)
+        hook.each(&self.plugin.0, self.cx(call), observer)
     }
 
     fn run<'a>(&'a self, what: Invocation, call: Call<'a>) -> BoxFuture<'a, Result<HandlerOutcome, Error>> {
-        let mut cx = Cx::of(call);
+        let mut cx = self.cx(call);
         let plugin = &self.plugin.0;
         async move {
             let mut kept = Vec::new();
@@ -166,15 +174,16 @@ impl<P: InCallPlugin> DynHosted for Open<P> {
     }
 }
 
-impl<'a, P: InCallPlugin> Cx<'a, P> {
-    fn of(call: Call<'a>) -> Self {
+impl<P: InCallPlugin> Open<P> {
+    fn cx<'a>(&self, call: Call<'a>) -> Cx<'a, P> {
         let state = call.state.downcast::<P::State>();
-        Self {
+        Cx {
             packets: call.packets,
             gap: call.gap,
             tries: call.tries,
             state: state.expect("invariant: a plugin's state is of its own type"),
             emitted: Vec::new(),
+            scratch: self.scratch.lend(),
             meeting: call.meeting,
             instance: call.instance,
             engine: call.engine,

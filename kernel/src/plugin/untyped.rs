@@ -15,6 +15,7 @@ use super::{
     observer::{HookObserver, Pace, pause, report},
     outputs::Outputs,
     shutdown::ShutdownCx,
+    startup::StartupCx,
     state::{StateError, StateRef},
 };
 use crate::{Error, Payload, decode};
@@ -73,10 +74,10 @@ impl<P: DynamicPlugin> MakesPlugin for Described<P> {
         self.plugin.on_install().boxed()
     }
 
-    fn start(&self, table: Value) -> BoxFuture<'_, Result<StartedPlugin, Error>> {
-        async {
+    fn start(&self, table: Value, cx: StartupCx) -> BoxFuture<'_, Result<StartedPlugin, Error>> {
+        async move {
             self.plugin.check_config(&table).map_err(Error::reject)?;
-            let instance = self.plugin.on_startup(table).await?;
+            let instance = self.plugin.on_startup(table, &cx).await?;
             let hooks = self.spec.table.listed().into();
             Ok(StartedPlugin(Arc::new(Started { instance, hooks })))
         }
@@ -105,6 +106,10 @@ impl<I: DynamicInstance> DynStarted for Started<I> {
 impl<I: DynamicInstance> DynHosted for Open<I> {
     fn hooks(&self) -> Vec<(HookId, Hook)> {
         self.0.hooks.to_vec()
+    }
+
+    fn with_new_scratch(&self) -> Arc<dyn DynHosted> {
+        Arc::new(Self(self.0.clone()))
     }
 
     fn initial_state(&self) -> StateRef {

@@ -18,6 +18,7 @@ use crate::{
     plugin::erased::{Call, HandlerOutcome, Hosted, Invocation, Rejected, StartedPlugin},
     plugin::hook_table::{Hook, HookId},
     plugin::input::Tries,
+    plugin::resource_map::ResourceMap,
     plugin::state::StateRef,
 };
 
@@ -70,6 +71,7 @@ pub struct Builder<P> {
     meeting: MeetingMetadata,
     state: Option<String>,
     tries: u32,
+    resources: ResourceMap,
     plugin: PhantomData<fn() -> P>,
 }
 
@@ -83,6 +85,7 @@ impl<P> Builder<P> {
             factory,
             state: None,
             tries: 3,
+            resources: ResourceMap::default(),
             plugin: PhantomData,
         }
     }
@@ -92,6 +95,13 @@ impl<P> Builder<P> {
     #[must_use]
     pub fn state_json(mut self, json: impl Into<String>) -> Self {
         self.state = Some(json.into());
+        self
+    }
+
+    /// Shares a value with the plugin, as the program that embeds a node does: `on_startup` gets it by its type.
+    #[must_use]
+    pub fn resource<T: Send + Sync + 'static>(mut self, value: T) -> Self {
+        self.resources.insert(value);
         self
     }
 
@@ -156,7 +166,9 @@ impl<P> Builder<P> {
         let factory = self.factory;
         let faulty = |problem| Error::reject(Misuse::Hooks(factory.kind().to_owned(), problem));
         let output = factory.metadata().map_err(faulty)?.output;
-        let started = StartedPlugin::start(&factory, config.clone()).await?;
+        let resources = self.resources;
+        let started =
+            StartedPlugin::start(&factory, config.clone(), instance.clone(), resources.clone()).await?;
         let hosted = started.open();
         let memory = Memory::of(instance.clone());
         let (provider, id) = (Arc::new(memory.clone()), self.meeting.id.clone());
@@ -180,6 +192,7 @@ impl<P> Builder<P> {
             models: self.llm,
             phase: Phase::New,
             tries: self.tries,
+            resources,
             ticks: None,
             waiting: VecDeque::new(),
             lost: 0,
@@ -235,6 +248,7 @@ pub struct PluginTest<P> {
     clock: Clock,
     phase: Phase,
     tries: u32,
+    resources: ResourceMap,
     ticks: Option<Ticks>,
     waiting: VecDeque<Waiting>,
     lost: u64,
@@ -425,12 +439,14 @@ impl<P> PluginTest<P> {
         self.lost += packets;
     }
 
-    /// Starts the plugin again with the stored state and keys, as after a crash or on another node.
+    /// Starts the plugin again with the stored state and keys, and without its scratch, as after a crash or on
+    /// another node.
     ///
     /// # Errors
     /// The error of `on_startup`.
     pub async fn restart(&mut self) -> Result<(), Error> {
-        let started = StartedPlugin::start(&self.factory, self.config.clone()).await?;
+        let (instance, resources) = (self.instance.clone(), self.resources.clone());
+        let started = StartedPlugin::start(&self.factory, self.config.clone(), instance, resources).await?;
         let hosted = started.open();
         self.state = hosted.decode_state(&self.state_json()).map_err(Error::reject)?;
         (self.started, self.hosted) = (started, hosted);

@@ -5,8 +5,11 @@ use serde::{Deserialize, Serialize};
 use super::*;
 use crate::{
     Batch, Cx, Error, History, Hooks, InCallPlugin, Json, LlmMessage, MeetingId, MeetingMetadata, Model,
-    Publish, Receive, Seq, Tick, Timestamp, data::Chat,
+    Publish, Receive, Seq, StartupCx, Tick, Timestamp, data::Chat,
 };
+
+/// A resource.
+struct Shared(&'static str);
 
 /// Does what its packets say, through every part of the contract.
 struct Doer {
@@ -42,11 +45,16 @@ struct AskedToFail;
 impl InCallPlugin for Doer {
     type Config = Config;
     type State = State;
+    type Scratch = u64;
     type Output = String;
     const KIND: &'static str = "doer";
     const VERSION: &'static str = "1.0.0";
 
-    async fn on_startup(config: Config) -> Result<Self, Error> {
+    async fn on_startup(config: Config, cx: &StartupCx) -> Result<Self, Error> {
+        if config.greeting == "shared" {
+            let Shared(greeting) = &*cx.resource::<Shared>()?;
+            return Ok(Self { greeting: format!("{greeting}, {}", cx.instance()) });
+        }
         if config.greeting.is_empty() {
             return Err(Error::reject("the greeting is empty"));
         }
@@ -123,6 +131,17 @@ impl Receive<Json<Chat>> for Doer {
                     cx.emit("x".repeat(bytes));
                 }
                 None
+            }
+            "scratch" | "scratch-fail" => {
+                *cx.scratch_mut() += 1;
+                if verb == "scratch-fail" {
+                    return Err(AskedToFail.into());
+                }
+                Some(cx.scratch().to_string())
+            }
+            "scratch-hang" => {
+                *cx.scratch_mut() += 1;
+                std::future::pending().await
             }
             "attempt" if cx.is_last_attempt() => Some(format!("at last, at try {}", cx.attempt())),
             "attempt" => return Err(Error::retry(format!("try {}", cx.attempt()))),
@@ -208,6 +227,33 @@ async fn a_hook_cannot_put_out_more_than_fits_into_a_commit() {
         let outputs = meeting.receive_batch([chat(&format!("emit-much {count} {bytes}"))]).await.unwrap();
         assert_eq!(outputs.len(), count);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn scratch_is_kept_by_failed_hooks_and_lost_with_a_restart() {
+    let mut meeting = PluginTest::<Doer>::start_default().await.unwrap();
+    assert_eq!(say(&mut meeting, "scratch").await.as_deref(), Some("1"));
+    meeting.receive(chat("scratch-fail")).await.unwrap_err();
+    let hanging = meeting.receive(chat("scratch-hang"));
+    tokio::time::timeout(Duration::from_secs(1), hanging).await.unwrap_err();
+    assert_eq!(say(&mut meeting, "scratch").await.as_deref(), Some("4"));
+    meeting.restart().await.unwrap();
+    assert_eq!(say(&mut meeting, "scratch").await.as_deref(), Some("1"));
+}
+
+#[tokio::test]
+async fn a_plugin_gets_what_the_embedder_shares() {
+    let builder = || PluginTest::<Doer>::builder().config(serde_json::json!({"greeting": "shared"}));
+    let mut meeting = builder().resource(Shared("good day")).instance("mine").start().await.unwrap();
+    assert_eq!(text(&meeting.outputs()[0]), "good day, mine");
+    meeting.restart().await.unwrap();
+    let error = builder().start().await.unwrap_err();
+    assert!(error.is_reject());
+    let text = error.to_string();
+    assert!(
+        text.starts_with("the node has no resource of type teammy_kernel::testing::tests::Shared;"),
+        "{text}"
+    );
 }
 
 #[tokio::test]
@@ -482,11 +528,12 @@ struct Takes<const SOURCES: usize>;
 impl<const SOURCES: usize> InCallPlugin for Takes<SOURCES> {
     type Config = ();
     type State = ();
+    type Scratch = ();
     type Output = String;
     const KIND: &'static str = "takes";
     const VERSION: &'static str = "1.0.0";
 
-    async fn on_startup((): ()) -> Result<Self, Error> {
+    async fn on_startup((): (), _: &StartupCx) -> Result<Self, Error> {
         Ok(Self)
     }
 

@@ -72,7 +72,9 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use teammy_kernel::{Batch, Cx, Error, Hooks, InCallPlugin, Json, LlmError, Receive, data::Transcription};
+use teammy_kernel::{
+    Batch, Cx, Error, Hooks, InCallPlugin, Json, LlmError, Receive, StartupCx, data::Transcription,
+};
 use tracing::debug;
 
 use actions::Actions;
@@ -141,12 +143,13 @@ impl NewWords {
 impl InCallPlugin for LlmAction {
     type Config = Config;
     type State = State;
+    type Scratch = ();
     type Output = Json<Vec<Detected>>;
     const KIND: &'static str = "llm-action";
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
     const NEEDS_LLM: bool = true;
 
-    async fn on_startup(config: Config) -> Result<Self, Error> {
+    async fn on_startup(config: Config, _: &StartupCx) -> Result<Self, Error> {
         config.check().map_err(Error::reject)?;
         let actions = Actions::new(&config.actions).map_err(Error::reject)?;
         let instructions = prompt::instructions(&actions);

@@ -119,7 +119,7 @@ mod transcript;
 use std::sync::Arc;
 
 use teammy_kernel::{
-    Batch, Cx, DataPacket, Error, Hooks, InCallPlugin, Json, Model, Receive,
+    Batch, Cx, DataPacket, Error, Hooks, InCallPlugin, Json, Model, Receive, StartupCx,
     data::{Chat, ParticipantEvent, Transcription},
 };
 
@@ -253,12 +253,13 @@ impl State {
 impl InCallPlugin for Minutes {
     type Config = Config;
     type State = State;
+    type Scratch = ();
     type Output = Json<Output>;
     const KIND: &'static str = "minutes";
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
     const NEEDS_LLM: bool = true;
 
-    async fn on_startup(config: Config) -> Result<Self, Error> {
+    async fn on_startup(config: Config, _: &StartupCx) -> Result<Self, Error> {
         config.check()?;
         Ok(Self { config })
     }

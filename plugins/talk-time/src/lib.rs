@@ -50,7 +50,7 @@ mod tally;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use teammy_kernel::{
-    Cx, Error, Hooks, InCallPlugin, Json, Receive,
+    Cx, Error, Hooks, InCallPlugin, Json, Receive, StartupCx,
     data::{ParticipantEvent, Transcription},
 };
 
@@ -84,11 +84,12 @@ impl Default for Config {
 impl InCallPlugin for TalkTime {
     type Config = Config;
     type State = State;
+    type Scratch = ();
     type Output = Json<Table>;
     const KIND: &'static str = "talk-time";
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
 
-    async fn on_startup(Config { every }: Config) -> Result<Self, Error> {
+    async fn on_startup(Config { every }: Config, _: &StartupCx) -> Result<Self, Error> {
         if every == 0 {
             return Err(Error::reject(
                 "`every` is 0; set it to the number of turns between two tables, 1 or more",

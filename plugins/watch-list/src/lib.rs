@@ -37,7 +37,7 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use teammy_kernel::{
-    Cx, Error, Hooks, InCallPlugin, Json, Receive,
+    Cx, Error, Hooks, InCallPlugin, Json, Receive, StartupCx,
     data::{Chat, Transcription},
 };
 
@@ -112,11 +112,12 @@ impl WatchList {
 impl InCallPlugin for WatchList {
     type Config = Config;
     type State = ();
+    type Scratch = ();
     type Output = Json<Mentions>;
     const KIND: &'static str = "watch-list";
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
 
-    async fn on_startup(Config { terms }: Config) -> Result<Self, Error> {
+    async fn on_startup(Config { terms }: Config, _: &StartupCx) -> Result<Self, Error> {
         let matcher = Matcher::new(&terms).map_err(Error::reject)?;
         Ok(Self { terms: terms.into_iter().map(Into::into).collect(), matcher })
     }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use teammy::{
     Bytes, Cx, Factory, History, Hooks, InCallPlugin, Json, MeetingId, MeetingMetadata, Node, Payload,
-    Publish, Receive, config::Config, node, plugin::Error,
+    Publish, Receive, StartupCx, config::Config, node, plugin::Error,
 };
 
 use super::{Contents, End, Kill, KillPoint, PACED, contents, kills, random, recordings, run};
@@ -37,11 +37,12 @@ struct Seen {
 impl InCallPlugin for Ledger {
     type Config = ();
     type State = Seen;
+    type Scratch = ();
     type Output = Json<Value>;
     const KIND: &'static str = "ledger";
     const VERSION: &'static str = "1";
 
-    async fn on_startup((): ()) -> Result<Self, Error> {
+    async fn on_startup((): (), _: &StartupCx) -> Result<Self, Error> {
         Ok(Self)
     }
 
@@ -88,11 +89,12 @@ struct Heard {
 impl InCallPlugin for Meter {
     type Config = ();
     type State = Heard;
+    type Scratch = ();
     type Output = Json<Value>;
     const KIND: &'static str = "meter";
     const VERSION: &'static str = "1";
 
-    async fn on_startup((): ()) -> Result<Self, Error> {
+    async fn on_startup((): (), _: &StartupCx) -> Result<Self, Error> {
         Ok(Self)
     }
 

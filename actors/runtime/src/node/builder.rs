@@ -9,7 +9,7 @@ use teammy_config::{Config, database};
 use teammy_kernel::{
     DeliveryPolicy, Durability, Factory, LlmProvider, SharedLlm, Store, chain,
     graph::{self, Bundle, Graph, InstanceSpec, KnownKind},
-    plugin::StartedPlugin,
+    plugin::{ResourceMap, StartedPlugin},
     store::MemoryStore,
 };
 use tokio::{
@@ -43,6 +43,7 @@ pub struct Builder {
     store: Option<OpenStore>,
     llm: Option<OpenLlm>,
     plugin_runtime: Option<Handle>,
+    resources: ResourceMap,
 }
 
 /// Opens the store that a configuration names; none if this build has no such store.
@@ -78,6 +79,7 @@ impl Builder {
             store: None,
             llm: None,
             plugin_runtime: None,
+            resources: ResourceMap::default(),
         }
     }
 
@@ -97,6 +99,14 @@ impl Builder {
     #[must_use]
     pub fn plugin(mut self, factory: Factory) -> Self {
         self.own.push(factory);
+        self
+    }
+
+    /// Shares a value with all plugins, such as a client or a pool: `on_startup` gets it by its type, from its
+    /// [`StartupCx`](teammy_kernel::StartupCx). It replaces an earlier one of the same type.
+    #[must_use]
+    pub fn resource<T: Send + Sync + 'static>(mut self, value: T) -> Self {
+        self.resources.insert(value);
         self
     }
 
@@ -195,7 +205,8 @@ impl Builder {
         let mut plugins = BTreeMap::new();
         for instance in graph.instances() {
             let (factory, table) = (instance.factory.clone(), instance.config.clone());
-            let start = async move { StartedPlugin::start(&factory, table).await };
+            let (name, resources) = (instance.name.clone(), self.resources.clone());
+            let start = async move { StartedPlugin::start(&factory, table, name, resources).await };
             let started = match plugin_runtime.spawn(start).await {
                 Ok(Ok(plugin)) => Ok(plugin),
                 Ok(Err(error)) => Err(error.chain()),

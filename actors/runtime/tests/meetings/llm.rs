@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use teammy_config::Config;
 use teammy_kernel::{
     Cx, Error, Factory, Hooks, InCallPlugin, Json, LlmMessage, MeetingMetadata, Model, Receive, ShutdownCx,
-    data::Chat, store::MemoryStore, testing::ScriptedLlm,
+    StartupCx, data::Chat, store::MemoryStore, testing::ScriptedLlm,
 };
 use teammy_runtime::{Builder, Node, meeting, node};
 
@@ -19,12 +19,13 @@ struct Helper;
 impl InCallPlugin for Helper {
     type Config = ();
     type State = ();
+    type Scratch = ();
     type Output = Json<String>;
     const KIND: &'static str = "helper";
     const VERSION: &'static str = "1.0.0";
     const NEEDS_LLM: bool = true;
 
-    async fn on_startup((): ()) -> Result<Self, Error> {
+    async fn on_startup((): (), _: &StartupCx) -> Result<Self, Error> {
         Ok(Self)
     }
 
@@ -76,11 +77,12 @@ struct Reporter;
 impl InCallPlugin for Reporter {
     type Config = ();
     type State = ();
+    type Scratch = ();
     type Output = Json<String>;
     const KIND: &'static str = "reporter";
     const VERSION: &'static str = "1.0.0";
 
-    async fn on_startup((): ()) -> Result<Self, Error> {
+    async fn on_startup((): (), _: &StartupCx) -> Result<Self, Error> {
         Ok(Self)
     }
 

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use teammy_config::Config;
-use teammy_kernel::{Batch, Cx, DataPacket, Error, Factory, Hooks, InCallPlugin, Payload, Publish, Receive};
+use teammy_kernel::{
+    Batch, Cx, DataPacket, Error, Factory, Hooks, InCallPlugin, Payload, Publish, Receive, StartupCx,
+};
 use teammy_runtime::{MeetingRef, Node};
 
 use super::support::{FaultyStore, chat, start, transcription};
@@ -14,11 +16,12 @@ struct Words;
 impl InCallPlugin for Words {
     type Config = ();
     type State = u64;
+    type Scratch = ();
     type Output = String;
     const KIND: &'static str = "words";
     const VERSION: &'static str = "1";
 
-    async fn on_startup((): ()) -> Result<Self, Error> {
+    async fn on_startup((): (), _: &StartupCx) -> Result<Self, Error> {
         Ok(Self)
     }
 

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use teammy_config::Config;
 use teammy_kernel::{
     Cx, Error, Factory, Hooks, InCallPlugin, Json, LlmError, LlmMessage, MeetingMetadata, Publish, Receive,
-    Store, chain, testing::ScriptedLlm,
+    StartupCx, Store, chain, testing::ScriptedLlm,
 };
 use teammy_runtime::{Node, node};
 
@@ -68,11 +68,12 @@ where
 {
     type Config = Table;
     type State = S;
+    type Scratch = ();
     type Output = Json<Value>;
     const KIND: &'static str = "leaky";
     const VERSION: &'static str = "1.0.0";
 
-    async fn on_startup(_: Table) -> Result<Self, Error> {
+    async fn on_startup(_: Table, _: &StartupCx) -> Result<Self, Error> {
         Ok(Self(std::marker::PhantomData))
     }
 

@@ -8,7 +8,7 @@ use serde_json::json;
 use teammy_config::Config;
 use teammy_kernel::{
     Cx, DataPacket, Error, Factory, Hooks, InCallPlugin, Json, Lifecycle, MeetingMetadata, Name, Receive,
-    Seq, Store, Timestamp,
+    Seq, StartupCx, Store, Timestamp,
     data::Chat,
     log::{JoinAt, Sequencer},
     store::{InstanceStatus, MeetingStatus},
@@ -262,11 +262,12 @@ struct Memory<S>(std::marker::PhantomData<S>);
 impl<S: ChatState> InCallPlugin for Memory<S> {
     type Config = ();
     type State = S;
+    type Scratch = ();
     type Output = Json<usize>;
     const KIND: &'static str = "memory";
     const VERSION: &'static str = "1.0.0";
 
-    async fn on_startup((): ()) -> Result<Self, Error> {
+    async fn on_startup((): (), _: &StartupCx) -> Result<Self, Error> {
         Ok(Self(std::marker::PhantomData))
     }
 

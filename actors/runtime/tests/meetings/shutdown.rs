@@ -4,7 +4,9 @@ use std::{sync::LazyLock, time::Duration};
 
 use futures::FutureExt;
 use teammy_config::Config;
-use teammy_kernel::{Cx, Error, Factory, Hooks, InCallPlugin, Json, MeetingMetadata, Receive, ShutdownCx};
+use teammy_kernel::{
+    Cx, Error, Factory, Hooks, InCallPlugin, Json, MeetingMetadata, Receive, ShutdownCx, StartupCx,
+};
 use teammy_runtime::{Node, node};
 use tokio::sync::Semaphore;
 
@@ -21,11 +23,12 @@ static PERMITS: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(0));
 impl InCallPlugin for Slow {
     type Config = ();
     type State = ();
+    type Scratch = ();
     type Output = std::convert::Infallible;
     const KIND: &'static str = "slow";
     const VERSION: &'static str = "1.0.0";
 
-    async fn on_startup((): ()) -> Result<Self, Error> {
+    async fn on_startup((): (), _: &StartupCx) -> Result<Self, Error> {
         Ok(Self)
     }
 

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use teammy_config::Config;
 use teammy_kernel::{
     Batch, Cx, DataPacket, Error, Factory, History, Hooks, InCallPlugin, Json, MeetingId, MeetingMetadata,
-    Name, Payload, Publish, Receive, Seq, ShutdownCx, Store, Tick, Timestamp,
+    Name, Payload, Publish, Receive, Seq, ShutdownCx, StartupCx, Store, Tick, Timestamp,
     store::{
         Commit, DeadLetter, InstanceRecord, Mark, MeetingPage, MeetingQuery, MeetingRecord, MemoryStore,
         Outcome, PacketQuery, StoreFuture,
@@ -78,6 +78,7 @@ impl Probe {
 impl InCallPlugin for Probe {
     type Config = ProbeConfig;
     type State = Counter;
+    type Scratch = ();
     type Output = Json<Value>;
     const KIND: &'static str = "probe";
     const VERSION: &'static str = "1.0.0";
@@ -87,7 +88,7 @@ impl InCallPlugin for Probe {
         Ok(())
     }
 
-    async fn on_startup(config: ProbeConfig) -> Result<Self, Error> {
+    async fn on_startup(config: ProbeConfig, _: &StartupCx) -> Result<Self, Error> {
         let probe = Self(config);
         probe.record("startup");
         Ok(probe)

@@ -11,7 +11,7 @@ use crate::{
     EngineControl, Factory, History, JsonText, LlmMessage, Publish, Seq, Timestamp, chain,
     graph::{self, Graph, InstanceSpec},
     plugin::{Call, HandlerOutcome, Hosted, Invocation, StartedPlugin, StateRef},
-    plugin::{HookObserver, Outputs, Pace},
+    plugin::{HookObserver, Outputs, Pace, ResourceMap},
     testing::{PluginTest, ScriptedLlm},
 };
 
@@ -76,7 +76,7 @@ impl DynamicPlugin for Script {
         if self.version == "0.0.0" { Err(Error::reject("cannot be installed")) } else { Ok(()) }
     }
 
-    async fn on_startup(&self, table: Value) -> Result<Interpreter, Error> {
+    async fn on_startup(&self, table: Value, _: &StartupCx) -> Result<Interpreter, Error> {
         let greeting = table["greeting"].as_str().unwrap_or("hello").to_owned();
         Ok(Interpreter { greeting, cut_off: Arc::default() })
     }
@@ -324,8 +324,13 @@ async fn a_stored_state_is_read_back_as_it_was_written() {
     assert!(hosted.decode_state("{").is_err());
 }
 
+async fn start(factory: &Factory) -> StartedPlugin {
+    let instance = Name::new(factory.name()).unwrap();
+    StartedPlugin::start(factory, Value::Null, instance, ResourceMap::default()).await.unwrap()
+}
+
 async fn started() -> StartedPlugin {
-    StartedPlugin::start(&Script::factory(COUNTER), Value::Null).await.unwrap()
+    start(&Script::factory(COUNTER)).await
 }
 
 /// A meeting's part of what a call needs.
@@ -464,10 +469,13 @@ async fn an_equal_state_is_no_change() {
 #[tokio::test(start_paused = true)]
 async fn many_meetings_run_at_once_and_a_dropped_hook_is_cut_off() {
     let script = Script::read(COUNTER);
-    let interpreter = script.on_startup(Value::Null).await.unwrap();
+    let interpreter = script
+        .on_startup(Value::Null, &StartupCx::of(Name::new("c").unwrap(), ResourceMap::default()))
+        .await
+        .unwrap();
     let cut_off = interpreter.cut_off.clone();
     let factory = Factory::dynamic("counter", Started(Mutex::new(Some(interpreter))));
-    let started = StartedPlugin::start(&factory, Value::Null).await.unwrap();
+    let started = start(&factory).await;
 
     let rooms: Vec<_> = (0..20).map(|room| (started.open(), Meeting::new(&format!("m{room}")))).collect();
     let hooks = rooms.iter().map(|(hosted, meeting)| async move {
@@ -500,7 +508,7 @@ impl DynamicPlugin for Started {
         Script::read(COUNTER).spec()
     }
 
-    async fn on_startup(&self, _: Value) -> Result<Interpreter, Error> {
+    async fn on_startup(&self, _: Value, _: &StartupCx) -> Result<Interpreter, Error> {
         Ok(self.0.lock().unwrap().take().unwrap())
     }
 }

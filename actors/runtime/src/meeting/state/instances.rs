@@ -69,7 +69,7 @@ impl MeetingState {
         let port = Port { shared: self.shared.clone(), actor: self.myself.clone() };
         let args = Box::new(instance::Args {
             routes: instance::Routes::new(&running.hosted, actual, durability),
-            hosted: running.hosted.clone(),
+            hosted: running.hosted.with_new_scratch(),
             metadata: self.shared.metadata.clone(),
             instance: running.name.clone(),
             state: self.log.view(slot).state.clone(),
