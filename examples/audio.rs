@@ -129,7 +129,7 @@ pub async fn run(config: Config) -> Result<Seq, BoxError> {
 
 /// Runs the example in memory.
 #[tokio::main]
-pub async fn main() -> Result<(), BoxError> {
+pub async fn main() -> Result<(), teammy::Report> {
     run(Config::from_toml(r#"database.url = "mem://""#)?).await?;
     Ok(())
 }

@@ -215,6 +215,7 @@ pub async fn run(config: Config) -> Result<Vec<String>, BoxError> {
 
 /// Runs the example with the settings above.
 #[tokio::main]
-pub async fn main() -> Result<(), BoxError> {
-    run(load_config()?).await.map(drop)
+pub async fn main() -> Result<(), teammy::Report> {
+    run(load_config()?).await?;
+    Ok(())
 }

@@ -39,7 +39,7 @@ impl Receive<Json<Chat>> for Applause {
 
 /// Publishes three chat messages to the plugin.
 #[tokio::main]
-pub async fn main() -> Result<(), Box<dyn std::error::Error>> {
+pub async fn main() -> Result<(), teammy::Report> {
     let config = Config::from_toml(r#"database.url = "mem://""#)?;
     let node = Node::builder(config).plugin(Factory::of::<Applause>("applause")).start().await?;
     let meeting = node.start_meeting(MeetingMetadata::new(MeetingId::new("demo")?), ["applause"]).await?;

@@ -1,7 +1,38 @@
-//! The command line: parses arguments, loads the configuration, and runs the command.
+//! The program: every command of `teammy`, for a binary of your own with plugins of your own.
+//!
+//! ```no_run
+//! use std::{convert::Infallible, process::ExitCode};
+//!
+//! use teammy::{Factory, Hooks, InCallPlugin, StartupCx, cli::Program, plugin::Error};
+//!
+//! /// Does nothing.
+//! struct Idle;
+//!
+//! impl InCallPlugin for Idle {
+//!     type Config = ();
+//!     type State = ();
+//!     type Scratch = ();
+//!     type Output = Infallible;
+//!     const KIND: &'static str = "idle";
+//!     const VERSION: &'static str = "1.0.0";
+//!     async fn on_startup((): (), _: &StartupCx) -> Result<Self, Error> {
+//!         Ok(Self)
+//!     }
+//!     fn hooks(hooks: Hooks<Self>) -> Hooks<Self> {
+//!         hooks
+//!     }
+//! }
+//!
+//! fn main() -> ExitCode {
+//!     Program::new("meetings", env!("CARGO_PKG_VERSION"))
+//!         .plugins(teammy::plugins::bundle())
+//!         .plugin(Factory::of::<Idle>("idle"))
+//!         .main()
+//! }
+//! ```
 //!
 //! Results go to stdout, as one JSON object a line with `--json`. What is only for people (progress, the
-//! table at the end, warnings, the log) goes to stderr. [`error`] lists the exit codes.
+//! table at the end, warnings, the log) goes to stderr. The help text lists the exit codes.
 
 mod client;
 mod completions;
@@ -18,6 +49,7 @@ mod metrics;
 mod output;
 mod pace;
 mod packets;
+mod plugin_set;
 mod plugins;
 mod recording;
 mod replay;
@@ -28,14 +60,22 @@ mod status;
 mod summary;
 mod text;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{fmt, path::PathBuf, process::ExitCode};
 
-use clap::{ArgAction, CommandFactory, Parser, Subcommand};
+use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand, builder::StyledStr};
 use indicatif::MultiProgress;
-use teammy::config::{Loaded, Loader};
+use teammy::{
+    Builder, Factory,
+    config::{Loaded, Loader},
+    graph::Bundle,
+};
 
 use error::Error;
 use output::{Form, Output};
+use plugin_set::PluginSet;
+
+/// The name in the texts of this crate.
+const NAME: &str = "teammy";
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -51,7 +91,7 @@ variables; `teammy config` shows every key, its value and where it comes from.";
 
 /// Hosts in-call plugins for online meetings.
 #[derive(Debug, Parser)]
-#[command(name = "teammy", version, after_help = AFTER_HELP)]
+#[command(name = NAME, version, after_help = AFTER_HELP)]
 struct Args {
     /// Read this configuration instead of teammy.toml in the working directory
     #[arg(long, value_name = "FILE", global = true)]
@@ -125,46 +165,132 @@ impl Command {
     }
 }
 
-/// Runs the command of the command line.
-pub(crate) fn main() -> ExitCode {
-    logs::install_panic_hook();
-    let args = Args::parse();
-    match run(&args) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => error.exit(),
+/// Runs the command of the command line, with these plugins, under the name of the binary and Teammy's version.
+/// [`Program`] says more.
+pub fn main(plugins: impl Into<Bundle>) -> ExitCode {
+    let binary = std::env::args_os().next().map(PathBuf::from);
+    let name = binary.as_deref().and_then(|path| path.file_stem()?.to_str()).unwrap_or(NAME);
+    Program::new(name, env!("CARGO_PKG_VERSION")).plugins(plugins).main()
+}
+
+/// A program with every command of `teammy`: replay, history, meetings, resume, dead letters, forget, status,
+/// plugins, config, install, completions.
+///
+/// It reads `teammy.toml` and `TEAMMY_…` variables as `teammy` does. It logs to stderr, installs a panic hook that
+/// leaves out what a message may quote, and handles signals: one process runs one program.
+pub struct Program {
+    name: String,
+    version: String,
+    plugins: PluginSet,
+}
+
+impl fmt::Debug for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Program")
+            .field("name", &self.name)
+            .field("version", &self.version)
+            .field("plugins", self.plugins.bundle())
+            .finish_non_exhaustive()
     }
 }
 
-fn run(args: &Args) -> Result<(), Error> {
-    if let Command::Completions(of) = &args.command {
-        // Completions do not depend on the configuration.
-        reject_configuration_options(args)?;
-        return completions::run(of, Args::command());
+impl Program {
+    /// A program without plugins. Its help and its hints call it by this name, which is the binary's.
+    pub fn new(name: impl Into<String>, version: impl Into<String>) -> Self {
+        Self { name: name.into(), version: version.into(), plugins: Bundle::default().into() }
     }
-    if let Command::Config(config::Args { reference: true, .. }) = &args.command {
-        reject_configuration_options(args)?;
-        return config::reference(&Output::new(Form::Text, MultiProgress::new()));
+
+    /// Adds plugins, such as all that ship with Teammy ([`plugins::bundle`](crate::plugins::bundle)).
+    #[must_use]
+    pub fn plugins(mut self, bundle: impl Into<Bundle>) -> Self {
+        self.plugins.bundle = std::mem::take(&mut self.plugins.bundle).and(bundle);
+        self
     }
-    let loaded = load(args)?;
-    let bars = MultiProgress::new();
-    logs::to_stderr(&loaded.config.log.filter, &bars)?;
-    for ignored in loaded.warnings() {
-        tracing::warn!("{ignored}");
+
+    /// Adds a plugin.
+    #[must_use]
+    pub fn plugin(self, factory: Factory) -> Self {
+        self.plugins([factory])
     }
-    let output = Output::new(args.command.form(), bars);
-    match &args.command {
-        Command::Replay(args) => replay::run(args, loaded.config, &output),
-        Command::History(args) => history::run(args, &loaded.config, &output),
-        Command::Meetings(args) => meetings::run(args, &loaded.config, &output),
-        Command::Resume(args) => resume::run(args, loaded.config, &output),
-        Command::DeadLetters(args) => dead_letters::run(args, loaded.config, &output),
-        Command::Forget(args) => forget::run(args, &loaded.config, &output),
-        Command::Status(_) => status::run(&loaded.config, &output),
-        Command::Plugins(_) => plugins::run(loaded.config, &output),
-        Command::Config(_) => config::run(&loaded, &output),
-        Command::Install(_) => install::run(&loaded.config, &output),
-        Command::Completions(of) => completions::run(of, Args::command()),
+
+    /// Prepares each node further, before it starts: with [resources](Builder::resource) for its plugins, or a
+    /// [language model](Builder::llm) of your own. A later call replaces an earlier one.
+    #[must_use]
+    pub fn node(mut self, prepare: impl Fn(Builder) -> Builder + Send + Sync + 'static) -> Self {
+        self.plugins.prepare = Box::new(prepare);
+        self
     }
+
+    /// Runs the command of the process's command line, prints its results and errors, and returns the exit code.
+    /// It does not return where the command line is wrong or asks for help.
+    pub fn main(self) -> ExitCode {
+        logs::install_panic_hook();
+        let args = Args::from_arg_matches(&self.command().get_matches());
+        let args = args.unwrap_or_else(|error| error.exit());
+        match self.run(&args) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => error.exit(&self.name),
+        }
+    }
+
+    /// The command line, under the program's name.
+    fn command(&self) -> clap::Command {
+        named(Args::command(), &self.name).name(self.name.clone()).version(self.version.clone())
+    }
+
+    fn run(&self, args: &Args) -> Result<(), Error> {
+        if let Command::Completions(of) = &args.command {
+            // Completions do not depend on the configuration.
+            reject_configuration_options(args)?;
+            return completions::run(of, self.command(), &self.name);
+        }
+        if let Command::Config(config::Args { reference: true, .. }) = &args.command {
+            reject_configuration_options(args)?;
+            let output = Output::new(Form::Text, MultiProgress::new());
+            return config::reference(self.plugins.bundle(), &output);
+        }
+        let loaded = load(args, &self.name)?;
+        let bars = MultiProgress::new();
+        logs::to_stderr(&loaded.config.log.filter, &bars)?;
+        for ignored in loaded.warnings() {
+            tracing::warn!("{ignored}");
+        }
+        let output = Output::new(args.command.form(), bars);
+        match &args.command {
+            Command::Replay(args) => replay::run(args, &self.plugins, loaded.config, &output),
+            Command::History(args) => history::run(args, &loaded.config, &output),
+            Command::Meetings(args) => meetings::run(args, &loaded.config, &output),
+            Command::Resume(args) => resume::run(args, &self.plugins, loaded.config, &output),
+            Command::DeadLetters(args) => dead_letters::run(args, &self.plugins, loaded.config, &output),
+            Command::Forget(args) => forget::run(args, &loaded.config, &output),
+            Command::Status(_) => status::run(&loaded.config, &output),
+            Command::Plugins(_) => plugins::run(&self.plugins, loaded.config, &output),
+            Command::Config(_) => config::run(&loaded, &output),
+            Command::Install(_) => install::run(self.plugins.bundle(), &loaded.config, &output),
+            Command::Completions(of) => completions::run(of, self.command(), &self.name),
+        }
+    }
+}
+
+/// Calls the program by this name in the help of a command and of those below it.
+fn named(mut command: clap::Command, name: &str) -> clap::Command {
+    let of_shells = command.get_name() == "completions";
+    let renamed = |text: Option<&StyledStr>| {
+        let text = text?.to_string();
+        // Elsewhere the name alone is a part of other names, such as that of the configuration's file.
+        Some(if of_shells { text.replace(NAME, name) } else { text.replace("teammy ", &format!("{name} ")) })
+    };
+    if let Some(help) = renamed(command.get_after_help()) {
+        command = command.after_help(help);
+    }
+    if let Some(about) = renamed(command.get_about()) {
+        command = command.about(about);
+    }
+    command = command.mut_args(|argument| match renamed(argument.get_help()) {
+        Some(help) => argument.help(help),
+        None => argument,
+    });
+    command.mut_subcommands(|command| named(command, name))
 }
 
 /// Rejects the options about the configuration, for a command that does not read it.
@@ -176,7 +302,7 @@ fn reject_configuration_options(args: &Args) -> Result<(), Error> {
     }
 }
 
-fn load(args: &Args) -> Result<Loaded, Error> {
+fn load(args: &Args, program: &str) -> Result<Loaded, Error> {
     // A variable that is not UTF-8 matters only if its name is one of ours.
     let mut variables = Vec::new();
     for (name, value) in std::env::vars_os() {
@@ -196,10 +322,16 @@ fn load(args: &Args) -> Result<Loaded, Error> {
         }
         loader = loader.set("database.url", url, "--db");
     }
-    match args.verbose {
-        0 => {}
-        1 => loader = loader.set("log.filter", "warn,teammy=info", "--verbose"),
-        _ => loader = loader.set("log.filter", "warn,teammy=debug", "--verbose"),
+    let level = match args.verbose {
+        0 => None,
+        1 => Some("info"),
+        _ => Some("debug"),
+    };
+    if let Some(level) = level {
+        // The plugins of another program log under its crate's name.
+        let own =
+            if program == NAME { String::new() } else { format!(",{}={level}", program.replace('-', "_")) };
+        loader = loader.set("log.filter", format!("warn,teammy={level}{own}"), "--verbose");
     }
     Ok(loader.load()?)
 }
@@ -213,5 +345,19 @@ mod tests {
     #[test]
     fn the_command_line_makes_sense() {
         Args::command().debug_assert();
+    }
+
+    #[test]
+    fn a_program_is_called_by_its_name() {
+        let mut command = Program::new("meetings", "1.2.3").command();
+        command.build();
+        let help = command.render_long_help().to_string();
+        assert!(help.contains("meetings replay standup.vtt --db mem://"), "{help}");
+        assert!(help.contains("teammy.toml in the working directory") && !help.contains("teammy "), "{help}");
+        assert_eq!(command.render_version(), "meetings 1.2.3\n");
+        for subcommand in command.get_subcommands_mut() {
+            let help = subcommand.render_long_help().to_string();
+            assert!(!help.contains("teammy ") && !help.contains("_teammy"), "{help}");
+        }
     }
 }

@@ -36,12 +36,20 @@
 //! The library installs no subscriber, no panic hook and no signal handler, and has no global state: two
 //! nodes can run in one process.
 
+// The program's modules name this crate as any program does.
+#[cfg(feature = "cli")]
+extern crate self as teammy;
+
+#[cfg(feature = "cli")]
+pub mod cli;
 mod error;
 pub mod logs;
 pub mod node;
+mod report;
 
 pub use error::{Classified, Error};
 pub use node::{Builder, Node, open_store};
+pub use report::Report;
 pub use teammy_config as config;
 pub use teammy_kernel::{
     Batch, Bytes, Cx, DataPacket, Datastore, DecodeError, DeliveryPolicy, Durability, EncodeError,

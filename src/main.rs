@@ -1,7 +1,5 @@
 //! The program `teammy`.
 
-mod cli;
-
 fn main() -> std::process::ExitCode {
-    cli::main()
+    teammy::cli::main(teammy::plugins::bundle())
 }

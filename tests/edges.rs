@@ -104,6 +104,7 @@ fn may_use(from: &str) -> Option<(&'static [&'static str], &'static str)> {
             &["teammy-kernel", "teammy-config"],
             "what the runtime only knows by a trait is built and tested without it",
         ),
+        "teammy-own-program" => (&["teammy", "teammy-plugin-*"], "it is what anybody writes outside"),
         "teammy-plugins" => (
             &["teammy-kernel", "teammy-plugin-*"],
             "a plugin sees the contract and never the runtime behind it",

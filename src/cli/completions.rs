@@ -21,8 +21,8 @@ pub(crate) struct Args {
 }
 
 /// Prints the script for a command line.
-pub(crate) fn run(args: &Args, mut command: clap::Command) -> Result<(), Error> {
+pub(crate) fn run(args: &Args, mut command: clap::Command, name: &str) -> Result<(), Error> {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut command, "teammy", &mut script);
+    clap_complete::generate(args.shell, &mut command, name, &mut script);
     io::stdout().write_all(&script).map_err(Error::Output)
 }

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use serde::Serialize;
 use teammy::{
     config::{Loaded, Setting, reference},
-    plugins::bundle,
+    graph::Bundle,
 };
 
 use super::{
@@ -40,13 +40,13 @@ struct SettingLine<'a> {
 }
 
 /// Prints the page `docs/configuration.md`, for the plugins of this build.
-pub(crate) fn reference(output: &Output) -> Result<(), Error> {
+pub(crate) fn reference(bundle: &Bundle, output: &Output) -> Result<(), Error> {
     let mut page = reference::markdown();
     page.push_str("\n# Plugins' own tables\n\nEach is the `config` of a `[[plugin]]` of that kind.\n");
-    for factory in bundle().iter() {
+    for factory in bundle.iter() {
         let kind = factory.kind();
         let metadata =
-            factory.metadata().expect("invariant: the bundle's tests read every plugin's metadata");
+            factory.metadata().map_err(|problem| Error::Hooks { kind: kind.to_owned(), problem })?;
         let _ = write!(page, "\n## `{kind}`\n\n{}", reference::schema_markdown(metadata.config.as_value()));
     }
     output.text(page.trim_end())

@@ -6,7 +6,6 @@ use teammy::{
     config::Config,
     control::Client,
     open_store,
-    plugins::bundle,
     store::DeadLetter,
     wire::json,
 };
@@ -19,6 +18,7 @@ use super::{
     host::Host,
     install,
     output::{Form, Output, table},
+    plugin_set::PluginSet,
     text::count,
 };
 
@@ -73,7 +73,7 @@ struct Done {
     left: usize,
 }
 
-pub(crate) fn run(args: &Args, config: Config, output: &Output) -> Result<(), Error> {
+pub(crate) fn run(args: &Args, plugins: &PluginSet, config: Config, output: &Output) -> Result<(), Error> {
     let id = MeetingId::new(&args.meeting).map_err(Error::MeetingId)?;
     let instance = args.instance.as_ref().map(Name::new).transpose().map_err(Error::Source)?;
     let letters = Letters { id, instance, redrive: args.redrive, output };
@@ -94,7 +94,7 @@ pub(crate) fn run(args: &Args, config: Config, output: &Output) -> Result<(), Er
             return Err(error);
         }
         if letters.redrive.is_some() {
-            return letters.host(config, store).await;
+            return letters.host(plugins, config, store).await;
         }
         let found = store.dead_letters(letters.id.clone()).await;
         let closed = store.close().await;
@@ -227,9 +227,14 @@ impl Letters<'_> {
     }
 
     /// Redrives on a node of this process.
-    async fn host(&self, config: Config, store: std::sync::Arc<dyn Store>) -> Result<(), Error> {
+    async fn host(
+        &self,
+        plugins: &PluginSet,
+        config: Config,
+        store: std::sync::Arc<dyn Store>,
+    ) -> Result<(), Error> {
         let (manifest, host) = (config.install.clone(), Host::new(&config));
-        let builder = Node::builder(config).plugins(bundle()).store(store);
+        let builder = plugins.builder(config).store(store);
         let factories: Vec<_> =
             builder.check()?.instances().map(|instance| instance.factory.clone()).collect();
         install::missing(&factories, &manifest, self.output).await?;

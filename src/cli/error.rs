@@ -33,6 +33,8 @@ pub(crate) enum Error {
     Stem { file: PathBuf, source: Option<name::Error> },
     #[error("standard input has no name that could be the meeting's id")]
     Nameless,
+    #[error("the plugin {kind} is faulty: {problem}; correct its `hooks`")]
+    Hooks { kind: String, problem: String },
     #[error("cannot use the source")]
     Source(#[source] name::Error),
     #[error(transparent)]
@@ -148,6 +150,7 @@ impl Error {
             | Self::Recording(_)
             | Self::Select(_)
             | Self::Graph(_)
+            | Self::Hooks { .. }
             | Self::InMemory
             | Self::OtherInstances { .. }
             | Self::OtherStart { .. }
@@ -248,12 +251,13 @@ impl Error {
         })
     }
 
-    /// Prints the message to stderr, and returns the exit code.
-    pub(crate) fn exit(self) -> ExitCode {
+    /// Prints the message to stderr, with hints for the program of this name, and returns the exit code.
+    pub(crate) fn exit(self, program: &str) -> ExitCode {
         let code = self.code();
         if code != 141 {
             // If stderr fails too, there is no other way to report the error.
-            let _ = io::stderr().write_all(self.message().as_bytes());
+            let message = self.message().replace("`teammy ", &format!("`{program} "));
+            let _ = io::stderr().write_all(message.as_bytes());
         }
         ExitCode::from(code)
     }

@@ -9,8 +9,8 @@ use serde::Serialize;
 use teammy::{
     Factory, chain,
     config::{Config, Install},
+    graph::Bundle,
     install::{self, Manifest, NotInstalled},
-    plugins::bundle,
 };
 use tokio::runtime::Runtime;
 use tracing::info;
@@ -50,11 +50,11 @@ struct ManifestLine {
     path: PathBuf,
 }
 
-pub(crate) fn run(config: &Config, output: &Output) -> Result<(), Error> {
+pub(crate) fn run(bundle: &Bundle, config: &Config, output: &Output) -> Result<(), Error> {
     let path = config.install.effective_manifest()?;
     let runtime = Runtime::new().map_err(Error::Runtime)?;
     let mut manifest = Manifest::default();
-    for factory in bundle().iter() {
+    for factory in bundle.iter() {
         let installed = runtime.block_on(install::install(factory, &mut manifest));
         // If a later plugin fails, the manifest still names those that are installed.
         manifest.write(&path)?;

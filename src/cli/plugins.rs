@@ -5,15 +5,15 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::Value;
 use teammy::{
-    Factory, InCallPluginMetadata, Node,
+    Factory, InCallPluginMetadata,
     config::Config,
-    graph::{Graph, Instance, KnownKind},
-    plugins::bundle,
+    graph::{Bundle, Graph, Instance},
 };
 
 use super::{
     error::Error,
     output::{Form, Output, table},
+    plugin_set::PluginSet,
 };
 
 const EXAMPLES: &str = "\
@@ -34,8 +34,9 @@ pub(crate) struct Args {
 #[derive(Debug, Serialize)]
 struct Plugin {
     r#type: &'static str,
-    kind: &'static str,
-    feature: &'static str,
+    kind: String,
+    /// The feature that brings it into a build; null if every build has it.
+    feature: Option<&'static str>,
     in_build: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     problem: Option<String>,
@@ -79,11 +80,11 @@ struct ConfiguredInstance {
     output: teammy::Durability,
 }
 
-pub(crate) fn run(config: Config, output: &Output) -> Result<(), Error> {
-    let bundle = bundle();
-    let plugins: Vec<Plugin> = bundle.known().iter().map(|known| plugin(*known, &bundle)).collect();
+pub(crate) fn run(set: &PluginSet, config: Config, output: &Output) -> Result<(), Error> {
+    let bundle = set.bundle();
+    let plugins: Vec<Plugin> = bundle.kinds().map(|kind| plugin(kind, bundle)).collect();
     // A configuration that does not fit is an error, but first the plugins are shown that it could name.
-    let graph = Node::builder(config).plugins(bundle).check();
+    let graph = set.builder(config).check();
     let instances: Vec<ConfiguredInstance> =
         graph.iter().flat_map(Graph::instances).map(configured).collect();
     match output.form() {
@@ -102,17 +103,17 @@ pub(crate) fn run(config: Config, output: &Output) -> Result<(), Error> {
     Ok(graph.map(drop)?)
 }
 
-fn plugin(known: KnownKind, factories: &[Factory]) -> Plugin {
-    let factory = factories.iter().find(|factory| factory.kind() == known.kind);
+fn plugin(kind: &str, bundle: &Bundle) -> Plugin {
+    let factory = bundle.iter().find(|factory| factory.kind() == kind);
     let (metadata, problem) = match factory.map(Factory::metadata) {
-        None => (None, misnamed(known, factories)),
+        None => (None, misnamed(kind, bundle)),
         Some(Ok(metadata)) => (Some(Metadata::new(metadata)), None),
         Some(Err(problem)) => (None, Some(problem)),
     };
     Plugin {
         r#type: "plugin",
-        kind: known.kind,
-        feature: known.feature,
+        kind: kind.to_owned(),
+        feature: bundle.known().iter().find(|known| known.kind == kind).map(|known| known.feature),
         in_build: factory.is_some(),
         problem,
         metadata,
@@ -120,8 +121,8 @@ fn plugin(known: KnownKind, factories: &[Factory]) -> Plugin {
 }
 
 /// The problem of a plugin that is in the bundle under the kind's name, but has another `KIND`.
-fn misnamed(known: KnownKind, factories: &[Factory]) -> Option<String> {
-    let other = factories.iter().find(|factory| factory.name() == known.kind)?;
+fn misnamed(kind: &str, factories: &[Factory]) -> Option<String> {
+    let other = factories.iter().find(|factory| factory.name() == kind)?;
     Some(format!("the plugin in the bundle under this name says KIND = {:?}", other.kind()))
 }
 
@@ -142,13 +143,13 @@ fn kinds(plugins: &[Plugin]) -> String {
     for plugin in plugins {
         let Some(metadata) = &plugin.metadata else {
             let why = plugin.problem.clone();
-            let why = why
-                .unwrap_or_else(|| format!("not in this build: cargo build --features {}", plugin.feature));
-            table.add_row([plugin.kind.to_owned(), "-".to_owned(), why]);
+            let feature = plugin.feature.unwrap_or_default();
+            let why = why.unwrap_or_else(|| format!("not in this build: cargo build --features {feature}"));
+            table.add_row([plugin.kind.clone(), "-".to_owned(), why]);
             continue;
         };
         table.add_row([
-            plugin.kind.to_owned(),
+            plugin.kind.clone(),
             metadata.version.clone(),
             metadata.sources.join(", "),
             metadata.tick_seconds.map_or_else(|| "-".to_owned(), |seconds| format!("{seconds} s")),
@@ -248,12 +249,14 @@ fn literal(value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    use teammy::graph::KnownKind;
 
     use super::*;
 
     #[test]
     fn what_is_not_in_the_build_is_shown_with_its_feature() {
-        let absent = plugin(KnownKind { kind: "minutes", feature: "minutes" }, &[]);
+        let known = KnownKind { kind: "minutes", feature: "minutes" };
+        let absent = plugin("minutes", &Bundle::new(Vec::new(), vec![known]));
         let line = serde_json::to_value(&absent).unwrap();
         assert_eq!(
             line,
@@ -308,8 +311,7 @@ mod tests {
     #[cfg(feature = "minutes")]
     #[test]
     fn a_plugins_enum_is_shown_by_its_variants() {
-        let known = KnownKind { kind: "minutes", feature: "minutes" };
-        let minutes = plugin(known, &bundle());
+        let minutes = plugin("minutes", &teammy::plugins::bundle());
         assert_eq!(fields(minutes.metadata.unwrap().output_schema.as_ref()), "rolling | final");
     }
 
@@ -331,7 +333,8 @@ mod tests {
             }
         }
         let known = KnownKind { kind: "mine", feature: "mine" };
-        let shown = kinds(&[plugin(known, &[Factory::of::<Mine>("mine")])]);
+        let bundle = Bundle::new(vec![Factory::of::<Mine>("mine")], vec![known]);
+        let shown = kinds(&[plugin("mine", &bundle)]);
         assert!(shown.contains("under this name says KIND = \"template\""), "{shown}");
         assert!(!shown.contains("cargo build"), "{shown}");
     }

@@ -11,7 +11,7 @@ use futures::TryStreamExt;
 use indicatif::ProgressBar;
 use teammy::{
     Builder, DataPacket, Durability, Factory, MeetingId, MeetingMetadata, MeetingRef, Node, Publish,
-    Timestamp, config::Config, plugins::bundle, store::PacketQuery,
+    Timestamp, config::Config, store::PacketQuery,
 };
 use tokio::{
     runtime::Runtime,
@@ -26,6 +26,7 @@ use super::{
     output::{Output, is_shown},
     pace::{Pacer, Speed},
     packets::PacketReader,
+    plugin_set::PluginSet,
     recording::{Encoding, OnBroken, Options, Recording, Rules, is_stdin, parse_time},
     select::{Selection, select, taking_part},
     summary::Summary,
@@ -97,15 +98,15 @@ pub(crate) struct Args {
     all: bool,
 }
 
-pub(crate) fn run(args: &Args, config: Config, output: &Output) -> Result<(), Error> {
+pub(crate) fn run(args: &Args, plugins: &PluginSet, config: Config, output: &Output) -> Result<(), Error> {
     let id = meeting_id(args)?;
-    let bundle = bundle();
-    let Selection { config, instances, mut notes } = select(config, args.plugins.as_deref(), &bundle)?;
+    let selection = select(config, args.plugins.as_deref(), plugins.bundle())?;
+    let Selection { config, instances, mut notes } = selection;
     let packet_bytes = config.limits.packet_bytes;
     let host = Host::new(&config);
     let install = config.install.clone();
     let has_llm = !config.llm.models.is_empty();
-    let builder = Node::builder(config).plugins(bundle);
+    let builder = plugins.builder(config);
     let graph = builder.check()?;
     let instances = taking_part(&graph, instances, has_llm, &mut notes)?;
     let factories: Vec<Factory> = graph.instances().map(|instance| instance.factory.clone()).collect();

@@ -13,7 +13,6 @@ use teammy::{
     config::Config,
     control::Client,
     node, open_store,
-    plugins::bundle,
     store::{MeetingStatus, PacketQuery},
 };
 use tokio::{
@@ -29,6 +28,7 @@ use super::{
     install,
     output::Output,
     packets::PacketReader,
+    plugin_set::PluginSet,
     recording::SkipCounts,
     select::{self, select},
     summary::Summary,
@@ -64,7 +64,7 @@ pub(crate) struct Args {
     pub(super) json: bool,
 }
 
-pub(crate) fn run(args: &Args, config: Config, output: &Output) -> Result<(), Error> {
+pub(crate) fn run(args: &Args, plugins: &PluginSet, config: Config, output: &Output) -> Result<(), Error> {
     let id = MeetingId::new(&args.meeting).map_err(Error::MeetingId)?;
     let runtime = Runtime::new().map_err(Error::Runtime)?;
     let done = runtime.block_on(async {
@@ -78,7 +78,7 @@ pub(crate) fn run(args: &Args, config: Config, output: &Output) -> Result<(), Er
         }
         history::check_kept(&config.database)?;
         let store = open_store(&config.database).await?;
-        let resume = Resume { args, id, output };
+        let resume = Resume { args, plugins, id, output };
         let found = resume.prepare(&*store, config).await;
         match found {
             Ok(Some((builder, host, after))) => resume.run(builder.store(store), &host, after).await,
@@ -121,6 +121,7 @@ async fn ask(
 
 struct Resume<'a> {
     args: &'a Args,
+    plugins: &'a PluginSet,
     id: MeetingId,
     output: &'a Output,
 }
@@ -146,14 +147,14 @@ impl Resume<'_> {
             Ok(instance) => node::Error::MissingInstance { meeting: self.id.clone(), instance }.into(),
             Err(error) => Error::Source(error),
         };
-        let bundle = bundle();
-        let selection = select(config, Some(&needed), &bundle).map_err(|error| match error {
-            select::Error::Unknown { wanted: name, .. } | select::Error::OtherName { kind: name, .. } => {
-                missing(&name)
-            }
-        })?;
+        let selection =
+            select(config, Some(&needed), self.plugins.bundle()).map_err(|error| match error {
+                select::Error::Unknown { wanted: name, .. } | select::Error::OtherName { kind: name, .. } => {
+                    missing(&name)
+                }
+            })?;
         let (manifest, host) = (selection.config.install.clone(), Host::new(&selection.config));
-        let builder = Node::builder(selection.config).plugins(bundle);
+        let builder = self.plugins.builder(selection.config);
         let graph = builder.check()?;
         let factories: Vec<_> = graph.instances().map(|instance| instance.factory.clone()).collect();
         install::missing(&factories, &manifest, self.output).await?;

@@ -51,25 +51,28 @@ pub(crate) fn select(
     let Some(wanted) = wanted else { return Ok(Selection { config, instances: None, notes: Vec::new() }) };
     let mut there = match config.plugins.take() {
         Some(plugins) => plugins,
-        None => bundle.iter().flat_map(|factory| with_defaults(factory.kind())).collect(),
+        None => bundle.iter().flat_map(|factory| with_defaults(factory.name(), factory.kind())).collect(),
     };
     for wanted in wanted {
         if there.iter().any(|plugin| plugin.name == *wanted) {
             continue;
         }
-        if !bundle.known().iter().any(|known| known.kind == wanted) {
+        let factory =
+            bundle.iter().find(|factory| [factory.kind(), factory.name()].contains(&wanted.as_str()));
+        let (name, kind) = factory.map_or((wanted.as_str(), wanted.as_str()), |it| (it.name(), it.kind()));
+        if !bundle.kinds().any(|known| known == kind) {
             let names = there.iter().map(|plugin| plugin.name.as_str());
-            let names: BTreeSet<&str> = names.chain(bundle.known().iter().map(|known| known.kind)).collect();
+            let names: BTreeSet<&str> = names.chain(bundle.kinds()).collect();
             let meant = closest(wanted, names.iter().copied()).map(str::to_owned);
             let there = names.into_iter().map(str::to_owned).collect();
             return Err(Error::Unknown { wanted: shown(wanted), meant, there });
         }
-        let of_kind = there.iter().filter(|plugin| plugin.kind == *wanted);
+        let of_kind = there.iter().filter(|plugin| plugin.kind == kind);
         let instances: Vec<String> = of_kind.map(|plugin| plugin.name.clone()).collect();
         if !instances.is_empty() {
             return Err(Error::OtherName { kind: wanted.clone(), instances });
         }
-        there.extend(with_defaults(wanted));
+        there.extend(with_defaults(name, kind));
     }
 
     let mut notes = Vec::new();
@@ -126,10 +129,10 @@ fn shown(text: &str) -> String {
     }
 }
 
-/// An instance of a kind, named like the kind, with its defaults.
-fn with_defaults(kind: &str) -> Vec<InstanceConfig> {
-    let config = Config::from_toml(&format!("[[plugin]]\nname = \"{kind}\""));
-    config.expect("invariant: kinds are well-formed names").plugins.unwrap_or_default()
+/// An instance of a kind with its defaults; none for a malformed name, which the node reports.
+fn with_defaults(name: &str, kind: &str) -> Vec<InstanceConfig> {
+    let config = Config::from_toml(&format!("[[plugin]]\nname = {name:?}\nkind = {kind:?}"));
+    config.ok().and_then(|config| config.plugins).unwrap_or_default()
 }
 
 /// The instances whose outputs an instance takes. The check of the graph reports unknown kinds and sources.

@@ -1,7 +1,7 @@
 //! The server: `cargo run --manifest-path examples/http-backend/Cargo.toml -- 127.0.0.1:8080`. `teammy.toml` and variables
 //! such as `TEAMMY_DATABASE__URL` configure it.
 
-use std::{error::Error, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use teammy::{Node, config::Loader};
 use tokio::{
@@ -14,7 +14,7 @@ use tokio::{
 const RESUMED_AT_ONCE: usize = 32;
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> Result<(), teammy::Report> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8080".to_owned());
     let mut loader = Loader::default().env(std::env::vars());
     if cfg!(not(feature = "surrealdb")) {

@@ -32,6 +32,22 @@ impl Bundle {
     pub fn known(&self) -> &[KnownKind] {
         &self.known
     }
+
+    /// All kinds: those that some build has, then the others of this one.
+    pub fn kinds(&self) -> impl Iterator<Item = &str> {
+        let known = |kind: &str| self.known.iter().any(|known| known.kind == kind);
+        let others = self.factories.iter().map(Factory::kind).filter(move |kind| !known(kind));
+        self.known.iter().map(|known| known.kind).chain(others)
+    }
+
+    /// This bundle with another one behind it.
+    #[must_use]
+    pub fn and(mut self, other: impl Into<Self>) -> Self {
+        let other = other.into();
+        self.factories.extend(other.factories);
+        self.known.extend(other.known);
+        self
+    }
 }
 
 impl Deref for Bundle {
