@@ -57,7 +57,7 @@ pub use teammy_kernel::{
     IntoPayload, Json, JsonText, Key, Lifecycle, Llm, LlmError, LlmMessage, LlmProvider, LlmRequest,
     LlmResponse, MalformedJson, MeetingEngine, MeetingId, MeetingMetadata, Model, Name, Payload,
     PersistenceProvider, Producer, Publish, PublishError, Receive, Role, Seq, Setup, ShutdownCx, StartupCx,
-    Store, Tick, Timestamp, chain, data, decode, graph, log::JoinAt, name, packet, store,
+    Store, Tick, Timestamp, Wake, chain, data, decode, graph, log::JoinAt, name, packet, store,
 };
 pub use teammy_llm as llm;
 pub use teammy_runtime::admin;

@@ -5,6 +5,10 @@
 mod embed;
 
 #[allow(dead_code, unreachable_pub, reason = "an example's main is its whole program")]
+#[path = "../examples/reminder.rs"]
+mod reminder;
+
+#[allow(dead_code, unreachable_pub, reason = "an example's main is its whole program")]
 #[path = "../examples/backend.rs"]
 mod backend;
 
@@ -17,6 +21,12 @@ async fn audio_is_heard_and_reading_goes_on_where_it_stopped() {
     let config = teammy::config::Config::from_toml("database.url = \"mem://\"").unwrap();
     // The start, and an output for each of three frames.
     assert_eq!(audio::run(config).await.unwrap().0, 7);
+}
+
+#[tokio::test]
+async fn reminders_come_in_time() {
+    let config = teammy::config::Config::from_toml("database.url = \"mem://\"").unwrap();
+    assert_eq!(reminder::run(config).await.unwrap(), ["09:06: time for tea"]);
 }
 
 #[test]

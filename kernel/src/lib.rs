@@ -37,6 +37,10 @@ pub mod store;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 #[cfg(not(feature = "runtime"))]
+mod timers;
+#[cfg(feature = "runtime")]
+pub mod timers;
+#[cfg(not(feature = "runtime"))]
 mod wire;
 #[cfg(feature = "runtime")]
 pub mod wire;
@@ -68,7 +72,7 @@ pub use name::{MeetingId, Name};
 pub use packet::{DataPacket, FromPacket, IntoPayload, Json, Payload, Producer, Seq};
 pub use plugin::{
     Batch, Bundle, Cx, DeliveryPolicy, Durability, Factory, Hooks, InCallPlugin, InCallPluginMetadata, Key,
-    KeyError, KnownKind, Receive, ShutdownCx, StartupCx, Tick,
+    KeyError, KnownKind, Receive, ShutdownCx, StartupCx, Tick, Wake,
 };
 pub use publish::Publish;
 pub use publish_error::PublishError;

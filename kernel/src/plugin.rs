@@ -49,7 +49,7 @@ pub use hook_table::Hook;
 pub use hook_table::HookId;
 #[cfg(any(test, feature = "runtime"))]
 pub use input::Tries;
-pub use input::{Batch, Tick};
+pub use input::{Batch, Tick, Wake};
 pub use metadata::InCallPluginMetadata;
 #[cfg(any(test, feature = "runtime"))]
 pub use observer::{HookObserver, Pace};

@@ -234,6 +234,8 @@ impl Replay<'_> {
         let mut pacer = Pacer::new(self.args.speed);
         let started = Instant::now();
         let start = meeting.metadata().started_at.unwrap_or(self.recording.started_at());
+        // The recording alone moves the meeting's clock, so that ticks and wakes are the same at any speed.
+        meeting.hold_clock(Timestamp::MIN).await?;
         let mut number = 0;
         for packet in self.recording.play_from(start)? {
             let (mut packet, line) = packet?;
@@ -247,7 +249,10 @@ impl Replay<'_> {
                 bar.inc(1);
                 continue;
             }
-            if let Some(due) = packet.timestamp.and_then(|timestamp| pacer.due(timestamp)) {
+            if let Some(timestamp) = packet.timestamp
+                && let Some(due) = pacer.due(timestamp)
+            {
+                meeting.hold_clock(timestamp).await?;
                 tokio::time::sleep_until(started + due).await;
             }
             meeting.publish(packet).await.map_err(|source| {

@@ -41,3 +41,5 @@ mod slow;
 mod storing;
 #[path = "meetings/subscriptions.rs"]
 mod subscriptions;
+#[path = "meetings/timers.rs"]
+mod timers;

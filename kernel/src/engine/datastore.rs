@@ -20,14 +20,17 @@ use super::{
     history::History,
     provider::{KeyValue, PersistenceProvider, ReadError, record_bytes},
 };
-use crate::{DataPacket, DecodeError, EncodeError, Seq, decode, error_classes};
+use crate::{DataPacket, DecodeError, EncodeError, Seq, decode, error_classes, timers};
 
 /// Why a read or a write failed. No message holds a key, because keys may hold names and spoken words.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The key is empty or too long.
-    #[error("a key is {bytes} bytes long; keys are 1 to {} bytes", Datastore::MAX_KEY_BYTES)]
+    /// The key is empty or too long, or begins with a NUL.
+    #[error(
+        "a key is {bytes} bytes long, or begins with a NUL; keys are 1 to {} bytes",
+        Datastore::MAX_KEY_BYTES
+    )]
     Key {
         /// The key's length in bytes.
         bytes: usize,
@@ -166,6 +169,20 @@ impl Datastore {
         self.write(key, Some(json.into()))
     }
 
+    /// Asks for a wake, as part of the running hook's commit.
+    pub(crate) fn wake_at(&self, key: &str, at: Timestamp, seq: Seq) -> Result<(), Error> {
+        check_key(key)?;
+        let (key, value) = timers::wake(key, at, seq);
+        self.write(&key, value)
+    }
+
+    /// Cancels a wake, as part of the running hook's commit.
+    pub(crate) fn cancel(&self, key: &str) -> Result<(), Error> {
+        check_key(key)?;
+        let (key, value) = timers::cancel(key);
+        self.write(&key, value)
+    }
+
     /// Deletes a key, as part of the running hook's commit. Deleting an absent key is no error.
     ///
     /// # Errors
@@ -209,10 +226,11 @@ impl Datastore {
     /// The keys that start with a prefix, with their values as JSON.
     async fn matching(&self, prefix: &str) -> Result<BTreeMap<String, Arc<str>>, Error> {
         let stored = self.provider.list(prefix).await.map_err(Error::Read)?;
-        let mut keys: BTreeMap<String, Arc<str>> = stored.into_iter().collect();
+        let stored = stored.into_iter().filter(|(key, _)| !key.starts_with(timers::RESERVED));
+        let mut keys: BTreeMap<String, Arc<str>> = stored.collect();
         let buffer = self.buffer();
         let written = buffer.writes.range(prefix.to_owned()..).take_while(|(key, _)| key.starts_with(prefix));
-        for (key, value) in written {
+        for (key, value) in written.filter(|(key, _)| !key.starts_with(timers::RESERVED)) {
             match value {
                 Some(value) => keys.insert(key.clone(), value.clone()),
                 None => keys.remove(key),
@@ -261,6 +279,11 @@ impl Datastore {
         if self.has_writes() { self.take_written() } else { Vec::new() }
     }
 
+    /// Where it reads.
+    pub(super) fn provider(&self) -> &dyn PersistenceProvider {
+        &*self.provider
+    }
+
     #[cold]
     fn take_written(&self) -> Vec<KeyValue> {
         let mut buffer = self.buffer();
@@ -270,7 +293,7 @@ impl Datastore {
 }
 
 fn check_key(key: &str) -> Result<(), Error> {
-    if key.is_empty() || key.len() > Datastore::MAX_KEY_BYTES {
+    if key.is_empty() || key.len() > Datastore::MAX_KEY_BYTES || key.starts_with(timers::RESERVED) {
         return Err(Error::Key { bytes: key.len() });
     }
     Ok(())

@@ -10,9 +10,9 @@ use tokio::time::Instant;
 use super::{
     datastore::Datastore,
     llm::{Llm, SharedLlm},
-    provider::{KeyValue, PersistenceProvider},
+    provider::{KeyValue, PersistenceProvider, ReadError},
 };
-use crate::{MeetingId, Name, Seq, Timestamp};
+use crate::{MeetingId, Name, Seq, Timestamp, timers::Timers};
 
 /// A hook's way to the rest of the system.
 ///
@@ -75,6 +75,16 @@ impl EngineControl {
     /// that the hook can still handle the failure. A hook that has asked already keeps its first deadline.
     pub fn until(&self, deadline: Instant) {
         self.engine.llm.until(deadline);
+    }
+
+    /// The timers of an instance that starts here, or goes on here, with those that are stored.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub async fn timers(&self, every: Option<Duration>) -> Result<Timers, ReadError> {
+        let mut timers = Timers::new(every);
+        timers.restore(self.engine.datastore.provider().list(Timers::PREFIX).await?);
+        Ok(timers)
     }
 
     /// Whether the running hook has written anything.

@@ -3,7 +3,7 @@
 use std::{cmp, collections::BTreeMap};
 
 use super::error::{Claim, Error};
-use crate::{Durability, Lifecycle, Name, Tick};
+use crate::{Durability, Lifecycle, Name, Tick, Wake};
 
 /// The source on which the runtime reports suspended instances. Instances may take it; publishers may not
 /// publish on it.
@@ -19,8 +19,11 @@ const WELL_KNOWN: [(&str, Durability, SourceOrigin); 5] = [
 ];
 
 /// The sources of a meeting's own packets. They exist in its log; no plugin can take them.
-const RESERVED: [(&str, Durability); 2] =
-    [(Lifecycle::SOURCE, Durability::Durable), (Tick::SOURCE, Durability::Volatile)];
+const RESERVED: [(&str, Durability); 3] = [
+    (Lifecycle::SOURCE, Durability::Durable),
+    (Tick::SOURCE, Durability::Volatile),
+    (Wake::SOURCE, Durability::Volatile),
+];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum SourceOrigin {

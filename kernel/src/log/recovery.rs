@@ -17,7 +17,7 @@ use super::{
     meeting_log::MeetingLog,
 };
 use crate::{
-    DataPacket, Name, Seq,
+    DataPacket, Name, Seq, Timestamp,
     meeting::Lifecycle,
     plugin::StateRef,
     store::{InstanceRecord, InstanceStatus, MeetingRecord, MeetingStatus},
@@ -31,6 +31,8 @@ pub struct StoredMeeting {
     pub record: MeetingRecord,
     /// The last stored packet, if there is one.
     pub last: Option<Arc<DataPacket>>,
+    /// The latest timestamp of the newest stored packets: the meeting's clock goes on from there.
+    pub clock: Option<Timestamp>,
     instances: Vec<InstanceRecord>,
     lifecycle: LifecycleHistory,
 }
@@ -108,15 +110,17 @@ impl LifecycleHistory {
 }
 
 impl StoredMeeting {
-    /// What was read from the store: the meeting's row, its last packet, its packets of source
+    /// What was read from the store: the meeting's row, its newest packets, its packets of source
     /// [`Lifecycle::SOURCE`] in order, and its instances' rows.
     pub fn new(
         record: MeetingRecord,
-        last: Option<Arc<DataPacket>>,
+        newest: &[Arc<DataPacket>],
         lifecycle: &[Arc<DataPacket>],
         instances: Vec<InstanceRecord>,
     ) -> Self {
-        Self { record, last, instances, lifecycle: LifecycleHistory::read(lifecycle) }
+        let clock = newest.iter().map(|packet| packet.timestamp).max();
+        let (last, lifecycle) = (newest.last().cloned(), LifecycleHistory::read(lifecycle));
+        Self { record, last, clock, instances, lifecycle }
     }
 
     /// Whether the meeting's `start` packet is stored. If not, nothing but the meeting's row is stored, and

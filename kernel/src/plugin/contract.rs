@@ -7,10 +7,17 @@ use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
-    durability::Durability, hook_table::HookTable, input::Tries, observer::HookObserver, scratch::Scratch,
-    shutdown::ShutdownCx, startup::StartupCx,
+    durability::Durability,
+    hook_table::HookTable,
+    input::{Tries, Wake, not_before},
+    observer::HookObserver,
+    scratch::Scratch,
+    shutdown::ShutdownCx,
+    startup::StartupCx,
 };
-use crate::{DataPacket, Error, IntoPayload, MeetingEngine, MeetingMetadata, Name};
+use crate::{
+    DataPacket, DatastoreError, Error, IntoPayload, MeetingEngine, MeetingMetadata, Name, Timestamp,
+};
 
 /// A plugin: resources, and hooks over a per-meeting state.
 ///
@@ -117,7 +124,7 @@ pub trait InCallPlugin: Sized + Send + Sync + 'static {
 /// A hook: what a plugin does with one kind of data.
 ///
 /// `T` is the hook's input: a [`Json`](crate::Json) of a type, `String`, [`Bytes`](bytes::Bytes), a whole
-/// [`DataPacket`] behind `Arc`, a [`Batch`](crate::Batch) of one of them, or a [`Tick`](crate::Tick).
+/// [`DataPacket`] behind `Arc`, a [`Batch`](crate::Batch) of one of them, a [`Tick`](crate::Tick), or a [`Wake`].
 #[diagnostic::on_unimplemented(
     message = "`{Self}` names a hook for `{T}` but does not implement it",
     label = "no `Receive<{T}>` for `{Self}`",
@@ -226,6 +233,36 @@ impl<P: InCallPlugin> Cx<'_, P> {
     /// The language models, the instance's keys and values, and the meeting's history.
     pub fn engine(&self) -> &MeetingEngine {
         self.engine
+    }
+}
+
+impl<P: Receive<Wake>> Cx<'_, P> {
+    /// Asks for a [`Wake`] at a time of the meeting's clock. It is kept with the state and committed with this
+    /// hook's other effects; if the hook fails, it was not asked for. An earlier one of the same key is replaced.
+    ///
+    /// The meeting's clock is the latest timestamp of its packets, and the time since then. The wake comes **before**
+    /// the packet of this instance that carries the clock to its time or past it, or before the instance's end;
+    /// without such a packet it comes when the clock gets there. So a recording gives the same at any speed. It
+    /// comes once, also after a crash and on another node, as a packet comes: its hook is tried again when it
+    /// fails. A time that has passed is due at once. What is due after the meeting's end never comes.
+    ///
+    /// The plugin must name [`Hooks::on_wake`] in its hooks.
+    ///
+    /// # Errors
+    /// [`DatastoreError::Key`] if the key is empty or too long, [`DatastoreError::Written`] if the hook writes too
+    /// much.
+    pub fn wake_at(&mut self, at: Timestamp, key: &str) -> Result<(), DatastoreError> {
+        let packet = self.packet();
+        let (seq, at) = (packet.seq, not_before(packet, at));
+        self.engine.datastore().wake_at(key, at, seq)
+    }
+
+    /// Cancels a wake. That of an unknown key is no error.
+    ///
+    /// # Errors
+    /// As [`wake_at`](Self::wake_at).
+    pub fn cancel(&mut self, key: &str) -> Result<(), DatastoreError> {
+        self.engine.datastore().cancel(key)
     }
 }
 

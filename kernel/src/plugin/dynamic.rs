@@ -17,11 +17,11 @@ use super::{
     delivery_policy::DeliveryPolicy,
     durability::Durability,
     hook_table::{Hook, HookTable},
-    input::Tries,
+    input::{Tries, not_before},
     shutdown::ShutdownCx,
     startup::StartupCx,
 };
-use crate::{DataPacket, Error, MeetingEngine, MeetingMetadata, Name, Payload};
+use crate::{DataPacket, DatastoreError, Error, MeetingEngine, MeetingMetadata, Name, Payload, Timestamp};
 
 /// A plugin whose name, hooks and schemas are known at run time only, such as one in another language.
 ///
@@ -210,11 +210,19 @@ impl DynamicSpec {
         self
     }
 
-    /// Calls [`DynamicInstance::receive`] with [`Hook::Every`] once each `period`, at least a millisecond. A
-    /// tick that comes while the last one still waits is left out.
+    /// Calls [`DynamicInstance::receive`] with [`Hook::Every`] once each `period`, at least a millisecond, by the
+    /// meeting's clock; see [`Hooks::every`](crate::Hooks::every).
     #[must_use]
     pub fn every(mut self, period: Duration) -> Self {
         self.table.every(period, ());
+        self
+    }
+
+    /// Calls [`DynamicInstance::receive`] with [`Hook::Wake`] at the times that hooks ask for with
+    /// [`DynamicCx::wake_at`]: [`packet`](DynamicCx::packet) has the time, and the key as its text.
+    #[must_use]
+    pub fn on_wake(mut self) -> Self {
+        self.table.wake(());
         self
     }
 
@@ -314,6 +322,25 @@ impl DynamicCx<'_> {
     /// One hook may put out 1,000 packets, of 4 MiB in all.
     pub fn emit(&mut self, output: Payload) {
         self.emitted.push(output);
+    }
+
+    /// Asks for a wake at a time of the meeting's clock; see [`Cx::wake_at`](crate::Cx::wake_at). A plugin that has
+    /// not named [`on_wake`](DynamicSpec::on_wake) in its spec gets none.
+    ///
+    /// # Errors
+    /// As [`Cx::wake_at`](crate::Cx::wake_at).
+    pub fn wake_at(&mut self, at: Timestamp, key: &str) -> Result<(), DatastoreError> {
+        let packet = self.packet();
+        let (seq, at) = (packet.seq, not_before(packet, at));
+        self.engine.datastore().wake_at(key, at, seq)
+    }
+
+    /// Cancels a wake. That of an unknown key is no error.
+    ///
+    /// # Errors
+    /// As [`Cx::cancel`](crate::Cx::cancel).
+    pub fn cancel(&mut self, key: &str) -> Result<(), DatastoreError> {
+        self.engine.datastore().cancel(key)
     }
 
     /// Which try of these packets this is; see [`Cx::attempt`](crate::Cx::attempt).

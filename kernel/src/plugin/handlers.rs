@@ -8,7 +8,7 @@ use super::{
     contract::{Cx, Handler, HookOutcome, Hooks, InCallPlugin, Receive},
     delivery_policy::DeliveryPolicy,
     hook_table::HookTable,
-    input::{Batch, Tick},
+    input::{Batch, Tick, Wake},
     observer::{HookObserver, Pace, pause, report},
 };
 use crate::{DataPacket, Error, FromPacket};
@@ -50,14 +50,25 @@ impl<P: InCallPlugin> Hooks<P> {
         self
     }
 
-    /// Calls the hook for [`Tick`] once each `period`, at least a millisecond. A tick that comes while the
-    /// last one still waits is left out.
+    /// Calls the hook for [`Tick`] once each `period`, at least a millisecond, by the meeting's clock. Each comes
+    /// before the packet that carries the clock past it, also in a recording that is played faster; of more than
+    /// 1,000 between two packets the oldest are left out.
     #[must_use]
     pub fn every(mut self, period: Duration) -> Self
     where
         P: Receive<Tick>,
     {
         self.table.every(period, Box::new(OnTick));
+        self
+    }
+
+    /// Calls the hook for [`Wake`] at the times that hooks ask for with [`Cx::wake_at`].
+    #[must_use]
+    pub fn on_wake(mut self) -> Self
+    where
+        P: Receive<Wake>,
+    {
+        self.table.wake(Box::new(OnWake));
         self
     }
 }
@@ -70,7 +81,10 @@ fn each_by_call<'a, P: InCallPlugin>(
     observer: &'a dyn HookObserver,
 ) -> BoxFuture<'a, Result<(), Error>> {
     async move {
-        for packet in cx.packets.chunks(1) {
+        for (index, packet) in cx.packets.chunks(1).enumerate() {
+            if index > 0 && observer.stops_before(&packet[0]) {
+                return Ok(());
+            }
             observer.begins(&packet[0]);
             let before = cx.state.clone();
             let mut keep = Vec::new();
@@ -95,6 +109,7 @@ fn each_by_call<'a, P: InCallPlugin>(
 struct One<T>(PhantomData<fn(T)>);
 struct Many<T>(PhantomData<fn(T)>);
 struct OnTick;
+struct OnWake;
 
 impl<O> HookOutcome<O> {
     fn all(output: Option<O>) -> Self {
@@ -127,7 +142,10 @@ impl<P: Receive<T>, T: FromPacket> Handler<P> for One<T> {
     ) -> BoxFuture<'a, Result<(), Error>> {
         async move {
             let mut before = cx.state.clone();
-            for packet in cx.packets.chunks(1) {
+            for (index, packet) in cx.packets.chunks(1).enumerate() {
+                if index > 0 && observer.stops_before(&packet[0]) {
+                    return Ok(());
+                }
                 observer.begins(&packet[0]);
                 cx.packets = packet;
                 let data = T::from_packet(&packet[0])?;
@@ -199,7 +217,29 @@ impl<P: Receive<Tick>> Handler<P> for OnTick {
         cx: &'a mut Cx<'b, P>,
         _: &'b mut Vec<Arc<DataPacket>>,
     ) -> BoxFuture<'a, Result<HookOutcome<P::Output>, Error>> {
-        async move { plugin.receive(Tick, cx).await.map(HookOutcome::all) }.boxed()
+        let tick = Tick { at: cx.packet().timestamp };
+        async move { plugin.receive(tick, cx).await.map(HookOutcome::all) }.boxed()
+    }
+
+    fn each<'a>(
+        &'a self,
+        plugin: &'a P,
+        cx: Cx<'a, P>,
+        observer: &'a dyn HookObserver,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        each_by_call(self, plugin, cx, observer)
+    }
+}
+
+impl<P: Receive<Wake>> Handler<P> for OnWake {
+    fn call<'a, 'b: 'a>(
+        &'a self,
+        plugin: &'a P,
+        cx: &'a mut Cx<'b, P>,
+        _: &'b mut Vec<Arc<DataPacket>>,
+    ) -> BoxFuture<'a, Result<HookOutcome<P::Output>, Error>> {
+        let wake = Wake::of(cx.packet());
+        async move { plugin.receive(wake, cx).await.map(HookOutcome::all) }.boxed()
     }
 
     fn each<'a>(

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use super::{delivery_policy::DeliveryPolicy, input::Tick};
+use super::{
+    delivery_policy::DeliveryPolicy,
+    input::{Tick, Wake},
+};
 use crate::{Lifecycle, Name, name};
 
 /// A hook's index in its plugin's table.
@@ -22,6 +25,8 @@ pub enum Hook {
     },
     /// A tick, once each period.
     Every(Duration),
+    /// Wakes that hooks ask for.
+    Wake,
 }
 
 /// Hooks with their handlers, their policies, and the first mistake in the declaration.
@@ -41,7 +46,7 @@ impl<H> HookTable<H> {
     /// Adds a hook for packets of a source, at most `max` (at least 1) in one call.
     pub(super) fn source(&mut self, source: &str, max: usize, handler: H) {
         match Name::new(source) {
-            Ok(name) if name == Tick::SOURCE || name == Lifecycle::SOURCE => {
+            Ok(name) if [Tick::SOURCE, Wake::SOURCE, Lifecycle::SOURCE].contains(&name.as_str()) => {
                 self.complain(format!("it takes the reserved source {name}"));
             }
             Ok(name) if self.sources().any(|other| *other == name) => {
@@ -60,6 +65,14 @@ impl<H> HookTable<H> {
         self.hooks.push((Hook::Every(period.max(Duration::from_millis(1))), handler));
     }
 
+    /// Adds a hook for wakes.
+    pub(super) fn wake(&mut self, handler: H) {
+        if self.hooks.iter().any(|(hook, _)| *hook == Hook::Wake) {
+            self.complain("it asks for wakes twice".to_owned());
+        }
+        self.hooks.push((Hook::Wake, handler));
+    }
+
     /// Sets the policy of the source that was added last.
     pub(super) fn policy(&mut self, policy: DeliveryPolicy) {
         match self.hooks.last() {
@@ -71,7 +84,7 @@ impl<H> HookTable<H> {
     pub(super) fn sources(&self) -> impl Iterator<Item = &Name> {
         self.hooks.iter().filter_map(|(hook, _)| match hook {
             Hook::Source { source, .. } => Some(source),
-            Hook::Every(_) => None,
+            Hook::Every(_) | Hook::Wake => None,
         })
     }
 
@@ -94,7 +107,7 @@ impl<H> HookTable<H> {
 pub(super) fn period<'a>(mut hooks: impl Iterator<Item = &'a Hook>) -> Option<Duration> {
     hooks.find_map(|hook| match hook {
         Hook::Every(period) => Some(*period),
-        Hook::Source { .. } => None,
+        Hook::Source { .. } | Hook::Wake => None,
     })
 }
 

@@ -1,6 +1,8 @@
 //! What a hook takes beside a single packet's data.
 
-use std::ops::Deref;
+use std::{ops::Deref, time::Duration};
+
+use crate::{DataPacket, Timestamp};
 
 /// The packets that have queued up since the last call, oldest first: one call, one commit, one output with
 /// many causes.
@@ -29,11 +31,34 @@ impl<T> IntoIterator for Batch<T> {
 /// A tick: a period has passed that a plugin asked for with [`Hooks::every`](crate::Hooks::every).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Tick;
+pub struct Tick {
+    /// When it was due, by the meeting's clock.
+    pub at: Timestamp,
+}
 
 impl Tick {
     /// The source of a tick's packet; reserved, so no plugin can take or claim it by name.
     pub const SOURCE: &'static str = "tick";
+}
+
+/// A wake: the time has come that a hook asked for with [`Cx::wake_at`](crate::Cx::wake_at).
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Wake {
+    /// When it was due, by the meeting's clock.
+    pub at: Timestamp,
+    /// The key that the hook gave it.
+    pub key: String,
+}
+
+impl Wake {
+    /// The source of a wake's packet; reserved, so no plugin can take or claim it by name.
+    pub const SOURCE: &'static str = "wake";
+
+    /// Reads the packet with which the runtime calls the hook.
+    pub(super) fn of(packet: &DataPacket) -> Self {
+        Self { at: packet.timestamp, key: packet.payload.as_text().unwrap_or_default().to_owned() }
+    }
 }
 
 /// Which try of its packets a call is.
@@ -56,4 +81,14 @@ impl Tries {
     pub fn is_last(self) -> bool {
         self.attempt >= self.most
     }
+}
+
+/// The time of a wake that a hook on this packet asks for: a wake's own hook cannot ask for the time that it is, or
+/// it would run for ever.
+pub(super) fn not_before(packet: &DataPacket, at: Timestamp) -> Timestamp {
+    if packet.source != *Wake::SOURCE {
+        return at;
+    }
+    let next = packet.timestamp.checked_add(Duration::from_millis(1)).unwrap_or(Timestamp::MAX);
+    at.max(next)
 }

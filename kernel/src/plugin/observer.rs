@@ -10,6 +10,12 @@ pub trait HookObserver: Sync {
     /// A hook is about to run on this packet.
     fn begins(&self, packet: &Arc<DataPacket>);
 
+    /// Whether the run ends before this packet, which is not its first: a timer of the instance comes before it.
+    fn stops_before(&self, packet: &DataPacket) -> bool {
+        let _ = packet;
+        false
+    }
+
     /// The hook ended well. `state` is the new state, if the hook changed it.
     ///
     /// # Errors

@@ -146,7 +146,10 @@ impl<I: DynamicInstance> DynHosted for Open<I> {
         let (_, hook) = &hooks[hook.0];
         async move {
             let mut before = cx.state.clone();
-            for packet in cx.packets.chunks(1) {
+            for (index, packet) in cx.packets.chunks(1).enumerate() {
+                if index > 0 && observer.stops_before(&packet[0]) {
+                    return Ok(());
+                }
                 observer.begins(&packet[0]);
                 cx.packets = packet;
                 let output = instance.receive(hook, &mut cx).await?;

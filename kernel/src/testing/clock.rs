@@ -25,8 +25,19 @@ impl Clock {
     }
 
     pub(super) fn now(&self) -> Timestamp {
-        let elapsed = SignedDuration::try_from(self.since.elapsed()).unwrap_or(SignedDuration::MAX);
+        self.at(Instant::now())
+    }
+
+    /// The time that it shows at an instant.
+    pub(super) fn at(&self, instant: Instant) -> Timestamp {
+        let elapsed = instant.saturating_duration_since(self.since);
+        let elapsed = SignedDuration::try_from(elapsed).unwrap_or(SignedDuration::MAX);
         self.base.checked_add(elapsed).unwrap_or(Timestamp::MAX)
+    }
+
+    /// The instant at which it shows a time; now, if that has passed.
+    pub(super) fn when(&self, at: Timestamp) -> Instant {
+        self.since + Duration::try_from(at.duration_since(self.base)).unwrap_or_default()
     }
 
     /// Moves the clock forward to a packet's timestamp, never back.
@@ -34,34 +45,6 @@ impl Clock {
         if timestamp > self.now() {
             self.base = timestamp;
             self.since = Instant::now();
-        }
-    }
-}
-
-/// When ticks are due.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Ticks {
-    period: Duration,
-    next: Instant,
-}
-
-impl Ticks {
-    pub(super) fn every(period: Duration) -> Self {
-        Self { period, next: Instant::now() + period }
-    }
-
-    /// When the next tick is due, if that is not after `until`.
-    pub(super) fn due(&self, until: Instant) -> Option<Instant> {
-        (self.next <= until).then_some(self.next)
-    }
-
-    /// A tick has run. Of those that came due meanwhile only the last remains, because a tick that comes
-    /// while another waits is left out.
-    pub(super) fn given(&mut self) {
-        self.next += self.period;
-        let now = Instant::now();
-        while self.next + self.period <= now {
-            self.next += self.period;
         }
     }
 }

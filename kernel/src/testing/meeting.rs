@@ -6,20 +6,17 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::{
-    clock::{Clock, Ticks},
-    cost::StoreCost,
-    memory::Memory,
-};
+use super::{clock::Clock, cost::StoreCost, memory::Memory};
 use crate::{
     DataPacket, Durability, Error, Factory, InCallPlugin, Lifecycle, LlmProvider, MeetingId, MeetingMetadata,
-    Name, Payload, Publish, Tick,
+    Name, Payload, Publish, Seq, Tick, Timestamp, Wake,
     engine::{llm::SharedLlm, meeting::EngineControl, provider::KeyValue},
     plugin::erased::{Call, HandlerOutcome, Hosted, Invocation, Rejected, StartedPlugin},
     plugin::hook_table::{Hook, HookId},
     plugin::input::Tries,
     plugin::resource_map::ResourceMap,
     plugin::state::StateRef,
+    timers::{DueTimer, Timers},
 };
 
 /// Sources that are volatile unless the configuration says otherwise.
@@ -170,6 +167,7 @@ impl<P> Builder<P> {
         let started =
             StartedPlugin::start(&factory, config.clone(), instance.clone(), resources.clone()).await?;
         let hosted = started.open();
+        let every = hosted.every();
         let memory = Memory::of(instance.clone());
         let (provider, id) = (Arc::new(memory.clone()), self.meeting.id.clone());
         let engine = EngineControl::new(self.llm.clone(), provider, id, instance.clone(), None);
@@ -193,7 +191,7 @@ impl<P> Builder<P> {
             phase: Phase::New,
             tries: self.tries,
             resources,
-            ticks: None,
+            timers: Timers::new(every),
             waiting: VecDeque::new(),
             lost: 0,
             outputs: Vec::new(),
@@ -228,6 +226,8 @@ struct Waiting {
     packets: Vec<Arc<DataPacket>>,
     /// How often it was tried.
     tries: u32,
+    /// Whether it is for a tick or a wake.
+    is_timer: bool,
 }
 
 /// One plugin in a meeting of its own. See the [module](super) for an example.
@@ -249,7 +249,7 @@ pub struct PluginTest<P> {
     phase: Phase,
     tries: u32,
     resources: ResourceMap,
-    ticks: Option<Ticks>,
+    timers: Timers,
     waiting: VecDeque<Waiting>,
     lost: u64,
     outputs: Vec<Arc<DataPacket>>,
@@ -315,12 +315,13 @@ impl<P> PluginTest<P> {
             return Err(Error::reject(Misuse::StartedAlready));
         }
         self.phase = Phase::Running;
-        self.ticks = self.hosted.every().map(Ticks::every);
         let start = Lifecycle::Start {
             instances: vec![self.instance.clone()],
             setups: std::collections::BTreeMap::new(),
         };
         let packet = self.lifecycle(&start);
+        let started = self.timers.start(packet.timestamp);
+        self.memory.write(started.into_iter().collect());
         self.call(Invocation::MeetingStart, vec![packet]).await
     }
 
@@ -330,8 +331,9 @@ impl<P> PluginTest<P> {
     /// The plugin's error. The meeting has ended either way.
     pub async fn end(&mut self) -> Result<Option<Arc<DataPacket>>, Error> {
         self.check_running()?;
-        self.phase = Phase::Ended;
         let packet = self.lifecycle(&Lifecycle::Ending);
+        self.fire_due(packet.timestamp).await?;
+        self.phase = Phase::Ended;
         self.call(Invocation::MeetingEnd, vec![packet]).await
     }
 
@@ -346,7 +348,8 @@ impl<P> PluginTest<P> {
     }
 
     /// Publishes packets as if they had queued up, then runs the hooks for them. A hook for batches gets
-    /// consecutive packets of its source, at most as many as its bound; other hooks get one at a time.
+    /// consecutive packets of its source, at most as many as its bound; other hooks get one at a time. Ticks and
+    /// wakes come before the packet that carries the clock past them.
     ///
     /// # Errors
     /// The error of the first hook that failed. Later calls wait, and [`retry`](Self::retry) continues with
@@ -368,7 +371,7 @@ impl<P> PluginTest<P> {
             let what = Invocation::Hook(id);
             match calls.back_mut() {
                 Some(call) if call.what == what && call.packets.len() < max => call.packets.push(packet),
-                _ => calls.push_back(Waiting { what, packets: vec![packet], tries: 0 }),
+                _ => calls.push_back(Waiting { what, packets: vec![packet], tries: 0, is_timer: false }),
             }
         }
         self.waiting = calls;
@@ -398,40 +401,82 @@ impl<P> PluginTest<P> {
         self.run_waiting().await
     }
 
-    /// Runs the plugin's tick now. The next regular tick stays due as before.
+    /// Runs the plugin's tick now, whether one is due or not. The next regular tick stays due as before.
     ///
     /// # Errors
     /// The hook's error. A plugin without ticks is the test's mistake.
     pub async fn tick(&mut self) -> Result<Option<Arc<DataPacket>>, Error> {
         self.check_running()?;
-        let hooks = self.hosted.hooks().iter();
-        let id = hooks.filter(|(_, hook)| matches!(hook, Hook::Every(_))).map(|(id, _)| *id).next();
-        let Some(id) = id else {
+        let what = self.timer_hook(|hook| matches!(hook, Hook::Every(_)));
+        let Some(what) = what else {
             return Err(Error::reject(Misuse::NoTicks(self.factory.kind().to_owned())));
         };
-        let source = Name::new(Tick::SOURCE).expect("invariant: the reserved names are well formed");
-        let packet = self.publish(Publish::on(source, Payload::Text("".into())));
-        self.call(Invocation::Hook(id), vec![packet]).await
+        let packet = self.timer_packet(Tick::SOURCE, "", self.clock.now(), self.memory.last_seq());
+        self.waiting = [Waiting { what, packets: vec![packet], tries: 0, is_timer: true }].into();
+        Ok(self.run_waiting().await?.pop())
     }
 
-    /// Lets time pass, and runs the ticks that come due meanwhile. Needs tokio's clock to be paused
-    /// (`start_paused = true`); otherwise the call really waits.
+    /// Lets time pass, and runs the ticks and wakes that come due meanwhile. Needs tokio's clock to be paused
+    /// (`start_paused = true`); otherwise the call really waits. Returns their outputs.
     ///
     /// # Errors
-    /// The error of the first tick that failed. Time stops at the moment when that tick was due.
+    /// The error of the first that failed. Time stops at the moment when it was due, and it counts as given up.
     pub async fn advance(&mut self, duration: Duration) -> Result<Vec<Arc<DataPacket>>, Error> {
         let until = Instant::now() + duration;
+        let end = self.clock.at(until);
         let mut outputs = Vec::new();
         while self.phase == Phase::Running
-            && let Some(due) = self.ticks.and_then(|ticks| ticks.due(until))
+            && let Some(due) = self.timers.due(end)
         {
-            tokio::time::sleep_until(due).await;
-            let ticked = self.tick().await;
-            self.ticks.as_mut().expect("invariant: a tick was due").given();
-            outputs.extend(ticked?);
+            tokio::time::sleep_until(self.clock.when(due.at())).await;
+            outputs.extend(self.fire(due).await?);
         }
         tokio::time::sleep_until(until).await;
         Ok(outputs)
+    }
+
+    /// Runs the ticks and wakes that come before a packet of this time. Their outputs are in
+    /// [`outputs`](Self::outputs).
+    async fn fire_due(&mut self, by: Timestamp) -> Result<(), Error> {
+        while self.phase == Phase::Running
+            && let Some(due) = self.timers.due(by)
+        {
+            self.fire(due).await?;
+        }
+        Ok(())
+    }
+
+    /// Runs the hook of a timer. One that fails waits for a [`retry`](Self::retry).
+    async fn fire(&mut self, timer: DueTimer) -> Result<Vec<Arc<DataPacket>>, Error> {
+        let (what, packet) = match &timer {
+            DueTimer::Tick { at } => (
+                self.timer_hook(|hook| matches!(hook, Hook::Every(_))),
+                self.timer_packet(Tick::SOURCE, "", *at, self.memory.last_seq()),
+            ),
+            DueTimer::Wake { at, key, set_by } => (
+                self.timer_hook(|hook| matches!(hook, Hook::Wake)),
+                self.timer_packet(Wake::SOURCE, key, *at, *set_by),
+            ),
+        };
+        let mut keys = Vec::new();
+        self.timers.fired(&timer, &mut keys, true);
+        self.memory.write(keys);
+        let Some(what) = what else { return Ok(Vec::new()) };
+        self.waiting.push_front(Waiting { what, packets: vec![packet], tries: 0, is_timer: true });
+        self.run_first().await
+    }
+
+    fn timer_hook(&self, is_it: impl Fn(&Hook) -> bool) -> Option<Invocation> {
+        let hooks = self.hosted.hooks().iter();
+        hooks.filter(|(_, hook)| is_it(hook)).map(|(id, _)| Invocation::Hook(*id)).next()
+    }
+
+    /// A packet that stands for a timer, and is in no log.
+    fn timer_packet(&self, source: &str, key: &str, at: Timestamp, cause: Seq) -> Arc<DataPacket> {
+        let source = Name::new(source).expect("invariant: the reserved names are well formed");
+        let publish = Publish::on(source, Payload::Text(key.into())).timestamp(at);
+        let packet = publish.into_packet(self.meeting.id.clone(), cause, self.clock.now());
+        Arc::new(packet)
     }
 
     /// Adds lost packets to the gap that the next hook sees (`cx.gap()`).
@@ -450,6 +495,8 @@ impl<P> PluginTest<P> {
         let hosted = started.open();
         self.state = hosted.decode_state(&self.state_json()).map_err(Error::reject)?;
         (self.started, self.hosted) = (started, hosted);
+        self.timers = Timers::new(self.hosted.every());
+        self.timers.restore(self.memory.reserved());
         Ok(())
     }
 
@@ -515,7 +562,9 @@ impl<P> PluginTest<P> {
     }
 
     fn check_source(&self, source: &Name) -> Result<(), Misuse> {
-        if *source == Tick::SOURCE || *source == Lifecycle::SOURCE || *source == self.instance {
+        if [Tick::SOURCE, Wake::SOURCE, Lifecycle::SOURCE].contains(&source.as_str())
+            || *source == self.instance
+        {
             return Err(Misuse::Reserved(source.clone()));
         }
         Ok(())
@@ -557,23 +606,58 @@ impl<P> PluginTest<P> {
         what: Invocation,
         packets: Vec<Arc<DataPacket>>,
     ) -> Result<Option<Arc<DataPacket>>, Error> {
-        self.waiting = [Waiting { what, packets, tries: 0 }].into();
-        Ok(self.run_waiting().await?.pop())
+        Ok(self.call_all(what, packets).await?.pop())
+    }
+
+    async fn call_all(
+        &mut self,
+        what: Invocation,
+        packets: Vec<Arc<DataPacket>>,
+    ) -> Result<Vec<Arc<DataPacket>>, Error> {
+        self.waiting = [Waiting { what, packets, tries: 0, is_timer: false }].into();
+        self.run_waiting().await
     }
 
     async fn run_waiting(&mut self) -> Result<Vec<Arc<DataPacket>>, Error> {
         let mut outputs = Vec::new();
-        while let Some(call) = self.waiting.front().cloned() {
-            match self.run(&call).await {
-                Ok(made) => outputs.extend(made),
-                Err(error) => {
-                    self.waiting[0].tries += 1;
-                    return Err(error);
+        while let Some(call) = self.waiting.front() {
+            if !call.is_timer {
+                let first = call.packets[0].timestamp;
+                if let Some(due) = self.timers.due(first) {
+                    outputs.extend(Box::pin(self.fire(due)).await?);
+                    continue;
                 }
+                self.split_at_timer();
             }
-            self.waiting.pop_front();
+            outputs.extend(self.run_first().await?);
         }
         Ok(outputs)
+    }
+
+    /// Cuts a batch where a timer comes between two of its packets.
+    fn split_at_timer(&mut self) {
+        let (Some(next), Some(call)) = (self.timers.next(), self.waiting.front_mut()) else { return };
+        let Some(at) = call.packets.iter().skip(1).position(|packet| packet.timestamp >= next) else {
+            return;
+        };
+        let packets = call.packets.split_off(at + 1);
+        let rest = Waiting { packets, ..*call };
+        self.waiting.insert(1, rest);
+    }
+
+    /// Runs the first call that waits. It stays there if it fails.
+    async fn run_first(&mut self) -> Result<Vec<Arc<DataPacket>>, Error> {
+        let call = self.waiting.front().expect("invariant: a call waits").clone();
+        match self.run(&call).await {
+            Ok(made) => {
+                self.waiting.pop_front();
+                Ok(made)
+            }
+            Err(error) => {
+                self.waiting[0].tries += 1;
+                Err(error)
+            }
+        }
     }
 
     async fn run(&mut self, call: &Waiting) -> Result<Vec<Arc<DataPacket>>, Error> {
@@ -606,6 +690,7 @@ impl<P> PluginTest<P> {
         self.cost.key_bytes += to_u64(writes.iter().map(bytes).sum());
         self.cost.output_bytes += to_u64(outputs.iter().map(Payload::len).sum());
         self.cost.hooks += 1;
+        self.timers.written(&writes);
         self.memory.write(writes);
         let mut rejected = rejected.into_iter().peekable();
         let mut causes = Vec::with_capacity(call.packets.len());

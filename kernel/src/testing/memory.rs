@@ -10,6 +10,7 @@ use futures::{FutureExt, future::BoxFuture};
 use crate::{
     DataPacket, Durability, History, Name, ReadError, Seq,
     engine::provider::{KeyValue, PersistenceProvider},
+    timers,
 };
 
 #[derive(Default)]
@@ -67,8 +68,20 @@ impl Memory {
         self.inner().keys.get(key).cloned()
     }
 
+    /// The plugin's own keys.
     pub(super) fn keys(&self) -> Vec<String> {
-        self.inner().keys.keys().cloned().collect()
+        self.inner().keys.keys().filter(|key| !key.starts_with(timers::RESERVED)).cloned().collect()
+    }
+
+    /// The runtime's own keys.
+    pub(super) fn reserved(&self) -> Vec<(String, Arc<str>)> {
+        let inner = self.inner();
+        let reserved = inner.keys.iter().filter(|(key, _)| key.starts_with(timers::RESERVED));
+        reserved.map(|(key, value)| (key.clone(), value.clone())).collect()
+    }
+
+    pub(super) fn last_seq(&self) -> Seq {
+        self.inner().log.last().map_or(Seq::ZERO, |(_, packet)| packet.seq)
     }
 }
 

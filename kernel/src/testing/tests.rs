@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::*;
 use crate::{
     Batch, Cx, Error, History, Hooks, InCallPlugin, Json, LlmMessage, MeetingId, MeetingMetadata, Model,
-    Publish, Receive, Seq, StartupCx, Tick, Timestamp, data::Chat,
+    Publish, Receive, Seq, StartupCx, Tick, Timestamp, Wake, data::Chat,
 };
 
 /// A resource.
@@ -62,7 +62,8 @@ impl InCallPlugin for Doer {
     }
 
     fn hooks(hooks: Hooks<Self>) -> Hooks<Self> {
-        hooks.on::<Json<Chat>>("chat").on_batch::<Json<u64>>("number", 3).every(Duration::from_secs(10))
+        let hooks = hooks.on::<Json<Chat>>("chat").on_batch::<Json<u64>>("number", 3);
+        hooks.every(Duration::from_secs(10)).on_wake()
     }
 
     async fn on_meeting_start(&self, _: &mut Cx<'_, Self>) -> Result<Option<String>, Error> {
@@ -132,6 +133,18 @@ impl Receive<Json<Chat>> for Doer {
                 }
                 None
             }
+            "wake" | "wake-fail" => {
+                let (time, key) = rest.split_once(' ').unwrap_or((rest, "failed"));
+                cx.wake_at(at(time), key)?;
+                if verb == "wake-fail" {
+                    return Err(AskedToFail.into());
+                }
+                None
+            }
+            "cancel" => {
+                cx.cancel(rest)?;
+                None
+            }
             "scratch" | "scratch-fail" => {
                 *cx.scratch_mut() += 1;
                 if verb == "scratch-fail" {
@@ -170,6 +183,16 @@ impl Receive<Tick> for Doer {
             tokio::time::sleep(Duration::from_secs(35)).await;
         }
         Ok(Some("tick".into()))
+    }
+}
+
+impl Receive<Wake> for Doer {
+    async fn receive(&self, wake: Wake, cx: &mut Cx<'_, Self>) -> Result<Option<String>, Error> {
+        assert_eq!(wake.at, cx.packet().timestamp);
+        if wake.key == "again" {
+            cx.wake_at(wake.at, "again")?;
+        }
+        Ok(Some(format!("wake {}", wake.key)))
     }
 }
 
@@ -279,12 +302,12 @@ async fn a_meeting_has_a_start_packets_and_an_end() {
     assert_eq!(greeting.timestamp, at("10:00:00"));
 
     assert_eq!(say(&mut meeting, "nothing").await, None);
-    let late = meeting.receive(chat("gap").timestamp(at("11:00:00"))).await.unwrap().unwrap();
-    assert_eq!((late.timestamp, late.causes.clone()), (at("11:00:00"), vec![Seq(4)]));
-    meeting.advance(Duration::from_secs(1)).await.unwrap();
+    let late = meeting.receive(chat("gap").timestamp(at("10:00:09"))).await.unwrap().unwrap();
+    assert_eq!((late.timestamp, late.causes.clone()), (at("10:00:09"), vec![Seq(4)]));
+    meeting.advance(Duration::from_millis(500)).await.unwrap();
     let bye = meeting.end().await.unwrap().unwrap();
     assert_eq!(text(&bye), "bye after 2 outputs");
-    assert_eq!(bye.timestamp, at("11:00:01"));
+    assert_eq!(bye.timestamp, at("10:00:09.5"));
 
     let log: Vec<_> = meeting.log().iter().map(|packet| packet.source.to_string()).collect();
     assert_eq!(log, ["meeting", "mine", "chat", "chat", "mine", "meeting", "mine"]);
@@ -367,17 +390,73 @@ async fn time_passes_when_told_to_and_brings_ticks() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_slow_tick_leaves_out_those_that_come_meanwhile() {
+async fn ticks_that_come_while_one_runs_come_after_it() {
     let mut meeting = PluginTest::<Doer>::start_default().await.unwrap();
     for _ in 0..99 {
         say(&mut meeting, "one").await;
     }
-    // The first tick is due at 10 and runs until 45. Of those due at 20, 30 and 40 one waits and runs until
-    // 80.
+    // The first tick is due at 10 and runs until 45. Those due at 20, 30 and 40 have their own times all the same.
     let outputs = meeting.advance(Duration::from_secs(45)).await.unwrap();
-    assert_eq!(outputs.len(), 2);
+    assert_eq!(outputs.len(), 4);
     let ticks = meeting.state().ticks;
-    assert_eq!(ticks[1].duration_since(ticks[0]).as_secs(), 35);
+    assert_eq!(ticks[3].duration_since(ticks[0]).as_secs(), 30);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tick_and_a_wake_come_before_the_packet_that_carries_the_clock_past_them() {
+    let metadata = MeetingMetadata::new(MeetingId::new("m").unwrap()).started_at(at("10:00:00"));
+    let mut meeting = PluginTest::<Doer>::builder().meeting(metadata).start().await.unwrap();
+    let chat_at = |said: &str, time: &str| chat(said).timestamp(at(time));
+    let batch = [
+        chat_at("wake 10:00:02 late", "10:00:01"),
+        chat_at("wake 10:00:05 never", "10:00:01"),
+        chat_at("wake 10:00:05 tea", "10:00:01"),
+        chat_at("cancel never", "10:00:04"),
+        chat_at("forgotten", "10:00:05"),
+        chat_at("wake-fail 10:00:06", "10:00:05"),
+    ];
+    meeting.receive_batch(batch).await.unwrap_err();
+    let outputs = meeting.receive_batch([chat_at("forgotten", "10:00:12")]).await.unwrap();
+    let texts = |outputs: &[std::sync::Arc<DataPacket>]| -> Vec<String> {
+        outputs.iter().map(|packet| format!("{} {}", packet.timestamp, text(packet))).collect()
+    };
+    assert_eq!(texts(&outputs), ["2026-02-03T10:00:10Z tick", "2026-02-03T10:00:12Z 1"]);
+    assert_eq!(
+        texts(&meeting.outputs()[1..]),
+        [
+            "2026-02-03T10:00:02Z wake late",
+            "2026-02-03T10:00:05Z wake tea",
+            "2026-02-03T10:00:05Z 1",
+            "2026-02-03T10:00:10Z tick",
+            "2026-02-03T10:00:12Z 1",
+        ]
+    );
+    assert_eq!(meeting.outputs()[1].causes, [Seq(3)], "of the packet whose hook asked for it");
+    assert_eq!(meeting.keys(), ["last"], "wakes are no keys of the plugin");
+
+    // They are kept with the state, and come when time passes.
+    say(&mut meeting, "wake 10:00:15 kept").await;
+    meeting.restart().await.unwrap();
+    let outputs = meeting.advance(Duration::from_secs(10)).await.unwrap();
+    assert_eq!(texts(&outputs), ["2026-02-03T10:00:15Z wake kept", "2026-02-03T10:00:20Z tick"]);
+    // What is due by the end comes before it.
+    say(&mut meeting, "wake 10:00:23 last").await;
+    say(&mut meeting, "wake 11:00:00 too late").await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let end = meeting.end().await.unwrap().unwrap();
+    assert!(text(&end).starts_with("bye"), "{end:?}");
+    let last = texts(&meeting.outputs()[meeting.outputs().len() - 2..]);
+    assert_eq!(last[0], "2026-02-03T10:00:23Z wake last");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wake_may_ask_for_the_next_but_not_for_itself() {
+    let metadata = MeetingMetadata::new(MeetingId::new("m").unwrap()).started_at(at("10:00:00"));
+    let mut meeting = PluginTest::<Doer>::builder().meeting(metadata).start().await.unwrap();
+    say(&mut meeting, "wake 10:00:01 again").await;
+    let outputs = meeting.advance(Duration::from_millis(1_003)).await.unwrap();
+    let times: Vec<_> = outputs.iter().map(|packet| packet.timestamp.subsec_millisecond()).collect();
+    assert_eq!(times, [0, 1, 2, 3]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -393,7 +472,8 @@ async fn keys_are_kept_and_read_back() {
 
 #[tokio::test(start_paused = true)]
 async fn history_reads_what_came_before() {
-    let mut meeting = PluginTest::<Doer>::start_default().await.unwrap();
+    let metadata = MeetingMetadata::new(MeetingId::new("m").unwrap()).started_at(at("10:01:30"));
+    let mut meeting = PluginTest::<Doer>::builder().meeting(metadata).start().await.unwrap();
     for second in ["10:00:00", "10:00:30", "10:00:40", "10:00:50"] {
         let note = Publish::text("notes", "x").unwrap().timestamp(at(second));
         meeting.record(note).unwrap();

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use teammy_kernel::{
-    EngineControl, MeetingMetadata, Name, SharedLlm, Store,
+    EngineControl, MeetingMetadata, Name, Seq, SharedLlm, Store,
     log::{Batch, failure::FailurePolicy},
     plugin::{Hosted, StateRef},
 };
@@ -36,6 +36,8 @@ pub(crate) struct Args {
     pub(crate) instance: Name,
     /// The newest state that was submitted.
     pub(crate) state: StateRef,
+    /// The seq up to which it has finished with the log.
+    pub(crate) cursor: Seq,
     pub(crate) outbox: Outbox,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) llm: SharedLlm,
@@ -73,6 +75,11 @@ impl Actor for InstanceActor {
         };
         let limit = Some(args.deadline.mul_f64(LLM_SHARE));
         let engine = EngineControl::new(args.llm, Arc::new(provider), meeting, args.instance.clone(), limit);
+        let timers = if args.routes.have_timers() {
+            Some(engine.timers(args.hosted.every()).await.map_err(ActorProcessingErr::from)?)
+        } else {
+            None
+        };
         let context = RunContext::new(
             args.hosted,
             args.metadata,
@@ -82,15 +89,19 @@ impl Actor for InstanceActor {
             args.packet_limit,
             args.current,
             args.state,
+            args.cursor,
+            timers,
         );
-        Ok(Box::new(Runner::new(
+        let mut runner = Runner::new(
             Arc::new(context),
             args.routes,
             args.policy,
             args.deadline,
             args.recorder,
             args.activity,
-        )))
+        );
+        runner.tell_timer();
+        Ok(Box::new(runner))
     }
 
     async fn handle(

@@ -7,7 +7,7 @@ use std::sync::{
 
 use parking_lot::Mutex;
 use teammy_kernel::{
-    Durability, KeyValue, Seq,
+    Durability, KeyValue, Seq, Timestamp,
     log::{Effects, Slot},
     plugin::StateRef,
     store::DeadLetter,
@@ -100,6 +100,11 @@ impl Outbox {
 
     pub(super) fn meeting(&self) -> &dyn MeetingPort {
         &*self.meeting
+    }
+
+    /// Tells the meeting when the instance's next timer is due.
+    pub(super) fn wake_at(&self, at: Option<Timestamp>) {
+        self.meeting.wake_at(self.slot, self.incarnation, at);
     }
 
     pub(super) fn overlay(&self) -> &Overlay {

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use teammy_kernel::{
-    DataPacket, Durability, Lifecycle, Name, Tick,
+    DataPacket, Durability, Lifecycle, Name,
     plugin::{Hook, HookId, Hosted, Invocation},
+    timers::DueTimer,
 };
 
 /// Which hook takes which source, by the sources' names in this meeting.
@@ -12,6 +13,7 @@ use teammy_kernel::{
 pub(crate) struct Routes {
     sources: Box<[Route]>,
     tick: Option<HookId>,
+    wake: Option<HookId>,
 }
 
 #[derive(Debug, Clone)]
@@ -39,6 +41,8 @@ pub(super) struct PlannedCall {
     pub(super) count: usize,
     /// The durability of the packets' source; none for the runtime's own packets.
     pub(super) durability: Option<Durability>,
+    /// The timer that it is for.
+    pub(super) timer: Option<DueTimer>,
 }
 
 impl Routes {
@@ -48,7 +52,7 @@ impl Routes {
         actual: impl Fn(&Name) -> Option<Name>,
         durability: impl Fn(&Name) -> Option<Durability>,
     ) -> Self {
-        let (mut sources, mut tick) = (Vec::new(), None);
+        let (mut sources, mut tick, mut wake) = (Vec::new(), None, None);
         for (id, hook) in hosted.hooks() {
             match hook {
                 Hook::Source { source, max } => {
@@ -58,10 +62,26 @@ impl Routes {
                     }
                 }
                 Hook::Every(_) => tick = Some(*id),
+                Hook::Wake => wake = Some(*id),
                 _ => {}
             }
         }
-        Self { sources: sources.into(), tick }
+        Self { sources: sources.into(), tick, wake }
+    }
+
+    /// Whether any of the plugin's hooks is called for a timer.
+    pub(super) fn have_timers(&self) -> bool {
+        self.tick.is_some() || self.wake.is_some()
+    }
+
+    /// The call for a timer; none if no hook takes it.
+    pub(super) fn plan_timer(&self, timer: &DueTimer) -> Option<PlannedCall> {
+        let hook = match timer {
+            DueTimer::Tick { .. } => self.tick?,
+            DueTimer::Wake { .. } => self.wake?,
+        };
+        let execution = Execution::Once(Invocation::Hook(hook));
+        Some(PlannedCall { execution, count: 1, durability: None, timer: Some(timer.clone()) })
     }
 
     /// The call for the first of these packets; none if no hook takes it.
@@ -74,18 +94,14 @@ impl Routes {
             };
             let max = if one_by_one { 1 } else { max };
             let count = packets.iter().take(max).take_while(|packet| packet.source == first.source).count();
-            return Some(PlannedCall { execution, count, durability: route.durability });
-        }
-        if first.source == Tick::SOURCE {
-            let execution = Execution::Once(Invocation::Hook(self.tick?));
-            return Some(PlannedCall { execution, count: 1, durability: None });
+            return Some(PlannedCall { execution, count, durability: route.durability, timer: None });
         }
         let handler = match Lifecycle::from_payload(&first.payload)? {
             Lifecycle::Start { .. } | Lifecycle::Join { .. } => Invocation::MeetingStart,
             Lifecycle::Leave { .. } | Lifecycle::Ending => Invocation::MeetingEnd,
             _ => return None,
         };
-        Some(PlannedCall { execution: Execution::Once(handler), count: 1, durability: None })
+        Some(PlannedCall { execution: Execution::Once(handler), count: 1, durability: None, timer: None })
     }
 }
 

@@ -10,9 +10,10 @@ use std::{
 
 use parking_lot::Mutex;
 use teammy_kernel::{
-    DataPacket, EngineControl, Error, KeyValue, MeetingMetadata, Name, Payload, Seq,
+    DataPacket, EngineControl, Error, KeyValue, MeetingMetadata, Name, Payload, Seq, Timestamp,
     plugin::{Call, HookObserver, Hosted, Outputs, Pace, StateRef, Tries},
     store::DeadLetter,
+    timers::{DueTimer, Timers},
 };
 
 use super::{
@@ -50,6 +51,8 @@ pub(super) struct RunContext {
     /// How many packets were lost since the counts were last taken.
     lost: AtomicU64,
     newest: Mutex<NewestState>,
+    /// The instance's timers, if its plugin takes any.
+    timers: Option<Mutex<Timers>>,
     /// How many more hooks end before the stopwatch is read.
     untimed: AtomicU32,
     stopwatch: Mutex<Stopwatch>,
@@ -85,6 +88,8 @@ impl RunContext {
         packet_limit: usize,
         current: CurrentSeq,
         state: StateRef,
+        cursor: Seq,
+        timers: Option<Timers>,
     ) -> Self {
         Self {
             hosted,
@@ -95,12 +100,13 @@ impl RunContext {
             packet_limit,
             current,
             ended: AtomicUsize::new(0),
-            cursor: AtomicU64::new(0),
+            cursor: AtomicU64::new(cursor.0),
             redriven_at: AtomicU64::new(0),
             gap: AtomicU64::new(0),
             delivered: AtomicU64::new(0),
             lost: AtomicU64::new(0),
             newest: Mutex::new(NewestState { state, is_changed: false }),
+            timers: timers.map(Mutex::new),
             untimed: AtomicU32::new(1),
             stopwatch: Mutex::default(),
         }
@@ -128,6 +134,38 @@ impl RunContext {
         Seq(self.cursor.load(Ordering::Relaxed))
     }
 
+    /// The instance's first timer that comes before a packet of this time.
+    pub(super) fn due_timer(&self, by: Timestamp) -> Option<DueTimer> {
+        self.timers.as_ref()?.lock().due(by)
+    }
+
+    /// When the instance's next timer is due.
+    pub(super) fn next_timer(&self) -> Option<Timestamp> {
+        self.timers.as_ref()?.lock().next()
+    }
+
+    /// How many of these packets come before the next timer: the first one at least.
+    pub(super) fn count_before_timer(&self, packets: &[Arc<DataPacket>]) -> usize {
+        let Some(next) = self.next_timer() else { return packets.len() };
+        let before = packets.iter().skip(1).take_while(|packet| packet.timestamp < next);
+        1 + before.count()
+    }
+
+    /// The instance's first handler runs on this packet: its ticks are counted from here. Adds to `keys` what says
+    /// so in the store.
+    pub(super) fn start_ticks(&self, packet: &DataPacket, keys: &mut Vec<KeyValue>) {
+        if let Some(timers) = &self.timers {
+            keys.extend(timers.lock().start(packet.timestamp));
+        }
+    }
+
+    /// A timer's call is done. Adds to `keys` what says so in the store.
+    pub(super) fn timer_fired(&self, timer: &DueTimer, keys: &mut Vec<KeyValue>, has_effects: bool) {
+        if let Some(timers) = &self.timers {
+            timers.lock().fired(timer, keys, has_effects);
+        }
+    }
+
     /// Passes a packet that no hook takes.
     pub(super) fn skip(&self, seq: Seq) {
         self.cursor.store(self.position(seq).0, Ordering::Relaxed);
@@ -143,6 +181,9 @@ impl RunContext {
         dead_letters: Vec<DeadLetter>,
     ) {
         self.advance(cursor, deliveries);
+        if let Some(timers) = &self.timers {
+            timers.lock().written(&keys);
+        }
         // A redriven packet that did not fail again is no dead letter any more.
         let redriven = (self.is_redrive() && dead_letters.is_empty()).then_some(cursor);
         let mut outputs = outputs.peekable();
@@ -158,11 +199,14 @@ impl RunContext {
         self.newest.lock().take_changed()
     }
 
-    pub(super) fn set_state(&self, state: StateRef) {
+    /// Sets the newest state. Returns whether it is another one.
+    pub(super) fn set_state(&self, state: StateRef) -> bool {
         let mut newest = self.newest.lock();
-        if !newest.state.ptr_eq(&state) {
+        let is_other = !newest.state.ptr_eq(&state);
+        if is_other {
             *newest = NewestState { state, is_changed: true };
         }
+        is_other
     }
 
     /// Takes the counts since the last time: packets delivered, and packets lost.
@@ -197,6 +241,11 @@ impl RunContext {
     /// A hook is about to run on this packet.
     pub(super) fn begin_hook(&self, packet: &DataPacket) {
         self.engine.begin(packet.seq, packet.timestamp);
+    }
+
+    /// A hook is about to run for a timer of this time. It reads all that the instance has finished with.
+    pub(super) fn begin_timer(&self, at: Timestamp) {
+        self.engine.begin(self.cursor().next(), at);
     }
 
     fn is_redrive(&self) -> bool {
@@ -245,6 +294,10 @@ impl HookObserver for RunContext {
     fn begins(&self, packet: &Arc<DataPacket>) {
         self.current.store(packet.seq.0, Ordering::Release);
         self.begin_hook(packet);
+    }
+
+    fn stops_before(&self, packet: &DataPacket) -> bool {
+        self.next_timer().is_some_and(|at| at <= packet.timestamp)
     }
 
     fn ended(

@@ -12,13 +12,14 @@ use std::{
 
 use futures::FutureExt;
 use teammy_kernel::{
-    DataPacket, Error, Seq,
+    DataPacket, Error, Name, Payload, Publish, Seq, Tick, Timestamp, Wake,
     log::{
         Batch,
         failure::{self, FailurePolicy, HookDecision},
     },
     plugin::{HandlerOutcome, HookId, Invocation, Tries},
     store::DeadLetter,
+    timers::DueTimer,
 };
 use tokio::time::Instant;
 use tracing::{debug, warn};
@@ -58,6 +59,13 @@ pub(crate) struct Runner {
     /// The last submission woke other instances from this thread. They run before the next hook: tokio keeps
     /// one of them for this thread alone, and a hook that holds the thread would delay it.
     yields_first: bool,
+    /// When the meeting expects the next timer.
+    told_timer: Option<Timestamp>,
+}
+
+/// Whether a call is the instance's first: `on_meeting_start`.
+fn is_start(planned: &PlannedCall) -> bool {
+    matches!(planned.execution, Execution::Once(Invocation::MeetingStart))
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -84,6 +92,7 @@ impl Runner {
             submitted_cursor: Seq::ZERO,
             is_slice_over: false,
             yields_first: false,
+            told_timer: None,
         }
     }
 
@@ -96,31 +105,76 @@ impl Runner {
         // An earlier actor panicked on a packet of this batch. Run one by one, only the bad packet fails.
         let one_by_one = batch.tried.is_some();
         while let Some(first) = packets.first() {
+            if batch.redriven_at.is_none()
+                && let Some(timer) = self.context.due_timer(first.timestamp)
+            {
+                self.fire(&timer).await;
+                self.yield_after_slice().await;
+                continue;
+            }
             let Some(planned) = self.routes.plan(packets, one_by_one) else {
                 self.context.skip(first.seq);
                 packets = &packets[1..];
                 continue;
             };
             self.activity.begin(&first.source);
-            let (now, later) = packets.split_at(planned.count);
-            self.call(&planned, now, batch.tries_of(first.seq)).await;
-            packets = later;
-            if std::mem::take(&mut self.is_slice_over) {
-                tokio::task::yield_now().await;
-                self.context.time(Stopwatch::start_turn);
+            let mut now = &packets[..planned.count];
+            if matches!(planned.execution, Execution::Once(_)) {
+                now = &now[..self.context.count_before_timer(now)];
             }
+            let done = self.call(&planned, now, batch.tries_of(first.seq)).await;
+            packets = &packets[done..];
+            self.yield_after_slice().await;
         }
         self.context.current.store(0, Ordering::Release);
         self.submit(true);
+        self.tell_timer();
     }
 
-    /// Runs a handler until all its packets are done with: handled, or given up.
-    async fn call(&mut self, planned: &PlannedCall, mut packets: &[Arc<DataPacket>], mut tries: u32) {
+    async fn yield_after_slice(&mut self) {
+        if std::mem::take(&mut self.is_slice_over) {
+            tokio::task::yield_now().await;
+            self.context.time(Stopwatch::start_turn);
+        }
+    }
+
+    /// Tells the meeting when the next timer is due, if it does not know.
+    pub(super) fn tell_timer(&mut self) {
+        let next = self.context.next_timer();
+        if next != self.told_timer {
+            self.told_timer = next;
+            self.context.outbox.wake_at(next);
+        }
+    }
+
+    /// Runs the hook of a timer until it is done with.
+    async fn fire(&mut self, timer: &DueTimer) {
+        let (source, key, cause) = match timer {
+            DueTimer::Tick { .. } => (Tick::SOURCE, "", self.context.cursor()),
+            DueTimer::Wake { key, set_by, .. } => (Wake::SOURCE, key.as_str(), *set_by),
+        };
+        let source = Name::new(source).expect("invariant: the reserved names are well formed");
+        let Some(planned) = self.routes.plan_timer(timer) else {
+            // An earlier version of the plugin asked for it.
+            let mut keys = Vec::new();
+            self.context.timer_fired(timer, &mut keys, true);
+            return self.context.finish(self.context.cursor(), 0, keys, iter::empty(), Vec::new());
+        };
+        self.activity.begin(&source);
+        let publish = Publish::on(source, Payload::Text(key.into())).timestamp(timer.at());
+        let packet = publish.into_packet(self.context.metadata.id.clone(), cause, clock::now());
+        self.call(&planned, &[Arc::new(packet)], 0).await;
+    }
+
+    /// Runs a handler until its packets are done with: handled, or given up. Returns how many are; fewer than all
+    /// if a timer comes before the others.
+    async fn call(&mut self, planned: &PlannedCall, all: &[Arc<DataPacket>], mut tries: u32) -> usize {
+        let mut packets = all;
         while !packets.is_empty() {
             self.context.start_call();
             let result = match planned.execution {
                 Execution::PerPacket(hook) => self.attempt_each(hook, packets, tries).await.map(|()| None),
-                Execution::Once(handler) => self.attempt(handler, packets, tries).await.map(Some),
+                Execution::Once(handler) => self.attempt(planned, handler, packets, tries).await.map(Some),
             };
             let ended = self.context.ended_hooks();
             if ended > 0 {
@@ -128,8 +182,11 @@ impl Runner {
                 tries = 0;
             }
             let error = match result {
-                Ok(None) => return,
-                Ok(Some(outcome)) => return self.finish(planned, packets, outcome, tries + 1),
+                Ok(None) => return all.len() - packets.len(),
+                Ok(Some(outcome)) => {
+                    self.finish(planned, packets, outcome, tries + 1);
+                    return all.len();
+                }
                 Err(error) => error,
             };
             tries += 1;
@@ -153,13 +210,28 @@ impl Runner {
                         .iter()
                         .filter_map(|packet| self.give_up(planned, packet, tries, &error))
                         .collect();
-                    let cursor = failed[failed.len() - 1].seq;
+                    let cursor = self.cursor_after(planned, failed);
                     let deliveries = planned.deliveries(failed);
-                    self.context.finish(cursor, deliveries, Vec::new(), iter::empty(), dead_letters);
-                    packets = &packets[failed.len()..];
-                    tries = 0;
+                    let mut keys = Vec::new();
+                    if let Some(timer) = &planned.timer {
+                        self.context.timer_fired(timer, &mut keys, true);
+                    }
+                    if is_start(planned) {
+                        self.context.start_ticks(&failed[0], &mut keys);
+                    }
+                    self.context.finish(cursor, deliveries, keys, iter::empty(), dead_letters);
+                    return all.len() - packets.len() + failed.len();
                 }
             }
+        }
+        all.len()
+    }
+
+    /// The cursor once a call is done with its packets. A timer's packet is in no log.
+    fn cursor_after(&self, planned: &PlannedCall, packets: &[Arc<DataPacket>]) -> Seq {
+        match planned.timer {
+            Some(_) => self.context.cursor(),
+            None => packets[packets.len() - 1].seq,
         }
     }
 
@@ -177,21 +249,27 @@ impl Runner {
     ) -> Result<(), Error> {
         let context = self.context.clone();
         let running = context.hosted.each(hook, context.call(packets, self.next_try(tries)), &*context);
-        self.drive(running).await
+        self.drive(running, false).await
     }
 
     /// Runs a handler once on all packets, which were tried so often before.
     async fn attempt(
         &mut self,
+        planned: &PlannedCall,
         handler: Invocation,
         packets: &[Arc<DataPacket>],
         tries: u32,
     ) -> Result<HandlerOutcome, Error> {
         let context = self.context.clone();
-        context.current.store(packets[0].seq.0, Ordering::Release);
-        context.begin_hook(&packets[packets.len() - 1]);
+        if let Some(timer) = &planned.timer {
+            context.current.store(0, Ordering::Release);
+            context.begin_timer(timer.at());
+        } else {
+            context.current.store(packets[0].seq.0, Ordering::Release);
+            context.begin_hook(&packets[packets.len() - 1]);
+        }
         let call = context.call(packets, self.next_try(tries));
-        let outcome = self.drive(context.hosted.run(handler, call)).await;
+        let outcome = self.drive(context.hosted.run(handler, call), planned.timer.is_some()).await;
         // `on_meeting_start` and `on_meeting_end` are not timed: an instance that never ran a hook needs no
         // histogram.
         let mut took = Duration::ZERO;
@@ -206,8 +284,13 @@ impl Runner {
     }
 
     /// Drives hooks to their end. When one waits for the first time, finished effects are submitted and its
-    /// deadline begins.
-    async fn drive<T>(&mut self, running: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    /// deadline begins. A panic ends the actor, which the meeting counts by the packet; that of a timer's hook is an
+    /// error of that hook.
+    async fn drive<T>(
+        &mut self,
+        running: impl Future<Output = Result<T, Error>>,
+        is_for_timer: bool,
+    ) -> Result<T, Error> {
         let context = self.context.clone();
         // A hook that panics ends the actor, but not before the effects of earlier hooks are submitted.
         let mut running = pin!(AssertUnwindSafe(running).catch_unwind());
@@ -258,6 +341,9 @@ impl Runner {
                 let message = panic.downcast_ref::<&'static str>().copied();
                 let message = message
                     .unwrap_or("the hook panicked with a message that may quote the packet, and is left out");
+                if is_for_timer {
+                    return Err(Error::retry(message));
+                }
                 std::panic::resume_unwind(Box::new(message.to_owned()));
             }
         }
@@ -272,13 +358,20 @@ impl Runner {
         tries: u32,
     ) {
         kill_points::pass(KillPoint::HookEnded);
-        let keys = self.context.engine.take_writes();
+        let mut keys = self.context.engine.take_writes();
+        if is_start(planned) {
+            self.context.start_ticks(&packets[0], &mut keys);
+        }
         let mut dead_letters = Vec::new();
         for rejected in &outcome.rejected {
             self.counts.errors += 1;
             dead_letters.extend(self.give_up(planned, &packets[rejected.index], tries, &rejected.error));
         }
-        self.context.set_state(outcome.state);
+        let has_new_state = self.context.set_state(outcome.state);
+        if let Some(timer) = &planned.timer {
+            let has_effects = has_new_state || !keys.is_empty() || !outcome.outputs.is_empty();
+            self.context.timer_fired(timer, &mut keys, has_effects);
+        }
         let rejected = outcome.rejected;
         let outputs = outcome.outputs.into_iter().map(|payload| {
             let is_rejected = |index: usize| rejected.iter().any(|rejected| rejected.index == index);
@@ -288,7 +381,7 @@ impl Runner {
             let timestamp = times.into_iter().max().expect("invariant: an output has a cause");
             Output { payload, causes, timestamp }
         });
-        let cursor = packets[packets.len() - 1].seq;
+        let cursor = self.cursor_after(planned, packets);
         self.context.finish(cursor, planned.deliveries(packets), keys, outputs, dead_letters);
     }
 

@@ -2,7 +2,9 @@
 
 use std::{fmt, sync::Arc};
 
-use teammy_kernel::{MeetingId, MeetingMetadata, Publish, PublishError, Seq, log::JoinAt, store::DeadLetter};
+use teammy_kernel::{
+    MeetingId, MeetingMetadata, Publish, PublishError, Seq, Timestamp, log::JoinAt, store::DeadLetter,
+};
 
 use super::{
     committed_log::Packets,
@@ -316,6 +318,23 @@ impl MeetingRef {
         match &self.0 {
             Form::Local(meeting) => meeting.caught_up().await,
             Form::Remote(meeting) => meeting.instruct(Instruction::CatchUp).await,
+            Form::Ended(meeting) => Err(meeting.ended()),
+        }
+    }
+
+    /// Keeps the meeting's clock from passing a time by itself: from here on only a packet carries it further, until
+    /// the next call. Who plays a recording says so before waiting for its next packet, and so gets the same ticks
+    /// and wakes at any speed.
+    ///
+    /// # Errors
+    /// [`Error::Ended`], [`Error::Gone`].
+    pub async fn hold_clock(&self, at: Timestamp) -> Result<(), Error> {
+        match &self.0 {
+            Form::Local(meeting) => {
+                meeting.hold_clock(at);
+                Ok(())
+            }
+            Form::Remote(meeting) => meeting.instruct(Instruction::HoldClock { at }).await,
             Form::Ended(meeting) => Err(meeting.ended()),
         }
     }

@@ -14,7 +14,7 @@ mod publisher;
 mod queue;
 mod wake_gate;
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use teammy_kernel::{
@@ -230,6 +230,21 @@ impl Ingress {
     /// Sets the meeting's time, unless a packet has set it.
     pub(crate) fn start_clock(&self, timestamp: Timestamp) {
         self.queue.lock().clock.start(timestamp, wall_clock::now());
+    }
+
+    /// An instance has timers: the meeting's clock must be exact.
+    pub(crate) fn keep_exact_time(&self) {
+        self.queue.lock().clock.keep_exact_time(wall_clock::now());
+    }
+
+    /// Keeps the meeting's clock from passing a time by itself.
+    pub(crate) fn hold_clock(&self, at: Timestamp) {
+        self.queue.lock().clock.hold(at);
+    }
+
+    /// How long until the meeting's clock reaches a time by itself; none if it is held before that.
+    pub(crate) fn time_until(&self, at: Timestamp) -> Option<Duration> {
+        self.queue.lock().clock.time_until(at, wall_clock::now())
     }
 
     /// A reservation is stored: seqs up to it may be given out.

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use ractor::{ActorId, ActorRef, ActorStatus};
 use teammy_kernel::{
-    MeetingId, MeetingMetadata, Name, Publish, PublishError, Seq, log::JoinAt, store::DeadLetter,
+    MeetingId, MeetingMetadata, Name, Publish, PublishError, Seq, Timestamp, log::JoinAt, store::DeadLetter,
 };
 use tokio::{sync::oneshot, time::Instant};
 
@@ -150,6 +150,11 @@ impl LocalMeeting {
 
     pub(crate) async fn end(&self) -> Result<(), Error> {
         self.command(|reply| Command::End { reply }).await
+    }
+
+    pub(crate) fn hold_clock(&self, at: Timestamp) {
+        self.shared.ingress.hold_clock(at);
+        self.shared.wake(&self.actor);
     }
 
     pub(crate) async fn caught_up(&self) -> Result<(), Error> {

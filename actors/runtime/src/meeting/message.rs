@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use ractor::ActorRef;
 use teammy_kernel::{
-    DataPacket, Name, Seq,
+    DataPacket, Name, Seq, Timestamp,
     log::{DueRedrive, Fetch, HistoryRead, JoinAt, Slot},
     store::{self, Outcome},
 };
@@ -63,8 +63,10 @@ pub(crate) enum Event {
     InstanceFailed { slot: Slot, incarnation: Incarnation, error: String },
     /// The backoff before an instance's restart is over.
     RestartDue { slot: Slot, incarnation: Incarnation },
-    /// An instance's tick is due.
-    TickDue { slot: Slot },
+    /// An instance's next timer is due at this time of the meeting; none if it has no timer.
+    WakeAt { slot: Slot, incarnation: Incarnation, at: Option<Timestamp> },
+    /// The meeting's clock may have reached an instance's next timer.
+    WakeDue { slot: Slot },
     /// Packets were read from the store for an instance.
     Fetched { slot: Slot, fetch: Fetch, packets: Result<Vec<Arc<DataPacket>>, store::Error> },
     /// The packet of a redrive was read from the store; none if its dead letter is gone.

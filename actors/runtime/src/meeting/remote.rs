@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use futures::{future::BoxFuture, stream::BoxStream};
 use teammy_kernel::{
-    DataPacket, MeetingMetadata, Name, Publish, PublishError, Seq, log::JoinAt, store::DeadLetter,
+    DataPacket, MeetingMetadata, Name, Publish, PublishError, Seq, Timestamp, log::JoinAt, store::DeadLetter,
 };
 
 use super::{
@@ -56,6 +56,11 @@ pub enum Instruction {
     End,
     /// Wait until every instance has caught up with the log.
     CatchUp,
+    /// Keep the meeting's clock from passing a time by itself.
+    HoldClock {
+        /// The time.
+        at: Timestamp,
+    },
 }
 
 /// A packet that a remote meeting has accepted. The node that runs the meeting makes it from a

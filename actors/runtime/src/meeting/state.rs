@@ -210,7 +210,9 @@ impl MeetingState {
                     self.spawn(slot);
                 }
             }
-            Event::TickDue { slot } => self.tick(slot),
+            Event::WakeAt { slot, incarnation, at } => self.wake_at(slot, incarnation, at),
+            // Whoever drives next looks at the clock.
+            Event::WakeDue { slot } => self.instances[slot.index()].clock_check = None,
             Event::Fetched { slot, fetch, packets } => self.fetched(slot, &fetch, packets),
             Event::RedriveFetched { slot, redrive, packet } => self.redrive_fetched(slot, redrive, packet),
             Event::Committed(outcome) => self.committed(outcome),
@@ -246,6 +248,7 @@ impl MeetingState {
             self.collect_completions();
             if self.releasing.is_none() {
                 for slot in self.log.slots() {
+                    self.check_clock(slot);
                     let delivery = self.log.deliver(slot);
                     self.dispatch(slot, delivery);
                 }

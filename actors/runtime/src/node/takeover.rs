@@ -18,6 +18,9 @@ use crate::{
     meeting::{LocalMeeting, MeetingRef, StartFrom},
 };
 
+/// From how many of the newest packets the meeting's clock is read: they may be out of order.
+const NEWEST: usize = 16;
+
 /// A meeting whose dead letters are to be redriven.
 pub(crate) enum ForRedrive<'a> {
     /// This node runs it.
@@ -46,16 +49,16 @@ async fn read(
     known: &mut LifecyclePackets,
 ) -> Result<StoredMeeting, Error> {
     let id = record.metadata.id.clone();
-    // The last packet is read first: up to its seq the log is complete.
-    let last = PacketQuery::default().take(Take::Last(1));
-    let last = store.packets(id.clone(), last).await.map_err(Error::Store)?.into_iter().last();
-    let end = last.as_ref().map_or(Seq::ZERO, |last| last.seq);
+    // The newest packets are read first: up to the last one's seq the log is complete.
+    let newest = PacketQuery::default().take(Take::Last(NEWEST));
+    let newest = store.packets(id.clone(), newest).await.map_err(Error::Store)?;
+    let end = newest.last().map_or(Seq::ZERO, |last| last.seq);
     let since = PacketQuery::range(known.up_to.next(), end).sources(vec![lifecycle_source()]);
     let (instances, since) =
         futures::try_join!(store.instances(id.clone()), store.packets(id, since)).map_err(Error::Store)?;
     known.packets.extend(since);
     known.up_to = end;
-    Ok(StoredMeeting::new(record, last, &known.packets, instances))
+    Ok(StoredMeeting::new(record, &newest, &known.packets, instances))
 }
 
 /// The instances that have not finished with a meeting: a node that takes it over must have them. None for a

@@ -390,7 +390,7 @@ async fn a_resumed_meeting_catches_up_without_new_packets() {
     let of: Vec<_> = outputs.iter().map(|packet| packet.causes[0]).collect();
     assert_eq!(of, [Seq(2), Seq(3), Seq(4)]);
     let row = store.instance("m", "probe").await;
-    assert_eq!(row.cursor, outputs[2].seq, "the cursor is stored without waiting for other changes");
+    assert!(row.cursor >= outputs[2].seq, "the cursor is stored without waiting for other changes");
     // A reader that resumes gets the packets after its seq.
     let rest: Vec<_> = meeting.outputs_after(outputs[0].seq).take(2).map(Result::unwrap).collect().await;
     assert_eq!(rest, outputs[1..]);

@@ -116,6 +116,7 @@ impl RemoteMeeting for Loopback {
                 Instruction::ResumeInstance { instance } => meeting.resume_instance(&instance).await,
                 Instruction::End => meeting.end().await,
                 Instruction::CatchUp => meeting.caught_up().await,
+                Instruction::HoldClock { at } => meeting.hold_clock(at).await,
             }
         }
         .boxed()

@@ -246,6 +246,8 @@ pub(crate) struct FaultyStore {
     /// Whether the second page of meetings cannot be read, once.
     second_page_fails: Arc<AtomicBool>,
     claims: Arc<Claims>,
+    /// How many more batches are applied before commits wait.
+    batches_left: Arc<AtomicUsize>,
 }
 
 /// How many claims are under way.
@@ -270,6 +272,7 @@ impl Default for FaultyStore {
             failing_creations: Arc::default(),
             second_page_fails: Arc::default(),
             claims: Arc::default(),
+            batches_left: Arc::new(AtomicUsize::new(usize::MAX)),
         }
     }
 }
@@ -282,6 +285,11 @@ impl FaultyStore {
 
     pub(crate) fn release_commits(&self) {
         self.is_open.send_replace(true);
+    }
+
+    /// After so many more batches commits wait.
+    pub(crate) fn hold_commits_after(&self, batches: usize) {
+        self.batches_left.store(batches, Ordering::SeqCst);
     }
 
     /// New meetings wait until [`release_creates`](Self::release_creates).
@@ -401,6 +409,10 @@ impl Store for FaultyStore {
     fn commit<'a>(&'a self, batch: &'a [Commit]) -> StoreFuture<'a, Vec<Outcome>> {
         async move {
             self.is_open.subscribe().wait_for(|is_open| *is_open).await.unwrap();
+            let less = |left: usize| if left == usize::MAX { Some(left) } else { left.checked_sub(1) };
+            if self.batches_left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less).is_err() {
+                std::future::pending::<()>().await;
+            }
             let failing = self.failing.lock().unwrap().clone();
             match failing.filter(|(meeting, _)| batch.iter().any(|commit| commit.meeting == *meeting)) {
                 Some((_, true)) => {

@@ -49,7 +49,7 @@ impl World {
         let lifecycle = self.stored.iter().filter(|packet| packet.source == Lifecycle::SOURCE);
         let lifecycle: Vec<_> = lifecycle.cloned().collect();
         let instances = self.rows.values().cloned().collect();
-        StoredMeeting::new(self.record.clone(), self.stored.last().cloned(), &lifecycle, instances)
+        StoredMeeting::new(self.record.clone(), self.stored.last().cloned().as_slice(), &lifecycle, instances)
     }
 
     fn store_all(&mut self) {

@@ -134,7 +134,8 @@ impl World {
         let lifecycle: Vec<_> =
             self.stored.iter().filter(|packet| packet.source == Lifecycle::SOURCE).cloned().collect();
         let rows = self.row.clone().into_iter().collect();
-        let stored = StoredMeeting::new(self.record.clone(), self.stored.last().cloned(), &lifecycle, rows);
+        let stored =
+            StoredMeeting::new(self.record.clone(), self.stored.last().cloned().as_slice(), &lifecycle, rows);
         let members = stored.members().into_iter();
         let opened = members.map(|member| (member, subscription("one", &["x"]), StateRef::new(0_u64)));
         self.log = MeetingLog::recover(&stored, LIMITS, opened.collect::<Vec<_>>());

@@ -121,6 +121,7 @@ impl DynamicInstance for Interpreter {
                 keep(cx, &counted)?;
                 Ok(Some(plain(format!("tick {}", counted.ticks))))
             }
+            Hook::Wake => Ok(Some(plain("awake".to_owned()))),
             Hook::Source { max: 1, .. } => {
                 let Payload::Text(said) = &cx.packet().payload else { return Err(Error::reject("no text")) };
                 let said = said.clone();

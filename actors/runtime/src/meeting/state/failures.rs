@@ -125,9 +125,6 @@ impl MeetingState {
         self.log.reinstate(slot, packet);
         info!(meeting = %self.id(), %instance, "instance resumed");
         self.spawn(slot);
-        if self.log.status() == MeetingStatus::Running {
-            self.start_ticks(slot);
-        }
         Ok(())
     }
 

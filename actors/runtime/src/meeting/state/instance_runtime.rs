@@ -1,4 +1,4 @@
-//! An instance as its meeting runs it: its actor, ticks, overlay and counters.
+//! An instance as its meeting runs it: its actor, timers, overlay and counters.
 
 use std::{
     sync::{Arc, atomic::AtomicU64},
@@ -7,12 +7,12 @@ use std::{
 
 use ractor::ActorRef;
 use teammy_kernel::{
-    DeliveryPolicy, Name,
+    DeliveryPolicy, Name, Timestamp,
     graph::{Graph, Instance},
     log::Slot,
     plugin::{Durability, Hosted},
 };
-use tokio::{task::JoinHandle, time::Instant};
+use tokio::time::Instant;
 
 use crate::{
     instance::{self, Completion, CurrentSeq, HookActivity, Incarnation, Overlay, Recorder},
@@ -41,7 +41,10 @@ pub(super) struct InstanceRuntime {
     /// The completion flag of this incarnation.
     pub(super) completion: Arc<Completion>,
     pub(super) activity: Arc<HookActivity>,
-    pub(super) ticker: Option<JoinHandle<()>>,
+    /// When its next timer is due, by the meeting's clock.
+    pub(super) wake_at: Option<Timestamp>,
+    /// When the clock is looked at for it. An [`Event::WakeDue`] is on its way.
+    pub(super) clock_check: Option<Instant>,
     /// How long its checkpoint may wait.
     pub(super) checkpoint_interval: Duration,
     /// When its checkpoint is due. An [`Event::CheckpointDue`] is on its way.
@@ -104,37 +107,26 @@ impl InstanceRuntime {
             current: Arc::new(AtomicU64::new(0)),
             completion: Arc::default(),
             activity: Arc::default(),
-            ticker: None,
+            wake_at: None,
+            clock_check: None,
             checkpoint_interval: instance.checkpoint_interval.unwrap_or(checkpoint_interval),
             checkpoint_at: None,
             unreadable: None,
         }
     }
 
-    /// Stops the actor and its ticks. The meeting drops what this incarnation still submits.
+    /// Stops the actor. The meeting drops what this incarnation still submits.
     pub(super) fn stop(&mut self) {
         self.next_incarnation();
         if let Some(actor) = self.actor.take() {
             actor.stop(None);
         }
-        self.stop_ticks();
     }
 
     pub(super) fn next_incarnation(&mut self) {
         self.incarnation.0 += 1;
         self.completion = Arc::default();
-    }
-
-    pub(super) fn stop_ticks(&mut self) {
-        if let Some(ticker) = self.ticker.take() {
-            ticker.abort();
-        }
-    }
-}
-
-impl Drop for InstanceRuntime {
-    fn drop(&mut self) {
-        self.stop_ticks();
+        self.wake_at = None;
     }
 }
 

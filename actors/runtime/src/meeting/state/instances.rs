@@ -1,10 +1,10 @@
-//! A meeting's instances: their actors, their ticks, and their effects.
+//! A meeting's instances: their actors, their clocks, and their effects.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use ractor::{Actor, ActorId, ActorRef};
 use teammy_kernel::{
-    DataPacket, Name, Payload, Seq, Tick, chain,
+    DataPacket, Name, Payload, Seq, Tick, Timestamp, chain,
     log::{ConsumerSpec, Effects, Slot},
     store::InstanceStatus,
 };
@@ -73,6 +73,7 @@ impl MeetingState {
             metadata: self.shared.metadata.clone(),
             instance: running.name.clone(),
             state: self.log.view(slot).state.clone(),
+            cursor: self.log.view(slot).cursor,
             outbox: instance::Outbox::new(
                 Arc::new(port),
                 slot,
@@ -161,29 +162,32 @@ impl MeetingState {
         self.apply(slot, Effects { cursor, done: true, ..Effects::default() }, Vec::new());
     }
 
-    pub(super) fn start_ticks(&mut self, slot: Slot) {
-        let running = &mut self.instances[slot.index()];
-        let Some(period) = running.hosted.every().map(|period| period.min(clock::FOREVER)) else { return };
-        let myself = self.myself.clone();
-        let ticks = async move {
-            let mut interval = tokio::time::interval_at(Instant::now() + period, period);
-            interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-            loop {
-                interval.tick().await;
-                if myself.cast(Event::TickDue { slot }.into()).is_err() {
-                    return;
-                }
-            }
-        };
-        if let Some(earlier) = running.ticker.replace(self.runtime.spawn(ticks)) {
-            earlier.abort();
+    /// An instance's next timer is due at this time of the meeting.
+    pub(super) fn wake_at(&mut self, slot: Slot, incarnation: Incarnation, at: Option<Timestamp>) {
+        if self.is_current(slot, incarnation) {
+            self.instances[slot.index()].wake_at = at;
+            self.shared.ingress.keep_exact_time();
         }
     }
 
-    pub(super) fn tick(&mut self, slot: Slot) {
-        if self.releasing.is_none() && self.log.can_tick(slot) {
+    /// Moves an instance's clock by a packet, if the meeting's has reached its next timer: the instance may get no
+    /// other packet. If not, looks again when the clock will have, unless a packet comes first.
+    pub(super) fn check_clock(&mut self, slot: Slot) {
+        let Some(at) = self.instances[slot.index()].wake_at else { return };
+        if self.releasing.is_some() || !self.log.can_tick(slot) {
+            return;
+        }
+        let Some(wait) = self.shared.ingress.time_until(at) else { return };
+        if wait == Duration::ZERO {
             let packet = self.runtime_packet(Tick::SOURCE, Payload::Text("".into()));
             self.log.tick(slot, packet);
+            return;
+        }
+        let due = Instant::now() + wait.min(clock::FOREVER);
+        let running = &mut self.instances[slot.index()];
+        if running.clock_check.is_none_or(|check| due < check) {
+            running.clock_check = Some(due);
+            self.after(wait.min(clock::FOREVER), Event::WakeDue { slot });
         }
     }
 

@@ -41,14 +41,13 @@ impl MeetingState {
         info!(meeting = %self.id(), instances = instances.len(), "meeting started");
         for slot in self.log.slots() {
             self.spawn(slot);
-            self.start_ticks(slot);
         }
     }
 
     /// Resumes a stored meeting: every instance continues from its cursor, with its state.
     pub(in crate::meeting) fn resume(&mut self, stored: &StoredMeeting) {
-        if let Some(last) = &stored.last {
-            self.shared.ingress.start_clock(last.timestamp);
+        if let Some(at) = stored.clock {
+            self.shared.ingress.start_clock(at);
         }
         let mut opened = Vec::new();
         let mut unreadable = Vec::new();
@@ -87,9 +86,6 @@ impl MeetingState {
                 continue;
             }
             self.spawn(slot);
-            if status == MeetingStatus::Running {
-                self.start_ticks(slot);
-            }
         }
         kill_points::pass(KillPoint::Resumed);
         if status != MeetingStatus::Running {
@@ -113,9 +109,6 @@ impl MeetingState {
         let packet = self.lifecycle_packet(&Lifecycle::Ending);
         self.log.end(packet);
         kill_points::pass(KillPoint::Ending);
-        for running in &mut self.instances {
-            running.stop_ticks();
-        }
         info!(meeting = %self.id(), "meeting ending");
         self.start_end_deadline();
     }

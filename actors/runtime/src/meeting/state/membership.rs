@@ -48,7 +48,6 @@ impl MeetingState {
         };
         info!(meeting = %self.id(), instance = %name, "instance joined");
         self.spawn(slot);
-        self.start_ticks(slot);
         Ok(())
     }
 
@@ -68,7 +67,6 @@ impl MeetingState {
         }
         let packet = self.lifecycle_packet(&Lifecycle::Leave { instance });
         self.log.leave(slot, packet);
-        self.instances[slot.index()].stop_ticks();
         info!(meeting = %self.id(), instance = %name, "instance leaving");
         Ok(slot)
     }

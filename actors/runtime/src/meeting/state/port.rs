@@ -4,14 +4,17 @@ use std::{fmt, sync::Arc};
 
 use futures::{FutureExt, future::BoxFuture};
 use ractor::ActorRef;
-use teammy_kernel::{DataPacket, log::HistoryRead};
+use teammy_kernel::{
+    DataPacket, Timestamp,
+    log::{HistoryRead, Slot},
+};
 use tokio::sync::oneshot;
 
 use super::MeetingState;
 use crate::{
-    instance::{MeetingPort, SubmittedEffects},
+    instance::{Incarnation, MeetingPort, SubmittedEffects},
     meeting::{
-        message::{Command, Message},
+        message::{Command, Event, Message},
         shared::Shared,
     },
 };
@@ -32,6 +35,10 @@ impl MeetingPort for Port {
     fn submit(&self, effects: SubmittedEffects) {
         self.shared.submitted.lock().push(effects);
         self.shared.wake(&self.actor);
+    }
+
+    fn wake_at(&self, slot: Slot, incarnation: Incarnation, at: Option<Timestamp>) {
+        let _ = self.actor.cast(Event::WakeAt { slot, incarnation, at }.into());
     }
 
     fn unstored(&self, read: HistoryRead) -> BoxFuture<'_, Option<Vec<Arc<DataPacket>>>> {

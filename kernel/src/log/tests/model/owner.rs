@@ -51,8 +51,12 @@ impl Owner {
         let packets = |query| ready(store.packets(meeting.id.clone(), query));
         let last = packets(PacketQuery::default().take(Take::Last(1))).pop();
         let lifecycle = packets(PacketQuery::default().sources(vec![name(Lifecycle::SOURCE)]));
-        let stored =
-            StoredMeeting::new(record.clone(), last, &lifecycle, ready(store.instances(meeting.id.clone())));
+        let stored = StoredMeeting::new(
+            record.clone(),
+            last.as_slice(),
+            &lifecycle,
+            ready(store.instances(meeting.id.clone())),
+        );
         let marks = ready(store.marks(meeting.id.clone())).into_iter();
         let is_started = stored.is_started();
         let log = if is_started {
