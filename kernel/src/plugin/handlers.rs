@@ -81,10 +81,12 @@ fn each_by_call<'a, P: InCallPlugin>(
     observer: &'a dyn HookObserver,
 ) -> BoxFuture<'a, Result<(), Error>> {
     async move {
-        for (index, packet) in cx.packets.chunks(1).enumerate() {
-            if index > 0 && observer.stops_before(&packet[0]) {
+        let mut may_stop = false;
+        for packet in cx.packets.chunks(1) {
+            if may_stop && observer.stops_before(&packet[0]) {
                 return Ok(());
             }
+            may_stop = observer.has_timers();
             observer.begins(&packet[0]);
             let before = cx.state.clone();
             let mut keep = Vec::new();
@@ -96,7 +98,8 @@ fn each_by_call<'a, P: InCallPlugin>(
             if let Some((_, error)) = outcome.rejected.pop() {
                 return Err(error);
             }
-            if report(observer, &packet[0], &before, &cx.state, (one.emitted, outcome.output))? == Pace::Yield
+            if report(observer, &packet[0], &before, &cx.state, &mut one.emitted, outcome.output)?
+                == Pace::Yield
             {
                 pause(observer).await;
             }
@@ -142,17 +145,19 @@ impl<P: Receive<T>, T: FromPacket> Handler<P> for One<T> {
     ) -> BoxFuture<'a, Result<(), Error>> {
         async move {
             let mut before = cx.state.clone();
-            for (index, packet) in cx.packets.chunks(1).enumerate() {
-                if index > 0 && observer.stops_before(&packet[0]) {
+            let has_timers = observer.has_timers();
+            let mut may_stop = false;
+            for packet in cx.packets.chunks(1) {
+                if may_stop && observer.stops_before(&packet[0]) {
                     return Ok(());
                 }
+                may_stop = has_timers;
                 observer.begins(&packet[0]);
                 cx.packets = packet;
                 let data = T::from_packet(&packet[0])?;
                 let output = plugin.receive(data, &mut cx).await?;
                 (cx.gap, cx.tries) = (0, cx.tries.first());
-                let outputs = (std::mem::take(&mut cx.emitted), output);
-                if report(observer, &packet[0], &before, &cx.state, outputs)? == Pace::Yield {
+                if report(observer, &packet[0], &before, &cx.state, &mut cx.emitted, output)? == Pace::Yield {
                     pause(observer).await;
                 }
                 if !Arc::ptr_eq(&before, &cx.state) {

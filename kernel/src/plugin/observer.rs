@@ -10,13 +10,19 @@ pub trait HookObserver: Sync {
     /// A hook is about to run on this packet.
     fn begins(&self, packet: &Arc<DataPacket>);
 
+    /// Whether [`stops_before`](Self::stops_before) is to be asked during this run.
+    fn has_timers(&self) -> bool {
+        false
+    }
+
     /// Whether the run ends before this packet, which is not its first: a timer of the instance comes before it.
     fn stops_before(&self, packet: &DataPacket) -> bool {
         let _ = packet;
         false
     }
 
-    /// The hook ended well. `state` is the new state, if the hook changed it.
+    /// The hook ended well. `state` is the new state, if the hook changed it; `outputs` is none if it put out
+    /// nothing.
     ///
     /// # Errors
     /// Why the hook counts as failed all the same, such as an output above the limit.
@@ -24,7 +30,7 @@ pub trait HookObserver: Sync {
         &self,
         packet: &Arc<DataPacket>,
         state: Option<StateRef>,
-        outputs: Outputs,
+        outputs: Option<Outputs>,
     ) -> Result<Pace, Error>;
 
     /// The run goes on after a [pause](Pace::Yield).
@@ -48,9 +54,14 @@ pub(super) fn report<S: serde::Serialize + Send + Sync + 'static, O: IntoPayload
     packet: &Arc<DataPacket>,
     before: &Arc<S>,
     after: &Arc<S>,
-    (emitted, returned): (Vec<O>, Option<O>),
+    emitted: &mut Vec<O>,
+    returned: Option<O>,
 ) -> Result<Pace, Error> {
-    let outputs = Outputs::of(emitted, returned)?;
+    let outputs = if emitted.is_empty() && returned.is_none() {
+        None
+    } else {
+        Some(Outputs::of(std::mem::take(emitted), returned)?)
+    };
     let state = (!Arc::ptr_eq(before, after)).then(|| StateRef::of(after.clone()));
     observer.ended(packet, state, outputs)
 }

@@ -14,17 +14,20 @@ impl<S: Default> ScratchCell<S> {
         Self(Arc::default())
     }
 
-    /// Lends the scratch to a call. One that is not there is made.
+    /// Lends the scratch to a call. One that is not there is made; one of no size need not be kept.
     pub(super) fn lend(&self) -> Scratch<S> {
+        if size_of::<S>() == 0 {
+            return Scratch { cell: None, value: Some(Box::default()) };
+        }
         let value = self.0.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default();
-        Scratch { cell: self.0.clone(), value: Some(value) }
+        Scratch { cell: Some(self.0.clone()), value: Some(value) }
     }
 }
 
 /// A scratch that is lent to a call, and returned when that ends, even if its future is dropped.
 #[derive(Debug)]
 pub(super) struct Scratch<S> {
-    cell: Arc<Mutex<Option<Box<S>>>>,
+    cell: Option<Arc<Mutex<Option<Box<S>>>>>,
     value: Option<Box<S>>,
 }
 
@@ -44,6 +47,8 @@ impl<S> DerefMut for Scratch<S> {
 
 impl<S> Drop for Scratch<S> {
     fn drop(&mut self) {
-        *self.cell.lock().unwrap_or_else(PoisonError::into_inner) = self.value.take();
+        if let Some(cell) = &self.cell {
+            *cell.lock().unwrap_or_else(PoisonError::into_inner) = self.value.take();
+        }
     }
 }

@@ -146,10 +146,12 @@ impl<I: DynamicInstance> DynHosted for Open<I> {
         let (_, hook) = &hooks[hook.0];
         async move {
             let mut before = cx.state.clone();
-            for (index, packet) in cx.packets.chunks(1).enumerate() {
-                if index > 0 && observer.stops_before(&packet[0]) {
+            let mut may_stop = false;
+            for packet in cx.packets.chunks(1) {
+                if may_stop && observer.stops_before(&packet[0]) {
                     return Ok(());
                 }
+                may_stop = observer.has_timers();
                 observer.begins(&packet[0]);
                 cx.packets = packet;
                 let output = instance.receive(hook, &mut cx).await?;
@@ -157,8 +159,7 @@ impl<I: DynamicInstance> DynHosted for Open<I> {
                     return Err(error);
                 }
                 (cx.gap, cx.tries) = (0, cx.tries.first());
-                let outputs = (std::mem::take(&mut cx.emitted), output);
-                if report(observer, &packet[0], &before, &cx.state, outputs)? == Pace::Yield {
+                if report(observer, &packet[0], &before, &cx.state, &mut cx.emitted, output)? == Pace::Yield {
                     pause(observer).await;
                 }
                 before = cx.state.clone();

@@ -265,15 +265,15 @@ impl RunContext {
         &self,
         packet: &DataPacket,
         state: Option<StateRef>,
-        outputs: Outputs,
+        outputs: Option<Outputs>,
     ) -> Result<(), Error> {
-        self.check_outputs(&outputs)?;
+        outputs.as_ref().map_or(Ok(()), |outputs| self.check_outputs(outputs))?;
         kill_points::pass(KillPoint::HookEnded);
         if let Some(state) = state {
             self.set_state(state);
         }
         let output = |payload| Output { payload, causes: vec![packet.seq], timestamp: packet.timestamp };
-        let outputs = outputs.into_iter().map(output);
+        let outputs = outputs.into_iter().flatten().map(output);
         self.finish(packet.seq, 1, self.engine.take_writes(), outputs, Vec::new());
         Ok(())
     }
@@ -296,6 +296,10 @@ impl HookObserver for RunContext {
         self.begin_hook(packet);
     }
 
+    fn has_timers(&self) -> bool {
+        self.timers.is_some()
+    }
+
     fn stops_before(&self, packet: &DataPacket) -> bool {
         self.next_timer().is_some_and(|at| at <= packet.timestamp)
     }
@@ -304,9 +308,9 @@ impl HookObserver for RunContext {
         &self,
         packet: &Arc<DataPacket>,
         state: Option<StateRef>,
-        outputs: Outputs,
+        outputs: Option<Outputs>,
     ) -> Result<Pace, Error> {
-        let has_effects = state.is_some() || !outputs.is_empty() || self.engine.has_writes();
+        let has_effects = state.is_some() || outputs.is_some() || self.engine.has_writes();
         if has_effects || self.is_redrive() {
             self.finish_one(packet, state, outputs)?;
         } else {
