@@ -180,6 +180,12 @@ impl DataPacket {
 }
 
 /// A hook's input, read from a packet.
+#[diagnostic::on_unimplemented(
+    message = "a hook cannot take `{Self}`: it is not read from a packet",
+    label = "not read from a packet",
+    note = "a hook takes `Json<{Self}>` if `{Self}` implements serde's `Deserialize`: wrap it in `Json`",
+    note = "a hook also takes `String`, `Bytes`, `AudioFrame`, and `Arc<DataPacket>` for the whole packet"
+)]
 pub trait FromPacket: Sized + Send + 'static {
     /// Reads the input.
     ///
@@ -189,6 +195,12 @@ pub trait FromPacket: Sized + Send + 'static {
 }
 
 /// A plugin's output, which becomes a payload.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be an output: it is not written to a packet",
+    label = "not written to a packet",
+    note = "`Json<{Self}>` can, if `{Self}` implements serde's `Serialize` and schemars' `JsonSchema`: wrap it in `Json`",
+    note = "`String`, `Bytes`, `AudioFrame` and `Payload` can too; a plugin without outputs has `std::convert::Infallible`"
+)]
 pub trait IntoPayload: Send + 'static {
     /// Writes the payload.
     ///

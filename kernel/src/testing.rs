@@ -65,6 +65,7 @@
 
 mod clock;
 mod cost;
+mod crash;
 mod meeting;
 mod memory;
 mod script;
@@ -72,6 +73,7 @@ mod script;
 use serde::de::DeserializeOwned;
 
 pub use cost::StoreCost;
+pub use crash::crash_everywhere;
 pub use meeting::{Builder, PluginTest, RejectedPacket};
 pub use script::ScriptedLlm;
 

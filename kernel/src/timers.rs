@@ -19,7 +19,7 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::{KeyValue, Seq};
+use crate::{Seq, engine::provider::KeyValue};
 
 /// The keys of the datastore that are the runtime's own begin so.
 pub(crate) const RESERVED: char = '\0';

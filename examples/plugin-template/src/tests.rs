@@ -154,6 +154,18 @@ async fn a_hook_that_fails_changes_nothing_and_is_called_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_crash_at_any_place_changes_nothing() {
+    let crashes = testing::crash_everywhere(PluginTest::<QuestionLog>::builder, async |meeting| {
+        meeting.receive(said("Ada", "Who has the key?")).await?;
+        meeting.receive_batch([said("Bo", "Is it locked?"), wrote("answered 1")]).await?;
+        meeting.advance(REMINDER).await?;
+        meeting.end().await?;
+        Ok(())
+    });
+    assert_eq!(crashes.await.unwrap(), 12);
+}
+
+#[tokio::test(start_paused = true)]
 async fn at_the_last_try_the_list_does_without_a_summary() {
     let llm = ScriptedLlm::default().fail("overloaded").fail("overloaded").fail("overloaded");
     let builder = PluginTest::<QuestionLog>::builder().config(json!({"summary": true})).llm(llm);

@@ -47,6 +47,9 @@ pub(super) fn read<T: DeserializeOwned>(table: Value) -> Result<T, ConfigError> 
                 segments.pop();
                 problem
             }
+            None if problem.ends_with("expected unit") => {
+                "the plugin takes no settings: leave `config` out".to_owned()
+            }
             _ => problem,
         };
         let mut path = String::new();
@@ -121,6 +124,12 @@ mod tests {
         After {
             words: u8,
         },
+    }
+
+    #[test]
+    fn a_plugin_without_settings_says_so() {
+        let error = read::<()>(json!({"volume": 5})).unwrap_err();
+        assert_eq!(error.to_string(), "the plugin takes no settings: leave `config` out");
     }
 
     #[test]

@@ -1,7 +1,10 @@
 //! A meeting of one plugin, in memory.
 
-use std::{collections::VecDeque, fmt, marker::PhantomData, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque, fmt, marker::PhantomData, panic::AssertUnwindSafe, sync::Arc, time::Duration,
+};
 
+use futures::FutureExt;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use tokio::time::Instant;
@@ -197,6 +200,8 @@ impl<P> Builder<P> {
             outputs: Vec::new(),
             rejected: Vec::new(),
             cost: StoreCost::default(),
+            calls: 0,
+            crash: None,
             plugin: PhantomData,
         })
     }
@@ -255,8 +260,26 @@ pub struct PluginTest<P> {
     outputs: Vec<Arc<DataPacket>>,
     rejected: Vec<RejectedPacket>,
     cost: StoreCost,
+    /// How many calls have ended well.
+    calls: usize,
+    /// The call at which the plugin's process dies, and when.
+    crash: Option<(usize, Crash)>,
     plugin: PhantomData<fn() -> P>,
 }
+
+/// When a process dies during a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Crash {
+    /// The hook has ended, and nothing of it is stored.
+    BeforeCommit,
+    /// What the hook made is stored.
+    AfterCommit,
+}
+
+/// A hook panicked.
+#[derive(Debug, thiserror::Error)]
+#[error("the hook panicked: {0}")]
+struct Panicked(String);
 
 impl<P> fmt::Debug for PluginTest<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -523,6 +546,29 @@ impl<P> PluginTest<P> {
         &self.rejected
     }
 
+    /// All outputs as text, a line each: the time, the payload, and the seqs of the causes. The lines are the same
+    /// in each run of a test with paused time, so that a snapshot of them can be kept, for example with `insta`.
+    pub fn outputs_as_text(&self) -> String {
+        let line = |packet: &Arc<DataPacket>| {
+            let payload = match packet.payload.as_text() {
+                Some(text) => text.to_owned(),
+                None => format!("{} bytes", packet.payload.len()),
+            };
+            let causes: Vec<_> = packet.causes.iter().map(ToString::to_string).collect();
+            format!("{} {payload} <- {}\n", packet.timestamp, causes.join(", "))
+        };
+        self.outputs.iter().map(line).collect()
+    }
+
+    pub(super) fn crash_at(&mut self, call: usize, crash: Crash) {
+        self.crash = Some((call, crash));
+    }
+
+    /// How many calls have ended well.
+    pub(super) fn calls(&self) -> usize {
+        self.calls
+    }
+
     /// All packets of the meeting's log so far, in order.
     pub fn log(&self) -> Vec<Arc<DataPacket>> {
         self.memory.log()
@@ -661,6 +707,23 @@ impl<P> PluginTest<P> {
     }
 
     async fn run(&mut self, call: &Waiting) -> Result<Vec<Arc<DataPacket>>, Error> {
+        let crash = self.crash.filter(|(number, _)| *number == self.calls).map(|(_, crash)| crash);
+        if crash == Some(Crash::BeforeCommit) {
+            // Whatever the hook made is lost.
+            let _ = self.run_hook(call).await;
+            self.restart().await?;
+        }
+        let outcome = self.run_hook(call).await?;
+        let made = self.commit(call, outcome)?;
+        self.calls += 1;
+        if crash == Some(Crash::AfterCommit) {
+            self.restart().await?;
+        }
+        Ok(made)
+    }
+
+    /// Runs a hook. One that panics has failed, and its scratch is new.
+    async fn run_hook(&mut self, call: &Waiting) -> Result<HandlerOutcome, Error> {
         let newest = call.packets.last().expect("invariant: a call has a packet");
         self.engine.begin(newest.seq, newest.timestamp);
         let running = self.hosted.run(
@@ -675,7 +738,20 @@ impl<P> PluginTest<P> {
                 engine: self.engine.engine(),
             },
         );
-        let HandlerOutcome { state, outputs, rejected } = running.await?;
+        match AssertUnwindSafe(running).catch_unwind().await {
+            Ok(outcome) => outcome,
+            Err(panic) => {
+                self.hosted = self.hosted.with_new_scratch();
+                let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+                let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+                Err(Error::retry(Panicked(text.unwrap_or_else(|| "with no message".to_owned()))))
+            }
+        }
+    }
+
+    /// Takes up what a hook made.
+    fn commit(&mut self, call: &Waiting, outcome: HandlerOutcome) -> Result<Vec<Arc<DataPacket>>, Error> {
+        let HandlerOutcome { state, outputs, rejected } = outcome;
         if !state.ptr_eq(&self.state) {
             // The next hook gets what a new owner would read, so that a test notices a state that JSON does
             // not carry whole.

@@ -14,6 +14,8 @@ struct Shared(&'static str);
 /// Does what its packets say, through every part of the contract.
 struct Doer {
     greeting: String,
+    /// What no plugin should have.
+    own_memory: std::sync::atomic::AtomicU64,
 }
 
 #[derive(Debug, Deserialize, schemars::JsonSchema)]
@@ -53,12 +55,12 @@ impl InCallPlugin for Doer {
     async fn on_startup(config: Config, cx: &StartupCx) -> Result<Self, Error> {
         if config.greeting == "shared" {
             let Shared(greeting) = &*cx.resource::<Shared>()?;
-            return Ok(Self { greeting: format!("{greeting}, {}", cx.instance()) });
+            return Ok(Self { greeting: format!("{greeting}, {}", cx.instance()), own_memory: 0.into() });
         }
         if config.greeting.is_empty() {
             return Err(Error::reject("the greeting is empty"));
         }
-        Ok(Self { greeting: config.greeting })
+        Ok(Self { greeting: config.greeting, own_memory: 0.into() })
     }
 
     fn hooks(hooks: Hooks<Self>) -> Hooks<Self> {
@@ -144,6 +146,10 @@ impl Receive<Json<Chat>> for Doer {
             "cancel" => {
                 cx.cancel(rest)?;
                 None
+            }
+            "panic" => panic!("{rest}"),
+            "own-memory" => {
+                Some(self.own_memory.fetch_add(1, std::sync::atomic::Ordering::Relaxed).to_string())
             }
             "scratch" | "scratch-fail" => {
                 *cx.scratch_mut() += 1;
@@ -262,6 +268,44 @@ async fn scratch_is_kept_by_failed_hooks_and_lost_with_a_restart() {
     assert_eq!(say(&mut meeting, "scratch").await.as_deref(), Some("4"));
     meeting.restart().await.unwrap();
     assert_eq!(say(&mut meeting, "scratch").await.as_deref(), Some("1"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hook_that_panics_has_failed_and_is_tried_again() {
+    let mut meeting = PluginTest::<Doer>::start_default().await.unwrap();
+    say(&mut meeting, "scratch").await;
+    let error = meeting.receive(chat("panic at once")).await.unwrap_err();
+    assert_eq!((error.is_reject(), error.to_string().as_str()), (false, "the hook panicked: at once"));
+    meeting.retry().await.unwrap_err();
+    assert_eq!(say(&mut meeting, "scratch").await.as_deref(), Some("1"), "the scratch is new");
+    assert_eq!(meeting.state().chats, 2, "the hooks that ended well");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crash_at_every_place_changes_nothing() {
+    let crashes = crash_everywhere(PluginTest::<Doer>::builder, async |meeting| {
+        meeting.receive_batch([number(1), number(2), chat("emit a b"), chat("keys c")]).await?;
+        let now = meeting.log().last().expect("a log").received_at;
+        meeting.receive(chat(&format!("wake {} tea", now.strftime("%H:%M:%S")))).await.ok();
+        meeting.advance(Duration::from_secs(25)).await?;
+        meeting.end().await?;
+        Ok(())
+    });
+    assert!(crashes.await.unwrap() >= 14);
+}
+
+#[tokio::test(start_paused = true)]
+async fn memory_in_the_plugin_itself_is_found_by_a_crash() {
+    for said in ["own-memory", "scratch"] {
+        let crashes = crash_everywhere(PluginTest::<Doer>::builder, async |meeting| {
+            meeting.receive_batch([chat(said), chat(said)]).await.map(drop)
+        });
+        let error = crashes.await.unwrap_err().to_string();
+        assert!(
+            error.contains("changes the outputs\nwithout it:\n2026-01-05T09:00:00Z hello <- 1\n"),
+            "{error}"
+        );
+    }
 }
 
 #[tokio::test]
