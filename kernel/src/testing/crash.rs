@@ -82,11 +82,11 @@ pub async fn crash_everywhere<P>(
         Ok::<_, Error>(meeting)
     };
     let undisturbed = play(None).await?;
-    let mut crashes = 0;
+    let mut places = 0;
     for call in 0..undisturbed.calls() {
         for (crash, when) in [(Crash::BeforeCommit, "before the commit of"), (Crash::AfterCommit, "after")] {
             let crashed = play(Some((call, crash))).await?;
-            crashes += 1;
+            places += 1;
             for (what, of) in [
                 ("the outputs", PluginTest::outputs_as_text as fn(&PluginTest<P>) -> String),
                 ("the state", PluginTest::state_json),
@@ -99,7 +99,7 @@ pub async fn crash_everywhere<P>(
             }
         }
     }
-    Ok(crashes)
+    Ok(places)
 }
 
 fn keys<P>(meeting: &PluginTest<P>) -> String {
