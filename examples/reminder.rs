@@ -71,6 +71,7 @@ pub async fn run(config: Config) -> Result<Vec<String>, teammy::Report> {
     Ok(outputs.iter().filter_map(|output| Some(output.payload.as_text()?.to_owned())).collect())
 }
 
+/// Prints the reminders.
 #[tokio::main]
 pub async fn main() -> Result<(), teammy::Report> {
     for reminder in run(Config::from_toml(r#"database.url = "mem://""#)?).await? {

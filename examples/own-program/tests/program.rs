@@ -39,6 +39,43 @@ fn its_plugin_takes_part_in_a_replay() {
     assert!(stderr.contains("questions") && stderr.contains("talk-time"), "{stderr}");
 }
 
+/// A recording of an hour, with a question each five minutes.
+fn hour(place: &TempDir) -> String {
+    let line = |minute: u32| {
+        let at = format!("2026-01-05T09:{minute:02}:00Z");
+        let payload = format!(r#"{{"text":"Is it minute {minute}?","start_ms":0,"end_ms":900}}"#);
+        format!(r#"{{"source":"transcription","timestamp":"{at}","participant":"Ada","payload":{payload}}}"#)
+    };
+    let lines: Vec<String> = (0..60).step_by(5).map(line).collect();
+    let path = place.path().join("hour.jsonl");
+    std::fs::write(&path, lines.join("\n")).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn its_outputs_are_the_same_at_any_speed() {
+    let place = tempfile::tempdir().unwrap();
+    let hour = hour(&place);
+    let play = |speed: &str| {
+        let (code, stdout, stderr) =
+            run(&place, &["replay", &hour, "--db", "mem://", "--json", "--speed", speed]);
+        assert_eq!(code, 0, "{stderr}");
+        let outputs = lines(&stdout).into_iter().filter(|line| line["type"] == "packet");
+        let mut made: Vec<String> = outputs
+            .map(|line| format!("{} {} {}", line["source"], line["timestamp"], line["payload"]))
+            .collect();
+        // Instances do not wait for each other.
+        made.sort_by_key(|line| line.split(' ').next().map(str::to_owned));
+        made
+    };
+    let at_once = play("max");
+    // The list each ten minutes, beside the twelve questions and the lists of the start and the end.
+    assert_eq!(at_once.iter().filter(|line| line.contains("\"open\"")).count(), 5 + 2, "{at_once:#?}");
+    for speed in ["10000x", "3000x"] {
+        assert_eq!(play(speed), at_once, "{speed}");
+    }
+}
+
 #[test]
 fn it_is_listed_installed_and_documented() {
     let place = tempfile::tempdir().unwrap();

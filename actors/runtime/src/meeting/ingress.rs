@@ -223,8 +223,20 @@ impl Ingress {
     /// A packet of the runtime's own, at the meeting's time.
     pub(crate) fn internal(&self, seq: Seq, source: Name, payload: Payload) -> Arc<DataPacket> {
         let now = wall_clock::now();
-        let publish = Publish::on(source, payload).timestamp(self.queue.lock().clock.at(now));
-        Arc::new(publish.into_packet(self.meeting.clone(), seq, now))
+        let at = self.queue.lock().clock.at(now);
+        self.internal_at(at, seq, source, payload)
+    }
+
+    /// A packet of the runtime's own.
+    pub(crate) fn internal_at(
+        &self,
+        at: Timestamp,
+        seq: Seq,
+        source: Name,
+        payload: Payload,
+    ) -> Arc<DataPacket> {
+        let publish = Publish::on(source, payload).timestamp(at);
+        Arc::new(publish.into_packet(self.meeting.clone(), seq, wall_clock::now()))
     }
 
     /// Sets the meeting's time, unless a packet has set it.
