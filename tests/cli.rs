@@ -18,6 +18,8 @@ mod database;
 #[cfg(all(target_os = "linux", feature = "surrealdb"))]
 #[path = "cli/disk.rs"]
 mod disk;
+#[path = "cli/expect.rs"]
+mod expect;
 #[path = "cli/field.rs"]
 mod field;
 #[path = "cli/formats.rs"]

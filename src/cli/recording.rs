@@ -232,6 +232,11 @@ impl Recording {
         self.started_at
     }
 
+    /// Whether its times count from the meeting's start, because it says no date.
+    pub(crate) fn counts_from_start(&self) -> bool {
+        self.is_transcript
+    }
+
     /// The lines or cues that are skipped.
     pub(crate) fn skipped(&self) -> &Skipped {
         &self.skipped

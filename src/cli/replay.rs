@@ -3,14 +3,15 @@
 //! It first checks all that can be checked: the configuration, the plugins, every line. Only then it opens
 //! the database and starts the meeting, so that a mistake leaves nothing behind.
 
+mod expect;
 mod meeting;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{collections::HashMap, path::PathBuf, sync::Arc};
 
 use futures::TryStreamExt;
 use indicatif::ProgressBar;
 use teammy::{
-    Builder, DataPacket, Durability, Factory, MeetingId, MeetingMetadata, MeetingRef, Node, Publish,
+    Builder, DataPacket, Durability, Factory, MeetingId, MeetingMetadata, MeetingRef, Node, Publish, Seq,
     Timestamp, config::Config, store::PacketQuery,
 };
 use tokio::{
@@ -20,18 +21,20 @@ use tokio::{
 
 use super::{
     error::Error,
+    failures::Failures,
     history::print_stored,
     host::Host,
     install,
     output::{Output, is_shown},
     pace::{Pacer, Speed},
-    packets::PacketReader,
+    packets::{From, PacketReader},
     plugin_set::PluginSet,
     recording::{Encoding, OnBroken, Options, Recording, Rules, is_stdin, parse_time},
     select::{Selection, select, taking_part},
-    summary::Summary,
+    summary::{Expected, Summary},
     text::count,
 };
+use expect::{Golden, Positions};
 use meeting::{ReplayMeeting, ReplayRequest};
 
 const EXAMPLES: &str = "\
@@ -41,13 +44,17 @@ Examples:
   teammy replay call.vtt.gz --plugins talk-time --json  one plugin, as JSON
   teammy replay standup.jsonl --speed 10x --limit 100   the beginning, at ten times the speed
   zcat *.jsonl.gz | teammy replay - --meeting all       from a pipe
+  teammy replay a.jsonl --db mem:// --expect a.golden.jsonl   as a test
 
+Exit codes: 0 done; 1 failed; 2 bad usage, configuration or input; 3 played, but an instance is suspended or gave up \
+packets (unless --allow-failures), or the outputs differ from those in the file of --expect.
 The same command again continues where a run was cut off, unless it kept nothing (mem://).
 Plugins that need a language model are left out where none is configured.";
 
 /// Play a recorded meeting through the plugins, and print what they put out.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
+#[allow(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub(crate) struct Args {
     /// The recording: packets as JSON lines, {"source", "timestamp", "participant", "payload"}, such as
     /// `teammy history --json` prints (outputs are left out, because the replay makes them anew), or a
@@ -89,6 +96,19 @@ pub(crate) struct Args {
     /// says how many lines, or cues and words, were skipped
     #[arg(long)]
     keep_going: bool,
+    /// Succeed even if an instance is suspended at the end, or gave up packets; otherwise the exit code is 3
+    #[arg(long)]
+    allow_failures: bool,
+    /// Compare the stored outputs with this file, which holds packets as JSON lines, and print how they differ, as a
+    /// unified diff with a line for each packet; if they do, the exit code is 3. Compared by instance, in order: the
+    /// payload, the participant, which packets of the recording an output came from, and its timestamp (but not of
+    /// what is put out at the meeting's start or end, or in a tick). Of a file that --json printed: the payload and
+    /// the participant
+    #[arg(long, value_name = "FILE")]
+    expect: Option<PathBuf>,
+    /// Write the outputs to the file of --expect instead; not if instances failed, unless --allow-failures
+    #[arg(long, requires = "expect")]
+    update: bool,
     /// Print JSON lines, each with a "type": the packets, and a summary at the end
     #[arg(long)]
     pub(super) json: bool,
@@ -100,6 +120,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args, plugins: &PluginSet, config: Config, output: &Output) -> Result<(), Error> {
     let id = meeting_id(args)?;
+    let golden = args.expect.as_deref().filter(|_| !args.update).map(Golden::read).transpose()?;
     let selection = select(config, args.plugins.as_deref(), plugins.bundle())?;
     let Selection { config, instances, mut notes } = selection;
     let packet_bytes = config.limits.packet_bytes;
@@ -121,6 +142,9 @@ pub(crate) fn run(args: &Args, plugins: &PluginSet, config: Config, output: &Out
         ));
     }
     let recording = Recording::check(&args.file, Rules { graph, packet_bytes }, options)?;
+    if args.expect.is_some() && args.started_at.is_none() && recording.counts_from_start() {
+        return Err(Error::Undated(recording.name().to_owned()));
+    }
     notes.extend(recording.note());
     for note in notes {
         output.note(&format!("note: {note}"));
@@ -128,7 +152,7 @@ pub(crate) fn run(args: &Args, plugins: &PluginSet, config: Config, output: &Out
     for warning in recording.skipped().warnings() {
         output.note(&format!("warning: {warning}"));
     }
-    let replay = Replay { args, id, instances, recording, output };
+    let replay = Replay { args, id, instances, recording, golden, output };
     let runtime = Runtime::new().map_err(Error::Runtime)?;
     runtime.block_on(install::missing(&factories, &install, output))?;
     let done = runtime.block_on(replay.run(builder, &host));
@@ -161,24 +185,62 @@ struct Replay<'a> {
     id: MeetingId,
     instances: Vec<String>,
     recording: Recording,
+    /// What the outputs are compared with.
+    golden: Option<Golden>,
     output: &'a Output,
+}
+
+/// What a replay did.
+struct Played<'a> {
+    summary: Summary<'a>,
+    /// The outputs, if they are compared or written.
+    outputs: Vec<expect::Output>,
 }
 
 impl Replay<'_> {
     async fn run(&self, builder: Builder, host: &Host) -> Result<(), Error> {
         let play = async |node: &Node| self.play(node).await;
-        let summary = host.run(builder, &self.id, self.output, play).await?;
-        summary.print(self.output)
+        let Played { summary, outputs } = host.run(builder, &self.id, self.output, play).await?;
+        let failed = summary.failed().filter(|_| !self.args.allow_failures);
+        let (expected, different) = match (&self.args.expect, &self.golden) {
+            (Some(path), Some(golden)) => match golden.diff(&outputs) {
+                Some(diff) => {
+                    self.output.note(diff.trim_end());
+                    (Some(Expected::Different), Some(path))
+                }
+                None => (Some(Expected::Same), None),
+            },
+            (Some(path), None) if failed.is_none() => {
+                expect::write(path, &outputs)?;
+                (Some(Expected::Written), None)
+            }
+            _ => (None, None),
+        };
+        match expected {
+            Some(expected) => summary.expected(expected).print(self.output)?,
+            None => summary.print(self.output)?,
+        }
+        match (failed, different) {
+            (Some(failed), _) => Err(Error::Failures { meeting: self.id.clone(), failed }),
+            (None, Some(path)) => Err(Error::Different(path.clone())),
+            (None, None) => Ok(()),
+        }
     }
 
-    async fn play(&self, node: &Node) -> Result<Summary<'_>, Error> {
+    async fn play(&self, node: &Node) -> Result<Played<'_>, Error> {
         let started = Instant::now();
         let producer: Arc<str> = self.recording.producer()?.into();
         let metadata = MeetingMetadata::new(self.id.clone()).started_at(self.recording.started_at());
-        let packets = self.recording.play()?.try_fold(0, |count, packet| {
-            let (packet, _) = packet?;
-            Ok::<_, Error>(count + u64::from(is_numbered(node, &packet)))
-        })?;
+        let mut positions = Positions::default();
+        let mut packets = 0;
+        for (position, packet) in (1..).zip(self.recording.play()?) {
+            if is_numbered(node, &packet?.0) {
+                packets += 1;
+                if self.args.expect.is_some() {
+                    positions.numbered.push(position);
+                }
+            }
+        }
         let request = ReplayRequest {
             metadata,
             instances: &self.instances,
@@ -207,21 +269,50 @@ impl Replay<'_> {
                     wanted,
                 )
                 .await?;
-                return Ok(Summary::complete(&self.id, self.recording.skipped().counts(), started.elapsed()));
+                let skipped = self.recording.skipped().counts();
+                let summary = Summary::complete(&self.id, skipped, started.elapsed());
+                let failures = Failures::of(&**node.store(), &self.id, None).await?;
+                let outputs = self.outputs(node, &producer, &positions).await?;
+                return Ok(Played { summary: summary.failures(failures), outputs });
             }
         };
         let bar = self.output.progress(self.recording.len());
-        tokio::try_join!(self.publish(node, &meeting, &producer, done, &bar), self.print(&meeting))?;
+        let publish = self.publish(node, &meeting, &producer, done, &bar);
+        (positions.volatile, ()) = tokio::try_join!(publish, self.print(&meeting))?;
         bar.finish_and_clear();
-        Ok(Summary::new(
-            &self.id,
-            &meeting.stats().await?,
-            self.recording.skipped().counts(),
-            started.elapsed(),
-        ))
+        let stats = meeting.stats().await?;
+        let failures = Failures::of(&**node.store(), &self.id, Some(&stats)).await?;
+        let skipped = self.recording.skipped().counts();
+        let summary = Summary::new(&self.id, &stats, skipped, started.elapsed()).failures(failures);
+        Ok(Played { summary, outputs: self.outputs(node, &producer, &positions).await? })
     }
 
-    /// Publishes the recording without the first `done` numbered packets, which the meeting has already.
+    /// The meeting's stored outputs, if they are compared or written.
+    async fn outputs(
+        &self,
+        node: &Node,
+        producer: &str,
+        positions: &Positions,
+    ) -> Result<Vec<expect::Output>, Error> {
+        if self.args.expect.is_none() {
+            return Ok(Vec::new());
+        }
+        let reader = PacketReader::Store(&**node.store());
+        let (mut packets, mut next) = (Vec::new(), Seq::ZERO);
+        loop {
+            let page = reader.page(&self.id, PacketQuery::range(next, Seq::MAX), From::Oldest).await?;
+            packets.extend(page.packets);
+            match packets.last() {
+                Some(last) if !page.is_last => next = last.seq.next(),
+                _ => break,
+            }
+        }
+        let is_instance = |source: &str| node.graph().instance(source).is_some();
+        Ok(expect::outputs(&packets, producer, positions, is_instance))
+    }
+
+    /// Publishes the recording without the first `done` numbered packets, which the meeting has already. If outputs
+    /// are compared, returns the positions of the packets that are not stored.
     async fn publish(
         &self,
         node: &Node,
@@ -229,17 +320,19 @@ impl Replay<'_> {
         producer: &Arc<str>,
         done: u64,
         bar: &ProgressBar,
-    ) -> Result<(), Error> {
+    ) -> Result<HashMap<Seq, u64>, Error> {
         bar.set_message("publishing");
         let mut pacer = Pacer::new(self.args.speed);
         let started = Instant::now();
         let start = meeting.metadata().started_at.unwrap_or(self.recording.started_at());
         let mut number = 0;
-        for packet in self.recording.play_from(start)? {
+        let mut volatile = HashMap::new();
+        for (position, packet) in (1..).zip(self.recording.play_from(start)?) {
             let (mut packet, line) = packet?;
             // Only stored packets are numbered. A packet that is not stored, before one that the meeting has,
             // was lost with the run that published it.
-            if is_numbered(node, &packet) {
+            let is_numbered = is_numbered(node, &packet);
+            if is_numbered {
                 number += 1;
                 packet = packet.numbered(producer.clone(), number);
             }
@@ -250,14 +343,18 @@ impl Replay<'_> {
             if let Some(due) = packet.timestamp.and_then(|timestamp| pacer.due(timestamp)) {
                 tokio::time::sleep_until(started + due).await;
             }
-            meeting.publish(packet).await.map_err(|source| {
+            let receipt = meeting.publish(packet).await.map_err(|source| {
                 let recording = self.recording.name().to_owned();
                 Error::Publish { recording, line, source }
             })?;
+            if self.args.expect.is_some() && !is_numbered {
+                volatile.insert(receipt.seq(), position);
+            }
             bar.inc(1);
         }
         bar.set_message("finishing");
-        Ok(meeting.end().await?)
+        meeting.end().await?;
+        Ok(volatile)
     }
 
     async fn print(&self, meeting: &MeetingRef) -> Result<(), Error> {
