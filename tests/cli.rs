@@ -55,6 +55,8 @@ mod resume;
 mod server;
 #[path = "cli/settings.rs"]
 mod settings;
+#[path = "cli/sound.rs"]
+mod sound;
 #[path = "cli/streams.rs"]
 mod streams;
 #[cfg(all(unix, feature = "surrealdb"))]

@@ -50,8 +50,8 @@ pub(crate) enum Error {
     Install(#[from] teammy::install::Error),
     #[error(transparent)]
     Meeting(#[from] meeting::Error),
-    #[error("cannot publish {recording}, line {line}")]
-    Publish { recording: String, line: u64, source: PublishError },
+    #[error("cannot publish {recording}, {place}")]
+    Publish { recording: String, place: recording::Place, source: PublishError },
     #[error(transparent)]
     Store(#[from] store::Error),
     #[error("mem:// holds nothing: a database in memory ends with the process that wrote to it")]
@@ -125,6 +125,8 @@ pub(crate) enum Error {
 pub(crate) enum Keeps {
     /// It is stored in a database.
     Stored,
+    /// It is stored in a database, without the sound that was played.
+    AllButSound,
     /// It was in memory.
     Nothing,
 }
@@ -274,6 +276,13 @@ impl Error {
             Self::Interrupted { keeps: Keeps::Nothing, .. } => {
                 "nothing is kept of it, because mem:// ends with the process; a database can be continued: --db surrealkv://PATH"
                     .to_owned()
+            }
+            Self::Interrupted { meeting, keeps: Keeps::AllButSound, .. } => {
+                let id = shell_word(meeting.as_str());
+                format!(
+                    "sound is not stored, so its replay cannot be continued: replay it again under another id with \
+                     --meeting ID, or after `teammy forget {id}`; `teammy history {id}` shows what is stored"
+                )
             }
             Self::Interrupted { meeting, keeps: Keeps::Stored, .. } => format!(
                 "the same command continues from here; `teammy history {}` shows what is stored",

@@ -4,10 +4,14 @@
 //! the database and starts the meeting, so that a mistake leaves nothing behind.
 
 mod expect;
+mod lossless;
 mod meeting;
+#[cfg(test)]
+mod tests;
 
 use std::{collections::HashMap, path::PathBuf, sync::Arc};
 
+use clap::builder::NonEmptyStringValueParser;
 use futures::TryStreamExt;
 use indicatif::ProgressBar;
 use teammy::{
@@ -20,7 +24,7 @@ use tokio::{
 };
 
 use super::{
-    error::Error,
+    error::{Error, Keeps},
     failures::Failures,
     history::print_stored,
     host::Host,
@@ -43,12 +47,13 @@ Examples:
   teammy replay transcript.vtt --db mem://              keep nothing
   teammy replay call.vtt.gz --plugins talk-time --json  one plugin, as JSON
   teammy replay standup.jsonl --speed 10x --limit 100   the beginning, at ten times the speed
+  teammy replay call.wav --participant Ada --participant Bo   sound, a channel each
   zcat *.jsonl.gz | teammy replay - --meeting all       from a pipe
   teammy replay a.jsonl --db mem:// --expect a.golden.jsonl   as a test
 
 Exit codes: 0 done; 1 failed; 2 bad usage, configuration or input; 3 played, but an instance is suspended or gave up \
 packets (unless --allow-failures), or the outputs differ from those in the file of --expect.
-The same command again continues where a run was cut off, unless it kept nothing (mem://).
+The same command again continues where a run was cut off, unless it kept nothing (mem://) or played sound.
 Plugins that need a language model are left out where none is configured.";
 
 /// Play a recorded meeting through the plugins, and print what they put out.
@@ -58,10 +63,11 @@ Plugins that need a language model are left out where none is configured.";
 pub(crate) struct Args {
     /// The recording: packets as JSON lines, {"source", "timestamp", "participant", "payload"}, such as
     /// `teammy history --json` prints (outputs are left out, because the replay makes them anew), or a
-    /// transcript as WebVTT (as Zoom and Teams export it, Teams' metadataContent included) or SubRip; any of
-    /// them plain or compressed with gzip. The format is recognised by the content, not by the file's name.
+    /// transcript as WebVTT (as Zoom and Teams export it, Teams' metadataContent included) or SubRip, or sound as
+    /// WAV; any of them plain or compressed with gzip. The format is recognised by the content, not by the file's name.
     /// Names of speakers are read from tags (<v Ada>), or, where the whole file shows that they are names, from
-    /// `Ada: …`, `[Ada] …` or `(Ada) …` before the text, or from the cues' identifiers.
+    /// `Ada: …`, `[Ada] …` or `(Ada) …` before the text, or from the cues' identifiers. Sound is played as frames
+    /// of 20 ms on source audio, in 16 bits, and waits for instances that take it: none is lost.
     /// The file - is standard input. A file is read twice; a pipe, which cannot be, is held in memory,
     /// unpacked
     file: PathBuf,
@@ -88,10 +94,14 @@ pub(crate) struct Args {
     /// otherwise UTF-8. A byte order mark overrides this option
     #[arg(long, value_name = "LABEL")]
     encoding: Option<Encoding>,
-    /// When the meeting of a transcript began, such as 2026-01-05T09:00:00Z; otherwise now. The transcript's
-    /// times count from then. Not for packets as JSON lines, which have timestamps
+    /// When the meeting of a transcript or of sound began, such as 2026-01-05T09:00:00Z; otherwise now. Its times
+    /// count from then. Not for packets as JSON lines, which have timestamps
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     started_at: Option<Timestamp>,
+    /// Who is heard in a WAV file; otherwise nobody is named. Given once, all channels are one sound of this
+    /// participant; given as often as there are channels, each channel is the sound of one, in this order
+    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
+    participant: Vec<String>,
     /// Skip broken lines, or cues of a transcript, instead of stopping before anything is stored; a warning
     /// says how many lines, or cues and words, were skipped
     #[arg(long)]
@@ -127,13 +137,15 @@ pub(crate) fn run(args: &Args, plugins: &PluginSet, config: Config, output: &Out
     let host = Host::new(&config);
     let install = config.install.clone();
     let has_llm = !config.llm.models.is_empty();
+    let config = lossless::waiting(&plugins.builder(config.clone()).check()?, config);
     let builder = plugins.builder(config);
     let graph = builder.check()?;
     let instances = taking_part(&graph, instances, has_llm, &mut notes)?;
     let factories: Vec<Factory> = graph.instances().map(|instance| instance.factory.clone()).collect();
     let on_broken = if args.keep_going { OnBroken::Skip } else { OnBroken::Stop };
     let Args { limit, encoding, started_at, .. } = *args;
-    let options = Options { limit, on_broken, encoding, started_at };
+    let participants = args.participant.iter().map(|name| name.as_str().into()).collect();
+    let options = Options { limit, on_broken, encoding, started_at, participants };
     let volatile = graph.instances().filter(|instance| instance.output == Durability::Volatile);
     for instance in volatile.filter(|instance| instances.iter().any(|name| *name == instance.name.as_str())) {
         notes.push(format!(
@@ -200,7 +212,13 @@ struct Played<'a> {
 impl Replay<'_> {
     async fn run(&self, builder: Builder, host: &Host) -> Result<(), Error> {
         let play = async |node: &Node| self.play(node).await;
-        let Played { summary, outputs } = host.run(builder, &self.id, self.output, play).await?;
+        let played = host.run(builder, &self.id, self.output, play).await;
+        let Played { summary, outputs } = played.map_err(|error| match error {
+            Error::Interrupted { signal, meeting, keeps: Keeps::Stored } if self.recording.is_sound() => {
+                Error::Interrupted { signal, meeting, keeps: Keeps::AllButSound }
+            }
+            other => other,
+        })?;
         let failed = summary.failed().filter(|_| !self.args.allow_failures);
         let (expected, different) = match (&self.args.expect, &self.golden) {
             (Some(path), Some(golden)) => match golden.diff(&outputs) {
@@ -328,7 +346,7 @@ impl Replay<'_> {
         let mut number = 0;
         let mut volatile = HashMap::new();
         for (position, packet) in (1..).zip(self.recording.play_from(start)?) {
-            let (mut packet, line) = packet?;
+            let (mut packet, place) = packet?;
             // Only stored packets are numbered. A packet that is not stored, before one that the meeting has,
             // was lost with the run that published it.
             let is_numbered = is_numbered(node, &packet);
@@ -345,7 +363,7 @@ impl Replay<'_> {
             }
             let receipt = meeting.publish(packet).await.map_err(|source| {
                 let recording = self.recording.name().to_owned();
-                Error::Publish { recording, line, source }
+                Error::Publish { recording, place, source }
             })?;
             if self.args.expect.is_some() && !is_numbered {
                 volatile.insert(receipt.seq(), position);
