@@ -367,6 +367,27 @@ mod tests {
     }
 
     #[test]
+    fn what_was_stopped_says_whether_it_can_be_continued() {
+        let hint = |keeps| {
+            let meeting = MeetingId::new("m").unwrap();
+            Error::Interrupted { signal: Signal::Interrupt, meeting, keeps }.hint().unwrap()
+        };
+        assert!(hint(Keeps::Stored).starts_with("the same command continues from here"));
+        assert!(
+            hint(Keeps::AllButSound).starts_with("sound is not stored, so its replay cannot be continued")
+        );
+        assert!(hint(Keeps::Nothing).starts_with("nothing is kept of it"));
+    }
+
+    #[test]
+    fn a_replay_that_fails_as_a_test_has_a_code_of_its_own() {
+        let meeting = MeetingId::new("m").unwrap();
+        assert_eq!(Error::Failures { meeting, failed: "a is suspended".to_owned() }.code(), 3);
+        assert_eq!(Error::Different("x".into()).code(), 3);
+        assert_eq!(Error::NoGolden("x".into()).code(), 2);
+    }
+
+    #[test]
     fn nothing_reaches_the_terminal_unescaped() {
         assert_eq!(printable("a\u{1b}[31m\nb"), "a\\u{1b}[31m\nb");
     }

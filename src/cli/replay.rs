@@ -137,8 +137,9 @@ pub(crate) fn run(args: &Args, plugins: &PluginSet, config: Config, output: &Out
     let host = Host::new(&config);
     let install = config.install.clone();
     let has_llm = !config.llm.models.is_empty();
-    let config = lossless::waiting(&plugins.builder(config.clone()).check()?, config);
     let builder = plugins.builder(config);
+    let graph = builder.check()?;
+    let builder = builder.configure(|config| lossless::waiting(&graph, config));
     let graph = builder.check()?;
     let instances = taking_part(&graph, instances, has_llm, &mut notes)?;
     let factories: Vec<Factory> = graph.instances().map(|instance| instance.factory.clone()).collect();

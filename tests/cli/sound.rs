@@ -103,15 +103,3 @@ fn what_does_not_fit_sound_is_refused() {
         assert_eq!(refused.stdout, "");
     }
 }
-
-#[test]
-#[cfg(feature = "surrealdb")]
-fn a_meeting_of_sound_is_not_continued() {
-    let place = Place::new();
-    place.file("call.wav", wave(1));
-    let database = ["--db", "surrealkv://db"];
-    replay(&place, "call.wav", &database).ends_with(0);
-    let again = replay(&place, "call.wav", &database).ends_with(1);
-    assert!(again.stderr.contains("meeting call exists already"), "{again:#?}");
-    assert!(again.stderr.contains("replay under another id with --meeting ID"), "{again:#?}");
-}

@@ -50,7 +50,7 @@ pub(crate) enum Error {
     NotText { name: Arc<str>, what: &'static str },
     #[error("{0} is not text; if it is UTF-16 without a byte order mark, use --encoding utf-16le")]
     Zeros(Arc<str>),
-    #[error("{0} has a timestamp in each packet; leave out --started-at, which is for transcripts")]
+    #[error("{0} has a timestamp in each packet; leave out --started-at, which is for transcripts and sound")]
     Dated(Arc<str>),
     #[error("cannot play {name}: {problem}")]
     Sound { name: Arc<str>, problem: sound::Problem },

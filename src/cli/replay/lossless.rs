@@ -16,9 +16,11 @@ use crate::cli::select::with_defaults;
 /// The configuration of a graph, with the policy `block` for each volatile source of an instance for which nobody
 /// chose a policy.
 pub(super) fn waiting(graph: &Graph, mut config: Config) -> Config {
-    // Without a list of instances, each plugin is one.
-    let all = || graph.instances().flat_map(|it| with_defaults(it.name.as_str(), it.factory.kind()));
-    let mut instances: Vec<InstanceConfig> = config.plugins.clone().unwrap_or_else(|| all().collect());
+    let mut instances: Vec<InstanceConfig> = config.plugins.clone().unwrap_or_default();
+    // Without a list of instances each plugin is one, and beside a list each that the builder was given by itself.
+    let is_listed = |instance: &&Instance| instances.iter().any(|it| it.name == instance.name.as_str());
+    let unlisted: Vec<_> = graph.instances().filter(|instance| !is_listed(instance)).collect();
+    instances.extend(unlisted.iter().flat_map(|it| with_defaults(it.name.as_str(), it.factory.kind())));
     let mut has_changed = false;
     for configured in &mut instances {
         let Some(instance) = graph.instance(&configured.name) else { continue };

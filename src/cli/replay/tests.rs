@@ -10,7 +10,7 @@ use clap::Parser;
 use indicatif::MultiProgress;
 use teammy::{
     Batch, Cx, DeliveryPolicy, FromPacket, Hooks, InCallPlugin, Json, Receive, StartupCx, data::AudioFrame,
-    graph::Bundle, plugin,
+    graph::Bundle, plugin, store::MemoryStore,
 };
 
 use super::*;
@@ -142,10 +142,20 @@ fn replay(
     plugins: impl Into<Bundle>,
     ears: &Arc<Ears>,
 ) -> Result<(), Error> {
+    let ears = ears.clone();
+    replay_on(arguments, config, plugins, move |builder| builder.resource(ears.clone()))
+}
+
+/// Runs the command with these plugins, on a node that is prepared so.
+fn replay_on(
+    arguments: &[&str],
+    config: &str,
+    plugins: impl Into<Bundle>,
+    prepare: impl Fn(Builder) -> Builder + Send + Sync + 'static,
+) -> Result<(), Error> {
     let line = Line::parse_from([&["replay"], arguments].concat());
     let mut plugins = PluginSet::from(plugins.into());
-    let ears = ears.clone();
-    plugins.prepare = Box::new(move |builder| builder.resource(ears.clone()));
+    plugins.prepare = Box::new(prepare);
     let config = format!("database.url = \"mem://\"\nnode.socket = \"off\"\n{config}");
     let config = Config::from_toml(&config).unwrap();
     run(&line.args, &plugins, config, &Output::new(Form::Text, MultiProgress::new()))
@@ -171,6 +181,11 @@ fn are_all_there(ears: &Ears, seconds: usize, rate: usize) {
             sample = sample.wrapping_add(1);
         }
     }
+}
+
+/// A recording of a chat message.
+fn chat(payload: u8) -> String {
+    format!("{{\"source\":\"chat\",\"timestamp\":\"{START}\",\"payload\":{payload}}}\n")
 }
 
 /// A sample that counts.
@@ -226,11 +241,176 @@ fn audio_in_json_lines_is_heard_whole() {
 }
 
 #[test]
+fn an_instance_that_only_the_builder_knows_hears_all_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("call.wav");
+    counting_wave(&path, 20, 8000);
+    let ears: Arc<Ears> = Arc::default();
+    let given = ears.clone();
+    let prepared = Arc::new(Mutex::new(0));
+    let count = prepared.clone();
+    let prepare = move |builder: Builder| {
+        *count.lock().unwrap() += 1;
+        builder.plugin(Factory::of::<Listener>("listener")).resource(given.clone())
+    };
+    let config = format!("plugin = []\n{SMALL}");
+    replay_on(&[path.to_str().unwrap(), "--started-at", START], &config, Bundle::default(), prepare).unwrap();
+    are_all_there(&ears, 20, 8000);
+    assert_eq!(*prepared.lock().unwrap(), 1, "a program prepares each node once");
+}
+
+/// Puts out the index of each hundredth frame, and the number of frames at the end.
+struct Counter;
+
+impl InCallPlugin for Counter {
+    type Config = ();
+    type State = u64;
+    type Scratch = ();
+    type Output = Json<u64>;
+    const KIND: &'static str = "counter";
+    const VERSION: &'static str = "1.0.0";
+
+    async fn on_startup((): (), _: &StartupCx) -> Result<Self, plugin::Error> {
+        Ok(Self)
+    }
+
+    fn hooks(hooks: Hooks<Self>) -> Hooks<Self> {
+        hooks.on::<AudioFrame>("audio")
+    }
+
+    async fn on_meeting_end(&self, cx: &mut Cx<'_, Self>) -> Result<Option<Json<u64>>, plugin::Error> {
+        Ok(Some(Json(*cx.state())))
+    }
+}
+
+impl Receive<AudioFrame> for Counter {
+    async fn receive(
+        &self,
+        _: AudioFrame,
+        cx: &mut Cx<'_, Self>,
+    ) -> Result<Option<Json<u64>>, plugin::Error> {
+        *cx.state_mut() += 1;
+        Ok(Some(Json(*cx.state())).filter(|Json(count)| count.is_multiple_of(100)))
+    }
+}
+
+#[test]
+fn outputs_of_sound_are_compared_with_their_causes() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, golden) = (folder.path().join("call.wav"), folder.path().join("golden.jsonl"));
+    counting_wave(&path, 5, 8000);
+    let compare = |options: &[&str]| {
+        let arguments = [path.to_str().unwrap(), "--started-at", START, "--expect", golden.to_str().unwrap()];
+        let plugins = [Factory::of::<Counter>("counter")];
+        replay(&[&arguments, options].concat(), "", plugins, &Arc::default())
+    };
+    compare(&["--update"]).unwrap();
+    let written = fs::read_to_string(&golden).unwrap();
+    let ends: Vec<_> = written.lines().map(|line| &line[line.find("\"payload\"").unwrap()..]).collect();
+    assert_eq!(
+        ends,
+        [
+            r#""payload":100,"causes":[100]}"#,
+            r#""payload":200,"causes":[200]}"#,
+            r#""payload":250,"causes":[]}"#
+        ]
+    );
+    assert!(written.contains(r#""timestamp":"2026-01-05T09:00:01.98Z""#), "{written}");
+    compare(&[]).unwrap();
+    assert!(matches!(compare(&["--limit", "249"]), Err(Error::Different(_))));
+}
+
+#[test]
+fn a_meeting_of_sound_is_not_continued() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("call.wav");
+    counting_wave(&path, 1, 8000);
+    let store: Arc<MemoryStore> = Arc::default();
+    let play = || {
+        let store = store.clone();
+        let plugins = [Factory::of::<Counter>("counter")];
+        replay_on(&[path.to_str().unwrap()], "", plugins, move |builder| builder.store(store.clone()))
+    };
+    play().unwrap();
+    let again = play().unwrap_err();
+    assert!(matches!(again, Error::Node(teammy::node::Error::MeetingExists(_))), "{again}");
+}
+
+/// Gives up each packet.
+struct Rejecting;
+
+impl InCallPlugin for Rejecting {
+    type Config = ();
+    type State = ();
+    type Scratch = ();
+    type Output = std::convert::Infallible;
+    const KIND: &'static str = "rejecting";
+    const VERSION: &'static str = "1.0.0";
+
+    async fn on_startup((): (), _: &StartupCx) -> Result<Self, plugin::Error> {
+        Ok(Self)
+    }
+
+    fn hooks(hooks: Hooks<Self>) -> Hooks<Self> {
+        hooks.on::<AudioFrame>("audio").on::<Json<String>>("chat")
+    }
+}
+
+impl Receive<AudioFrame> for Rejecting {
+    async fn receive(
+        &self,
+        _: AudioFrame,
+        _: &mut Cx<'_, Self>,
+    ) -> Result<Option<std::convert::Infallible>, plugin::Error> {
+        Err(plugin::Error::reject("the test wants this"))
+    }
+}
+
+impl Receive<Json<String>> for Rejecting {
+    async fn receive(
+        &self,
+        _: Json<String>,
+        _: &mut Cx<'_, Self>,
+    ) -> Result<Option<std::convert::Infallible>, plugin::Error> {
+        Err(plugin::Error::reject("the test wants this"))
+    }
+}
+
+#[test]
+fn packets_that_leave_no_dead_letter_are_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("call.wav");
+    counting_wave(&path, 1, 8000);
+    let plugins = [Factory::of::<Rejecting>("rejecting")];
+    let error = replay(&[path.to_str().unwrap()], "", plugins, &Arc::default()).unwrap_err();
+    assert_eq!(error.to_string(), "instances failed in meeting call: rejecting gave up 50 packets");
+}
+
+#[test]
+fn a_complete_meeting_fails_as_long_as_it_has_dead_letters() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("call.jsonl");
+    fs::write(&path, chat(1)).unwrap();
+    let store: Arc<MemoryStore> = Arc::default();
+    let play = |options: &[&str]| {
+        let store = store.clone();
+        let plugins = [Factory::of::<Rejecting>("rejecting")];
+        let arguments = [&[path.to_str().unwrap()], options].concat();
+        replay_on(&arguments, "", plugins, move |builder| builder.store(store.clone()))
+    };
+    for _ in 0..2 {
+        let error = play(&[]).unwrap_err();
+        assert_eq!(error.to_string(), "instances failed in meeting call: rejecting gave up 1 packet");
+    }
+    play(&["--allow-failures"]).unwrap();
+}
+
+#[test]
 fn a_suspended_instance_fails_the_replay() {
     const ONCE: &str = "restart.intensity = 0\n";
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("call.jsonl");
-    fs::write(&path, format!("{{\"source\":\"chat\",\"timestamp\":\"{START}\",\"payload\":1}}\n")).unwrap();
+    fs::write(&path, chat(1)).unwrap();
     let file = path.to_str().unwrap();
     let plugins = || [Factory::of::<Panicking>("panicking")];
     let error = replay(&[file], ONCE, plugins(), &Arc::default()).unwrap_err();
