@@ -47,9 +47,9 @@ Examples:
   teammy replay transcript.vtt --db mem://              keep nothing
   teammy replay call.vtt.gz --plugins talk-time --json  one plugin, as JSON
   teammy replay standup.jsonl --speed 10x --limit 100   the beginning, at ten times the speed
-  teammy replay call.wav --participant Ada --participant Bo   sound, a channel each
+  teammy replay call.wav --participant Ada              sound
+  teammy replay standup.jsonl --expect golden.jsonl     as a test; --update writes the file
   zcat *.jsonl.gz | teammy replay - --meeting all       from a pipe
-  teammy replay a.jsonl --db mem:// --expect a.golden.jsonl   as a test
 
 Exit codes: 0 done; 1 failed; 2 bad usage, configuration or input; 3 played, but an instance is suspended or gave up \
 packets (unless --allow-failures), or the outputs differ from those in the file of --expect.
@@ -62,7 +62,7 @@ Plugins that need a language model are left out where none is configured.";
 #[allow(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub(crate) struct Args {
     /// The recording: packets as JSON lines, {"source", "timestamp", "participant", "payload"}, such as
-    /// `teammy history --json` prints (outputs are left out, because the replay makes them anew), or a
+    /// `teammy history --json` prints (outputs are left out, because the replay makes them anew), a
     /// transcript as WebVTT (as Zoom and Teams export it, Teams' metadataContent included) or SubRip, or sound as
     /// WAV; any of them plain or compressed with gzip. The format is recognised by the content, not by the file's name.
     /// Names of speakers are read from tags (<v Ada>), or, where the whole file shows that they are names, from
@@ -154,11 +154,18 @@ pub(crate) fn run(args: &Args, plugins: &PluginSet, config: Config, output: &Out
             instance.name
         ));
     }
+    let is_audio_taken = instances
+        .iter()
+        .filter_map(|name| graph.instance(name))
+        .any(|instance| instance.subscriptions.keys().any(|source| source.as_str() == "audio"));
     let recording = Recording::check(&args.file, Rules { graph, packet_bytes }, options)?;
     if args.expect.is_some() && args.started_at.is_none() && recording.counts_from_start() {
         return Err(Error::Undated(recording.name().to_owned()));
     }
     notes.extend(recording.note());
+    if recording.is_sound() && !is_audio_taken {
+        notes.push(format!("no instance takes audio, so nobody hears {}", recording.name()));
+    }
     for note in notes {
         output.note(&format!("note: {note}"));
     }

@@ -38,6 +38,7 @@ fn a_wav_file_is_played_as_frames() {
     place.file("call.txt", wave(2));
     for file in ["call.wav", "call.wav.gz", "call.txt"] {
         let ran = replay(&place, file, &[]).ends_with(0);
+        assert!(ran.stderr.contains("note: no instance takes audio, so nobody hears call"), "{ran:#?}");
         assert_eq!(
             (&ran.summary()["packets"], &ran.summary()["meeting"]),
             (&26.into(), &"call".into()),

@@ -42,14 +42,20 @@ pub(crate) enum Problem {
     Rate(u32),
     #[error("it is longer than a WAV file can be; play it in parts")]
     TooLong,
-    #[error(
-        "it has {channels} {}; give --participant once, for a sound with all of them, or {channels} times, for the \
-         sound of each in their order",
-        if *.channels == 1 { "channel" } else { "channels" }
-    )]
+    #[error("{}", participants(*.channels))]
     Participants { channels: u16 },
     #[error("its times are beyond any date, counted from {from}")]
     BeyondDates { from: Timestamp },
+}
+
+fn participants(channels: u16) -> String {
+    match channels {
+        1 => "it has one channel; give --participant once".to_owned(),
+        _ => format!(
+            "it has {channels} channels; give --participant once, for a sound with all of them, or {channels} times, \
+             for the sound of each in their order"
+        ),
+    }
 }
 
 /// Why the next frame cannot be read.
