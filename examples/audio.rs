@@ -5,8 +5,8 @@ use std::{error::Error, time::Duration};
 
 use futures::TryStreamExt;
 use teammy::{
-    Batch, Cx, Factory, Hooks, InCallPlugin, IntoPayload, Json, MeetingId, MeetingMetadata, MeetingRef, Node,
-    Publish, PublishError, Receive, Seq, StartupCx,
+    Batch, Cx, Factory, Hooks, InCallPlugin, Json, MeetingId, MeetingMetadata, MeetingRef, Node, Publish,
+    PublishError, Receive, Seq, StartupCx,
     config::Config,
     data::{AudioFrame, Transcription},
     plugin,
@@ -61,9 +61,7 @@ impl Receive<Batch<AudioFrame>> for Loudness {
 /// to wait is of no use any more.
 async fn publish_frame(meeting: &MeetingRef, who: &str, samples: Vec<u8>) -> Result<bool, BoxError> {
     let frame = AudioFrame { sample_rate: SAMPLE_RATE, channels: 1, samples: samples.into() };
-    let payload = frame.into_payload().map_err(|error| error.chain())?;
-    let packet = Publish::new("audio", payload)?.participant(who);
-    match meeting.try_publish(packet).await {
+    match meeting.try_publish(Publish::audio(frame).participant(who)).await {
         Ok(_) => Ok(true),
         Err(PublishError::Busy(_)) => Ok(false),
         Err(error) => Err(error.into()),

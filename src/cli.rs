@@ -39,6 +39,7 @@ mod completions;
 mod config;
 mod dead_letters;
 mod error;
+mod failures;
 mod forget;
 mod history;
 mod host;
@@ -83,7 +84,8 @@ Examples:
   teammy history standup --last 20        what is stored of a meeting
   teammy plugins                          the plugins of this build
 
-Exit codes: 0 done; 1 failed; 2 bad usage, configuration or input; 130 and 143 stopped by Ctrl-C or SIGTERM; \
+Exit codes: 0 done; 1 failed; 2 bad usage, configuration or input; 3 a replay was played, but instances failed or \
+its outputs are not the expected ones; 130 and 143 stopped by Ctrl-C or SIGTERM; \
 141 the reader of the output closed it.
 
 Configuration: teammy.toml in the working directory or the file given to --config, then TEAMMY_… environment \

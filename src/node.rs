@@ -47,6 +47,12 @@ impl fmt::Debug for Builder {
 }
 
 impl Builder {
+    /// Changes the configuration, for example by what [`check`](Self::check) shows of the plugins.
+    #[must_use]
+    pub fn configure(self, change: impl FnOnce(Config) -> Config) -> Self {
+        Self(self.0.configure(change))
+    }
+
     /// Adds plugins that the configuration may name. If it names no instance at all, each of these plugins
     /// becomes an instance. A [`Bundle`] also knows which kinds other builds have, so that an error can name
     /// the missing Cargo feature.

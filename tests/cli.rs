@@ -18,6 +18,8 @@ mod database;
 #[cfg(all(target_os = "linux", feature = "surrealdb"))]
 #[path = "cli/disk.rs"]
 mod disk;
+#[path = "cli/expect.rs"]
+mod expect;
 #[path = "cli/field.rs"]
 mod field;
 #[path = "cli/formats.rs"]
@@ -53,6 +55,8 @@ mod resume;
 mod server;
 #[path = "cli/settings.rs"]
 mod settings;
+#[path = "cli/sound.rs"]
+mod sound;
 #[path = "cli/streams.rs"]
 mod streams;
 #[cfg(all(unix, feature = "surrealdb"))]

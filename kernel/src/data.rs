@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    DataPacket, Error, FromPacket, IntoPayload, Payload, participant,
+    DataPacket, Error, FromPacket, IntoPayload, Name, Payload, Publish, participant,
     wire::{self, Wire},
 };
 
@@ -85,15 +85,29 @@ pub enum ParticipantEvent {
     },
 }
 
-/// A stretch of sound, on source `audio`, as bytes: what [`IntoPayload`] makes of this type and
-/// [`FromPacket`] reads.
+/// A stretch of sound, on source `audio`, as bytes. [`Publish::audio`] makes a packet of it, and a hook that takes
+/// this type reads it.
+///
+/// # The payload, byte by byte
+/// A program in any language can write it. Numbers are unsigned and little-endian:
+///
+/// | bytes | hold |
+/// |---|---|
+/// | 0 | the version of this layout: 1 |
+/// | 1 to 4 | `sample_rate` |
+/// | 5 and 6 | `channels` |
+/// | 7 to 14 | the number of bytes that follow |
+/// | from 15 on | `samples` |
+///
+/// Nothing may follow the samples. So 20 ms at 16 kHz in one channel are 320 samples of two bytes, and 655 bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AudioFrame {
     /// Samples per second and channel, in hertz.
     pub sample_rate: u32,
-    /// How many channels are interleaved.
+    /// How many channels are interleaved: 1 is mono.
     pub channels: u16,
-    /// The samples: signed 16-bit, little-endian, interleaved.
+    /// The samples: signed 16-bit integers, little-endian, so two bytes each. The channels are interleaved: first
+    /// one sample of each channel, then the next of each. Nothing checks that the last ones are complete.
     pub samples: Bytes,
 }
 
@@ -115,6 +129,22 @@ impl IntoPayload for AudioFrame {
     }
 }
 
+impl Publish {
+    /// A packet of source `audio`: a stretch of a participant's sound.
+    ///
+    /// # Examples
+    /// ```
+    /// use teammy_kernel::{Publish, data::AudioFrame};
+    /// let silence = AudioFrame { sample_rate: 16_000, channels: 1, samples: vec![0; 640].into() };
+    /// let publish = Publish::audio(silence).participant("Ada");
+    /// assert_eq!(publish.source.as_str(), "audio");
+    /// ```
+    pub fn audio(frame: AudioFrame) -> Self {
+        let source = Name::new("audio").expect("invariant: the name is well-formed");
+        Self::on(source, frame.into_payload().expect("invariant: numbers and bytes have a form in bincode"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -131,6 +161,35 @@ mod tests {
         let event = r#"{"event":"renamed","to":" Jose\u0301 "}"#;
         let event: ParticipantEvent = serde_json::from_str(event).unwrap();
         assert_eq!(event, ParticipantEvent::Renamed { to: "José".into() });
+    }
+
+    /// Programs in other languages write these bytes: a change of them needs a new version.
+    #[test]
+    fn a_frame_is_written_byte_by_byte() {
+        // 16 kHz, two channels, one sample of each: 1 and -2.
+        let samples = Bytes::from_static(&[0x01, 0x00, 0xfe, 0xff]);
+        let frame = AudioFrame { sample_rate: 16_000, channels: 2, samples };
+        let bytes = [
+            0x01, // the layout's version
+            0x80, 0x3e, 0x00, 0x00, // the sample rate
+            0x02, 0x00, // the channels
+            0x04, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, // the bytes that follow
+            0x01, 0x00, 0xfe, 0xff, // the samples
+        ];
+        let publish = Publish::audio(frame.clone());
+        assert_eq!(publish.source, "audio");
+        assert_eq!(publish.payload, Payload::Bytes(Bytes::copy_from_slice(&bytes)));
+        assert_eq!(frame.clone().into_payload().unwrap(), publish.payload);
+
+        let read = |bytes: &[u8]| {
+            let publish = Publish::bytes("audio", bytes.to_vec()).unwrap();
+            let meeting = crate::MeetingId::new("m").unwrap();
+            let packet = publish.into_packet(meeting, crate::Seq(1), crate::Timestamp::UNIX_EPOCH);
+            AudioFrame::from_packet(&Arc::new(packet))
+        };
+        assert_eq!(read(&bytes).unwrap(), frame);
+        assert!(read(&bytes[..18]).unwrap_err().is_reject(), "a byte less");
+        assert!(read(&[&bytes[..], &[0]].concat()).unwrap_err().is_reject(), "a byte more");
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! | 0 | done |
 //! | 1 | failed |
 //! | 2 | bad usage, configuration or input: what was asked for cannot be done by trying again |
+//! | 3 | a replay was played whose instances failed, or whose outputs differ from the expected ones |
 //! | 130, 143 | stopped by Ctrl-C or SIGTERM; what was published is stored |
 //! | 141 | the reader of stdout closed it, as `head` does; the code of a program that SIGPIPE ends |
 
@@ -15,7 +16,7 @@ use std::{
     process::ExitCode,
 };
 
-use teammy::{MeetingId, PublishError, llm, meeting, name, node, store};
+use teammy::{MeetingId, PublishError, llm, meeting, name, node, store, wire::json};
 use tracing_subscriber::filter::ParseError;
 
 use super::{recording, select, signal::Signal, text::shell_word};
@@ -49,8 +50,8 @@ pub(crate) enum Error {
     Install(#[from] teammy::install::Error),
     #[error(transparent)]
     Meeting(#[from] meeting::Error),
-    #[error("cannot publish {recording}, line {line}")]
-    Publish { recording: String, line: u64, source: PublishError },
+    #[error("cannot publish {recording}, {place}")]
+    Publish { recording: String, place: recording::Place, source: PublishError },
     #[error(transparent)]
     Store(#[from] store::Error),
     #[error("mem:// holds nothing: a database in memory ends with the process that wrote to it")]
@@ -101,6 +102,20 @@ pub(crate) enum Error {
     Variable(String),
     #[error("--db is blank")]
     BlankDatabase,
+    #[error("there is no file {} to compare the outputs with", .0.display())]
+    NoGolden(PathBuf),
+    #[error("cannot read {}", .path.display())]
+    ReadGolden { path: PathBuf, source: io::Error },
+    #[error("{}, line {line}: this is no output as JSON", .path.display())]
+    BrokenGolden { path: PathBuf, line: usize, source: json::Error },
+    #[error("cannot write {}", .path.display())]
+    WriteGolden { path: PathBuf, source: io::Error },
+    #[error("{0} counts its times from now, so its outputs have other times in each replay")]
+    Undated(String),
+    #[error("instances failed in meeting {meeting}: {failed}")]
+    Failures { meeting: MeetingId, failed: String },
+    #[error("the outputs differ from those in {}", .0.display())]
+    Different(PathBuf),
     #[error("stopped before the end of meeting {meeting}")]
     Interrupted { signal: Signal, meeting: MeetingId, keeps: Keeps },
 }
@@ -110,6 +125,8 @@ pub(crate) enum Error {
 pub(crate) enum Keeps {
     /// It is stored in a database.
     Stored,
+    /// It is stored in a database, without the sound that was played.
+    AllButSound,
     /// It was in memory.
     Nothing,
 }
@@ -162,6 +179,10 @@ impl Error {
             | Self::NoEffect(_)
             | Self::Variable(_)
             | Self::BlankDatabase
+            | Self::NoGolden(_)
+            | Self::ReadGolden { .. }
+            | Self::BrokenGolden { .. }
+            | Self::Undated(_)
             | Self::SocketOff
             | Self::Node(
                 node::Error::Graph(_)
@@ -172,6 +193,7 @@ impl Error {
                 | node::Error::Startup { .. }
                 | node::Error::UnknownInstance { .. },
             ) => 2,
+            Self::Failures { .. } | Self::Different(_) => 3,
             Self::Node(_)
             | Self::Install(_)
             | Self::Meeting(_)
@@ -180,6 +202,7 @@ impl Error {
             | Self::NoDatabase(_)
             | Self::NoMeeting { .. }
             | Self::NoSuchMeeting(_)
+            | Self::WriteGolden { .. }
             | Self::Control(_)
             | Self::Runtime(_)
             | Self::Output(_) => 1,
@@ -237,11 +260,29 @@ impl Error {
             Self::Control(teammy::control::Error::NoNode { .. }) => {
                 "start one, or set node.socket to the path where it listens; `teammy config` shows the setting".to_owned()
             }
+            Self::NoGolden(_) => "write it with --update".to_owned(),
+            Self::BrokenGolden { .. } => "correct the line, or write the file anew with --update".to_owned(),
+            Self::Undated(_) => {
+                "give the time with --started-at, such as 2026-01-05T09:00:00Z, wherever there is --expect".to_owned()
+            }
+            Self::Failures { meeting, .. } => format!(
+                "`teammy dead-letters {}` lists the packets that were given up, if the database keeps them; \
+                 --allow-failures accepts this",
+                shell_word(meeting.as_str())
+            ),
+            Self::Different(_) => "if they are right, write them with --update".to_owned(),
             Self::InMemory => "give the database that holds the meeting: --db URL".to_owned(),
             Self::NoDatabase(_) => "check --db, or `teammy config`, which shows database.url".to_owned(),
             Self::Interrupted { keeps: Keeps::Nothing, .. } => {
                 "nothing is kept of it, because mem:// ends with the process; a database can be continued: --db surrealkv://PATH"
                     .to_owned()
+            }
+            Self::Interrupted { meeting, keeps: Keeps::AllButSound, .. } => {
+                let id = shell_word(meeting.as_str());
+                format!(
+                    "sound is not stored, so its replay cannot be continued: replay it again under another id with \
+                     --meeting ID, or after `teammy forget {id}`; `teammy history {id}` shows what is stored"
+                )
             }
             Self::Interrupted { meeting, keeps: Keeps::Stored, .. } => format!(
                 "the same command continues from here; `teammy history {}` shows what is stored",
@@ -323,6 +364,27 @@ mod tests {
         let missing = io::Error::from(io::ErrorKind::NotFound);
         let error = Error::Runtime(missing);
         assert_eq!(error.message(), "error: cannot start threads\n  because: entity not found\n");
+    }
+
+    #[test]
+    fn what_was_stopped_says_whether_it_can_be_continued() {
+        let hint = |keeps| {
+            let meeting = MeetingId::new("m").unwrap();
+            Error::Interrupted { signal: Signal::Interrupt, meeting, keeps }.hint().unwrap()
+        };
+        assert!(hint(Keeps::Stored).starts_with("the same command continues from here"));
+        assert!(
+            hint(Keeps::AllButSound).starts_with("sound is not stored, so its replay cannot be continued")
+        );
+        assert!(hint(Keeps::Nothing).starts_with("nothing is kept of it"));
+    }
+
+    #[test]
+    fn a_replay_that_fails_as_a_test_has_a_code_of_its_own() {
+        let meeting = MeetingId::new("m").unwrap();
+        assert_eq!(Error::Failures { meeting, failed: "a is suspended".to_owned() }.code(), 3);
+        assert_eq!(Error::Different("x".into()).code(), 3);
+        assert_eq!(Error::NoGolden("x".into()).code(), 2);
     }
 
     #[test]

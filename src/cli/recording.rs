@@ -1,11 +1,11 @@
 //! A recorded meeting, read in two passes: the first checks every line, the second plays the packets.
 //!
-//! A recording is packets as JSON lines, or a transcript as WebVTT or SubRip, plain or compressed with gzip;
-//! its content tells which. It is read in layers, each of which holds only a piece of it: [`input`] unpacks
+//! A recording is packets as JSON lines, a transcript as WebVTT or SubRip, or sound as WAV, plain or compressed
+//! with gzip; its content tells which. It is read in layers, each of which holds only a piece of it: [`input`] unpacks
 //! and decodes bytes, [`lines`] splits them, [`mod@format`] recognises the format, [`packet`] and [`cue`]
 //! read it, and [`entries`] makes an [`entry`] of each packet or cue. The first pass also collects what
 //! depends on the whole recording: [`speakers`] who speaks, [`clock`] what times mean, [`pasted`] whether it
-//! is a transcript at all.
+//! is a transcript at all. Of what is no text, [`sound`] reads frames.
 //!
 //! A file is never held in memory. The lines of a pipe, which cannot be read twice, are: unpacked and as
 //! UTF-8.
@@ -28,10 +28,12 @@ mod packet;
 mod pasted;
 mod problem;
 mod skipped;
+mod sound;
 mod speakers;
 
 use std::{
     collections::VecDeque,
+    fmt,
     fs::File,
     io::{self, BufRead, BufReader},
     path::{Path, PathBuf},
@@ -51,11 +53,12 @@ pub(crate) use self::{
 };
 use self::{
     entries::Entries,
-    entry::{Entry, FirstPass, Interpretation},
+    entry::{FirstPass, Interpretation},
     error::{Broken, Nothing},
-    input::{Compression, Input, InputError},
+    input::{Compression, InputError, Unpacked},
     lines::Lines,
     problem::Problem,
+    sound::{Frames, Keeping, Spec, Voices, is_wave},
     speakers::LastSpeaker,
 };
 
@@ -66,16 +69,38 @@ pub(crate) enum OnBroken {
     Skip,
 }
 
+/// Where in a recording a packet is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    Line(u64),
+    /// A frame of sound, from 1.
+    Frame(u64),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Line(number) => write!(f, "line {number}"),
+            Self::Frame(number) => write!(f, "frame {number}"),
+        }
+    }
+}
+
+/// A packet that is played.
+type Played = Result<(Publish, Place), Error>;
+
 /// How a recording is read.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Options {
     /// How many packets are played; the lines after them are not checked.
     pub(crate) limit: Option<u64>,
     pub(crate) on_broken: OnBroken,
     /// The encoding of a recording without a byte order mark; else UTF-8.
     pub(crate) encoding: Option<Encoding>,
-    /// When the meeting of a transcript began; else now.
+    /// When the meeting of a transcript or of sound began; else now.
     pub(crate) started_at: Option<Timestamp>,
+    /// Whose sound the channels are.
+    pub(crate) participants: Vec<Arc<str>>,
 }
 
 /// A recording whose lines have been checked.
@@ -83,25 +108,39 @@ pub(crate) struct Options {
 pub(crate) struct Recording {
     name: Arc<str>,
     second_pass: SecondPass,
+    content: Content,
     rules: Rules,
     options: Options,
-    /// How many entries the second pass reads.
-    entries: u64,
-    /// How many packets the entries become at most.
+    /// How many packets the content becomes at most.
     packets: u64,
     started_at: Timestamp,
-    is_transcript: bool,
-    interpretation: Interpretation,
     skipped: Skipped,
     /// How many packets were left out because a replay makes them anew: outputs and lifecycle packets.
     derived: u64,
+}
+
+/// What the second pass reads.
+#[derive(Debug)]
+enum Content {
+    Text {
+        /// How many entries there are.
+        entries: u64,
+        is_transcript: bool,
+        interpretation: Interpretation,
+    },
+    Sound {
+        /// How many frames there are.
+        frames: u64,
+        spec: Spec,
+        voices: Voices,
+    },
 }
 
 /// Where the second pass reads from.
 #[derive(Debug)]
 enum SecondPass {
     File(PathBuf),
-    /// The lines that the first pass kept, and their original encoding.
+    /// The lines or the sound that the first pass kept, and the original encoding of lines.
     Kept(Vec<u8>, &'static str),
 }
 
@@ -130,9 +169,16 @@ impl Recording {
         rules: Rules,
         options: Options,
     ) -> Result<Self, Error> {
-        // Both passes count a transcript's times from the same moment.
+        // Both passes count times from the same moment.
         let now = options.started_at.unwrap_or_else(Timestamp::now);
-        let input = Input::new(reader, options.encoding).map_err(|error| Error::new(error, &name))?;
+        let unpacked = Unpacked::new(reader).map_err(|error| Error::new(error, &name))?;
+        if is_wave(&unpacked.head) {
+            return Self::read_sound(name, unpacked, again, rules, options, now);
+        }
+        if !options.participants.is_empty() {
+            return Err(Error::Named(name));
+        }
+        let input = unpacked.into_text(options.encoding).map_err(|error| Error::new(error, &name))?;
         let lines = Lines::new(input.text, rules.longest_line());
         let lines = if again.is_none() { lines.keeping() } else { lines };
         let mut entries = Entries::new(lines, input.encoding, rules.clone(), now);
@@ -198,13 +244,15 @@ impl Recording {
         let recording = Self {
             name,
             second_pass,
+            content: Content::Text {
+                entries: taken,
+                is_transcript: transcript,
+                interpretation: first_pass.finish(),
+            },
             rules,
             options,
-            entries: taken,
             packets,
             started_at,
-            is_transcript: transcript,
-            interpretation: first_pass.finish(),
             skipped,
             derived,
         };
@@ -213,6 +261,55 @@ impl Recording {
             return Err(Error::NoPacket { name, nothing: Nothing::Names, source: skipped.into_first() });
         }
         Ok(recording)
+    }
+
+    /// Checks the frames of a WAV file.
+    fn read_sound(
+        name: Arc<str>,
+        unpacked: Unpacked<'_>,
+        again: Option<PathBuf>,
+        rules: Rules,
+        options: Options,
+        started_at: Timestamp,
+    ) -> Result<Self, Error> {
+        if options.encoding.is_some() {
+            return Err(Error::Encoded(name));
+        }
+        let compression = unpacked.compression;
+        let failed = |error| Error::frame(error, compression, &name);
+        let mut bytes = Vec::new();
+        let kept = again.is_none().then_some(&mut bytes);
+        let mut frames = Frames::new(Keeping { reader: unpacked.reader, kept }).map_err(failed)?;
+        let voices = Voices::new(&options.participants, frames.spec().channels)
+            .map_err(|problem| failed(problem.into()))?;
+        let mut count = 0;
+        while options.limit.is_none_or(|limit| count * voices.count() < limit)
+            && let Some(samples) = frames.next().map_err(failed)?
+        {
+            let packets = voices.packets(count, &samples, frames.spec(), started_at);
+            count += 1;
+            for packet in packets.map_err(|problem| failed(problem.into()))? {
+                let checked = rules.check(&packet);
+                checked.map_err(|problem| Error::Frame { name: name.clone(), frame: count, problem })?;
+            }
+        }
+        let spec = frames.spec();
+        drop(frames);
+        let second_pass = match again {
+            Some(path) => SecondPass::File(path),
+            None => SecondPass::Kept(bytes, ""),
+        };
+        Ok(Self {
+            name,
+            second_pass,
+            packets: count * voices.count(),
+            content: Content::Sound { frames: count, spec, voices },
+            rules,
+            options,
+            started_at,
+            skipped: Skipped::default(),
+            derived: 0,
+        })
     }
 
     /// How many packets it plays at most. It plays fewer where a cue holds a name alone, or where a line does
@@ -226,10 +323,19 @@ impl Recording {
         &self.name
     }
 
-    /// When the meeting began: the time of its first packet, or the moment that a transcript's times count
-    /// from.
+    /// When the meeting began: the time of its first packet, or the moment that times count from.
     pub(crate) fn started_at(&self) -> Timestamp {
         self.started_at
+    }
+
+    /// Whether its times count from the meeting's start, because it says no date.
+    pub(crate) fn counts_from_start(&self) -> bool {
+        matches!(self.content, Content::Sound { .. } | Content::Text { is_transcript: true, .. })
+    }
+
+    /// Whether it is sound.
+    pub(crate) fn is_sound(&self) -> bool {
+        matches!(self.content, Content::Sound { .. })
     }
 
     /// The lines or cues that are skipped.
@@ -245,12 +351,12 @@ impl Recording {
     }
 
     /// The producer id of this recording: a digest of its packets, which does not depend on where they are
-    /// read from. It leaves out the timestamps of a transcript, which depend on when the meeting began.
+    /// read from. It leaves out timestamps that depend on when the meeting began.
     pub(crate) fn producer(&self) -> Result<String, Error> {
         let mut digest = blake3::Hasher::new();
         for packet in self.play()? {
             let (packet, _) = packet?;
-            let at = packet.timestamp.filter(|_| !self.is_transcript).map(|at| at.to_string());
+            let at = packet.timestamp.filter(|_| !self.counts_from_start()).map(|at| at.to_string());
             let payload = match &packet.payload {
                 Payload::Bytes(bytes) => bytes.as_ref(),
                 other => other.as_text().unwrap_or_default().as_bytes(),
@@ -270,21 +376,87 @@ impl Recording {
         Ok(format!("replay:{}", &digest.finalize().to_hex()[..32]))
     }
 
-    /// Plays it: reads it again, and returns each packet with the number of its line. Ends with the first
-    /// error.
-    pub(crate) fn play(&self) -> Result<impl Iterator<Item = Result<(Publish, u64), Error>>, Error> {
+    /// Plays it: reads it again, and returns each packet with its place. Ends with the first error.
+    pub(crate) fn play(&self) -> Result<Box<dyn Iterator<Item = Played> + '_>, Error> {
         self.play_from(self.started_at)
     }
 
-    /// As [`play`](Self::play), but with a transcript's times counted from another moment.
-    pub(crate) fn play_from(
-        &self,
+    /// As [`play`](Self::play), but with times counted from another moment.
+    pub(crate) fn play_from(&self, start: Timestamp) -> Result<Box<dyn Iterator<Item = Played> + '_>, Error> {
+        match &self.content {
+            Content::Text { entries, is_transcript, interpretation } => {
+                Ok(Box::new(self.play_text(start, *entries, *is_transcript, interpretation)?))
+            }
+            Content::Sound { frames, spec, voices } => {
+                Ok(Box::new(self.play_sound(start, *frames, *spec, voices)?))
+            }
+        }
+    }
+
+    /// Reads a file again, unpacked.
+    fn unpacked_again(&self, path: &Path) -> Result<Unpacked<'_>, Error> {
+        let file = BufReader::new(open(path, &self.name)?);
+        Unpacked::new(file).map_err(|error| Error::new(error, &self.name))
+    }
+
+    fn play_sound<'a>(
+        &'a self,
         start: Timestamp,
-    ) -> Result<impl Iterator<Item = Result<(Publish, u64), Error>>, Error> {
+        mut left: u64,
+        spec: Spec,
+        voices: &'a Voices,
+    ) -> Result<impl Iterator<Item = Played> + 'a, Error> {
+        let (reader, compression): (Box<dyn BufRead + Send + '_>, _) = match &self.second_pass {
+            SecondPass::File(path) => {
+                let unpacked = self.unpacked_again(path)?;
+                (unpacked.reader, unpacked.compression)
+            }
+            SecondPass::Kept(sound, _) => (Box::new(&sound[..]), Compression::None),
+        };
+        let failed = move |error| Error::frame(error, compression, &self.name);
+        let mut frames = Frames::new(reader).map_err(failed)?;
+        if frames.spec() != spec {
+            return Err(Error::Changed(self.name.clone()));
+        }
+        let (mut index, mut wanted) = (0, self.len());
+        let mut ready = VecDeque::new();
+        Ok(std::iter::from_fn(move || {
+            if wanted == 0 {
+                return None;
+            }
+            if ready.is_empty() && left > 0 {
+                left -= 1;
+                let packets = match frames.next() {
+                    Ok(Some(samples)) => {
+                        voices.packets(index, &samples, spec, start).map_err(|problem| failed(problem.into()))
+                    }
+                    Ok(None) => Err(Error::Changed(self.name.clone())),
+                    Err(error) => Err(failed(error)),
+                };
+                index += 1;
+                match packets {
+                    Ok(packets) => ready.extend(packets),
+                    Err(error) => {
+                        wanted = 0;
+                        return Some(Err(error));
+                    }
+                }
+            }
+            wanted -= 1;
+            ready.pop_front().map(|packet| Ok((packet, Place::Frame(index))))
+        }))
+    }
+
+    fn play_text<'a>(
+        &'a self,
+        start: Timestamp,
+        mut left: u64,
+        is_transcript: bool,
+        interpretation: &'a Interpretation,
+    ) -> Result<impl Iterator<Item = Played> + 'a, Error> {
         let (text, encoding, compression): (Box<dyn BufRead + Send + '_>, _, _) = match &self.second_pass {
             SecondPass::File(path) => {
-                let file = BufReader::new(open(path, &self.name)?);
-                let input = Input::new(file, self.options.encoding);
+                let input = self.unpacked_again(path)?.into_text(self.options.encoding);
                 let input = input.map_err(|error| Error::new(error, &self.name))?;
                 (input.text, input.encoding, input.compression)
             }
@@ -293,9 +465,9 @@ impl Recording {
         let lines = Lines::new(text, self.rules.longest_line());
         let mut entries = Entries::new(lines, encoding, self.rules.clone(), start);
         // `left` counts entries, some of which may not become packets; `wanted` counts packets.
-        let (mut left, mut wanted) = (self.entries, self.len());
+        let mut wanted = self.len();
         let mut last = LastSpeaker::default();
-        let mut ready: VecDeque<(Publish, u64)> = VecDeque::new();
+        let mut ready: VecDeque<(Publish, Place)> = VecDeque::new();
         Ok(std::iter::from_fn(move || {
             while wanted > 0 {
                 if let Some(packet) = ready.pop_front() {
@@ -319,8 +491,17 @@ impl Recording {
                 };
                 left -= 1;
                 let line = entry.line;
-                match self.packets(entry, &mut last, start) {
-                    Ok(packets) => ready.extend(packets.into_iter().map(|publish| (publish, line))),
+                let packets = entry.into_packets(interpretation, &mut last, start).and_then(|packets| {
+                    // Packets as JSON lines are checked as they are read.
+                    if is_transcript {
+                        packets.iter().try_for_each(|packet| self.rules.check(packet))?;
+                    }
+                    Ok(packets)
+                });
+                match packets {
+                    Ok(packets) => {
+                        ready.extend(packets.into_iter().map(|publish| (publish, Place::Line(line))));
+                    }
                     Err(_) if self.options.on_broken == OnBroken::Skip => {}
                     Err(problem) => {
                         wanted = 0;
@@ -330,20 +511,6 @@ impl Recording {
             }
             None
         }))
-    }
-
-    /// The packets of an entry, checked against the meeting's rules.
-    fn packets(
-        &self,
-        entry: Entry,
-        last: &mut LastSpeaker,
-        start: Timestamp,
-    ) -> Result<Vec<Publish>, Problem> {
-        let packets = entry.into_packets(&self.interpretation, last, start)?;
-        if self.is_transcript {
-            packets.iter().try_for_each(|packet| self.rules.check(packet))?;
-        }
-        Ok(packets)
     }
 }
 

@@ -3,14 +3,19 @@
 //! It first checks all that can be checked: the configuration, the plugins, every line. Only then it opens
 //! the database and starts the meeting, so that a mistake leaves nothing behind.
 
+mod expect;
+mod lossless;
 mod meeting;
+#[cfg(test)]
+mod tests;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{collections::HashMap, path::PathBuf, sync::Arc};
 
+use clap::builder::NonEmptyStringValueParser;
 use futures::TryStreamExt;
 use indicatif::ProgressBar;
 use teammy::{
-    Builder, DataPacket, Durability, Factory, MeetingId, MeetingMetadata, MeetingRef, Node, Publish,
+    Builder, DataPacket, Durability, Factory, MeetingId, MeetingMetadata, MeetingRef, Node, Publish, Seq,
     Timestamp, config::Config, store::PacketQuery,
 };
 use tokio::{
@@ -19,19 +24,21 @@ use tokio::{
 };
 
 use super::{
-    error::Error,
+    error::{Error, Keeps},
+    failures::Failures,
     history::print_stored,
     host::Host,
     install,
     output::{Output, is_shown},
     pace::{Pacer, Speed},
-    packets::PacketReader,
+    packets::{From, PacketReader},
     plugin_set::PluginSet,
     recording::{Encoding, OnBroken, Options, Recording, Rules, is_stdin, parse_time},
     select::{Selection, select, taking_part},
-    summary::Summary,
+    summary::{Expected, Summary},
     text::count,
 };
+use expect::{Golden, Positions};
 use meeting::{ReplayMeeting, ReplayRequest};
 
 const EXAMPLES: &str = "\
@@ -40,21 +47,27 @@ Examples:
   teammy replay transcript.vtt --db mem://              keep nothing
   teammy replay call.vtt.gz --plugins talk-time --json  one plugin, as JSON
   teammy replay standup.jsonl --speed 10x --limit 100   the beginning, at ten times the speed
+  teammy replay call.wav --participant Ada              sound
+  teammy replay standup.jsonl --expect golden.jsonl     as a test; --update writes the file
   zcat *.jsonl.gz | teammy replay - --meeting all       from a pipe
 
-The same command again continues where a run was cut off, unless it kept nothing (mem://).
+Exit codes: 0 done; 1 failed; 2 bad usage, configuration or input; 3 played, but an instance is suspended or gave up \
+packets (unless --allow-failures), or the outputs differ from those in the file of --expect.
+The same command again continues where a run was cut off, unless it kept nothing (mem://) or played sound.
 Plugins that need a language model are left out where none is configured.";
 
 /// Play a recorded meeting through the plugins, and print what they put out.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
+#[allow(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub(crate) struct Args {
     /// The recording: packets as JSON lines, {"source", "timestamp", "participant", "payload"}, such as
-    /// `teammy history --json` prints (outputs are left out, because the replay makes them anew), or a
-    /// transcript as WebVTT (as Zoom and Teams export it, Teams' metadataContent included) or SubRip; any of
-    /// them plain or compressed with gzip. The format is recognised by the content, not by the file's name.
+    /// `teammy history --json` prints (outputs are left out, because the replay makes them anew), a
+    /// transcript as WebVTT (as Zoom and Teams export it, Teams' metadataContent included) or SubRip, or sound as
+    /// WAV; any of them plain or compressed with gzip. The format is recognised by the content, not by the file's name.
     /// Names of speakers are read from tags (<v Ada>), or, where the whole file shows that they are names, from
-    /// `Ada: …`, `[Ada] …` or `(Ada) …` before the text, or from the cues' identifiers.
+    /// `Ada: …`, `[Ada] …` or `(Ada) …` before the text, or from the cues' identifiers. Sound is played as frames
+    /// of 20 ms on source audio, in 16 bits, and waits for instances that take it: none is lost.
     /// The file - is standard input. A file is read twice; a pipe, which cannot be, is held in memory,
     /// unpacked
     file: PathBuf,
@@ -81,14 +94,31 @@ pub(crate) struct Args {
     /// otherwise UTF-8. A byte order mark overrides this option
     #[arg(long, value_name = "LABEL")]
     encoding: Option<Encoding>,
-    /// When the meeting of a transcript began, such as 2026-01-05T09:00:00Z; otherwise now. The transcript's
-    /// times count from then. Not for packets as JSON lines, which have timestamps
+    /// When the meeting of a transcript or of sound began, such as 2026-01-05T09:00:00Z; otherwise now. Its times
+    /// count from then. Not for packets as JSON lines, which have timestamps
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     started_at: Option<Timestamp>,
+    /// Who is heard in a WAV file; otherwise nobody is named. Given once, all channels are one sound of this
+    /// participant; given as often as there are channels, each channel is the sound of one, in this order
+    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
+    participant: Vec<String>,
     /// Skip broken lines, or cues of a transcript, instead of stopping before anything is stored; a warning
     /// says how many lines, or cues and words, were skipped
     #[arg(long)]
     keep_going: bool,
+    /// Succeed even if an instance is suspended at the end, or gave up packets; otherwise the exit code is 3
+    #[arg(long)]
+    allow_failures: bool,
+    /// Compare the stored outputs with this file, which holds packets as JSON lines, and print how they differ, as a
+    /// unified diff with a line for each packet; if they do, the exit code is 3. Compared by instance, in order: the
+    /// payload, the participant, which packets of the recording an output came from, and its timestamp (but not of
+    /// what is put out at the meeting's start or end, or in a tick). Of a file that --json printed: the payload and
+    /// the participant
+    #[arg(long, value_name = "FILE")]
+    expect: Option<PathBuf>,
+    /// Write the outputs to the file of --expect instead; not if instances failed, unless --allow-failures
+    #[arg(long, requires = "expect")]
+    update: bool,
     /// Print JSON lines, each with a "type": the packets, and a summary at the end
     #[arg(long)]
     pub(super) json: bool,
@@ -100,6 +130,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args, plugins: &PluginSet, config: Config, output: &Output) -> Result<(), Error> {
     let id = meeting_id(args)?;
+    let golden = args.expect.as_deref().filter(|_| !args.update).map(Golden::read).transpose()?;
     let selection = select(config, args.plugins.as_deref(), plugins.bundle())?;
     let Selection { config, instances, mut notes } = selection;
     let packet_bytes = config.limits.packet_bytes;
@@ -108,11 +139,14 @@ pub(crate) fn run(args: &Args, plugins: &PluginSet, config: Config, output: &Out
     let has_llm = !config.llm.models.is_empty();
     let builder = plugins.builder(config);
     let graph = builder.check()?;
+    let builder = builder.configure(|config| lossless::waiting(&graph, config));
+    let graph = builder.check()?;
     let instances = taking_part(&graph, instances, has_llm, &mut notes)?;
     let factories: Vec<Factory> = graph.instances().map(|instance| instance.factory.clone()).collect();
     let on_broken = if args.keep_going { OnBroken::Skip } else { OnBroken::Stop };
     let Args { limit, encoding, started_at, .. } = *args;
-    let options = Options { limit, on_broken, encoding, started_at };
+    let participants = args.participant.iter().map(|name| name.as_str().into()).collect();
+    let options = Options { limit, on_broken, encoding, started_at, participants };
     let volatile = graph.instances().filter(|instance| instance.output == Durability::Volatile);
     for instance in volatile.filter(|instance| instances.iter().any(|name| *name == instance.name.as_str())) {
         notes.push(format!(
@@ -120,15 +154,25 @@ pub(crate) fn run(args: &Args, plugins: &PluginSet, config: Config, output: &Out
             instance.name
         ));
     }
+    let is_audio_taken = instances
+        .iter()
+        .filter_map(|name| graph.instance(name))
+        .any(|instance| instance.subscriptions.keys().any(|source| source.as_str() == "audio"));
     let recording = Recording::check(&args.file, Rules { graph, packet_bytes }, options)?;
+    if args.expect.is_some() && args.started_at.is_none() && recording.counts_from_start() {
+        return Err(Error::Undated(recording.name().to_owned()));
+    }
     notes.extend(recording.note());
+    if recording.is_sound() && !is_audio_taken {
+        notes.push(format!("no instance takes audio, so nobody hears {}", recording.name()));
+    }
     for note in notes {
         output.note(&format!("note: {note}"));
     }
     for warning in recording.skipped().warnings() {
         output.note(&format!("warning: {warning}"));
     }
-    let replay = Replay { args, id, instances, recording, output };
+    let replay = Replay { args, id, instances, recording, golden, output };
     let runtime = Runtime::new().map_err(Error::Runtime)?;
     runtime.block_on(install::missing(&factories, &install, output))?;
     let done = runtime.block_on(replay.run(builder, &host));
@@ -161,24 +205,68 @@ struct Replay<'a> {
     id: MeetingId,
     instances: Vec<String>,
     recording: Recording,
+    /// What the outputs are compared with.
+    golden: Option<Golden>,
     output: &'a Output,
+}
+
+/// What a replay did.
+struct Played<'a> {
+    summary: Summary<'a>,
+    /// The outputs, if they are compared or written.
+    outputs: Vec<expect::Output>,
 }
 
 impl Replay<'_> {
     async fn run(&self, builder: Builder, host: &Host) -> Result<(), Error> {
         let play = async |node: &Node| self.play(node).await;
-        let summary = host.run(builder, &self.id, self.output, play).await?;
-        summary.print(self.output)
+        let played = host.run(builder, &self.id, self.output, play).await;
+        let Played { summary, outputs } = played.map_err(|error| match error {
+            Error::Interrupted { signal, meeting, keeps: Keeps::Stored } if self.recording.is_sound() => {
+                Error::Interrupted { signal, meeting, keeps: Keeps::AllButSound }
+            }
+            other => other,
+        })?;
+        let failed = summary.failed().filter(|_| !self.args.allow_failures);
+        let (expected, different) = match (&self.args.expect, &self.golden) {
+            (Some(path), Some(golden)) => match golden.diff(&outputs) {
+                Some(diff) => {
+                    self.output.note(diff.trim_end());
+                    (Some(Expected::Different), Some(path))
+                }
+                None => (Some(Expected::Same), None),
+            },
+            (Some(path), None) if failed.is_none() => {
+                expect::write(path, &outputs)?;
+                (Some(Expected::Written), None)
+            }
+            _ => (None, None),
+        };
+        match expected {
+            Some(expected) => summary.expected(expected).print(self.output)?,
+            None => summary.print(self.output)?,
+        }
+        match (failed, different) {
+            (Some(failed), _) => Err(Error::Failures { meeting: self.id.clone(), failed }),
+            (None, Some(path)) => Err(Error::Different(path.clone())),
+            (None, None) => Ok(()),
+        }
     }
 
-    async fn play(&self, node: &Node) -> Result<Summary<'_>, Error> {
+    async fn play(&self, node: &Node) -> Result<Played<'_>, Error> {
         let started = Instant::now();
         let producer: Arc<str> = self.recording.producer()?.into();
         let metadata = MeetingMetadata::new(self.id.clone()).started_at(self.recording.started_at());
-        let packets = self.recording.play()?.try_fold(0, |count, packet| {
-            let (packet, _) = packet?;
-            Ok::<_, Error>(count + u64::from(is_numbered(node, &packet)))
-        })?;
+        let mut positions = Positions::default();
+        let mut packets = 0;
+        for (position, packet) in (1..).zip(self.recording.play()?) {
+            if is_numbered(node, &packet?.0) {
+                packets += 1;
+                if self.args.expect.is_some() {
+                    positions.numbered.push(position);
+                }
+            }
+        }
         let request = ReplayRequest {
             metadata,
             instances: &self.instances,
@@ -207,21 +295,50 @@ impl Replay<'_> {
                     wanted,
                 )
                 .await?;
-                return Ok(Summary::complete(&self.id, self.recording.skipped().counts(), started.elapsed()));
+                let skipped = self.recording.skipped().counts();
+                let summary = Summary::complete(&self.id, skipped, started.elapsed());
+                let failures = Failures::of(&**node.store(), &self.id, None).await?;
+                let outputs = self.outputs(node, &producer, &positions).await?;
+                return Ok(Played { summary: summary.failures(failures), outputs });
             }
         };
         let bar = self.output.progress(self.recording.len());
-        tokio::try_join!(self.publish(node, &meeting, &producer, done, &bar), self.print(&meeting))?;
+        let publish = self.publish(node, &meeting, &producer, done, &bar);
+        (positions.volatile, ()) = tokio::try_join!(publish, self.print(&meeting))?;
         bar.finish_and_clear();
-        Ok(Summary::new(
-            &self.id,
-            &meeting.stats().await?,
-            self.recording.skipped().counts(),
-            started.elapsed(),
-        ))
+        let stats = meeting.stats().await?;
+        let failures = Failures::of(&**node.store(), &self.id, Some(&stats)).await?;
+        let skipped = self.recording.skipped().counts();
+        let summary = Summary::new(&self.id, &stats, skipped, started.elapsed()).failures(failures);
+        Ok(Played { summary, outputs: self.outputs(node, &producer, &positions).await? })
     }
 
-    /// Publishes the recording without the first `done` numbered packets, which the meeting has already.
+    /// The meeting's stored outputs, if they are compared or written.
+    async fn outputs(
+        &self,
+        node: &Node,
+        producer: &str,
+        positions: &Positions,
+    ) -> Result<Vec<expect::Output>, Error> {
+        if self.args.expect.is_none() {
+            return Ok(Vec::new());
+        }
+        let reader = PacketReader::Store(&**node.store());
+        let (mut packets, mut next) = (Vec::new(), Seq::ZERO);
+        loop {
+            let page = reader.page(&self.id, PacketQuery::range(next, Seq::MAX), From::Oldest).await?;
+            packets.extend(page.packets);
+            match packets.last() {
+                Some(last) if !page.is_last => next = last.seq.next(),
+                _ => break,
+            }
+        }
+        let is_instance = |source: &str| node.graph().instance(source).is_some();
+        Ok(expect::outputs(&packets, producer, positions, is_instance))
+    }
+
+    /// Publishes the recording without the first `done` numbered packets, which the meeting has already. If outputs
+    /// are compared, returns the positions of the packets that are not stored.
     async fn publish(
         &self,
         node: &Node,
@@ -229,7 +346,7 @@ impl Replay<'_> {
         producer: &Arc<str>,
         done: u64,
         bar: &ProgressBar,
-    ) -> Result<(), Error> {
+    ) -> Result<HashMap<Seq, u64>, Error> {
         bar.set_message("publishing");
         let mut pacer = Pacer::new(self.args.speed);
         let started = Instant::now();
@@ -237,11 +354,13 @@ impl Replay<'_> {
         // The recording alone moves the meeting's clock, so that ticks and wakes are the same at any speed.
         meeting.hold_clock(Timestamp::MIN).await?;
         let mut number = 0;
-        for packet in self.recording.play_from(start)? {
-            let (mut packet, line) = packet?;
+        let mut volatile = HashMap::new();
+        for (position, packet) in (1..).zip(self.recording.play_from(start)?) {
+            let (mut packet, place) = packet?;
             // Only stored packets are numbered. A packet that is not stored, before one that the meeting has,
             // was lost with the run that published it.
-            if is_numbered(node, &packet) {
+            let is_numbered = is_numbered(node, &packet);
+            if is_numbered {
                 number += 1;
                 packet = packet.numbered(producer.clone(), number);
             }
@@ -255,14 +374,18 @@ impl Replay<'_> {
                 meeting.hold_clock(timestamp).await?;
                 tokio::time::sleep_until(started + due).await;
             }
-            meeting.publish(packet).await.map_err(|source| {
+            let receipt = meeting.publish(packet).await.map_err(|source| {
                 let recording = self.recording.name().to_owned();
-                Error::Publish { recording, line, source }
+                Error::Publish { recording, place, source }
             })?;
+            if self.args.expect.is_some() && !is_numbered {
+                volatile.insert(receipt.seq(), position);
+            }
             bar.inc(1);
         }
         bar.set_message("finishing");
-        Ok(meeting.end().await?)
+        meeting.end().await?;
+        Ok(volatile)
     }
 
     async fn print(&self, meeting: &MeetingRef) -> Result<(), Error> {

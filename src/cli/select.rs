@@ -130,7 +130,7 @@ fn shown(text: &str) -> String {
 }
 
 /// An instance of a kind with its defaults; none for a malformed name, which the node reports.
-fn with_defaults(name: &str, kind: &str) -> Vec<InstanceConfig> {
+pub(crate) fn with_defaults(name: &str, kind: &str) -> Vec<InstanceConfig> {
     let config = Config::from_toml(&format!("[[plugin]]\nname = {name:?}\nkind = {kind:?}"));
     config.ok().and_then(|config| config.plugins).unwrap_or_default()
 }

@@ -9,6 +9,7 @@ use tokio::time::Duration;
 
 use super::{
     error::Error,
+    failures::Failures,
     output::{Form, Output, table},
     recording::SkipCounts,
     text::count,
@@ -23,7 +24,21 @@ pub(crate) struct Summary<'a> {
     #[serde(flatten)]
     skipped: SkipCounts,
     instances: Vec<InstanceSummary>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failures: Option<Failures>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expected: Option<Expected>,
     seconds: f64,
+}
+
+/// How outputs compare with a golden file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Expected {
+    Same,
+    Different,
+    /// The file was written.
+    Written,
 }
 
 #[derive(Debug, Serialize)]
@@ -61,6 +76,8 @@ impl<'a> Summary<'a> {
             packets: stats.packets,
             skipped,
             instances: instances.collect(),
+            failures: None,
+            expected: None,
             seconds: (took.as_secs_f64() * 1e3).round() / 1e3,
         }
     }
@@ -68,7 +85,32 @@ impl<'a> Summary<'a> {
     /// The summary for a meeting in which nothing was left to do.
     pub(crate) fn complete(meeting: &'a MeetingId, skipped: SkipCounts, took: Duration) -> Self {
         let seconds = (took.as_secs_f64() * 1e3).round() / 1e3;
-        Self { r#type: "summary", meeting, packets: 0, skipped, instances: Vec::new(), seconds }
+        let (failures, expected) = (None, None);
+        Self {
+            r#type: "summary",
+            meeting,
+            packets: 0,
+            skipped,
+            instances: Vec::new(),
+            failures,
+            expected,
+            seconds,
+        }
+    }
+
+    /// Adds what failed.
+    pub(crate) fn failures(self, failures: Failures) -> Self {
+        Self { failures: Some(failures), ..self }
+    }
+
+    /// What failed, if anything did.
+    pub(crate) fn failed(&self) -> Option<String> {
+        self.failures.as_ref().filter(|failures| !failures.is_empty()).map(Failures::readable)
+    }
+
+    /// Adds how the outputs compare with a golden file.
+    pub(crate) fn expected(self, expected: Expected) -> Self {
+        Self { expected: Some(expected), ..self }
     }
 
     /// Prints the summary: for programs as the last line on stdout, for people as a table on stderr.
@@ -114,7 +156,19 @@ impl<'a> Summary<'a> {
                 format!(", {cues} with {} skipped", count(words, "word", "words"))
             }
         };
-        format!("{}: {packets} in {} s{skipped}\n{}", self.meeting, self.seconds, table.trim_fmt())
+        let mut text =
+            format!("{}: {packets} in {} s{skipped}\n{}", self.meeting, self.seconds, table.trim_fmt());
+        if let Some(failed) = self.failed() {
+            text.push_str("\nfailed: ");
+            text.push_str(&failed);
+        }
+        match self.expected {
+            Some(Expected::Same) => text.push_str("\noutputs: as expected"),
+            Some(Expected::Different) => text.push_str("\noutputs: not as expected"),
+            Some(Expected::Written) => text.push_str("\noutputs: written as the expected ones"),
+            None => {}
+        }
+        text
     }
 }
 

@@ -112,7 +112,7 @@ fn data_of_a_wrong_type_is_one_instances_error() {
     let wrong = said(1, "x").replace("\"text\"", "\"txt\"");
     let file = place
         .file("m.jsonl", said(0, "one") + &wrong + &wrong.replace("transcription", "chat") + &said(2, "two"));
-    let ran = place.run(&["replay", file, "--json"]).ends_with(0);
+    let ran = place.run(&["replay", file, "--json"]).ends_with(3);
     let (summary, last) = (ran.summary(), ran.of_source("talk-time").pop().unwrap());
     assert_eq!(last["payload"]["turns"], 2, "the meeting goes on");
     for (name, errors) in [("talk-time", 1), ("watch-list", 2)] {

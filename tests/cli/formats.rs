@@ -332,7 +332,8 @@ fn a_recording_without_a_packet_is_rejected_with_the_reason() {
     assert!(ran.stderr.starts_with(says), "{ran:#?}");
     for text in [&b"Dear all,\nit went well.\n"[..], b"\x89PNG\r\n"] {
         let ran = replay(&place, place.file("x.vtt", text), &[]).ends_with(2);
-        let says = "a recording is packets as JSON lines, or a transcript as WebVTT or SubRip\n";
+        let says =
+            "a recording is packets as JSON lines, a transcript as WebVTT or SubRip, or sound as WAV\n";
         assert!(
             ran.stderr.ends_with(says),
             "there is no hint to skip lines, because this is not a recording: {ran:#?}"

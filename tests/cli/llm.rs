@@ -151,7 +151,7 @@ fn a_model_that_fails_harms_nobody_else_and_no_key_is_shown() {
         CannedAnswer::Raw(401, json!({"error": {"message": format!("no such key: {key}")}}).to_string())
     });
     let place = place(&server, &["hello", "good bye"]);
-    let ran = replay(&place, "llm-action,talk-time").ends_with(0);
+    let ran = replay(&place, "llm-action,talk-time").ends_with(3);
     assert_eq!(ran.of_source("talk-time").len(), 1, "{ran:#?}");
     let summary = ran.summary();
     let instances = summary["instances"].as_array().unwrap();

@@ -156,7 +156,7 @@ fn what_was_given_up_is_listed_and_redriven_even_after_the_end() {
     let recording = said(0, "one") + bad + "\n" + &said(2, "two");
     place.file("m.jsonl", recording);
     let replay = ["replay", "m.jsonl", "--json", "--plugins", "talk-time"];
-    let ran = place.run(&[&replay, &DB[..]].concat()).ends_with(0);
+    let ran = place.run(&[&replay, &DB[..]].concat()).ends_with(3);
     assert_eq!(ran.summary()["instances"][0]["dead_letters"], 1);
     let outputs = ran.packets().len();
 
@@ -184,7 +184,7 @@ fn what_was_given_up_is_listed_and_redriven_even_after_the_end() {
     let none = ["dead-letters", "m", "--redrive", "all", "--instance", "minutes"];
     let none = place.run(&[&none, &DB[..]].concat()).ends_with(0);
     assert!(none.stderr.contains("0 packets delivered again; 0 dead letters left"), "{none:#?}");
-    let replayed = place.run(&[&replay, &DB[..]].concat()).ends_with(0);
+    let replayed = place.run(&[&replay, &DB[..]].concat()).ends_with(3);
     assert_eq!(replayed.packets().len(), outputs);
 
     let bad = place.run(&[&["dead-letters", "m", "--redrive", "none"], &DB[..]].concat()).ends_with(2);

@@ -3,8 +3,9 @@
 use std::{fmt, io, path::PathBuf, sync::Arc};
 
 use super::{
-    input::{InputError, LAYERS},
+    input::{Compression, InputError, LAYERS},
     problem::{Problem, READABLE},
+    sound::{self, FrameError},
 };
 
 /// Why a recording cannot be played.
@@ -43,15 +44,32 @@ pub(crate) enum Error {
     Trailing(Arc<str>),
     #[error("{0} is compressed with gzip more than {LAYERS} times; unpack it first with `gzip -d`")]
     Nested(Arc<str>),
-    #[error("{name} is {what}, not text; export the meeting's transcript as .vtt and replay that")]
+    #[error(
+        "{name} is {what}, not text; export the meeting's transcript as .vtt, or its sound as .wav, and replay that"
+    )]
     NotText { name: Arc<str>, what: &'static str },
     #[error("{0} is not text; if it is UTF-16 without a byte order mark, use --encoding utf-16le")]
     Zeros(Arc<str>),
-    #[error("{0} has a timestamp in each packet; leave out --started-at, which is for transcripts")]
+    #[error("{0} has a timestamp in each packet; leave out --started-at, which is for transcripts and sound")]
     Dated(Arc<str>),
+    #[error("cannot play {name}: {problem}")]
+    Sound { name: Arc<str>, problem: sound::Problem },
+    #[error("cannot play {name}, frame {frame}: {problem}")]
+    Frame { name: Arc<str>, frame: u64, problem: Problem },
+    #[error("{0} is sound, which has no encoding; leave out --encoding")]
+    Encoded(Arc<str>),
+    #[error("{0} says itself who speaks; leave out --participant, which is for sound")]
+    Named(Arc<str>),
 }
 
 impl Error {
+    pub(super) fn frame(error: FrameError, compression: Compression, name: &Arc<str>) -> Self {
+        match error {
+            FrameError::Read(error) => Self::new(InputError::new(error, compression), name),
+            FrameError::Problem(problem) => Self::Sound { name: name.clone(), problem },
+        }
+    }
+
     pub(super) fn new(error: InputError, name: &Arc<str>) -> Self {
         let name = name.clone();
         match error {

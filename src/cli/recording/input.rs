@@ -1,4 +1,4 @@
-//! Turns a file's bytes into text: unpacks what is compressed, and decodes other encodings to UTF-8.
+//! Unpacks a file's bytes, if they are compressed, and turns them into text: decodes other encodings to UTF-8.
 //!
 //! The bytes decide which layers there are, and each layer streams. Files that are clearly not text are
 //! rejected here; read as lines, they would only be reported as a broken line.
@@ -30,6 +30,14 @@ const OTHER_FILES: [(usize, &[u8], &str); 11] = [
     (0, b"\xff\xfb", "a sound or video file"),
     (0, b"fLaC", "a sound or video file"),
 ];
+
+/// Bytes that are being read, unpacked.
+pub(super) struct Unpacked<'a> {
+    /// The first bytes, which the reader will return, too.
+    pub(super) head: Vec<u8>,
+    pub(super) reader: Box<dyn BufRead + Send + 'a>,
+    pub(super) compression: Compression,
+}
 
 /// A text that is being read.
 pub(super) struct Input<'a> {
@@ -74,12 +82,9 @@ impl InputError {
     }
 }
 
-impl<'a> Input<'a> {
-    /// Begins to read. The encoding is that of the byte order mark, or else `encoding`, or else UTF-8.
-    pub(super) fn new(
-        reader: impl BufRead + Send + 'a,
-        encoding: Option<Encoding>,
-    ) -> Result<Self, InputError> {
+impl<'a> Unpacked<'a> {
+    /// Begins to read.
+    pub(super) fn new(reader: impl BufRead + Send + 'a) -> Result<Self, InputError> {
         let (mut head, reader) = self::head(reader, HEAD).map_err(InputError::Read)?;
         let mut reader: Box<dyn BufRead + Send + 'a> = Box::new(reader);
         let mut layers = 0;
@@ -93,6 +98,12 @@ impl<'a> Input<'a> {
             (head, reader) = (inner_head, Box::new(inner));
         }
         let compression = if layers > 0 { Compression::Gzip } else { Compression::None };
+        Ok(Self { head, reader, compression })
+    }
+
+    /// Reads it as text. The encoding is that of the byte order mark, or else `encoding`, or else UTF-8.
+    pub(super) fn into_text(self, encoding: Option<Encoding>) -> Result<Input<'a>, InputError> {
+        let Self { head, mut reader, compression } = self;
         if let Some((.., what)) = OTHER_FILES
             .iter()
             .find(|(at, bytes, _)| head.get(*at..).is_some_and(|head| head.starts_with(bytes)))
@@ -109,7 +120,7 @@ impl<'a> Input<'a> {
             (None, None) if head.contains(&0) && starts_as_utf8(&head) => return Err(InputError::Zeros),
             (None, None) => Encoding::UTF_8,
         };
-        Ok(Self { text: encoding.decode(reader), encoding: encoding.name(), compression })
+        Ok(Input { text: encoding.decode(reader), encoding: encoding.name(), compression })
     }
 }
 

@@ -5,7 +5,8 @@ use teammy::{PublishError, Timestamp, config::Size, name, wire::json};
 const EXPECTED: &str = r#"{"source": …, "timestamp": …, "participant": …, "payload": …}"#;
 
 /// What a recording may be, for messages.
-pub(super) const READABLE: &str = "a recording is packets as JSON lines, or a transcript as WebVTT or SubRip";
+pub(super) const READABLE: &str =
+    "a recording is packets as JSON lines, a transcript as WebVTT or SubRip, or sound as WAV";
 
 /// What is wrong with a line.
 #[derive(Debug, thiserror::Error)]

@@ -2,6 +2,7 @@ mod encodings;
 mod large;
 mod limit;
 mod properties;
+mod sound;
 
 use std::io::Write;
 
@@ -17,8 +18,20 @@ fn rules(packet_bytes: u64) -> Rules {
     Rules { graph: Node::builder(config).check().unwrap(), packet_bytes }
 }
 
-const STOP: Options = Options { limit: None, on_broken: OnBroken::Stop, encoding: None, started_at: None };
-const SKIP: Options = Options { on_broken: OnBroken::Skip, ..STOP };
+const STOP: Options = Options {
+    limit: None,
+    on_broken: OnBroken::Stop,
+    encoding: None,
+    started_at: None,
+    participants: Vec::new(),
+};
+const SKIP: Options = Options {
+    limit: None,
+    on_broken: OnBroken::Skip,
+    encoding: None,
+    started_at: None,
+    participants: Vec::new(),
+};
 
 /// A recording that is kept in memory, with packets of 64 bytes at most.
 fn recording(text: impl AsRef<[u8]>, options: Options) -> Result<Recording, Error> {
@@ -132,7 +145,7 @@ fn broken_lines_stop_it_or_are_skipped() {
     assert_eq!(played(&some), ["2026-01-05T09:00:01Z", "2026-01-05T09:00:03Z"]);
     // The lines that were kept have their original numbers.
     let numbers: Vec<_> = some.play().unwrap().map(|packet| packet.unwrap().1).collect();
-    assert_eq!(numbers, [1, 5]);
+    assert_eq!(numbers, [Place::Line(1), Place::Line(5)]);
 }
 
 #[test]
@@ -196,7 +209,9 @@ fn files_that_are_no_recordings_are_rejected_with_the_formats() {
     let error = refused("hello\nyou", STOP);
     assert!(error.starts_with("x, line 1, column 1: expected one packet as JSON"), "{error}");
     assert!(
-        error.ends_with("a recording is packets as JSON lines, or a transcript as WebVTT or SubRip"),
+        error.ends_with(
+            "a recording is packets as JSON lines, a transcript as WebVTT or SubRip, or sound as WAV"
+        ),
         "{error}"
     );
     let error = refused(line(1) + "hello", STOP);
@@ -217,6 +232,7 @@ fn files_that_are_no_recordings_are_rejected_with_the_formats() {
         (b"%PDF-1.7", "x is a PDF document"),
         (b"{\\rtf1", "x is an RTF document"),
         (b"\0\0\0\x20ftypisom", "x is a sound or video file"),
+        (b"RIFF\0\0\0\0AVI LIST", "x is a sound or video file"),
         (b"W\0E\0B\0V\0T\0T\0", "x is not text; if it is UTF-16 without a byte order mark, use --encoding"),
         (b"\x7fELF\x02\x01\0", "x is not text"),
         (b"\x89PNG\r\n\x1a\n\0", "x, line 1, column 1: this is not UTF-8 text"),
@@ -297,7 +313,10 @@ fn broken_cues_stop_it_or_are_skipped() {
     let text = format!("{}{}", cue(fine, &large), cue(fine, "c"));
     assert!(refused(&text, STOP).starts_with("x, line 1: the packet carries"), "{}", refused(&text, STOP));
     let some = recording(&text, SKIP).unwrap();
-    assert_eq!((some.skipped().counts().skipped, some.play().unwrap().next().unwrap().unwrap().1), (1, 4));
+    assert_eq!(
+        (some.skipped().counts().skipped, some.play().unwrap().next().unwrap().unwrap().1),
+        (1, Place::Line(4))
+    );
     let voice = format!("<v {}>a", "n".repeat(2000));
     let error = refused(cue(fine, &voice), STOP);
     assert!(error.starts_with("x, line 1: the participant"), "{error}");

@@ -3,7 +3,8 @@
 //! A replay is a numbered producer whose id is a digest of the recording. So the store knows how far an
 //! earlier run came, and the same command continues from there. A meeting that another recording was played
 //! into is not touched. A meeting with other instances, or with instances of another configuration, is
-//! rejected, because packets that were played are not run again.
+//! rejected, because packets that were played are not run again. A recording of volatile sources alone, such as
+//! sound, leaves no numbers in the store, so it is played into new meetings only.
 
 use std::collections::BTreeMap;
 
@@ -42,7 +43,8 @@ pub(super) async fn open(node: &Node, request: ReplayRequest<'_>) -> Result<Repl
     let id = metadata.id.clone();
     match node.start_meeting(metadata, instances).await {
         Ok(meeting) => Ok(ReplayMeeting::New(meeting)),
-        Err(node::Error::MeetingExists(_)) if is_of_recording(node, &id, producer).await? => {
+        // Of packets that are not stored, nothing shows which have been played.
+        Err(node::Error::MeetingExists(_)) if packets > 0 && is_of_recording(node, &id, producer).await? => {
             check_matches(node, &id, instances, started_at).await?;
             match node.resume_meeting(&id).await {
                 Ok(meeting) => {

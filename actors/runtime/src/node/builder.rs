@@ -83,6 +83,13 @@ impl Builder {
         }
     }
 
+    /// Changes the configuration, for example by what [`check`](Self::check) shows of the plugins.
+    #[must_use]
+    pub fn configure(mut self, change: impl FnOnce(Config) -> Config) -> Self {
+        self.config = change(self.config);
+        self
+    }
+
     /// Adds plugins that the configuration may name. If it names no instance at all, each of these becomes one.
     /// A [`Bundle`] also lists the kinds that other builds have, so that an error can name the missing Cargo
     /// feature.

@@ -91,5 +91,5 @@ fn a_file_is_read_twice_through_all_layers() {
     let (_folder, path) = file(gzip(gzip(text)));
     let recording = Recording::check(&path, rules(1 << 10), STOP).unwrap();
     let (publish, line) = recording.play().unwrap().next().unwrap().unwrap();
-    assert_eq!((publish.participant.as_deref(), line), (Some("Ada"), 4));
+    assert_eq!((publish.participant.as_deref(), line), (Some("Ada"), Place::Line(4)));
 }

@@ -28,7 +28,8 @@ const LARGE: usize = 100 << 20;
 fn of_large(head: &str, unit: &[u8]) -> (u64, Vec<String>, usize) {
     let text = head.as_bytes().chain(BufReader::new(Repeated { unit, left: LARGE, at: 0 }));
     let rules = rules(1 << 20);
-    let input = Input::new(text, None).unwrap_or_else(|error| panic!("{error:?}"));
+    let input = Unpacked::new(text).and_then(|unpacked| unpacked.into_text(None));
+    let input = input.unwrap_or_else(|error| panic!("{error:?}"));
     let lines = Lines::new(input.text, rules.longest_line());
     let mut entries = Entries::new(lines, input.encoding, rules, Timestamp::UNIX_EPOCH);
     let mut first_pass = FirstPass::default();

@@ -127,7 +127,7 @@ proptest! {
         let (_folder, path) = file(format!("WEBVTT\n\n{}", parts.concat()));
         let options = Options { on_broken: OnBroken::Skip, ..first(limit) };
         let check = |options| Recording::check(&path, rules(1 << 10), options);
-        match (check(Options { limit: None, ..options }), check(options)) {
+        match (check(Options { limit: None, ..options.clone() }), check(options)) {
             (Ok(whole), Ok(some)) => {
                 let whole = said(&whole).into_iter().take(usize::try_from(limit).unwrap());
                 prop_assert_eq!(said(&some), whole.collect::<Vec<_>>());
