@@ -10,12 +10,10 @@ use teammy::{Node, config::Config};
 /// The program's reader, included as a module because the library does not have it.
 #[path = "../../src/cli"]
 mod cli {
-    pub(crate) fn count(number: u64, one: &str, many: &str) -> String {
-        format!("{number} {}", if number == 1 { one } else { many })
-    }
-
-    #[allow(dead_code)]
+    #[allow(dead_code, unused_imports)]
     pub(crate) mod recording;
+    #[allow(dead_code)]
+    pub(crate) mod text;
 }
 
 use cli::recording::{OnBroken, Options, Recording, Rules};
@@ -34,6 +32,7 @@ fuzz_target!(|bytes: &[u8]| {
         on_broken: if how & 1 == 0 { OnBroken::Stop } else { OnBroken::Skip },
         encoding: (how & 4 != 0).then(|| "windows-1252".parse().expect("an encoding")),
         started_at: (how & 8 != 0).then_some(teammy::Timestamp::UNIX_EPOCH),
+        participants: if how & 16 == 0 { Vec::new() } else { vec!["Ada".into(), "Bo".into()] },
     };
     let Ok(recording) = Recording::read("bytes".into(), bytes, None, RULES.clone(), options) else { return };
     let _ = recording.skipped().warnings();

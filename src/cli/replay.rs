@@ -111,9 +111,8 @@ pub(crate) struct Args {
     allow_failures: bool,
     /// Compare the stored outputs with this file, which holds packets as JSON lines, and print how they differ, as a
     /// unified diff with a line for each packet; if they do, the exit code is 3. Compared by instance, in order: the
-    /// payload, the participant, which packets of the recording an output came from, and its timestamp (but not of
-    /// what is put out at the meeting's start or end, or in a tick). Of a file that --json printed: the payload and
-    /// the participant
+    /// payload, the participant, which packets of the recording an output came from, and its timestamp. Of a file
+    /// that --json printed: the payload and the participant
     #[arg(long, value_name = "FILE")]
     expect: Option<PathBuf>,
     /// Write the outputs to the file of --expect instead; not if instances failed, unless --allow-failures

@@ -65,7 +65,7 @@ fn outputs_are_compared_with_a_file_that_update_writes() {
     assert_eq!(
         sources,
         [
-            r#"{"type":"packet","source":"talk-time""#,
+            r#"{"type":"packet","source":"talk-time","timestamp":"2026-01-05T09:00:02Z""#,
             r#"{"type":"packet","source":"watch-list","timestamp":"2026-01-05T09:00:00Z""#,
             r#"{"type":"packet","source":"watch-list","timestamp":"2026-01-05T09:00:02Z""#,
         ]

@@ -74,6 +74,14 @@ fn its_outputs_are_the_same_at_any_speed() {
     for speed in ["10000x", "3000x"] {
         assert_eq!(play(speed), at_once, "{speed}");
     }
+    // So a golden file holds at any speed, ticks included.
+    let golden = |options: &[&str]| {
+        let replay = ["replay", &hour, "--db", "mem://", "--expect", "golden.jsonl"];
+        let (code, _, stderr) = run(&place, &[&replay[..], options].concat());
+        assert_eq!(code, 0, "{stderr}");
+    };
+    golden(&["--update"]);
+    golden(&["--speed", "10000x"]);
 }
 
 #[test]

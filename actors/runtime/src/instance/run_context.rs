@@ -10,7 +10,7 @@ use std::{
 
 use parking_lot::Mutex;
 use teammy_kernel::{
-    DataPacket, EngineControl, Error, KeyValue, MeetingMetadata, Name, Payload, Seq, Timestamp,
+    DataPacket, EngineControl, Error, KeyValue, MeetingMetadata, Name, Payload, Seq, Tick, Timestamp,
     plugin::{Call, HookObserver, Hosted, Outputs, Pace, StateRef, Tries},
     store::DeadLetter,
     timers::{DueTimer, Timers},
@@ -42,6 +42,8 @@ pub(super) struct RunContext {
     ended: AtomicUsize,
     /// The position in the log up to which hooks have finished.
     cursor: AtomicU64,
+    /// The last packet that a hook has finished with, or that none takes; not one that only moved the clock.
+    last_packet: AtomicU64,
     /// If the current packet is a redriven one, the seq of its redrive; else 0.
     redriven_at: AtomicU64,
     /// How many packets were lost before the next call.
@@ -101,6 +103,7 @@ impl RunContext {
             current,
             ended: AtomicUsize::new(0),
             cursor: AtomicU64::new(cursor.0),
+            last_packet: AtomicU64::new(cursor.0),
             redriven_at: AtomicU64::new(0),
             gap: AtomicU64::new(0),
             delivered: AtomicU64::new(0),
@@ -166,8 +169,18 @@ impl RunContext {
         }
     }
 
+    /// The last packet that the instance has finished with, but for those that only moved its clock: they depend on
+    /// how fast the others came.
+    pub(super) fn last_packet(&self) -> Seq {
+        Seq(self.last_packet.load(Ordering::Relaxed))
+    }
+
     /// Passes a packet that no hook takes.
-    pub(super) fn skip(&self, seq: Seq) {
+    pub(super) fn skip(&self, packet: &DataPacket) {
+        let seq = packet.seq;
+        if packet.source != *Tick::SOURCE {
+            self.last_packet.store(seq.0, Ordering::Relaxed);
+        }
         self.cursor.store(self.position(seq).0, Ordering::Relaxed);
     }
 
@@ -280,6 +293,9 @@ impl RunContext {
 
     /// Moves the cursor and counts deliveries and losses.
     fn advance(&self, cursor: Seq, deliveries: u64) {
+        if cursor != self.cursor() {
+            self.last_packet.store(cursor.0, Ordering::Relaxed);
+        }
         self.cursor.store(self.position(cursor).0, Ordering::Relaxed);
         self.delivered.store(self.delivered.load(Ordering::Relaxed) + deliveries, Ordering::Relaxed);
         let gap = self.gap.load(Ordering::Relaxed);

@@ -113,7 +113,7 @@ impl Runner {
                 continue;
             }
             let Some(planned) = self.routes.plan(packets, one_by_one) else {
-                self.context.skip(first.seq);
+                self.context.skip(first);
                 packets = &packets[1..];
                 continue;
             };
@@ -150,7 +150,7 @@ impl Runner {
     /// Runs the hook of a timer until it is done with.
     async fn fire(&mut self, timer: &DueTimer) {
         let (source, key, cause) = match timer {
-            DueTimer::Tick { .. } => (Tick::SOURCE, "", self.context.cursor()),
+            DueTimer::Tick { .. } => (Tick::SOURCE, "", self.context.last_packet()),
             DueTimer::Wake { key, set_by, .. } => (Wake::SOURCE, key.as_str(), *set_by),
         };
         let source = Name::new(source).expect("invariant: the reserved names are well formed");
