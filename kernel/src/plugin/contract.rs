@@ -9,7 +9,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::{
     durability::Durability,
     hook_table::HookTable,
-    input::{Tries, Wake, not_before},
+    input::{Tries, Wake, wake_at},
     observer::HookObserver,
     scratch::Scratch,
     shutdown::ShutdownCx,
@@ -252,9 +252,7 @@ impl<P: Receive<Wake>> Cx<'_, P> {
     /// [`DatastoreError::Key`] if the key is empty or too long, [`DatastoreError::Written`] if the hook writes too
     /// much.
     pub fn wake_at(&mut self, at: Timestamp, key: &str) -> Result<(), DatastoreError> {
-        let packet = self.packet();
-        let (seq, at) = (packet.seq, not_before(packet, at));
-        self.engine.datastore().wake_at(key, at, seq)
+        wake_at(self.engine, self.packet(), at, key)
     }
 
     /// Cancels a wake. That of an unknown key is no error.

@@ -17,7 +17,7 @@ use super::{
     delivery_policy::DeliveryPolicy,
     durability::Durability,
     hook_table::{Hook, HookTable},
-    input::{Tries, not_before},
+    input::{Tries, wake_at},
     shutdown::ShutdownCx,
     startup::StartupCx,
 };
@@ -330,9 +330,7 @@ impl DynamicCx<'_> {
     /// # Errors
     /// As [`Cx::wake_at`](crate::Cx::wake_at).
     pub fn wake_at(&mut self, at: Timestamp, key: &str) -> Result<(), DatastoreError> {
-        let packet = self.packet();
-        let (seq, at) = (packet.seq, not_before(packet, at));
-        self.engine.datastore().wake_at(key, at, seq)
+        wake_at(self.engine, self.packet(), at, key)
     }
 
     /// Cancels a wake. That of an unknown key is no error.

@@ -8,8 +8,8 @@ use super::{
     contract::{Cx, Handler, HookOutcome, Hooks, InCallPlugin, Receive},
     delivery_policy::DeliveryPolicy,
     hook_table::HookTable,
-    input::{Batch, Tick, Wake},
-    observer::{HookObserver, Pace, pause, report},
+    input::{Batch, Tick, Timer, Wake},
+    observer::{HookObserver, Pace, one_by_one, pause, report},
 };
 use crate::{DataPacket, Error, FromPacket};
 
@@ -58,7 +58,7 @@ impl<P: InCallPlugin> Hooks<P> {
     where
         P: Receive<Tick>,
     {
-        self.table.every(period, Box::new(OnTick));
+        self.table.every(period, Box::new(OnTimer::<Tick>(PhantomData)));
         self
     }
 
@@ -68,7 +68,7 @@ impl<P: InCallPlugin> Hooks<P> {
     where
         P: Receive<Wake>,
     {
-        self.table.wake(Box::new(OnWake));
+        self.table.wake(Box::new(OnTimer::<Wake>(PhantomData)));
         self
     }
 }
@@ -81,12 +81,7 @@ fn each_by_call<'a, P: InCallPlugin>(
     observer: &'a dyn HookObserver,
 ) -> BoxFuture<'a, Result<(), Error>> {
     async move {
-        let mut may_stop = false;
-        for packet in cx.packets.chunks(1) {
-            if may_stop && observer.stops_before(&packet[0]) {
-                return Ok(());
-            }
-            may_stop = observer.has_timers();
+        for packet in one_by_one(cx.packets, observer) {
             observer.begins(&packet[0]);
             let before = cx.state.clone();
             let mut keep = Vec::new();
@@ -111,8 +106,7 @@ fn each_by_call<'a, P: InCallPlugin>(
 
 struct One<T>(PhantomData<fn(T)>);
 struct Many<T>(PhantomData<fn(T)>);
-struct OnTick;
-struct OnWake;
+struct OnTimer<T>(PhantomData<fn(T)>);
 
 impl<O> HookOutcome<O> {
     fn all(output: Option<O>) -> Self {
@@ -145,13 +139,7 @@ impl<P: Receive<T>, T: FromPacket> Handler<P> for One<T> {
     ) -> BoxFuture<'a, Result<(), Error>> {
         async move {
             let mut before = cx.state.clone();
-            let has_timers = observer.has_timers();
-            let mut may_stop = false;
-            for packet in cx.packets.chunks(1) {
-                if may_stop && observer.stops_before(&packet[0]) {
-                    return Ok(());
-                }
-                may_stop = has_timers;
+            for packet in one_by_one(cx.packets, observer) {
                 observer.begins(&packet[0]);
                 cx.packets = packet;
                 let data = T::from_packet(&packet[0])?;
@@ -215,36 +203,15 @@ impl<P: Receive<Batch<T>>, T: FromPacket> Handler<P> for Many<T> {
     }
 }
 
-impl<P: Receive<Tick>> Handler<P> for OnTick {
+impl<P: Receive<T>, T: Timer> Handler<P> for OnTimer<T> {
     fn call<'a, 'b: 'a>(
         &'a self,
         plugin: &'a P,
         cx: &'a mut Cx<'b, P>,
         _: &'b mut Vec<Arc<DataPacket>>,
     ) -> BoxFuture<'a, Result<HookOutcome<P::Output>, Error>> {
-        let tick = Tick { at: cx.packet().timestamp };
-        async move { plugin.receive(tick, cx).await.map(HookOutcome::all) }.boxed()
-    }
-
-    fn each<'a>(
-        &'a self,
-        plugin: &'a P,
-        cx: Cx<'a, P>,
-        observer: &'a dyn HookObserver,
-    ) -> BoxFuture<'a, Result<(), Error>> {
-        each_by_call(self, plugin, cx, observer)
-    }
-}
-
-impl<P: Receive<Wake>> Handler<P> for OnWake {
-    fn call<'a, 'b: 'a>(
-        &'a self,
-        plugin: &'a P,
-        cx: &'a mut Cx<'b, P>,
-        _: &'b mut Vec<Arc<DataPacket>>,
-    ) -> BoxFuture<'a, Result<HookOutcome<P::Output>, Error>> {
-        let wake = Wake::of(cx.packet());
-        async move { plugin.receive(wake, cx).await.map(HookOutcome::all) }.boxed()
+        let timer = T::of(cx.packet());
+        async move { plugin.receive(timer, cx).await.map(HookOutcome::all) }.boxed()
     }
 
     fn each<'a>(

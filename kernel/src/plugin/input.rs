@@ -2,7 +2,7 @@
 
 use std::{ops::Deref, time::Duration};
 
-use crate::{DataPacket, Timestamp};
+use crate::{DataPacket, DatastoreError, MeetingEngine, Timestamp};
 
 /// The packets that have queued up since the last call, oldest first: one call, one commit, one output with
 /// many causes.
@@ -54,9 +54,22 @@ pub struct Wake {
 impl Wake {
     /// The source of a wake's packet; reserved, so no plugin can take or claim it by name.
     pub const SOURCE: &'static str = "wake";
+}
 
+/// What a hook takes that a timer calls.
+pub(super) trait Timer: Send + 'static {
     /// Reads the packet with which the runtime calls the hook.
-    pub(super) fn of(packet: &DataPacket) -> Self {
+    fn of(packet: &DataPacket) -> Self;
+}
+
+impl Timer for Tick {
+    fn of(packet: &DataPacket) -> Self {
+        Self { at: packet.timestamp }
+    }
+}
+
+impl Timer for Wake {
+    fn of(packet: &DataPacket) -> Self {
         Self { at: packet.timestamp, key: packet.payload.as_text().unwrap_or_default().to_owned() }
     }
 }
@@ -83,12 +96,18 @@ impl Tries {
     }
 }
 
-/// The time of a wake that a hook on this packet asks for: a wake's own hook cannot ask for the time that it is, or
-/// it would run for ever.
-pub(super) fn not_before(packet: &DataPacket, at: Timestamp) -> Timestamp {
-    if packet.source != *Wake::SOURCE {
-        return at;
-    }
-    let next = packet.timestamp.checked_add(Duration::from_millis(1)).unwrap_or(Timestamp::MAX);
-    at.max(next)
+/// Asks for a wake, for a hook that runs on this packet. A wake's own hook cannot ask for the time that it is, or it
+/// would run for ever.
+pub(super) fn wake_at(
+    engine: &MeetingEngine,
+    packet: &DataPacket,
+    at: Timestamp,
+    key: &str,
+) -> Result<(), DatastoreError> {
+    let earliest = if packet.source == *Wake::SOURCE {
+        packet.timestamp.checked_add(Duration::from_millis(1)).unwrap_or(Timestamp::MAX)
+    } else {
+        at
+    };
+    engine.datastore().wake_at(key, at.max(earliest), packet.seq)
 }

@@ -46,8 +46,20 @@ pub enum Pace {
     Yield,
 }
 
-/// Reports to the observer that a hook ended well. The state
-/// has changed if it is another allocation.
+/// The packets of a run, each by itself, up to the first before which the run ends.
+#[inline]
+pub(super) fn one_by_one<'a>(
+    packets: &'a [Arc<DataPacket>],
+    observer: &dyn HookObserver,
+) -> impl Iterator<Item = &'a [Arc<DataPacket>]> {
+    let has_timers = observer.has_timers();
+    let goes_on = move |(index, packet): &(usize, &[Arc<DataPacket>])| {
+        !has_timers || *index == 0 || !observer.stops_before(&packet[0])
+    };
+    packets.chunks(1).enumerate().take_while(goes_on).map(|(_, packet)| packet)
+}
+
+/// Reports to the observer that a hook ended well. The state has changed if it is another allocation.
 #[inline]
 pub(super) fn report<S: serde::Serialize + Send + Sync + 'static, O: IntoPayload>(
     observer: &dyn HookObserver,

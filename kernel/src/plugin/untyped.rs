@@ -12,7 +12,7 @@ use super::{
     factory::{Factory, Maker, MakesPlugin},
     hook_table::{Hook, HookId},
     metadata::InCallPluginMetadata,
-    observer::{HookObserver, Pace, pause, report},
+    observer::{HookObserver, Pace, one_by_one, pause, report},
     outputs::Outputs,
     shutdown::ShutdownCx,
     startup::StartupCx,
@@ -146,12 +146,7 @@ impl<I: DynamicInstance> DynHosted for Open<I> {
         let (_, hook) = &hooks[hook.0];
         async move {
             let mut before = cx.state.clone();
-            let mut may_stop = false;
-            for packet in cx.packets.chunks(1) {
-                if may_stop && observer.stops_before(&packet[0]) {
-                    return Ok(());
-                }
-                may_stop = observer.has_timers();
+            for packet in one_by_one(cx.packets, observer) {
                 observer.begins(&packet[0]);
                 cx.packets = packet;
                 let output = instance.receive(hook, &mut cx).await?;

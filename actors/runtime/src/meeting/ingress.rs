@@ -220,15 +220,13 @@ impl Ingress {
         self.admission.release(bytes);
     }
 
-    /// A packet of the runtime's own, at the meeting's time.
-    pub(crate) fn internal(&self, seq: Seq, source: Name, payload: Payload) -> Arc<DataPacket> {
-        let now = wall_clock::now();
-        let at = self.queue.lock().clock.at(now);
-        self.internal_at(at, seq, source, payload)
+    /// The meeting's time.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.queue.lock().clock.at(wall_clock::now())
     }
 
     /// A packet of the runtime's own.
-    pub(crate) fn internal_at(
+    pub(crate) fn internal(
         &self,
         at: Timestamp,
         seq: Seq,

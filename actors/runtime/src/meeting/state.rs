@@ -18,7 +18,7 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use ractor::ActorRef;
 use teammy_kernel::{
-    DataPacket, Lifecycle, MeetingId, Name, Payload, Seq,
+    DataPacket, Lifecycle, MeetingId, Name, Payload, Seq, Timestamp,
     log::{Append, Delivery, Due, MeetingLog, Slot, StoredMeeting},
     store::{InstanceStatus, MeetingRecord, MeetingStatus},
 };
@@ -399,8 +399,13 @@ impl MeetingState {
     /// A packet of the runtime's own for the end of the log.
     fn runtime_packet(&mut self, source: &'static str, payload: Payload) -> Arc<DataPacket> {
         let seq = self.drain_ingress(1)[0];
+        self.dated_packet(self.shared.ingress.now(), seq, source, payload)
+    }
+
+    /// A packet of the runtime's own that has a seq.
+    fn dated_packet(&self, at: Timestamp, seq: Seq, source: &str, payload: Payload) -> Arc<DataPacket> {
         let source = Name::new(source).expect("invariant: a well-formed name");
-        self.shared.ingress.internal(seq, source, payload)
+        self.shared.ingress.internal(at, seq, source, payload)
     }
 
     fn dispatch(&mut self, slot: Slot, delivery: Delivery) {

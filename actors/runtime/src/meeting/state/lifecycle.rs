@@ -30,10 +30,9 @@ impl MeetingState {
         self.shared.ingress.start_clock(at);
         let setups = instances.iter().filter_map(|name| Some((name.clone(), self.setup(name)?))).collect();
         let event = Lifecycle::Start { instances: instances.to_vec(), setups };
-        let source = Name::new(Lifecycle::SOURCE).expect("invariant: a well-formed name");
         let seq = self.drain_ingress(1)[0];
         // Exactly then: ticks are counted from here.
-        let packet = self.shared.ingress.internal_at(at, seq, source, event.to_payload());
+        let packet = self.dated_packet(at, seq, Lifecycle::SOURCE, event.to_payload());
         let mut subscriptions = Vec::with_capacity(instances.len());
         self.instances.reserve_exact(instances.len());
         for name in instances {
