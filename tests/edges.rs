@@ -104,7 +104,9 @@ fn may_use(from: &str) -> Option<(&'static [&'static str], &'static str)> {
             &["teammy-kernel", "teammy-config"],
             "what the runtime only knows by a trait is built and tested without it",
         ),
-        "teammy-own-program" => (&["teammy", "teammy-plugin-*"], "it is what anybody writes outside"),
+        "teammy-own-program" => {
+            (&["teammy", "teammy-plugin-*"], "it stands for a program outside of this repository")
+        }
         "teammy-plugins" => (
             &["teammy-kernel", "teammy-plugin-*"],
             "a plugin sees the contract and never the runtime behind it",

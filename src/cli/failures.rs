@@ -1,4 +1,4 @@
-//! What instances of a meeting gave up, as far as it is not made good again.
+//! Which instances of a meeting are suspended, and how many packets each gave up that were not redriven.
 
 use std::collections::BTreeMap;
 

@@ -2,7 +2,7 @@
 
 use teammy::{Builder, Node, config::Config, graph::Bundle};
 
-/// The last say in how a node is built.
+/// Changes the builder of each node before the node starts.
 pub(super) type Prepare = Box<dyn Fn(Builder) -> Builder + Send + Sync>;
 
 /// The plugins of a program.
