@@ -52,7 +52,7 @@ pub use node::{Builder, Node, open_store};
 pub use report::Report;
 pub use teammy_config as config;
 pub use teammy_kernel::{
-    Batch, Bytes, Cx, DataPacket, Datastore, DecodeError, DeliveryPolicy, Durability, EncodeError,
+    Batch, Bytes, Cx, DataPacket, DataType, Datastore, DecodeError, DeliveryPolicy, Durability, EncodeError,
     ErrorClass, ErrorKind, Factory, FromPacket, History, Hooks, InCallPlugin, InCallPluginMetadata,
     IntoPayload, Json, JsonText, Key, Lifecycle, Llm, LlmError, LlmMessage, LlmProvider, LlmRequest,
     LlmResponse, MalformedJson, MeetingEngine, MeetingId, MeetingMetadata, Model, Name, Payload,

@@ -1,13 +1,13 @@
 //! `[[source]]` and `[[plugin]]`: the tables that a file lists.
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Deserializer, Serialize, de::Error};
 
 use crate::{
     show,
     table::table,
-    value_type::{duration, json_table, serde_value, table_of, text},
+    value_type::{duration, file_path, json_table, serde_value, table_of, text},
 };
 
 /// Whether packets are stored.
@@ -53,6 +53,10 @@ table! {
         name: String = text().required().example("captions-de");
         /// Whether its packets are stored.
         durable: bool = serde_value("true or false").default(true);
+        /// A file with the JSON Schema of its packets, which are then JSON. A node does not start if a plugin's hook
+        /// cannot read them. Nothing checks the packets themselves. A relative path starts at the working directory.
+        schema: Option<PathBuf> = file_path().map(Some, Option::as_ref).optional()
+            .words("not known").example("schemas/captions.json");
     }
 }
 

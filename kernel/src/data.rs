@@ -1,6 +1,7 @@
 //! The well-known data types: what the well-known sources carry.
 
 mod milliseconds;
+pub(crate) mod well_known;
 
 use std::sync::Arc;
 
@@ -9,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    DataPacket, Error, FromPacket, IntoPayload, Name, Payload, Publish, participant,
+    DataPacket, DataType, Error, FromPacket, IntoPayload, Name, Payload, Publish, participant,
     wire::{self, Wire},
 };
 
@@ -26,9 +27,11 @@ pub struct Transcription {
     /// The beginning, in milliseconds from the meeting's start. Any JSON number is read: fractions are
     /// rounded, and negative numbers and null are 0.
     #[serde(default, deserialize_with = "milliseconds::deserialize")]
+    #[schemars(schema_with = "milliseconds::schema")]
     pub start_ms: u64,
     /// The end, in milliseconds from the meeting's start. Read as `start_ms` is.
     #[serde(default, deserialize_with = "milliseconds::deserialize")]
+    #[schemars(schema_with = "milliseconds::schema")]
     pub end_ms: u64,
     /// Whether the recogniser has finished this piece; a later one replaces a partial one. True if absent.
     #[serde(default = "yes")]
@@ -85,6 +88,43 @@ pub enum ParticipantEvent {
     },
 }
 
+/// An instance is suspended in a meeting or resumed, on source `plugin-status`, as JSON. The runtime publishes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[non_exhaustive]
+pub struct PluginStatus {
+    /// The instance.
+    #[schemars(with = "String")]
+    pub instance: Name,
+    /// What it is from now on.
+    pub status: InstanceStatus,
+    /// Why, if it is suspended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// Whether an instance gets packets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum InstanceStatus {
+    /// It gets none until it is resumed.
+    Suspended,
+    /// It gets packets again.
+    Resumed,
+}
+
+impl PluginStatus {
+    /// An instance is suspended.
+    pub fn suspended(instance: Name, reason: impl Into<String>) -> Self {
+        Self { instance, status: InstanceStatus::Suspended, reason: Some(reason.into()) }
+    }
+
+    /// An instance is resumed.
+    pub fn resumed(instance: Name) -> Self {
+        Self { instance, status: InstanceStatus::Resumed, reason: None }
+    }
+}
+
 /// A stretch of sound, on source `audio`, as bytes. [`Publish::audio`] makes a packet of it, and a hook that takes
 /// this type reads it.
 ///
@@ -120,12 +160,20 @@ impl FromPacket for AudioFrame {
         let bytes = Bytes::from_packet(packet)?;
         wire::decode(&bytes).map_err(Error::reject)
     }
+
+    fn reads() -> DataType {
+        DataType::Bytes
+    }
 }
 
 impl IntoPayload for AudioFrame {
     fn into_payload(self) -> Result<Payload, Error> {
         let bytes = wire::encode(&self).map_err(Error::reject)?;
         Ok(Payload::Bytes(bytes.into()))
+    }
+
+    fn writes() -> DataType {
+        DataType::Bytes
     }
 }
 

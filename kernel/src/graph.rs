@@ -9,6 +9,7 @@
 //! their plugins.
 
 mod closest;
+mod compatibility;
 mod error;
 mod instance;
 mod order;
@@ -28,14 +29,15 @@ pub use closest::closest;
 pub use error::{Claim, Error};
 pub use instance::Instance;
 pub use sources::{PLUGIN_STATUS, SourceView};
-pub use spec::InstanceSpec;
+pub use spec::{InstanceSpec, SourceSpec};
 
 pub use crate::plugin::{Bundle, ConfigError, KnownKind};
 use crate::{DeliveryPolicy, Durability, Factory, Name};
 use closest::closest_of;
+use compatibility::{Fit, compare};
 use instance::{check, instance_names};
 use order::in_order;
-use sources::{SourceOrigin, SourceTable, own_sources, takeable};
+use sources::{Source, SourceMap, SourceOrigin, SourceTable, own_sources, takeable};
 
 /// Instances and sources that fit together.
 #[derive(Clone)]
@@ -43,6 +45,35 @@ pub struct Graph {
     instances: Vec<Instance>,
     index: BTreeMap<Name, usize>,
     sources: SourceTable,
+    warnings: Vec<Warning>,
+}
+
+/// A hook of which it could not be decided whether it reads all that its source carries. The meeting runs; packets
+/// that it cannot read become dead letters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Warning {
+    /// The instance.
+    pub instance: Name,
+    /// The source.
+    pub source_name: Name,
+    /// What the hook takes.
+    pub takes: String,
+    /// What the source carries.
+    pub carries: String,
+    /// What stands against it.
+    pub why: String,
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { instance, source_name, takes, carries, why } = self;
+        write!(
+            f,
+            "instance {instance} takes the source {source_name} as {takes}, which may not fit all that it carries, "
+        )?;
+        write!(f, "{carries}: {why}")
+    }
 }
 
 impl Graph {
@@ -57,7 +88,7 @@ impl Graph {
         specs: Vec<InstanceSpec>,
         factories: &[Factory],
         known: &[KnownKind],
-        sources: &[(String, Durability)],
+        sources: Vec<SourceSpec>,
     ) -> Result<Self, Error> {
         let mut sources = own_sources(sources)?;
         let names = instance_names(&specs, &sources)?;
@@ -65,7 +96,9 @@ impl Graph {
         let mut instances = Vec::with_capacity(specs.len());
         for (name, spec) in names.into_iter().zip(specs) {
             let instance = check(name, spec, factories, known)?;
-            sources.insert(instance.name.clone(), (instance.output, SourceOrigin::Output));
+            let (durability, carries) = (instance.output, instance.metadata.output_type.clone());
+            sources
+                .insert(instance.name.clone(), Source { durability, origin: SourceOrigin::Output, carries });
             instances.push(instance);
         }
         for instance in &instances {
@@ -83,7 +116,7 @@ impl Graph {
 
         for instance in &mut instances {
             for (source, declared) in &instance.subscriptions {
-                let (durability, _) = sources[source];
+                let durability = sources[source].durability;
                 let default = match durability {
                     Durability::Durable => DeliveryPolicy::Spill,
                     Durability::Volatile => DeliveryPolicy::DropOldest,
@@ -98,15 +131,21 @@ impl Graph {
                 }
             }
         }
+        let warnings = check_types(&instances, &sources)?;
         let instances = in_order(instances)?;
         let index = instances.iter().enumerate().map(|(at, instance)| (instance.name.clone(), at)).collect();
-        Ok(Self { instances, index, sources: SourceTable::new(sources) })
+        Ok(Self { instances, index, sources: SourceTable::new(sources), warnings })
     }
 
     /// The instances, each after all instances whose output it takes, and otherwise in the order of the
     /// declaration.
     pub fn instances(&self) -> impl Iterator<Item = &Instance> {
         self.instances.iter()
+    }
+
+    /// The hooks that may not be able to read all that their sources carry.
+    pub fn warnings(&self) -> &[Warning] {
+        &self.warnings
     }
 
     /// The instance with this name.
@@ -168,6 +207,29 @@ impl Graph {
     pub fn closest_source(&self, name: &str) -> Option<&Name> {
         closest_of(name, self.sources.takeable())
     }
+}
+
+/// Checks that every hook can read what its source carries.
+fn check_types(instances: &[Instance], sources: &SourceMap) -> Result<Vec<Warning>, Error> {
+    let mut warnings = Vec::new();
+    for Instance { name: instance, metadata, subscriptions, .. } in instances {
+        for (actual, declared) in subscriptions {
+            let (carried, taken) = (&sources[actual].carries, &metadata.takes[declared]);
+            let (instance, source_name) = (instance.clone(), actual.clone());
+            let (takes, carries) = (taken.to_string(), carried.to_string());
+            match compare(carried, taken) {
+                Fit::All => {}
+                Fit::Undecided(why) => {
+                    warnings.push(Warning { instance, source_name, takes, carries, why });
+                }
+                Fit::NotAll(why) => {
+                    let declared = declared.clone();
+                    return Err(Error::Type { instance, source_name, declared, takes, carries, why });
+                }
+            }
+        }
+    }
+    Ok(warnings)
 }
 
 impl fmt::Debug for Graph {

@@ -11,6 +11,7 @@
 #[cfg(any(test, feature = "runtime"))]
 pub mod backoff;
 pub mod data;
+mod data_type;
 #[cfg(not(feature = "runtime"))]
 mod decode;
 #[cfg(feature = "runtime")]
@@ -46,6 +47,7 @@ mod wire;
 pub mod wire;
 
 pub use bytes::Bytes;
+pub use data_type::DataType;
 pub use decode::{DecodeError, EncodeError};
 #[cfg(any(test, feature = "runtime", feature = "testing"))]
 pub use engine::llm::{LlmProvider, Request as LlmRequest, Response as LlmResponse, Usage};

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::{EncodeError, Error, JsonText, MalformedJson, MeetingId, Name, decode};
+use crate::{DataType, EncodeError, Error, JsonText, MalformedJson, MeetingId, Name, decode};
 
 /// A packet's sequence number in its meeting's log: from 1, rising, never used twice. Numbers may be skipped.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -183,7 +183,7 @@ impl DataPacket {
 #[diagnostic::on_unimplemented(
     message = "a hook cannot take `{Self}`: it is not read from a packet",
     label = "not read from a packet",
-    note = "a hook takes `Json<{Self}>` if `{Self}` implements serde's `Deserialize`: wrap it in `Json`",
+    note = "a hook takes `Json<{Self}>` if `{Self}` implements serde's `Deserialize` and schemars' `JsonSchema`: wrap it in `Json`",
     note = "a hook also takes `String`, `Bytes`, `AudioFrame`, and `Arc<DataPacket>` for the whole packet"
 )]
 pub trait FromPacket: Sized + Send + 'static {
@@ -192,6 +192,12 @@ pub trait FromPacket: Sized + Send + 'static {
     /// # Errors
     /// [`Error::reject`] if the packet carries something else, as another try would not help.
     fn from_packet(packet: &Arc<DataPacket>) -> Result<Self, Error>;
+
+    /// What a packet must carry to be read; the default says that it is not known, and is then not checked before a
+    /// meeting starts.
+    fn reads() -> DataType {
+        DataType::Any
+    }
 }
 
 /// A plugin's output, which becomes a payload.
@@ -208,9 +214,9 @@ pub trait IntoPayload: Send + 'static {
     /// [`Error::reject`] if the output has no such form.
     fn into_payload(self) -> Result<Payload, Error>;
 
-    /// The JSON Schema of the payload, for people who consume it; `None` if the payload isn't JSON.
-    fn schema() -> Option<schemars::Schema> {
-        None
+    /// What the payload carries, for those who consume it; the default says that it is not known.
+    fn writes() -> DataType {
+        DataType::Any
     }
 }
 
@@ -229,13 +235,17 @@ fn wrong_form(expected: &'static str, payload: &Payload) -> Error {
     Error::reject(WrongForm { expected, got: payload.form() })
 }
 
-impl<T: DeserializeOwned + Send + 'static> FromPacket for Json<T> {
+impl<T: DeserializeOwned + JsonSchema + Send + 'static> FromPacket for Json<T> {
     fn from_packet(packet: &Arc<DataPacket>) -> Result<Self, Error> {
         match &packet.payload {
             Payload::Json(text) => decode::json(text).map(Self).map_err(Error::reject),
             Payload::Malformed(malformed) => Err(Error::reject(malformed.clone())),
             other => Err(wrong_form("JSON", other)),
         }
+    }
+
+    fn reads() -> DataType {
+        DataType::read_by::<T>()
     }
 }
 
@@ -246,6 +256,10 @@ impl FromPacket for String {
             other => Err(wrong_form("text", other)),
         }
     }
+
+    fn reads() -> DataType {
+        DataType::Text
+    }
 }
 
 impl FromPacket for Bytes {
@@ -254,6 +268,10 @@ impl FromPacket for Bytes {
             Payload::Bytes(bytes) => Ok(bytes.clone()),
             other => Err(wrong_form("bytes", other)),
         }
+    }
+
+    fn reads() -> DataType {
+        DataType::Bytes
     }
 }
 
@@ -269,8 +287,8 @@ impl<T: Serialize + JsonSchema + Send + 'static> IntoPayload for Json<T> {
         Payload::json(&self.0).map_err(Error::reject)
     }
 
-    fn schema() -> Option<schemars::Schema> {
-        Some(schemars::schema_for!(T))
+    fn writes() -> DataType {
+        DataType::written_by::<T>()
     }
 }
 
@@ -278,11 +296,19 @@ impl IntoPayload for String {
     fn into_payload(self) -> Result<Payload, Error> {
         Ok(Payload::Text(self.into()))
     }
+
+    fn writes() -> DataType {
+        DataType::Text
+    }
 }
 
 impl IntoPayload for Bytes {
     fn into_payload(self) -> Result<Payload, Error> {
         Ok(Payload::Bytes(self))
+    }
+
+    fn writes() -> DataType {
+        DataType::Bytes
     }
 }
 

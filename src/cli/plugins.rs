@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::Value;
 use teammy::{
-    Factory, InCallPluginMetadata,
+    DataType, Factory, InCallPluginMetadata,
     config::Config,
     graph::{Bundle, Graph, Instance},
 };
@@ -48,6 +48,8 @@ struct Plugin {
 struct Metadata {
     version: String,
     sources: Vec<String>,
+    /// What packets of each source must carry.
+    takes: BTreeMap<teammy::Name, DataType>,
     tick_seconds: Option<f64>,
     output: teammy::Durability,
     needs_llm: bool,
@@ -60,11 +62,12 @@ impl Metadata {
         Self {
             version: metadata.version.into_owned(),
             sources: metadata.sources.iter().map(|source| source.as_str().to_owned()).collect(),
+            takes: metadata.takes,
             tick_seconds: metadata.every.map(|every| every.as_secs_f64()),
             output: metadata.output,
             needs_llm: metadata.needs_llm,
             config_schema: metadata.config.to_value(),
-            output_schema: metadata.output_schema.as_ref().map(|schema| schema.as_value().clone()),
+            output_schema: metadata.output_type.schema().map(|schema| schema.as_value().clone()),
         }
     }
 }
@@ -87,6 +90,9 @@ pub(crate) fn run(set: &PluginSet, config: Config, output: &Output) -> Result<()
     let graph = set.builder(config).check();
     let instances: Vec<ConfiguredInstance> =
         graph.iter().flat_map(Graph::instances).map(configured).collect();
+    for warning in graph.iter().flat_map(Graph::warnings) {
+        output.note(&format!("warning: {warning}"));
+    }
     match output.form() {
         Form::Json => {
             plugins.iter().try_for_each(|plugin| output.object(plugin))?;

@@ -59,7 +59,7 @@ fn a_complete_meeting_is_not_run_again_with_another_configuration() {
     replay("config = {}").ends_with(0);
     for other in [
         "config = { every = 2 }",
-        "sources = { transcription = \"chat\", participant = \"participant\" }",
+        "sources = { transcription = \"captions\" }\n[[source]]\nname = \"captions\"",
         "delivery = { transcription = \"block\" }",
     ] {
         refused(

@@ -87,6 +87,44 @@ fn plugins_are_shown_with_schemas_and_instances() {
 }
 
 #[test]
+fn a_sources_schema_is_compared_with_what_hooks_take() {
+    let place = Place::new();
+    place.file(
+        "teammy.toml",
+        "[[source]]\nname = \"captions\"\nschema = \"captions.json\"\n[[plugin]]\nname = \"talk-time\"\n\
+         sources = { transcription = \"captions\" }",
+    );
+    place.file("captions.jsonl", crate::said(0, "so it is").replace("transcription", "captions"));
+    let replay = |schema: &str, code: i32, says: &str| {
+        place.file("captions.json", schema);
+        let ran = place.run(&["replay", "captions.jsonl"]).ends_with(code);
+        assert!(ran.stderr.contains(says), "should say {says:?}: {ran:#?}");
+    };
+    let fields = |required: &str| {
+        format!(
+            r#"{{"title": "Caption", "type": "object", "properties": {{"text": {{"type": "string"}},
+            "start_ms": {{"type": "number"}}, "end_ms": {{"type": "number"}}}}, "required": [{required}]}}"#
+        )
+    };
+    replay(&fields(r#""text""#), 0, "1 packet");
+    replay(
+        &fields(""),
+        2,
+        "instance talk-time takes the source captions as transcription, which its hook reads as Json<Transcription>, \
+         but captions carries Caption (it does not take {}: \"text\" is a required property)",
+    );
+    replay(
+        r#"{"type": "strin"}"#,
+        2,
+        "the schema of [[source]] \"captions\" cannot be used: it is not a JSON Schema",
+    );
+    replay("{", 2, "captions.json: EOF while parsing");
+    std::fs::remove_file(place.path().join("captions.json")).unwrap();
+    let ran = place.run(&["plugins"]).ends_with(2);
+    assert!(ran.stderr.contains("captions.json: No such file"), "{ran:#?}");
+}
+
+#[test]
 fn plugins_are_shown_even_where_the_configuration_names_others() {
     let place = Place::new();
     place.file("teammy.toml", "[[plugin]]\nname = \"talk-tiem\"\n");

@@ -364,7 +364,7 @@ fn unknown_keys_are_errors() {
         ),
         (
             "[[source]]\nname = \"x\"\nvolatile = true",
-            "source.x.volatile is unknown; known here are: name, durable",
+            "source.x.volatile is unknown; known here are: name, durable, schema",
         ),
     ] {
         assert_eq!(refused(&toml(text)), format!("teammy.toml: {says}"));
@@ -477,8 +477,8 @@ fn lists_are_read() {
     assert_eq!(
         loaded.config.sources,
         [
-            Source { name: "captions-de".into(), durable: false },
-            Source { name: "captions-fr".into(), durable: true }
+            Source { name: "captions-de".into(), durable: false, schema: None },
+            Source { name: "captions-fr".into(), durable: true, schema: None }
         ]
     );
     let plugins = loaded.config.plugins.as_ref().unwrap();

@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use schemars::{Schema, SchemaGenerator, json_schema};
 use serde::{
     Deserialize, Deserializer,
     de::{Error, Unexpected, Visitor},
@@ -15,6 +16,15 @@ pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
         deserializer.deserialize_any(Number)
     } else {
         u64::deserialize(deserializer)
+    }
+}
+
+/// Whole milliseconds are written, and any number or null is read.
+pub(super) fn schema(generator: &mut SchemaGenerator) -> Schema {
+    if generator.contract().is_serialize() {
+        json_schema!({"type": "integer", "format": "uint64", "minimum": 0})
+    } else {
+        json_schema!({"type": ["number", "null"], "default": 0})
     }
 }
 

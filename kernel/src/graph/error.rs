@@ -142,6 +142,36 @@ pub enum Error {
         /// The source, as the plugin calls it.
         declared: Name,
     },
+    /// The schema of a declared source cannot be used.
+    #[error("the schema of [[source]] {} cannot be used: {problem}", Shown(.source_name))]
+    Schema {
+        /// The source.
+        source_name: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// An instance's hook cannot read what its source carries.
+    #[error(
+        "instance {instance} takes the source {source_name}{}, which its hook reads as {takes}, but {source_name} \
+         carries {carries}{}; take {carries} in the plugin's hook, or map {declared} to another source in the \
+         instance's [plugin.sources]",
+        Mapped { declared, actual: source_name },
+        Why(.why)
+    )]
+    Type {
+        /// The instance.
+        instance: Name,
+        /// The source, after mapping.
+        source_name: Name,
+        /// The source, as the plugin calls it.
+        declared: Name,
+        /// What the hook takes.
+        takes: String,
+        /// What the source carries.
+        carries: String,
+        /// What of that the hook cannot read; empty if it reads nothing of it.
+        why: String,
+    },
     /// A policy is for a source that the plugin does not take.
     #[error(
         "instance {instance} has a delivery policy for the source {}, but its plugin {kind} has no hook for it{}; \
@@ -230,6 +260,8 @@ error_classes!(Error {
     Self::Cycle { .. } => "cycle" Invalid,
     Self::UnknownSource { .. } => "undeclared-source" Invalid,
     Self::ReservedSource { .. } => "reserved-source" Invalid,
+    Self::Schema { .. } => "source-schema" Invalid,
+    Self::Type { .. } => "source-type" Invalid,
     Self::NothingToSpill { .. } => "nothing-to-spill" Invalid,
     Self::NoHookForPolicy { .. } => "no-hook-for-policy" Invalid,
     Self::NoHook { .. } => "no-hook" Invalid,
@@ -303,6 +335,15 @@ struct Mapped<'a> {
 impl fmt::Display for Mapped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.declared == self.actual { Ok(()) } else { write!(f, " as {}", self.declared) }
+    }
+}
+
+/// A reason in brackets, if there is one.
+struct Why<'a>(&'a str);
+
+impl fmt::Display for Why<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() { Ok(()) } else { write!(f, " ({})", self.0) }
     }
 }
 

@@ -2,8 +2,12 @@
 
 use std::{cmp, collections::BTreeMap};
 
-use super::error::{Claim, Error};
-use crate::{Durability, Lifecycle, Name, Tick, Wake};
+use super::{
+    compatibility,
+    error::{Claim, Error},
+    spec::SourceSpec,
+};
+use crate::{DataType, Durability, Lifecycle, Name, Tick, Wake, data::well_known};
 
 /// The source on which the runtime reports suspended instances. Instances may take it; publishers may not
 /// publish on it.
@@ -37,12 +41,21 @@ pub(super) enum SourceOrigin {
     Reserved,
 }
 
+/// A source while a graph is built.
+#[derive(Debug, Clone)]
+pub(super) struct Source {
+    pub(super) durability: Durability,
+    pub(super) origin: SourceOrigin,
+    /// What its packets carry.
+    pub(super) carries: DataType,
+}
+
 /// Sources by name, while a graph is built.
-pub(super) type SourceMap = BTreeMap<Name, (Durability, SourceOrigin)>;
+pub(super) type SourceMap = BTreeMap<Name, Source>;
 
 /// A source that exists.
 #[derive(Debug, Clone)]
-struct Source {
+struct Entry {
     name: Name,
     durability: Durability,
     origin: SourceOrigin,
@@ -62,13 +75,13 @@ pub struct SourceView {
 
 /// The sources of a graph, [by length](by_length).
 #[derive(Clone)]
-pub(super) struct SourceTable(Vec<Source>);
+pub(super) struct SourceTable(Vec<Entry>);
 
 impl SourceTable {
     pub(super) fn new(sources: SourceMap) -> Self {
         let mut sources: Vec<_> = sources
             .into_iter()
-            .map(|(name, (durability, origin))| Source { name, durability, origin })
+            .map(|(name, Source { durability, origin, .. })| Entry { name, durability, origin })
             .collect();
         sources.sort_by(|a, b| by_length(a.name.as_str(), b.name.as_str()));
         Self(sources)
@@ -76,7 +89,7 @@ impl SourceTable {
 
     pub(super) fn find(&self, name: &str) -> Option<SourceView> {
         let place = self.0.binary_search_by(|source| by_length(source.name.as_str(), name)).ok()?;
-        let Source { durability, origin, .. } = self.0[place];
+        let Entry { durability, origin, .. } = self.0[place];
         let is_external = origin == SourceOrigin::External;
         let place = u32::try_from(place).expect("invariant: sources are few");
         Some(SourceView { place, durability, is_external })
@@ -103,7 +116,7 @@ fn by_length(a: &str, b: &str) -> cmp::Ordering {
 
 /// The sources that an instance can take.
 pub(super) fn takeable(sources: &SourceMap) -> impl Iterator<Item = &Name> {
-    sources.iter().filter(|(_, (_, origin))| *origin != SourceOrigin::Reserved).map(|(name, _)| name)
+    sources.iter().filter(|(_, source)| source.origin != SourceOrigin::Reserved).map(|(name, _)| name)
 }
 
 fn constant(name: &str) -> Name {
@@ -127,18 +140,25 @@ pub(super) fn claim(name: &Name) -> Option<Claim> {
 }
 
 /// All sources except the instances' outputs.
-pub(super) fn own_sources(declared: &[(String, Durability)]) -> Result<SourceMap, Error> {
-    let well_known =
-        WELL_KNOWN.iter().map(|(name, durability, origin)| (constant(name), (*durability, *origin)));
-    let reserved =
-        RESERVED.iter().map(|(name, durability)| (constant(name), (*durability, SourceOrigin::Reserved)));
+pub(super) fn own_sources(declared: Vec<SourceSpec>) -> Result<SourceMap, Error> {
+    let source = |durability, origin, carries| Source { durability, origin, carries };
+    let well_known = WELL_KNOWN.iter().map(|(name, durability, origin)| {
+        (constant(name), source(*durability, *origin, well_known::carried_by(name)))
+    });
+    let reserved = RESERVED.iter().map(|(name, durability)| {
+        (constant(name), source(*durability, SourceOrigin::Reserved, DataType::Any))
+    });
     let mut sources: BTreeMap<_, _> = well_known.chain(reserved).collect();
-    for (name, durability) in declared {
-        let name = named(|| "the name of a [[source]]".to_owned(), name)?;
+    for SourceSpec { name, durability, carries } in declared {
+        let name = named(|| "the name of a [[source]]".to_owned(), &name)?;
         if let Some(claim) = claim(&name) {
             return Err(Error::SourceTaken { source_name: name, claim });
         }
-        if sources.insert(name.clone(), (*durability, SourceOrigin::External)).is_some() {
+        if let Some(problem) = carries.schema().and_then(|schema| compatibility::problem(schema.as_value())) {
+            let problem = format!("it is not a JSON Schema: {problem}");
+            return Err(Error::Schema { source_name: name.to_string(), problem });
+        }
+        if sources.insert(name.clone(), source(durability, SourceOrigin::External, carries)).is_some() {
             return Err(Error::SourceTaken { source_name: name, claim: Claim::Declared });
         }
     }

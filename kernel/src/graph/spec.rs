@@ -1,8 +1,8 @@
-//! Instances as the configuration describes them.
+//! Instances and sources as the configuration describes them.
 
 use std::{collections::BTreeMap, time::Duration};
 
-use crate::{DeliveryPolicy, Durability};
+use crate::{DataType, DeliveryPolicy, Durability};
 
 /// An instance as the configuration describes it, unchecked.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,6 +22,24 @@ pub struct InstanceSpec {
     pub checkpoint_interval: Option<Duration>,
     /// The plugin's table; null stands for the plugin's default.
     pub config: serde_json::Value,
+}
+
+/// A source of the user's own, unchecked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SourceSpec {
+    /// Its name.
+    pub name: String,
+    /// Whether its packets are stored.
+    pub durability: Durability,
+    /// What its packets carry.
+    pub carries: DataType,
+}
+
+impl SourceSpec {
+    /// A source of which it is not known what its packets carry.
+    pub fn new(name: impl Into<String>, durability: Durability) -> Self {
+        Self { name: name.into(), durability, carries: DataType::Any }
+    }
 }
 
 impl InstanceSpec {

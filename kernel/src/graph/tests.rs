@@ -1,9 +1,14 @@
 use std::sync::Arc;
 
 use proptest::prelude::*;
+use serde_json::json;
 
 use super::*;
-use crate::{Bytes, Cx, DataPacket, Hooks, InCallPlugin, Receive, StartupCx, chain};
+use crate::{
+    Bytes, Cx, DataPacket, DataType, Hooks, InCallPlugin, Payload, Receive, StartupCx, chain,
+    data::Transcription,
+    plugin::{DynamicCx, DynamicInstance, DynamicPlugin, DynamicSpec, Hook},
+};
 
 #[derive(Default, serde::Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -69,7 +74,12 @@ fn instance(name: &str, kind: &str, sources: &[(&str, &str)]) -> InstanceSpec {
 }
 
 fn build(declared: impl Into<Vec<InstanceSpec>>) -> Result<Graph, Error> {
-    Graph::build(declared.into(), &FACTORIES, &KNOWN, &[("captions-de".to_owned(), Durability::Volatile)])
+    Graph::build(
+        declared.into(),
+        &FACTORIES,
+        &KNOWN,
+        vec![SourceSpec::new("captions-de", Durability::Volatile)],
+    )
 }
 
 fn message(declared: impl Into<Vec<InstanceSpec>>) -> String {
@@ -77,8 +87,8 @@ fn message(declared: impl Into<Vec<InstanceSpec>>) -> String {
 }
 
 fn source_message(name: &str) -> String {
-    let sources = [("mine".to_owned(), Durability::Durable), (name.to_owned(), Durability::Durable)];
-    chain(&Graph::build(Vec::new(), &FACTORIES, &KNOWN, &sources).unwrap_err())
+    let sources = ["mine", name].map(|name| SourceSpec::new(name, Durability::Durable));
+    chain(&Graph::build(Vec::new(), &FACTORIES, &KNOWN, sources.into()).unwrap_err())
 }
 
 #[test]
@@ -152,7 +162,7 @@ fn one_kind_runs_under_two_names_with_two_tables() {
 #[test]
 fn a_later_factory_of_one_kind_is_used() {
     let factories = [Factory::of::<TalkTime>("a"), Factory::of::<OtherTalkTime>("b")];
-    let graph = Graph::build(vec![InstanceSpec::new("x", "talk-time")], &factories, &[], &[]).unwrap();
+    let graph = Graph::build(vec![InstanceSpec::new("x", "talk-time")], &factories, &[], vec![]).unwrap();
     assert_eq!(graph.instance("x").unwrap().metadata.sources, ["chat"]);
 }
 
@@ -180,14 +190,14 @@ fn a_kind_left_out_names_its_feature() {
 fn a_plugin_that_calls_itself_something_else_is_told() {
     let factories = [Factory::of::<Meter>("minutes")];
     let declared = vec![InstanceSpec::new("x", "minutes")];
-    let error = Graph::build(declared.clone(), &factories, &KNOWN, &[]).unwrap_err();
+    let error = Graph::build(declared.clone(), &factories, &KNOWN, vec![]).unwrap_err();
     assert_eq!(
         chain(&error),
         "instance x is of kind minutes, but the plugin in the bundle under that name says KIND = \"meter\"; \
          write KIND = \"minutes\" in it"
     );
     // An embedder's plugin may have any name: the name is no kind.
-    let error = Graph::build(declared, &factories, &[], &[]).unwrap_err();
+    let error = Graph::build(declared, &factories, &[], vec![]).unwrap_err();
     assert!(matches!(error, Error::UnknownKind { .. }), "{error}");
 }
 
@@ -352,6 +362,136 @@ fn expected(edges: &[BTreeSet<usize>]) -> Option<Vec<usize>> {
     Some(order)
 }
 
+/// A plugin with one hook, for JSON that a schema describes, and with JSON outputs.
+struct Reader {
+    kind: &'static str,
+    source: &'static str,
+    takes: DataType,
+    puts_out: DataType,
+}
+
+struct Started;
+
+impl DynamicPlugin for Reader {
+    type Instance = Started;
+
+    fn spec(&self) -> DynamicSpec {
+        DynamicSpec::new(self.kind, "1.0.0")
+            .on(self.source)
+            .takes(self.takes.clone())
+            .output_type(self.puts_out.clone())
+    }
+
+    async fn on_startup(&self, _: serde_json::Value, _: &StartupCx) -> Result<Started, crate::Error> {
+        Ok(Started)
+    }
+}
+
+impl DynamicInstance for Started {
+    async fn receive(&self, _: &Hook, _: &mut DynamicCx<'_>) -> Result<Option<Payload>, crate::Error> {
+        Ok(None)
+    }
+}
+
+fn reader(kind: &'static str, source: &'static str, takes: DataType, puts_out: DataType) -> Factory {
+    Factory::dynamic(kind, Reader { kind, source, takes, puts_out })
+}
+
+fn schema(json: serde_json::Value) -> DataType {
+    DataType::of_schema(json.try_into().unwrap())
+}
+
+#[test]
+fn a_hook_must_be_able_to_read_what_its_source_carries() {
+    let line = || {
+        schema(json!({
+            "title": "Line", "type": "object", "properties": {"line": {"type": "integer"}}, "required": ["line"],
+        }))
+    };
+    let other = || {
+        schema(json!({
+            "title": "Other", "type": "object", "properties": {"words": {"type": "string"}}, "required": ["words"],
+        }))
+    };
+    let factories = [
+        reader("chatty", "chat", DataType::read_by::<Transcription>(), line()),
+        reader("sound", "transcription", DataType::Bytes, DataType::Text),
+        reader("liner", "line", line(), DataType::Any),
+        reader("worder", "line", other(), DataType::Any),
+    ];
+    let with = |sources: &[(&str, DataType)], instances: &[(&str, &str, &str)]| {
+        let sources = sources.iter().map(|(name, carries)| SourceSpec {
+            carries: carries.clone(),
+            ..SourceSpec::new(*name, Durability::Durable)
+        });
+        let own = |kind: &str| match kind {
+            "chatty" => "chat",
+            "sound" => "transcription",
+            _ => "line",
+        };
+        let instances = instances.iter().map(|(name, kind, from)| instance(name, kind, &[(own(kind), from)]));
+        Graph::build(instances.collect(), &factories, &[], sources.collect())
+    };
+    let says = |result: Result<Graph, Error>| chain(&result.unwrap_err());
+
+    assert_eq!(
+        says(with(&[], &[("minutes", "chatty", "chat")])),
+        "instance minutes takes the source chat, which its hook reads as Json<Transcription>, but chat carries Json<Chat>; \
+         take Json<Chat> in the plugin's hook, or map chat to another source in the instance's [plugin.sources]"
+    );
+    let mapped = says(with(&[], &[("minutes", "chatty", "audio")]));
+    assert!(
+        mapped.starts_with(
+            "instance minutes takes the source audio as chat, which its hook reads as Json<Transcription>, but audio carries bytes;"
+        ),
+        "{mapped}"
+    );
+    assert!(
+        says(with(&[], &[("level", "sound", "transcription")]))
+            .contains("reads as bytes, but transcription carries Json<Transcription>;")
+    );
+    with(&[], &[("minutes", "chatty", "transcription"), ("level", "sound", "audio")]).unwrap();
+
+    // A plugin's output, and a declared source.
+    with(&[], &[("a", "chatty", "transcription"), ("b", "liner", "a")]).unwrap();
+    let wrong = says(with(&[], &[("a", "chatty", "transcription"), ("b", "worder", "a")]));
+    assert!(
+        wrong.contains(
+            "takes the source a as line, which its hook reads as Other, but a carries Line (it does not take {\"line\":1}"
+        ),
+        "{wrong}"
+    );
+    assert!(wrong.contains(r#""words" is a required property"#), "{wrong}");
+    with(&[("lines", line())], &[("b", "liner", "lines")]).unwrap();
+    with(&[("lines", DataType::Any)], &[("b", "worder", "lines")]).unwrap();
+    assert!(says(with(&[("lines", line())], &[("b", "worder", "lines")])).contains("but lines carries Line"));
+    let text = says(with(&[], &[("level", "sound", "audio"), ("b", "liner", "level")]));
+    assert!(text.contains("reads as Line, but level carries text;"), "{text}");
+
+    let malformed = says(with(&[("lines", schema(json!({"type": "strin"})))], &[]));
+    assert!(
+        malformed.starts_with("the schema of [[source]] \"lines\" cannot be used: it is not a JSON Schema: "),
+        "{malformed}"
+    );
+}
+
+#[test]
+fn what_cannot_be_decided_is_a_warning() {
+    let text = |pattern: &str| schema(json!({"title": pattern, "type": "string", "pattern": pattern}));
+    let factories = [reader("reader", "codes", text("^[ab]+$"), DataType::Any)];
+    let carrying = |carries| {
+        let source = SourceSpec { carries, ..SourceSpec::new("codes", Durability::Durable) };
+        Graph::build(vec![InstanceSpec::new("reader", "reader")], &factories, &[], vec![source]).unwrap()
+    };
+    assert_eq!(carrying(text("^[ab]+$")).warnings(), []);
+    let graph = carrying(text("^a+$"));
+    let [warning] = graph.warnings() else { panic!("{:?}", graph.warnings()) };
+    let shown = warning.to_string();
+    let says =
+        "instance reader takes the source codes as ^[ab]+$, which may not fit all that it carries, ^a+$: ";
+    assert!(shown.starts_with(says), "{shown}");
+}
+
 proptest! {
     #[test]
     fn upstream_comes_first_and_a_cycle_is_one(edges in edges()) {
@@ -361,9 +501,9 @@ proptest! {
             let sources = from.iter().enumerate().map(|(hook, from)| (format!("in{hook}"), name(*from)));
             InstanceSpec { sources: sources.collect(), ..InstanceSpec::new(name(at), "mixer") }
         }).collect();
-        let inputs = [0, 1, 2, 3].map(|hook| (format!("in{hook}"), Durability::Durable));
+        let inputs = [0, 1, 2, 3].map(|hook| SourceSpec::new(format!("in{hook}"), Durability::Durable));
 
-        match (Graph::build(declared, &FACTORIES, &[], &inputs), expected(&edges)) {
+        match (Graph::build(declared, &FACTORIES, &[], inputs.into()), expected(&edges)) {
             (Ok(graph), Some(order)) => {
                 let built: Vec<String> = graph.instances().map(|instance| instance.name.to_string()).collect();
                 prop_assert_eq!(built, order.into_iter().map(name).collect::<Vec<_>>());

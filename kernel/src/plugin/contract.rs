@@ -16,7 +16,7 @@ use super::{
     startup::StartupCx,
 };
 use crate::{
-    DataPacket, DatastoreError, Error, IntoPayload, MeetingEngine, MeetingMetadata, Name, Timestamp,
+    DataPacket, DataType, DatastoreError, Error, IntoPayload, MeetingEngine, MeetingMetadata, Name, Timestamp,
 };
 
 /// A plugin: resources, and hooks over a per-meeting state.
@@ -277,6 +277,9 @@ pub(super) struct HookOutcome<O> {
 
 /// A hook whose input type is erased.
 pub(super) trait Handler<P: InCallPlugin>: Send + Sync {
+    /// What a packet must carry for the hook to read it.
+    fn takes(&self) -> DataType;
+
     /// Runs once on all packets. `keep` holds those packets of a batch that decoded, where some did not.
     fn call<'a, 'b: 'a>(
         &'a self,

@@ -21,7 +21,9 @@ use super::{
     shutdown::ShutdownCx,
     startup::StartupCx,
 };
-use crate::{DataPacket, DatastoreError, Error, MeetingEngine, MeetingMetadata, Name, Payload, Timestamp};
+use crate::{
+    DataPacket, DataType, DatastoreError, Error, MeetingEngine, MeetingMetadata, Name, Payload, Timestamp,
+};
 
 /// A plugin whose name, hooks and schemas are known at run time only, such as one in another language.
 ///
@@ -166,11 +168,11 @@ pub trait DynamicInstance: Send + Sync + 'static {
 pub struct DynamicSpec {
     pub(super) kind: Cow<'static, str>,
     pub(super) version: Cow<'static, str>,
-    pub(super) table: HookTable<()>,
+    pub(super) table: HookTable<DataType>,
     pub(super) output: Durability,
     pub(super) needs_llm: bool,
     pub(super) config: Schema,
-    pub(super) output_schema: Option<Schema>,
+    pub(super) output_type: DataType,
 }
 
 impl DynamicSpec {
@@ -183,14 +185,14 @@ impl DynamicSpec {
             output: Durability::Durable,
             needs_llm: false,
             config: Schema::from(true),
-            output_schema: None,
+            output_type: DataType::Any,
         }
     }
 
     /// Takes packets of a source, one in each call.
     #[must_use]
     pub fn on(mut self, source: &str) -> Self {
-        self.table.source(source, 1, ());
+        self.table.source(source, 1, DataType::Any);
         self
     }
 
@@ -198,7 +200,7 @@ impl DynamicSpec {
     /// least 1).
     #[must_use]
     pub fn on_batch(mut self, source: &str, max: usize) -> Self {
-        self.table.source(source, max, ());
+        self.table.source(source, max, DataType::Any);
         self
     }
 
@@ -214,7 +216,7 @@ impl DynamicSpec {
     /// meeting's clock; see [`Hooks::every`](crate::Hooks::every).
     #[must_use]
     pub fn every(mut self, period: Duration) -> Self {
-        self.table.every(period, ());
+        self.table.every(period, DataType::Any);
         self
     }
 
@@ -222,7 +224,7 @@ impl DynamicSpec {
     /// [`DynamicCx::wake_at`]: [`packet`](DynamicCx::packet) has the time, and the key as its text.
     #[must_use]
     pub fn on_wake(mut self) -> Self {
-        self.table.wake(());
+        self.table.wake(DataType::Any);
         self
     }
 
@@ -249,10 +251,20 @@ impl DynamicSpec {
         self
     }
 
-    /// Sets the JSON Schema of the outputs, for people.
+    /// Sets what packets of the source that was named last must carry, such as JSON
+    /// [of a schema](DataType::of_schema). A node does not start if the source carries something else. Without it
+    /// the hook takes anything.
     #[must_use]
-    pub fn output_schema(mut self, schema: Schema) -> Self {
-        self.output_schema = Some(schema);
+    pub fn takes(mut self, data: DataType) -> Self {
+        self.table.set_handler(data);
+        self
+    }
+
+    /// Sets what the outputs carry, such as JSON [of a schema](DataType::of_schema). Hooks that take them are
+    /// compared with it.
+    #[must_use]
+    pub fn output_type(mut self, data: DataType) -> Self {
+        self.output_type = data;
         self
     }
 }

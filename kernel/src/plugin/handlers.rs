@@ -11,7 +11,7 @@ use super::{
     input::{Batch, Tick, Timer, Wake},
     observer::{HookObserver, Pace, one_by_one, pause, report},
 };
-use crate::{DataPacket, Error, FromPacket};
+use crate::{DataPacket, DataType, Error, FromPacket, Name, data_type::short_name};
 
 impl<P: InCallPlugin> Hooks<P> {
     pub(super) fn read() -> Self {
@@ -104,6 +104,33 @@ fn each_by_call<'a, P: InCallPlugin>(
     .boxed()
 }
 
+/// A packet that a hook cannot read.
+#[derive(Debug, thiserror::Error)]
+#[error("instance {instance} takes {source_name} as {takes}, and cannot read this packet")]
+struct Unreadable {
+    instance: Name,
+    source_name: Name,
+    takes: String,
+    #[source]
+    cause: Box<dyn std::error::Error + Send + Sync>,
+}
+
+/// Reads a packet for an instance's hook.
+#[inline]
+fn read<T: FromPacket>(packet: &Arc<DataPacket>, instance: &Name) -> Result<T, Error> {
+    T::from_packet(packet).map_err(|error| unreadable::<T>(packet, instance, error))
+}
+
+/// Says in a rejection which hook could not read the packet.
+#[cold]
+fn unreadable<T>(packet: &DataPacket, instance: &Name, error: Error) -> Error {
+    if !error.is_reject() {
+        return error;
+    }
+    let (instance, source_name) = (instance.clone(), packet.source.clone());
+    Error::reject(Unreadable { instance, source_name, takes: short_name::<T>(), cause: error.into() })
+}
+
 struct One<T>(PhantomData<fn(T)>);
 struct Many<T>(PhantomData<fn(T)>);
 struct OnTimer<T>(PhantomData<fn(T)>);
@@ -115,6 +142,10 @@ impl<O> HookOutcome<O> {
 }
 
 impl<P: Receive<T>, T: FromPacket> Handler<P> for One<T> {
+    fn takes(&self) -> DataType {
+        T::reads()
+    }
+
     fn call<'a, 'b: 'a>(
         &'a self,
         plugin: &'a P,
@@ -123,7 +154,7 @@ impl<P: Receive<T>, T: FromPacket> Handler<P> for One<T> {
     ) -> BoxFuture<'a, Result<HookOutcome<P::Output>, Error>> {
         async move {
             let data = match cx.packets {
-                [packet] => T::from_packet(packet)?,
+                [packet] => read::<T>(packet, cx.instance)?,
                 _ => unreachable!("invariant: a hook for single packets gets one"),
             };
             plugin.receive(data, cx).await.map(HookOutcome::all)
@@ -142,7 +173,7 @@ impl<P: Receive<T>, T: FromPacket> Handler<P> for One<T> {
             for packet in one_by_one(cx.packets, observer) {
                 observer.begins(&packet[0]);
                 cx.packets = packet;
-                let data = T::from_packet(&packet[0])?;
+                let data = read::<T>(&packet[0], cx.instance)?;
                 let output = plugin.receive(data, &mut cx).await?;
                 (cx.gap, cx.tries) = (0, cx.tries.first());
                 if report(observer, &packet[0], &before, &cx.state, &mut cx.emitted, output)? == Pace::Yield {
@@ -159,6 +190,10 @@ impl<P: Receive<T>, T: FromPacket> Handler<P> for One<T> {
 }
 
 impl<P: Receive<Batch<T>>, T: FromPacket> Handler<P> for Many<T> {
+    fn takes(&self) -> DataType {
+        T::reads()
+    }
+
     fn call<'a, 'b: 'a>(
         &'a self,
         plugin: &'a P,
@@ -169,7 +204,7 @@ impl<P: Receive<Batch<T>>, T: FromPacket> Handler<P> for Many<T> {
             let mut items = Vec::with_capacity(cx.packets.len());
             let mut rejected = Vec::new();
             for (index, packet) in cx.packets.iter().enumerate() {
-                match T::from_packet(packet) {
+                match read::<T>(packet, cx.instance) {
                     Ok(item) => items.push(item),
                     Err(error) if error.is_reject() => rejected.push((index, error)),
                     Err(error) => return Err(error),
@@ -204,6 +239,10 @@ impl<P: Receive<Batch<T>>, T: FromPacket> Handler<P> for Many<T> {
 }
 
 impl<P: Receive<T>, T: Timer> Handler<P> for OnTimer<T> {
+    fn takes(&self) -> DataType {
+        DataType::Any
+    }
+
     fn call<'a, 'b: 'a>(
         &'a self,
         plugin: &'a P,

@@ -1,12 +1,12 @@
 //! The table of a plugin's hooks, whatever runs them.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use super::{
     delivery_policy::DeliveryPolicy,
     input::{Tick, Wake},
 };
-use crate::{Lifecycle, Name, name};
+use crate::{DataType, Lifecycle, Name, name};
 
 /// A hook's index in its plugin's table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -81,11 +81,28 @@ impl<H> HookTable<H> {
         }
     }
 
+    /// Sets the handler of the source that was added last.
+    pub(super) fn set_handler(&mut self, handler: H) {
+        match self.hooks.last_mut() {
+            Some((Hook::Source { .. }, last)) => *last = handler,
+            _ => self.complain("it has a type before a source".to_owned()),
+        }
+    }
+
     pub(super) fn sources(&self) -> impl Iterator<Item = &Name> {
         self.hooks.iter().filter_map(|(hook, _)| match hook {
             Hook::Source { source, .. } => Some(source),
             Hook::Every(_) | Hook::Wake => None,
         })
+    }
+
+    /// What packets of each source must carry, as the handlers say.
+    pub(super) fn takes(&self, of: impl Fn(&H) -> DataType) -> BTreeMap<Name, DataType> {
+        let takes = |(hook, handler): &(Hook, H)| match hook {
+            Hook::Source { source, .. } => Some((source.clone(), of(handler))),
+            Hook::Every(_) | Hook::Wake => None,
+        };
+        self.hooks.iter().filter_map(takes).collect()
     }
 
     /// The time between two ticks, if the plugin asks for them.

@@ -5,7 +5,7 @@ use std::{borrow::Cow, collections::BTreeMap, time::Duration};
 use serde::Serialize;
 
 use super::{delivery_policy::DeliveryPolicy, durability::Durability};
-use crate::Name;
+use crate::{DataType, Name};
 
 /// What is known of a plugin without starting it: its type's constants and its hooks.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -17,6 +17,8 @@ pub struct InCallPluginMetadata {
     pub version: Cow<'static, str>,
     /// The sources that it takes, as its hooks declare them.
     pub sources: Vec<Name>,
+    /// What packets of each source must carry.
+    pub takes: BTreeMap<Name, DataType>,
     /// The delivery policies that it declares, by source; of other sources the default applies.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub policies: BTreeMap<Name, DeliveryPolicy>,
@@ -28,6 +30,6 @@ pub struct InCallPluginMetadata {
     pub needs_llm: bool,
     /// The JSON Schema of its table in the configuration; `true`, which any value fits, where it has none.
     pub config: schemars::Schema,
-    /// The JSON Schema of its outputs; `None` where they are not JSON, or the plugin gives none.
-    pub output_schema: Option<schemars::Schema>,
+    /// What its outputs carry.
+    pub output_type: DataType,
 }

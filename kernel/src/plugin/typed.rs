@@ -65,12 +65,13 @@ impl<P: InCallPlugin> MakesPlugin for Type<P> {
             name: P::KIND.into(),
             version: P::VERSION.into(),
             sources: table.sources().cloned().collect(),
+            takes: table.takes(|handler| handler.takes()),
             policies: table.policies.iter().cloned().collect(),
             every: table.period(),
             output: P::OUTPUT,
             needs_llm: P::NEEDS_LLM,
             config: schemars::schema_for!(P::Config),
-            output_schema: P::Output::schema(),
+            output_type: P::Output::writes(),
         })
     }
 

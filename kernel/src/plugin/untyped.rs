@@ -18,7 +18,7 @@ use super::{
     startup::StartupCx,
     state::{StateError, StateRef},
 };
-use crate::{Error, Payload, decode};
+use crate::{DataType, Error, Payload, decode};
 
 impl Factory {
     /// The factory of a plugin that is known at run time only. `name` is the name of its instance where the
@@ -49,7 +49,7 @@ impl<P: DynamicPlugin> MakesPlugin for Described<P> {
     }
 
     fn metadata(&self) -> Result<InCallPluginMetadata, String> {
-        let DynamicSpec { kind, version, table, output, needs_llm, config, output_schema } = &self.spec;
+        let DynamicSpec { kind, version, table, output, needs_llm, config, output_type } = &self.spec;
         if let Some(problem) = &table.problem {
             return Err(problem.clone());
         }
@@ -57,12 +57,13 @@ impl<P: DynamicPlugin> MakesPlugin for Described<P> {
             name: kind.clone(),
             version: version.clone(),
             sources: table.sources().cloned().collect(),
+            takes: table.takes(DataType::clone),
             policies: table.policies.iter().cloned().collect(),
             every: table.period(),
             output: *output,
             needs_llm: *needs_llm,
             config: config.clone(),
-            output_schema: output_schema.clone(),
+            output_type: output_type.clone(),
         })
     }
 

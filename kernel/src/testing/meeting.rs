@@ -13,6 +13,7 @@ use super::{clock::Clock, cost::StoreCost, memory::Memory};
 use crate::{
     DataPacket, Durability, Error, Factory, InCallPlugin, Lifecycle, LlmProvider, MeetingId, MeetingMetadata,
     Name, Payload, Publish, Seq, Tick, Timestamp, Wake,
+    data::well_known::{self, AtFirstSight, at_first_sight},
     engine::{llm::SharedLlm, meeting::EngineControl, provider::KeyValue},
     plugin::erased::{Call, HandlerOutcome, Hosted, Invocation, Rejected, StartedPlugin},
     plugin::hook_table::{Hook, HookId},
@@ -30,6 +31,10 @@ const VOLATILE: [&str; 2] = ["audio", Tick::SOURCE];
 enum Misuse {
     #[error("the plugin {0} is faulty: {1}; correct its `hooks`")]
     Hooks(String, String),
+    #[error(
+        "the plugin {kind} takes {source_name} as {takes}, but {source_name} carries {carries}: take that in its hook"
+    )]
+    Type { kind: String, source_name: Name, takes: String, carries: String },
     #[error(
         "the plugin {kind} has no hook for {source_name}: name it in `hooks`, or use `record` for what it only finds \
          in the history; it takes {}",
@@ -165,7 +170,16 @@ impl<P> Builder<P> {
         let instance = Name::new(&self.instance).map_err(Error::reject)?;
         let factory = self.factory;
         let faulty = |problem| Error::reject(Misuse::Hooks(factory.kind().to_owned(), problem));
-        let output = factory.metadata().map_err(faulty)?.output;
+        let metadata = factory.metadata().map_err(faulty)?;
+        let output = metadata.output;
+        for (source_name, taken) in metadata.takes {
+            let carried = well_known::carried_by(source_name.as_str());
+            if at_first_sight(&carried, &taken) == AtFirstSight::Clashes {
+                let (kind, takes, carries) =
+                    (metadata.name.into_owned(), taken.to_string(), carried.to_string());
+                return Err(Error::reject(Misuse::Type { kind, source_name, takes, carries }));
+            }
+        }
         let resources = self.resources;
         let started =
             StartedPlugin::start(&factory, config.clone(), instance.clone(), resources.clone()).await?;

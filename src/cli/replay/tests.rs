@@ -9,8 +9,11 @@ use std::{
 use clap::Parser;
 use indicatif::MultiProgress;
 use teammy::{
-    Batch, Cx, DeliveryPolicy, FromPacket, Hooks, InCallPlugin, Json, Receive, StartupCx, data::AudioFrame,
-    graph::Bundle, plugin, store::MemoryStore,
+    Batch, Cx, DeliveryPolicy, FromPacket, Hooks, InCallPlugin, Json, Receive, StartupCx,
+    data::{AudioFrame, Chat},
+    graph::Bundle,
+    plugin,
+    store::MemoryStore,
 };
 
 use super::*;
@@ -75,7 +78,7 @@ impl InCallPlugin for Chooser {
     }
 
     fn hooks(hooks: Hooks<Self>) -> Hooks<Self> {
-        hooks.on::<AudioFrame>("audio").policy(DeliveryPolicy::DropOldest).on::<Json<u8>>("chat")
+        hooks.on::<AudioFrame>("audio").policy(DeliveryPolicy::DropOldest).on::<Json<Chat>>("chat")
     }
 }
 
@@ -89,10 +92,10 @@ impl Receive<AudioFrame> for Chooser {
     }
 }
 
-impl Receive<Json<u8>> for Chooser {
+impl Receive<Json<Chat>> for Chooser {
     async fn receive(
         &self,
-        _: Json<u8>,
+        _: Json<Chat>,
         _: &mut Cx<'_, Self>,
     ) -> Result<Option<std::convert::Infallible>, plugin::Error> {
         Ok(None)
@@ -115,14 +118,14 @@ impl InCallPlugin for Panicking {
     }
 
     fn hooks(hooks: Hooks<Self>) -> Hooks<Self> {
-        hooks.on::<Json<u8>>("chat")
+        hooks.on::<Json<Chat>>("chat")
     }
 }
 
-impl Receive<Json<u8>> for Panicking {
+impl Receive<Json<Chat>> for Panicking {
     async fn receive(
         &self,
-        _: Json<u8>,
+        _: Json<Chat>,
         _: &mut Cx<'_, Self>,
     ) -> Result<Option<std::convert::Infallible>, plugin::Error> {
         panic!("the test wants this")
@@ -183,8 +186,8 @@ fn are_all_there(ears: &Ears, seconds: usize, rate: usize) {
     }
 }
 
-/// A recording of a chat message.
-fn chat(payload: u8) -> String {
+/// A recording of one packet of source `chat`.
+fn chat(payload: &str) -> String {
     format!("{{\"source\":\"chat\",\"timestamp\":\"{START}\",\"payload\":{payload}}}\n")
 }
 
@@ -352,7 +355,7 @@ impl InCallPlugin for Rejecting {
     }
 
     fn hooks(hooks: Hooks<Self>) -> Hooks<Self> {
-        hooks.on::<AudioFrame>("audio").on::<Json<String>>("chat")
+        hooks.on::<AudioFrame>("audio").on::<Json<Chat>>("chat")
     }
 }
 
@@ -366,10 +369,10 @@ impl Receive<AudioFrame> for Rejecting {
     }
 }
 
-impl Receive<Json<String>> for Rejecting {
+impl Receive<Json<Chat>> for Rejecting {
     async fn receive(
         &self,
-        _: Json<String>,
+        _: Json<Chat>,
         _: &mut Cx<'_, Self>,
     ) -> Result<Option<std::convert::Infallible>, plugin::Error> {
         Err(plugin::Error::reject("the test wants this"))
@@ -390,7 +393,7 @@ fn packets_that_leave_no_dead_letter_are_counted() {
 fn a_complete_meeting_fails_as_long_as_it_has_dead_letters() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("call.jsonl");
-    fs::write(&path, chat(1)).unwrap();
+    fs::write(&path, chat("1")).unwrap();
     let store: Arc<MemoryStore> = Arc::default();
     let play = |options: &[&str]| {
         let store = store.clone();
@@ -410,7 +413,7 @@ fn a_suspended_instance_fails_the_replay() {
     const ONCE: &str = "restart.intensity = 0\n";
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("call.jsonl");
-    fs::write(&path, chat(1)).unwrap();
+    fs::write(&path, chat(r#"{"text":"boo"}"#)).unwrap();
     let file = path.to_str().unwrap();
     let plugins = || [Factory::of::<Panicking>("panicking")];
     let error = replay(&[file], ONCE, plugins(), &Arc::default()).unwrap_err();

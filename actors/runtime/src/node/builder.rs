@@ -1,14 +1,14 @@
 //! The builder of a node.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt, fs, sync::Arc};
 
 use futures::{FutureExt, future::BoxFuture};
 use parking_lot::Mutex;
 use ractor::Actor;
 use teammy_config::{Config, database};
 use teammy_kernel::{
-    DeliveryPolicy, Durability, Factory, LlmProvider, SharedLlm, Store, chain,
-    graph::{self, Bundle, Graph, InstanceSpec, KnownKind},
+    DataType, DeliveryPolicy, Durability, Factory, LlmProvider, SharedLlm, Store, chain,
+    graph::{self, Bundle, Graph, InstanceSpec, KnownKind, SourceSpec},
     plugin::{ResourceMap, StartedPlugin},
     store::MemoryStore,
 };
@@ -16,7 +16,7 @@ use tokio::{
     runtime::{self, Handle},
     sync::oneshot,
 };
-use tracing::info;
+use tracing::{info, warn};
 
 use super::{
     actor::{self, NodeActor},
@@ -162,7 +162,8 @@ impl Builder {
         self
     }
 
-    /// Checks that instances, plugins and sources fit together, without starting anything.
+    /// Checks that instances, plugins and sources fit together, without starting anything. Reads the files that
+    /// `[[source]] schema` names.
     ///
     /// # Errors
     /// See [`graph::Error`].
@@ -179,13 +180,8 @@ impl Builder {
             }
         }
         let factories: Vec<Factory> = self.bundled.iter().chain(&self.own).cloned().collect();
-        let sources: Vec<_> = self
-            .config
-            .sources
-            .iter()
-            .map(|source| (source.name.clone(), durability(source.durable)))
-            .collect();
-        Graph::build(declared, &factories, &self.known, &sources)
+        let sources = self.config.sources.iter().map(source).collect::<Result<_, _>>()?;
+        Graph::build(declared, &factories, &self.known, sources)
     }
 
     /// Starts the node: checks the plugin graph, opens the store, starts every instance's plugin.
@@ -197,6 +193,9 @@ impl Builder {
     /// If it is not called on a tokio runtime.
     pub async fn start(self) -> Result<Node, Error> {
         let graph = Arc::new(self.check()?);
+        for graph::Warning { instance, source_name, takes, carries, why, .. } in graph.warnings() {
+            warn!(%instance, source = %source_name, takes, carries, why, "the hook may not fit all that its source carries");
+        }
         let is_needed = graph.instances().any(|instance| instance.factory.needs_llm());
         let llm = match self.llm {
             Some(open) => open(self.config.clone(), is_needed).await.map_err(Error::Llm)?,
@@ -287,6 +286,19 @@ fn declared(plugin: &teammy_config::InstanceConfig) -> InstanceSpec {
         config: plugin.config.clone(),
         ..InstanceSpec::new(&plugin.name, &plugin.kind)
     }
+}
+
+fn source(configured: &teammy_config::Source) -> Result<SourceSpec, graph::Error> {
+    let teammy_config::Source { name, durable, schema, .. } = configured;
+    let spec = SourceSpec::new(name, durability(*durable));
+    let Some(path) = schema else { return Ok(spec) };
+    let failed = |problem: &dyn fmt::Display| graph::Error::Schema {
+        source_name: name.clone(),
+        problem: format!("{}: {problem}", path.display()),
+    };
+    let text = fs::read_to_string(path).map_err(|error| failed(&error))?;
+    let schema = serde_json::from_str(&text).map_err(|error| failed(&error))?;
+    Ok(SourceSpec { carries: DataType::of_schema(schema), ..spec })
 }
 
 fn policy(configured: &teammy_config::DeliveryPolicyConfig) -> DeliveryPolicy {

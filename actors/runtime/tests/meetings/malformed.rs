@@ -67,7 +67,7 @@ async fn a_stored_one_is_a_dead_letter_and_the_history_stays_readable() {
     meeting.caught_up().await.unwrap();
     let dead = second.dead_letters(&id("m")).await.unwrap();
     assert_eq!(dead.iter().map(|letter| letter.seq).collect::<Vec<_>>(), [seq]);
-    assert_eq!(dead[0].error, "key must be a string at line 1 column 2");
+    assert!(dead[0].error.ends_with(": key must be a string at line 1 column 2"), "{}", dead[0].error);
 
     // Readers and operators see it beside the others.
     let read: Vec<_> = meeting

@@ -178,7 +178,7 @@ async fn a_redrive_completes_while_another_instance_is_busy() {
         [[plugin]]
         name = "slow"
         kind = "probe"
-        sources = { up = "sound", transcription = "chat", chat = "participant" }
+        sources = { up = "sound", transcription = "chat", chat = "up" }
     "#;
     let node = node(&store, toml).await;
     let meeting = start(&node, "m", &["failing", "slow"]).await;

@@ -65,13 +65,13 @@ async fn a_chain_of_instances_that_block_does_not_deadlock() {
         [[plugin]]
         name = "second"
         kind = "probe"
-        sources = { up = "first", transcription = "chat", chat = "participant" }
+        sources = { up = "first", transcription = "chat", chat = "up" }
         delivery = { up = "block" }
         config = { outputs = true }
         [[plugin]]
         name = "third"
         kind = "probe"
-        sources = { up = "second", transcription = "chat", chat = "participant" }
+        sources = { up = "second", transcription = "chat", chat = "up" }
         delivery = { up = "block" }
         config = { events = "chained" }
     "#;

@@ -62,7 +62,7 @@ pub(crate) struct Counter {
 }
 
 /// The JSON of `transcription` and `chat` packets.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub(crate) struct Message {
     pub(crate) text: String,
 }

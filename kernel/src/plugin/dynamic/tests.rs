@@ -9,7 +9,7 @@ use serde_json::json;
 use super::*;
 use crate::{
     EngineControl, Factory, History, JsonText, LlmMessage, Publish, Seq, Timestamp, chain,
-    graph::{self, Graph, InstanceSpec},
+    graph::{self, Graph, InstanceSpec, SourceSpec},
     plugin::{Call, HandlerOutcome, Hosted, Invocation, StartedPlugin, StateRef},
     plugin::{HookObserver, Outputs, Pace, ResourceMap},
     testing::{PluginTest, ScriptedLlm},
@@ -208,7 +208,7 @@ fn a_factory_made_at_run_time_owns_its_names() {
     assert_eq!(metadata.every, Some(Duration::from_secs(10)));
     let shown = serde_json::to_value(&metadata).unwrap();
     assert_eq!((&shown["name"], &shown["version"]), (&json!("counter"), &json!("0.3.0")));
-    assert_eq!((&shown["config"], &shown["output_schema"]), (&json!(true), &Value::Null));
+    assert_eq!((&shown["config"], &shown["output_type"]), (&json!(true), &json!({"form": "any"})));
 }
 
 #[test]
@@ -218,7 +218,7 @@ fn a_graph_takes_a_dynamic_plugin_and_names_a_faulty_one() {
             vec![spec],
             &[Script::factory(script)],
             &[],
-            &[("number".to_owned(), Durability::Durable)],
+            vec![SourceSpec::new("number", Durability::Durable)],
         )
     };
     let mapped = InstanceSpec {

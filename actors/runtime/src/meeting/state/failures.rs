@@ -7,6 +7,7 @@ use std::{
 
 use teammy_kernel::{
     DataPacket, Durability, Name, Payload, Seq,
+    data::PluginStatus,
     graph::PLUGIN_STATUS,
     log::{
         Append, Slot,
@@ -92,16 +93,15 @@ impl MeetingState {
         let instance = running.name.clone();
         self.log.suspend(slot);
         error!(meeting = %self.id(), %instance, reason, "instance suspended");
-        let packet = self.plugin_status(
-            &serde_json::json!({"instance": instance, "status": "suspended", "reason": reason}),
-        );
+        let packet = self.plugin_status(&PluginStatus::suspended(instance.clone(), reason));
         self.log.append(Append::new(packet, Durability::Durable, false));
         let error = Error::Suspended { instance, meeting: self.id().clone() };
         self.reply_to_leaving(slot, &Err(error));
     }
 
-    pub(super) fn plugin_status(&mut self, status: &serde_json::Value) -> Arc<DataPacket> {
-        self.runtime_packet(PLUGIN_STATUS, Payload::Json(status.into()))
+    fn plugin_status(&mut self, status: &PluginStatus) -> Arc<DataPacket> {
+        let payload = Payload::json(status).expect("invariant: a status has a JSON form");
+        self.runtime_packet(PLUGIN_STATUS, payload)
     }
 
     /// Delivers to a suspended instance again.
@@ -120,7 +120,7 @@ impl MeetingState {
         if let Some(reason) = self.instances[slot.index()].unreadable.clone() {
             return Err(Error::Unreadable { instance, meeting, reason });
         }
-        let packet = self.plugin_status(&serde_json::json!({"instance": instance, "status": "resumed"}));
+        let packet = self.plugin_status(&PluginStatus::resumed(instance.clone()));
         self.shared.taps.pass(&packet, Durability::Durable);
         self.log.reinstate(slot, packet);
         info!(meeting = %self.id(), %instance, "instance resumed");

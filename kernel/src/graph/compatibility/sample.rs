@@ -1,0 +1,107 @@
+//! Values that a source may carry, made from its schema, to show one that a hook does not take.
+
+use serde_json::{Map, Value, json};
+
+/// Looks for a value of one schema that is none of the other, and says what is wrong with it.
+pub(super) fn that_does_not_fit(carried: &Value, taken: &Value) -> Option<String> {
+    let (carrier, taker) = (jsonschema::validator_for(carried).ok()?, jsonschema::validator_for(taken).ok()?);
+    let values =
+        [Fields::All, Fields::Required].map(|fields| Sampler { root: carried, fields }.value(carried, 0));
+    values.into_iter().flatten().find_map(|value| {
+        let error = taker.iter_errors(&value).next().filter(|_| carrier.is_valid(&value))?;
+        let (place, error) = (error.instance_path().to_string(), error.masked());
+        let at = if place.is_empty() { String::new() } else { format!("at {place}, ") };
+        Some(format!("it does not take {value}: {at}{error}"))
+    })
+}
+
+/// Which fields of an object a sample has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fields {
+    All,
+    Required,
+}
+
+/// Makes values of a document's schemas.
+struct Sampler<'a> {
+    root: &'a Value,
+    fields: Fields,
+}
+
+/// How deep a value is at most; a type may contain itself.
+const DEPTH: usize = 12;
+
+/// The keywords that a sample follows or may leave out. A schema with others is not sampled.
+const ALTERNATIVES: [&str; 2] = ["oneOf", "anyOf"];
+
+impl Sampler<'_> {
+    /// A value of a schema, as far as its simple keywords say; it may be none of it, which is checked.
+    fn value(&self, schema: &Value, depth: usize) -> Option<Value> {
+        if depth > DEPTH {
+            return None;
+        }
+        let object = match schema {
+            Value::Bool(true) => return Some(Value::Null),
+            schema => schema.as_object()?,
+        };
+        if let Some(value) = object.get("const") {
+            return Some(value.clone());
+        }
+        if let Some(values) = object.get("enum") {
+            return values.get(0).cloned();
+        }
+        if let Some(target) = object.get("$ref").and_then(Value::as_str) {
+            return self.value(self.root.pointer(target.strip_prefix('#')?)?, depth + 1);
+        }
+        let first = ALTERNATIVES.iter().find_map(|keyword| object.get(*keyword)?.get(0));
+        let kind = match object.get("type") {
+            Some(Value::Array(kinds)) => kinds.first(),
+            kind => kind,
+        };
+        match (kind.and_then(Value::as_str), first) {
+            (Some("object"), first) => {
+                let fields = self.fields_of(object, depth)?;
+                let more = match first {
+                    Some(first) => self.value(first, depth + 1)?.as_object().cloned()?,
+                    None => Map::new(),
+                };
+                Some(Value::Object(fields.into_iter().chain(more).collect()))
+            }
+            (_, Some(first)) => self.value(first, depth + 1),
+            (Some("array"), _) => {
+                let item = object.get("items").and_then(|items| self.value(items, depth + 1));
+                Some(item.map_or_else(|| json!([]), |item| json!([item])))
+            }
+            (Some("integer"), _) => Some(object.get("minimum").cloned().unwrap_or_else(|| json!(1))),
+            (Some("number"), _) => Some(json!(0.5)),
+            (Some("boolean"), _) => Some(json!(true)),
+            (Some("string"), _) => Some(json!("text")),
+            (Some("null"), _) => Some(Value::Null),
+            _ => {
+                object.contains_key("properties").then(|| self.fields_of(object, depth).map(Value::Object))?
+            }
+        }
+    }
+
+    fn fields_of(&self, object: &Map<String, Value>, depth: usize) -> Option<Map<String, Value>> {
+        let mut fields = Map::new();
+        let required = object.get("required").and_then(Value::as_array);
+        let is_required = |name: &str| required.is_some_and(|names| names.iter().any(|other| other == name));
+        for (name, schema) in object.get("properties").and_then(Value::as_object).into_iter().flatten() {
+            match self.value(schema, depth + 1) {
+                Some(value) if self.fields == Fields::All || is_required(name) => {
+                    fields.insert(name.clone(), value);
+                }
+                None if is_required(name) => return None,
+                _ => {}
+            }
+        }
+        // A map's key and value.
+        if let (Fields::All, Some(rest @ Value::Object(_))) =
+            (self.fields, object.get("additionalProperties"))
+        {
+            fields.insert("key".to_owned(), self.value(rest, depth + 1)?);
+        }
+        Some(fields)
+    }
+}
