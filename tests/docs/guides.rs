@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::read;
 
-const GUIDES: [&str; 4] = ["plugin-guide.md", "from-python.md", "embedding.md", "socket.md"];
+const GUIDES: [&str; 5] = ["plugin-guide.md", "mistakes.md", "from-python.md", "embedding.md", "socket.md"];
 
 /// A fenced block of a guide.
 #[derive(Debug)]
