@@ -15,7 +15,8 @@ use std::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use teammy_kernel::{
-    Cx, Durability, Error, Factory, Hooks, InCallPlugin, Json, LlmMessage, Publish, Receive, StartupCx, chain,
+    Cx, Durability, Error, Factory, Hooks, InCallPlugin, Json, LlmMessage, Publish, Receive, StartupCx,
+    chain,
     data::{Chat, Transcription},
     graph::{Graph, InstanceSpec, SourceSpec},
     testing::PluginTest,
@@ -92,7 +93,8 @@ fn the_compiler_says_what_the_page_shows() {
         .output()
         .unwrap();
     let stderr = String::from_utf8_lossy(&checked.stderr);
-    let mut said: BTreeMap<String, String> = programs().iter().map(|program| (name(program), String::new())).collect();
+    let mut said: BTreeMap<String, String> =
+        programs().iter().map(|program| (name(program), String::new())).collect();
     for line in String::from_utf8(checked.stdout).unwrap().lines() {
         let message: Value = serde_json::from_str(line).unwrap();
         let target = message["target"]["name"].as_str().unwrap_or_default();
@@ -154,7 +156,11 @@ impl Receive<Json<Transcription>> for Tally {
 }
 
 impl Receive<Json<Chat>> for Tally {
-    async fn receive(&self, _: Json<Chat>, _: &mut Cx<'_, Self>) -> Result<Option<Json<Transcription>>, Error> {
+    async fn receive(
+        &self,
+        _: Json<Chat>,
+        _: &mut Cx<'_, Self>,
+    ) -> Result<Option<Json<Transcription>>, Error> {
         Ok(None)
     }
 }

@@ -9,13 +9,14 @@ pub(crate) mod server;
 
 use server::{CannedAnswer, FakeServer, ReceivedRequest};
 
-/// A configuration with two models on a server, batches of one packet, and a key in `MODEL_KEY`.
+/// A configuration with two models on a server, a question for each packet, and a key in `MODEL_KEY`.
 fn settings(server: &FakeServer) -> String {
     let url = server.base_url();
     format!(
-        "[delivery]\nbatch_packets = 1\n[hooks]\nbackoff = \"1ms\"\n[llm]\nfast = \"small\"\n\
+        "[hooks]\nbackoff = \"1ms\"\n[llm]\nfast = \"small\"\n\
          [[llm.model]]\nname = \"big\"\nbase_url = \"{url}\"\napi_key_env = \"MODEL_KEY\"\n\
-         [[llm.model]]\nname = \"small\"\nbase_url = \"{url}\"\n"
+         [[llm.model]]\nname = \"small\"\nbase_url = \"{url}\"\n\
+         [[plugin]]\nname = \"llm-action\"\nconfig = {{ gather_seconds = 0 }}\n"
     )
 }
 
@@ -28,7 +29,11 @@ fn place(server: &FakeServer, texts: &[&str]) -> Place {
 }
 
 fn replay(place: &Place, plugins: &str) -> Ran {
-    let mut command = place.teammy(&["replay", "m.jsonl", "--json", "--plugins", plugins]);
+    run(place, &["replay", "m.jsonl", "--json", "--plugins", plugins])
+}
+
+fn run(place: &Place, arguments: &[&str]) -> Ran {
+    let mut command = place.teammy(arguments);
     // The client must not use a proxy from the environment: nothing listens at this one.
     let proxy = "http://127.0.0.1:1";
     Ran::of(command.env("MODEL_KEY", "sk-hunter2").env("HTTP_PROXY", proxy).env("http_proxy", proxy))
@@ -73,6 +78,49 @@ fn actions_are_detected_once_whatever_the_model_wraps_them_in() {
     for asked in asked {
         assert_eq!((asked.path.as_str(), &asked.body["model"]), ("/v1/chat/completions", &json!("big")));
         assert_eq!(asked.authorization.as_deref(), Some("Bearer sk-hunter2"));
+    }
+}
+
+/// Plays four seconds of a meeting at the pace of the original, ten times as fast, and at full speed. The model answers
+/// by what it is asked, so another question would be another output.
+#[test]
+fn every_plugin_gives_the_same_at_any_speed() {
+    let server = FakeServer::start(|asked: &ReceivedRequest| {
+        let question = question(asked);
+        let digest = question.bytes().fold(7_u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
+        CannedAnswer::text(match asked.body["model"] == "small" {
+            true => format!("Note {digest}."),
+            false if question.contains("\"new\"") => search(&digest.to_string()),
+            false => json!({"summary": format!("Summary {digest}.")}).to_string(),
+        })
+    });
+    let place = place(&server, &[]);
+    let plugins = "[[plugin]]\nname = \"minutes\"\nconfig = { every_words = 12 }\n\
+        [[plugin]]\nname = \"talk-time\"\nconfig = { every = 3 }\n[[plugin]]\nname = \"watch-list\"\n\
+        config = { terms = [\"five\"] }\n";
+    place
+        .file("teammy.toml", settings(&server).replace("gather_seconds = 0", "gather_seconds = 1") + plugins);
+    let lines: String = (0..40)
+        .map(|tenth| {
+            said(0, &format!("packet {tenth} of five"))
+                .replace("00:00Z", &format!("00:0{}.{}00Z", tenth / 10, tenth % 10))
+        })
+        .collect();
+    place.file("m.jsonl", lines);
+    let play = |speed: &str, update: &[&str]| {
+        let options = ["replay", "m.jsonl", "--speed", speed, "--expect", "golden.jsonl"];
+        run(&place, &[&options, update].concat()).ends_with(0)
+    };
+    play("1x", &["--update"]);
+    let asked = server.asked().len();
+    for speed in ["10x", "max"] {
+        play(speed, &[]);
+    }
+    assert_eq!(server.asked().len(), 3 * asked, "as many questions at each speed");
+    let golden = std::fs::read_to_string(place.path().join("golden.jsonl")).unwrap();
+    for (plugin, outputs) in [("llm-action", 4), ("minutes", 14), ("talk-time", 14), ("watch-list", 40)] {
+        let found = golden.matches(&format!("\"source\":\"{plugin}\"")).count();
+        assert_eq!(found, outputs, "{plugin}: {golden}");
     }
 }
 
@@ -156,8 +204,8 @@ fn a_model_that_fails_harms_nobody_else_and_no_key_is_shown() {
     let summary = ran.summary();
     let instances = summary["instances"].as_array().unwrap();
     let llm_action = instances.iter().find(|one| one["name"] == "llm-action").unwrap();
-    assert_eq!(llm_action["dead_letters"], 2, "{ran:#?}");
-    assert_eq!(server.asked().len(), 6, "each of two packets is tried three times");
+    assert_eq!(llm_action["dead_letters"], 1, "what was said waits for the end, which is given up: {ran:#?}");
+    assert_eq!(server.asked().len(), 9, "each of two packets and the end are tried three times");
     assert!(ran.stderr.contains("big: HTTP 401 Unauthorized"), "{ran:#?}");
     assert!(!ran.stderr.contains("hunter2") && !ran.stderr.contains("good bye"), "{ran:#?}");
 }

@@ -265,3 +265,18 @@ async fn a_configuration_that_makes_no_sense_is_refused() {
         assert!(error.starts_with(said), "{table}: {error}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_model_may_take_its_time() {
+    let llm = ScriptedLlm::default()
+        .delay(Duration::from_secs(50))
+        .when(|request| request.messages[1].content.contains("deadline"), "They are about the deadline.");
+    let config = json!({"summary": true});
+    let meeting = PluginTest::<QuestionLog>::builder().config(config).llm(llm).start().await;
+    let mut meeting = meeting.unwrap();
+    meeting.receive(said("Bo", "Is there a deadline?")).await.unwrap();
+    let began = tokio::time::Instant::now();
+    let open = testing::json::<Value>(&meeting.end().await.unwrap().unwrap());
+    assert_eq!(open["summary"], "They are about the deadline.");
+    assert_eq!(began.elapsed(), Duration::from_secs(50));
+}

@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 /// runtime's limit.
 const MAX_CONTEXT_CHARS: usize = 20_000;
 
+const MAX_GATHER_SECONDS: u32 = 60;
+
 /// The plugin's table in the configuration.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -22,6 +24,11 @@ pub struct Config {
     /// most, 0 for none.
     #[schemars(range(max = MAX_CONTEXT_CHARS))]
     pub context_chars: usize,
+    /// How long words are gathered before the model is asked about them, in seconds by the meeting's clock from the
+    /// first of them on: 2 by default, 60 at most. 0 asks about each packet by itself. Choose more than the model takes
+    /// to answer, or it falls behind the meeting.
+    #[schemars(range(max = MAX_GATHER_SECONDS))]
+    pub gather_seconds: u32,
     /// The sampling temperature of the model: from 0, the default, which always takes the likeliest word, to
     /// 2.
     #[schemars(range(min = 0, max = 2))]
@@ -49,6 +56,8 @@ pub struct Action {
 pub(crate) enum Error {
     #[error("`context_chars` is {0}; choose 0 to {MAX_CONTEXT_CHARS}")]
     ContextChars(usize),
+    #[error("`gather_seconds` is {0}; choose 0 to {MAX_GATHER_SECONDS}")]
+    GatherSeconds(u32),
     #[error("`temperature` is {0}; choose 0 to 2")]
     Temperature(f32),
 }
@@ -56,12 +65,20 @@ pub(crate) enum Error {
 impl Config {
     /// Creates a configuration with these actions, and defaults for the other keys.
     pub fn new(actions: impl IntoIterator<Item = Action>) -> Self {
-        Self { actions: actions.into_iter().collect(), context_chars: 1000, temperature: 0.0 }
+        Self {
+            actions: actions.into_iter().collect(),
+            context_chars: 1000,
+            gather_seconds: 2,
+            temperature: 0.0,
+        }
     }
 
     pub(crate) fn check(&self) -> Result<(), Error> {
         if self.context_chars > MAX_CONTEXT_CHARS {
             return Err(Error::ContextChars(self.context_chars));
+        }
+        if self.gather_seconds > MAX_GATHER_SECONDS {
+            return Err(Error::GatherSeconds(self.gather_seconds));
         }
         if !(0.0..=2.0).contains(&self.temperature) {
             return Err(Error::Temperature(self.temperature));

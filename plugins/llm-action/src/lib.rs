@@ -28,9 +28,9 @@
 //! Without a table in the configuration there is one action, `web-search` with a `query`.
 //!
 //! # The prompt
-//! * **New words** are the words of one packet or, if the model is slower than the meeting, of all packets
-//!   that have queued up (at most [`MAX_BATCH`]), in one prompt. If there are only partial transcriptions or
-//!   white space, the plugin doesn't ask the model.
+//! * **New words** are what was said in `gather_seconds` (2 by default) from the first of them on, by the meeting's clock,
+//!   at most [`MAX_NEW_LINES`] packets. So what a prompt holds doesn't depend on the model's speed, and a recording gives the
+//!   same at any pace. If there are only partial transcriptions or white space, the plugin doesn't ask the model.
 //! * **The context** is the end of the earlier conversation: the last 1000 characters (`context_chars`) of
 //!   lines `Name: text`, with `unknown` for packets that name no participant. It starts at the beginning of a
 //!   word, unless there is no space near the cut, as in scripts that write none.
@@ -42,7 +42,8 @@
 //! It may be wrapped in Markdown or prose ([`parse_answer`](teammy_kernel::parse_answer)), and it may be a
 //! list of actions, a single action, or an object with a list `actions`. Any other answer counts as "no
 //! action": the words become context, the plugin puts out nothing and doesn't ask again, because the next
-//! prompt comes soon. The plugin drops these actions of an answer:
+//! prompt comes soon. It counts such answers in its state (`unreadable`), and logs a warning for the first of a meeting.
+//! The plugin drops these actions of an answer:
 //!
 //! * actions that are not in the configuration. The names of actions and parameters are compared without case
 //!   and extra white space, and put out in the spelling of the configuration;
@@ -56,10 +57,12 @@
 //! * all new actions after the first [`MAX_NEW_ACTIONS`].
 //!
 //! # When the model fails
-//! The hook fails too, and changes nothing. If the failure is temporary, the runtime tries the hook again. If
-//! the model refuses or none is configured, the packets become dead letters at once (all packets of a batch),
-//! and can be redriven. The words of a dead letter don't become context, so a prompt that the model refuses
-//! doesn't affect later ones.
+//! * **A temporary failure**: the hook fails and changes nothing, and the runtime tries it again. At its last try the words
+//!   stay, and are part of the next prompt, up to [`MAX_NEW_LINES`] packets; older ones are left out. At the meeting's end
+//!   there is no next prompt: the end becomes a dead letter, and its redrive asks again.
+//! * **A refusal**: the words are left out of this and later prompts, so that they don't affect those.
+//! * What is left out is counted in the state (`left_out`), and a warning is logged for the first of a meeting.
+//! * If no model is configured, the packets become dead letters at once.
 
 mod actions;
 mod answer;
@@ -68,25 +71,26 @@ mod prompt;
 mod state;
 mod text;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use teammy_kernel::{
-    Batch, Cx, Error, Hooks, InCallPlugin, Json, LlmError, Receive, StartupCx, data::Transcription,
+    Cx, Error, Hooks, InCallPlugin, Json, LlmError, Receive, StartupCx, Wake, chain, data::Transcription,
 };
-use tracing::debug;
+use tracing::{debug, warn};
 
 use actions::Actions;
 use answer::Answer;
+use state::NewLine;
 use text::one_line;
 
 pub use answer::MAX_ACTION_CHARS;
 pub use config::{Action, Config};
-pub use state::{MAX_NEW_ACTIONS, MAX_REMEMBERED, MAX_REMEMBERED_CHARS, State};
+pub use state::{MAX_NEW_ACTIONS, MAX_NEW_LINES, MAX_REMEMBERED, MAX_REMEMBERED_CHARS, State};
 
-/// The most packets in one prompt.
-pub const MAX_BATCH: usize = 16;
+/// How long words wait at least for the next prompt after the last try of one that failed.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// The name in a line of the transcript whose packet names no participant.
 pub const UNNAMED: &str = "unknown";
@@ -98,6 +102,7 @@ pub struct LlmAction {
     instructions: String,
     context_chars: usize,
     temperature: f32,
+    gather: Duration,
 }
 
 /// A detected action.
@@ -107,37 +112,8 @@ pub struct Detected {
     pub action: Arc<str>,
     /// All parameters that the configuration names, and no others.
     pub parameters: BTreeMap<Arc<str>, String>,
-    /// The speakers of the new words in the prompt, each once: more than one only if several packets had
-    /// queued up, and none if the packets name no participant.
+    /// The speakers of the new words in the prompt, each once; none if the packets name no participant.
     pub said_by: Vec<Arc<str>>,
-}
-
-/// The new words of a prompt.
-#[derive(Debug, Default)]
-struct NewWords {
-    /// One line `Name: text` for each packet.
-    lines: Vec<String>,
-    said_by: Vec<Arc<str>>,
-}
-
-impl NewWords {
-    fn from_batch(batch: Batch<Json<Transcription>>, cx: &Cx<'_, LlmAction>) -> Self {
-        let mut words = Self::default();
-        for (Json(said), packet) in batch.into_iter().zip(cx.packets()) {
-            let text = one_line(&said.text);
-            if !said.is_final || text.is_empty() {
-                continue;
-            }
-            let name = packet.participant.as_deref().unwrap_or(UNNAMED);
-            words.lines.push(format!("{}: {text}", one_line(name)));
-            if let Some(name) = &packet.participant
-                && !words.said_by.contains(name)
-            {
-                words.said_by.push(name.clone());
-            }
-        }
-        words
-    }
 }
 
 impl InCallPlugin for LlmAction {
@@ -158,42 +134,86 @@ impl InCallPlugin for LlmAction {
             instructions,
             context_chars: config.context_chars,
             temperature: config.temperature,
+            gather: Duration::from_secs(config.gather_seconds.into()),
         })
     }
 
     fn hooks(hooks: Hooks<Self>) -> Hooks<Self> {
-        hooks.on_batch::<Json<Transcription>>("transcription", MAX_BATCH)
+        hooks.on::<Json<Transcription>>("transcription").on_wake()
+    }
+
+    async fn on_meeting_end(&self, cx: &mut Cx<'_, Self>) -> Result<Option<Json<Vec<Detected>>>, Error> {
+        self.ask(cx, When::AtTheEnd).await
     }
 }
 
-impl Receive<Batch<Json<Transcription>>> for LlmAction {
+/// The key of the wake at which the model is asked.
+const ASK: &str = "ask";
+
+impl Receive<Json<Transcription>> for LlmAction {
     async fn receive(
         &self,
-        batch: Batch<Json<Transcription>>,
+        Json(said): Json<Transcription>,
         cx: &mut Cx<'_, Self>,
     ) -> Result<Option<Json<Vec<Detected>>>, Error> {
-        let words = NewWords::from_batch(batch, cx);
-        if words.lines.is_empty() {
+        let text = one_line(&said.text);
+        if !said.is_final || text.is_empty() {
+            return Ok(None);
+        }
+        let by = cx.packet().participant.clone();
+        let text = format!("{}: {text}", one_line(by.as_deref().unwrap_or(UNNAMED)));
+        cx.state_mut().add_new_line(NewLine { text, by });
+        if self.gather.is_zero() {
+            return self.ask(cx, When::InTheMeeting).await;
+        }
+        if cx.state().is_prompt_full() {
+            cx.cancel(ASK)?;
+            return self.ask(cx, When::InTheMeeting).await;
+        }
+        if cx.state().new_lines().len() == 1 {
+            cx.wake_at(cx.packet().timestamp + self.gather, ASK)?;
+        }
+        Ok(None)
+    }
+}
+
+impl Receive<Wake> for LlmAction {
+    async fn receive(&self, _: Wake, cx: &mut Cx<'_, Self>) -> Result<Option<Json<Vec<Detected>>>, Error> {
+        self.ask(cx, When::InTheMeeting).await
+    }
+}
+
+/// Whether words can wait for a later prompt.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum When {
+    InTheMeeting,
+    AtTheEnd,
+}
+
+impl LlmAction {
+    /// Asks the model about the new words, if there are any.
+    async fn ask(&self, cx: &mut Cx<'_, Self>, when: When) -> Result<Option<Json<Vec<Detected>>>, Error> {
+        if cx.state().new_lines().is_empty() {
             return Ok(None);
         }
         let datastore = cx.engine().datastore().clone();
         let state = cx.state_mut();
         state.load(&datastore).await?;
-        let messages = prompt::messages(&self.instructions, state, &words.lines);
-        let answered = cx.engine().llm().prompt(messages, self.temperature).await;
-        let answer = answered.map_err(|error| match error {
-            LlmError::Refused(_) | LlmError::NotConfigured => Error::reject(error),
-            temporary => Error::retry(temporary),
-        })?;
+        let messages = prompt::messages(&self.instructions, state);
+        let answer = match cx.engine().llm().prompt(messages, self.temperature).await {
+            Ok(answer) => answer,
+            Err(error) => return self.unanswered(cx, when, error),
+        };
         let answer = Answer::read(&answer, &self.actions).unwrap_or_else(|problem| {
-            debug!(%problem, "ignored an answer that is not a list of actions");
+            cx.state_mut().unreadable += 1;
+            self.warn(cx, cx.state().unreadable, &problem);
             Answer::default()
         });
         if answer.dropped > 0 {
             debug!(dropped = answer.dropped, "dropped actions that are unknown, incomplete or too long");
         }
         let state = cx.state_mut();
-        state.add_context(&words.lines, self.context_chars);
+        let said_by = state.take_new_lines_into_context(self.context_chars);
         let new = state.add_new(answer.calls);
         state.make_room(&datastore)?;
         let detected: Vec<Detected> = new
@@ -201,10 +221,44 @@ impl Receive<Batch<Json<Transcription>>> for LlmAction {
             .map(|call| Detected {
                 action: call.action,
                 parameters: call.parameters,
-                said_by: words.said_by.clone(),
+                said_by: said_by.clone(),
             })
             .collect();
         Ok((!detected.is_empty()).then_some(Json(detected)))
+    }
+
+    /// What becomes of the new words when the model gives no answer.
+    fn unanswered(
+        &self,
+        cx: &mut Cx<'_, Self>,
+        when: When,
+        error: LlmError,
+    ) -> Result<Option<Json<Vec<Detected>>>, Error> {
+        let left_out = match &error {
+            LlmError::NotConfigured => return Err(Error::reject(error)),
+            // What the model refuses is not shown to it again.
+            LlmError::Refused(_) => cx.state_mut().leave_out_new_lines(),
+            _ if when == When::AtTheEnd || !cx.is_last_attempt() => return Err(Error::retry(error)),
+            // They wait for the next question, as many as one holds.
+            _ => cx.state_mut().leave_out_oldest(),
+        };
+        if !cx.state().new_lines().is_empty() {
+            cx.wake_at(cx.packet().timestamp + self.gather.max(RETRY_AFTER), ASK)?;
+        }
+        if left_out > 0 {
+            self.warn(cx, cx.state().left_out, &error);
+        }
+        Ok(None)
+    }
+
+    /// Warns once a meeting, when `count` is 1, and says the rest to those who debug.
+    fn warn(&self, cx: &Cx<'_, Self>, count: u64, error: &(dyn std::error::Error + 'static)) {
+        let (meeting, instance, error) = (&cx.meeting().id, cx.instance(), chain(error));
+        if count == 1 {
+            warn!(%meeting, %instance, error, "words are left out: the model gave no list of actions; said once a meeting");
+        } else {
+            debug!(%meeting, %instance, count, error, "words are left out: the model gave no list of actions");
+        }
     }
 }
 

@@ -22,7 +22,7 @@ pub(crate) const PLACEHOLDER: &str = "…";
 struct Conversation<'a> {
     context: Vec<&'a str>,
     already_detected: Vec<&'a ActionCall>,
-    new: &'a [String],
+    new: Vec<&'a str>,
 }
 
 /// Returns the system message for these actions.
@@ -71,9 +71,10 @@ fn example(action: &ConfiguredAction) -> String {
     json(&ActionCall { action: action.label.name.clone(), parameters })
 }
 
-/// Returns the messages that ask about these new lines.
-pub(crate) fn messages(instructions: &str, state: &State, new: &[String]) -> [LlmMessage; 2] {
+/// Returns the messages that ask about the new lines.
+pub(crate) fn messages(instructions: &str, state: &State) -> [LlmMessage; 2] {
     let context = state.context().lines().collect();
+    let new = state.new_lines().iter().map(|line| line.text.as_str()).collect();
     let conversation = Conversation { context, already_detected: state.detected().collect(), new };
     [LlmMessage::system(instructions), LlmMessage::user(json(&conversation))]
 }

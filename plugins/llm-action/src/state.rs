@@ -20,6 +20,12 @@ pub const MAX_REMEMBERED_CHARS: usize = 20_000;
 /// The most new actions that one answer can add.
 pub const MAX_NEW_ACTIONS: usize = 20;
 
+/// The most packets in one prompt. When so many are new, the model is asked at once.
+pub const MAX_NEW_LINES: usize = 16;
+
+/// The most bytes of new words that the state holds between prompts.
+const MAX_NEW_BYTES: usize = 16 * 1024;
+
 /// The longest word, in characters, that is removed completely when the context is cut inside it.
 const WORD_CHARS: usize = 40;
 
@@ -41,12 +47,35 @@ pub struct State {
     context: String,
     /// The newest of the remembered actions, oldest first. A state of an earlier version holds all of them.
     detected: VecDeque<ActionCall>,
+    /// What was said since the last prompt.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    new_lines: Vec<NewLine>,
+    /// How many packets no prompt held, because a model refused or failed.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(crate) left_out: u64,
+    /// How many answers were no list of actions.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(crate) unreadable: u64,
     /// Whether the key holds any.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     has_earlier: bool,
     /// What the key holds, once it was read. It isn't stored with the state, so it costs a change nothing.
     #[serde(skip)]
     earlier: Option<Arc<VecDeque<ActionCall>>>,
+}
+
+/// A packet's words, for the next prompt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct NewLine {
+    /// A line `Name: text`.
+    pub(crate) text: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) by: Option<Arc<str>>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// An action with the values of its parameters.
@@ -105,16 +134,58 @@ impl State {
         Ok(())
     }
 
-    /// Appends lines to the context, and shortens it to its last `chars` characters.
-    pub(crate) fn add_context(&mut self, lines: &[String], chars: usize) {
-        for line in lines {
+    pub(crate) fn new_lines(&self) -> &[NewLine] {
+        &self.new_lines
+    }
+
+    /// Adds a packet's words to the next prompt.
+    pub(crate) fn add_new_line(&mut self, line: NewLine) {
+        self.new_lines.push(line);
+    }
+
+    /// Whether the next prompt holds so much that it must not wait.
+    pub(crate) fn is_prompt_full(&self) -> bool {
+        self.new_lines.len() >= MAX_NEW_LINES || self.new_bytes() > MAX_NEW_BYTES
+    }
+
+    fn new_bytes(&self) -> usize {
+        self.new_lines.iter().map(|line| line.text.len()).sum()
+    }
+
+    /// Leaves out all new lines, and returns how many that are.
+    pub(crate) fn leave_out_new_lines(&mut self) -> usize {
+        self.leave_out(self.new_lines.len())
+    }
+
+    /// Leaves out the oldest new lines until the next prompt can wait, and returns how many that are.
+    pub(crate) fn leave_out_oldest(&mut self) -> usize {
+        let mut count = 0;
+        while self.is_prompt_full() {
+            count += self.leave_out(1);
+        }
+        count
+    }
+
+    fn leave_out(&mut self, count: usize) -> usize {
+        self.new_lines.drain(..count);
+        self.left_out += u64::try_from(count).unwrap_or(u64::MAX);
+        count
+    }
+
+    /// Moves the new lines to the end of the context, which is shortened to its last `chars` characters. Returns who
+    /// said them, each once.
+    pub(crate) fn take_new_lines_into_context(&mut self, chars: usize) -> Vec<Arc<str>> {
+        let mut said_by = Vec::new();
+        for line in std::mem::take(&mut self.new_lines) {
             if !self.context.is_empty() {
                 self.context.push('\n');
             }
-            self.context.push_str(line);
+            self.context.push_str(&line.text);
+            said_by.extend(line.by.filter(|name| !said_by.contains(name)));
         }
         let from = self.context.len() - last_words(&self.context, chars).len();
         self.context.drain(..from);
+        said_by
     }
 
     /// Remembers the calls that are new, and returns them in their order.

@@ -29,9 +29,16 @@ fn queries(detected: &teammy_kernel::DataPacket) -> Vec<String> {
     detected.into_iter().map(|detected| detected.parameters["query"].clone()).collect()
 }
 
+/// A meeting whose plugin asks about each packet by itself.
 async fn meeting(llm: &ScriptedLlm) -> PluginTest<LlmAction> {
-    PluginTest::builder().llm(llm.clone()).start().await.unwrap()
+    meeting_with(llm, json!({"gather_seconds": 0})).await
 }
+
+async fn meeting_with(llm: &ScriptedLlm, config: Value) -> PluginTest<LlmAction> {
+    PluginTest::builder().config(config).llm(llm.clone()).start().await.unwrap()
+}
+
+const GATHER: Duration = Duration::from_secs(2);
 
 /// Returns the user message of a request, as JSON.
 fn question(request: &LlmRequest) -> Value {
@@ -40,9 +47,10 @@ fn question(request: &LlmRequest) -> Value {
 
 #[tokio::test(start_paused = true)]
 async fn an_action_is_detected_and_put_out_in_the_documented_shape() {
-    let config = Config::new([Action::new("create-task", "Somebody takes on something to do.")
+    let mut config = Config::new([Action::new("create-task", "Somebody takes on something to do.")
         .with("title", "What is to be done.")
         .with("owner", "Who does it.")]);
+    config.gather_seconds = 0;
     let answer = r#"[{"action": "Create-Task", "parameters": {"title": "Book a room", "owner": "Bo"}}]"#;
     let llm = ScriptedLlm::default().reply(answer);
     let mut meeting: PluginTest<LlmAction> =
@@ -66,6 +74,7 @@ async fn a_question_holds_the_actions_the_context_and_the_new_words() {
             {"name": "stop-recording", "description": "Somebody wants it to stop."},
         ],
         "temperature": 0.5,
+        "gather_seconds": 0,
     });
     let task = r#"[{"action": "create-task", "parameters": {"title": "the slides"}}]"#;
     let llm = ScriptedLlm::default().reply(NONE).reply(task).reply(NONE);
@@ -127,8 +136,7 @@ async fn a_detected_action_is_not_put_out_again() {
     assert!(meeting.receive(said("Ada", "When is high tide?")).await.unwrap().is_some());
     assert!(meeting.receive(said("Bo", "Yes, when?")).await.unwrap().is_none());
     meeting.restart().await.unwrap();
-    let later = meeting.receive_batch([said("Bo", "When?"), said("Cy", "When?")]).await.unwrap();
-    assert!(later.is_empty());
+    assert!(meeting.receive(said("Bo", "When?")).await.unwrap().is_none());
     let output = meeting.receive(said("Ada", "And low tide?")).await.unwrap().unwrap();
     assert_eq!(queries(&output), ["low tide Brest"]);
     assert_eq!(meeting.outputs().len(), 2);
@@ -141,6 +149,7 @@ async fn an_unusable_answer_puts_out_nothing_and_the_words_are_remembered() {
         let mut meeting = meeting(&llm).await;
         assert!(meeting.receive(said("Ada", "When is high tide?")).await.unwrap().is_none());
         assert_eq!(llm.requests().len(), 1, "the model is not asked again");
+        assert_eq!(meeting.state().unreadable, 1, "it is counted");
         assert!(meeting.receive(said("Bo", "Good question.")).await.unwrap().is_some());
         assert_eq!(question(&llm.requests()[1])["context"], json!(["Ada: When is high tide?"]), "{garbage}");
     }
@@ -170,33 +179,76 @@ async fn nothing_is_asked_about_what_is_not_final_or_blank() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_has_queued_up_is_one_question() {
-    let llm =
-        ScriptedLlm::default().delay(Duration::from_secs(2)).reply(search("tides")).reply(search("ebb"));
-    let mut meeting = meeting(&llm).await;
-    let mut queued = vec![said("Ada", "When is high tide?"), said("Bo", "Hm.")];
-    queued.push(Publish::json("transcription", &Transcription::new("Hm?", 0, 0)).unwrap());
-    // A packet that doesn't decode adds no speaker, and doesn't shift the others' names.
-    queued.push(Publish::json("transcription", &json!({"txt": "?"})).unwrap().participant("Eve"));
-    queued.extend([said("Cy", "Who knows?"), said("Ada", "The web.")]);
-    let outputs = meeting.receive_batch(queued).await.unwrap();
-    assert_eq!(llm.requests().len(), 1);
-    assert_eq!(
-        question(&llm.requests()[0])["new"],
-        json!(["Ada: When is high tide?", "Bo: Hm.", "unknown: Hm?", "Cy: Who knows?", "Ada: The web."])
-    );
+async fn words_are_gathered_into_one_question() {
+    let llm = ScriptedLlm::default().reply(search("tides")).reply(NONE);
+    let mut meeting = meeting_with(&llm, json!({})).await;
+    assert!(meeting.receive(said("Ada", "When is high tide?")).await.unwrap().is_none());
+    let nobody = Publish::json("transcription", &Transcription::new("Hm?", 0, 0)).unwrap();
+    meeting.receive_batch([said("Bo", "Hm."), nobody, said("Ada", "The web.")]).await.unwrap();
+    assert_eq!(llm.requests().len(), 0);
+    meeting.restart().await.unwrap();
+    let outputs = meeting.advance(GATHER).await.unwrap();
+    let new = json!(["Ada: When is high tide?", "Bo: Hm.", "unknown: Hm?", "Ada: The web."]);
+    assert_eq!(question(&llm.requests()[0])["new"], new);
     let detected: Vec<Detected> = testing::json(&outputs[0]);
-    assert_eq!(detected[0].said_by, ["Ada".into(), "Bo".into(), Arc::<str>::from("Cy")]);
-    assert_eq!((outputs.len(), outputs[0].causes.len(), meeting.rejected().len()), (1, 5, 1));
+    assert_eq!(detected[0].said_by, ["Ada".into(), Arc::<str>::from("Bo")]);
+    assert_eq!(meeting.state().new_lines(), []);
 
-    let many = (0..=MAX_BATCH).map(|number| said("Ada", &number.to_string()));
-    let outputs = ScriptedLlm::default().reply(NONE).reply(NONE);
-    let mut meeting: PluginTest<LlmAction> =
-        PluginTest::builder().llm(outputs.clone()).start().await.unwrap();
-    meeting.receive_batch(many).await.unwrap();
-    let asked: Vec<_> =
-        outputs.requests().iter().map(|request| question(request)["new"].as_array().unwrap().len()).collect();
-    assert_eq!(asked, [MAX_BATCH, 1]);
+    // Nothing is asked without new words, and the end asks about the rest.
+    meeting.advance(10 * GATHER).await.unwrap();
+    meeting.receive(said("Bo", "Bye.")).await.unwrap();
+    meeting.end().await.unwrap();
+    assert_eq!(question(&llm.requests()[1])["new"], json!(["Bo: Bye."]));
+    assert_eq!(llm.requests().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_or_large_packets_do_not_wait() {
+    let llm = ScriptedLlm::default().when(|_| true, NONE);
+    let mut meeting = meeting_with(&llm, json!({})).await;
+    for number in 0..=MAX_NEW_LINES {
+        meeting.receive(said("Ada", &number.to_string())).await.unwrap();
+    }
+    let asked = |request: &LlmRequest| question(request)["new"].as_array().unwrap().len();
+    assert_eq!(llm.requests().iter().map(asked).collect::<Vec<_>>(), [MAX_NEW_LINES]);
+    meeting.receive(said("Ada", &"word ".repeat(100_000))).await.unwrap();
+    assert_eq!(llm.requests().iter().map(asked).collect::<Vec<_>>(), [MAX_NEW_LINES, 2]);
+    assert!(meeting.state_json().len() < 2_000);
+    meeting.advance(GATHER).await.unwrap();
+    assert_eq!(llm.requests().len(), 2, "the wake of what was asked is cancelled");
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_the_last_try_words_wait_for_the_next_question() {
+    let large = "word ".repeat(10_000);
+    let llm = (0..3).fold(ScriptedLlm::default(), |llm, _| llm.fail("overloaded"));
+    let llm = (0..3).fold(llm.reply(search("tides")), |llm, _| llm.fail("overloaded"));
+    let mut meeting = meeting_with(&llm, json!({})).await;
+    meeting.receive(said("Ada", "When is high tide?")).await.unwrap();
+    meeting.advance(GATHER).await.unwrap_err();
+    meeting.retry().await.unwrap_err();
+    assert!(meeting.retry().await.unwrap().is_empty());
+    meeting.receive(said("Bo", "Soon.")).await.unwrap();
+    let outputs = meeting.advance(RETRY_AFTER).await.unwrap();
+    assert_eq!(queries(&outputs[0]), ["tides"]);
+    assert_eq!(question(&llm.requests()[3])["new"], json!(["Ada: When is high tide?", "Bo: Soon."]));
+    assert_eq!(meeting.state().left_out, 0);
+
+    // At the end there is no next question, so the end is given up, and can be redriven.
+    let llm = (0..3).fold(ScriptedLlm::default(), |llm, _| llm.fail("overloaded")).reply(search("ebb"));
+    let mut ending = meeting_with(&llm, json!({})).await;
+    ending.receive(said("Ada", "And low tide?")).await.unwrap();
+    ending.end().await.unwrap_err();
+    for _ in 0..2 {
+        assert!(!ending.retry().await.unwrap_err().is_reject());
+    }
+    assert_eq!(queries(&ending.retry().await.unwrap()[0]), ["ebb"]);
+
+    // What the state has no room for is left out, and counted.
+    meeting.receive(said("Ada", &large)).await.unwrap_err();
+    meeting.retry().await.unwrap_err();
+    meeting.retry().await.unwrap();
+    assert_eq!((meeting.state().left_out, meeting.state().new_lines().len()), (1, 0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -211,8 +263,12 @@ async fn the_context_is_cut_in_characters() {
     meeting.receive(said("Žofie", &"привет🙂é ".repeat(150))).await.unwrap();
     assert_eq!(meeting.state().context(), "привет🙂é ".repeat(111).trim_end());
 
-    let mut meeting: PluginTest<LlmAction> =
-        PluginTest::builder().config(json!({"context_chars": 0})).llm(llm.clone()).start().await.unwrap();
+    let mut meeting: PluginTest<LlmAction> = PluginTest::builder()
+        .config(json!({"context_chars": 0, "gather_seconds": 0}))
+        .llm(llm.clone())
+        .start()
+        .await
+        .unwrap();
     meeting.receive(said("Ada", "one")).await.unwrap();
     meeting.receive(said("Ada", "two")).await.unwrap();
     assert_eq!(question(llm.requests().last().unwrap())["context"], json!([]));
@@ -238,13 +294,12 @@ async fn a_model_that_fails_changes_nothing_and_is_asked_again() {
 async fn a_refusal_is_final_and_not_part_of_later_questions() {
     let llm = ScriptedLlm::default().refuse("not this").reply(NONE);
     let mut refused = meeting(&llm).await;
-    let error = refused.receive(said("Ada", "Something unspeakable.")).await.unwrap_err();
-    assert!(error.is_reject() && error.to_string().contains("not this"), "{error}");
-    assert_eq!(refused.state(), State::default());
+    assert!(refused.receive(said("Ada", "Something unspeakable.")).await.unwrap().is_none());
+    assert_eq!(refused.state_json(), r#"{"context":"","detected":[],"left_out":1}"#);
     refused.receive(said("Bo", "Never mind.")).await.unwrap();
     assert_eq!(question(&llm.requests()[1])["context"], json!([]));
 
-    let mut nobody = PluginTest::<LlmAction>::start_default().await.unwrap();
+    let mut nobody = PluginTest::<LlmAction>::start_with(json!({"gather_seconds": 0})).await.unwrap();
     assert!(nobody.receive(said("Ada", "Hello.")).await.unwrap_err().is_reject());
 }
 
@@ -368,8 +423,13 @@ async fn a_state_of_an_earlier_version_is_taken_over() {
         .collect();
     let state = json!({"context": "Ada: Hello.", "detected": calls}).to_string();
     let llm = ScriptedLlm::default().when(|_| true, search("Question 7"));
-    let mut meeting: PluginTest<LlmAction> =
-        PluginTest::builder().llm(llm.clone()).state_json(state).start().await.unwrap();
+    let mut meeting: PluginTest<LlmAction> = PluginTest::builder()
+        .config(json!({"gather_seconds": 0}))
+        .llm(llm.clone())
+        .state_json(state)
+        .start()
+        .await
+        .unwrap();
     for _ in 0..2 {
         assert!(meeting.receive(said("Bo", "Hi.")).await.unwrap().is_none());
         assert_eq!(remembered(llm.requests().last().unwrap()).len(), MAX_REMEMBERED);

@@ -31,9 +31,10 @@
 //! {"kind":"rolling","summary":"Release moves to Thursday.\nBo tests the update.","words":812}
 //! ```
 //!
-//! If the model is slower than the meeting, everything that has queued up goes into one prompt. If that is
-//! more than [`chunk_words`](Config::chunk_words), the plugin splits it into prompts of that size, at most
-//! three in one hook. So the size of every prompt and the duration of a hook are bounded, whatever arrives.
+//! What a prompt holds depends on the words alone, not on the model's speed: a recording gives the same summaries at any
+//! pace. If a packet is large, or the model has failed before, more than [`chunk_words`](Config::chunk_words) is pending;
+//! then the plugin splits it into prompts of that size, at most three in one hook. So the size of every prompt and the
+//! duration of a hook are bounded, whatever arrives.
 //!
 //! # At the end
 //! The fast model folds in the rest, and the default model writes the minutes. The plugin puts them out as
@@ -116,10 +117,8 @@ mod state;
 mod text;
 mod transcript;
 
-use std::sync::Arc;
-
 use teammy_kernel::{
-    Batch, Cx, DataPacket, Error, Hooks, InCallPlugin, Json, Model, Receive, StartupCx,
+    Cx, Error, Hooks, InCallPlugin, Json, Model, Receive, StartupCx,
     data::{Chat, ParticipantEvent, Transcription},
 };
 
@@ -132,10 +131,6 @@ use limited_llm::LimitedLlm;
 use prompt::MeetingFacts;
 use state::{Said, read_notes, to_u64, write_notes};
 use transcript::{Medium, Transcript};
-
-/// The most packets of one hook: some minutes of speech. At 250 words each, they fill the prompts of one
-/// hook.
-const MAX_BATCH: usize = 32;
 
 /// How many prompts' words may be pending after the last try of a hook whose model failed: as many as the next
 /// hook can ask for.
@@ -157,19 +152,20 @@ impl Minutes {
         self.config.chunk_words as usize
     }
 
-    /// Applies the packets of a hook to the state, and updates the running summary if it is due.
-    async fn update(
-        &self,
-        cx: &mut Cx<'_, Self>,
-        said: Vec<(Arc<DataPacket>, Said)>,
-    ) -> Result<Option<Json<Output>>, Error> {
+    /// Applies a hook's packet to the state, unless it is not for the minutes, and updates the running summary if it is
+    /// due.
+    async fn update(&self, cx: &mut Cx<'_, Self>, said: Option<Said>) -> Result<Option<Json<Output>>, Error> {
+        if said.is_none() && cx.gap() == 0 {
+            return Ok(None);
+        }
         let mut llm = self.llm(cx);
         let (gap, is_last_attempt) = (cx.gap(), cx.is_last_attempt());
         let datastore = cx.engine().datastore().clone();
+        let packet = cx.packets()[0].clone();
         let state = cx.state_mut();
         state.upgrade(&datastore).await?;
         state.record_gap(gap);
-        for (packet, said) in said {
+        if let Some(said) = said {
             state.apply(&packet, said, &datastore).await?;
         }
         let is_due = state.pending.words() >= self.config.every_words as usize;
@@ -266,8 +262,8 @@ impl InCallPlugin for Minutes {
 
     fn hooks(hooks: Hooks<Self>) -> Hooks<Self> {
         hooks
-            .on_batch::<Json<Transcription>>("transcription", MAX_BATCH)
-            .on_batch::<Json<Chat>>("chat", MAX_BATCH)
+            .on::<Json<Transcription>>("transcription")
+            .on::<Json<Chat>>("chat")
             .on::<Json<ParticipantEvent>>("participant")
     }
 
@@ -342,41 +338,25 @@ impl InCallPlugin for Minutes {
     }
 }
 
-impl Receive<Batch<Json<Transcription>>> for Minutes {
+impl Receive<Json<Transcription>> for Minutes {
     async fn receive(
         &self,
-        said: Batch<Json<Transcription>>,
+        Json(said): Json<Transcription>,
         cx: &mut Cx<'_, Self>,
     ) -> Result<Option<Json<Output>>, Error> {
-        let packets = cx.packets().iter().cloned();
-        let messages: Vec<_> = packets
-            .zip(said)
-            .filter(|(_, Json(said))| said.is_final)
-            .map(|(packet, Json(said))| (packet, Said::Message(Medium::Speech, said.text)))
-            .collect();
-        if messages.is_empty() && cx.gap() == 0 {
-            return Ok(None);
-        }
-        self.update(cx, messages).await
+        let said = said.is_final.then_some(Said::Message(Medium::Speech, said.text));
+        self.update(cx, said).await
     }
 }
 
-impl Receive<Batch<Json<Chat>>> for Minutes {
+impl Receive<Json<Chat>> for Minutes {
     async fn receive(
         &self,
-        written: Batch<Json<Chat>>,
+        Json(chat): Json<Chat>,
         cx: &mut Cx<'_, Self>,
     ) -> Result<Option<Json<Output>>, Error> {
-        let packets = cx.packets().iter().cloned();
-        let messages: Vec<_> = packets
-            .zip(written)
-            .filter(|(_, Json(chat))| chat.to.is_none())
-            .map(|(packet, Json(chat))| (packet, Said::Message(Medium::Chat, chat.text)))
-            .collect();
-        if messages.is_empty() && cx.gap() == 0 {
-            return Ok(None);
-        }
-        self.update(cx, messages).await
+        let written = chat.to.is_none().then_some(Said::Message(Medium::Chat, chat.text));
+        self.update(cx, written).await
     }
 }
 
@@ -386,8 +366,7 @@ impl Receive<Json<ParticipantEvent>> for Minutes {
         Json(event): Json<ParticipantEvent>,
         cx: &mut Cx<'_, Self>,
     ) -> Result<Option<Json<Output>>, Error> {
-        let packet = cx.packets()[0].clone();
-        self.update(cx, vec![(packet, Said::Event(event))]).await
+        self.update(cx, Some(Said::Event(event))).await
     }
 }
 

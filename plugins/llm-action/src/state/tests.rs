@@ -95,6 +95,14 @@ fn an_older_state_is_read() {
     assert!(state.detected().eq([&ActionCall { action: "stop".into(), parameters: BTreeMap::new() }]));
 }
 
+/// Adds lines to the context.
+fn say(state: &mut State, lines: &[String], chars: usize) {
+    for text in lines {
+        state.add_new_line(NewLine { text: text.clone(), by: None });
+    }
+    state.take_new_lines_into_context(chars);
+}
+
 proptest! {
     #[test]
     fn the_context_is_the_end_of_what_was_said(
@@ -104,10 +112,10 @@ proptest! {
     ) {
         let mut state = State::default();
         if at_once {
-            state.add_context(&lines, chars);
+            say(&mut state, &lines, chars);
         } else {
             for line in &lines {
-                state.add_context(std::slice::from_ref(line), chars);
+                say(&mut state, std::slice::from_ref(line), chars);
             }
         }
         let context = state.context();
@@ -131,7 +139,7 @@ proptest! {
     #[test]
     fn it_survives_its_json(words in prop::collection::vec(any::<String>(), 0..5)) {
         let mut state = State::default();
-        state.add_context(&words, 50);
+        say(&mut state, &words, 50);
         state.add_new(words.into_iter().map(search).collect());
         let json = serde_json::to_string(&state).unwrap();
         prop_assert_eq!(serde_json::from_str::<State>(&json).unwrap(), state);

@@ -25,8 +25,8 @@ async fn a_long_monologue_is_folded_in_parts_and_nothing_is_left_out() {
     assert!(output.complete);
     assert_eq!(meeting.state().words_noted(meeting.state().pending.words()), 100_000);
     assert!(largest(&llm) <= CHUNK + NOTES + REST, "{}", largest(&llm));
-    // Batches have 640 words, and two are folded at a time.
-    assert!(llm.requests().len() < 100, "{}", llm.requests().len());
+    // A prompt for each 800 words, and the minutes.
+    assert_eq!(llm.requests().len(), 125 + 1);
 }
 
 #[tokio::test(start_paused = true)]
