@@ -9,6 +9,8 @@
 pub(crate) mod contents;
 #[path = "crash/many.rs"]
 mod many;
+#[path = "crash/timers.rs"]
+mod timers;
 
 use std::{
     fs,
@@ -147,8 +149,12 @@ struct Played {
 
 impl Played {
     fn new(file: &Path) -> Self {
+        Self::with(file, SETTINGS)
+    }
+
+    fn with(file: &Path, settings: &str) -> Self {
         let place = Place::new();
-        place.file("teammy.toml", SETTINGS);
+        place.file("teammy.toml", settings);
         let time = |packet: &serde_json::Value| -> teammy::Timestamp {
             packet["timestamp"].as_str().unwrap().parse().unwrap()
         };
@@ -181,7 +187,11 @@ impl Played {
     /// Lets the replay finish, compares what is stored, and deletes the database.
     fn finish_and_compare(&self, undisturbed: &Contents) {
         assert_eq!(self.run(Kill::Never), End::Done);
-        self.contents("db").assert_is(undisturbed);
+        let found = self.contents("db");
+        if found != *undisturbed {
+            eprintln!("FOUND {found:?}");
+        }
+        found.assert_is(undisturbed);
         fs::remove_dir_all(self.place.path().join("db")).unwrap();
     }
 }

@@ -360,15 +360,12 @@ impl Consumer {
         self.in_flight.as_ref().is_some_and(|batch| !batch.durables.any(self.cursor, up_to))
     }
 
-    /// Moves the cursor; with `done` the batch is finished and the instance has credit again.
-    pub(super) fn advance(&mut self, cursor: Seq, done: bool) {
-        // Large effects are submitted before their batch is done. Those with `ending` as the cursor are the
-        // instance's last, so they finish it already: otherwise a new owner could find them stored and end
-        // the instance a second time.
-        let is_ended = self.in_flight.as_ref().is_some_and(|batch| {
-            let ending = batch.packets.last().map(|packet| packet.seq);
-            batch.is_ending && (done || ending == Some(cursor))
-        });
+    /// Moves the cursor; with `done` the batch is finished and the instance has credit again. `holds_end` says whether the
+    /// meeting's end is among what was done.
+    pub(super) fn advance(&mut self, cursor: Seq, holds_end: bool, done: bool) {
+        // Large effects are submitted before their batch is done. Those of the end are the instance's last, so they
+        // finish it already: otherwise a new owner could find them stored and end the instance a second time.
+        let is_ended = self.in_flight.as_ref().is_some_and(|batch| batch.is_ending && (done || holds_end));
         self.cursor = self.cursor.max(cursor);
         self.gap_in_flight = 0;
         if done && let Some(batch) = self.in_flight.take() {

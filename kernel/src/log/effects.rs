@@ -31,6 +31,9 @@ pub struct Effects {
     pub dead_letters: Vec<DeadLetter>,
     /// A redriven packet that a hook has finished with: its dead letter is removed.
     pub redriven: Option<Seq>,
+    /// Whether those of the meeting's end are among them. The cursor does not say so: an instance that was restored may
+    /// begin there, because it had nothing left to do before it.
+    pub holds_end: bool,
     /// Whether the batch is finished: the instance has credit again.
     pub done: bool,
 }
@@ -51,7 +54,7 @@ impl MeetingLog {
         let consumer = &mut self.consumers[slot.0];
         let before = consumer.status;
         let is_of_volatile = consumer.is_past_volatile_only(effects.cursor);
-        consumer.advance(effects.cursor, effects.done);
+        consumer.advance(effects.cursor, effects.holds_end, effects.done);
         if let Some(state) = &effects.state {
             consumer.state = state.clone();
         }

@@ -143,6 +143,7 @@ impl InCallPlugin for LlmAction {
     }
 
     async fn on_meeting_end(&self, cx: &mut Cx<'_, Self>) -> Result<Option<Json<Vec<Detected>>>, Error> {
+        cx.cancel(ASK)?;
         self.ask(cx, When::AtTheEnd).await
     }
 }

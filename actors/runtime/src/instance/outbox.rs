@@ -30,6 +30,8 @@ pub(super) struct HookEffects {
     pub(super) dead_letters: Vec<DeadLetter>,
     /// The packet, if it was a redriven one.
     pub(super) redriven: Option<Seq>,
+    /// Whether they are those of the meeting's end.
+    pub(super) is_end: bool,
 }
 
 /// How the meeting learns of a submission.
@@ -49,6 +51,7 @@ struct EffectsBuffer {
     outputs: Vec<Output>,
     dead_letters: Vec<DeadLetter>,
     redriven: Option<Seq>,
+    holds_end: bool,
     /// Bytes of outputs and keys.
     bytes: usize,
 }
@@ -126,6 +129,7 @@ impl Outbox {
         buffer.keys.extend(effects.keys);
         buffer.dead_letters.extend(effects.dead_letters);
         buffer.redriven = effects.redriven.or(buffer.redriven);
+        buffer.holds_end |= effects.is_end;
         let large = (buffer.bytes >= Self::LARGE).then(|| std::mem::take(buffer));
         drop(guard);
         if let Some(large) = large {
@@ -170,6 +174,7 @@ impl Outbox {
             output: self.durability,
             dead_letters: buffer.dead_letters,
             redriven: buffer.redriven,
+            holds_end: buffer.holds_end,
             done,
         };
         let (slot, incarnation, outputs) = (self.slot, self.incarnation, buffer.outputs);

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -40,6 +40,8 @@ pub(super) struct RunContext {
     pub(super) current: CurrentSeq,
     /// How many hooks of the running call have ended well.
     ended: AtomicUsize,
+    /// Whether the running call is `on_meeting_end`.
+    is_end: AtomicBool,
     /// The position in the log up to which hooks have finished.
     cursor: AtomicU64,
     /// The last packet that a hook has finished with, or that none takes; not one that only moved the clock.
@@ -102,6 +104,7 @@ impl RunContext {
             packet_limit,
             current,
             ended: AtomicUsize::new(0),
+            is_end: AtomicBool::new(false),
             cursor: AtomicU64::new(cursor.0),
             last_packet: AtomicU64::new(cursor.0),
             redriven_at: AtomicU64::new(0),
@@ -122,9 +125,10 @@ impl RunContext {
         self.time(Stopwatch::start);
     }
 
-    /// A call begins: none of its hooks has ended.
-    pub(super) fn start_call(&self) {
+    /// A call begins: none of its hooks has ended. `is_end` says whether it is `on_meeting_end`.
+    pub(super) fn start_call(&self, is_end: bool) {
         self.ended.store(0, Ordering::Relaxed);
+        self.is_end.store(is_end, Ordering::Relaxed);
     }
 
     /// How many hooks of the running call have ended well.
@@ -204,7 +208,8 @@ impl RunContext {
             return;
         }
         let (cursor, state) = (self.position(cursor), self.take_changed_state());
-        self.outbox.push(HookEffects { cursor, state, keys, dead_letters, redriven }, outputs);
+        let is_end = self.is_end.load(Ordering::Relaxed);
+        self.outbox.push(HookEffects { cursor, state, keys, dead_letters, redriven, is_end }, outputs);
     }
 
     /// The newest state, if it has changed since it was last submitted.

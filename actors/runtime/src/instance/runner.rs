@@ -171,7 +171,7 @@ impl Runner {
     async fn call(&mut self, planned: &PlannedCall, all: &[Arc<DataPacket>], mut tries: u32) -> usize {
         let mut packets = all;
         while !packets.is_empty() {
-            self.context.start_call();
+            self.context.start_call(matches!(planned.execution, Execution::Once(Invocation::MeetingEnd)));
             let result = match planned.execution {
                 Execution::PerPacket(hook) => self.attempt_each(hook, packets, tries).await.map(|()| None),
                 Execution::Once(handler) => self.attempt(planned, handler, packets, tries).await.map(Some),

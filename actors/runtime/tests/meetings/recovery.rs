@@ -404,3 +404,54 @@ async fn a_resumed_meeting_catches_up_without_new_packets() {
     let error = meeting.caught_up().await.unwrap_err();
     assert!(matches!(error, meeting::Error::Ended(_)), "{error}");
 }
+
+/// Takes five seconds for its end.
+struct SlowEnd;
+
+impl InCallPlugin for SlowEnd {
+    type Config = ();
+    type State = u64;
+    type Scratch = ();
+    type Output = Json<u64>;
+    const KIND: &'static str = "slow-end";
+    const VERSION: &'static str = "1.0.0";
+
+    async fn on_startup((): (), _: &StartupCx) -> Result<Self, Error> {
+        Ok(Self)
+    }
+
+    fn hooks(hooks: Hooks<Self>) -> Hooks<Self> {
+        hooks
+    }
+
+    async fn on_meeting_end(&self, cx: &mut Cx<'_, Self>) -> Result<Option<Json<u64>>, Error> {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        *cx.state_mut() += 1;
+        Ok(Some(Json(*cx.state())))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_owner_that_dies_while_an_instance_ends_leaves_the_end_to_the_next() {
+    let store = FaultyStore::default();
+    let node = async || {
+        let builder = Node::builder(Config::from_toml("[database]\nurl = \"mem://\"").unwrap());
+        let builder = builder.plugin(Factory::of::<SlowEnd>("slow-end")).store(Arc::new(store.clone()));
+        builder.plugin_runtime(tokio::runtime::Handle::current()).start().await.unwrap()
+    };
+    let first = node().await;
+    let meeting = start(&first, "m", &["slow-end"]).await;
+    let ending = meeting.clone();
+    tokio::spawn(async move { ending.end().await });
+    // The instance has seen all packets, and what is stored says so; its end is not done.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let [row] = store.inner.instances(id("m")).await.unwrap().try_into().unwrap();
+    assert_eq!(row.status, InstanceStatus::Active);
+
+    let second = node().await;
+    let meeting = second.resume_meeting(&id("m")).await.unwrap();
+    meeting.end().await.unwrap();
+    let [row] = store.inner.instances(id("m")).await.unwrap().try_into().unwrap();
+    assert_eq!((row.status, row.state.as_deref()), (InstanceStatus::Finished, Some("1")));
+    assert_eq!(all_outputs(&meeting).await.len(), 1, "the end's output is stored");
+}

@@ -221,7 +221,10 @@ fn an_ended_instance_ends_once_though_its_batch_was_not_done() {
     let (batch, _) = world.batches.remove(&0).unwrap();
     let cursor = batch.packets[0].seq;
     let output = packet(world.seqs.internal(), "early", vec![cursor]);
-    let update = Effects { cursor, outputs: vec![output], done: false, ..Effects::default() };
+    // Its timers come first, and those effects do not end it, wherever its cursor is.
+    world.log.apply(Slot(0), Effects { cursor, state: Some(StateRef::new(1_u64)), ..Effects::default() });
+    assert_eq!(world.log.view(Slot(0)).status, InstanceStatus::Active);
+    let update = Effects { cursor, outputs: vec![output], holds_end: true, ..Effects::default() };
     world.log.apply(Slot(0), update);
     world.store_all();
     world.change_owner(false);

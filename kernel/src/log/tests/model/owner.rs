@@ -330,6 +330,8 @@ impl Owner {
             *counted += if handled == 0 { batch.gap } else { 0 };
             *counted += batch.packets[handled..to].iter().filter(|packet| is_counted(packet)).count() as u64;
             update.cursor = batch.packets[to - 1].seq;
+            update.holds_end =
+                self.log.ending().is_some_and(|ending| batch.packets[handled..to].contains(ending));
             update.done = to == batch.packets.len() && (done == Done::WithIt || rest.is_empty());
             let is_done = update.done;
             let is_new = |packet: &&Arc<DataPacket>| {
