@@ -27,7 +27,9 @@ mod variables;
 
 pub use error::{DataDirectoryError, Error, Problem};
 pub use lists::{DeliveryPolicyConfig, Durability, InstanceConfig, Source};
-pub use llm::{ApiKey, BaseUrl, BaseUrlError, Llm, LlmModel};
+pub use llm::{
+    ApiKey, BaseUrl, BaseUrlError, JsonMode, Llm, LlmModel, MaxTokensField, SystemRole, TemperatureMode,
+};
 pub use loader::{Loaded, Loader};
 pub use reader::Setting;
 pub use sections::{

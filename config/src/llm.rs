@@ -9,17 +9,20 @@ mod base_url;
 mod tests;
 mod variable;
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     known_keys,
     reader::Reader,
     show,
     table::{self, Fields, table},
-    value_type::{ValueType, Wrong, json_table, name},
+    value_type::{ValueType, Wrong, count, duration, json_table, name, serde_value},
 };
+
+const MILLISECOND: Duration = Duration::from_millis(1);
 
 use base_url::model_url;
 pub use base_url::{BaseUrl, BaseUrlError};
@@ -28,7 +31,7 @@ use variable::variable_name;
 table! {
     /// The language models that plugins ask. Without a model, plugins that need one cannot run.
     "[llm]"
-    #[derive(Debug, Clone, Default, PartialEq, Eq)]
+    #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct Llm {
         /// The model for prompts, by its name.
         default: Option<String> = model_name().or_blank().optional()
@@ -36,6 +39,18 @@ table! {
         /// The model for prompts that need a fast answer more than the best one.
         fast: Option<String> = model_name().or_blank().optional()
             .words("what `llm.default` is").example("gpt");
+        /// How long a server may take to accept a connection.
+        connect: Duration = duration(MILLISECOND).default("10s");
+        /// How long a server may take to the first useful token of an answer: text, thoughts, a function's call.
+        /// Comments that keep a connection alive do not count.
+        first_token: Duration = duration(MILLISECOND).default("30s");
+        /// How long it may take from one useful token to the next.
+        between_tokens: Duration = duration(MILLISECOND).default("15s");
+        /// How long one try may take in all; a hook's own deadline applies anyway.
+        total: Option<Duration> = duration(MILLISECOND).map(Some, Option::as_ref).optional()
+            .words("no limit").example("2m");
+        /// How often a model is asked when it fails, if the failure is one that another try may mend.
+        tries: u32 = count(1..=10).default(3);
     }
     and {
         /// The models, as declared; no two have the same name. If there is one, `default` and `fast` are
@@ -65,7 +80,80 @@ table! {
         /// question.
         extra_body: serde_json::Map<String, serde_json::Value> = extra_body().optional()
             .example(serde_json::json!({ "max_completion_tokens": 1000 }));
+        /// The models to ask, in this order, when this one fails, by their names.
+        fallback: Vec<String> = serde_value("a list of names of [[llm.model]] in quotes").optional()
+            .example(serde_json::json!(["local"]));
+        /// The most requests to it at once; others wait, and the meetings take turns.
+        concurrency: Option<usize> = count(1..=10_000).map(Some, Option::as_ref).optional()
+            .words("no limit").example(16);
+        /// The most requests to it a minute.
+        requests_per_minute: Option<u32> = count(1..=1_000_000).map(Some, Option::as_ref).optional()
+            .words("no limit").example(500);
+        /// Whether a sampling temperature is sent. `omit` is for models that take only their own.
+        temperature: TemperatureMode = serde_value("\"send\" or \"omit\"").default("send");
+        /// The field that bounds an answer's length: `max_completion_tokens`, `max_tokens` for older servers, or `omit`.
+        max_tokens_field: MaxTokensField =
+            serde_value("\"max_completion_tokens\", \"max_tokens\" or \"omit\"").default("max_tokens");
+        /// The role of system messages: `system`, `developer`, or `user` for models that have none.
+        system_role: SystemRole = serde_value("\"system\", \"developer\" or \"user\"").default("system");
+        /// How the server is told that an answer must be JSON: `schema` by its JSON Schema, `object` that it is an object,
+        /// `prompt` only by the instructions to the model, which say it in any case. A server that rejects the first two is
+        /// told by the instructions from then on.
+        json: JsonMode = serde_value("\"schema\", \"object\" or \"prompt\"").default("schema");
+        /// Whether answers are streamed, so that a server that stalls is noticed. Without it only `total` and the hook's
+        /// deadline limit the time of an answer.
+        stream: bool = serde_value("true or false").default(true);
     }
+}
+
+/// Whether a sampling temperature is sent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TemperatureMode {
+    /// It is.
+    #[default]
+    Send,
+    /// It is not.
+    Omit,
+}
+
+/// The field that bounds an answer's length.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MaxTokensField {
+    /// `max_tokens`, which most servers know.
+    #[default]
+    MaxTokens,
+    /// `max_completion_tokens`, its new name.
+    MaxCompletionTokens,
+    /// None.
+    Omit,
+}
+
+/// The role of system messages.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SystemRole {
+    /// `system`.
+    #[default]
+    System,
+    /// `developer`, its new name.
+    Developer,
+    /// They become part of the user's message.
+    User,
+}
+
+/// How a server is told that an answer must be JSON.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JsonMode {
+    /// By the answer's JSON Schema.
+    #[default]
+    Schema,
+    /// That it is an object.
+    Object,
+    /// By the instructions to the model alone.
+    Prompt,
 }
 
 /// The key to a model's server. `Debug` doesn't show it.
@@ -119,6 +207,11 @@ impl Llm {
         if let Some(models) = &models {
             check(reader, "llm.default", llm.default.as_deref(), models);
             check(reader, "llm.fast", llm.fast.as_deref(), models);
+            for (at, model) in models.iter().enumerate() {
+                for (place, name) in model.fallback.iter().enumerate() {
+                    check(reader, &format!("llm.model[{at}].fallback[{place}]"), Some(name), models);
+                }
+            }
         }
         llm.models = models.unwrap_or_default();
         llm.fill(reader);
@@ -222,7 +315,7 @@ fn extra_body() -> ValueType<serde_json::Map<String, serde_json::Value>> {
     ValueType::new(table.description.clone(), show, move |raw| {
         let serde_json::Value::Object(fields) = (table.read)(raw)? else { return Ok(Body::new()) };
         let message = |field| match field {
-            "stream" => "cannot be set here: answers are not streamed",
+            "stream" => "cannot be set here: set `stream` of the [[llm.model]]",
             _ => "cannot be set here: it is part of every question",
         };
         let ours = OURS.into_iter().filter(|field| fields.contains_key(*field));

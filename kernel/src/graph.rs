@@ -214,10 +214,10 @@ fn check_types(instances: &[Instance], sources: &SourceMap) -> Result<Vec<Warnin
     let mut warnings = Vec::new();
     for Instance { name: instance, metadata, subscriptions, .. } in instances {
         for (actual, declared) in subscriptions {
-            let (carried, taken) = (&sources[actual].carries, &metadata.takes[declared]);
+            let (of_source, of_hook) = (&sources[actual].carries, &metadata.takes[declared]);
             let (instance, source_name) = (instance.clone(), actual.clone());
-            let (takes, carries) = (taken.to_string(), carried.to_string());
-            match compare(carried, taken) {
+            let (takes, carries) = (of_hook.to_string(), of_source.to_string());
+            match compare(of_source, of_hook) {
                 Fit::All => {}
                 Fit::Undecided(why) => {
                     warnings.push(Warning { instance, source_name, takes, carries, why });

@@ -50,11 +50,14 @@ pub use bytes::Bytes;
 pub use data_type::DataType;
 pub use decode::{DecodeError, EncodeError};
 #[cfg(any(test, feature = "runtime", feature = "testing"))]
-pub use engine::llm::{LlmProvider, Request as LlmRequest, Response as LlmResponse, Usage};
+pub use engine::llm::{Deltas, Format as LlmFormat, LlmProvider, Request as LlmRequest};
 pub use engine::{
     datastore::{Datastore, Error as DatastoreError},
     history::History,
-    llm::{AnswerError, Error as LlmError, Llm, Message as LlmMessage, Model, Role, parse_answer},
+    llm::{
+        AnswerError, Ask, Error as LlmError, Finish, Llm, Message as LlmMessage, Model, Priority,
+        Response as LlmResponse, Role, TextStream, Tool, ToolCall, Usage, parse_answer,
+    },
     meeting::MeetingEngine,
     provider::ReadError,
 };

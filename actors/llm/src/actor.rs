@@ -4,14 +4,15 @@ use std::panic::AssertUnwindSafe;
 
 use futures::FutureExt;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use teammy_kernel::{LlmError, LlmProvider, LlmRequest, LlmResponse, SharedLlm};
+use serde_json::Value;
+use teammy_kernel::{Deltas, LlmError, LlmProvider, LlmRequest, LlmResponse, SharedLlm};
 use tokio::{sync::oneshot, task::JoinSet};
 
 type LlmAnswer = Result<LlmResponse, LlmError>;
 
 pub(crate) enum Message {
-    /// Asks the provider `request`, and sends the answer to `reply`.
-    Ask { request: LlmRequest, reply: oneshot::Sender<LlmAnswer> },
+    /// Asks the provider `request`, and sends the answer to `reply`; pieces of it go to `deltas` as they come.
+    Ask { request: LlmRequest, deltas: Option<Deltas>, reply: oneshot::Sender<LlmAnswer> },
 }
 
 impl ractor::Message for Message {}
@@ -40,17 +41,28 @@ impl Actor for LlmActor {
     async fn handle(
         &self,
         _: ActorRef<Message>,
-        Message::Ask { request, reply }: Message,
+        Message::Ask { request, deltas, reply }: Message,
         state: &mut LlmActorState,
     ) -> Result<(), ActorProcessingErr> {
         while state.open_questions.try_join_next().is_some() {}
-        state.open_questions.spawn(answer(state.provider.clone(), request, reply));
+        state.open_questions.spawn(answer(state.provider.clone(), request, deltas, reply));
         Ok(())
     }
 }
 
-async fn answer(provider: SharedLlm, request: LlmRequest, mut reply: oneshot::Sender<LlmAnswer>) {
-    let asked = AssertUnwindSafe(provider.complete(request)).catch_unwind();
+async fn answer(
+    provider: SharedLlm,
+    request: LlmRequest,
+    deltas: Option<Deltas>,
+    mut reply: oneshot::Sender<LlmAnswer>,
+) {
+    let asked = async {
+        match deltas {
+            Some(deltas) => provider.stream(request, deltas).await,
+            None => provider.complete(request).await,
+        }
+    };
+    let asked = AssertUnwindSafe(asked).catch_unwind();
     let answer = tokio::select! {
         answer = asked => answer.unwrap_or_else(|_| Err(LlmError::Failed("its provider panicked".to_owned()))),
         () = reply.closed() => return,
@@ -60,26 +72,42 @@ async fn answer(provider: SharedLlm, request: LlmRequest, mut reply: oneshot::Se
 }
 
 /// The actor's handle, which plugins' engines hold behind an `Arc`. Dropping the handle stops the actor.
-pub(crate) struct LlmRef(ActorRef<Message>);
+pub(crate) struct LlmRef {
+    actor: ActorRef<Message>,
+    /// Checks answers without the actor: that takes no request.
+    provider: SharedLlm,
+}
 
 impl Drop for LlmRef {
     fn drop(&mut self) {
-        self.0.stop(None);
+        self.actor.stop(None);
     }
 }
 
 impl LlmRef {
-    pub(crate) fn new(actor: ActorRef<Message>) -> Self {
-        Self(actor)
+    pub(crate) fn new(actor: ActorRef<Message>, provider: SharedLlm) -> Self {
+        Self { actor, provider }
+    }
+
+    async fn ask(&self, request: LlmRequest, deltas: Option<Deltas>) -> LlmAnswer {
+        let gone = || LlmError::Failed("the node has stopped answering questions".to_owned());
+        let (reply, answer) = oneshot::channel();
+        self.actor.cast(Message::Ask { request, deltas, reply }).map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())?
     }
 }
 
 impl LlmProvider for LlmRef {
     async fn complete(&self, request: LlmRequest) -> LlmAnswer {
-        let gone = || LlmError::Failed("the node has stopped answering questions".to_owned());
-        let (reply, answer) = oneshot::channel();
-        self.0.cast(Message::Ask { request, reply }).map_err(|_| gone())?;
-        answer.await.map_err(|_| gone())?
+        self.ask(request, None).await
+    }
+
+    async fn stream(&self, request: LlmRequest, deltas: Deltas) -> LlmAnswer {
+        self.ask(request, Some(deltas)).await
+    }
+
+    fn check(&self, schema: &Value, value: &Value) -> Result<(), String> {
+        self.provider.check(schema, value)
     }
 }
 

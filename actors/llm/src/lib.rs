@@ -7,13 +7,19 @@
 //! meeting stopped), and all questions are cancelled when the actor ends. A provider that panics fails that
 //! question and nothing else.
 //!
-//! Rules about what a question may cost, and how long it may take, belong where it enters: in this actor's
-//! mailbox.
+//! Three layers, each of which uses those below it: `models`, which asks one model after another; the client of one
+//! model (`openai`), which sends one request and reads its answer; and the rules (`policy`), which are pure.
 
 mod actor;
 mod error;
 #[cfg(feature = "openai")]
+mod models;
+#[cfg(feature = "openai")]
 mod openai;
+#[cfg(feature = "openai")]
+mod policy;
+#[cfg(feature = "openai")]
+mod schema;
 
 use ractor::Actor;
 use teammy_kernel::{SharedLlm, chain};
@@ -33,9 +39,18 @@ use actor::{LlmActor, LlmRef};
 /// in a build without feature `openai`.
 #[cfg(feature = "openai")]
 pub fn configured(config: &teammy_config::Llm, are_needed: bool) -> Result<SharedLlm, Error> {
-    let Some(models) = openai::OpenAi::new(config)? else { return Ok(SharedLlm::none()) };
+    let (Some(default), Some(fast)) = (&config.default, &config.fast) else { return Ok(SharedLlm::none()) };
+    let limits = config.models.iter().map(|model| models::Limits {
+        fallback: model.fallback.clone(),
+        at_once: model.concurrency,
+        per_minute: model.requests_per_minute,
+    });
+    let endpoints = openai::endpoints(config)?.into_iter().zip(limits).collect();
+    let retry = policy::RetryPolicy { tries: config.tries };
+    let models =
+        models::Models::new(endpoints, default, fast, retry).expect("invariant: both names are of models");
     if are_needed {
-        models.ready()?;
+        models.chosen().into_iter().try_for_each(openai::Endpoint::ready)?;
     }
     Ok(SharedLlm::new(models))
 }
@@ -60,7 +75,7 @@ pub async fn behind_actor(provider: SharedLlm) -> Result<SharedLlm, Error> {
     if !provider.is_configured() {
         return Ok(provider);
     }
-    let spawned = LlmActor::spawn(None, LlmActor, provider).await;
+    let spawned = LlmActor::spawn(None, LlmActor, provider.clone()).await;
     let (actor, _) = spawned.map_err(|error| Error::Actor(chain(&error)))?;
-    Ok(SharedLlm::new(LlmRef::new(actor)))
+    Ok(SharedLlm::new(LlmRef::new(actor, provider)))
 }

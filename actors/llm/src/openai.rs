@@ -1,110 +1,123 @@
 //! Language models behind OpenAI's chat completions API, which most model servers offer.
 //!
-//! This module is the only one that names `async-openai` and the HTTP client under it. It turns off three of
-//! their habits:
-//! - They read `OPENAI_…` and proxy variables. [`ServerAccess`] sets every value itself.
-//! - They retry when a server is busy. The runtime decides about retries.
-//! - They log answers that they cannot parse, and an answer holds a meeting's words. [`transport`] passes on
-//!   only answers that parse.
+//! This module is the only one that names `async-openai` and the HTTP client under it. async-openai makes requests of
+//! our bodies; how they are sent and how answers are read is ours ([`transport`]), because of four of its habits:
+//! - It reads `OPENAI_…` and proxy variables. [`ServerAccess`] sets every value itself.
+//! - It retries when a server is busy. [`policy`](crate::policy) decides about retries.
+//! - It logs answers that it cannot parse, and an answer holds a meeting's words.
+//! - It holds a stream's events in memory without a bound, and without a limit on their time.
 //!
-//! The only variables that they still read are `SSL_CERT_FILE` and `SSL_CERT_DIR`, by which TLS finds the
-//! machine's certificate authorities.
+//! The only variables that are still read are `SSL_CERT_FILE` and `SSL_CERT_DIR`, by which TLS finds the machine's
+//! certificate authorities.
 
 mod chat;
 mod error;
+mod fold;
+mod thoughts;
 mod transport;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_openai::{Client, config};
 use http::{HeaderMap, HeaderValue, header};
 use secrecy::{ExposeSecret, SecretString};
-use teammy_config::{ApiKey, Llm};
-use teammy_kernel::{LlmError, LlmProvider, LlmRequest, LlmResponse, Model};
+use serde::de::IgnoredAny;
+use teammy_config::{ApiKey, Llm, LlmModel};
+use teammy_kernel::{Deltas, LlmFormat, LlmRequest, LlmResponse, chain};
+use tokio::time::Instant;
 
-use self::chat::{ChatCompletion, ChatRequest, ExtraBody};
-use crate::error::Error;
+use self::{
+    chat::{Dialect, Learned},
+    transport::Exchange,
+};
+use crate::{
+    error::Error,
+    models::ModelClient,
+    policy::{Class, Deadlines, Problem, Watch},
+};
 
 /// The client's log target. The client logs answers that it cannot parse, at ERROR.
 pub const LOG_TARGET: &str = "async_openai";
 
-/// The models of a configuration.
-pub(crate) struct OpenAi {
-    default: Arc<Endpoint>,
-    fast: Arc<Endpoint>,
-}
-
 /// One model at one server.
-struct Endpoint {
+pub(crate) struct Endpoint {
     /// The model's name in the configuration.
     name: String,
-    /// The model's name at its server.
-    model: String,
-    client: Client<ServerAccess>,
-    extra: ExtraBody,
-    /// Why the API key cannot be used; each question fails with it.
+    dialect: Dialect,
+    access: ServerAccess,
+    http: reqwest::Client,
+    deadlines: Deadlines,
+    has_version: bool,
+    no_response_format: AtomicBool,
+    no_stream_options: AtomicBool,
+    /// Why the API key cannot be used; each request fails with it.
     key_problem: Option<KeyProblem>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, thiserror::Error)]
 enum KeyProblem {
     /// This environment variable would hold the API key, and is not set.
+    #[error("it needs its API key: the environment variable {0} is not set")]
     Unset(String),
     /// The API key holds characters that cannot stand in an HTTP header.
+    #[error("its API key holds characters that no key has, such as an end of line")]
     Malformed,
 }
 
-impl OpenAi {
-    /// Makes clients of the configured models; `None` if there are none. Sends no request.
-    ///
-    /// # Errors
-    /// [`Error::Client`] if the HTTP client could not be made.
-    pub(crate) fn new(config: &Llm) -> Result<Option<Self>, Error> {
-        let (Some(default), Some(fast)) = (&config.default, &config.fast) else { return Ok(None) };
-        let transport = transport::Transport::new()?;
-        let mut endpoints = BTreeMap::new();
-        for model in &config.models {
-            let mut access = ServerAccess::new(model.base_url.to_string());
-            let key_problem = match &model.api_key {
-                ApiKey::None => None,
-                ApiKey::Unset { variable } => Some(KeyProblem::Unset(variable.clone())),
-                ApiKey::Set(key) => access.set_key(key).err(),
-            };
-            let client = Client::build(transport.client(), access).with_http_service(transport.clone());
-            let endpoint = Endpoint {
-                name: model.name.clone(),
-                model: model.model.clone(),
-                client,
-                extra: model.extra_body.clone(),
-                key_problem,
-            };
-            endpoints.insert(model.name.as_str(), Arc::new(endpoint));
+/// The client of the configured models. Sends no request.
+///
+/// # Errors
+/// [`Error::Client`] if the HTTP client could not be made.
+pub(crate) fn endpoints(config: &Llm) -> Result<Vec<Endpoint>, Error> {
+    let http = transport::client(config.connect)?;
+    let deadlines = Deadlines {
+        first_token: config.first_token,
+        between_tokens: config.between_tokens,
+        total: config.total,
+    };
+    Ok(config.models.iter().map(|model| Endpoint::new(model, http.clone(), deadlines)).collect())
+}
+
+impl Endpoint {
+    fn new(model: &LlmModel, http: reqwest::Client, deadlines: Deadlines) -> Self {
+        let base_url = model.base_url.to_string();
+        let is_version = |part: &str| {
+            part.strip_prefix('v').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+        };
+        let has_version = base_url.split('/').any(is_version);
+        let mut access = ServerAccess::new(base_url);
+        let key_problem = match &model.api_key {
+            ApiKey::None => None,
+            ApiKey::Unset { variable } => Some(KeyProblem::Unset(variable.clone())),
+            ApiKey::Set(key) => access.set_key(key).err(),
+        };
+        let dialect = Dialect {
+            model: model.model.clone(),
+            temperature: model.temperature,
+            max_tokens_field: model.max_tokens_field,
+            system_role: model.system_role,
+            json: model.json,
+            stream: model.stream,
+            extra: model.extra_body.clone(),
+        };
+        Self {
+            name: model.name.clone(),
+            dialect,
+            access,
+            http,
+            deadlines,
+            has_version,
+            no_response_format: AtomicBool::new(false),
+            no_stream_options: AtomicBool::new(false),
+            key_problem,
         }
-        let find = |name: &String| endpoints.get(name.as_str()).cloned();
-        Ok(find(default).zip(find(fast)).map(|(default, fast)| Self { default, fast }))
     }
 
-    /// Checks that both models have a usable API key.
+    /// Checks that the model has a usable API key.
     ///
     /// # Errors
     /// [`Error::Keyless`] and [`Error::Key`].
     pub(crate) fn ready(&self) -> Result<(), Error> {
-        [&self.default, &self.fast].into_iter().try_for_each(|endpoint| endpoint.ready())
-    }
-}
-
-impl LlmProvider for OpenAi {
-    async fn complete(&self, request: LlmRequest) -> Result<LlmResponse, LlmError> {
-        let endpoint = match request.model {
-            Model::Fast => &self.fast,
-            _ => &self.default,
-        };
-        endpoint.complete(&request).await
-    }
-}
-
-impl Endpoint {
-    fn ready(&self) -> Result<(), Error> {
         let model = self.name.clone();
         match &self.key_problem {
             None => Ok(()),
@@ -113,25 +126,57 @@ impl Endpoint {
         }
     }
 
-    async fn complete(&self, request: &LlmRequest) -> Result<LlmResponse, LlmError> {
-        self.ready().map_err(|error| LlmError::Failed(error.to_string()))?;
-        let body = ChatRequest::new(&self.model, request, &self.extra);
-        let sent = self.client.chat().create_byot(body).await;
-        let completion: ChatCompletion = sent.map_err(|error| self.with_name(error::classify(&error)))?;
-        completion.into_response().map_err(|error| self.with_name(error))
+    async fn send(&self, request: &LlmRequest, deltas: Option<&Deltas>) -> Result<LlmResponse, Problem> {
+        let learned = Learned {
+            no_response_format: self.no_response_format.load(Ordering::Relaxed),
+            no_stream_options: self.no_stream_options.load(Ordering::Relaxed),
+        };
+        let body = chat::body(request, &self.dialect, learned);
+        let watch = Watch::new(self.deadlines, Instant::now(), request.deadline, self.dialect.stream);
+        let exchange = Exchange::new(self.http.clone(), watch, deltas.cloned(), self.has_version);
+        let client =
+            Client::build(self.http.clone(), self.access.clone()).with_http_service(exchange.clone());
+        let sent = client.chat().create_byot::<_, IgnoredAny>(body).await;
+        match (exchange.take_outcome(), sent) {
+            (Some(outcome), _) => outcome,
+            // There was no request, so this is not what a server says.
+            (None, Err(error)) => Err(Problem::new(Class::Refused, chain(&error))),
+            (None, Ok(_)) => Err(Problem::new(Class::Malformed, "it was not asked")),
+        }
     }
 
-    /// Puts the model's name in front of an error's text.
-    fn with_name(&self, error: LlmError) -> LlmError {
-        match error {
-            LlmError::Failed(problem) => LlmError::Failed(format!("{}: {problem}", self.name)),
-            LlmError::Refused(problem) => LlmError::Refused(format!("{}: {problem}", self.name)),
-            error => error,
+    /// Whether the server rejects what only we ask for, so that it is asked again without it.
+    fn learns_from(&self, problem: &Problem, request: &LlmRequest) -> bool {
+        let is_about =
+            |name: &str| problem.class == Class::Misconfigured && problem.text.contains(&format!("`{name}`"));
+        let asks_for_json = matches!(request.format, LlmFormat::Json { .. });
+        if is_about("stream_options") {
+            return !self.no_stream_options.swap(true, Ordering::Relaxed);
+        }
+        asks_for_json && is_about("response_format") && !self.no_response_format.swap(true, Ordering::Relaxed)
+    }
+}
+
+impl ModelClient for Endpoint {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    async fn ask(&self, request: &LlmRequest, deltas: Option<&Deltas>) -> Result<LlmResponse, Problem> {
+        if let Some(problem) = &self.key_problem {
+            return Err(Problem::new(Class::Misconfigured, problem.to_string()));
+        }
+        loop {
+            match self.send(request, deltas).await {
+                Err(problem) if self.learns_from(&problem, request) => {}
+                outcome => return outcome,
+            }
         }
     }
 }
 
 /// Where a server is, and the API key that it wants.
+#[derive(Clone)]
 struct ServerAccess {
     base_url: String,
     headers: HeaderMap,

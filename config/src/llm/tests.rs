@@ -37,23 +37,48 @@ const TWO: &str = r#"
 #[test]
 fn models_are_read_and_the_first_is_the_default() {
     let llm = with(TWO, &[("OPENAI_API_KEY", " sk-hunter2\n")]).config.llm;
-    let gpt = LlmModel {
-        name: "gpt".into(),
-        model: "gpt-4.1".into(),
-        base_url: BaseUrl::default(),
-        api_key: ApiKey::Set("sk-hunter2".into()),
-        extra_body: serde_json::Map::new(),
-    };
-    let local = LlmModel {
-        name: "local".into(),
-        model: "local".into(),
-        base_url: "http://localhost:8080/v1".parse().unwrap(),
-        api_key: ApiKey::None,
-        extra_body: serde_json::Map::new(),
-    };
-    assert_eq!((llm.model("gpt"), llm.model("local"), llm.model("x")), (Some(&gpt), Some(&local), None));
-    assert_eq!(llm.models, [gpt, local]);
+    let [gpt, local] = &llm.models[..] else { panic!("{:?}", llm.models) };
+    assert_eq!(
+        (gpt.name.as_str(), gpt.model.as_str(), &gpt.base_url),
+        ("gpt", "gpt-4.1", &BaseUrl::default())
+    );
+    assert_eq!(gpt.api_key, ApiKey::Set("sk-hunter2".into()));
+    assert_eq!((local.name.as_str(), local.model.as_str()), ("local", "local"));
+    assert_eq!(local.base_url, "http://localhost:8080/v1".parse().unwrap());
+    assert_eq!((&local.api_key, local.extra_body.len(), local.stream), (&ApiKey::None, 0, true));
+    assert_eq!((llm.model("gpt"), llm.model("local"), llm.model("x")), (Some(gpt), Some(local), None));
     assert_eq!((llm.default.as_deref(), llm.fast.as_deref()), (Some("gpt"), Some("gpt")));
+}
+
+#[test]
+fn a_model_says_what_its_server_takes_and_who_stands_in_for_it() {
+    let more = "fallback = [\"local\"]\nconcurrency = 4\nrequests_per_minute = 60\ntemperature = \"omit\"\n\
+        max_tokens_field = \"max_completion_tokens\"\nsystem_role = \"user\"\njson = \"prompt\"\nstream = false\n";
+    let text = TWO.replacen("model = \"gpt-4.1\"\n", &format!("model = \"gpt-4.1\"\n{more}"), 1);
+    let llm =
+        with(&format!("[llm]\nfirst_token = \"5s\"\ntotal = \"1m\"\ntries = 2\n{text}"), &[]).config.llm;
+    let gpt = llm.model("gpt").unwrap();
+    assert_eq!(
+        (gpt.fallback.as_slice(), gpt.concurrency, gpt.requests_per_minute),
+        (&["local".to_owned()][..], Some(4), Some(60))
+    );
+    assert_eq!(
+        (gpt.temperature, gpt.max_tokens_field),
+        (TemperatureMode::Omit, MaxTokensField::MaxCompletionTokens)
+    );
+    assert_eq!((gpt.system_role, gpt.json, gpt.stream), (SystemRole::User, JsonMode::Prompt, false));
+    assert_eq!(
+        (llm.first_token, llm.total, llm.tries),
+        (Duration::from_secs(5), Some(Duration::from_secs(60)), 2)
+    );
+
+    let wrong = refused(&TWO.replacen("model = \"gpt-4.1\"", "fallback = [\"locl\"]", 1));
+    assert!(
+        wrong.contains("llm.model[0].fallback[0]") && wrong.contains("did you mean \"local\"?"),
+        "{wrong}"
+    );
+    let wrong = refused(&TWO.replacen("model = \"gpt-4.1\"", "json = \"always\"", 1));
+    assert!(wrong.contains("\"schema\", \"object\" or \"prompt\""), "{wrong}");
 }
 
 #[test]

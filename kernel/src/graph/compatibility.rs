@@ -150,13 +150,20 @@ fn close(schema: &mut Value, may_close: bool) -> bool {
                 if ["properties", "patternProperties", "$defs", "definitions"]
                     .contains(&keyword.as_str()) =>
             {
-                schemas.values_mut().fold(true, |all, inner| close(inner, may_close) && all)
+                close_all(schemas.values_mut(), may_close)
             }
-            Value::Array(schemas) => {
-                schemas.iter_mut().fold(true, |all, inner| close(inner, may_close) && all)
-            }
+            Value::Array(schemas) => close_all(schemas.iter_mut(), may_close),
             inner => close(inner, may_close),
         };
+    }
+    is_closed
+}
+
+/// Closes each of these schemas; returns whether all could be.
+fn close_all<'a>(schemas: impl Iterator<Item = &'a mut Value>, may_close: bool) -> bool {
+    let mut is_closed = true;
+    for schema in schemas {
+        is_closed &= close(schema, may_close);
     }
     is_closed
 }

@@ -172,11 +172,11 @@ impl<P> Builder<P> {
         let faulty = |problem| Error::reject(Misuse::Hooks(factory.kind().to_owned(), problem));
         let metadata = factory.metadata().map_err(faulty)?;
         let output = metadata.output;
-        for (source_name, taken) in metadata.takes {
-            let carried = well_known::carried_by(source_name.as_str());
-            if at_first_sight(&carried, &taken) == AtFirstSight::Clashes {
+        for (source_name, of_hook) in metadata.takes {
+            let of_source = well_known::carried_by(source_name.as_str());
+            if at_first_sight(&of_source, &of_hook) == AtFirstSight::Clashes {
                 let (kind, takes, carries) =
-                    (metadata.name.into_owned(), taken.to_string(), carried.to_string());
+                    (metadata.name.into_owned(), of_hook.to_string(), of_source.to_string());
                 return Err(Error::reject(Misuse::Type { kind, source_name, takes, carries }));
             }
         }

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{LlmError, LlmProvider, LlmRequest, LlmResponse};
+use crate::{Deltas, Finish, LlmError, LlmProvider, LlmRequest, LlmResponse};
 
 type Answer = Result<LlmResponse, LlmError>;
 type Condition = Box<dyn Fn(&LlmRequest) -> bool + Send>;
@@ -15,7 +15,16 @@ type Condition = Box<dyn Fn(&LlmRequest) -> bool + Send>;
 #[derive(Clone)]
 struct Line {
     answer: Answer,
+    /// What a plugin that streams gets before the answer; the answer's whole text if it is empty.
+    pieces: Vec<String>,
     delay: Duration,
+    stalls: bool,
+}
+
+impl Line {
+    fn new(answer: Answer, delay: Duration) -> Self {
+        Self { answer, pieces: Vec::new(), delay, stalls: false }
+    }
 }
 
 #[derive(Default)]
@@ -62,7 +71,16 @@ impl ScriptedLlm {
         {
             let mut script = self.script();
             let delay = script.delay;
-            script.lines.push_back(Line { answer, delay });
+            script.lines.push_back(Line::new(answer, delay));
+        }
+        self
+    }
+
+    fn pieces(self, pieces: Vec<String>, answer: Answer) -> Self {
+        {
+            let mut script = self.script();
+            let delay = script.delay;
+            script.lines.push_back(Line { pieces, ..Line::new(answer, delay) });
         }
         self
     }
@@ -71,6 +89,50 @@ impl ScriptedLlm {
     #[must_use]
     pub fn reply(self, text: impl Into<String>) -> Self {
         self.line(Ok(LlmResponse::new(text)))
+    }
+
+    /// Adds a line that answers with these pieces, each after the [delay](Self::delay), for a plugin that streams. One
+    /// that does not gets them as one text.
+    #[must_use]
+    pub fn stream<S: Into<String>>(self, pieces: impl IntoIterator<Item = S>) -> Self {
+        let pieces: Vec<String> = pieces.into_iter().map(Into::into).collect();
+        let response = LlmResponse::new(pieces.concat());
+        self.pieces(pieces, Ok(response))
+    }
+
+    /// Adds a line that answers with these pieces and then fails with [`LlmError::Failed`], as a connection that breaks.
+    #[must_use]
+    pub fn stream_then_fail<S: Into<String>>(
+        self,
+        pieces: impl IntoIterator<Item = S>,
+        problem: impl Into<String>,
+    ) -> Self {
+        let pieces = pieces.into_iter().map(Into::into).collect();
+        self.pieces(pieces, Err(LlmError::Failed(problem.into())))
+    }
+
+    /// Adds a line whose answer is cut off after this text: [`LlmError::CutOff`] for whoever asks for the text.
+    #[must_use]
+    pub fn cut(self, text: impl Into<String>) -> Self {
+        let mut response = LlmResponse::new(text);
+        response.finish = Finish::Length;
+        self.line(Ok(response))
+    }
+
+    /// Adds a line that never answers, so that the time of the hook, or of the request, is over first.
+    #[must_use]
+    pub fn stall(mut self) -> Self {
+        self = self.line(Err(LlmError::Failed("it stalls".to_owned())));
+        if let Some(line) = self.script().lines.back_mut() {
+            line.stalls = true;
+        }
+        self
+    }
+
+    /// Adds a line that fails with this error.
+    #[must_use]
+    pub fn fail_with(self, error: LlmError) -> Self {
+        self.line(Err(error))
     }
 
     /// Adds a line that fails with [`LlmError::Failed`].
@@ -90,7 +152,7 @@ impl ScriptedLlm {
     pub fn when(self, holds: impl Fn(&LlmRequest) -> bool + Send + 'static, text: impl Into<String>) -> Self {
         {
             let mut script = self.script();
-            let line = Line { answer: Ok(LlmResponse::new(text)), delay: script.delay };
+            let line = Line::new(Ok(LlmResponse::new(text)), script.delay);
             script.rules.push((Box::new(holds), line));
         }
         self
@@ -116,12 +178,18 @@ impl ScriptedLlm {
     fn next(&self, request: LlmRequest) -> Line {
         let mut script = self.script();
         let rule = script.rules.iter().find(|(holds, _)| holds(&request)).map(|(_, line)| line.clone());
-        let line = rule.or_else(|| script.lines.pop_front()).unwrap_or_else(|| Line {
-            answer: Err(LlmError::Refused(exhausted(script.requests.len() + 1, &request))),
-            delay: Duration::ZERO,
+        let line = rule.or_else(|| script.lines.pop_front()).unwrap_or_else(|| {
+            let answer = Err(LlmError::Refused(exhausted(script.requests.len() + 1, &request)));
+            Line::new(answer, Duration::ZERO)
         });
         script.requests.push(request);
         line
+    }
+}
+
+async fn wait(delay: Duration) {
+    if !delay.is_zero() {
+        tokio::time::sleep(delay).await;
     }
 }
 
@@ -135,9 +203,27 @@ fn exhausted(number: usize, request: &LlmRequest) -> String {
 impl LlmProvider for ScriptedLlm {
     async fn complete(&self, request: LlmRequest) -> Result<LlmResponse, LlmError> {
         let line = self.next(request);
-        if !line.delay.is_zero() {
-            tokio::time::sleep(line.delay).await;
+        if line.stalls {
+            std::future::pending::<()>().await;
         }
+        wait(line.delay).await;
         line.answer
+    }
+
+    async fn stream(&self, request: LlmRequest, deltas: Deltas) -> Result<LlmResponse, LlmError> {
+        let line = self.next(request);
+        for piece in &line.pieces {
+            wait(line.delay).await;
+            deltas.put(piece.as_str());
+        }
+        if line.stalls {
+            std::future::pending::<()>().await;
+        }
+        wait(line.delay).await;
+        let response = line.answer?;
+        if line.pieces.is_empty() {
+            deltas.put(response.text.as_str());
+        }
+        Ok(response)
     }
 }

@@ -201,11 +201,14 @@ impl LlmAction {
         let state = cx.state_mut();
         state.load(&datastore).await?;
         let messages = prompt::messages(&self.instructions, state);
-        let answer = match cx.engine().llm().prompt(messages, self.temperature).await {
-            Ok(answer) => answer,
+        let asked = cx.engine().llm().ask(messages).temperature(self.temperature).purpose("actions");
+        let answer = match asked.text().await {
+            Ok(answer) => Answer::read(&answer, &self.actions).map_err(|problem| chain(&problem)),
+            // An action may be missing, so it is none of the answer that can be trusted.
+            Err(error @ LlmError::CutOff { .. }) => Err(chain(&error)),
             Err(error) => return self.unanswered(cx, when, error),
         };
-        let answer = Answer::read(&answer, &self.actions).unwrap_or_else(|problem| {
+        let answer = answer.unwrap_or_else(|problem| {
             cx.state_mut().unreadable += 1;
             self.warn(cx, cx.state().unreadable, &problem);
             Answer::default()
@@ -247,14 +250,14 @@ impl LlmAction {
             cx.wake_at(cx.packet().timestamp + self.gather.max(RETRY_AFTER), ASK)?;
         }
         if left_out > 0 {
-            self.warn(cx, cx.state().left_out, &error);
+            self.warn(cx, cx.state().left_out, &chain(&error));
         }
         Ok(None)
     }
 
     /// Warns once a meeting, when `count` is 1, and says the rest to those who debug.
-    fn warn(&self, cx: &Cx<'_, Self>, count: u64, error: &(dyn std::error::Error + 'static)) {
-        let (meeting, instance, error) = (&cx.meeting().id, cx.instance(), chain(error));
+    fn warn(&self, cx: &Cx<'_, Self>, count: u64, error: &str) {
+        let (meeting, instance) = (&cx.meeting().id, cx.instance());
         if count == 1 {
             warn!(%meeting, %instance, error, "words are left out: the model gave no list of actions; said once a meeting");
         } else {

@@ -88,6 +88,9 @@
 //! * **Unusable answer**: the plugin asks once more and tells the model what was wrong. If the second answer
 //!   is unusable too, the minutes hold the running summary and empty lists, with `"complete":false` and the
 //!   problem [`"unstructured"`](Problem::Unstructured).
+//! * **An answer that is cut off**, because it reached the server's limit: it is not used. The minutes hold the running
+//!   summary, with `"complete":false` and the problem [`"cut-off"`](Problem::CutOff); of a running summary that part is left
+//!   out. Allow the model more tokens.
 //! * **Refusal** (for example of a prompt that is larger than the model's context): asking again would not
 //!   help, and keeping the text would block everything after it. So the plugin [leaves that part
 //!   out](Problem::LeftOut) and logs a warning.
@@ -219,7 +222,7 @@ impl Minutes {
         let excerpt = summary.pending.take_oldest(self.chunk_words());
         let max_words = 2 * self.config.summary_words as usize;
         let messages = prompt::notes(&self.config, &summary.notes, &excerpt.text);
-        let notes = llm.ask(Model::Fast, messages, |text| answer::notes(text, max_words)).await?;
+        let notes = llm.ask(Model::Fast, "notes", messages, |text| answer::notes(text, max_words)).await?;
         let Some(notes) = notes else {
             state.left_out += to_u64(excerpt.words);
             return Ok(false);
@@ -236,9 +239,10 @@ struct Summary {
 }
 
 impl State {
-    fn problems(&self, answer: Option<&DraftMinutes>) -> Vec<Problem> {
+    fn problems(&self, answer: Option<&DraftMinutes>, is_cut_off: bool) -> Vec<Problem> {
         let problems = [
-            (answer.is_none(), Problem::Unstructured),
+            (answer.is_none() && !is_cut_off, Problem::Unstructured),
+            (answer.is_none() && is_cut_off, Problem::CutOff),
             (self.left_out > 0, Problem::LeftOut),
             (self.lost > 0, Problem::Lost),
         ];
@@ -309,7 +313,7 @@ impl InCallPlugin for Minutes {
             None
         } else {
             let messages = prompt::minutes(&self.config, &facts, &notes);
-            match llm.ask(Model::Default, messages, DraftMinutes::read).await {
+            match llm.ask(Model::Default, "minutes", messages, DraftMinutes::read).await {
                 Ok(answer) => answer,
                 Err(error) if is_last_attempt => {
                     llm.warn(error.as_error());
@@ -318,7 +322,7 @@ impl InCallPlugin for Minutes {
                 Err(error) => return Err(error),
             }
         };
-        let problems = state.problems(answer.as_ref());
+        let problems = state.problems(answer.as_ref(), llm.was_cut_off());
         let answer = answer.unwrap_or_else(|| DraftMinutes { summary: notes, ..DraftMinutes::default() });
         let minutes = MeetingMinutes {
             title: title.or(answer.title),

@@ -14,6 +14,8 @@ pub(crate) struct LimitedLlm {
     llm: Llm,
     temperature: f32,
     requests_left: u32,
+    /// Whether the last answer was cut off.
+    was_cut_off: bool,
     meeting: MeetingId,
     instance: Name,
 }
@@ -21,7 +23,12 @@ pub(crate) struct LimitedLlm {
 impl LimitedLlm {
     /// Creates the access for one hook of this instance.
     pub(crate) fn new(llm: Llm, temperature: f32, meeting: MeetingId, instance: Name) -> Self {
-        Self { llm, temperature, requests_left: MAX_REQUESTS, meeting, instance }
+        Self { llm, temperature, requests_left: MAX_REQUESTS, was_cut_off: false, meeting, instance }
+    }
+
+    /// Whether the last answer was cut off because it became too long.
+    pub(crate) fn was_cut_off(&self) -> bool {
+        self.was_cut_off
     }
 
     /// Returns how many requests are left.
@@ -30,13 +37,14 @@ impl LimitedLlm {
     }
 
     /// Asks the model, and asks once more if its answer is unusable. Returns `None`, and logs the reason, if
-    /// the model refuses or gives no usable answer.
+    /// the model refuses, gives no usable answer, or one that is cut off.
     ///
     /// # Errors
     /// Any failure but a refusal, as an error for which the runtime tries the hook again.
     pub(crate) async fn ask<T>(
         &mut self,
         model: Model,
+        purpose: &'static str,
         mut messages: Vec<LlmMessage>,
         read: impl Fn(&str) -> Result<T, UnusableAnswer>,
     ) -> Result<Option<T>, Error> {
@@ -46,13 +54,13 @@ impl LimitedLlm {
             }
             self.requests_left -= 1;
             let asked = messages.clone();
-            let answer = match model {
-                Model::Fast => self.llm.fast_prompt(asked, self.temperature).await,
-                _ => self.llm.prompt(asked, self.temperature).await,
-            };
+            let asked = self.llm.ask(asked).model(model).temperature(self.temperature).purpose(purpose);
+            let answer = asked.text().await;
+            self.was_cut_off = matches!(answer, Err(LlmError::CutOff { .. }));
             let answer = match answer {
                 Ok(answer) => answer,
-                Err(error @ LlmError::Refused(_)) => {
+                // Asked again, it would be as long.
+                Err(error @ (LlmError::Refused(_) | LlmError::CutOff { .. })) => {
                     self.warn(&error);
                     return Ok(None);
                 }

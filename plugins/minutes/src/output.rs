@@ -49,6 +49,8 @@ pub struct Final {
 pub enum Problem {
     /// The model failed, or gave no usable answer: `summary` holds the running summary, and the lists are empty.
     Unstructured,
+    /// The model's answer was cut off, and is not used: `summary` holds the running summary, and the lists are empty.
+    CutOff,
     /// A part of the transcript was left out: the model refused it or failed, or it was longer than the prompts
     /// of one hook.
     LeftOut,

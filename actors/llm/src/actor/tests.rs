@@ -45,13 +45,13 @@ async fn start() -> RunningActor {
     let asked = Arc::new(Notify::new());
     let (sender, cancelled) = mpsc::unbounded_channel();
     let provider = SharedLlm::new(TestProvider { asked: asked.clone(), cancelled: sender });
-    let (actor, _) = LlmActor::spawn(None, LlmActor, provider).await.unwrap();
-    RunningActor { models: Arc::new(LlmRef::new(actor.clone())), actor, asked, cancelled }
+    let (actor, _) = LlmActor::spawn(None, LlmActor, provider.clone()).await.unwrap();
+    RunningActor { models: Arc::new(LlmRef::new(actor.clone(), provider)), actor, asked, cancelled }
 }
 
 fn question(text: &str) -> LlmRequest {
     let (meeting, instance) = (MeetingId::new("m").unwrap(), Name::new("i").unwrap());
-    LlmRequest::new(Model::Default, vec![LlmMessage::user(text)], 0.0, meeting, instance)
+    LlmRequest::new(Model::Default, vec![LlmMessage::user(text)], meeting, instance)
 }
 
 #[tokio::test]

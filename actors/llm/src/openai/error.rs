@@ -1,49 +1,279 @@
-//! Errors of the transport, and whether a retry may help.
+//! What a server's refusal means: by its status, its headers, and the names in its body. Its own words are never passed
+//! on: servers quote the request in them, or the key that they rejected.
 
-use async_openai::error::OpenAIError;
-use http::StatusCode;
-use teammy_kernel::{LlmError, chain};
+use std::time::Duration;
 
-/// Why the transport got no answer that can be used.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum TransportError {
-    #[error("HTTP {status}{}", .name.as_ref().map(|name| format!(" ({name})")).unwrap_or_default())]
-    Status { status: StatusCode, name: Option<String> },
-    #[error("its answer is larger than {0} bytes")]
-    TooLarge(usize),
-    #[error("its answer does not follow the API: {0}")]
-    Malformed(String),
-    #[error("{}", chain(.0))]
-    Network(#[from] reqwest::Error),
-}
+use http::{HeaderMap, StatusCode, header};
+use jiff::fmt::rfc2822;
+use serde_json::Value;
 
-impl TransportError {
-    fn is_transient(&self) -> bool {
-        match self {
-            // These statuses reject the question. All others come from the server, the key or the
-            // configuration, which can be repaired, so the question stays worth a retry.
-            Self::Status { status, .. } => !matches!(status.as_u16(), 400 | 413 | 414 | 422 | 451),
-            Self::TooLarge(_) => false,
-            Self::Malformed(_) => true,
-            Self::Network(error) => !error.is_builder(),
-        }
+use crate::policy::{Class, Problem};
+
+/// The longest name that is passed on.
+const MAX_NAME_BYTES: usize = 64;
+
+/// The parameters of a request that a server may not know, and the configuration's key that helps.
+const PARAMETERS: [(&str, &str); 9] = [
+    ("temperature", "set `temperature = \"omit\"` of this `[[llm.model]]`"),
+    ("max_completion_tokens", "set `max_tokens_field = \"max_tokens\"` of this `[[llm.model]]`"),
+    ("max_tokens", "set `max_tokens_field = \"max_completion_tokens\"` of this `[[llm.model]]`"),
+    ("response_format", "set `json = \"prompt\"` of this `[[llm.model]]`"),
+    ("stream_options", "set `stream = false` of this `[[llm.model]]`"),
+    ("stream", "set `stream = false` of this `[[llm.model]]`"),
+    ("seed", "the plugin must ask without a seed"),
+    ("tools", "the plugin must ask without tools"),
+    ("stop", "the plugin must ask without stop texts"),
+];
+
+/// The class of a status that is no success.
+pub(super) fn class_of_status(status: u16) -> Class {
+    match status {
+        429 | 503 | 529 => Class::Busy,
+        408 | 425 | 500.. => Class::Unavailable,
+        401 | 403 | 404 | 405 | 407 => Class::Misconfigured,
+        400.. => Class::Refused,
+        // A redirection, which is not followed: a key must not go to another server.
+        _ => Class::Misconfigured,
     }
 }
 
-/// Turns the client's error into a plugin's. No message holds anything of the question or the answer.
-pub(super) fn classify(error: &OpenAIError) -> LlmError {
-    let transport_error = match error {
-        OpenAIError::Boxed(error) => error.downcast_ref::<TransportError>(),
-        _ => None,
-    };
-    match transport_error {
-        Some(error) if error.is_transient() => LlmError::Failed(error.to_string()),
-        Some(error) => LlmError::Refused(error.to_string()),
-        // These two quote the server's answer.
-        None if matches!(error, OpenAIError::JSONDeserialize(..) | OpenAIError::ApiError(..)) => {
-            LlmError::Failed("the server's answer cannot be read".to_owned())
+/// What a response means that is no success.
+pub(super) fn classify(status: StatusCode, headers: &HeaderMap, body: &[u8], has_version: bool) -> Problem {
+    let body: Value = serde_json::from_slice(body).unwrap_or_default();
+    // Some servers leave the object around it out.
+    let error = body.get("error").filter(|error| error.is_object()).unwrap_or(&body);
+    let name = name_of(error);
+    let shown =
+        format!("HTTP {status}{}", name.as_ref().map(|name| format!(" ({name})")).unwrap_or_default());
+    let mut problem = Problem::new(class_of_status(status.as_u16()), shown.clone());
+    problem.retry_after = retry_after(headers);
+    let is_of_parameter = matches!(status.as_u16(), 400 | 422) && is_about_a_parameter(error);
+    if is_of_parameter {
+        problem.class = Class::Misconfigured;
+        problem.text = match parameter(error) {
+            Some((name, hint)) => format!("{shown}: it does not take `{name}`; {hint}"),
+            None if is_about_the_system_role(error) => {
+                format!(
+                    "{shown}: it takes no system message; set `system_role = \"user\"` of this `[[llm.model]]`"
+                )
+            }
+            None => {
+                format!("{shown}: it does not take a parameter; see `extra_body` of this `[[llm.model]]`")
+            }
+        };
+        return problem;
+    }
+    match status.as_u16() {
+        // No waiting brings money.
+        429 if name.as_deref() == Some("insufficient_quota") => {
+            problem.class = Class::Misconfigured;
+            problem.text = format!("{shown}: its account has no money left");
         }
-        // The transport checks every answer, so any other error comes from making the request.
-        None => LlmError::Failed(chain(error)),
+        401 => problem.text = format!("{shown}: check its key, in the variable that `api_key_env` names"),
+        403 => problem.text = format!("{shown}: its key may not use this model"),
+        404 if !has_version => {
+            problem.text = format!("{shown}: check `base_url`; most servers' URLs end in /v1");
+        }
+        404 => problem.text = format!("{shown}: check `base_url`, and `model`, its name at the server"),
+        300..=399 => problem.text = format!("{shown}: it is elsewhere; correct `base_url`"),
+        _ => {}
+    }
+    problem
+}
+
+/// The name that a server gives an error, such as `context_length_exceeded`.
+pub(super) fn name_of(error: &Value) -> Option<String> {
+    let is_name = |text: &&str| {
+        let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte == b'_';
+        !text.is_empty() && text.len() <= MAX_NAME_BYTES && text.bytes().all(is_plain)
+    };
+    let names = ["code", "type"].into_iter().filter_map(|key| error.get(key)?.as_str());
+    names.into_iter().find(is_name).map(str::to_owned)
+}
+
+/// What a server says, in lower case.
+fn message(error: &Value) -> String {
+    let message = error.get("message").or_else(|| error.get("detail")).or_else(|| error.get("error"));
+    match message {
+        Some(Value::String(text)) => text.to_lowercase(),
+        Some(other) => other.to_string().to_lowercase(),
+        None => String::new(),
+    }
+}
+
+/// Whether a server rejects a parameter, and not the text.
+pub(super) fn is_about_a_parameter(error: &Value) -> bool {
+    const NAMES: [&str; 6] = [
+        "unsupported_parameter",
+        "unsupported_value",
+        "unknown_parameter",
+        "unrecognized_parameter",
+        "invalid_parameter",
+        "parameter_not_supported",
+    ];
+    const WORDS: [&str; 9] = [
+        "unsupported parameter",
+        "unsupported value",
+        "unknown parameter",
+        "unrecognized",
+        "not supported",
+        "does not support",
+        "isn't supported",
+        "not permitted",
+        "unexpected keyword",
+    ];
+    let text = message(error);
+    name_of(error).is_some_and(|name| NAMES.contains(&name.as_str()))
+        || (WORDS.iter().any(|words| text.contains(words))
+            && (parameter(error).is_some() || is_about_the_system_role(error)))
+}
+
+fn is_about_the_system_role(error: &Value) -> bool {
+    let text = message(error);
+    text.contains("system")
+        && (text.contains("role") || text.contains("message") || text.contains("instruction"))
+}
+
+/// The parameter that an error is about, and what to do.
+pub(super) fn parameter(error: &Value) -> Option<(&'static str, &'static str)> {
+    let named = error.get("param").and_then(Value::as_str).unwrap_or_default();
+    let of_name = PARAMETERS.into_iter().find(|(name, _)| *name == named);
+    let text = message(error);
+    of_name.or_else(|| PARAMETERS.into_iter().find(|(name, _)| text.contains(name)))
+}
+
+/// How long a server wants to be left alone: what it says, or until the limit that is used up is reset.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
+    let seconds = |seconds: f64| Duration::try_from_secs_f64(seconds).ok();
+    if let Some(milliseconds) = text("retry-after-ms").and_then(|text| text.parse::<f64>().ok()) {
+        return seconds(milliseconds / 1000.0);
+    }
+    if let Some(told) = text(header::RETRY_AFTER.as_str()) {
+        if let Ok(number) = told.parse::<f64>() {
+            return seconds(number);
+        }
+        // A date, by the server's own clock.
+        let date = |text: &str| rfc2822::parse(text).ok();
+        let now = text(header::DATE.as_str()).and_then(date)?;
+        let wait = date(told)?.timestamp().duration_since(now.timestamp());
+        return Some(Duration::try_from(wait).unwrap_or(Duration::ZERO));
+    }
+    ["requests", "tokens"]
+        .into_iter()
+        .filter(|what| text(&format!("x-ratelimit-remaining-{what}")) == Some("0"))
+        .filter_map(|what| span(text(&format!("x-ratelimit-reset-{what}"))?))
+        .max()
+}
+
+/// A time such as `1s`, `6m0s`, `20ms` or `1.5`.
+fn span(text: &str) -> Option<Duration> {
+    if let Ok(number) = text.parse::<f64>() {
+        return Duration::try_from_secs_f64(number).ok();
+    }
+    let mut total = 0.0;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let number: f64 = rest[..digits].parse().ok()?;
+        let (unit, length) = match &rest[digits..] {
+            unit if unit.starts_with("ms") => (0.001, 2),
+            unit if unit.starts_with('s') => (1.0, 1),
+            unit if unit.starts_with('m') => (60.0, 1),
+            unit if unit.starts_with('h') => (3600.0, 1),
+            _ => return None,
+        };
+        total += number * unit;
+        rest = &rest[digits + length..];
+    }
+    Duration::try_from_secs_f64(total).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn headers(all: &[(&'static str, &str)]) -> HeaderMap {
+        all.iter()
+            .map(|(name, value)| ((*name).parse().unwrap(), value.parse().unwrap()))
+            .collect::<HeaderMap>()
+    }
+
+    #[test]
+    fn a_server_may_say_in_many_ways_when_to_come_back() {
+        for (given, wait) in [
+            (vec![("retry-after", "5")], Some(5_000)),
+            (vec![("retry-after", "0.5")], Some(500)),
+            (vec![("retry-after-ms", "250"), ("retry-after", "1")], Some(250)),
+            (
+                vec![
+                    ("retry-after", "Wed, 21 Oct 2015 07:28:30 GMT"),
+                    ("date", "Wed, 21 Oct 2015 07:28:00 GMT"),
+                ],
+                Some(30_000),
+            ),
+            (vec![("retry-after", "soon")], None),
+            (vec![("retry-after", "-5")], None),
+            (
+                vec![("x-ratelimit-remaining-requests", "0"), ("x-ratelimit-reset-requests", "6m0s")],
+                Some(360_000),
+            ),
+            (vec![("x-ratelimit-remaining-tokens", "0"), ("x-ratelimit-reset-tokens", "20ms")], Some(20)),
+            (vec![("x-ratelimit-remaining-tokens", "7"), ("x-ratelimit-reset-tokens", "20s")], None),
+            (vec![], None),
+        ] {
+            assert_eq!(retry_after(&headers(&given)), wait.map(Duration::from_millis), "{given:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_configured_wrongly_is_told_from_what_is_refused() {
+        let of = |status: u16, error: Value| {
+            let body = json!({"error": error}).to_string();
+            classify(StatusCode::from_u16(status).unwrap(), &HeaderMap::new(), body.as_bytes(), true)
+        };
+        for (error, names) in [
+            (
+                json!({"message": "Unsupported parameter: 'temperature'", "param": "temperature", "code": "unsupported_parameter"}),
+                "temperature = \"omit\"",
+            ),
+            (
+                json!({"message": "Unsupported value: 'temperature' does not support 0.5 with this model", "param": "temperature"}),
+                "temperature = \"omit\"",
+            ),
+            (
+                json!({"message": "'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.", "param": "max_tokens"}),
+                "max_tokens_field = \"max_completion_tokens\"",
+            ),
+            (json!({"message": "System role not supported"}), "system_role = \"user\""),
+            (
+                json!({"message": "Unrecognized request argument supplied: response_format"}),
+                "json = \"prompt\"",
+            ),
+        ] {
+            let problem = of(400, error);
+            assert_eq!(problem.class, Class::Misconfigured, "{problem:?}");
+            assert!(problem.text.contains(names), "{problem:?}");
+        }
+        for (status, error, class) in [
+            (400, json!({"message": "SECRET words", "code": "context_length_exceeded"}), Class::Refused),
+            (400, json!({"message": "I do not support violence in SECRET"}), Class::Refused),
+            (422, json!("SECRET"), Class::Refused),
+            (401, json!({"message": "Incorrect API key SECRET"}), Class::Misconfigured),
+            (429, json!({"code": "insufficient_quota"}), Class::Misconfigured),
+            (429, json!({"code": "rate_limit_exceeded"}), Class::Busy),
+            (503, Value::Null, Class::Busy),
+            (529, json!({"type": "overloaded_error"}), Class::Busy),
+            (500, Value::Null, Class::Unavailable),
+            (302, Value::Null, Class::Misconfigured),
+        ] {
+            let problem = of(status, error);
+            assert_eq!(problem.class, class, "{status} {problem:?}");
+            assert!(!problem.text.contains("SECRET"), "{problem:?}");
+        }
+        let missing = classify(StatusCode::NOT_FOUND, &HeaderMap::new(), b"no such page", false);
+        assert!(missing.text.contains("/v1"), "{missing:?}");
     }
 }

@@ -1,11 +1,10 @@
-use std::collections::HashMap;
-
 use teammy_config::{Config, Loader};
-use teammy_kernel::{LlmMessage, MeetingId, Name, Usage};
+use teammy_kernel::{LlmError, LlmMessage, MeetingId, Model, Name, SharedLlm, Usage};
 
 use super::*;
 use server::{CannedAnswer, FakeServer, ReceivedRequest};
 
+mod faults;
 mod server;
 
 const KEY: &str = "sk-very-secret";
@@ -15,21 +14,23 @@ fn config(toml: &str) -> Config {
     Loader::default().text("test", toml).env(variables).load().unwrap().config
 }
 
-fn one_model(base_url: &str) -> OpenAi {
+fn models(toml: &str) -> SharedLlm {
+    crate::configured(&config(toml).llm, false).unwrap()
+}
+
+/// One model that is asked once.
+fn one_model(base_url: &str) -> SharedLlm {
     let toml = format!(
-        "[[llm.model]]\nname = \"big\"\nmodel = \"big-1\"\nbase_url = \"{base_url}\"\napi_key_env = \"MODEL_KEY\""
+        "llm.tries = 1\n[[llm.model]]\nname = \"big\"\nmodel = \"big-1\"\nbase_url = \"{base_url}\"\napi_key_env = \"MODEL_KEY\""
     );
-    OpenAi::new(&config(&toml).llm).unwrap().unwrap()
+    models(&toml)
 }
 
 fn question(model: Model) -> LlmRequest {
-    LlmRequest::new(
-        model,
-        vec![LlmMessage::system("Be brief."), LlmMessage::user("Hello?")],
-        0.5,
-        MeetingId::new("m").unwrap(),
-        Name::new("i").unwrap(),
-    )
+    let messages = vec![LlmMessage::system("Be brief."), LlmMessage::user("Hello?")];
+    let mut request = LlmRequest::new(model, messages, MeetingId::new("m").unwrap(), Name::new("i").unwrap());
+    request.temperature = Some(0.5);
+    request
 }
 
 async fn answer_to(answer: CannedAnswer) -> Result<LlmResponse, LlmError> {
@@ -42,7 +43,7 @@ async fn a_question_has_the_form_that_the_api_defines() {
     let server = FakeServer::start(|_: &ReceivedRequest| CannedAnswer::text("Hi."));
     let response = one_model(&server.base_url()).complete(question(Model::Default)).await.unwrap();
     assert_eq!(response.text, "Hi.");
-    assert_eq!(response.usage, Some(Usage { prompt: 11, completion: 7 }));
+    assert_eq!(response.usage, Some(Usage { prompt: 11, completion: 7, ..Usage::default() }));
 
     let asked = &server.asked()[0];
     assert_eq!(asked.path, "/v1/chat/completions");
@@ -51,6 +52,8 @@ async fn a_question_has_the_form_that_the_api_defines() {
         "model": "big-1",
         "messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello?"}],
         "temperature": 0.5,
+        "stream": true,
+        "stream_options": {"include_usage": true},
     });
     assert_eq!(asked.body, body);
 }
@@ -65,7 +68,7 @@ async fn each_role_has_its_model_and_a_server_without_key_gets_none() {
         "[llm]\ndefault = \"big\"\nfast = \"small\"\n[[llm.model]]\nname = \"small\"\nbase_url = \"{url}\"\n\
          [[llm.model]]\nname = \"big\"\nbase_url = \"{url}/\"\napi_key_env = \"MODEL_KEY\""
     );
-    let models = OpenAi::new(&config(&toml).llm).unwrap().unwrap();
+    let models = models(&toml);
     assert_eq!(models.complete(question(Model::Default)).await.unwrap().text, "big");
     assert_eq!(models.complete(question(Model::Fast)).await.unwrap().text, "small");
     let authorizations: Vec<_> =
@@ -80,7 +83,7 @@ async fn a_server_is_told_what_its_model_wants() {
         "[[llm.model]]\nname = \"big\"\nbase_url = \"{}\"\nextra_body = {{ temperature = 1, max_tokens = 9 }}",
         server.base_url()
     );
-    let models = OpenAi::new(&config(&toml).llm).unwrap().unwrap();
+    let models = models(&toml);
     models.complete(question(Model::Default)).await.unwrap();
     let body = &server.asked()[0].body;
     assert_eq!((&body["temperature"], &body["max_tokens"]), (&1.into(), &9.into()));
@@ -109,20 +112,11 @@ async fn transient_errors_are_told_from_permanent_ones() {
         }
     }
     for (status, body, says) in [
-        (
-            401,
-            r#"{"error": {"message": "no such key: sk-very-secret", "code": "sk-very-secret", "type": "invalid_api_key"}}"#,
-            "big: HTTP 401 Unauthorized (invalid_api_key)",
-        ),
         (429, r#"{"error": "slow down"}"#, "big: HTTP 429 Too Many Requests"),
         (500, "out of memory\nat line 3", "big: HTTP 500 Internal Server Error"),
         (503, "", "big: HTTP 503 Service Unavailable"),
         (200, "a page", "big: its answer does not follow the API: syntax error at line 1, column 1"),
-        (
-            200,
-            r#"{"choices": "none"}"#,
-            "big: its answer does not follow the API: data error at line 1, column 18",
-        ),
+        (200, r#"{"choices": "none"}"#, "big: it answered without a choice"),
         (200, r#"{"choices": []}"#, "big: it answered without a choice"),
         (200, r#"{"choices": [{"message": {}}]}"#, "big: it answered without text"),
     ] {
@@ -141,7 +135,9 @@ async fn a_server_is_asked_once_and_long_answers_end() {
 
     let long = CannedAnswer::Raw(200, format!("{{\"choices\": [], \"x\": \"{}\"}}", "x".repeat(9 << 20)));
     match answer_to(long).await {
-        Err(LlmError::Refused(said)) => assert_eq!(said, "big: its answer is larger than 8388608 bytes"),
+        Err(LlmError::Refused(said)) => {
+            assert_eq!(said, "big: its answer is larger than 8388608 bytes; set `max_tokens`")
+        }
         other => panic!("{other:?}"),
     }
 }
@@ -159,25 +155,36 @@ async fn an_unreachable_server_is_a_transient_error() {
 }
 
 #[tokio::test]
-async fn a_missing_key_is_named_before_and_when_it_is_needed() {
+async fn a_key_that_is_wrong_or_missing_is_configuration() {
     let toml = "[[llm.model]]\nname = \"big\"\napi_key_env = \"OTHER_KEY\"";
-    let models = OpenAi::new(&config(toml).llm).unwrap().unwrap();
     let says = "model big needs its API key: the environment variable OTHER_KEY is not set";
-    assert_eq!(models.ready().unwrap_err().to_string(), says);
-    match models.complete(question(Model::Fast)).await {
-        Err(LlmError::Failed(said)) => assert_eq!(said, says),
+    assert_eq!(crate::configured(&config(toml).llm, true).unwrap_err().to_string(), says);
+    match models(toml).complete(question(Model::Fast)).await {
+        Err(LlmError::Misconfigured(said)) => {
+            assert_eq!(said, "big: it needs its API key: the environment variable OTHER_KEY is not set");
+        }
         other => panic!("{other:?}"),
     }
-    assert!(OpenAi::new(&Config::default().llm).unwrap().is_none());
+    let body = r#"{"error": {"message": "no such key: sk-very-secret", "code": "sk-very-secret", "type": "invalid_api_key"}}"#;
+    match answer_to(CannedAnswer::Raw(401, body.to_owned())).await {
+        Err(LlmError::Misconfigured(said)) => {
+            assert!(
+                said.starts_with("big: HTTP 401 Unauthorized (invalid_api_key): check its key"),
+                "{said}"
+            );
+            assert!(!said.contains("very-secret"), "{said}");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(!crate::configured(&Config::default().llm, true).unwrap().is_configured());
 }
 
 #[test]
 fn a_key_that_cannot_be_sent_is_refused_without_being_shown() {
-    let mut variables = HashMap::new();
-    variables.insert("MODEL_KEY".to_owned(), "sk-\nsecret".to_owned());
+    let variables = [("MODEL_KEY".to_owned(), "sk-\nsecret".to_owned())];
     let toml = "[[llm.model]]\nname = \"big\"\napi_key_env = \"MODEL_KEY\"";
     let config = Loader::default().text("test", toml).env(variables).load().unwrap().config;
-    let error = OpenAi::new(&config.llm).unwrap().unwrap().ready().unwrap_err().to_string();
+    let error = crate::configured(&config.llm, true).unwrap_err().to_string();
     assert!(error.contains("the API key of model big") && !error.contains("secret"), "{error}");
 }
 
@@ -187,7 +194,9 @@ async fn a_key_follows_no_redirect() {
     let target = format!("{}/chat/completions", other.base_url());
     let server = FakeServer::start(move |_: &ReceivedRequest| CannedAnswer::Raw(307, target.clone()));
     match one_model(&server.base_url()).complete(question(Model::Default)).await {
-        Err(LlmError::Failed(said)) => assert_eq!(said, "big: HTTP 307 Temporary Redirect"),
+        Err(LlmError::Misconfigured(said)) => {
+            assert_eq!(said, "big: HTTP 307 Temporary Redirect: it is elsewhere; correct `base_url`");
+        }
         other => panic!("{other:?}"),
     }
     assert!(other.asked().is_empty());

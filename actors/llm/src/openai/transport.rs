@@ -1,61 +1,56 @@
-//! The HTTP client under the API, one for all models. It passes on only answers that parse.
+//! The HTTP client under the API, one for all models. It reads answers itself, whole ones and streams, and holds the limits
+//! on their time and size.
 
 use std::{
     future::Future,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
 use async_openai::middleware::HttpRequestFactory;
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
+use futures::{Stream, StreamExt, stream};
+use parking_lot::Mutex;
 use reqwest::{Client, Response};
 use rustls::{ClientConfig, RootCertStore, crypto::ring};
-use serde::Deserialize;
+use serde_json::Value;
+use sse_stream::SseByteStream;
+use teammy_kernel::{Deltas, LlmResponse, chain};
+use tokio::time::Instant;
 
-use super::{chat::ChatCompletion, error::TransportError};
-use crate::error::Error;
+use super::{
+    error::classify,
+    fold::{Fold, MAX_ANSWER_BYTES},
+};
+use crate::{
+    error::Error,
+    policy::{Class, Late, Problem, Watch},
+};
 
-/// The largest answer. The longest answers of models have some hundred kilobytes.
-const MAX_ANSWER_BYTES: usize = 8 << 20;
 /// How much is read of an error's body; the rest is dropped.
 const MAX_ERROR_BYTES: usize = 64 << 10;
-/// The longest error name that is kept.
-const MAX_NAME_BYTES: usize = 64;
-/// How long a server may take to accept a connection. The hook's deadline limits how long it may take to
-/// answer.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Sends requests, and checks each answer before async-openai gets it.
-#[derive(Clone)]
-pub(super) struct Transport(Client);
+/// The most bytes of a whole stream: an answer in pieces of one token has hundreds of bytes around each.
+const MAX_STREAM_BYTES: usize = 64 * MAX_ANSWER_BYTES;
 
-impl Transport {
-    pub(super) fn new() -> Result<Self, Error> {
-        let client = Client::builder()
-            .tls_backend_preconfigured(tls()?)
-            .connect_timeout(CONNECT_TIMEOUT)
-            .user_agent(concat!("teammy/", env!("CARGO_PKG_VERSION")))
-            // Only the configuration decides where requests go.
-            .no_proxy()
-            // A key must not follow a redirect to another server.
-            .redirect(reqwest::redirect::Policy::none())
-            .build();
-        client.map(Self).map_err(|error| Error::Client(Box::new(error)))
-    }
+/// The most bytes of one event of a stream.
+const MAX_EVENT_BYTES: usize = 1 << 20;
 
-    pub(super) fn client(&self) -> Client {
-        self.0.clone()
-    }
-
-    async fn send(
-        self,
-        request: HttpRequestFactory,
-    ) -> Result<Response, Box<dyn std::error::Error + Send + Sync>> {
-        let request = request.build().await?;
-        Ok(read(self.0.execute(request).await.map_err(without_url)?).await?)
-    }
+/// Makes the client.
+pub(super) fn client(connect: Duration) -> Result<Client, Error> {
+    let client = Client::builder()
+        .tls_backend_preconfigured(tls()?)
+        .connect_timeout(connect)
+        .tcp_keepalive(Duration::from_secs(30))
+        .user_agent(concat!("teammy/", env!("CARGO_PKG_VERSION")))
+        // Only the configuration decides where requests go.
+        .no_proxy()
+        // A key must not follow a redirect to another server.
+        .redirect(reqwest::redirect::Policy::none())
+        .build();
+    client.map_err(|error| Error::Client(Box::new(error)))
 }
 
 /// TLS that trusts the machine's certificate authorities, or Mozilla's if the machine has none, as in a bare
@@ -72,69 +67,56 @@ fn tls() -> Result<ClientConfig, Error> {
     Ok(config.with_root_certificates(roots).with_no_client_auth())
 }
 
-/// Leaves the URL out: it is in the configuration, and a dead letter need not repeat it.
-fn without_url(error: reqwest::Error) -> TransportError {
-    TransportError::Network(error.without_url())
+/// One request and its answer. async-openai makes the request of it, and hands it over here as to a service.
+#[derive(Clone)]
+pub(super) struct Exchange(Arc<Parts>);
+
+struct Parts {
+    client: Client,
+    watch: Mutex<Option<Watch>>,
+    deltas: Option<Deltas>,
+    /// Whether the server's URL has a version in its path, as most have.
+    has_version: bool,
+    outcome: Mutex<Option<Result<LlmResponse, Problem>>>,
 }
 
-/// Reads a response's body, up to a limit, and checks that it is an answer.
-async fn read(mut response: Response) -> Result<Response, TransportError> {
-    let status = response.status();
-    let limit = if status.is_success() { MAX_ANSWER_BYTES } else { MAX_ERROR_BYTES };
-    let mut body = BytesMut::new();
-    while let Some(chunk) = response.chunk().await.map_err(without_url)? {
-        if body.len() + chunk.len() > limit {
-            if status.is_success() {
-                return Err(TransportError::TooLarge(limit));
-            }
-            break;
+/// The answer is in the exchange, or why there is none.
+#[derive(Debug, thiserror::Error)]
+#[error("the exchange has failed")]
+struct Failed;
+
+impl Exchange {
+    pub(super) fn new(client: Client, watch: Watch, deltas: Option<Deltas>, has_version: bool) -> Self {
+        let watch = Mutex::new(Some(watch));
+        Self(Arc::new(Parts { client, watch, deltas, has_version, outcome: Mutex::new(None) }))
+    }
+
+    /// How the exchange ended; none if there was no request.
+    pub(super) fn take_outcome(&self) -> Option<Result<LlmResponse, Problem>> {
+        self.0.outcome.lock().take()
+    }
+
+    async fn run(self, request: HttpRequestFactory) -> Result<Response, BoxError> {
+        let request = request.build().await?;
+        let watch = self.0.watch.lock().take().ok_or(Failed)?;
+        let mut reader = Reader { parts: &self.0, watch, has_given: false, fold: Fold::default() };
+        let mut outcome = reader.answer(request).await;
+        if let Err(problem) = &mut outcome {
+            problem.has_given = reader.has_given;
+            problem.usage += reader.fold.usage().unwrap_or_default();
         }
-        body.extend_from_slice(&chunk);
+        let is_ok = outcome.is_ok();
+        *self.0.outcome.lock() = Some(outcome);
+        if is_ok { Ok(http::Response::new("null").into()) } else { Err(Failed.into()) }
     }
-    let body = body.freeze();
-    if !status.is_success() {
-        return Err(TransportError::Status { status, name: error_name(&body) });
-    }
-    // Only the kind and the place are kept: serde_json's message quotes values of a wrong type.
-    if let Err(error) = serde_json::from_slice::<ChatCompletion>(&body) {
-        let place = format!("line {}, column {}", error.line(), error.column());
-        return Err(TransportError::Malformed(
-            format!("{:?} error at {place}", error.classify()).to_lowercase(),
-        ));
-    }
-    let mut answer = http::Response::new(body);
-    *answer.status_mut() = status;
-    Ok(answer.into())
 }
 
-/// The name that a server gives an error, such as `context_length_exceeded`. Its message is dropped: servers
-/// quote the question in it, or the key that they rejected.
-fn error_name(body: &[u8]) -> Option<String> {
-    #[derive(Deserialize)]
-    struct ErrorBody {
-        error: ErrorDetail,
-    }
-    #[derive(Deserialize)]
-    struct ErrorDetail {
-        #[serde(default)]
-        code: serde_json::Value,
-        #[serde(default)]
-        r#type: serde_json::Value,
-    }
-    let ErrorBody { error: ErrorDetail { code, r#type } } = serde_json::from_slice(body).ok()?;
-    let is_name = |text: &&str| {
-        let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte == b'_';
-        !text.is_empty() && text.len() <= MAX_NAME_BYTES && text.bytes().all(is_plain)
-    };
-    [&code, &r#type].into_iter().filter_map(serde_json::Value::as_str).find(is_name).map(str::to_owned)
-}
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+type Sending = Pin<Box<dyn Future<Output = Result<Response, BoxError>> + Send>>;
 
-type Sending =
-    Pin<Box<dyn Future<Output = Result<Response, Box<dyn std::error::Error + Send + Sync>>> + Send>>;
-
-impl tower_service::Service<HttpRequestFactory> for Transport {
+impl tower_service::Service<HttpRequestFactory> for Exchange {
     type Response = Response;
-    type Error = Box<dyn std::error::Error + Send + Sync>;
+    type Error = BoxError;
     type Future = Sending;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
@@ -142,6 +124,172 @@ impl tower_service::Service<HttpRequestFactory> for Transport {
     }
 
     fn call(&mut self, request: HttpRequestFactory) -> Sending {
-        Box::pin(self.clone().send(request))
+        Box::pin(self.clone().run(request))
     }
+}
+
+/// Reads one answer.
+struct Reader<'a> {
+    parts: &'a Parts,
+    watch: Watch,
+    /// Whether a piece was passed on.
+    has_given: bool,
+    fold: Fold,
+}
+
+impl Reader<'_> {
+    async fn answer(&mut self, request: reqwest::Request) -> Result<LlmResponse, Problem> {
+        let response = self.in_time(self.parts.client.execute(request)).await?.map_err(network)?;
+        let status = response.status();
+        if !status.is_success() {
+            let headers = response.headers().clone();
+            let body = self.error_body(response).await;
+            return Err(classify(status, &headers, &body, self.parts.has_version));
+        }
+        let kind = response.headers().get(http::header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+        if kind.is_some_and(|kind| kind.trim_start().starts_with("text/event-stream")) {
+            self.stream(response).await?;
+        } else {
+            self.watch.comes_whole();
+            self.whole(response).await?;
+        }
+        let (answer, rest) = std::mem::take(&mut self.fold).finish()?;
+        self.give(&rest);
+        Ok(answer)
+    }
+
+    /// Waits for something, but no longer than the server may take.
+    async fn in_time<T>(&self, coming: impl Future<Output = T>) -> Result<T, Problem> {
+        let Some((at, late)) = self.watch.next() else { return Ok(coming.await) };
+        tokio::time::timeout_at(at, coming).await.map_err(|_| match late {
+            Late::FirstToken => Problem::new(Class::Stalled, "no token came in time (llm.first_token)"),
+            Late::NextToken => {
+                Problem::new(Class::Stalled, "the next token did not come in time (llm.between_tokens)")
+            }
+            Late::Whole => Problem::new(Class::TooLate, "no answer came in the time of the request"),
+        })
+    }
+
+    fn give(&mut self, text: &str) {
+        if let Some(deltas) = &self.parts.deltas
+            && !text.is_empty()
+        {
+            self.has_given = true;
+            deltas.put(text);
+        }
+    }
+
+    async fn error_body(&self, mut response: Response) -> Bytes {
+        let mut body = BytesMut::new();
+        while let Ok(Ok(Some(chunk))) = self.in_time(response.chunk()).await {
+            let room = MAX_ERROR_BYTES - body.len();
+            body.extend_from_slice(&chunk[..chunk.len().min(room)]);
+            if body.len() == MAX_ERROR_BYTES {
+                break;
+            }
+        }
+        body.freeze()
+    }
+
+    async fn whole(&mut self, mut response: Response) -> Result<(), Problem> {
+        let mut body = BytesMut::new();
+        while let Some(chunk) = self.in_time(response.chunk()).await?.map_err(network)? {
+            if body.len() + chunk.len() > MAX_ANSWER_BYTES {
+                return Err(too_large(MAX_ANSWER_BYTES));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        let object: Value = serde_json::from_slice(&body).map_err(|error| malformed(&error))?;
+        let added = self.fold.add(&object)?;
+        self.give(&added.text);
+        Ok(())
+    }
+
+    async fn stream(&mut self, response: Response) -> Result<(), Problem> {
+        let mut events = pin!(SseByteStream::new(limited(response)));
+        loop {
+            let event = match self.in_time(events.next()).await? {
+                Some(Ok(event)) => event,
+                Some(Err(error)) => return Err(broken(&error)),
+                // Some servers forget to say that they are done.
+                None if self.fold.is_finished() => return Ok(()),
+                None => return Err(Problem::new(Class::Unavailable, "its stream ended before the answer")),
+            };
+            let Some(data) = event.data else { continue };
+            let data = data.trim();
+            if data == "[DONE]" {
+                return Ok(());
+            }
+            if data.is_empty() {
+                continue;
+            }
+            let object: Value = serde_json::from_str(data).map_err(|error| malformed(&error))?;
+            let added = self.fold.add(&object)?;
+            self.give(&added.text);
+            if added.is_useful {
+                self.watch.useful(Instant::now());
+            }
+        }
+    }
+}
+
+/// Why the bytes of a stream end early.
+#[derive(Debug, thiserror::Error)]
+enum Cut {
+    #[error("its stream broke off: {0}")]
+    Network(String),
+    #[error("its answer is larger than {0} bytes")]
+    TooLarge(usize),
+}
+
+/// The bytes of a response, up to a limit on all of them and on those without an end of a line.
+fn limited(response: Response) -> impl Stream<Item = Result<Bytes, Cut>> {
+    stream::unfold(Some((response, 0, 0)), |state| async move {
+        let (mut response, total, line) = state?;
+        let chunk = match response.chunk().await {
+            Ok(chunk) => chunk?,
+            Err(error) => return Some((Err(Cut::Network(chain(&error.without_url()))), None)),
+        };
+        let total = total + chunk.len();
+        let line = match chunk.iter().rposition(|byte| matches!(byte, b'\n' | b'\r')) {
+            Some(at) => chunk.len() - at,
+            None => line + chunk.len(),
+        };
+        if total > MAX_STREAM_BYTES {
+            return Some((Err(Cut::TooLarge(MAX_STREAM_BYTES)), None));
+        }
+        if line > MAX_EVENT_BYTES {
+            return Some((Err(Cut::TooLarge(MAX_EVENT_BYTES)), None));
+        }
+        Some((Ok(chunk), Some((response, total, line))))
+    })
+}
+
+fn broken(error: &(dyn std::error::Error + 'static)) -> Problem {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        match error.downcast_ref::<Cut>() {
+            Some(Cut::TooLarge(limit)) => return too_large(*limit),
+            Some(cut) => return Problem::new(Class::Unavailable, cut.to_string()),
+            None => next = error.source(),
+        }
+    }
+    Problem::new(Class::Unavailable, "its stream broke off")
+}
+
+fn too_large(limit: usize) -> Problem {
+    Problem::new(Class::Refused, format!("its answer is larger than {limit} bytes; set `max_tokens`"))
+}
+
+/// Only the kind and the place are kept: `serde_json`'s message quotes values of a wrong type.
+fn malformed(error: &serde_json::Error) -> Problem {
+    let place = format!("line {}, column {}", error.line(), error.column());
+    let kind = format!("{:?}", error.classify()).to_lowercase();
+    Problem::new(Class::Malformed, format!("its answer does not follow the API: {kind} error at {place}"))
+}
+
+/// Leaves the URL out: it is in the configuration, and a dead letter need not repeat it.
+fn network(error: reqwest::Error) -> Problem {
+    let class = if error.is_builder() { Class::Refused } else { Class::Unavailable };
+    Problem::new(class, chain(&error.without_url()))
 }

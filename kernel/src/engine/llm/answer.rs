@@ -42,9 +42,12 @@ error_classes!(AnswerError {
 /// kind, such as a number. Values inside a JSON value are not tried: a list of ten is no answer to a question
 /// for one. A `T` whose fields are all optional accepts any object.
 ///
-/// A model's thoughts are no answer. Text from a `<think>` at the answer's start to its `</think>`, or to the
-/// end where that is missing, is ignored. If there is only a `</think>` (some servers drop the start), the
+/// A model's thoughts are no answer. Text from a `<think>`, `<thinking>` or `[THINK]` at the answer's start to its end, or
+/// to the answer's where that is missing, is ignored. If there is only a `</think>` (some servers drop the start), the
 /// text after it is tried first.
+///
+/// Two mistakes of models are mended: a comma before the end of a list or an object, and, for a list, several objects one
+/// after another instead of a list of them.
 ///
 /// # Errors
 /// [`AnswerError::NoJson`] and [`AnswerError::OtherShape`].
@@ -83,6 +86,14 @@ pub fn parse_answer<T: DeserializeOwned>(answer: &str) -> Result<T, AnswerError>
             }
         }
     }
+    // The mistakes are rare, so what is well-formed is found first.
+    for text in without_thoughts(answer).into_iter().flatten() {
+        for part in fences(text).chain([text]) {
+            if let Some(value) = find_mended(part, &mut problem) {
+                return Ok(value);
+            }
+        }
+    }
     Err(problem.map_or(AnswerError::NoJson, |problem| AnswerError::OtherShape { problem }))
 }
 
@@ -102,11 +113,76 @@ fn read<T: DeserializeOwned>(text: &str) -> Read<T> {
     }
 }
 
+/// Where thoughts begin and end.
+const THOUGHTS: [(&str, &str); 3] =
+    [("<think>", "</think>"), ("<thinking>", "</thinking>"), ("[THINK]", "[/THINK]")];
+
 /// The texts to search, the likeliest first.
 fn without_thoughts(answer: &str) -> [Option<&str>; 2] {
-    const END: &str = "</think>";
-    let behind = answer.split_once(END).map(|(_, behind)| behind);
-    if answer.starts_with("<think>") { [behind, None] } else { [behind, Some(answer)] }
+    let behind = |end: &str| answer.split_once(end).map(|(_, behind)| behind);
+    match THOUGHTS.iter().find(|(start, _)| answer.starts_with(start)) {
+        Some((_, end)) => [behind(end), None],
+        None => [THOUGHTS.iter().find_map(|(_, end)| behind(end)), Some(answer)],
+    }
+}
+
+/// The JSON values in a text, mended: without commas before an end, and several objects as one list.
+fn find_mended<T: DeserializeOwned>(text: &str, problem: &mut Option<String>) -> Option<T> {
+    let mut objects = Vec::new();
+    let mut from = 0;
+    while let Some(found) = text[from..].find(['{', '[']) {
+        let start = from + found;
+        from = start + 1;
+        let Some(length) = balanced(text.as_bytes()[start..].iter().copied()) else { continue };
+        let end = start + length;
+        let mended = without_trailing_commas(&text[start..end]);
+        if serde_json::from_str::<IgnoredAny>(&mended).is_err() {
+            continue;
+        }
+        from = end;
+        if let Some(value) = take(&mended, problem) {
+            return Some(value);
+        }
+        if mended.starts_with('{') {
+            objects.push(mended);
+        }
+    }
+    if objects.len() < 2 { None } else { take(&format!("[{}]", objects.join(",")), problem) }
+}
+
+fn take<T: DeserializeOwned>(text: &str, problem: &mut Option<String>) -> Option<T> {
+    match read(text) {
+        Read::Is(value) => Some(value),
+        Read::OtherShape(found) => {
+            problem.get_or_insert(found);
+            None
+        }
+        Read::NotJson => None,
+    }
+}
+
+/// JSON without the commas that nothing follows.
+fn without_trailing_commas(json: &str) -> String {
+    let mut clean = String::with_capacity(json.len());
+    let mut comma = None;
+    let (mut is_text, mut is_escaped) = (false, false);
+    for c in json.chars() {
+        if is_text {
+            is_text = is_escaped || c != '"';
+            is_escaped = !is_escaped && c == '\\';
+        } else if c == ',' {
+            comma = Some(clean.len());
+        } else if matches!(c, '}' | ']') {
+            if let Some(at) = comma.take() {
+                clean.remove(at);
+            }
+        } else if !c.is_ascii_whitespace() {
+            comma = None;
+            is_text = c == '"';
+        }
+        clean.push(c);
+    }
+    clean
 }
 
 /// The content of each Markdown fence.

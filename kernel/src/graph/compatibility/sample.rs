@@ -4,11 +4,11 @@ use serde_json::{Map, Value, json};
 
 /// Looks for a value of one schema that is none of the other, and says what is wrong with it.
 pub(super) fn that_does_not_fit(carried: &Value, taken: &Value) -> Option<String> {
-    let (carrier, taker) = (jsonschema::validator_for(carried).ok()?, jsonschema::validator_for(taken).ok()?);
+    let (source, hook) = (jsonschema::validator_for(carried).ok()?, jsonschema::validator_for(taken).ok()?);
     let values =
         [Fields::All, Fields::Required].map(|fields| Sampler { root: carried, fields }.value(carried, 0));
     values.into_iter().flatten().find_map(|value| {
-        let error = taker.iter_errors(&value).next().filter(|_| carrier.is_valid(&value))?;
+        let error = hook.iter_errors(&value).next().filter(|_| source.is_valid(&value))?;
         let (place, error) = (error.instance_path().to_string(), error.masked());
         let at = if place.is_empty() { String::new() } else { format!("at {place}, ") };
         Some(format!("it does not take {value}: {at}{error}"))

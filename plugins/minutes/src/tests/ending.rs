@@ -31,7 +31,7 @@ async fn what_is_pending_is_folded_in_first() {
     let requests = llm.requests();
     assert!(shown(&requests[1]).contains("First.") && shown(&requests[1]).contains("Bo: last"));
     assert!(shown(&requests[2]).contains("<notes>\nFirst.\nLast.\n</notes>"), "{}", shown(&requests[2]));
-    assert!((requests[2].temperature - 1.0).abs() < f32::EPSILON);
+    assert_eq!(requests[2].temperature, Some(1.0));
     assert!(minutes(&output).complete);
     assert_eq!((meeting.state().pending.words(), notes(&meeting)), (0, "First.\nLast.".into()));
 }
@@ -139,6 +139,17 @@ async fn after_garbage_twice_the_running_summary_is_put_out() {
             .contains("**These minutes are incomplete.**\n\n## Summary\n\nPlan:\n\n- ship \\*it\\*\n")
     );
     assert_eq!(llm.requests().len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn minutes_that_are_cut_off_are_not_used_and_say_so() {
+    let llm = ScriptedLlm::default().reply("The notes.").cut(&MINUTES[..MINUTES.len() / 2]);
+    let mut meeting = meeting(json!({}), &llm).await;
+    meeting.receive(said("Ada", "We ship on Thursday.")).await.unwrap();
+    let output = minutes(&meeting.end().await.unwrap().unwrap());
+    assert_eq!((output.complete, output.problems), (false, vec![Problem::CutOff]));
+    assert_eq!(output.minutes.summary, "The notes.");
+    assert_eq!(llm.requests().len(), 2, "asked again it would be as long");
 }
 
 #[tokio::test(start_paused = true)]

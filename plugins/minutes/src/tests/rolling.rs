@@ -14,7 +14,7 @@ async fn it_is_renewed_when_so_many_words_are_said_and_not_before() {
     assert_eq!(rolling(&output), Rolling { summary: "First.".into(), words: 10 });
     let requests = llm.requests();
     assert_eq!(models(&llm), [Model::Fast]);
-    assert!((requests[0].temperature - 0.25).abs() < f32::EPSILON);
+    assert_eq!(requests[0].temperature, Some(0.25));
     assert_eq!(
         requests[0].messages.iter().map(|message| message.role).collect::<Vec<_>>(),
         [Role::System, Role::User]
@@ -130,7 +130,7 @@ async fn an_empty_answer_is_asked_about_once() {
     let roles: Vec<_> = again.messages.iter().map(|message| message.role).collect();
     assert_eq!(roles, [Role::System, Role::User, Role::Assistant, Role::User]);
     assert!(again.messages[3].content.contains("the answer is empty"));
-    assert!((again.temperature - 0.5).abs() < f32::EPSILON);
+    assert_eq!(again.temperature, Some(0.5));
 
     assert!(meeting.receive(said("Ada", "two two")).await.unwrap().is_none());
     assert_eq!((notes(&meeting), meeting.state().left_out), ("The notes.".into(), 2));

@@ -310,3 +310,25 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn small_mistakes_are_mended() {
+    type List = Vec<std::collections::BTreeMap<String, u8>>;
+    let list = |text: &str| parse_answer::<List>(text).map(|list| list.len());
+    for (text, count) in [
+        ("[{\"a\": 1}, {\"b\": 2},]", 2),
+        ("[{\"a\": 1,}, {\"b\": 2 ,\n}\n]", 2),
+        ("Here:\n```json\n[{\"a\": 1},]\n```", 1),
+        ("{\"a\": 1}\n{\"b\": 2}\n{\"c\": 3}", 3),
+        ("{\"a\": 1}, {\"b\": 2}", 2),
+        ("<thinking>[{\"z\": 0}]</thinking>[{\"a\": 1}]", 1),
+        ("[THINK]{\"z\": 0}[/THINK]{\"a\": 1}{\"b\": 2}", 2),
+    ] {
+        assert_eq!(list(text), Ok(count), "{text}");
+    }
+    for text in ["{\"a\": 1,,}", "[{\"a\": 1},,]", "{\"a\": 1}"] {
+        assert!(list(text).is_err(), "{text}");
+    }
+    let texts: Vec<String> = parse_answer("[\"a,]\", \"b\\\",}\",]").unwrap();
+    assert_eq!(texts, ["a,]", "b\",}"], "a comma in a text stays");
+}

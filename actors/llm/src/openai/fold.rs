@@ -1,0 +1,253 @@
+//! Adds up an answer, from one object or from a stream of chunks, as servers really give them.
+//!
+//! OpenAI's reference is the smallest part of it. Servers leave fields out, give `null` for numbers, negative counts of
+//! tokens, content in parts, thoughts in fields of three names or in the text, and an error in place of an answer.
+//! What a server says beside its answer never costs the answer; what is no answer is never taken for one.
+
+use serde_json::Value;
+use teammy_kernel::{Finish, LlmResponse, ToolCall, Usage};
+
+use super::thoughts::Thoughts;
+use crate::policy::{Class, Problem};
+
+/// The most bytes of an answer's text and thoughts.
+pub(super) const MAX_ANSWER_BYTES: usize = 8 << 20;
+
+/// The most calls of functions in one answer.
+const MAX_TOOL_CALLS: usize = 128;
+
+/// An answer that is being put together.
+#[derive(Debug, Default)]
+pub(super) struct Fold {
+    text: Thoughts,
+    reasoning: String,
+    tool_calls: Vec<ToolCall>,
+    finish: Option<String>,
+    is_refused: bool,
+    usage: Option<Usage>,
+    bytes: usize,
+    has_choice: bool,
+}
+
+/// What one object adds.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Added {
+    /// What it adds to the answer's text.
+    pub(super) text: String,
+    /// Whether it brings the answer on, so that the server is at work: text, thoughts, a function's call, or the end.
+    pub(super) is_useful: bool,
+}
+
+impl Fold {
+    /// Adds a whole answer, or a chunk of a stream.
+    ///
+    /// # Errors
+    /// If the object is an error, or the answer becomes too large.
+    pub(super) fn add(&mut self, object: &Value) -> Result<Added, Problem> {
+        if let Some(error) = object.get("error").filter(|error| !error.is_null()) {
+            return Err(error_in_answer(error));
+        }
+        if let Some(usage) = object.get("usage").and_then(read_usage) {
+            self.usage = Some(usage);
+        }
+        let choice = object.get("choices").and_then(|choices| choices.get(0));
+        let Some(choice) = choice else { return Ok(Added { text: String::new(), is_useful: false }) };
+        self.has_choice = true;
+        let message =
+            ["delta", "message"].iter().find_map(|key| choice.get(*key).filter(|it| it.is_object()));
+        let mut is_useful = false;
+        let mut text = String::new();
+        if let Some(message) = message {
+            for key in ["reasoning_content", "reasoning", "thinking"] {
+                let thought = message.get(key).map(content).unwrap_or_default();
+                is_useful |= !thought.is_empty();
+                self.count(thought.len())?;
+                self.reasoning.push_str(&thought);
+            }
+            let said = message.get("content").map(content).unwrap_or_default();
+            is_useful |= !said.is_empty();
+            self.count(said.len())?;
+            text = self.text.push(&said);
+            self.is_refused |=
+                message.get("refusal").and_then(Value::as_str).is_some_and(|refusal| !refusal.is_empty());
+            for call in message.get("tool_calls").and_then(Value::as_array).into_iter().flatten() {
+                is_useful |= self.add_tool_call(call)?;
+            }
+        } else if let Some(said) = choice.get("text").and_then(Value::as_str) {
+            // The older API of completions.
+            is_useful = !said.is_empty();
+            self.count(said.len())?;
+            text = self.text.push(said);
+        }
+        if let Some(finish) = choice.get("finish_reason").and_then(Value::as_str) {
+            self.finish = Some(finish.to_owned());
+            is_useful = true;
+        }
+        Ok(Added { text, is_useful })
+    }
+
+    fn count(&mut self, bytes: usize) -> Result<(), Problem> {
+        self.bytes += bytes;
+        if self.bytes > MAX_ANSWER_BYTES {
+            let text = format!("its answer is larger than {} MiB; set `max_tokens`", MAX_ANSWER_BYTES >> 20);
+            return Err(Problem::new(Class::Refused, text));
+        }
+        Ok(())
+    }
+
+    /// Adds a call, or a piece of one: in a stream the pieces have the call's index.
+    fn add_tool_call(&mut self, call: &Value) -> Result<bool, Problem> {
+        let index = call.get("index").and_then(Value::as_u64).and_then(|index| usize::try_from(index).ok());
+        let index = index.unwrap_or(self.tool_calls.len());
+        if index >= MAX_TOOL_CALLS {
+            return Err(Problem::new(
+                Class::Malformed,
+                format!("it asks for more than {MAX_TOOL_CALLS} calls"),
+            ));
+        }
+        if self.tool_calls.len() <= index {
+            self.tool_calls.resize_with(index + 1, ToolCall::default);
+        }
+        let text = |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or_default().to_owned();
+        let function = call.get("function");
+        let arguments = function.and_then(|function| function.get("arguments"));
+        let arguments = match arguments {
+            // Some servers give the object itself.
+            Some(object @ Value::Object(_)) => object.to_string(),
+            arguments => text(arguments),
+        };
+        self.count(arguments.len())?;
+        let known = &mut self.tool_calls[index];
+        let (id, name) = (text(call.get("id")), text(function.and_then(|function| function.get("name"))));
+        let is_useful = !arguments.is_empty() || !name.is_empty();
+        if known.id.is_empty() {
+            known.id = id;
+        }
+        if known.name.is_empty() {
+            known.name = name;
+        }
+        known.arguments.push_str(&arguments);
+        Ok(is_useful)
+    }
+
+    /// Whether the server has said that the answer is over.
+    pub(super) fn is_finished(&self) -> bool {
+        self.finish.is_some()
+    }
+
+    /// What is known of the cost so far.
+    pub(super) fn usage(&self) -> Option<Usage> {
+        self.usage
+    }
+
+    /// The answer, and what its end adds to its text.
+    ///
+    /// # Errors
+    /// If there is no answer, or the server withheld it.
+    pub(super) fn finish(self) -> Result<(LlmResponse, String), Problem> {
+        let usage = self.usage.unwrap_or_default();
+        let problem = |class, text: &str| Err(Problem { usage, ..Problem::new(class, text.to_owned()) });
+        if !self.has_choice {
+            return problem(Class::Malformed, "it answered without a choice");
+        }
+        if self.is_refused {
+            return problem(Class::Refused, "it declined to answer");
+        }
+        let sorted = self.text.finish();
+        let finish = match self.finish.as_deref() {
+            Some("content_filter") => {
+                return problem(Class::Refused, "its content filter withheld the answer");
+            }
+            Some("length" | "max_tokens" | "model_length") => Finish::Length,
+            Some("tool_calls" | "function_call") => Finish::ToolCalls,
+            _ if !self.tool_calls.is_empty() => Finish::ToolCalls,
+            Some("error") => return problem(Class::Unavailable, "it broke the answer off"),
+            _ => Finish::Stop,
+        };
+        if sorted.answer.is_empty() && self.tool_calls.is_empty() {
+            return match finish {
+                Finish::Length => problem(
+                    Class::CutOff,
+                    "its answer was cut off before it began: thoughts, or a long prompt, used all tokens; allow more \
+                     with `max_tokens`",
+                ),
+                _ => problem(Class::Malformed, "it answered without text"),
+            };
+        }
+        let reasoning = self.reasoning + &sorted.thoughts;
+        let mut response = LlmResponse::new(sorted.answer);
+        response.finish = finish;
+        response.tool_calls = self.tool_calls;
+        response.usage = self.usage;
+        response.reasoning = (!reasoning.is_empty()).then_some(reasoning);
+        Ok((response, sorted.rest))
+    }
+}
+
+/// A text, or the texts of a list of parts.
+fn content(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(parts) => parts.iter().map(content).collect(),
+        Value::Object(part) => match part.get("type").and_then(Value::as_str) {
+            // Parts that are thoughts have their text under other keys, which are not read here.
+            Some("thinking" | "reasoning") => String::new(),
+            _ => part.get("text").map(content).unwrap_or_default(),
+        },
+        _ => String::new(),
+    }
+}
+
+/// Tokens, as far as the numbers make sense.
+fn read_usage(usage: &Value) -> Option<Usage> {
+    let count = |value: Option<&Value>| -> Option<u64> {
+        let value = value?;
+        let whole = value.as_u64();
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "it was checked to be in range"
+        )]
+        let rounded = || {
+            value.as_f64().filter(|tokens| (0.0..1e15).contains(tokens)).map(|tokens| tokens.round() as u64)
+        };
+        whole.or_else(rounded)
+    };
+    let of = |keys: [&str; 2]| keys.iter().find_map(|key| count(usage.get(*key)));
+    let (prompt, completion) =
+        (of(["prompt_tokens", "input_tokens"]), of(["completion_tokens", "output_tokens"]));
+    let total = count(usage.get("total_tokens"));
+    // One that is missing or makes no sense follows from the others.
+    let prompt_of = |completion: u64| total.map(|total| total.saturating_sub(completion));
+    let (prompt, completion) = match (prompt, completion) {
+        (Some(prompt), Some(completion)) => (prompt, completion),
+        (Some(prompt), None) => (prompt, total.map_or(0, |total| total.saturating_sub(prompt))),
+        (None, Some(completion)) => (prompt_of(completion).unwrap_or(0), completion),
+        (None, None) => (total?, 0),
+    };
+    let detail =
+        |group: &str, key: &str| count(usage.get(group).and_then(|group| group.get(key))).unwrap_or(0);
+    let cached = detail("prompt_tokens_details", "cached_tokens").min(prompt);
+    let reasoning = detail("completion_tokens_details", "reasoning_tokens").min(completion);
+    Some(Usage { prompt, completion, cached, reasoning })
+}
+
+/// An error in place of an answer, although the status was good.
+fn error_in_answer(error: &Value) -> Problem {
+    let status = [error.get("code"), error.get("status")].into_iter().flatten().find_map(|code| {
+        let number = code.as_u64().or_else(|| code.as_str()?.parse().ok());
+        number.and_then(|number| u16::try_from(number).ok()).filter(|status| (400..600).contains(status))
+    });
+    let name = super::error::name_of(error);
+    let class = status.map_or(Class::Unavailable, super::error::class_of_status);
+    let class = if super::error::is_about_a_parameter(error) { Class::Misconfigured } else { class };
+    let named = name.map(|name| format!(" ({name})")).unwrap_or_default();
+    let text = match status {
+        Some(status) => format!("it answered with an error, {status}{named}"),
+        None => format!("it answered with an error{named}"),
+    };
+    Problem::new(class, text)
+}
+
+#[cfg(test)]
+mod tests;

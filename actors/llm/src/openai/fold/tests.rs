@@ -1,0 +1,84 @@
+use serde_json::json;
+
+use super::*;
+
+fn fold(objects: &[Value]) -> Result<LlmResponse, Problem> {
+    let mut fold = Fold::default();
+    for object in objects {
+        fold.add(object)?;
+    }
+    fold.finish().map(|(response, _)| response)
+}
+
+#[test]
+fn usage_is_read_as_far_as_it_makes_sense() {
+    let usage = |usage: Value| read_usage(&usage).map(|usage| (usage.prompt, usage.completion));
+    assert_eq!(usage(json!({"prompt_tokens": 5, "completion_tokens": 2})), Some((5, 2)));
+    assert_eq!(
+        usage(json!({"prompt_tokens": 1151, "completion_tokens": -35, "total_tokens": 1160})),
+        Some((1151, 9))
+    );
+    assert_eq!(
+        usage(json!({"prompt_tokens": 5, "completion_tokens": null, "total_tokens": 5})),
+        Some((5, 0))
+    );
+    assert_eq!(usage(json!({"prompt_tokens": 5.0, "completion_tokens": 1.6})), Some((5, 2)));
+    assert_eq!(usage(json!({"input_tokens": 5, "output_tokens": 2})), Some((5, 2)));
+    assert_eq!(usage(json!({"total_tokens": 7})), Some((7, 0)));
+    for none in
+        [json!({}), json!(null), json!("many"), json!({"prompt_tokens": "5"}), json!({"total_tokens": -1})]
+    {
+        assert_eq!(usage(none), None);
+    }
+    let details = json!({
+        "prompt_tokens": 5, "completion_tokens": 9,
+        "prompt_tokens_details": {"cached_tokens": 4}, "completion_tokens_details": {"reasoning_tokens": 99},
+    });
+    assert_eq!(read_usage(&details), Some(Usage { prompt: 5, completion: 9, cached: 4, reasoning: 9 }));
+}
+
+#[test]
+fn calls_of_functions_come_in_pieces_too() {
+    let piece = |call: Value| json!({"choices": [{"delta": {"tool_calls": [call]}}]});
+    let response = fold(&[
+        piece(json!({"index": 0, "id": "a", "function": {"name": "search", "arguments": "{\"q\":"}})),
+        piece(json!({"index": 1, "id": "b", "function": {"name": "stop", "arguments": {}}})),
+        piece(json!({"index": 0, "function": {"arguments": "1}"}})),
+        json!({"choices": [{"delta": {}, "finish_reason": "tool_calls"}]}),
+    ])
+    .unwrap();
+    let calls: Vec<_> =
+        response.tool_calls.iter().map(|call| (&*call.id, &*call.name, &*call.arguments)).collect();
+    assert_eq!(calls, [("a", "search", "{\"q\":1}"), ("b", "stop", "{}")]);
+    assert_eq!(response.finish, Finish::ToolCalls);
+    let many = piece(json!({"index": 1_000_000, "function": {"name": "x"}}));
+    assert_eq!(fold(&[many]).unwrap_err().class, Class::Malformed);
+}
+
+#[test]
+fn only_what_brings_the_answer_on_is_useful() {
+    let mut fold = Fold::default();
+    let mut is_useful = |object: Value| fold.add(&object).unwrap().is_useful;
+    for (delta, useful) in [
+        (json!({"content": ""}), false),
+        (json!({"role": "assistant"}), false),
+        (json!({"content": null}), false),
+        (json!({"reasoning_content": "hm"}), true),
+        (json!({"content": "yes"}), true),
+        (json!({"tool_calls": [{"index": 0, "function": {"name": "", "arguments": ""}}]}), false),
+    ] {
+        assert_eq!(is_useful(json!({"choices": [{"delta": delta}]})), useful, "{delta}");
+    }
+    assert!(!is_useful(json!({"choices": [], "usage": {"prompt_tokens": 1}})));
+}
+
+#[test]
+fn an_error_in_place_of_an_answer_has_its_class() {
+    let class = |error: Value| fold(&[json!({"error": error})]).unwrap_err().class;
+    assert_eq!(class(json!({"message": "busy", "code": 429})), Class::Busy);
+    assert_eq!(class(json!({"message": "busy", "code": "503"})), Class::Busy);
+    assert_eq!(class(json!({"message": "bad", "status": 400})), Class::Refused);
+    assert_eq!(class(json!("oops")), Class::Unavailable);
+    assert_eq!(class(json!({"message": "Unsupported parameter: 'seed'", "code": 400})), Class::Misconfigured);
+    assert!(fold(&[json!({"error": null, "choices": [{"message": {"content": "yes"}}]})]).is_ok());
+}

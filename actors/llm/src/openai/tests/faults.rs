@@ -1,0 +1,508 @@
+//! What a plugin gets of servers as they really are: each fault over a real socket, with the requests that the server saw.
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::{Shutdown, TcpListener, TcpStream},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+use teammy_kernel::{Deltas, Finish};
+
+use super::*;
+
+/// What the server does with a connection, in order. At the end it closes it.
+#[derive(Clone)]
+enum Do {
+    Send(Vec<u8>),
+    /// Sends this again and again until the client is gone.
+    Repeat(Vec<u8>),
+    Wait(Duration),
+    /// Says nothing more, until the client is gone.
+    Stall,
+    /// Closes the connection so that the client sees a reset.
+    Reset,
+}
+
+type Script = dyn Fn(usize, &Value) -> Vec<Do> + Send + Sync;
+
+/// A server that does what a script says of each request, by its number from 1 and its body.
+struct RawServer {
+    port: u16,
+    requests: Arc<AtomicUsize>,
+}
+
+impl RawServer {
+    fn start(script: impl Fn(usize, &Value) -> Vec<Do> + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (requests, script): (_, Arc<Script>) = (Arc::new(AtomicUsize::new(0)), Arc::new(script));
+        let counter = requests.clone();
+        thread::spawn(move || {
+            for connection in listener.incoming().map_while(Result::ok) {
+                let (counter, script) = (counter.clone(), script.clone());
+                thread::spawn(move || serve(connection, &counter, &*script));
+            }
+        });
+        Self { port, requests }
+    }
+
+    fn base_url(&self) -> String {
+        format!("http://127.0.0.1:{}/v1", self.port)
+    }
+
+    fn requests(&self) -> usize {
+        self.requests.load(Ordering::SeqCst)
+    }
+
+    /// One model here, with these lines of configuration.
+    fn model(&self, llm: &str, model: &str) -> SharedLlm {
+        let toml =
+            format!("{llm}\n[[llm.model]]\nname = \"big\"\nbase_url = \"{}\"\n{model}", self.base_url());
+        crate::configured(&config(&toml).llm, false).unwrap()
+    }
+}
+
+fn serve(mut connection: TcpStream, counter: &AtomicUsize, script: &Script) {
+    let mut reader = BufReader::new(connection.try_clone().unwrap());
+    let mut length = 0;
+    loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line).unwrap_or(0) == 0 {
+            return;
+        }
+        if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
+            length = value.trim().parse().unwrap();
+        }
+        if line == "\r\n" {
+            break;
+        }
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).unwrap();
+    let body: Value = serde_json::from_slice(&body).unwrap();
+    let number = counter.fetch_add(1, Ordering::SeqCst) + 1;
+    for step in script(number, &body) {
+        match step {
+            Do::Send(bytes) => {
+                if connection.write_all(&bytes).is_err() {
+                    return;
+                }
+            }
+            Do::Repeat(bytes) => while connection.write_all(&bytes).is_ok() {},
+            Do::Wait(time) => thread::park_timeout(time),
+            Do::Stall => drop(connection.read(&mut [0])),
+            Do::Reset => {
+                // What the client sent and nobody reads makes it a reset.
+                drop(connection.shutdown(Shutdown::Both));
+                return;
+            }
+        }
+    }
+}
+
+fn head(status: &str, headers: &str) -> Do {
+    Do::Send(format!("HTTP/1.1 {status}\r\n{headers}connection: close\r\n\r\n").into_bytes())
+}
+
+fn whole(status: &str, headers: &str, body: &str) -> Vec<Do> {
+    let length = format!("content-type: application/json\r\ncontent-length: {}\r\n{headers}", body.len());
+    vec![head(status, &length), Do::Send(body.as_bytes().to_vec())]
+}
+
+fn answer(content: &Value, more: &Value) -> Vec<Do> {
+    let mut body = json!({
+        "choices": [{"message": {"content": content}, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": 10, "completion_tokens": 2},
+    });
+    for (key, value) in more.as_object().into_iter().flatten() {
+        body[key] = value.clone();
+    }
+    whole("200 OK", "", &body.to_string())
+}
+
+fn events() -> Do {
+    head("200 OK", "content-type: text/event-stream\r\n")
+}
+
+fn event(data: &str) -> Do {
+    Do::Send(format!("data: {data}\n\n").into_bytes())
+}
+
+fn piece(text: &str) -> Do {
+    event(&json!({"choices": [{"delta": {"content": text}}]}).to_string())
+}
+
+fn done() -> Vec<Do> {
+    vec![
+        event(&json!({"choices": [{"delta": {}, "finish_reason": "stop"}], "usage": {"prompt_tokens": 10, "completion_tokens": 2}}).to_string()),
+        event("[DONE]"),
+    ]
+}
+
+fn stream(pieces: &[&str]) -> Vec<Do> {
+    std::iter::once(events()).chain(pieces.iter().map(|text| piece(text))).chain(done()).collect()
+}
+
+/// An answer's text, or the kind of its error and what it says.
+fn shown(answered: Result<LlmResponse, LlmError>) -> String {
+    match answered {
+        Ok(response) if response.finish == Finish::Length => format!("cut: {}", response.text),
+        Ok(response) => response.text,
+        Err(LlmError::Failed(said)) => format!("failed: {said}"),
+        Err(LlmError::Refused(said)) => format!("refused: {said}"),
+        Err(LlmError::Misconfigured(said)) => format!("misconfigured: {said}"),
+        Err(other) => format!("other: {other}"),
+    }
+}
+
+/// Limits of which none is passed by chance: what is late never comes.
+const SHORT: &str = "[llm]\nfirst_token = \"200ms\"\nbetween_tokens = \"200ms\"\n";
+
+async fn ask(server: &RawServer, llm: &str, model: &str) -> String {
+    shown(server.model(llm, model).complete(question(Model::Default)).await)
+}
+
+#[tokio::test]
+async fn whole_answers_are_read_as_servers_give_them() {
+    let none = || json!({});
+    let text = |text: &str| json!(text);
+    let cut = json!({"choices": [{"message": {"content": "It is"}, "finish_reason": "length"}]});
+    let empty = json!({"choices": [{"message": {"content": ""}, "finish_reason": "length"}]});
+    let thought = json!({"choices": [{"message": {"content": "yes", "reasoning_content": "[0]"}}]});
+    let tools = json!({"choices": [{"message": {"content": null, "tool_calls": [{"id": "c1", "type": "function", "function": {"name": "search", "arguments": "{}"}}]}, "finish_reason": "tool_calls"}]});
+    for (name, content, more, gives) in [
+        ("plain", text("yes"), none(), "yes"),
+        ("parts", json!([{"type": "text", "text": "y"}, {"type": "text", "text": "es"}]), none(), "yes"),
+        (
+            "negative usage",
+            text("yes"),
+            json!({"usage": {"prompt_tokens": 1151, "completion_tokens": -35}}),
+            "yes",
+        ),
+        ("null usage", text("yes"), json!({"usage": {"prompt_tokens": 5, "completion_tokens": null}}), "yes"),
+        (
+            "float usage",
+            text("yes"),
+            json!({"usage": {"prompt_tokens": 5.0, "completion_tokens": 1e99}}),
+            "yes",
+        ),
+        ("usage of another type", text("yes"), json!({"usage": "much"}), "yes"),
+        ("no usage", text("yes"), json!({"usage": null}), "yes"),
+        ("odd ids", text("yes"), json!({"id": 7, "created": "now", "object": [], "model": null}), "yes"),
+        ("think tag", text("<thinking>perhaps [0]</thinking>[1]"), none(), "[1]"),
+        (
+            "harmony",
+            text("<|channel|>analysis<|message|>[0]<|end|><|start|>assistant<|channel|>final<|message|>[1]"),
+            none(),
+            "[1]",
+        ),
+        ("thoughts in a field", none(), thought, "yes"),
+        ("cut", none(), cut, "cut: It is"),
+        (
+            "empty and cut",
+            none(),
+            empty,
+            "other: the language model's answer was cut off after 0 characters; allow more tokens",
+        ),
+        ("empty", text("  "), none(), "failed: big: it answered without text"),
+        ("calls a function", none(), tools, ""),
+        (
+            "error in a 200",
+            none(),
+            json!({"choices": null, "error": {"message": "SECRET", "code": 429}}),
+            "failed: big: it answered with an error, 429",
+        ),
+        (
+            "declined",
+            none(),
+            json!({"choices": [{"message": {"refusal": "no"}}]}),
+            "refused: big: it declined to answer",
+        ),
+    ] {
+        let server = RawServer::start(move |_, _| answer(&content, &more));
+        assert_eq!(ask(&server, "llm.tries = 1", "").await, gives, "{name}");
+        assert_eq!(server.requests(), 1, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn streams_are_read_as_servers_give_them() {
+    let split: Vec<Do> = {
+        let text = json!({"choices": [{"delta": {"content": "žluťoučký 🙂"}}]}).to_string();
+        let bytes = format!("data: {text}\n\n").into_bytes();
+        std::iter::once(events())
+            .chain(bytes.into_iter().map(|byte| Do::Send(vec![byte])))
+            .chain(done())
+            .collect()
+    };
+    let tiny: Vec<&str> = vec!["x"; 10_000];
+    let thoughts = ["<th", "ink>a [0]</", "think>", "[1]"];
+    let comments = vec![events(), Do::Send(b": keep-alive\n\n".to_vec()), event("{}"), piece("yes")];
+    let crlf = vec![
+        events(),
+        Do::Send(
+            b"data: {\"choices\":[{\"delta\":{\"content\":\"yes\"},\"finish_reason\":\"stop\"}]}\r\n\r\n"
+                .to_vec(),
+        ),
+    ];
+    let whole_in_stream = vec![
+        events(),
+        event(&json!({"choices": [{"message": {"content": "yes"}, "finish_reason": "stop"}]}).to_string()),
+    ];
+    for (name, script, gives) in [
+        ("pieces", stream(&["y", "", "es"]), "yes".to_owned()),
+        ("UTF-8 split over chunks", split, "žluťoučký 🙂".to_owned()),
+        ("10,000 pieces", stream(&tiny), "x".repeat(10_000)),
+        ("thoughts over pieces", stream(&thoughts), "[1]".to_owned()),
+        ("comments and empty objects", comments.into_iter().chain(done()).collect(), "yes".to_owned()),
+        ("CRLF, and no [DONE]", crlf, "yes".to_owned()),
+        ("a whole answer in a stream", whole_in_stream, "yes".to_owned()),
+        (
+            "ends before its end",
+            vec![events(), piece("ye")],
+            "failed: big: its stream ended before the answer".to_owned(),
+        ),
+        (
+            "an error in a stream",
+            vec![
+                events(),
+                piece("ye"),
+                event(&json!({"error": {"message": "SECRET", "type": "overloaded_error"}}).to_string()),
+            ],
+            "failed: big: it answered with an error (overloaded_error)".to_owned(),
+        ),
+        (
+            "no JSON in a stream",
+            vec![events(), event("{not json")],
+            "failed: big: its answer does not follow the API: syntax error at line 1, column 2".to_owned(),
+        ),
+    ] {
+        let server = RawServer::start(move |_, _| script.clone());
+        assert_eq!(ask(&server, "llm.tries = 1", "").await, gives, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_late_fails_and_comments_do_not_count() {
+    let first = "big: no token came in time (llm.first_token)";
+    let next = "big: the next token did not come in time (llm.between_tokens)";
+    let forever = |bytes: &[u8]| vec![events(), Do::Repeat(bytes.to_vec())];
+    for (name, script, says) in [
+        ("never answers", vec![Do::Stall], first),
+        ("headers alone", vec![events(), Do::Stall], first),
+        (
+            "comments for ever",
+            vec![
+                events(),
+                Do::Send(b": keep-alive\n\n".to_vec()),
+                Do::Wait(Duration::from_millis(50)),
+                Do::Send(b": keep-alive\n\n".to_vec()),
+                Do::Stall,
+            ],
+            first,
+        ),
+        (
+            "empty pieces for ever",
+            forever(b"data: {\"choices\":[{\"delta\":{\"content\":\"\"}}]}\n\n"),
+            "larger than",
+        ),
+        ("stalls between tokens", vec![events(), piece("ye"), Do::Stall], next),
+    ] {
+        let server = RawServer::start(move |_, _| script.clone());
+        let said = ask(&server, &format!("{SHORT}tries = 1"), "").await;
+        assert!(said.contains(says) || said.contains(first), "{name}: {said}");
+    }
+    // One that does not stream has all the time of the request.
+    let server = RawServer::start(|_, _| {
+        let mut script = vec![Do::Wait(Duration::from_millis(600))];
+        script.extend(answer(&json!("yes"), &json!({})));
+        script
+    });
+    assert_eq!(ask(&server, &format!("{SHORT}tries = 1"), "stream = false").await, "yes");
+    let server = RawServer::start(|_, _| vec![Do::Stall]);
+    let said = ask(&server, "[llm]\ntotal = \"200ms\"\ntries = 3", "stream = false").await;
+    assert_eq!(said, "failed: big: no answer came in the time of the request");
+    assert_eq!(server.requests(), 1);
+}
+
+#[tokio::test]
+async fn failures_are_tried_again_by_their_class() {
+    let yes = || answer(&json!("yes"), &json!({}));
+    let told = |status: &'static str| {
+        move |number: usize, _: &Value| {
+            if number <= 2 {
+                whole(status, "retry-after: 0\r\n", "{}")
+            } else {
+                answer(&json!("yes"), &json!({}))
+            }
+        }
+    };
+    for status in ["429 Too Many Requests", "503 Service Unavailable", "529 Overloaded"] {
+        let server = RawServer::start(told(status));
+        assert_eq!((ask(&server, "", "").await.as_str(), server.requests()), ("yes", 3), "{status}");
+    }
+    let server = RawServer::start(move |number, _| if number == 1 { vec![Do::Reset] } else { yes() });
+    assert_eq!(
+        (ask(&server, "", "").await.as_str(), server.requests()),
+        ("yes", 2),
+        "a reset before the answer"
+    );
+    let server = RawServer::start(|number, _| match number {
+        1 => vec![events(), piece("half an"), Do::Reset],
+        _ => stream(&["whole"]),
+    });
+    assert_eq!(
+        (ask(&server, "", "").await.as_str(), server.requests()),
+        ("whole", 2),
+        "a broken stream begins anew"
+    );
+    let server = RawServer::start(|number, _| match number {
+        1 => vec![Do::Stall],
+        _ => stream(&["yes"]),
+    });
+    assert_eq!((ask(&server, SHORT, "").await.as_str(), server.requests()), ("yes", 2), "a stall");
+
+    for (status, kind) in [
+        ("400 Bad Request", "refused"),
+        ("401 Unauthorized", "misconfigured"),
+        ("403 Forbidden", "misconfigured"),
+        ("404 Not Found", "misconfigured"),
+        ("302 Found", "misconfigured"),
+    ] {
+        let server = RawServer::start(move |_, _| whole(status, "location: http://127.0.0.1:1/\r\n", "{}"));
+        let said = ask(&server, "", "").await;
+        assert!(said.starts_with(&format!("{kind}: big: HTTP {}", &status[..3])), "{said}");
+        assert_eq!(server.requests(), 1, "{status} is not tried again");
+    }
+    let server = RawServer::start(|_, _| whole("500 Internal Server Error", "", "SECRET"));
+    assert_eq!(ask(&server, "llm.tries = 2", "").await, "failed: big: HTTP 500 Internal Server Error");
+    assert_eq!(server.requests(), 2);
+}
+
+#[tokio::test]
+async fn nothing_is_given_twice() {
+    let server = RawServer::start(|number, _| match number {
+        1 => vec![events(), piece("half an"), Do::Reset],
+        _ => stream(&["whole"]),
+    });
+    let (deltas, mut pieces) = Deltas::channel();
+    let said = shown(server.model("", "").stream(question(Model::Default), deltas).await);
+    assert!(said.starts_with("failed: big: its stream "), "{said}");
+    assert_eq!((pieces.try_recv().unwrap().as_str(), server.requests()), ("half an", 1));
+    assert!(pieces.try_recv().is_err());
+    // What failed before the first piece is tried again.
+    let server = RawServer::start(|number, _| match number {
+        1 => whole("500 Internal Server Error", "", "{}"),
+        _ => stream(&["<think>hm</think>who", "le"]),
+    });
+    let (deltas, mut pieces) = Deltas::channel();
+    let response = server.model("", "").stream(question(Model::Default), deltas).await.unwrap();
+    let given: String = std::iter::from_fn(|| pieces.try_recv().ok()).collect();
+    assert_eq!((given.as_str(), response.text.as_str()), ("whole", "whole"));
+    assert_eq!((response.reasoning.as_deref(), response.usage.unwrap().prompt), (Some("hm"), 10));
+}
+
+#[tokio::test]
+async fn a_parameter_that_a_server_rejects_is_configuration() {
+    let takes_no = |parameter: &'static str| {
+        move |_: usize, body: &Value| match body.get(parameter) {
+            Some(_) => {
+                let message = format!("Unsupported parameter: '{parameter}'");
+                let error = json!({"error": {"message": message, "param": parameter, "code": "unsupported_parameter"}});
+                whole("400 Bad Request", "", &error.to_string())
+            }
+            None => answer(&json!("{\"a\": 1}"), &json!({})),
+        }
+    };
+    let server = RawServer::start(takes_no("temperature"));
+    let said = ask(&server, "", "").await;
+    assert!(said.starts_with("misconfigured: big: HTTP 400 Bad Request (unsupported_parameter): it does not take `temperature`; set `temperature = \"omit\"`"), "{said}");
+    assert_eq!(ask(&server, "", "temperature = \"omit\"").await, "{\"a\": 1}");
+
+    // What only we ask for is left out from then on.
+    let server = RawServer::start(takes_no("stream_options"));
+    let model = server.model("", "");
+    for requests in [2, 3] {
+        assert_eq!(shown(model.complete(question(Model::Default)).await), "{\"a\": 1}");
+        assert_eq!(server.requests(), requests);
+    }
+    let server = RawServer::start(takes_no("response_format"));
+    let model = server.model("", "");
+    for requests in [2, 3] {
+        let mut request = question(Model::Default);
+        let schema = json!({"type": "object", "properties": {"a": {"type": "integer"}}}).try_into().unwrap();
+        request.format = LlmFormat::Json { name: "A".to_owned(), schema };
+        assert_eq!(shown(model.complete(request).await), "{\"a\": 1}");
+        assert_eq!(server.requests(), requests);
+    }
+
+    // A role that a model has not.
+    let server = RawServer::start(|_, body: &Value| match body["messages"][0]["role"] == "system" {
+        true => whole(
+            "400 Bad Request",
+            "",
+            &json!({"error": {"message": "System role not supported"}}).to_string(),
+        ),
+        false => answer(&body["messages"][0]["content"], &json!({})),
+    });
+    let said = ask(&server, "", "").await;
+    assert!(said.contains("set `system_role = \"user\"`"), "{said}");
+    assert_eq!(ask(&server, "", "system_role = \"user\"").await, "Be brief.\n\nHello?");
+}
+
+#[tokio::test]
+async fn what_is_too_large_is_not_read() {
+    let long_line: &[u8] = b"data: xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx";
+    let without_end = vec![events(), Do::Send(long_line.to_vec()), Do::Repeat(vec![b'x'; 64 << 10])];
+    let many = {
+        let text = "word ".repeat(10_000);
+        vec![
+            events(),
+            Do::Repeat(
+                format!("data: {}\n\n", json!({"choices": [{"delta": {"content": text}}]})).into_bytes(),
+            ),
+        ]
+    };
+    let whole = vec![head("200 OK", "content-type: application/json\r\n"), Do::Repeat(vec![b' '; 64 << 10])];
+    let gzip = vec![
+        head("200 OK", "content-type: application/json\r\ncontent-encoding: gzip\r\n"),
+        Do::Send(vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0]),
+    ];
+    for (name, script, says) in [
+        ("a line without an end", without_end, "refused: big: its answer is larger than"),
+        ("an answer without an end", many, "refused: big: its answer is larger than 8 MiB"),
+        ("a body without an end", whole, "refused: big: its answer is larger than"),
+        ("compressed, which was not asked for", gzip, "failed: big: its answer does not follow the API"),
+    ] {
+        let server = RawServer::start(move |_, _| script.clone());
+        let said = ask(&server, "llm.tries = 1", "").await;
+        assert!(said.starts_with(says), "{name}: {said}");
+    }
+    let megabyte = "x".repeat(1 << 20);
+    let server = RawServer::start({
+        let content = json!(megabyte);
+        move |_, _| answer(&content, &json!({}))
+    });
+    assert_eq!(ask(&server, "", "").await, megabyte);
+}
+
+#[tokio::test]
+async fn the_next_model_answers_in_place_of_one_that_fails() {
+    let broken = RawServer::start(|_, _| whole("401 Unauthorized", "", "{}"));
+    let good = RawServer::start(|_, _| answer(&json!("yes"), &json!({})));
+    let toml = format!(
+        "[[llm.model]]\nname = \"big\"\nbase_url = \"{}\"\nfallback = [\"small\"]\n[[llm.model]]\nname = \"small\"\nbase_url = \"{}\"\n",
+        broken.base_url(),
+        good.base_url()
+    );
+    let models = crate::configured(&config(&toml).llm, false).unwrap();
+    let response = models.complete(question(Model::Default)).await.unwrap();
+    assert_eq!((response.text.as_str(), response.model.as_deref()), ("yes", Some("small")));
+    assert_eq!((broken.requests(), good.requests()), (1, 1));
+}

@@ -1,0 +1,280 @@
+//! A plugin's request, and what it can ask for.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use futures::{FutureExt, Stream, future::BoxFuture};
+use schemars::{JsonSchema, generate::SchemaSettings};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio::{sync::mpsc, time::Instant};
+
+use super::{
+    Llm,
+    answer::{AnswerError, parse_answer},
+    error::Error,
+    provider::Deltas,
+    request::{Format, Message, Model, Priority, Request, Tool},
+    response::{Finish, Response, Usage},
+};
+
+/// A request to a model that is not sent yet. [`Llm::ask`] makes one, and one of [`text`](Self::text),
+/// [`json`](Self::json), [`stream`](Self::stream) and [`response`](Self::response) sends it.
+///
+/// # Examples
+/// ```
+/// use teammy_kernel::{Cx, Error, InCallPlugin, LlmMessage};
+/// # use schemars::JsonSchema; use serde::Deserialize;
+/// #[derive(Deserialize, JsonSchema)]
+/// struct Verdict {
+///     urgent: bool,
+/// }
+///
+/// async fn is_urgent<P: InCallPlugin>(said: &str, cx: &Cx<'_, P>) -> Result<bool, Error> {
+///     let messages = [LlmMessage::system("Is this urgent?"), LlmMessage::user(said)];
+///     let verdict: Verdict = cx.engine().llm().ask(messages).fast().max_tokens(20).json().await?;
+///     Ok(verdict.urgent)
+/// }
+/// ```
+#[derive(Debug, Clone)]
+#[must_use = "a request does nothing until it is sent, by `text`, `json`, `stream` or `response`"]
+pub struct Ask {
+    llm: Llm,
+    request: Request,
+    within: Option<Duration>,
+}
+
+impl Ask {
+    pub(super) fn new(llm: Llm, request: Request) -> Self {
+        Self { llm, request, within: None }
+    }
+
+    /// Asks this model instead of the default one.
+    pub fn model(mut self, model: Model) -> Self {
+        self.request.model = model;
+        self
+    }
+
+    /// Asks the fast model.
+    pub fn fast(self) -> Self {
+        self.model(Model::Fast)
+    }
+
+    /// Sets the sampling temperature, 0 (always the likeliest token) to 2. Without it the server's default applies.
+    pub fn temperature(mut self, temperature: f32) -> Self {
+        self.request.temperature = Some(temperature);
+        self
+    }
+
+    /// Bounds the answer's length, in tokens. An answer that reaches it is [cut off](Error::CutOff).
+    pub fn max_tokens(mut self, tokens: u32) -> Self {
+        self.request.max_tokens = Some(tokens);
+        self
+    }
+
+    /// Ends the answer before any of these texts.
+    pub fn stop<S: Into<String>>(mut self, texts: impl IntoIterator<Item = S>) -> Self {
+        self.request.stop = texts.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Sets the seed of the sampling, for servers that have one.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.request.seed = Some(seed);
+        self
+    }
+
+    /// Lets the model ask for these functions; see [`Response::tool_calls`].
+    pub fn tools(mut self, tools: impl IntoIterator<Item = Tool>) -> Self {
+        self.request.tools = tools.into_iter().collect();
+        self
+    }
+
+    /// Fails if there is no answer after this time, or when the hook's time is over, if that is sooner.
+    pub fn within(mut self, time: Duration) -> Self {
+        self.within = Some(time);
+        self
+    }
+
+    /// Sets which of the requests that wait for the model goes first.
+    pub fn priority(mut self, priority: Priority) -> Self {
+        self.request.priority = priority;
+        self
+    }
+
+    /// Says what the request is for, for accounts: a short name such as `summary`, never words of the meeting.
+    pub fn purpose(mut self, purpose: impl Into<String>) -> Self {
+        self.request.purpose = Some(purpose.into());
+        self
+    }
+
+    /// The answer's text, without thoughts.
+    ///
+    /// # Errors
+    /// Every variant of [`Error`] but [`Error::Unreadable`]. [`Error::CutOff`] holds what there is of the text.
+    pub async fn text(self) -> Result<String, Error> {
+        whole(self.response().await?)
+    }
+
+    /// The answer with all that is known of it. Its text may be cut off; see [`Response::finish`].
+    ///
+    /// # Errors
+    /// As [`text`](Self::text), without [`Error::CutOff`].
+    pub async fn response(self) -> Result<Response, Error> {
+        let Self { llm, mut request, within } = self;
+        request.deadline = llm.deadline(within);
+        complete(&llm, request).await
+    }
+
+    /// The answer as a value. The model is told the type's JSON Schema, by the server's own means where it has some.
+    /// The value is read wherever it stands in the answer, and checked against the schema. If there is none, the
+    /// model is asked once more, with its answer and what is wrong with it.
+    ///
+    /// # Errors
+    /// Every variant of [`Error`]. [`Error::Unreadable`] says what is wrong with the second answer.
+    pub async fn json<T: DeserializeOwned + JsonSchema>(self) -> Result<T, Error> {
+        self.json_with_usage().await.map(|(value, _)| value)
+    }
+
+    /// As [`json`](Self::json), with the cost of the one or two answers, as far as it is known.
+    ///
+    /// # Errors
+    /// As [`json`](Self::json).
+    pub async fn json_with_usage<T: DeserializeOwned + JsonSchema>(self) -> Result<(T, Usage), Error> {
+        let Self { llm, mut request, within } = self;
+        request.deadline = llm.deadline(within);
+        let schema =
+            SchemaSettings::draft2020_12().for_deserialize().into_generator().into_root_schema_for::<T>();
+        request.format = Format::Json { name: T::schema_name().into_owned(), schema: schema.clone() };
+        let mut usage = Usage::default();
+        let mut is_repaired = false;
+        loop {
+            let response = complete(&llm, request.clone()).await?;
+            usage += response.usage.unwrap_or_default();
+            let answer = whole(response)?;
+            let problem = match read::<T>(&llm, schema.as_value(), &answer) {
+                Ok(value) => return Ok((value, usage)),
+                Err(problem) => problem,
+            };
+            if std::mem::replace(&mut is_repaired, true) {
+                return Err(Error::Unreadable(problem));
+            }
+            let wrong = format!(
+                "That is not the JSON that was asked for: {problem}. Answer again, with the corrected JSON and nothing else."
+            );
+            request.messages.extend([Message::assistant(answer), Message::user(wrong)]);
+        }
+    }
+
+    /// The pieces of the answer's text as they come, without thoughts.
+    ///
+    /// Nothing is asked until the stream is polled.
+    pub fn stream(self) -> TextStream {
+        let Self { llm, mut request, within } = self;
+        let deadline = llm.deadline(within);
+        request.deadline = deadline;
+        let (deltas, pieces) = Deltas::channel();
+        let answer = async move {
+            let answer = llm.provider.stream(request, deltas);
+            limited(deadline, answer).await
+        };
+        TextStream { pieces, answer: Some(answer.boxed()), response: None }
+    }
+}
+
+/// The text, unless it is cut off.
+fn whole(response: Response) -> Result<String, Error> {
+    match response.finish {
+        Finish::Length => Err(Error::CutOff { text: response.text }),
+        _ => Ok(response.text),
+    }
+}
+
+async fn complete(llm: &Llm, request: Request) -> Result<Response, Error> {
+    let deadline = request.deadline;
+    limited(deadline, llm.provider.complete(request)).await
+}
+
+async fn limited(
+    deadline: Option<Instant>,
+    answer: impl Future<Output = Result<Response, Error>>,
+) -> Result<Response, Error> {
+    match deadline {
+        None => answer.await,
+        Some(deadline) => tokio::time::timeout_at(deadline, answer).await.unwrap_or_else(|_| {
+            Err(Error::Failed("no answer came in the time that the hook has".to_owned()))
+        }),
+    }
+}
+
+/// Reads an answer as a type, or says what is wrong with it.
+fn read<T: DeserializeOwned>(llm: &Llm, schema: &Value, answer: &str) -> Result<T, String> {
+    let value: T = parse_answer(answer).map_err(|error: AnswerError| error.to_string())?;
+    // The value that was read, as the schema sees it.
+    if let Ok(found) = parse_answer::<Value>(answer) {
+        llm.provider.check(schema, &found)?;
+    }
+    Ok(value)
+}
+
+/// The pieces of an answer's text. It ends after the last piece, or with an error.
+///
+/// A stream that is dropped cancels its request.
+pub struct TextStream {
+    pieces: mpsc::UnboundedReceiver<String>,
+    answer: Option<BoxFuture<'static, Result<Response, Error>>>,
+    response: Option<Response>,
+}
+
+impl TextStream {
+    /// The whole answer, once the stream has ended.
+    pub fn response(&self) -> Option<&Response> {
+        self.response.as_ref()
+    }
+}
+
+impl std::fmt::Debug for TextStream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TextStream").field("has_ended", &self.answer.is_none()).finish_non_exhaustive()
+    }
+}
+
+impl Stream for TextStream {
+    type Item = Result<String, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if let Some(answer) = &mut self.answer
+            && let Poll::Ready(answered) = answer.poll_unpin(cx)
+        {
+            self.answer = None;
+            match answered {
+                Ok(response) if response.finish == Finish::Length => {
+                    let text = response.text.clone();
+                    self.response = Some(response);
+                    // The pieces that have come are read first.
+                    self.answer = Some(async move { Err(Error::CutOff { text }) }.boxed());
+                }
+                Ok(response) => self.response = Some(response),
+                Err(error) if self.pieces.is_empty() => {
+                    self.pieces.close();
+                    return Poll::Ready(Some(Err(error)));
+                }
+                Err(error) => self.answer = Some(async move { Err(error) }.boxed()),
+            }
+        }
+        match self.pieces.poll_recv(cx) {
+            Poll::Ready(Some(piece)) => Poll::Ready(Some(Ok(piece))),
+            Poll::Ready(None) if self.answer.is_none() => Poll::Ready(None),
+            // The provider is done with the pieces, and its answer is next.
+            Poll::Ready(None) => {
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}

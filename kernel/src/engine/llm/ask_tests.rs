@@ -1,0 +1,118 @@
+use std::time::Duration;
+
+use futures::StreamExt;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::*;
+use crate::testing::ScriptedLlm;
+
+fn llm(script: &ScriptedLlm, limit: Option<Duration>) -> Llm {
+    let (meeting, instance) = (MeetingId::new("m").unwrap(), Name::new("i").unwrap());
+    Llm::new(SharedLlm::new(script.clone()), meeting, instance, limit)
+}
+
+fn ask(script: &ScriptedLlm) -> Ask {
+    llm(script, None).ask([Message::user("Is it?")])
+}
+
+#[derive(Debug, PartialEq, Deserialize, JsonSchema)]
+struct Verdict {
+    urgent: bool,
+}
+
+async fn read(mut stream: TextStream) -> (Vec<String>, Option<Error>, Option<Response>) {
+    let (mut pieces, mut failed) = (Vec::new(), None);
+    while let Some(piece) = stream.next().await {
+        match piece {
+            Ok(piece) => pieces.push(piece),
+            Err(error) => assert!(failed.replace(error).is_none(), "an error is the last item"),
+        }
+    }
+    (pieces, failed, stream.response().cloned())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_carries_what_it_was_given() {
+    let script = ScriptedLlm::default().reply("yes").reply("yes").reply("yes");
+    let llm = llm(&script, Some(Duration::from_secs(60)));
+    llm.prompt([Message::user("a")], 0.5).await.unwrap();
+    llm.fast_prompt([Message::user("b")], 0.0).await.unwrap();
+    let asked = llm.ask([Message::user("c")]).max_tokens(5).stop(["."]).seed(7).priority(Priority::High);
+    asked.purpose("verdict").within(Duration::from_secs(5)).text().await.unwrap();
+    let [first, second, third] = script.requests().try_into().unwrap();
+    assert_eq!((first.model, first.temperature), (Model::Default, Some(0.5)));
+    assert_eq!((second.model, second.temperature), (Model::Fast, Some(0.0)));
+    assert_eq!((third.model, third.temperature, third.max_tokens), (Model::Default, None, Some(5)));
+    assert_eq!((third.stop, third.seed, third.priority), (vec![".".to_owned()], Some(7), Priority::High));
+    assert_eq!(third.purpose.as_deref(), Some("verdict"));
+    assert_eq!(first.deadline.unwrap() - third.deadline.unwrap(), Duration::from_secs(55), "the sooner one");
+}
+
+#[tokio::test(start_paused = true)]
+async fn json_is_read_and_repaired_once() {
+    let right = "Sure:\n```json\n{\"urgent\": true}\n```";
+    let script = ScriptedLlm::default().reply(right);
+    assert_eq!(ask(&script).json::<Verdict>().await.unwrap(), Verdict { urgent: true });
+    let Format::Json { name, schema } = &script.requests()[0].format else { panic!("no schema") };
+    assert_eq!((name.as_str(), &schema.as_value()["required"]), ("Verdict", &serde_json::json!(["urgent"])));
+
+    let script = ScriptedLlm::default().reply("{\"urgent\": \"very\"}").reply(right);
+    assert_eq!(ask(&script).json::<Verdict>().await.unwrap(), Verdict { urgent: true });
+    let repair = &script.requests()[1].messages;
+    assert_eq!((repair.len(), repair[1].role, repair[2].role), (3, Role::Assistant, Role::User));
+    assert!(repair[2].content.contains("invalid type: string, expected a boolean"), "{}", repair[2].content);
+
+    let script = ScriptedLlm::default().reply("no").reply("never").reply(right);
+    let error = ask(&script).json::<Verdict>().await.unwrap_err();
+    assert!(matches!(&error, Error::Unreadable(_)), "{error}");
+    assert_eq!(script.remaining(), 1, "it is repaired once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_cut_off_is_not_passed_on_as_whole() {
+    let script =
+        ScriptedLlm::default().cut("It is ur").cut("{\"urgent\": tr").cut("It is ur").cut("It is ur");
+    for error in [ask(&script).text().await.unwrap_err(), ask(&script).json::<Verdict>().await.unwrap_err()] {
+        assert!(matches!(&error, Error::CutOff { .. }) && !error.is_temporary(), "{error}");
+    }
+    let (pieces, error, response) = read(ask(&script).stream()).await;
+    assert_eq!((pieces, response.unwrap().finish), (vec!["It is ur".to_owned()], Finish::Length));
+    assert!(matches!(error, Some(Error::CutOff { text }) if text == "It is ur"));
+    let response = ask(&script).response().await.unwrap();
+    assert_eq!((response.text.as_str(), response.finish), ("It is ur", Finish::Length));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_gives_pieces_as_they_come_and_then_its_end() {
+    let script = ScriptedLlm::default().delay(Duration::from_secs(1)).stream(["It ", "is."]);
+    let mut stream = ask(&script).stream();
+    assert_eq!(script.requests().len(), 0, "nothing is asked before it is polled");
+    let began = Instant::now();
+    assert_eq!(stream.next().await.unwrap().unwrap(), "It ");
+    assert_eq!(began.elapsed(), Duration::from_secs(1));
+    let (rest, error, response) = read(stream).await;
+    assert_eq!((rest, response.unwrap().text.as_str()), (vec!["is.".to_owned()], "It is."));
+    assert!(error.is_none());
+
+    let script = ScriptedLlm::default().stream_then_fail(["It "], "reset").fail("away").reply("whole");
+    let (pieces, error, response) = read(ask(&script).stream()).await;
+    assert_eq!((pieces, response), (vec!["It ".to_owned()], None));
+    assert!(matches!(error, Some(Error::Failed(problem)) if problem == "reset"));
+    assert!(read(ask(&script).stream()).await.1.is_some());
+    assert_eq!(read(ask(&script).stream()).await.0, ["whole"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_ends_with_its_time_and_with_its_hooks() {
+    let script = ScriptedLlm::default().stall().stall().stall();
+    let began = Instant::now();
+    let late = |error: Error| assert!(matches!(&error, Error::Failed(_)) && error.is_temporary(), "{error}");
+    late(ask(&script).within(Duration::from_secs(3)).text().await.unwrap_err());
+    assert_eq!(began.elapsed(), Duration::from_secs(3));
+    let llm = llm(&script, Some(Duration::from_secs(2)));
+    late(llm.ask([Message::user("?")]).within(Duration::from_secs(30)).text().await.unwrap_err());
+    assert_eq!(began.elapsed(), Duration::from_secs(5));
+    late(read(llm.ask([Message::user("?")]).stream()).await.1.unwrap());
+    assert_eq!(began.elapsed(), Duration::from_secs(5), "the hook's time is over");
+}
