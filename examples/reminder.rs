@@ -33,9 +33,12 @@ impl Receive<Json<Chat>> for Reminder {
     async fn receive(&self, chat: Json<Chat>, cx: &mut Cx<'_, Self>) -> Result<Option<String>, Error> {
         match chat.0.text.splitn(3, ' ').collect::<Vec<_>>()[..] {
             ["remind", minutes, what] => {
-                let minutes = minutes.parse().map_err(Error::reject)?;
-                let at = cx.packet().timestamp + Duration::from_mins(minutes);
-                cx.wake_at(at, what)?;
+                // People write anything: what is no number asks for nothing, and nothing here may overflow.
+                let after =
+                    minutes.parse().ok().map(Duration::from_secs).and_then(|after| after.checked_mul(60));
+                if let Some(at) = after.and_then(|after| cx.packet().timestamp.checked_add(after).ok()) {
+                    cx.wake_at(at, what)?;
+                }
             }
             ["never", "mind", what] => cx.cancel(what)?,
             _ => {}

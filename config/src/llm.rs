@@ -82,7 +82,7 @@ table! {
             .example(serde_json::json!({ "max_completion_tokens": 1000 }));
         /// The models to ask, in this order, when this one fails, by their names.
         fallback: Vec<String> = serde_value("a list of names of [[llm.model]] in quotes").optional()
-            .example(serde_json::json!(["local"]));
+            .example(serde_json::json!(["gpt"]));
         /// The most requests to it at once; others wait, and the meetings take turns.
         concurrency: Option<usize> = count(1..=10_000).map(Some, Option::as_ref).optional()
             .words("no limit").example(16);

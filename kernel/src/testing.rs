@@ -79,6 +79,18 @@ pub use script::ScriptedLlm;
 
 use crate::{DataPacket, Payload};
 
+/// Reads a packet's text payload.
+///
+/// # Panics
+/// If the packet carries something else.
+#[track_caller]
+pub fn text(packet: &DataPacket) -> &str {
+    match &packet.payload {
+        Payload::Text(text) => text,
+        other => panic!("packet {} of {} carries {}, not text", packet.seq, packet.source, other.form()),
+    }
+}
+
 /// Reads a packet's JSON payload.
 ///
 /// # Panics

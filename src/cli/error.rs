@@ -272,6 +272,9 @@ impl Error {
             ),
             Self::Different(_) => "if they are right, write them with --update".to_owned(),
             Self::InMemory => "give the database that holds the meeting: --db URL".to_owned(),
+            Self::NoDatabase(_) if !cfg!(feature = "surrealdb") => {
+                "this build has no database: build it with feature `surrealdb`".to_owned()
+            }
             Self::NoDatabase(_) => "check --db, or `teammy config`, which shows database.url".to_owned(),
             Self::Interrupted { keeps: Keeps::Nothing, .. } => {
                 "nothing is kept of it, because mem:// ends with the process; a database can be continued: --db surrealkv://PATH"

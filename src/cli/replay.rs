@@ -352,6 +352,10 @@ impl Replay<'_> {
         let start = meeting.metadata().started_at.unwrap_or(self.recording.started_at());
         // The recording alone moves the meeting's clock, so that ticks and wakes are the same at any speed.
         meeting.hold_clock(Timestamp::MIN).await?;
+        let waits = lossless::depends_on_pace(node.graph(), &self.instances);
+        if waits {
+            meeting.caught_up().await?;
+        }
         let mut number = 0;
         let mut volatile = HashMap::new();
         for (position, packet) in (1..).zip(self.recording.play_from(start)?) {
@@ -377,6 +381,9 @@ impl Replay<'_> {
                 let recording = self.recording.name().to_owned();
                 Error::Publish { recording, place, source }
             })?;
+            if waits {
+                meeting.caught_up().await?;
+            }
             if self.args.expect.is_some() && !is_numbered {
                 volatile.insert(receipt.seq(), position);
             }

@@ -61,7 +61,16 @@ pub fn configured(config: &teammy_config::Llm, are_needed: bool) -> Result<Share
 /// [`Error::NoClient`] if models are named and needed.
 #[cfg(not(feature = "openai"))]
 pub fn configured(config: &teammy_config::Llm, are_needed: bool) -> Result<SharedLlm, Error> {
-    if config.models.is_empty() || !are_needed { Ok(SharedLlm::none()) } else { Err(Error::NoClient) }
+    if config.models.is_empty() {
+        return Ok(SharedLlm::none());
+    }
+    if are_needed {
+        return Err(Error::NoClient);
+    }
+    tracing::warn!(
+        "[[llm.model]] is left out: this build cannot ask language models; build it with feature `openai`"
+    );
+    Ok(SharedLlm::none())
 }
 
 /// Puts an actor in front of a provider. Returns [`SharedLlm::none`] unchanged.

@@ -145,6 +145,26 @@ fn settings_show_whether_a_key_is_set_but_not_the_key() {
         ]
         .map(|(key, value, origin)| (key.to_owned(), value.to_owned(), origin.to_owned()))
     };
+    // Those that this is about.
+    let settings = |loaded: &Loaded| {
+        let others = [
+            "connect",
+            "tokens",
+            "token",
+            "total",
+            "tries",
+            "fallback",
+            "concurrency",
+            "minute",
+            "temperature",
+            "field",
+            "role",
+            "json",
+            "stream",
+        ];
+        let is_other = |key: &str| others.iter().any(|other| key.ends_with(other));
+        settings(loaded).into_iter().filter(|(key, ..)| !is_other(key)).collect::<Vec<_>>()
+    };
     let text = format!("[llm]\nfast = \"local\"\n{TWO}");
     let loaded = with(&text, &[("OPENAI_API_KEY", "hunter2")]);
     assert_eq!(settings(&loaded), shown("\"********\"", "environment variable OPENAI_API_KEY"));
@@ -228,7 +248,10 @@ fn mistakes_say_what_would_be_right() {
             "[llm]\nbase_url = \"x\"".to_owned(),
             "llm.base_url is unknown; did you mean base_url in [[llm.model]]?",
         ),
-        ("[llm]\nquick = \"x\"".to_owned(), "llm.quick is unknown; known in [llm] are: default, fast, model"),
+        (
+            "[llm]\nquick = \"x\"".to_owned(),
+            "llm.quick is unknown; known in [llm] are: default, fast, connect, first_token, between_tokens, total, tries, model",
+        ),
         (
             "[[llm.model]]\nmodel = \"x\"".to_owned(),
             "llm.model[0].name is missing; each [[llm.model]] needs one",
@@ -243,7 +266,7 @@ fn mistakes_say_what_would_be_right() {
         ),
         (
             model("url = \"x\""),
-            "llm.model.gpt.url is unknown; known here are: name, model, base_url, api_key_env, extra_body",
+            "llm.model.gpt.url is unknown; known here are: name, model, base_url, api_key_env, extra_body, fallback, concurrency",
         ),
         (model("baseurl = \"x\""), "llm.model.gpt.baseurl is unknown; did you mean base_url?"),
         (model("base_url = 5"), "llm.model.gpt.base_url is 5, but takes a URL in quotes"),

@@ -56,6 +56,9 @@ pub enum Error {
     /// The stored value is not of the type asked for.
     #[error("a key's value is not of the type asked for")]
     Decode(#[source] DecodeError),
+    /// A hook asks for a wake, and the plugin takes none.
+    #[error("the plugin asks for a wake and takes none: name `.on_wake()` in its `hooks`")]
+    NoWakeHook,
     /// The store could not be read.
     #[error("reading the datastore")]
     Read(#[source] ReadError),
@@ -65,6 +68,7 @@ error_classes!(Error {
     Self::Key { .. } => "datastore-key" Invalid,
     Self::Value { .. } => "datastore-value-too-large" Invalid,
     Self::Written { .. } => "datastore-too-much-written" Invalid,
+    Self::NoWakeHook => "no-wake-hook" Invalid,
 } else {
     Self::Encode(error) => error.class(),
     Self::Decode(error) => error.class(),

@@ -5,17 +5,12 @@ mod ask;
 #[cfg(test)]
 mod ask_tests;
 mod error;
+mod hook_time;
 mod provider;
 mod request;
 mod response;
 
-use std::{
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
@@ -27,6 +22,7 @@ pub use request::{Format, Message, Model, Priority, Request, Role, Tool};
 pub use response::{Finish, Response, ToolCall, Usage};
 
 use crate::{MeetingId, Name};
+use hook_time::HookTime;
 
 /// The language models, for one instance in one meeting.
 #[derive(Debug, Clone)]
@@ -35,30 +31,6 @@ pub struct Llm {
     meeting: MeetingId,
     instance: Name,
     time: Arc<HookTime>,
-}
-
-/// The time that the running hook has for questions.
-#[derive(Debug)]
-struct HookTime {
-    /// Counted from the hook's first question, unless a deadline was set before; `None` is no limit.
-    limit: Option<Duration>,
-    is_set: AtomicBool,
-    until: Mutex<Option<Instant>>,
-}
-
-impl HookTime {
-    fn new(limit: Option<Duration>) -> Arc<Self> {
-        Arc::new(Self { limit, is_set: AtomicBool::new(false), until: Mutex::new(None) })
-    }
-
-    fn until(&self, otherwise: impl FnOnce() -> Option<Instant>) -> Option<Instant> {
-        let mut until = self.until.lock().unwrap_or_else(PoisonError::into_inner);
-        if until.is_none() {
-            *until = otherwise();
-            self.is_set.store(until.is_some(), Ordering::Release);
-        }
-        *until
-    }
 }
 
 impl Llm {
@@ -75,16 +47,12 @@ impl Llm {
 
     /// Starts a hook: clears the deadline of the hook before.
     pub(super) fn begin(&self) {
-        if self.time.is_set.load(Ordering::Acquire) {
-            let mut until = self.time.until.lock().unwrap_or_else(PoisonError::into_inner);
-            *until = None;
-            self.time.is_set.store(false, Ordering::Release);
-        }
+        self.time.begin();
     }
 
-    /// Sets when the running hook's questions fail, unless that is set already.
+    /// Sets when the running hook's requests fail, unless that is set already.
     pub(super) fn until(&self, deadline: Instant) {
-        self.time.until(|| Some(deadline));
+        self.time.set(deadline);
     }
 
     /// Whether a model is configured, for a plugin that can work without one.
@@ -97,7 +65,8 @@ impl Llm {
     /// that the hook can still handle the failure.
     pub fn ask(&self, messages: impl Into<Vec<Message>>) -> Ask {
         let (meeting, instance) = (self.meeting.clone(), self.instance.clone());
-        Ask::new(self.clone(), Request::new(Model::Default, messages.into(), meeting, instance))
+        let request = Request::new(Model::Default, messages.into(), meeting, instance);
+        Ask::new(self.provider.clone(), self.time.clone(), request)
     }
 
     /// Asks the default model for text. `temperature` is 0 (always the likeliest token) to 2. As
@@ -119,12 +88,5 @@ impl Llm {
         temperature: f32,
     ) -> Result<String, Error> {
         self.ask(messages).fast().temperature(temperature).text().await
-    }
-
-    /// When a request of the running hook comes too late that may take this long.
-    fn deadline(&self, within: Option<Duration>) -> Option<Instant> {
-        let of_hook = self.time.until(|| self.time.limit.map(|limit| Instant::now() + limit));
-        let own = within.map(|within| Instant::now() + within);
-        of_hook.into_iter().chain(own).min()
     }
 }

@@ -28,7 +28,7 @@ pub enum Error {
     /// The plugin exists, but was left out of this build.
     #[error(
         "instance {instance} is of kind {kind}, which this build leaves out; \
-         build with it: cargo build --features {feature}"
+         build it with --features {feature}"
     )]
     NotInBuild {
         /// The instance.
@@ -153,10 +153,10 @@ pub enum Error {
     /// An instance's hook cannot read what its source carries.
     #[error(
         "instance {instance} takes the source {source_name}{}, which its hook reads as {takes}, but {source_name} \
-         carries {carries}{}; take {carries} in the plugin's hook, or map {declared} to another source in the \
-         instance's [plugin.sources]",
+         carries {carries}{}; {}, or map {declared} to another source in the instance's [plugin.sources]",
         Mapped { declared, actual: source_name },
-        Why(.why)
+        Why(.why),
+        if why.is_empty() { "take that in the plugin's hook" } else { "correct the type in the plugin's hook, or the source's schema" }
     )]
     Type {
         /// The instance.

@@ -182,7 +182,7 @@ fn a_kind_left_out_names_its_feature() {
     assert_eq!(
         message([InstanceSpec::new("x", "minutes")]),
         "instance x is of kind minutes, which this build leaves out; \
-         build with it: cargo build --features plugin-minutes"
+         build it with --features plugin-minutes"
     );
 }
 
@@ -437,7 +437,7 @@ fn a_hook_must_be_able_to_read_what_its_source_carries() {
     assert_eq!(
         says(with(&[], &[("minutes", "chatty", "chat")])),
         "instance minutes takes the source chat, which its hook reads as Json<Transcription>, but chat carries Json<Chat>; \
-         take Json<Chat> in the plugin's hook, or map chat to another source in the instance's [plugin.sources]"
+         take that in the plugin's hook, or map chat to another source in the instance's [plugin.sources]"
     );
     let mapped = says(with(&[], &[("minutes", "chatty", "audio")]));
     assert!(
@@ -457,7 +457,7 @@ fn a_hook_must_be_able_to_read_what_its_source_carries() {
     let wrong = says(with(&[], &[("a", "chatty", "transcription"), ("b", "worder", "a")]));
     assert!(
         wrong.contains(
-            "takes the source a as line, which its hook reads as Other, but a carries Line (it does not take {\"line\":1}"
+            "takes the source a as line, which its hook reads as Other, but a carries Line (it does not take {\"line\":-1}"
         ),
         "{wrong}"
     );

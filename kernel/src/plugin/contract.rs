@@ -151,6 +151,7 @@ pub struct Cx<'a, P: InCallPlugin> {
     pub(super) packets: &'a [Arc<DataPacket>],
     pub(super) gap: u64,
     pub(super) tries: Tries,
+    pub(super) takes_wakes: bool,
     pub(super) state: Arc<P::State>,
     pub(super) emitted: Vec<P::Output>,
     pub(super) scratch: Scratch<P::Scratch>,
@@ -250,9 +251,9 @@ impl<P: Receive<Wake>> Cx<'_, P> {
     ///
     /// # Errors
     /// [`DatastoreError::Key`] if the key is empty or too long, [`DatastoreError::Written`] if the hook writes too
-    /// much.
+    /// much, [`DatastoreError::NoWakeHook`] if the plugin does not name [`Hooks::on_wake`].
     pub fn wake_at(&mut self, at: Timestamp, key: &str) -> Result<(), DatastoreError> {
-        wake_at(self.engine, self.packet(), at, key)
+        wake_at(self.takes_wakes, self.engine, self.packet(), at, key)
     }
 
     /// Cancels a wake. That of an unknown key is no error.

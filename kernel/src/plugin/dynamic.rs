@@ -285,6 +285,7 @@ pub struct DynamicCx<'a> {
     pub(super) packets: &'a [Arc<DataPacket>],
     pub(super) gap: u64,
     pub(super) tries: Tries,
+    pub(super) takes_wakes: bool,
     pub(super) state: Arc<JsonState>,
     pub(super) emitted: Vec<Payload>,
     pub(super) rejected: Vec<(usize, Error)>,
@@ -336,13 +337,13 @@ impl DynamicCx<'_> {
         self.emitted.push(output);
     }
 
-    /// Asks for a wake at a time of the meeting's clock; see [`Cx::wake_at`](crate::Cx::wake_at). A plugin that has
-    /// not named [`on_wake`](DynamicSpec::on_wake) in its spec gets none.
+    /// Asks for a wake at a time of the meeting's clock; see [`Cx::wake_at`](crate::Cx::wake_at). The plugin must name
+    /// [`on_wake`](DynamicSpec::on_wake) in its spec.
     ///
     /// # Errors
     /// As [`Cx::wake_at`](crate::Cx::wake_at).
     pub fn wake_at(&mut self, at: Timestamp, key: &str) -> Result<(), DatastoreError> {
-        wake_at(self.engine, self.packet(), at, key)
+        wake_at(self.takes_wakes, self.engine, self.packet(), at, key)
     }
 
     /// Cancels a wake. That of an unknown key is no error.

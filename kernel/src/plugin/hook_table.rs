@@ -81,6 +81,11 @@ impl<H> HookTable<H> {
         }
     }
 
+    /// Whether a hook takes wakes.
+    pub(super) fn takes_wakes(&self) -> bool {
+        self.hooks.iter().any(|(hook, _)| *hook == Hook::Wake)
+    }
+
     /// Sets the handler of the source that was added last.
     pub(super) fn set_handler(&mut self, handler: H) {
         match self.hooks.last_mut() {

@@ -99,11 +99,15 @@ impl Tries {
 /// Asks for a wake, for a hook that runs on this packet. A wake's own hook cannot ask for the time that it is, or it
 /// would run for ever.
 pub(super) fn wake_at(
+    takes_wakes: bool,
     engine: &MeetingEngine,
     packet: &DataPacket,
     at: Timestamp,
     key: &str,
 ) -> Result<(), DatastoreError> {
+    if !takes_wakes {
+        return Err(DatastoreError::NoWakeHook);
+    }
     let earliest = if packet.source == *Wake::SOURCE {
         packet.timestamp.checked_add(Duration::from_millis(1)).unwrap_or(Timestamp::MAX)
     } else {

@@ -182,6 +182,7 @@ impl<P: InCallPlugin> Open<P> {
             packets: call.packets,
             gap: call.gap,
             tries: call.tries,
+            takes_wakes: self.hooks.table.takes_wakes(),
             state: state.expect("invariant: a plugin's state is of its own type"),
             emitted: Vec::new(),
             scratch: self.scratch.lend(),

@@ -123,7 +123,7 @@ impl<I: DynamicInstance> DynHosted for Open<I> {
     }
 
     fn run<'a>(&'a self, what: Invocation, call: Call<'a>) -> BoxFuture<'a, Result<HandlerOutcome, Error>> {
-        let mut cx = DynamicCx::of(call);
+        let mut cx = DynamicCx::of(call, &self.0.hooks);
         let Started { instance, hooks } = &*self.0;
         async move {
             let output = match what {
@@ -142,8 +142,8 @@ impl<I: DynamicInstance> DynHosted for Open<I> {
         call: Call<'a>,
         observer: &'a dyn HookObserver,
     ) -> BoxFuture<'a, Result<(), Error>> {
-        let mut cx = DynamicCx::of(call);
         let Started { instance, hooks } = &*self.0;
+        let mut cx = DynamicCx::of(call, hooks);
         let (_, hook) = &hooks[hook.0];
         async move {
             let mut before = cx.state.clone();
@@ -167,12 +167,13 @@ impl<I: DynamicInstance> DynHosted for Open<I> {
 }
 
 impl<'a> DynamicCx<'a> {
-    fn of(call: Call<'a>) -> Self {
+    fn of(call: Call<'a>, hooks: &[(HookId, Hook)]) -> Self {
         let state = call.state.downcast::<JsonState>();
         Self {
             packets: call.packets,
             gap: call.gap,
             tries: call.tries,
+            takes_wakes: hooks.iter().any(|(_, hook)| *hook == Hook::Wake),
             emitted: Vec::new(),
             state: state.expect("invariant: a dynamic plugin's state is JSON text"),
             rejected: Vec::new(),

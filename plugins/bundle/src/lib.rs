@@ -22,7 +22,7 @@ macro_rules! table {
                 #[cfg(feature = $name)]
                 Factory::of::<$plugin>($name),
             )*];
-            Bundle::new(factories.to_vec(), vec![$(KnownKind { kind: $name, feature: $name },)*])
+            Bundle::new(factories.to_vec(), vec![$(KnownKind { kind: $name, feature: concat!("teammy-plugins/", $name) },)*])
         }
     };
 }

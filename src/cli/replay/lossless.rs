@@ -6,7 +6,7 @@
 //! plugin itself sets stays, so that a replay can show what `drop-oldest` loses.
 
 use teammy::{
-    Durability,
+    Durability, Name,
     config::{Config, DeliveryPolicyConfig, InstanceConfig},
     graph::{Graph, Instance},
 };
@@ -35,6 +35,16 @@ pub(super) fn waiting(graph: &Graph, mut config: Config) -> Config {
         config.plugins = Some(instances);
     }
     config
+}
+
+/// Whether an instance takes another's outputs and something else too. The order in which it gets them is that of the log,
+/// where an output comes when its hook has finished: at full speed the recording may be further by then. So the replay of
+/// such instances waits for each packet to be done with, and gives the same each time.
+pub(super) fn depends_on_pace(graph: &Graph, instances: &[String]) -> bool {
+    let is_output = |source: &Name| graph.instance(source.as_str()).is_some();
+    let taken =
+        instances.iter().filter_map(|name| graph.instance(name)).map(|instance| &instance.subscriptions);
+    taken.into_iter().any(|taken| taken.len() > 1 && taken.keys().any(is_output))
 }
 
 /// The volatile sources for which the plugin sets no policy, by its own names for them.

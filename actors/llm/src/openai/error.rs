@@ -9,9 +9,6 @@ use serde_json::Value;
 
 use crate::policy::{Class, Problem};
 
-/// The longest name that is passed on.
-const MAX_NAME_BYTES: usize = 64;
-
 /// The parameters of a request that a server may not know, and the configuration's key that helps.
 const PARAMETERS: [(&str, &str); 9] = [
     ("temperature", "set `temperature = \"omit\"` of this `[[llm.model]]`"),
@@ -43,8 +40,7 @@ pub(super) fn classify(status: StatusCode, headers: &HeaderMap, body: &[u8], has
     // Some servers leave the object around it out.
     let error = body.get("error").filter(|error| error.is_object()).unwrap_or(&body);
     let name = name_of(error);
-    let shown =
-        format!("HTTP {status}{}", name.as_ref().map(|name| format!(" ({name})")).unwrap_or_default());
+    let shown = format!("HTTP {status}{}", name.map(|name| format!(" ({name})")).unwrap_or_default());
     let mut problem = Problem::new(class_of_status(status.as_u16()), shown.clone());
     problem.retry_after = retry_after(headers);
     let is_of_parameter = matches!(status.as_u16(), 400 | 422) && is_about_a_parameter(error);
@@ -65,7 +61,7 @@ pub(super) fn classify(status: StatusCode, headers: &HeaderMap, body: &[u8], has
     }
     match status.as_u16() {
         // No waiting brings money.
-        429 if name.as_deref() == Some("insufficient_quota") => {
+        429 if name == Some("insufficient_quota") => {
             problem.class = Class::Misconfigured;
             problem.text = format!("{shown}: its account has no money left");
         }
@@ -81,14 +77,50 @@ pub(super) fn classify(status: StatusCode, headers: &HeaderMap, body: &[u8], has
     problem
 }
 
+/// The names of errors that are passed on. Others may be words of the request.
+const NAMES: [&str; 36] = [
+    "api_error",
+    "authentication_error",
+    "billing_hard_limit_reached",
+    "billing_not_active",
+    "content_filter",
+    "content_policy_violation",
+    "context_length_exceeded",
+    "engine_overloaded",
+    "insufficient_quota",
+    "internal_server_error",
+    "invalid_api_key",
+    "invalid_parameter",
+    "invalid_prompt",
+    "invalid_request_error",
+    "invalid_value",
+    "missing_required_parameter",
+    "model_not_found",
+    "not_found_error",
+    "overloaded_error",
+    "parameter_not_supported",
+    "permission_error",
+    "rate_limit_error",
+    "rate_limit_exceeded",
+    "request_too_large",
+    "requests",
+    "server_error",
+    "service_unavailable",
+    "string_above_max_length",
+    "timeout_error",
+    "tokens",
+    "unknown_parameter",
+    "unknown_url",
+    "unrecognized_parameter",
+    "unsupported_country_region_territory",
+    "unsupported_parameter",
+    "unsupported_value",
+];
+
 /// The name that a server gives an error, such as `context_length_exceeded`.
-pub(super) fn name_of(error: &Value) -> Option<String> {
-    let is_name = |text: &&str| {
-        let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte == b'_';
-        !text.is_empty() && text.len() <= MAX_NAME_BYTES && text.bytes().all(is_plain)
-    };
+pub(super) fn name_of(error: &Value) -> Option<&'static str> {
     let names = ["code", "type"].into_iter().filter_map(|key| error.get(key)?.as_str());
-    names.into_iter().find(is_name).map(str::to_owned)
+    names.into_iter().find_map(|name| NAMES.into_iter().find(|known| *known == name))
 }
 
 /// What a server says, in lower case.
@@ -103,7 +135,7 @@ fn message(error: &Value) -> String {
 
 /// Whether a server rejects a parameter, and not the text.
 pub(super) fn is_about_a_parameter(error: &Value) -> bool {
-    const NAMES: [&str; 6] = [
+    const OF_PARAMETERS: [&str; 6] = [
         "unsupported_parameter",
         "unsupported_value",
         "unknown_parameter",
@@ -123,7 +155,7 @@ pub(super) fn is_about_a_parameter(error: &Value) -> bool {
         "unexpected keyword",
     ];
     let text = message(error);
-    name_of(error).is_some_and(|name| NAMES.contains(&name.as_str()))
+    name_of(error).is_some_and(|name| OF_PARAMETERS.contains(&name))
         || (WORDS.iter().any(|words| text.contains(words))
             && (parameter(error).is_some() || is_about_the_system_role(error)))
 }

@@ -3,6 +3,7 @@
 use std::{
     future::Future,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -14,15 +15,15 @@ use serde_json::Value;
 use tokio::{sync::mpsc, time::Instant};
 
 use super::{
-    Llm,
     answer::{AnswerError, parse_answer},
     error::Error,
-    provider::Deltas,
+    hook_time::HookTime,
+    provider::{Deltas, SharedLlm},
     request::{Format, Message, Model, Priority, Request, Tool},
     response::{Finish, Response, Usage},
 };
 
-/// A request to a model that is not sent yet. [`Llm::ask`] makes one, and one of [`text`](Self::text),
+/// A request to a model that is not sent yet. [`Llm::ask`](crate::Llm::ask) makes one, and one of [`text`](Self::text),
 /// [`json`](Self::json), [`stream`](Self::stream) and [`response`](Self::response) sends it.
 ///
 /// # Examples
@@ -43,14 +44,15 @@ use super::{
 #[derive(Debug, Clone)]
 #[must_use = "a request does nothing until it is sent, by `text`, `json`, `stream` or `response`"]
 pub struct Ask {
-    llm: Llm,
+    provider: SharedLlm,
+    time: Arc<HookTime>,
     request: Request,
     within: Option<Duration>,
 }
 
 impl Ask {
-    pub(super) fn new(llm: Llm, request: Request) -> Self {
-        Self { llm, request, within: None }
+    pub(super) fn new(provider: SharedLlm, time: Arc<HookTime>, request: Request) -> Self {
+        Self { provider, time, request, within: None }
     }
 
     /// Asks this model instead of the default one.
@@ -125,9 +127,9 @@ impl Ask {
     /// # Errors
     /// As [`text`](Self::text), without [`Error::CutOff`].
     pub async fn response(self) -> Result<Response, Error> {
-        let Self { llm, mut request, within } = self;
-        request.deadline = llm.deadline(within);
-        complete(&llm, request).await
+        let Self { provider, time, mut request, within } = self;
+        request.deadline = time.deadline(within);
+        complete(&provider, request).await
     }
 
     /// The answer as a value. The model is told the type's JSON Schema, by the server's own means where it has some.
@@ -145,18 +147,18 @@ impl Ask {
     /// # Errors
     /// As [`json`](Self::json).
     pub async fn json_with_usage<T: DeserializeOwned + JsonSchema>(self) -> Result<(T, Usage), Error> {
-        let Self { llm, mut request, within } = self;
-        request.deadline = llm.deadline(within);
+        let Self { provider, time, mut request, within } = self;
+        request.deadline = time.deadline(within);
         let schema =
             SchemaSettings::draft2020_12().for_deserialize().into_generator().into_root_schema_for::<T>();
         request.format = Format::Json { name: T::schema_name().into_owned(), schema: schema.clone() };
         let mut usage = Usage::default();
         let mut is_repaired = false;
         loop {
-            let response = complete(&llm, request.clone()).await?;
+            let response = complete(&provider, request.clone()).await?;
             usage += response.usage.unwrap_or_default();
             let answer = whole(response)?;
-            let problem = match read::<T>(&llm, schema.as_value(), &answer) {
+            let problem = match read::<T>(&provider, schema.as_value(), &answer) {
                 Ok(value) => return Ok((value, usage)),
                 Err(problem) => problem,
             };
@@ -174,12 +176,12 @@ impl Ask {
     ///
     /// Nothing is asked until the stream is polled.
     pub fn stream(self) -> TextStream {
-        let Self { llm, mut request, within } = self;
-        let deadline = llm.deadline(within);
+        let Self { provider, time, mut request, within } = self;
+        let deadline = time.deadline(within);
         request.deadline = deadline;
         let (deltas, pieces) = Deltas::channel();
         let answer = async move {
-            let answer = llm.provider.stream(request, deltas);
+            let answer = provider.stream(request, deltas);
             limited(deadline, answer).await
         };
         TextStream { pieces, answer: Some(answer.boxed()), response: None }
@@ -194,9 +196,9 @@ fn whole(response: Response) -> Result<String, Error> {
     }
 }
 
-async fn complete(llm: &Llm, request: Request) -> Result<Response, Error> {
+async fn complete(provider: &SharedLlm, request: Request) -> Result<Response, Error> {
     let deadline = request.deadline;
-    limited(deadline, llm.provider.complete(request)).await
+    limited(deadline, provider.complete(request)).await
 }
 
 async fn limited(
@@ -212,11 +214,11 @@ async fn limited(
 }
 
 /// Reads an answer as a type, or says what is wrong with it.
-fn read<T: DeserializeOwned>(llm: &Llm, schema: &Value, answer: &str) -> Result<T, String> {
+fn read<T: DeserializeOwned>(provider: &SharedLlm, schema: &Value, answer: &str) -> Result<T, String> {
     let value: T = parse_answer(answer).map_err(|error: AnswerError| error.to_string())?;
     // The value that was read, as the schema sees it.
     if let Ok(found) = parse_answer::<Value>(answer) {
-        llm.provider.check(schema, &found)?;
+        provider.check(schema, &found)?;
     }
     Ok(value)
 }

@@ -5,14 +5,26 @@ use serde_json::{Map, Value, json};
 /// Looks for a value of one schema that is none of the other, and says what is wrong with it.
 pub(super) fn that_does_not_fit(carried: &Value, taken: &Value) -> Option<String> {
     let (source, hook) = (jsonschema::validator_for(carried).ok()?, jsonschema::validator_for(taken).ok()?);
+    // What is not of any type that a schema names is allowed too.
+    let other = is_open(carried).then_some(Value::Null);
     let values =
-        [Fields::All, Fields::Required].map(|fields| Sampler { root: carried, fields }.value(carried, 0));
-    values.into_iter().flatten().find_map(|value| {
+        [Fields::Required, Fields::All].map(|fields| Sampler { root: carried, fields }.value(carried, 0));
+    let values = values.into_iter().chain([other]);
+    values.flatten().find_map(|value| {
         let error = hook.iter_errors(&value).next().filter(|_| source.is_valid(&value))?;
         let (place, error) = (error.instance_path().to_string(), error.masked());
         let at = if place.is_empty() { String::new() } else { format!("at {place}, ") };
         Some(format!("it does not take {value}: {at}{error}"))
     })
+}
+
+/// Whether a schema says nothing of its values' type.
+fn is_open(schema: &Value) -> bool {
+    const TELLING: [&str; 7] = ["type", "const", "enum", "$ref", "allOf", "anyOf", "oneOf"];
+    schema == &Value::Bool(true)
+        || schema
+            .as_object()
+            .is_some_and(|schema| !TELLING.iter().any(|keyword| schema.contains_key(*keyword)))
 }
 
 /// Which fields of an object a sample has.
@@ -72,7 +84,7 @@ impl Sampler<'_> {
                 let item = object.get("items").and_then(|items| self.value(items, depth + 1));
                 Some(item.map_or_else(|| json!([]), |item| json!([item])))
             }
-            (Some("integer"), _) => Some(object.get("minimum").cloned().unwrap_or_else(|| json!(1))),
+            (Some("integer"), _) => Some(object.get("minimum").cloned().unwrap_or_else(|| json!(-1))),
             (Some("number"), _) => Some(json!(0.5)),
             (Some("boolean"), _) => Some(json!(true)),
             (Some("string"), _) => Some(json!("text")),

@@ -141,3 +141,23 @@ fn a_malformed_schema_is_named() {
     assert_eq!(problem(&json!(true)), None);
     assert_eq!(problem(&json!({"type": "object"})), None);
 }
+
+#[test]
+fn a_schema_that_excludes_little_is_shown_by_a_value_that_it_allows() {
+    let taken = json!({"type": "object", "properties": {"number": {"type": "integer", "minimum": 0}}, "required": ["number"]});
+    let reason = |carried: Value| match schemas(&carried, &taken) {
+        Fit::NotAll(reason) => reason,
+        other => panic!("{other:?}"),
+    };
+    let number =
+        json!({"type": "object", "properties": {"number": {"type": "integer"}}, "required": ["number"]});
+    assert!(reason(number).starts_with("it does not take {\"number\":-1}: at /number, "));
+    for (open, value) in [
+        (json!({}), "null"),
+        (json!(true), "null"),
+        (json!({"propertys": {}}), "null"),
+        (json!({"properties": {"number": {"minimum": 0}}}), "{}"),
+    ] {
+        assert!(reason(open).starts_with(&format!("it does not take {value}: ")), "{value} shows it");
+    }
+}

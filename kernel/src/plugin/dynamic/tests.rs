@@ -455,6 +455,7 @@ async fn an_equal_state_is_no_change() {
         state: Arc::new(JsonState(RawValue::from_string("[1]".to_owned()).unwrap())),
         rejected: Vec::new(),
         tries: Tries { attempt: 1, most: 1 },
+        takes_wakes: false,
         emitted: Vec::new(),
         meeting: &meeting.metadata,
         instance: &meeting.instance,

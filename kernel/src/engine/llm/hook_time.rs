@@ -1,0 +1,56 @@
+//! The time that a running hook has for requests.
+
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+/// The time that the running hook has for requests.
+#[derive(Debug)]
+pub(super) struct HookTime {
+    /// Counted from the hook's first request, unless a deadline was set before; `None` is no limit.
+    limit: Option<Duration>,
+    is_set: AtomicBool,
+    until: Mutex<Option<Instant>>,
+}
+
+impl HookTime {
+    pub(super) fn new(limit: Option<Duration>) -> Arc<Self> {
+        Arc::new(Self { limit, is_set: AtomicBool::new(false), until: Mutex::new(None) })
+    }
+
+    /// A hook begins: the deadline of the one before is over.
+    pub(super) fn begin(&self) {
+        if self.is_set.load(Ordering::Acquire) {
+            let mut until = self.until.lock().unwrap_or_else(PoisonError::into_inner);
+            *until = None;
+            self.is_set.store(false, Ordering::Release);
+        }
+    }
+
+    /// Sets when the running hook's requests fail, unless that is set already.
+    pub(super) fn set(&self, deadline: Instant) {
+        self.until(|| Some(deadline));
+    }
+
+    /// When a request of the running hook comes too late that may take this long.
+    pub(super) fn deadline(&self, within: Option<Duration>) -> Option<Instant> {
+        let of_hook = self.until(|| self.limit.map(|limit| Instant::now() + limit));
+        let own = within.map(|within| Instant::now() + within);
+        of_hook.into_iter().chain(own).min()
+    }
+
+    fn until(&self, otherwise: impl FnOnce() -> Option<Instant>) -> Option<Instant> {
+        let mut until = self.until.lock().unwrap_or_else(PoisonError::into_inner);
+        if until.is_none() {
+            *until = otherwise();
+            self.is_set.store(until.is_some(), Ordering::Release);
+        }
+        *until
+    }
+}
