@@ -175,8 +175,11 @@ fn ranges_are_as_they_are_said() {
     let wrong = |path: &str, value: &str| {
         let (table, name) = path.rsplit_once('.').unwrap();
         // A list of tables needs what each table must have, too.
-        let (before, after, more) =
-            if ["llm.model", "plugin"].contains(&table) { ("[[", "]]", "name = \"x\"\n") } else { ("[", "]", "") };
+        let (before, after, more) = if ["llm.model", "plugin"].contains(&table) {
+            ("[[", "]]", "name = \"x\"\n")
+        } else {
+            ("[", "]", "")
+        };
         let text = format!("{before}{table}{after}\n{more}{name} = {value}");
         let error = Config::from_toml(&text).err()?.to_string();
         // A mistake about two keys is not about this range.
