@@ -69,7 +69,7 @@ fn a_model_says_what_its_server_takes_and_who_stands_in_for_it() {
     assert_eq!((gpt.system_role, gpt.json, gpt.stream), (SystemRole::User, JsonMode::Prompt, false));
     assert_eq!(
         (llm.first_token, llm.total, llm.tries),
-        (Duration::from_secs(5), Some(Duration::from_secs(60)), 2)
+        (Duration::from_secs(5), Some(Duration::from_mins(1)), 2)
     );
 
     let wrong = refused(&TWO.replacen("model = \"gpt-4.1\"", "fallback = [\"locl\"]", 1));

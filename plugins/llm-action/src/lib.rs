@@ -210,7 +210,7 @@ impl LlmAction {
         };
         let answer = answer.unwrap_or_else(|problem| {
             cx.state_mut().unreadable += 1;
-            self.warn(cx, cx.state().unreadable, &problem);
+            warn_once(cx, cx.state().unreadable, &problem);
             Answer::default()
         });
         if answer.dropped > 0 {
@@ -250,19 +250,19 @@ impl LlmAction {
             cx.wake_at(cx.packet().timestamp + self.gather.max(RETRY_AFTER), ASK)?;
         }
         if left_out > 0 {
-            self.warn(cx, cx.state().left_out, &chain(&error));
+            warn_once(cx, cx.state().left_out, &chain(&error));
         }
         Ok(None)
     }
+}
 
-    /// Warns once a meeting, when `count` is 1, and says the rest to those who debug.
-    fn warn(&self, cx: &Cx<'_, Self>, count: u64, error: &str) {
-        let (meeting, instance) = (&cx.meeting().id, cx.instance());
-        if count == 1 {
-            warn!(%meeting, %instance, error, "words are left out: the model gave no list of actions; said once a meeting");
-        } else {
-            debug!(%meeting, %instance, count, error, "words are left out: the model gave no list of actions");
-        }
+/// Warns once a meeting, when `count` is 1, and says the rest to those who debug.
+fn warn_once(cx: &Cx<'_, LlmAction>, count: u64, error: &str) {
+    let (meeting, instance) = (&cx.meeting().id, cx.instance());
+    if count == 1 {
+        warn!(%meeting, %instance, error, "words are left out: the model gave no list of actions; said once a meeting");
+    } else {
+        debug!(%meeting, %instance, count, error, "words are left out: the model gave no list of actions");
     }
 }
 

@@ -136,7 +136,7 @@ async fn a_server_is_asked_once_and_long_answers_end() {
     let long = CannedAnswer::Raw(200, format!("{{\"choices\": [], \"x\": \"{}\"}}", "x".repeat(9 << 20)));
     match answer_to(long).await {
         Err(LlmError::Refused(said)) => {
-            assert_eq!(said, "big: its answer is larger than 8388608 bytes; set `max_tokens`")
+            assert_eq!(said, "big: its answer is larger than 8388608 bytes; set `max_tokens`");
         }
         other => panic!("{other:?}"),
     }

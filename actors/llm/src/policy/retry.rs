@@ -95,7 +95,7 @@ mod tests {
         assert_eq!(POLICY.after(&told(5), 4, left, 1.0), Step::RetryAfter(Duration::from_millis(5_500)));
         assert_eq!(POLICY.after(&told(5), 5, left, 0.0), Step::Next);
         assert_eq!(POLICY.after(&told(20), 1, left, 0.0), Step::Next, "the hook has no time for that");
-        assert_eq!(POLICY.after(&told(3600), 1, None, 0.0), Step::RetryAfter(Duration::from_secs(3600)));
+        assert_eq!(POLICY.after(&told(3600), 1, None, 0.0), Step::RetryAfter(Duration::from_hours(1)));
     }
 
     #[test]

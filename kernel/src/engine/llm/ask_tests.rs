@@ -35,7 +35,7 @@ async fn read(mut stream: TextStream) -> (Vec<String>, Option<Error>, Option<Res
 #[tokio::test(start_paused = true)]
 async fn a_request_carries_what_it_was_given() {
     let script = ScriptedLlm::default().reply("yes").reply("yes").reply("yes");
-    let llm = llm(&script, Some(Duration::from_secs(60)));
+    let llm = llm(&script, Some(Duration::from_mins(1)));
     llm.prompt([Message::user("a")], 0.5).await.unwrap();
     llm.fast_prompt([Message::user("b")], 0.0).await.unwrap();
     let asked = llm.ask([Message::user("c")]).max_tokens(5).stop(["."]).seed(7).priority(Priority::High);

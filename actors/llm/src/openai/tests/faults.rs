@@ -443,13 +443,17 @@ async fn a_parameter_that_a_server_rejects_is_configuration() {
     }
 
     // A role that a model has not.
-    let server = RawServer::start(|_, body: &Value| match body["messages"][0]["role"] == "system" {
-        true => whole(
-            "400 Bad Request",
-            "",
-            &json!({"error": {"message": "System role not supported"}}).to_string(),
-        ),
-        false => answer(&body["messages"][0]["content"], &json!({})),
+    let server = RawServer::start(|_, body: &Value| {
+        let first = &body["messages"][0];
+        if first["role"] == "system" {
+            whole(
+                "400 Bad Request",
+                "",
+                &json!({"error": {"message": "System role not supported"}}).to_string(),
+            )
+        } else {
+            answer(&first["content"], &json!({}))
+        }
     });
     let said = ask(&server, "", "").await;
     assert!(said.contains("set `system_role = \"user\"`"), "{said}");
