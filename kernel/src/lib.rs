@@ -50,13 +50,17 @@ pub use bytes::Bytes;
 pub use data_type::DataType;
 pub use decode::{DecodeError, EncodeError};
 #[cfg(any(test, feature = "runtime", feature = "testing"))]
-pub use engine::llm::{Deltas, Format as LlmFormat, LlmProvider, Request as LlmRequest};
+pub use engine::llm::{
+    Caller, Charges, Deltas, EmbedRequest, Embeddings, Format as LlmFormat, LlmProvider, Meter,
+    Request as LlmRequest, TranscribeRequest,
+};
 pub use engine::{
     datastore::{Datastore, Error as DatastoreError},
     history::History,
     llm::{
-        AnswerError, Ask, Error as LlmError, Finish, Llm, Message as LlmMessage, Model, Priority,
-        Response as LlmResponse, Role, TextStream, Tool, ToolCall, Usage, parse_answer,
+        AnswerError, Ask, Audio, Budget, Budgets, Error as LlmError, Finish, Llm, Message as LlmMessage,
+        Model, NanoUsd, Priority, Response as LlmResponse, Role, Spend, Spoken, TextStream, Tool, ToolCall,
+        Transcribe, Transcript, Usage, parse_answer,
     },
     meeting::MeetingEngine,
     provider::ReadError,

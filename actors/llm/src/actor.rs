@@ -1,18 +1,19 @@
-//! The actor: takes questions, and spawns a task for each that asks the provider.
+//! The actor: takes questions, and spawns a task for each.
 
-use std::panic::AssertUnwindSafe;
+use std::{future::Future, panic::AssertUnwindSafe};
 
-use futures::FutureExt;
+use futures::{FutureExt, future::BoxFuture};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use serde_json::Value;
-use teammy_kernel::{Deltas, LlmError, LlmProvider, LlmRequest, LlmResponse, SharedLlm};
+use teammy_kernel::{
+    Budgets, Caller, Deltas, EmbedRequest, Embeddings, LlmError, LlmProvider, LlmRequest, LlmResponse,
+    SharedLlm, TranscribeRequest, Transcript,
+};
 use tokio::{sync::oneshot, task::JoinSet};
 
-type LlmAnswer = Result<LlmResponse, LlmError>;
-
 pub(crate) enum Message {
-    /// Asks the provider `request`, and sends the answer to `reply`; pieces of it go to `deltas` as they come.
-    Ask { request: LlmRequest, deltas: Option<Deltas>, reply: oneshot::Sender<LlmAnswer> },
+    /// Runs a question to its end.
+    Run(BoxFuture<'static, ()>),
 }
 
 impl ractor::Message for Message {}
@@ -20,7 +21,6 @@ impl ractor::Message for Message {}
 pub(crate) struct LlmActor;
 
 pub(crate) struct LlmActorState {
-    provider: SharedLlm,
     /// One task for each question without an answer; dropping the set cancels them.
     open_questions: JoinSet<()>,
 }
@@ -28,40 +28,29 @@ pub(crate) struct LlmActorState {
 impl Actor for LlmActor {
     type Msg = Message;
     type State = LlmActorState;
-    type Arguments = SharedLlm;
+    type Arguments = ();
 
-    async fn pre_start(
-        &self,
-        _: ActorRef<Message>,
-        provider: SharedLlm,
-    ) -> Result<LlmActorState, ActorProcessingErr> {
-        Ok(LlmActorState { provider, open_questions: JoinSet::new() })
+    async fn pre_start(&self, _: ActorRef<Message>, (): ()) -> Result<LlmActorState, ActorProcessingErr> {
+        Ok(LlmActorState { open_questions: JoinSet::new() })
     }
 
     async fn handle(
         &self,
         _: ActorRef<Message>,
-        Message::Ask { request, deltas, reply }: Message,
+        Message::Run(question): Message,
         state: &mut LlmActorState,
     ) -> Result<(), ActorProcessingErr> {
         while state.open_questions.try_join_next().is_some() {}
-        state.open_questions.spawn(answer(state.provider.clone(), request, deltas, reply));
+        state.open_questions.spawn(question);
         Ok(())
     }
 }
 
-async fn answer(
-    provider: SharedLlm,
-    request: LlmRequest,
-    deltas: Option<Deltas>,
-    mut reply: oneshot::Sender<LlmAnswer>,
+/// Answers a question, unless its asker stops waiting.
+async fn answer<T>(
+    asked: impl Future<Output = Result<T, LlmError>>,
+    mut reply: oneshot::Sender<Result<T, LlmError>>,
 ) {
-    let asked = async {
-        match deltas {
-            Some(deltas) => provider.stream(request, deltas).await,
-            None => provider.complete(request).await,
-        }
-    };
     let asked = AssertUnwindSafe(asked).catch_unwind();
     let answer = tokio::select! {
         answer = asked => answer.unwrap_or_else(|_| Err(LlmError::Failed("its provider panicked".to_owned()))),
@@ -74,7 +63,6 @@ async fn answer(
 /// The actor's handle, which plugins' engines hold behind an `Arc`. Dropping the handle stops the actor.
 pub(crate) struct LlmRef {
     actor: ActorRef<Message>,
-    /// Checks answers without the actor: that takes no request.
     provider: SharedLlm,
 }
 
@@ -89,21 +77,39 @@ impl LlmRef {
         Self { actor, provider }
     }
 
-    async fn ask(&self, request: LlmRequest, deltas: Option<Deltas>) -> LlmAnswer {
+    /// Has the actor run a question to the provider.
+    async fn run<T, F>(&self, question: impl FnOnce(SharedLlm) -> F) -> Result<T, LlmError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, LlmError>> + Send + 'static,
+    {
         let gone = || LlmError::Failed("the node has stopped answering questions".to_owned());
-        let (reply, answer) = oneshot::channel();
-        self.actor.cast(Message::Ask { request, deltas, reply }).map_err(|_| gone())?;
-        answer.await.map_err(|_| gone())?
+        let (reply, answered) = oneshot::channel();
+        let question = answer(question(self.provider.clone()), reply).boxed();
+        self.actor.cast(Message::Run(question)).map_err(|_| gone())?;
+        answered.await.map_err(|_| gone())?
     }
 }
 
 impl LlmProvider for LlmRef {
-    async fn complete(&self, request: LlmRequest) -> LlmAnswer {
-        self.ask(request, None).await
+    async fn complete(&self, request: LlmRequest) -> Result<LlmResponse, LlmError> {
+        self.run(|provider| async move { provider.complete(request).await }).await
     }
 
-    async fn stream(&self, request: LlmRequest, deltas: Deltas) -> LlmAnswer {
-        self.ask(request, Some(deltas)).await
+    async fn stream(&self, request: LlmRequest, deltas: Deltas) -> Result<LlmResponse, LlmError> {
+        self.run(|provider| async move { provider.stream(request, deltas).await }).await
+    }
+
+    async fn embed(&self, request: EmbedRequest) -> Result<Embeddings, LlmError> {
+        self.run(|provider| async move { provider.embed(request).await }).await
+    }
+
+    async fn transcribe(&self, request: TranscribeRequest) -> Result<Transcript, LlmError> {
+        self.run(|provider| async move { provider.transcribe(request).await }).await
+    }
+
+    async fn budgets(&self, caller: Caller) -> Result<Budgets, LlmError> {
+        self.run(|provider| async move { provider.budgets(caller).await }).await
     }
 
     fn check(&self, schema: &Value, value: &Value) -> Result<(), String> {

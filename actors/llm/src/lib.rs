@@ -84,7 +84,7 @@ pub async fn behind_actor(provider: SharedLlm) -> Result<SharedLlm, Error> {
     if !provider.is_configured() {
         return Ok(provider);
     }
-    let spawned = LlmActor::spawn(None, LlmActor, provider.clone()).await;
+    let spawned = LlmActor::spawn(None, LlmActor, ()).await;
     let (actor, _) = spawned.map_err(|error| Error::Actor(chain(&error)))?;
     Ok(SharedLlm::new(LlmRef::new(actor, provider)))
 }

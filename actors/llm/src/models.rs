@@ -138,10 +138,10 @@ impl<C: ModelClient> Models<C> {
             *spent += problem.usage;
             let now = Instant::now();
             slot.breaker.lock().failed(problem.class, now);
-            let left = request.deadline.map(|deadline| deadline.saturating_duration_since(now));
+            let left = request.caller.deadline.map(|deadline| deadline.saturating_duration_since(now));
             let step = self.retry.after(&problem, tries, left, fastrand::f64());
             let (model, class) = (slot.client.name(), problem.class);
-            debug!(meeting = %request.meeting, instance = %request.instance, model, ?class, tries, ?step, "a model failed");
+            debug!(meeting = %request.caller.meeting, instance = %request.caller.instance, model, ?class, tries, ?step, "a model failed");
             match step {
                 Step::RetryAfter(wait) => tokio::time::sleep(wait).await,
                 Step::Next | Step::Stop => return Err(problem),
@@ -198,7 +198,8 @@ impl Line {
         let (sender, mut receiver) = oneshot::channel();
         let ticket = {
             let mut state = self.state.lock();
-            let ticket = state.queue.push(&request.meeting, request.priority, request.deadline);
+            let ticket =
+                state.queue.push(&request.caller.meeting, request.caller.priority, request.caller.deadline);
             state.wakers.insert(ticket, sender);
             ticket
         };
@@ -213,7 +214,7 @@ impl Line {
                 }
             };
             let deadline = async {
-                match request.deadline {
+                match request.caller.deadline {
                     Some(deadline) => tokio::time::sleep_until(deadline).await,
                     None => std::future::pending().await,
                 }

@@ -132,7 +132,7 @@ impl Endpoint {
             no_stream_options: self.no_stream_options.load(Ordering::Relaxed),
         };
         let body = chat::body(request, &self.dialect, learned);
-        let watch = Watch::new(self.deadlines, Instant::now(), request.deadline, self.dialect.stream);
+        let watch = Watch::new(self.deadlines, Instant::now(), request.caller.deadline, self.dialect.stream);
         let exchange = Exchange::new(self.http.clone(), watch, deltas.cloned(), self.has_version);
         let client =
             Client::build(self.http.clone(), self.access.clone()).with_http_service(exchange.clone());

@@ -4,11 +4,16 @@ mod answer;
 mod ask;
 #[cfg(test)]
 mod ask_tests;
+mod audio;
+mod budget;
+mod caller;
 mod error;
 mod hook_time;
+mod meter;
 mod provider;
 mod request;
 mod response;
+mod transcribe;
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,13 +21,18 @@ use tokio::time::Instant;
 
 pub use answer::{AnswerError, parse_answer};
 pub use ask::{Ask, TextStream};
+pub use audio::{Audio, EmbedRequest, Embeddings, Spoken, TranscribeRequest, Transcript};
+pub use budget::{Budget, Budgets, Spend};
+pub use caller::{Caller, Priority};
 pub use error::Error;
+pub use meter::{Charges, Meter, NanoUsd};
 pub use provider::{Deltas, LlmProvider, SharedLlm};
-pub use request::{Format, Message, Model, Priority, Request, Role, Tool};
+pub use request::{Format, Message, Model, Request, Role, Tool};
 pub use response::{Finish, Response, ToolCall, Usage};
+pub use transcribe::Transcribe;
 
 use crate::{MeetingId, Name};
-use hook_time::HookTime;
+use hook_time::{HookTime, limited};
 
 /// The language models, for one instance in one meeting.
 #[derive(Debug, Clone)]
@@ -64,8 +74,7 @@ impl Llm {
     /// Without more it goes to the default model. It fails with [`Error::Failed`] shortly before the hook's deadline, so
     /// that the hook can still handle the failure.
     pub fn ask(&self, messages: impl Into<Vec<Message>>) -> Ask {
-        let (meeting, instance) = (self.meeting.clone(), self.instance.clone());
-        let request = Request::new(Model::Default, messages.into(), meeting, instance);
+        let request = Request::new(Model::Default, messages.into(), self.caller());
         Ask::new(self.provider.clone(), self.time.clone(), request)
     }
 
@@ -88,5 +97,39 @@ impl Llm {
         temperature: f32,
     ) -> Result<String, Error> {
         self.ask(messages).fast().temperature(temperature).text().await
+    }
+
+    /// Turns texts into vectors, by the model that `llm.embedding` names: one vector for each text, in their order.
+    ///
+    /// # Errors
+    /// As [`Ask::text`], and [`Error::Misconfigured`] if no model is named for it.
+    pub async fn embed<S: Into<String>>(
+        &self,
+        texts: impl IntoIterator<Item = S>,
+    ) -> Result<Vec<Vec<f32>>, Error> {
+        let mut caller = self.caller();
+        caller.deadline = self.time.deadline(None);
+        let deadline = caller.deadline;
+        let request = EmbedRequest::new(texts.into_iter().map(Into::into).collect(), caller);
+        Ok(limited(deadline, self.provider.embed(request)).await?.vectors)
+    }
+
+    /// Sound to be turned into text, by the model that `llm.transcription` names.
+    pub fn transcribe(&self, audio: Audio) -> Transcribe {
+        let request = TranscribeRequest::new(audio, self.caller());
+        Transcribe::new(self.provider.clone(), self.time.clone(), request)
+    }
+
+    /// The budgets that the instance's requests are paid from; see [`Budgets::left`].
+    ///
+    /// # Errors
+    /// [`Error::Failed`] if what is spent is unknown now.
+    pub async fn budget(&self) -> Result<Budgets, Error> {
+        let deadline = self.time.deadline(None);
+        limited(deadline, self.provider.budgets(self.caller())).await
+    }
+
+    fn caller(&self) -> Caller {
+        Caller::new(self.meeting.clone(), self.instance.clone())
     }
 }

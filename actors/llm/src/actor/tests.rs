@@ -1,6 +1,6 @@
 use std::{future, sync::Arc};
 
-use teammy_kernel::{LlmMessage, MeetingId, Model, Name};
+use teammy_kernel::{Caller, LlmMessage, MeetingId, Model, Name};
 use tokio::sync::{Notify, mpsc};
 
 use super::*;
@@ -21,7 +21,7 @@ impl Drop for SendOnDrop {
 }
 
 impl LlmProvider for TestProvider {
-    async fn complete(&self, request: LlmRequest) -> LlmAnswer {
+    async fn complete(&self, request: LlmRequest) -> Result<LlmResponse, LlmError> {
         match &*request.messages[0].content {
             "hello" => Ok(LlmResponse::new("hi")),
             "panic" => panic!("a provider's panic"),
@@ -45,13 +45,13 @@ async fn start() -> RunningActor {
     let asked = Arc::new(Notify::new());
     let (sender, cancelled) = mpsc::unbounded_channel();
     let provider = SharedLlm::new(TestProvider { asked: asked.clone(), cancelled: sender });
-    let (actor, _) = LlmActor::spawn(None, LlmActor, provider.clone()).await.unwrap();
+    let (actor, _) = LlmActor::spawn(None, LlmActor, ()).await.unwrap();
     RunningActor { models: Arc::new(LlmRef::new(actor.clone(), provider)), actor, asked, cancelled }
 }
 
 fn question(text: &str) -> LlmRequest {
     let (meeting, instance) = (MeetingId::new("m").unwrap(), Name::new("i").unwrap());
-    LlmRequest::new(Model::Default, vec![LlmMessage::user(text)], meeting, instance)
+    LlmRequest::new(Model::Default, vec![LlmMessage::user(text)], Caller::new(meeting, instance))
 }
 
 #[tokio::test]

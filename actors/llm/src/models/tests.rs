@@ -1,6 +1,6 @@
 use std::{collections::VecDeque, time::Duration};
 
-use teammy_kernel::{LlmMessage, MeetingId, Name};
+use teammy_kernel::{Caller, LlmMessage, MeetingId, Name};
 
 use super::*;
 
@@ -71,7 +71,7 @@ fn failed(class: Class) -> Outcome {
 
 fn request(meeting: &str) -> LlmRequest {
     let (meeting, instance) = (MeetingId::new(meeting).unwrap(), Name::new("i").unwrap());
-    LlmRequest::new(Model::Default, vec![LlmMessage::user("?")], meeting, instance)
+    LlmRequest::new(Model::Default, vec![LlmMessage::user("?")], Caller::new(meeting, instance))
 }
 
 fn models(models: &[(&Scripted, &[&str])], at_once: Option<usize>) -> Arc<Models<Scripted>> {
@@ -120,7 +120,7 @@ async fn a_wait_that_is_longer_than_the_time_left_is_not_waited() {
     let models = models(&[(&big, &[])], None);
     let began = Instant::now();
     let mut hurried = request("m");
-    hurried.deadline = Some(began + Duration::from_secs(20));
+    hurried.caller.deadline = Some(began + Duration::from_secs(20));
     assert!(matches!(models.complete(hurried).await, Err(LlmError::Failed(_))));
     assert_eq!(began.elapsed(), Duration::ZERO);
     models.complete(request("m")).await.unwrap();
@@ -195,7 +195,7 @@ async fn a_turn_that_does_not_come_in_time_is_an_error() {
     let first = tokio::spawn(async move { first.complete(request("m")).await });
     tokio::task::yield_now().await;
     let mut hurried = request("m");
-    hurried.deadline = Some(began + Duration::from_secs(5));
+    hurried.caller.deadline = Some(began + Duration::from_secs(5));
     let error = models.complete(hurried).await.unwrap_err();
     assert_eq!(
         error.to_string(),

@@ -1,5 +1,5 @@
 use teammy_config::{Config, Loader};
-use teammy_kernel::{LlmError, LlmMessage, MeetingId, Model, Name, SharedLlm, Usage};
+use teammy_kernel::{Caller, LlmError, LlmMessage, MeetingId, Model, Name, SharedLlm, Usage};
 
 use super::*;
 use server::{CannedAnswer, FakeServer, ReceivedRequest};
@@ -28,7 +28,8 @@ fn one_model(base_url: &str) -> SharedLlm {
 
 fn question(model: Model) -> LlmRequest {
     let messages = vec![LlmMessage::system("Be brief."), LlmMessage::user("Hello?")];
-    let mut request = LlmRequest::new(model, messages, MeetingId::new("m").unwrap(), Name::new("i").unwrap());
+    let caller = Caller::new(MeetingId::new("m").unwrap(), Name::new("i").unwrap());
+    let mut request = LlmRequest::new(model, messages, caller);
     request.temperature = Some(0.5);
     request
 }

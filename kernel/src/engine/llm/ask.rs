@@ -1,7 +1,6 @@
 //! A plugin's request, and what it can ask for.
 
 use std::{
-    future::Future,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -12,14 +11,15 @@ use futures::{FutureExt, Stream, future::BoxFuture};
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use tokio::{sync::mpsc, time::Instant};
+use tokio::sync::mpsc;
 
 use super::{
     answer::{AnswerError, parse_answer},
+    caller::Priority,
     error::Error,
-    hook_time::HookTime,
+    hook_time::{HookTime, limited},
     provider::{Deltas, SharedLlm},
-    request::{Format, Message, Model, Priority, Request, Tool},
+    request::{Format, Message, Model, Request, Tool},
     response::{Finish, Response, Usage},
 };
 
@@ -104,13 +104,13 @@ impl Ask {
 
     /// Sets which of the requests that wait for the model goes first.
     pub fn priority(mut self, priority: Priority) -> Self {
-        self.request.priority = priority;
+        self.request.caller.priority = priority;
         self
     }
 
     /// Says what the request is for, for accounts: a short name such as `summary`, never words of the meeting.
     pub fn purpose(mut self, purpose: impl Into<String>) -> Self {
-        self.request.purpose = Some(purpose.into());
+        self.request.caller.purpose = Some(purpose.into());
         self
     }
 
@@ -128,7 +128,7 @@ impl Ask {
     /// As [`text`](Self::text), without [`Error::CutOff`].
     pub async fn response(self) -> Result<Response, Error> {
         let Self { provider, time, mut request, within } = self;
-        request.deadline = time.deadline(within);
+        request.caller.deadline = time.deadline(within);
         complete(&provider, request).await
     }
 
@@ -148,7 +148,7 @@ impl Ask {
     /// As [`json`](Self::json).
     pub async fn json_with_usage<T: DeserializeOwned + JsonSchema>(self) -> Result<(T, Usage), Error> {
         let Self { provider, time, mut request, within } = self;
-        request.deadline = time.deadline(within);
+        request.caller.deadline = time.deadline(within);
         let schema =
             SchemaSettings::draft2020_12().for_deserialize().into_generator().into_root_schema_for::<T>();
         request.format = Format::Json { name: T::schema_name().into_owned(), schema: schema.clone() };
@@ -178,7 +178,7 @@ impl Ask {
     pub fn stream(self) -> TextStream {
         let Self { provider, time, mut request, within } = self;
         let deadline = time.deadline(within);
-        request.deadline = deadline;
+        request.caller.deadline = deadline;
         let (deltas, pieces) = Deltas::channel();
         let answer = async move {
             let answer = provider.stream(request, deltas);
@@ -197,20 +197,8 @@ fn whole(response: Response) -> Result<String, Error> {
 }
 
 async fn complete(provider: &SharedLlm, request: Request) -> Result<Response, Error> {
-    let deadline = request.deadline;
+    let deadline = request.caller.deadline;
     limited(deadline, provider.complete(request)).await
-}
-
-async fn limited(
-    deadline: Option<Instant>,
-    answer: impl Future<Output = Result<Response, Error>>,
-) -> Result<Response, Error> {
-    match deadline {
-        None => answer.await,
-        Some(deadline) => tokio::time::timeout_at(deadline, answer).await.unwrap_or_else(|_| {
-            Err(Error::Failed("no answer came in the time that the hook has".to_owned()))
-        }),
-    }
 }
 
 /// Reads an answer as a type, or says what is wrong with it.

@@ -44,9 +44,16 @@ async fn a_request_carries_what_it_was_given() {
     assert_eq!((first.model, first.temperature), (Model::Default, Some(0.5)));
     assert_eq!((second.model, second.temperature), (Model::Fast, Some(0.0)));
     assert_eq!((third.model, third.temperature, third.max_tokens), (Model::Default, None, Some(5)));
-    assert_eq!((third.stop, third.seed, third.priority), (vec![".".to_owned()], Some(7), Priority::High));
-    assert_eq!(third.purpose.as_deref(), Some("verdict"));
-    assert_eq!(first.deadline.unwrap() - third.deadline.unwrap(), Duration::from_secs(55), "the sooner one");
+    assert_eq!(
+        (third.stop, third.seed, third.caller.priority),
+        (vec![".".to_owned()], Some(7), Priority::High)
+    );
+    assert_eq!(third.caller.purpose.as_deref(), Some("verdict"));
+    assert_eq!(
+        first.caller.deadline.unwrap() - third.caller.deadline.unwrap(),
+        Duration::from_secs(55),
+        "the sooner one"
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,6 +1,6 @@
 //! Why there is no answer.
 
-use crate::error_classes;
+use crate::{Timestamp, error_classes};
 
 /// Why there is no answer. A text names the model, what happened, and what to do about it; it holds nothing of the
 /// request or the answer.
@@ -26,6 +26,14 @@ pub enum Error {
         /// What there is of the answer.
         text: String,
     },
+    /// A budget has nothing left for the request. Nothing was asked.
+    #[error("the budget {name:?} is used up{}", .resets.map(|at| format!("; it begins anew at {at}")).unwrap_or_default())]
+    BudgetExceeded {
+        /// The budget's name in the configuration.
+        name: String,
+        /// When it begins anew; `None` for one of a whole meeting.
+        resets: Option<Timestamp>,
+    },
     /// The answer is not of the type that was asked for, and neither is the repaired one.
     #[error("the language model's answer is not of the type asked for: {0}")]
     Unreadable(String),
@@ -36,7 +44,11 @@ impl Error {
     pub fn is_temporary(&self) -> bool {
         match self {
             Self::Failed(_) | Self::Misconfigured(_) => true,
-            Self::NotConfigured | Self::Refused(_) | Self::CutOff { .. } | Self::Unreadable(_) => false,
+            Self::NotConfigured
+            | Self::Refused(_)
+            | Self::CutOff { .. }
+            | Self::BudgetExceeded { .. }
+            | Self::Unreadable(_) => false,
         }
     }
 }
@@ -47,5 +59,6 @@ error_classes!(Error {
     Self::Refused(_) => "llm-refused" Invalid,
     Self::Misconfigured(_) => "llm-misconfigured" Unavailable,
     Self::CutOff { .. } => "llm-answer-cut-off" Invalid,
+    Self::BudgetExceeded { .. } => "llm-budget-exceeded" Busy,
     Self::Unreadable(_) => "llm-answer-unreadable" Invalid,
 });

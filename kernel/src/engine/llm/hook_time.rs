@@ -1,6 +1,7 @@
 //! The time that a running hook has for requests.
 
 use std::{
+    future::Future,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -9,6 +10,8 @@ use std::{
 };
 
 use tokio::time::Instant;
+
+use super::error::Error;
 
 /// The time that the running hook has for requests.
 #[derive(Debug)]
@@ -52,5 +55,18 @@ impl HookTime {
             self.is_set.store(until.is_some(), Ordering::Release);
         }
         *until
+    }
+}
+
+/// Waits for what a provider gives, up to the deadline.
+pub(super) async fn limited<T>(
+    deadline: Option<Instant>,
+    answer: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    match deadline {
+        None => answer.await,
+        Some(deadline) => tokio::time::timeout_at(deadline, answer).await.unwrap_or_else(|_| {
+            Err(Error::Failed("no answer came in the time that the hook has".to_owned()))
+        }),
     }
 }

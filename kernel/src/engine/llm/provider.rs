@@ -6,7 +6,14 @@ use futures::{FutureExt, future::BoxFuture};
 use serde_json::Value;
 use tokio::sync::mpsc;
 
-use super::{error::Error, request::Request, response::Response};
+use super::{
+    audio::{EmbedRequest, Embeddings, TranscribeRequest, Transcript},
+    budget::Budgets,
+    caller::Caller,
+    error::Error,
+    request::Request,
+    response::Response,
+};
 
 /// Where a provider puts the pieces of an answer as they come.
 #[derive(Debug, Clone)]
@@ -56,6 +63,36 @@ pub trait LlmProvider: Send + Sync + 'static {
         }
     }
 
+    /// Turns texts into vectors. Without more the provider cannot.
+    ///
+    /// # Errors
+    /// As [`complete`](Self::complete).
+    fn embed(&self, request: EmbedRequest) -> impl Future<Output = Result<Embeddings, Error>> + Send {
+        let _ = request;
+        async { Err(Error::Misconfigured("its provider makes no vectors of texts".to_owned())) }
+    }
+
+    /// Turns sound into text. Without more the provider cannot.
+    ///
+    /// # Errors
+    /// As [`complete`](Self::complete).
+    fn transcribe(
+        &self,
+        request: TranscribeRequest,
+    ) -> impl Future<Output = Result<Transcript, Error>> + Send {
+        let _ = request;
+        async { Err(Error::Misconfigured("its provider takes no sound".to_owned())) }
+    }
+
+    /// The budgets that a caller's requests are paid from. Without more there are none.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] if what is spent is unknown now.
+    fn budgets(&self, caller: Caller) -> impl Future<Output = Result<Budgets, Error>> + Send {
+        let _ = caller;
+        async { Ok(Budgets::default()) }
+    }
+
     /// Says what is wrong with a value that should be of a JSON Schema. Without more nothing is, and the type that is
     /// read from the value decides.
     ///
@@ -70,6 +107,9 @@ pub trait LlmProvider: Send + Sync + 'static {
 trait DynProvider: Send + Sync {
     fn complete(&self, request: Request) -> BoxFuture<'_, Result<Response, Error>>;
     fn stream(&self, request: Request, deltas: Deltas) -> BoxFuture<'_, Result<Response, Error>>;
+    fn embed(&self, request: EmbedRequest) -> BoxFuture<'_, Result<Embeddings, Error>>;
+    fn transcribe(&self, request: TranscribeRequest) -> BoxFuture<'_, Result<Transcript, Error>>;
+    fn budgets(&self, caller: Caller) -> BoxFuture<'_, Result<Budgets, Error>>;
     fn check(&self, schema: &Value, value: &Value) -> Result<(), String>;
 }
 
@@ -80,6 +120,18 @@ impl<P: LlmProvider> DynProvider for P {
 
     fn stream(&self, request: Request, deltas: Deltas) -> BoxFuture<'_, Result<Response, Error>> {
         LlmProvider::stream(self, request, deltas).boxed()
+    }
+
+    fn embed(&self, request: EmbedRequest) -> BoxFuture<'_, Result<Embeddings, Error>> {
+        LlmProvider::embed(self, request).boxed()
+    }
+
+    fn transcribe(&self, request: TranscribeRequest) -> BoxFuture<'_, Result<Transcript, Error>> {
+        LlmProvider::transcribe(self, request).boxed()
+    }
+
+    fn budgets(&self, caller: Caller) -> BoxFuture<'_, Result<Budgets, Error>> {
+        LlmProvider::budgets(self, caller).boxed()
     }
 
     fn check(&self, schema: &Value, value: &Value) -> Result<(), String> {
@@ -123,6 +175,35 @@ impl SharedLlm {
     pub async fn stream(&self, request: Request, deltas: Deltas) -> Result<Response, Error> {
         let provider = self.0.as_ref().ok_or(Error::NotConfigured)?;
         provider.stream(request, deltas).await
+    }
+
+    /// Asks the provider for the vectors of texts.
+    ///
+    /// # Errors
+    /// As [`complete`](Self::complete).
+    pub async fn embed(&self, request: EmbedRequest) -> Result<Embeddings, Error> {
+        let provider = self.0.as_ref().ok_or(Error::NotConfigured)?;
+        provider.embed(request).await
+    }
+
+    /// Asks the provider for the text of sound.
+    ///
+    /// # Errors
+    /// As [`complete`](Self::complete).
+    pub async fn transcribe(&self, request: TranscribeRequest) -> Result<Transcript, Error> {
+        let provider = self.0.as_ref().ok_or(Error::NotConfigured)?;
+        provider.transcribe(request).await
+    }
+
+    /// The budgets that a caller's requests are paid from.
+    ///
+    /// # Errors
+    /// As [`complete`](Self::complete).
+    pub async fn budgets(&self, caller: Caller) -> Result<Budgets, Error> {
+        match &self.0 {
+            Some(provider) => provider.budgets(caller).await,
+            None => Ok(Budgets::default()),
+        }
     }
 
     /// What the provider finds wrong with a value of a schema.

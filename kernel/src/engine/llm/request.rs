@@ -2,9 +2,8 @@
 
 use schemars::Schema;
 use serde::{Deserialize, Serialize};
-use tokio::time::Instant;
 
-use crate::{MeetingId, Name};
+use super::caller::Caller;
 
 /// Whose text a message holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -83,20 +82,7 @@ pub struct Tool {
     pub parameters: Schema,
 }
 
-/// Which of the requests that wait for a model goes first.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub enum Priority {
-    /// Nobody waits for the answer.
-    Low,
-    /// The default.
-    #[default]
-    Normal,
-    /// Somebody waits for the answer.
-    High,
-}
-
-/// A request to a model, with the instance that asks.
+/// A request to a model.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Request {
@@ -116,21 +102,13 @@ pub struct Request {
     pub tools: Vec<Tool>,
     /// The form that the answer must have.
     pub format: Format,
-    /// Which of the requests that wait goes first.
-    pub priority: Priority,
-    /// What the request is for, for accounts: a short name such as `summary`.
-    pub purpose: Option<String>,
-    /// When an answer comes too late.
-    pub deadline: Option<Instant>,
-    /// The meeting in which the instance asks.
-    pub meeting: MeetingId,
-    /// The instance that asks.
-    pub instance: Name,
+    /// Who asks.
+    pub caller: Caller,
 }
 
 impl Request {
     /// A request for text.
-    pub fn new(model: Model, messages: Vec<Message>, meeting: MeetingId, instance: Name) -> Self {
+    pub fn new(model: Model, messages: Vec<Message>, caller: Caller) -> Self {
         Self {
             model,
             messages,
@@ -140,11 +118,7 @@ impl Request {
             seed: None,
             tools: Vec::new(),
             format: Format::Text,
-            priority: Priority::Normal,
-            purpose: None,
-            deadline: None,
-            meeting,
-            instance,
+            caller,
         }
     }
 }

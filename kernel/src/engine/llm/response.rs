@@ -38,7 +38,8 @@ impl AddAssign for Usage {
 }
 
 /// Why an answer ends where it ends.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Finish {
     /// The model was done, or came to a text at which it had to stop.
@@ -51,7 +52,7 @@ pub enum Finish {
 }
 
 /// A function that a model asks its caller to call.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ToolCall {
     /// The server's id of this call.
     pub id: String,
@@ -62,7 +63,8 @@ pub struct ToolCall {
 }
 
 /// A model's answer.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 #[non_exhaustive]
 pub struct Response {
     /// The text, without thoughts.

@@ -285,7 +285,7 @@ async fn a_meeting_goes_from_start_to_end() {
     let bye = meeting.end().await.unwrap().unwrap();
     assert_eq!(text(&bye.payload), "bye after 6");
     meeting.shutdown().await.unwrap();
-    assert_eq!(llm.requests()[1].instance, "mine");
+    assert_eq!(llm.requests()[1].caller.instance, "mine");
 }
 
 #[tokio::test(start_paused = true)]
