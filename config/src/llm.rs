@@ -5,6 +5,7 @@
 //! it.
 
 mod base_url;
+mod money;
 #[cfg(test)]
 mod tests;
 mod variable;
@@ -18,14 +19,17 @@ use crate::{
     known_keys,
     reader::Reader,
     show,
+    size::Size,
     table::{self, Fields, table},
-    value_type::{ValueType, Wrong, count, duration, json_table, name, serde_value},
+    value_type::{ValueType, Wrong, count, duration, json_table, name, serde_value, size},
 };
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 
 use base_url::model_url;
 pub use base_url::{BaseUrl, BaseUrlError};
+pub use money::{Price, Usd};
+use money::{dollars, prices};
 use variable::variable_name;
 
 table! {
@@ -39,6 +43,12 @@ table! {
         /// The model for prompts that need a fast answer more than the best one.
         fast: Option<String> = model_name().or_blank().optional()
             .words("what `llm.default` is").example("gpt");
+        /// The model for vectors of texts, by its name; it speaks OpenAI's embeddings API.
+        embedding: Option<String> = model_name().or_blank().optional()
+            .words("none").example("gpt");
+        /// The model for the text of sound, by its name; it speaks OpenAI's audio API.
+        transcription: Option<String> = model_name().or_blank().optional()
+            .words("none").example("gpt");
         /// How long a server may take to accept a connection.
         connect: Duration = duration(MILLISECOND).default("10s");
         /// How long a server may take to the first useful token of an answer: text, thoughts, a function's call.
@@ -51,8 +61,17 @@ table! {
             .words("no limit").example("2m");
         /// How often a model is asked when it fails, if the failure is one that another try may mend.
         tries: u32 = count(1..=10).default(3);
+        /// How long an answer at temperature 0 is kept for others that ask the same: "0s" keeps none. Requests that run at
+        /// the same time share one answer anyway.
+        cache: Duration = duration(Duration::ZERO).default("0s");
+        /// How much memory such answers may take.
+        cache_memory: Size = size(Size::mib(1)..=Size::mib(1 << 20)).default("64MiB");
+        /// The meetings' label that names their tenant, for budgets.
+        tenant_label: String = name().default("tenant");
     }
     and {
+        /// The budgets, as declared; no two have the same name.
+        budgets: Vec<LlmBudget>;
         /// The models, as declared; no two have the same name. If there is one, `default` and `fast` are
         /// set.
         models: Vec<LlmModel>;
@@ -86,9 +105,22 @@ table! {
         /// The most requests to it at once; others wait, and the meetings take turns.
         concurrency: Option<usize> = count(1..=10_000).map(Some, Option::as_ref).optional()
             .words("no limit").example(16);
+        /// The most tokens of an answer; a plugin may ask for fewer. Where a budget applies and neither says so, it is
+        /// 4096: what an answer may cost must be known before it is asked for.
+        max_tokens: Option<u32> = count(1..=10_000_000).map(Some, Option::as_ref).optional()
+            .words("what the server allows").example(1000);
+        /// What it costs, in US dollars for a million tokens, for the money in budgets and accounts. `cached_input` is for
+        /// tokens that the server had in a cache (without it as `input`). A price `above` so many tokens of input applies
+        /// to requests that are larger, as some servers charge.
+        price: Vec<Price> = prices().optional().example(serde_json::json!([
+            { "input": 0.4, "cached_input": 0.1, "output": 1.6 },
+        ]));
         /// The most requests to it a minute.
         requests_per_minute: Option<u32> = count(1..=1_000_000).map(Some, Option::as_ref).optional()
             .words("no limit").example(500);
+        /// The most tokens to it a minute, of requests and answers.
+        tokens_per_minute: Option<u32> = count(1..=1_000_000_000).map(Some, Option::as_ref).optional()
+            .words("no limit").example(200_000);
         /// Whether a sampling temperature is sent. `omit` is for models that take only their own.
         temperature: TemperatureMode = serde_value("\"send\" or \"omit\"").default("send");
         /// The field that bounds an answer's length: `max_completion_tokens`, `max_tokens` for older servers, or `omit`.
@@ -104,6 +136,59 @@ table! {
         /// deadline limit the time of an answer.
         stream: bool = serde_value("true or false").default(true);
     }
+}
+
+table! {
+    /// What requests to models may cost in all. A request is paid from each budget that fits its meeting and instance, and
+    /// is not sent when one of them has too little left. Nodes that share a database share the budgets.
+    "[[llm.budget]]"
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct LlmBudget {
+        /// Its name, which errors show.
+        name: String = name().required().example("daily");
+        /// What has a budget of its own: `node` (all meetings together), each `tenant` (see `llm.tenant_label`), each
+        /// `meeting`, or each `instance` in each meeting.
+        per: BudgetScope = serde_value("\"node\", \"tenant\", \"meeting\" or \"instance\"").default("node");
+        /// When it begins anew: each `hour`, each `day` (UTC), or never within a `meeting`.
+        window: BudgetWindow = serde_value("\"hour\", \"day\" or \"meeting\"").default("day");
+        /// Only meetings of this tenant.
+        tenant: Option<String> = name().or_blank().optional().words("all").example("acme");
+        /// Only instances of this name.
+        instance: Option<String> = name().or_blank().optional().words("all").example("minutes");
+        /// The most tokens, read and written.
+        tokens: Option<u64> = count(0..=1_000_000_000_000).map(Some, Option::as_ref).optional()
+            .words("no limit").example(1_000_000);
+        /// The most money, in US dollars; the models need a `price`.
+        usd: Option<Usd> = dollars().map(Some, Option::as_ref).optional().words("no limit").example(2.5);
+    }
+}
+
+/// What has a budget of its own.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BudgetScope {
+    /// All meetings together.
+    #[default]
+    Node,
+    /// The meetings of a tenant.
+    Tenant,
+    /// A meeting.
+    Meeting,
+    /// An instance in a meeting.
+    Instance,
+}
+
+/// When a budget begins anew.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BudgetWindow {
+    /// Each hour.
+    Hour,
+    /// Each day, UTC.
+    #[default]
+    Day,
+    /// Never: it is for a whole meeting.
+    Meeting,
 }
 
 /// Whether a sampling temperature is sent.
@@ -207,12 +292,15 @@ impl Llm {
         if let Some(models) = &models {
             check(reader, "llm.default", llm.default.as_deref(), models);
             check(reader, "llm.fast", llm.fast.as_deref(), models);
+            check(reader, "llm.embedding", llm.embedding.as_deref(), models);
+            check(reader, "llm.transcription", llm.transcription.as_deref(), models);
             for (at, model) in models.iter().enumerate() {
                 for (place, name) in model.fallback.iter().enumerate() {
                     check(reader, &format!("llm.model[{at}].fallback[{place}]"), Some(name), models);
                 }
             }
         }
+        llm.budgets = budgets(reader, models.as_deref());
         llm.models = models.unwrap_or_default();
         llm.fill(reader);
         llm
@@ -253,6 +341,39 @@ fn models(reader: &mut Reader) -> Option<Vec<LlmModel>> {
     let models = models.unwrap_or_default();
     let is_wrong = models.is_empty() && reader.problems.len() > before;
     (!is_wrong && !names.iter().any(String::is_empty)).then_some(models)
+}
+
+/// The budgets.
+fn budgets(reader: &mut Reader, models: Option<&[LlmModel]>) -> Vec<LlmBudget> {
+    let mut names: Vec<String> = Vec::new();
+    let budgets = table::read_list(reader, |budget: &mut LlmBudget, fields: &mut Fields<'_>| {
+        let mut complain = |key: &str, problem: String| {
+            fields.reader.complain(&fields.origin, format!("{}.{key}", fields.path), problem);
+        };
+        if !budget.name.is_empty() && names.contains(&budget.name) {
+            let name = shown(&budget.name);
+            complain("name", format!("is {name}, as another [[llm.budget]] is; give each its own"));
+        }
+        if budget.window == BudgetWindow::Meeting
+            && !matches!(budget.per, BudgetScope::Meeting | BudgetScope::Instance)
+        {
+            let problem = "is \"meeting\", which is for budgets per \"meeting\" or \"instance\"; take \"hour\" or \"day\"";
+            complain("window", problem.to_owned());
+        }
+        if budget.tokens.is_none() && budget.usd.is_none() {
+            complain("tokens", "is missing, as is usd; a budget needs one of them".to_owned());
+        }
+        let unpriced = models.into_iter().flatten().find(|model| model.price.is_empty());
+        if let Some(model) = unpriced.filter(|_| budget.usd.is_some()) {
+            let name = shown(&model.name);
+            complain(
+                "usd",
+                format!("is given, but [[llm.model]] {name} has no price; give it one (0 if it is free)"),
+            );
+        }
+        names.push(budget.name.clone());
+    });
+    budgets.unwrap_or_default()
 }
 
 /// The value of a key's variable. A setting shows whether it is set.

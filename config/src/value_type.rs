@@ -222,7 +222,7 @@ pub(crate) fn table_of<T: Serialize + DeserializeOwned + 'static>(
     })
 }
 
-fn from_serde<T: DeserializeOwned>(value: &Value) -> Option<T> {
+pub(crate) fn from_serde<T: DeserializeOwned>(value: &Value) -> Option<T> {
     serde_json::from_value(serde_json::to_value(value).ok()?).ok()
 }
 

@@ -148,6 +148,11 @@ fn settings_show_whether_a_key_is_set_but_not_the_key() {
     // Those that this is about.
     let settings = |loaded: &Loaded| {
         let others = [
+            "embedding",
+            "transcription",
+            "cache",
+            "cache_memory",
+            "tenant_label",
             "connect",
             "tokens",
             "token",
@@ -250,7 +255,7 @@ fn mistakes_say_what_would_be_right() {
         ),
         (
             "[llm]\nquick = \"x\"".to_owned(),
-            "llm.quick is unknown; known in [llm] are: default, fast, connect, first_token, between_tokens, total, tries, model",
+            "llm.quick is unknown; known in [llm] are: default, fast, embedding, transcription, connect, first_token, between_tokens, total, tries, cache, cache_memory, tenant_label, model, budget",
         ),
         (
             "[[llm.model]]\nmodel = \"x\"".to_owned(),
@@ -353,5 +358,51 @@ fn all_mistakes_are_found_and_none_that_only_follows_from_another() {
     for models in ["model = \"gpt\"", "model = [1]", "[[llm.model]]\nnam = \"gpt\""] {
         let error = refused(&format!("[llm]\ndefault = \"gpt\"\n{models}"));
         assert!(!error.contains("llm.default"), "{error}");
+    }
+}
+
+#[test]
+fn prices_are_whole_billionths_for_a_token() {
+    let toml = "[[llm.model]]\nname = \"m\"\nprice = [{ above = 200_000, input = 2.5, output = 15 }, { input = 1.25, cached_input = 0.125, output = 10 }]";
+    let config = Config::from_toml(toml).unwrap();
+    let prices: Vec<_> = config.llm.models[0]
+        .price
+        .iter()
+        .map(|price| (price.above, price.input, price.cached_input, price.output))
+        .collect();
+    assert_eq!(prices, [(0, 1250, 125, 10_000), (200_000, 2500, 2500, 15_000)]);
+    for (price, problem) in [
+        ("[{ input = -1 }]", "no price from 0"),
+        ("[{ output = 1 }]", "has no input"),
+        ("[{ inptu = 1 }]", "has inptu, but takes above, input, cached_input, output"),
+        ("[{ above = 5, input = 1 }]", "needs one price without above"),
+        ("[{ input = 1 }, { input = 2 }]", "a different above"),
+        ("[3]", "[0] takes a table"),
+        ("3", "takes a list of tables"),
+    ] {
+        let error = Config::from_toml(&format!("[[llm.model]]\nname = \"m\"\nprice = {price}")).unwrap_err();
+        assert!(error.to_string().contains(problem), "{price}: {error}");
+    }
+}
+
+#[test]
+fn a_budget_limits_something_that_is_counted() {
+    let of = |model: &str, budget: &str| {
+        Config::from_toml(&format!("[[llm.model]]\nname = \"m\"\n{model}\n[[llm.budget]]\n{budget}"))
+    };
+    let config = of("price = [{ input = 1 }]", "name = \"b\"\nper = \"tenant\"\nusd = 2.5").unwrap();
+    let budget = &config.llm.budgets[0];
+    assert_eq!((budget.per, budget.window), (BudgetScope::Tenant, BudgetWindow::Day));
+    assert_eq!((budget.usd.unwrap().nanos, budget.tokens), (2_500_000_000, None));
+    for (model, budget, problem) in [
+        ("", "name = \"b\"", "a budget needs one of them"),
+        ("", "name = \"b\"\nusd = 1", "[[llm.model]] \"m\" has no price"),
+        ("", "name = \"b\"\ntokens = 1\nwindow = \"meeting\"", "which is for budgets per \"meeting\" or \"instance\""),
+        ("", "tokens = 1", "name is missing"),
+        ("price = [{ input = 1 }]", "name = \"b\"\nusd = -1", "takes a sum in dollars"),
+        ("", "name = \"b\"\ntokens = 1\n[[llm.budget]]\nname = \"b\"\ntokens = 2", "give each its own"),
+    ] {
+        let error = of(model, budget).unwrap_err();
+        assert!(error.to_string().contains(problem), "{budget}: {error}");
     }
 }

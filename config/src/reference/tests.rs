@@ -112,6 +112,7 @@ fn every_key_is_there_once_and_in_order() {
             "[metrics]",
             "[llm]",
             "[[llm.model]]",
+            "[[llm.budget]]",
             "[install]",
             "[log]",
             "[[source]]",
@@ -175,7 +176,7 @@ fn ranges_are_as_they_are_said() {
     let wrong = |path: &str, value: &str| {
         let (table, name) = path.rsplit_once('.').unwrap();
         // A list of tables needs what each table must have, too.
-        let (before, after, more) = if ["llm.model", "plugin"].contains(&table) {
+        let (before, after, more) = if ["llm.model", "llm.budget", "plugin"].contains(&table) {
             ("[[", "]]", "name = \"x\"\n")
         } else {
             ("[", "]", "")
@@ -191,7 +192,7 @@ fn ranges_are_as_they_are_said() {
         let Some((first, last)) = range.split_once(" to ") else { continue };
         let (below, inside, above) = match of {
             "whole number" => {
-                let [first, last]: [u32; 2] = [first, last].map(|end| end.parse().unwrap());
+                let [first, last]: [u64; 2] = [first, last].map(|end| end.parse().unwrap());
                 let below = first.checked_sub(1).map(|number| number.to_string());
                 (below, vec![first.to_string(), last.to_string()], (last + 1).to_string())
             }
