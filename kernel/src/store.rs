@@ -12,8 +12,11 @@
 //! and a store may rely on that. Even so a mark never goes back, and of two packets with one number the first
 //! keeps it.
 //!
+//! Beside meetings a store keeps [accounts](AccountRecord): small documents that several owners change by turns.
+//!
 //! Every store must pass the suite in module `conformance` (feature `testing`).
 
+mod account;
 mod error;
 mod listing;
 mod query;
@@ -29,6 +32,7 @@ mod contract;
 pub mod conformance;
 mod memory;
 
+pub use account::{AccountId, AccountRecord};
 pub use commit::{Commit, Outcome};
 pub use contract::{Store, StoreFuture};
 pub use error::Error;

@@ -1,13 +1,13 @@
 //! The actor: takes questions, and spawns a task for each.
 
-use std::{future::Future, panic::AssertUnwindSafe};
+use std::{future::Future, panic::AssertUnwindSafe, sync::Arc};
 
 use futures::{FutureExt, future::BoxFuture};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use serde_json::Value;
 use teammy_kernel::{
     Budgets, Caller, Deltas, EmbedRequest, Embeddings, LlmError, LlmProvider, LlmRequest, LlmResponse,
-    SharedLlm, TranscribeRequest, Transcript,
+    SharedLlm, Store, TranscribeRequest, Transcript,
 };
 use tokio::{sync::oneshot, task::JoinSet};
 
@@ -110,6 +110,14 @@ impl LlmProvider for LlmRef {
 
     async fn budgets(&self, caller: Caller) -> Result<Budgets, LlmError> {
         self.run(|provider| async move { provider.budgets(caller).await }).await
+    }
+
+    fn opened(&self, store: Arc<dyn Store>) {
+        self.provider.opened(store);
+    }
+
+    async fn close(&self) {
+        self.provider.close().await;
     }
 
     fn check(&self, schema: &Value, value: &Value) -> Result<(), String> {

@@ -7,10 +7,13 @@
 //! meeting stopped), and all questions are cancelled when the actor ends. A provider that panics fails that
 //! question and nothing else.
 //!
-//! Three layers, each of which uses those below it: `models`, which asks one model after another; the client of one
-//! model (`openai`), which sends one request and reads its answer; and the rules (`policy`), which are pure.
+//! Layers, each of which uses those below it: `models`, which asks one model after another; `budgets`, which keeps what
+//! requests may cost; the client of one model (`openai`), which sends one request and reads its answer; and the rules
+//! (`policy`), which are pure.
 
 mod actor;
+#[cfg(feature = "openai")]
+mod budgets;
 mod error;
 #[cfg(feature = "openai")]
 mod models;
@@ -20,8 +23,14 @@ mod openai;
 mod policy;
 #[cfg(feature = "openai")]
 mod schema;
+#[cfg(feature = "openai")]
+mod telemetry;
+#[cfg(feature = "openai")]
+mod windows;
 
 use ractor::Actor;
+#[cfg(feature = "openai")]
+use teammy_kernel::Timestamp;
 use teammy_kernel::{SharedLlm, chain};
 
 pub use error::Error;
@@ -40,19 +49,70 @@ use actor::{LlmActor, LlmRef};
 #[cfg(feature = "openai")]
 pub fn configured(config: &teammy_config::Llm, are_needed: bool) -> Result<SharedLlm, Error> {
     let (Some(default), Some(fast)) = (&config.default, &config.fast) else { return Ok(SharedLlm::none()) };
-    let limits = config.models.iter().map(|model| models::Limits {
-        fallback: model.fallback.clone(),
-        at_once: model.concurrency,
-        per_minute: model.requests_per_minute,
-    });
-    let endpoints = openai::endpoints(config)?.into_iter().zip(limits).collect();
+    let endpoints = openai::endpoints(config)?.into_iter().zip(config.models.iter().map(terms)).collect();
     let retry = policy::RetryPolicy { tries: config.tries };
+    let roles = models::Roles {
+        default: default.clone(),
+        fast: fast.clone(),
+        embedding: config.embedding.clone(),
+        transcription: config.transcription.clone(),
+    };
+    let rules: Vec<budgets::Rule> = config.budgets.iter().map(rule).collect();
+    let budgets = (!rules.is_empty()).then(|| budgets::Budgets::new(rules, Timestamp::now));
     let models =
-        models::Models::new(endpoints, default, fast, retry).expect("invariant: both names are of models");
+        models::Models::new(endpoints, &roles, retry, budgets).expect("invariant: all names are of models");
     if are_needed {
         models.chosen().into_iter().try_for_each(openai::Endpoint::ready)?;
     }
-    Ok(SharedLlm::new(models))
+    telemetry::describe();
+    Ok(SharedLlm::new(models::Shared::new(models, config.cache, config.cache_memory.as_usize())))
+}
+
+/// What is configured of a model beside its server.
+#[cfg(feature = "openai")]
+fn terms(model: &teammy_config::LlmModel) -> models::Terms {
+    let tier = |price: &teammy_config::Price| policy::Tier {
+        above: price.above,
+        input: price.input,
+        cached_input: price.cached_input,
+        output: price.output,
+    };
+    models::Terms {
+        fallback: model.fallback.clone(),
+        capacity: policy::Capacity {
+            at_once: model.concurrency,
+            requests_per_minute: model.requests_per_minute,
+            tokens_per_minute: model.tokens_per_minute,
+        },
+        prices: policy::Prices::new(model.price.iter().map(tier).collect()),
+        max_tokens: model.max_tokens,
+    }
+}
+
+/// A budget by its configuration.
+#[cfg(feature = "openai")]
+fn rule(budget: &teammy_config::LlmBudget) -> budgets::Rule {
+    use teammy_config::{BudgetScope, BudgetWindow};
+    budgets::Rule {
+        name: budget.name.clone(),
+        scope: match budget.per {
+            BudgetScope::Node => budgets::Scope::Node,
+            BudgetScope::Tenant => budgets::Scope::Tenant,
+            BudgetScope::Meeting => budgets::Scope::Meeting,
+            BudgetScope::Instance => budgets::Scope::Instance,
+        },
+        window: match budget.window {
+            BudgetWindow::Hour => windows::Window::Hour,
+            BudgetWindow::Day => windows::Window::Day,
+            BudgetWindow::Meeting => windows::Window::Meeting,
+        },
+        tenant: budget.tenant.clone(),
+        instance: budget.instance.clone(),
+        limit: policy::Limit {
+            tokens: budget.tokens,
+            cost: budget.usd.map(|usd| teammy_kernel::NanoUsd(usd.nanos)),
+        },
+    }
 }
 
 /// Returns [`SharedLlm::none`]: this build has no client for the models that a configuration names.

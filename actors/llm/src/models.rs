@@ -1,38 +1,55 @@
-//! The configured models as one provider: a request waits its turn, goes to its model, is tried again as its failure's
-//! class says, and goes to the next model of the `fallback`.
+//! The configured models as one provider: a request is paid, waits its turn, goes to its model, is tried again as its
+//! failure's class says, and goes to the next model of the `fallback`.
+
+mod line;
+mod question;
+mod shared;
 
 use std::{collections::HashMap, future::Future, sync::Arc};
 
 use parking_lot::Mutex;
 use serde_json::Value;
-use teammy_kernel::{Deltas, LlmError, LlmProvider, LlmRequest, LlmResponse, Model, Usage};
-use tokio::{sync::oneshot, time::Instant};
-use tracing::debug;
+use teammy_kernel::{
+    Budgets as BudgetReport, Caller, Charges, Deltas, EmbedRequest, Embeddings, LlmError, LlmProvider,
+    LlmRequest, LlmResponse, Meter, Model, Spend, Store, TranscribeRequest, Transcript, Usage,
+};
+use tokio::time::Instant;
+use tracing::{Instrument, debug};
 
-use crate::policy::{Admission, Breaker, Class, Problem, Queue, RetryPolicy, Step, Ticket};
+use self::line::Line;
+pub(crate) use self::{
+    question::{Answer, Question},
+    shared::Shared,
+};
+use crate::{
+    budgets::{Budgets, Unpaid},
+    policy::{
+        Admission, Bound, Breaker, Capacity, Class, Exhausted, Failures, Prices, Problem, RetryPolicy, Step,
+    },
+    telemetry,
+};
 
-/// A client of one model: one request, one answer or failure.
+/// The most tokens of an answer that a budget pays for, where neither the plugin nor the configuration says so.
+const MAX_TOKENS: u32 = 4096;
+
+/// A client of one model: one question, one answer or failure.
 pub(crate) trait ModelClient: Send + Sync + 'static {
     /// The model's name in the configuration.
     fn name(&self) -> &str;
 
-    /// Asks once. Pieces of the text go to `deltas` as they come.
-    fn ask(
-        &self,
-        request: &LlmRequest,
-        deltas: Option<&Deltas>,
-    ) -> impl Future<Output = Result<LlmResponse, Problem>> + Send;
+    /// Asks once.
+    fn ask(&self, question: Question<'_>) -> impl Future<Output = Result<Answer, Problem>> + Send;
 }
 
 /// What is configured of a model beside its server.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Limits {
+pub(crate) struct Terms {
     /// The models that are asked after this one failed, by their names.
     pub(crate) fallback: Vec<String>,
-    /// The most requests at once.
-    pub(crate) at_once: Option<usize>,
-    /// The most requests a minute.
-    pub(crate) per_minute: Option<u32>,
+    pub(crate) capacity: Capacity,
+    pub(crate) prices: Prices,
+    /// The most tokens of an answer.
+    pub(crate) max_tokens: Option<u32>,
 }
 
 /// A model, with what is known of it.
@@ -41,6 +58,17 @@ struct Slot<C> {
     fallback: Vec<usize>,
     breaker: Mutex<Breaker>,
     line: Arc<Line>,
+    prices: Prices,
+    max_tokens: Option<u32>,
+}
+
+/// Which model is for what, by their names.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Roles {
+    pub(crate) default: String,
+    pub(crate) fast: String,
+    pub(crate) embedding: Option<String>,
+    pub(crate) transcription: Option<String>,
 }
 
 /// The models.
@@ -48,27 +76,38 @@ pub(crate) struct Models<C> {
     slots: Vec<Slot<C>>,
     default: usize,
     fast: usize,
+    embedding: Option<usize>,
+    transcription: Option<usize>,
     retry: RetryPolicy,
+    budgets: Option<Budgets>,
 }
 
 impl<C: ModelClient> Models<C> {
-    /// These models; `default` and `fast` are names of two. None if one is not there.
+    /// These models. None if a role's model is not there.
     pub(crate) fn new(
-        models: Vec<(C, Limits)>,
-        default: &str,
-        fast: &str,
+        models: Vec<(C, Terms)>,
+        roles: &Roles,
         retry: RetryPolicy,
+        budgets: Option<Budgets>,
     ) -> Option<Self> {
         let names: HashMap<String, usize> =
             models.iter().enumerate().map(|(at, (client, _))| (client.name().to_owned(), at)).collect();
-        let (default, fast) = (*names.get(default)?, *names.get(fast)?);
-        let slot = |(client, limits): (C, Limits)| Slot {
-            client,
-            fallback: limits.fallback.iter().filter_map(|name| names.get(name).copied()).collect(),
-            breaker: Mutex::default(),
-            line: Line::new(Queue::new(limits.at_once, limits.per_minute)),
+        let of = |name: &Option<String>| match name {
+            None => Some(None),
+            Some(name) => names.get(name).copied().map(Some),
         };
-        Some(Self { slots: models.into_iter().map(slot).collect(), default, fast, retry })
+        let (default, fast) = (*names.get(&roles.default)?, *names.get(&roles.fast)?);
+        let (embedding, transcription) = (of(&roles.embedding)?, of(&roles.transcription)?);
+        let slot = |(client, terms): (C, Terms)| Slot {
+            client,
+            fallback: terms.fallback.iter().filter_map(|name| names.get(name).copied()).collect(),
+            breaker: Mutex::default(),
+            line: Line::new(terms.capacity),
+            prices: terms.prices,
+            max_tokens: terms.max_tokens,
+        };
+        let slots = models.into_iter().map(slot).collect();
+        Some(Self { slots, default, fast, embedding, transcription, retry, budgets })
     }
 
     /// The default model's client and the fast one's.
@@ -76,77 +115,228 @@ impl<C: ModelClient> Models<C> {
         [&self.slots[self.default].client, &self.slots[self.fast].client]
     }
 
-    async fn answer(&self, request: LlmRequest, deltas: Option<&Deltas>) -> Result<LlmResponse, LlmError> {
-        let first = match request.model {
-            Model::Fast => self.fast,
-            _ => self.default,
+    /// The models to ask, the first one first.
+    fn order(&self, question: &Question<'_>) -> Result<Vec<usize>, LlmError> {
+        let missing = |what: &str, key: &str| {
+            LlmError::Misconfigured(format!("no model is named for {what}; set `{key}` in `[llm]`"))
         };
-        let fallback = &self.slots[first].fallback;
+        let (first, falls_back) = match question {
+            Question::Chat(request, _) if request.model == Model::Fast => (self.fast, true),
+            Question::Chat(..) => (self.default, true),
+            // Vectors of different models cannot be compared.
+            Question::Embed(_) => {
+                (self.embedding.ok_or_else(|| missing("vectors of texts", "embedding"))?, false)
+            }
+            Question::Transcribe(_) => {
+                (self.transcription.ok_or_else(|| missing("the text of sound", "transcription"))?, true)
+            }
+        };
+        let fallback = self.slots[first].fallback.iter().filter(|_| falls_back);
+        Ok(std::iter::once(first).chain(fallback.copied()).collect())
+    }
+
+    async fn answer(&self, question: Question<'_>) -> Result<Answer, LlmError> {
+        let order = self.order(&question)?;
         let mut spent = Usage::default();
-        let mut failures: Vec<String> = Vec::new();
-        let mut last = Problem::new(Class::Unavailable, "no model was asked");
-        for at in std::iter::once(&first).chain(fallback) {
+        let mut failures = Failures::default();
+        for (position, at) in order.iter().enumerate() {
             let slot = &self.slots[*at];
-            let problem = match self.ask_one(slot, &request, deltas, &mut spent).await {
-                Ok(mut response) => {
-                    let has_usage = response.usage.is_some() || spent != Usage::default();
-                    response.usage = has_usage.then(|| response.usage.unwrap_or_default() + spent);
-                    response.model = Some(slot.client.name().to_owned());
-                    return Ok(response);
+            let name = slot.client.name();
+            let mut tally = Tally::new(&question.caller().meter, name, position > 0);
+            let has_next = position + 1 < order.len();
+            match self.ask_one(slot, question, has_next, &mut spent, &mut tally).await {
+                Ok(mut answer) => {
+                    tally.charges.failures = 0;
+                    let has_usage = answer.usage().is_some() || spent != Usage::default();
+                    let usage = has_usage.then(|| answer.usage().unwrap_or_default() + spent);
+                    answer.set(name, usage);
+                    return Ok(answer);
                 }
-                Err(problem) => problem,
-            };
-            failures.push(format!("{}: {}", slot.client.name(), problem.text));
-            let is_over = problem.has_given || problem.class == Class::TooLate;
-            last = problem;
-            if is_over {
-                break;
+                Err(Unanswered { problem, exhausted, .. }) => {
+                    failures.add(name, &problem, exhausted);
+                    if problem.has_given || problem.class == Class::TooLate {
+                        break;
+                    }
+                }
             }
         }
-        Err(last.into_error(failures.join("; then ")))
+        Err(failures.into_error())
     }
 
     /// Asks one model until it answers or the next one is to be asked.
     async fn ask_one(
         &self,
         slot: &Slot<C>,
-        request: &LlmRequest,
-        deltas: Option<&Deltas>,
+        question: Question<'_>,
+        has_next: bool,
         spent: &mut Usage,
-    ) -> Result<LlmResponse, Problem> {
+        tally: &mut Tally<'_>,
+    ) -> Result<Answer, Unanswered> {
+        let caller = question.caller();
+        let is_paid = self.budgets.as_ref().is_some_and(|budgets| budgets.apply_to(caller));
+        // The request as this model gets it: its answer is bounded, so that it is known what it may cost.
+        let bounded;
+        let (question, bound) = match question {
+            Question::Chat(request, deltas) => {
+                let most = slot.max_tokens.or(is_paid.then_some(MAX_TOKENS));
+                let most = request.max_tokens.into_iter().chain(most).min();
+                let mut copy = request.clone();
+                copy.max_tokens = most;
+                bounded = copy;
+                let question = Question::Chat(&bounded, deltas);
+                (question, question.bound(most.unwrap_or(MAX_TOKENS).into()))
+            }
+            other => (other, other.bound(slot.max_tokens.unwrap_or(MAX_TOKENS).into())),
+        };
+        let most = slot.prices.spend(bound);
         let mut tries = 0;
         loop {
-            let turn = slot.line.turn(request).await?;
-            let admission = slot.breaker.lock().admit(Instant::now());
-            if let Admission::NotFor(time) = admission {
-                let text =
-                    format!("it has failed too often, and is left alone for {} s", time.as_secs().max(1));
-                return Err(Problem { retry_after: Some(time), ..Problem::new(Class::Unavailable, text) });
-            }
-            let mut call = Call { breaker: &slot.breaker, has_ended: false };
-            let outcome = slot.client.ask(request, deltas).await;
-            call.has_ended = true;
-            drop(turn);
-            let problem = match outcome {
-                Ok(response) => {
-                    slot.breaker.lock().succeeded();
-                    return Ok(response);
-                }
-                Err(problem) => problem,
+            let problem = match self.try_once(slot, question, bound, most, tally).await {
+                Ok(answer) => return Ok(answer),
+                Err(unanswered) if !unanswered.was_asked => return Err(unanswered),
+                Err(Unanswered { problem, .. }) => problem,
             };
             tries += 1;
             *spent += problem.usage;
             let now = Instant::now();
-            slot.breaker.lock().failed(problem.class, now);
-            let left = request.caller.deadline.map(|deadline| deadline.saturating_duration_since(now));
-            let step = self.retry.after(&problem, tries, left, fastrand::f64());
+            let left = caller.deadline.map(|deadline| deadline.saturating_duration_since(now));
+            let step = self.retry.after(&problem, tries, left, has_next, fastrand::f64());
             let (model, class) = (slot.client.name(), problem.class);
-            debug!(meeting = %request.caller.meeting, instance = %request.caller.instance, model, ?class, tries, ?step, "a model failed");
+            debug!(meeting = %caller.meeting, instance = %caller.instance, model, ?class, tries, ?step, "a model failed");
             match step {
-                Step::RetryAfter(wait) => tokio::time::sleep(wait).await,
-                Step::Next | Step::Stop => return Err(problem),
+                Step::RetryAfter(wait) => {
+                    tokio::time::sleep(wait).await;
+                    tally.charges.retries += 1;
+                }
+                Step::Next | Step::Stop => return Err(Unanswered::asked(problem)),
             }
         }
+    }
+
+    /// Asks one model once: when it is paid, and when its turn has come.
+    async fn try_once(
+        &self,
+        slot: &Slot<C>,
+        question: Question<'_>,
+        bound: Bound,
+        most: Spend,
+        tally: &mut Tally<'_>,
+    ) -> Result<Answer, Unanswered> {
+        let caller = question.caller();
+        let left_alone = |time: std::time::Duration| {
+            let text = format!("it has failed too often, and is left alone for {} s", time.as_secs().max(1));
+            Unanswered::not_asked(Problem {
+                retry_after: Some(time),
+                ..Problem::new(Class::Unavailable, text)
+            })
+        };
+        let queued = Instant::now();
+        // A request that cannot pass does not wait for its turn first.
+        if let Some(time) = slot.breaker.lock().closed_for(queued) {
+            return Err(left_alone(time));
+        }
+        let mut reservation = match &self.budgets {
+            None => None,
+            Some(budgets) => Some(budgets.hold(caller, most).await.map_err(Unanswered::unpaid)?),
+        };
+        let mut turn = slot.line.turn(caller, most.tokens).await.map_err(Unanswered::not_asked)?;
+        tally.charges.waited_ms += millis(queued.elapsed());
+        if let Admission::NotFor(time) = slot.breaker.lock().admit(Instant::now()) {
+            turn.took(0);
+            return Err(left_alone(time));
+        }
+        let mut call = Call { breaker: &slot.breaker, has_ended: false };
+        if let Some(reservation) = &mut reservation {
+            reservation.sent();
+        }
+        let (model, operation, began) = (slot.client.name(), question.operation(), Instant::now());
+        let span = telemetry::span(operation, model, caller);
+        let outcome = slot.client.ask(question).instrument(span.clone()).await;
+        call.has_ended = true;
+        let (now, took) = (Instant::now(), began.elapsed());
+        tally.charges.took_ms += millis(took);
+        let (usage, cost) = match &outcome {
+            Ok(answer) => {
+                slot.breaker.lock().succeeded();
+                telemetry::ended(&span, operation, model, took, Ok(answer.usage()));
+                // A server that does not count has read no more than the request's bytes.
+                let usage = answer.usage().unwrap_or(Usage::default());
+                let unknown = || {
+                    let completion = bound.completion.min(answer.text_bytes() as u64);
+                    slot.prices.spend(Bound { completion, ..bound })
+                };
+                (usage, answer.usage().map_or_else(unknown, |usage| slot.prices.spent(usage)))
+            }
+            Err(problem) => {
+                slot.breaker.lock().failed(problem.class, now);
+                telemetry::ended(&span, operation, model, took, Err(problem.class));
+                (problem.usage, problem.spent(slot.prices.spent(problem.usage), most))
+            }
+        };
+        tally.charges.usage += usage;
+        tally.charges.cost = tally.charges.cost + slot.prices.cost(usage);
+        turn.took(cost.tokens);
+        if let Some(reservation) = &mut reservation {
+            reservation.cost(cost);
+        }
+        outcome.map_err(Unanswered::asked)
+    }
+}
+
+/// Why a model has not answered.
+struct Unanswered {
+    problem: Problem,
+    /// The budget that has too little left, if that is why.
+    exhausted: Option<Exhausted>,
+    /// Whether it was asked at all; if not, it need not be tried again.
+    was_asked: bool,
+}
+
+impl Unanswered {
+    fn asked(problem: Problem) -> Self {
+        Self { problem, exhausted: None, was_asked: true }
+    }
+
+    fn not_asked(problem: Problem) -> Self {
+        Self { problem, exhausted: None, was_asked: false }
+    }
+
+    fn unpaid(unpaid: Unpaid) -> Self {
+        match unpaid {
+            Unpaid::Exceeded { name, resets } => {
+                let problem =
+                    Problem::new(Class::OverBudget, format!("the budget {name:?} has too little left"));
+                Self { exhausted: Some(Exhausted { name, resets }), ..Self::not_asked(problem) }
+            }
+            Unpaid::Unknown(text) => Self::not_asked(Problem::new(Class::Unavailable, text)),
+        }
+    }
+}
+
+fn millis(time: std::time::Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Adds up what a request costs at one model, and charges it when it is dropped: also for a request that is called off.
+struct Tally<'a> {
+    meter: &'a Meter,
+    model: &'a str,
+    charges: Charges,
+}
+
+impl<'a> Tally<'a> {
+    fn new(meter: &'a Meter, model: &'a str, is_fallback: bool) -> Self {
+        let mut charges = Charges::default();
+        charges.calls = 1;
+        charges.failures = 1;
+        charges.fallbacks = is_fallback.into();
+        Self { meter, model, charges }
+    }
+}
+
+impl Drop for Tally<'_> {
+    fn drop(&mut self) {
+        self.meter.charge(self.model, self.charges);
     }
 }
 
@@ -166,11 +356,51 @@ impl Drop for Call<'_> {
 
 impl<C: ModelClient> LlmProvider for Models<C> {
     async fn complete(&self, request: LlmRequest) -> Result<LlmResponse, LlmError> {
-        self.answer(request, None).await
+        match self.answer(Question::Chat(&request, None)).await? {
+            Answer::Chat(response) => Ok(response),
+            _ => Err(other_answer()),
+        }
     }
 
     async fn stream(&self, request: LlmRequest, deltas: Deltas) -> Result<LlmResponse, LlmError> {
-        self.answer(request, Some(&deltas)).await
+        match self.answer(Question::Chat(&request, Some(&deltas))).await? {
+            Answer::Chat(response) => Ok(response),
+            _ => Err(other_answer()),
+        }
+    }
+
+    async fn embed(&self, request: EmbedRequest) -> Result<Embeddings, LlmError> {
+        match self.answer(Question::Embed(&request)).await? {
+            Answer::Embed(embeddings) => Ok(embeddings),
+            _ => Err(other_answer()),
+        }
+    }
+
+    async fn transcribe(&self, request: TranscribeRequest) -> Result<Transcript, LlmError> {
+        match self.answer(Question::Transcribe(&request)).await? {
+            Answer::Transcribe(transcript) => Ok(transcript),
+            _ => Err(other_answer()),
+        }
+    }
+
+    async fn budgets(&self, caller: Caller) -> Result<BudgetReport, LlmError> {
+        let Some(budgets) = &self.budgets else { return Ok(BudgetReport::default()) };
+        budgets.report(&caller).await.map_err(|unpaid| match unpaid {
+            Unpaid::Exceeded { name, resets } => LlmError::BudgetExceeded { name, resets },
+            Unpaid::Unknown(text) => LlmError::Failed(text),
+        })
+    }
+
+    fn opened(&self, store: Arc<dyn Store>) {
+        if let Some(budgets) = &self.budgets {
+            budgets.keep_in(store);
+        }
+    }
+
+    async fn close(&self) {
+        if let Some(budgets) = &self.budgets {
+            budgets.flush().await;
+        }
     }
 
     fn check(&self, schema: &Value, value: &Value) -> Result<(), String> {
@@ -178,102 +408,9 @@ impl<C: ModelClient> LlmProvider for Models<C> {
     }
 }
 
-/// The tasks that wait for a model.
-struct Line {
-    state: Mutex<Waiting>,
-}
-
-struct Waiting {
-    queue: Queue,
-    wakers: HashMap<Ticket, oneshot::Sender<()>>,
-}
-
-impl Line {
-    fn new(queue: Queue) -> Arc<Self> {
-        Arc::new(Self { state: Mutex::new(Waiting { queue, wakers: HashMap::new() }) })
-    }
-
-    /// Waits until the request may go. Its turn is over when the value is dropped.
-    async fn turn(self: &Arc<Self>, request: &LlmRequest) -> Result<Turn, Problem> {
-        let (sender, mut receiver) = oneshot::channel();
-        let ticket = {
-            let mut state = self.state.lock();
-            let ticket =
-                state.queue.push(&request.caller.meeting, request.caller.priority, request.caller.deadline);
-            state.wakers.insert(ticket, sender);
-            ticket
-        };
-        let mut place = Place { line: self.clone(), ticket: Some(ticket) };
-        loop {
-            self.dispatch();
-            let ready_at = self.state.lock().queue.ready_at(Instant::now());
-            let timer = async {
-                match ready_at {
-                    Some(at) => tokio::time::sleep_until(at).await,
-                    None => std::future::pending().await,
-                }
-            };
-            let deadline = async {
-                match request.caller.deadline {
-                    Some(deadline) => tokio::time::sleep_until(deadline).await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                biased;
-                went = &mut receiver => {
-                    went.expect("invariant: a request in the queue has its sender");
-                    place.ticket = None;
-                    return Ok(Turn(self.clone()));
-                }
-                () = deadline => {
-                    return Err(Problem::new(Class::TooLate, "its turn did not come in the time of the request"));
-                }
-                () = timer => {}
-            }
-        }
-    }
-
-    /// Lets all go that may.
-    fn dispatch(&self) {
-        let mut state = self.state.lock();
-        while let Some(ticket) = state.queue.next(Instant::now()) {
-            let waker =
-                state.wakers.remove(&ticket).expect("invariant: a request in the queue has its sender");
-            // A request that is being dropped ends its turn itself.
-            let _ = waker.send(());
-        }
-    }
-}
-
-/// A request that waits; it leaves the queue when it is dropped.
-struct Place {
-    line: Arc<Line>,
-    ticket: Option<Ticket>,
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let Some(ticket) = self.ticket else { return };
-        let mut state = self.line.state.lock();
-        state.wakers.remove(&ticket);
-        // It may have got its turn and not noticed.
-        if !state.queue.cancel(ticket) {
-            state.queue.done();
-            drop(state);
-            self.line.dispatch();
-        }
-    }
-}
-
-/// A request's turn.
-struct Turn(Arc<Line>);
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        self.0.state.lock().queue.done();
-        self.0.dispatch();
-    }
+/// A client answers what it was asked.
+fn other_answer() -> LlmError {
+    LlmError::Failed("its client gave another answer than was asked for".to_owned())
 }
 
 #[cfg(test)]

@@ -32,7 +32,7 @@ use self::{
 };
 use crate::{
     error::Error,
-    models::ModelClient,
+    models::{Answer, ModelClient, Question},
     policy::{Class, Deadlines, Problem, Watch},
 };
 
@@ -162,14 +162,17 @@ impl ModelClient for Endpoint {
         &self.name
     }
 
-    async fn ask(&self, request: &LlmRequest, deltas: Option<&Deltas>) -> Result<LlmResponse, Problem> {
+    async fn ask(&self, question: Question<'_>) -> Result<Answer, Problem> {
+        let Question::Chat(request, deltas) = question else {
+            return Err(Problem::new(Class::Misconfigured, "it takes text alone"));
+        };
         if let Some(problem) = &self.key_problem {
             return Err(Problem::new(Class::Misconfigured, problem.to_string()));
         }
         loop {
             match self.send(request, deltas).await {
                 Err(problem) if self.learns_from(&problem, request) => {}
-                outcome => return outcome,
+                outcome => return outcome.map(Answer::Chat),
             }
         }
     }

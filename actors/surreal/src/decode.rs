@@ -29,7 +29,7 @@ pub(super) fn rows<T>(
 
 /// The rows of the first statement that has any, because it is SurrealDB's matter whether `BEGIN` and
 /// `COMMIT` count as statements.
-fn first_rows(results: &mut IndexedResults) -> Result<Vec<Value>, surrealdb::Error> {
+pub(super) fn first_rows(results: &mut IndexedResults) -> Result<Vec<Value>, surrealdb::Error> {
     for statement in 0..results.num_statements() {
         if let Value::Array(rows) = results.take::<Value>(statement)? {
             return Ok(rows.into_vec());
@@ -198,6 +198,13 @@ impl StoredRow {
     pub(super) fn mark(mut self) -> Result<Mark, Cause> {
         let producer = self.in_key(1, |value| as_str(value).map(Into::into), "a producer's id")?;
         Ok(Mark { producer, number: self.number("number")?, seq: Seq(self.number("seq")?) })
+    }
+
+    /// An account: its meeting, its key, its version and its document.
+    pub(super) fn account(mut self) -> Result<(String, String, u64, Arc<str>), Cause> {
+        let part = |index, what| self.in_key(index, |value| as_str(value).map(str::to_owned), what);
+        let (meeting, key) = (part(0, "a meeting's id")?, part(1, "an account's key")?);
+        Ok((meeting, key, self.number("version")?, self.text("document")?.into()))
     }
 
     /// A run of a producer's packets: the last number, and all seqs.

@@ -13,8 +13,8 @@ use super::{
 };
 
 /// The tables that hold rows of a meeting, beside its log and its own row.
-const TABLES: [&str; 6] =
-    [ids::LIFECYCLE, ids::NUMBERED, ids::MARKS, ids::INSTANCES, ids::KEYS, ids::DEAD_LETTERS];
+const TABLES: [&str; 7] =
+    [ids::LIFECYCLE, ids::NUMBERED, ids::MARKS, ids::INSTANCES, ids::KEYS, ids::DEAD_LETTERS, ids::ACCOUNTS];
 /// How many seqs are deleted in one transaction.
 const WINDOW: u16 = 4096;
 

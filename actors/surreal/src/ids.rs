@@ -4,7 +4,10 @@
 use std::ops::Bound;
 
 use surrealdb::types::{Array, Range, RecordId, RecordIdKey, RecordIdKeyRange, Value};
-use teammy_kernel::{MeetingId, Name, Seq, Timestamp, store::MeetingQuery};
+use teammy_kernel::{
+    MeetingId, Name, Seq, Timestamp,
+    store::{AccountId, MeetingQuery},
+};
 
 use super::{
     error::Cause,
@@ -22,6 +25,8 @@ pub(super) const MARKS: &str = "mark";
 pub(super) const INSTANCES: &str = "state";
 pub(super) const KEYS: &str = "kv";
 pub(super) const DEAD_LETTERS: &str = "dead_letter";
+/// Documents that several owners change.
+pub(super) const ACCOUNTS: &str = "account";
 /// The meetings' places in the order of listings.
 pub(super) const LISTED: &str = "listed";
 /// The places of those that have not ended, and of some that have.
@@ -55,6 +60,12 @@ pub(super) fn key_id(meeting: &MeetingId, instance: &Name, key: &str) -> Value {
 
 pub(super) fn dead_letter_id(meeting: &MeetingId, instance: &Name, seq: Seq) -> Result<Value, Cause> {
     Ok(record(DEAD_LETTERS, [text(meeting.as_str()), text(instance.as_str()), number(seq.0)?]))
+}
+
+/// An account of a meeting, or of none: no meeting's id is empty.
+pub(super) fn account_id(account: &AccountId) -> Value {
+    let meeting = account.meeting.as_ref().map_or("", MeetingId::as_str);
+    record(ACCOUNTS, [text(meeting), text(&account.key)])
 }
 
 /// A meeting's place in the order of listings, as the key of its records in [`LISTED`] and [`OPEN`].

@@ -16,6 +16,7 @@
 //! | `state:[meeting, instance]` | `cursor`, `joined`, `status`, and the `state` as JSON text once there is one |
 //! | `kv:[meeting, instance, key]` | `value`, as JSON text |
 //! | `dead_letter:[meeting, instance, seq]` | `source`, `tries`, `error`, `at` |
+//! | `account:[meeting, key]` | `version` and `document` of what several owners change; the meeting is empty where there is none |
 //! | `teammy:schema` | `version` |
 //!
 //! JSON stays text, as everywhere in Teammy, because SurrealDB's numbers are not JSON's. A query by hand
@@ -35,6 +36,7 @@
 //!   only after many retries.
 //! - No type of SurrealDB's is in this crate's public API.
 
+mod accounts;
 mod commit;
 mod conflicts;
 mod connection;
@@ -61,8 +63,8 @@ use futures::FutureExt;
 use teammy_kernel::{
     DataPacket, MeetingId, MeetingMetadata, Name, Seq, Store, Timestamp,
     store::{
-        Commit, DeadLetter, InstanceRecord, Mark, MeetingPage, MeetingQuery, MeetingRecord, Outcome,
-        PacketQuery, StoreFuture,
+        AccountId, AccountRecord, Commit, DeadLetter, InstanceRecord, Mark, MeetingPage, MeetingQuery,
+        MeetingRecord, Outcome, PacketQuery, StoreFuture,
     },
 };
 
@@ -219,6 +221,14 @@ impl Store for SurrealStore {
             Ok(letters)
         }
         .boxed()
+    }
+
+    fn accounts(&self, ids: Vec<AccountId>) -> StoreFuture<'_, Vec<AccountRecord>> {
+        self.database.read_accounts(ids).boxed()
+    }
+
+    fn replace_accounts(&self, accounts: Vec<AccountRecord>) -> StoreFuture<'_, bool> {
+        async move { self.database.write_accounts(&accounts).await }.boxed()
     }
 
     fn forget(&self, meeting: MeetingId) -> StoreFuture<'_, bool> {

@@ -22,7 +22,8 @@ use super::{
 ///   meeting gets with its next packet.
 /// - 4: `listed` and `open`, and of each meeting `created` and `place`. The upgrade dates a meeting by its first
 ///   packet of source `meeting`, and gives each meeting that has packets its `last`.
-const VERSION: i64 = 4;
+/// - 5: `account`, which starts empty.
+const VERSION: i64 = 5;
 
 const SELECT_MEETING_IDS: &QueryText = &["SELECT id FROM meeting"];
 
@@ -40,7 +41,8 @@ pub(super) async fn prepare(connection: &Connection, options: &Options) -> Resul
         DEFINE TABLE IF NOT EXISTS kv SCHEMALESS;
         DEFINE TABLE IF NOT EXISTS dead_letter SCHEMALESS;
         DEFINE TABLE IF NOT EXISTS listed SCHEMALESS;
-        DEFINE TABLE IF NOT EXISTS open SCHEMALESS;";
+        DEFINE TABLE IF NOT EXISTS open SCHEMALESS;
+        DEFINE TABLE IF NOT EXISTS account SCHEMALESS;";
     const DEFINE: &QueryText = &["BEGIN;", TABLES, "COMMIT"];
     const FINISH: &QueryText =
         &["BEGIN;", TABLES, "UPSERT teammy:schema SET version = $version RETURN NONE; COMMIT"];
@@ -70,7 +72,9 @@ pub(super) async fn prepare(connection: &Connection, options: &Options) -> Resul
             if older < 3 {
                 copy_lifecycle(connection).await.map_err(failed)?;
             }
-            list_meetings(connection).await.map_err(failed)?;
+            if older < 4 {
+                list_meetings(connection).await.map_err(failed)?;
+            }
         }
         None => {}
     }

@@ -397,7 +397,11 @@ fn a_budget_limits_something_that_is_counted() {
     for (model, budget, problem) in [
         ("", "name = \"b\"", "a budget needs one of them"),
         ("", "name = \"b\"\nusd = 1", "[[llm.model]] \"m\" has no price"),
-        ("", "name = \"b\"\ntokens = 1\nwindow = \"meeting\"", "which is for budgets per \"meeting\" or \"instance\""),
+        (
+            "",
+            "name = \"b\"\ntokens = 1\nwindow = \"meeting\"",
+            "which is for budgets per \"meeting\" or \"instance\"",
+        ),
         ("", "tokens = 1", "name is missing"),
         ("price = [{ input = 1 }]", "name = \"b\"\nusd = -1", "takes a sum in dollars"),
         ("", "name = \"b\"\ntokens = 1\n[[llm.budget]]\nname = \"b\"\ntokens = 2", "give each its own"),

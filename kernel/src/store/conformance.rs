@@ -19,6 +19,7 @@
 mod fixture;
 mod samples;
 
+mod accounts;
 mod ambiguous;
 mod crash;
 mod forgetting;
@@ -29,6 +30,10 @@ mod marks;
 mod packets;
 mod rows;
 
+pub use accounts::{
+    accounts_are_forgotten_with_their_meeting, accounts_change_together_or_not_at_all,
+    owners_count_on_one_account,
+};
 pub use ambiguous::{
     a_claim_whose_answer_is_lost_is_repeated, a_commit_whose_answer_is_lost_is_repeated,
     a_creation_whose_answer_is_lost_is_repeated, a_lost_commit_and_a_claim_leave_all_or_nothing,
@@ -91,6 +96,8 @@ macro_rules! store_conformance {
             a_repeated_commit_is_applied_once,
             a_repeated_commit_marks_once,
             a_reservation_never_shrinks,
+            accounts_are_forgotten_with_their_meeting,
+            accounts_change_together_or_not_at_all,
             claims_and_commits_in_every_order,
             claims_and_commits_race,
             commits_apply_in_order,
@@ -106,6 +113,7 @@ macro_rules! store_conformance {
             meetings_do_not_share_marks,
             nothing_is_known_of_a_missing_meeting,
             open_meetings_are_listed_until_they_end,
+            owners_count_on_one_account,
             packets_come_back_equal,
             pages_go_on_while_meetings_come_and_go,
             producers_come_as_far_as_their_packets,

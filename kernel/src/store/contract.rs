@@ -5,6 +5,7 @@ use std::{fmt, sync::Arc};
 use futures::future::BoxFuture;
 
 use super::{
+    account::{AccountId, AccountRecord},
     commit::{Commit, Outcome},
     error::Error,
     listing::{MeetingPage, MeetingQuery},
@@ -107,7 +108,17 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// A meeting's dead letters, by seq, then instance.
     fn dead_letters(&self, meeting: MeetingId) -> StoreFuture<'_, Vec<DeadLetter>>;
 
-    /// Removes a meeting: its row, packets, instances, keys, numbers and dead letters. A present owner is
+    /// These accounts, in this order; those that are not there as [absent](AccountRecord::absent).
+    fn accounts(&self, ids: Vec<AccountId>) -> StoreFuture<'_, Vec<AccountRecord>>;
+
+    /// Replaces accounts, each once, if every one of them still has the version that it is given with; the stored version
+    /// is one above. Otherwise nothing is changed. Returns whether they were replaced.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] if what became of it is unknown: read them again. [`Error::Failed`].
+    fn replace_accounts(&self, accounts: Vec<AccountRecord>) -> StoreFuture<'_, bool>;
+
+    /// Removes a meeting: its row, packets, instances, keys, numbers, dead letters and accounts. A present owner is
     /// fenced first. Returns whether anything was removed. A call that was cut off may leave a part; repeat
     /// it.
     ///

@@ -13,6 +13,7 @@ use std::{
 use futures::FutureExt;
 
 use super::{
+    account::{AccountId, AccountRecord},
     commit::{Commit, Outcome},
     contract::{Store, StoreFuture},
     error::Error,
@@ -27,6 +28,7 @@ use crate::{DataPacket, MeetingId, MeetingMetadata, Name, Seq, Timestamp};
 #[derive(Clone, Default)]
 pub struct MemoryStore {
     meetings: Arc<Mutex<BTreeMap<MeetingId, Stored>>>,
+    accounts: Arc<Mutex<BTreeMap<AccountId, AccountRecord>>>,
 }
 
 /// One meeting.
@@ -126,6 +128,10 @@ impl MemoryStore {
     /// Locks the map. Poison is ignored: no code under the lock panics half way through a change.
     fn lock(&self) -> MutexGuard<'_, BTreeMap<MeetingId, Stored>> {
         self.meetings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_accounts(&self) -> MutexGuard<'_, BTreeMap<AccountId, AccountRecord>> {
+        self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Reads one meeting; the default value if there is none.
@@ -262,7 +268,27 @@ impl Store for MemoryStore {
         self.read(&meeting, |stored| stored.dead_letters.values().cloned().collect())
     }
 
+    fn accounts(&self, ids: Vec<AccountId>) -> StoreFuture<'_, Vec<AccountRecord>> {
+        let accounts = self.lock_accounts();
+        let read = |id: AccountId| accounts.get(&id).cloned().unwrap_or_else(|| AccountRecord::absent(id));
+        answer(Ok(ids.into_iter().map(read).collect()))
+    }
+
+    fn replace_accounts(&self, new: Vec<AccountRecord>) -> StoreFuture<'_, bool> {
+        let mut accounts = self.lock_accounts();
+        let version = |id: &AccountId| accounts.get(id).map_or(0, |account| account.version);
+        let fits = new.iter().all(|account| version(&account.id) == account.version);
+        if fits {
+            for mut account in new {
+                account.version += 1;
+                accounts.insert(account.id.clone(), account);
+            }
+        }
+        answer(Ok(fits))
+    }
+
     fn forget(&self, meeting: MeetingId) -> StoreFuture<'_, bool> {
+        self.lock_accounts().retain(|id, _| id.meeting.as_ref() != Some(&meeting));
         answer(Ok(self.lock().remove(&meeting).is_some()))
     }
 

@@ -14,6 +14,10 @@ struct Scripted {
     asked: Arc<Mutex<Vec<Instant>>>,
     running: Arc<Mutex<(usize, usize)>>,
     takes: Duration,
+    /// What each answer reports.
+    usage: Option<Usage>,
+    /// The most tokens that each request asked for.
+    bounds: Arc<Mutex<Vec<Option<u32>>>>,
 }
 
 impl Scripted {
@@ -25,6 +29,8 @@ impl Scripted {
             asked: Arc::default(),
             running: Arc::default(),
             takes: Duration::ZERO,
+            usage: None,
+            bounds: Arc::default(),
         }
     }
 
@@ -51,7 +57,10 @@ impl ModelClient for Scripted {
         self.name
     }
 
-    async fn ask(&self, _: &LlmRequest, _: Option<&Deltas>) -> Result<LlmResponse, Problem> {
+    async fn ask(&self, question: Question<'_>) -> Result<Answer, Problem> {
+        if let Question::Chat(request, _) = question {
+            self.bounds.lock().push(request.max_tokens);
+        }
         self.asked.lock().push(Instant::now());
         {
             let mut running = self.running.lock();
@@ -61,7 +70,11 @@ impl ModelClient for Scripted {
         let _running = Running(self.running.clone());
         let (takes, outcome) = self.script.lock().pop_front().unwrap_or((self.takes, Ok("yes")));
         tokio::time::sleep(takes).await;
-        outcome.map(LlmResponse::new)
+        outcome.map(|text| {
+            let mut response = LlmResponse::new(text);
+            response.usage = self.usage;
+            Answer::Chat(response)
+        })
     }
 }
 
@@ -74,13 +87,23 @@ fn request(meeting: &str) -> LlmRequest {
     LlmRequest::new(Model::Default, vec![LlmMessage::user("?")], Caller::new(meeting, instance))
 }
 
-fn models(models: &[(&Scripted, &[&str])], at_once: Option<usize>) -> Arc<Models<Scripted>> {
-    let with_limits = models.iter().map(|(client, fallback)| {
-        let fallback = fallback.iter().map(|name| (*name).to_owned()).collect();
-        ((*client).clone(), Limits { fallback, at_once, per_minute: None })
-    });
+fn roles(first: &str) -> Roles {
+    Roles { default: first.to_owned(), fast: first.to_owned(), ..Roles::default() }
+}
+
+fn with_terms(models: &[(&Scripted, Terms)], budgets: Option<Budgets>) -> Arc<Models<Scripted>> {
     let first = models[0].0.name;
-    Arc::new(Models::new(with_limits.collect(), first, first, RetryPolicy { tries: 3 }).unwrap())
+    let models = models.iter().map(|(client, terms)| ((*client).clone(), terms.clone())).collect();
+    Arc::new(Models::new(models, &roles(first), RetryPolicy { tries: 3 }, budgets).unwrap())
+}
+
+fn models(models: &[(&Scripted, &[&str])], at_once: Option<usize>) -> Arc<Models<Scripted>> {
+    let terms = models.iter().map(|(client, fallback)| {
+        let fallback = fallback.iter().map(|name| (*name).to_owned()).collect();
+        let capacity = Capacity { at_once, ..Capacity::default() };
+        (*client, Terms { fallback, capacity, ..Terms::default() })
+    });
+    with_terms(&terms.collect::<Vec<_>>(), None)
 }
 
 #[tokio::test(start_paused = true)]
@@ -203,4 +226,109 @@ async fn a_turn_that_does_not_come_in_time_is_an_error() {
     );
     assert_eq!(began.elapsed(), Duration::from_secs(5));
     first.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_place_that_is_freed_before_the_rate_lets_anyone_go_is_taken_in_time() {
+    let mut big = Scripted::new("big", []);
+    big.takes = Duration::from_secs(2);
+    let capacity = Capacity { at_once: Some(1), requests_per_minute: Some(6), tokens_per_minute: None };
+    let models = with_terms(&[(&big, Terms { capacity, ..Terms::default() })], None);
+    let began = Instant::now();
+    let first = tokio::spawn({
+        let models = models.clone();
+        async move { models.complete(request("a")).await }
+    });
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    models.complete(request("b")).await.unwrap();
+    assert_eq!(began.elapsed(), Duration::from_secs(12), "it went after ten seconds");
+    first.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_model_that_stalls_leaves_its_time_to_the_next_one() {
+    let big = Scripted::new("big", (0..9).map(|_| failed(Class::Stalled)));
+    let small = Scripted::new("small", []);
+    let models = models(&[(&big, &["small"]), (&small, &[])], None);
+    assert_eq!(models.complete(request("m")).await.unwrap().model.as_deref(), Some("small"));
+    assert_eq!(big.asked(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_open_breaker_is_not_waited_for() {
+    let big = Scripted::new("big", (0..5).map(|_| failed(Class::Unavailable)));
+    let small = Scripted::new("small", []);
+    let capacity = Capacity { requests_per_minute: Some(6), ..Capacity::default() };
+    let fallback = vec!["small".to_owned()];
+    let terms = Terms { fallback, capacity, ..Terms::default() };
+    let models = with_terms(&[(&big, terms), (&small, Terms::default())], None);
+    for _ in 0..2 {
+        models.complete(request("m")).await.unwrap();
+    }
+    assert_eq!(big.asked(), 5);
+    let began = Instant::now();
+    models.complete(request("m")).await.unwrap();
+    assert_eq!(began.elapsed(), Duration::ZERO, "neither the rate nor the breaker is waited for");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_meter_tells_what_each_model_cost() {
+    let big = Scripted::new("big", (0..9).map(|_| failed(Class::Unavailable)));
+    let mut small = Scripted::new("small", [failed(Class::Malformed)]);
+    small.takes = Duration::from_secs(1);
+    small.usage = Some(Usage { prompt: 10, completion: 5, ..Usage::default() });
+    let tier = crate::policy::Tier { above: 0, input: 2, cached_input: 1, output: 7 };
+    let priced = Terms { prices: Prices::new(vec![tier]), ..Terms::default() };
+    let terms = Terms { fallback: vec!["small".to_owned()], ..priced.clone() };
+    let models = with_terms(&[(&big, terms), (&small, priced)], None);
+    let request = request("m");
+    let meter = request.caller.meter.clone();
+    models.complete(request).await.unwrap();
+    let charged = meter.take();
+    let of = |name: &str| {
+        let charges = charged[name];
+        (
+            charges.calls,
+            charges.failures,
+            charges.retries,
+            charges.fallbacks,
+            charges.usage.prompt,
+            charges.cost.0,
+        )
+    };
+    assert_eq!(of("big"), (1, 1, 2, 0, 9, 18));
+    assert_eq!(of("small"), (1, 0, 1, 1, 13, 26 + 35));
+    assert_eq!(charged["small"].took_ms, 1_000);
+    // One that is called off counts, too.
+    let big = Scripted { takes: Duration::from_mins(1), ..Scripted::new("big", []) };
+    let models = with_terms(&[(&big, Terms::default())], None);
+    let (request, meter) = {
+        let request = self::request("m");
+        let meter = request.caller.meter.clone();
+        (request, meter)
+    };
+    tokio::time::timeout(Duration::from_secs(5), models.complete(request)).await.unwrap_err();
+    assert_eq!((meter.take()["big"].calls, big.asked()), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answers_length_is_bounded_by_the_smaller_limit() {
+    let big = Scripted::new("big", []);
+    let models = with_terms(&[(&big, Terms { max_tokens: Some(100), ..Terms::default() })], None);
+    for asked in [None, Some(50), Some(500)] {
+        let mut request = request("m");
+        request.max_tokens = asked;
+        models.complete(request).await.unwrap();
+    }
+    assert_eq!(*big.bounds.lock(), [Some(100), Some(50), Some(100)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_model_is_asked_for_what_it_is_not_named_for() {
+    let big = Scripted::new("big", []);
+    let models = models(&[(&big, &[])], None);
+    let caller = request("m").caller;
+    let error = models.embed(EmbedRequest::new(vec!["text".to_owned()], caller)).await.unwrap_err();
+    assert!(matches!(&error, LlmError::Misconfigured(text) if text.contains("`embedding`")), "{error}");
+    assert_eq!(big.asked(), 0);
 }

@@ -166,6 +166,7 @@ impl Reader<'_> {
             Late::NextToken => {
                 Problem::new(Class::Stalled, "the next token did not come in time (llm.between_tokens)")
             }
+            Late::Try => Problem::new(Class::Stalled, "no answer came in time (llm.total)"),
             Late::Whole => Problem::new(Class::TooLate, "no answer came in the time of the request"),
         })
     }

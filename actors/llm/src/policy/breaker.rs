@@ -55,6 +55,14 @@ impl Breaker {
         }
     }
 
+    /// How long no request may pass yet, for one that has not waited for its turn.
+    pub(crate) fn closed_for(&self, now: Instant) -> Option<Duration> {
+        match self.0 {
+            State::Open { until, .. } if now < until => Some(until - now),
+            _ => None,
+        }
+    }
+
     /// The model has answered.
     pub(crate) fn succeeded(&mut self) {
         self.0 = State::Closed { failures: 0 };
@@ -64,15 +72,20 @@ impl Breaker {
     pub(crate) fn failed(&mut self, class: Class, now: Instant) {
         let is_the_models = match class {
             Class::Busy | Class::Unavailable | Class::Stalled => true,
-            Class::Malformed | Class::Misconfigured | Class::Refused | Class::CutOff | Class::TooLate => {
-                false
-            }
+            Class::Malformed
+            | Class::Misconfigured
+            | Class::Refused
+            | Class::CutOff
+            | Class::TooLate
+            | Class::OverBudget => false,
         };
         self.0 = match self.0 {
             State::Probing { lasts } if is_the_models => {
                 let lasts = (lasts * 2).min(OPEN_MAX);
                 State::Open { until: now + lasts, lasts }
             }
+            // The asker's time was over, and the model had not said a word.
+            State::Probing { lasts } if class == Class::TooLate => State::Open { until: now, lasts },
             // It is there, whatever it says.
             State::Probing { .. } => State::Closed { failures: 0 },
             State::Closed { failures } if is_the_models && failures + 1 >= FAILURES => {
@@ -136,7 +149,15 @@ mod tests {
             breaker.failed(Class::Unavailable, now);
         }
         let later = now + OPEN;
+        assert_eq!((breaker.closed_for(now), breaker.closed_for(later)), (Some(OPEN), None));
         assert_eq!(breaker.admit(later), Admission::Admitted);
+        breaker.failed(Class::TooLate, later);
+        assert_eq!(
+            breaker.admit(later),
+            Admission::Admitted,
+            "another probe: this one said nothing of the model"
+        );
+        assert!(matches!(breaker.admit(later), Admission::NotFor(_)));
         breaker.failed(Class::Refused, later);
         assert_eq!(breaker.admit(later), Admission::Admitted);
     }

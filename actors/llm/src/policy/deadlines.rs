@@ -20,6 +20,9 @@ pub(crate) struct Deadlines {
 pub(crate) enum Late {
     FirstToken,
     NextToken,
+    /// The time of this try.
+    Try,
+    /// The asker's time.
     Whole,
 }
 
@@ -29,7 +32,7 @@ pub(crate) struct Watch {
     limits: Deadlines,
     began: Instant,
     last_useful: Option<Instant>,
-    until: Option<Instant>,
+    until: Option<(Instant, Late)>,
     streams: bool,
 }
 
@@ -37,8 +40,8 @@ impl Watch {
     /// A request that begins now. `until` is when an answer comes too late for its asker. Without `streams` the whole answer
     /// comes at once, and only the last limit applies.
     pub(crate) fn new(limits: Deadlines, now: Instant, until: Option<Instant>, streams: bool) -> Self {
-        let own = limits.total.map(|total| now + total);
-        let until = own.into_iter().chain(until).min();
+        let own = limits.total.and_then(|total| now.checked_add(total)).map(|at| (at, Late::Try));
+        let until = own.into_iter().chain(until.map(|until| (until, Late::Whole))).min_by_key(|(at, _)| *at);
         Self { limits, began: now, last_useful: None, until, streams }
     }
 
@@ -59,8 +62,7 @@ impl Watch {
             Some(last) => (last + self.limits.between_tokens, Late::NextToken),
         };
         let token = Some(token).filter(|_| self.streams);
-        let whole = self.until.map(|until| (until, Late::Whole));
-        token.into_iter().chain(whole).min_by_key(|(at, _)| *at)
+        token.into_iter().chain(self.until).min_by_key(|(at, _)| *at)
     }
 }
 
@@ -79,7 +81,7 @@ mod tests {
         watch.useful(now + seconds(25));
         assert_eq!(watch.next(), Some((now + seconds(35), Late::NextToken)));
         watch.useful(now + seconds(55));
-        assert_eq!(watch.next(), Some((now + seconds(60), Late::Whole)));
+        assert_eq!(watch.next(), Some((now + seconds(60), Late::Try)));
         let watch = Watch::new(limits, now, Some(now + seconds(5)), true);
         assert_eq!(watch.next(), Some((now + seconds(5), Late::Whole)), "the asker's time");
         let watch = Watch::new(Deadlines { total: None, ..limits }, now, None, false);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use teammy_kernel::{LlmError, Usage};
+use teammy_kernel::{LlmError, Spend, Timestamp, Usage};
 
 /// The classes of failures, by what helps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -23,6 +23,25 @@ pub(crate) enum Class {
     CutOff,
     /// The time of the request is over.
     TooLate,
+    /// No budget has enough left for it.
+    OverBudget,
+}
+
+impl Class {
+    /// Its name in metrics.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Busy => "busy",
+            Self::Unavailable => "unavailable",
+            Self::Stalled => "stalled",
+            Self::Malformed => "malformed",
+            Self::Misconfigured => "misconfigured",
+            Self::Refused => "refused",
+            Self::CutOff => "cut-off",
+            Self::TooLate => "too-late",
+            Self::OverBudget => "over-budget",
+        }
+    }
 }
 
 /// A failure. Its text holds nothing of the request or the answer.
@@ -44,15 +63,117 @@ impl Problem {
         Self { class, text: text.into(), retry_after: None, usage: Usage::default(), has_given: false }
     }
 
-    /// The error that a plugin gets. `text` names the models that were asked.
-    pub(crate) fn into_error(self, text: String) -> LlmError {
+    /// What a failed request took of a budget. `most` was set aside for it, and `known` is what its usage costs.
+    pub(crate) fn spent(&self, known: Spend, most: Spend) -> Spend {
+        let is_known = self.usage != Usage::default();
         match self.class {
-            Class::Busy | Class::Unavailable | Class::Stalled | Class::Malformed | Class::TooLate => {
-                LlmError::Failed(text)
-            }
-            Class::Misconfigured => LlmError::Misconfigured(text),
-            Class::Refused => LlmError::Refused(text),
-            Class::CutOff => LlmError::CutOff { text: String::new() },
+            // It was not let in, or its server had nothing to say yet.
+            Class::Busy | Class::Misconfigured | Class::Refused | Class::OverBudget => known,
+            Class::Unavailable if !self.has_given => known,
+            _ if is_known => known,
+            // The server may have worked for it.
+            _ => most,
         }
+    }
+}
+
+/// A budget that has too little left.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Exhausted {
+    pub(crate) name: String,
+    pub(crate) resets: Option<Timestamp>,
+}
+
+/// The failures of the models that were asked for one answer.
+#[derive(Debug, Default)]
+pub(crate) struct Failures {
+    texts: Vec<String>,
+    likeliest: Option<Class>,
+    exhausted: Option<Exhausted>,
+}
+
+impl Failures {
+    /// Adds what a model failed with, and the budget if that was it.
+    pub(crate) fn add(&mut self, model: &str, problem: &Problem, exhausted: Option<Exhausted>) {
+        self.texts.push(format!("{model}: {}", problem.text));
+        self.exhausted = self.exhausted.take().or(exhausted);
+        let is_better = self.likeliest.is_none_or(|other| hope(problem.class) > hope(other));
+        if is_better {
+            self.likeliest = Some(problem.class);
+        }
+    }
+
+    /// The error that a plugin gets: that of the failure which is likeliest to pass. What one model refuses, another one
+    /// that was away may answer later.
+    pub(crate) fn into_error(self) -> LlmError {
+        let text = self.texts.join("; then ");
+        match (self.likeliest, self.exhausted) {
+            (Some(Class::Misconfigured), _) => LlmError::Misconfigured(text),
+            (Some(Class::OverBudget), Some(Exhausted { name, resets })) => {
+                LlmError::BudgetExceeded { name, resets }
+            }
+            (Some(Class::CutOff), _) => LlmError::CutOff { text: String::new() },
+            (Some(Class::Refused), _) => LlmError::Refused(text),
+            _ => LlmError::Failed(text),
+        }
+    }
+}
+
+/// How likely a failure is to pass, if nothing but time does.
+fn hope(class: Class) -> u8 {
+    match class {
+        Class::Busy | Class::Unavailable | Class::Stalled | Class::Malformed | Class::TooLate => 4,
+        Class::Misconfigured => 3,
+        Class::OverBudget => 2,
+        Class::CutOff => 1,
+        Class::Refused => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error_of(classes: &[Class]) -> LlmError {
+        let mut failures = Failures::default();
+        for class in classes {
+            let exhausted = Exhausted { name: "daily".to_owned(), resets: None };
+            let exhausted = Some(exhausted).filter(|_| *class == Class::OverBudget);
+            failures.add("m", &Problem::new(*class, "p"), exhausted);
+        }
+        failures.into_error()
+    }
+
+    #[test]
+    fn the_failure_that_may_pass_is_the_error() {
+        use Class::{Busy, CutOff, Misconfigured, OverBudget, Refused, TooLate, Unavailable};
+        assert!(
+            matches!(error_of(&[Unavailable, Refused]), LlmError::Failed(text) if text == "m: p; then m: p")
+        );
+        assert!(matches!(error_of(&[Refused, Busy]), LlmError::Failed(_)));
+        assert!(matches!(error_of(&[OverBudget, TooLate]), LlmError::Failed(_)));
+        assert!(matches!(error_of(&[Misconfigured, OverBudget]), LlmError::Misconfigured(_)));
+        assert!(
+            matches!(error_of(&[OverBudget, Refused]), LlmError::BudgetExceeded { name, .. } if name == "daily")
+        );
+        assert!(matches!(error_of(&[Refused, CutOff]), LlmError::CutOff { .. }));
+        assert!(matches!(error_of(&[Refused]), LlmError::Refused(_)));
+        assert!(matches!(error_of(&[]), LlmError::Failed(_)));
+    }
+
+    #[test]
+    fn what_may_have_been_worked_for_is_paid() {
+        let spend = |tokens| Spend { tokens, ..Spend::default() };
+        let spent = |problem: Problem| problem.spent(spend(5), spend(100)).tokens;
+        let of = |class| Problem::new(class, "");
+        for class in [Class::Busy, Class::Misconfigured, Class::Refused, Class::Unavailable] {
+            assert_eq!(spent(of(class)), 5, "{class:?}");
+        }
+        for class in [Class::Stalled, Class::TooLate, Class::Malformed, Class::CutOff] {
+            assert_eq!(spent(of(class)), 100, "{class:?}");
+            let usage = Usage { prompt: 5, ..Usage::default() };
+            assert_eq!(spent(Problem { usage, ..of(class) }), 5, "{class:?}");
+        }
+        assert_eq!(spent(Problem { has_given: true, ..of(Class::Unavailable) }), 100);
     }
 }

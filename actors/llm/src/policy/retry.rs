@@ -34,22 +34,31 @@ const SPREAD: f64 = 0.1;
 
 impl RetryPolicy {
     /// What to do after a failure. `tries` is how many tries the model had, `left` the time that the request has left,
-    /// and `jitter` a random number from 0 to 1.
-    pub(crate) fn after(self, problem: &Problem, tries: u32, left: Option<Duration>, jitter: f64) -> Step {
+    /// `has_next` whether there is another model to ask, and `jitter` a random number from 0 to 1.
+    pub(crate) fn after(
+        self,
+        problem: &Problem,
+        tries: u32,
+        left: Option<Duration>,
+        has_next: bool,
+        jitter: f64,
+    ) -> Step {
         if problem.has_given {
             return Step::Stop;
         }
         let wait = match problem.class {
             Class::TooLate => return Step::Stop,
-            Class::Misconfigured | Class::Refused | Class::CutOff => return Step::Next,
+            Class::Misconfigured | Class::Refused | Class::CutOff | Class::OverBudget => return Step::Next,
             Class::Busy if problem.retry_after.is_some() => {
                 let told = problem.retry_after.unwrap_or_default();
                 if tries >= self.tries + MORE_WHEN_TOLD {
                     return Step::Next;
                 }
-                told + told.mul_f64(SPREAD * jitter)
+                told.saturating_add(told.min(BACKOFF_MAX).mul_f64(SPREAD * jitter))
             }
-            // A server that stalls has had its time. It is asked once more, and no third time.
+            // A server that stalls has had its time: a second try would take that of the next model. Where there is none, it
+            // is asked once more, and no third time.
+            Class::Stalled if has_next => return Step::Next,
             Class::Stalled if tries >= self.tries.min(2) => return Step::Next,
             _ if tries >= self.tries => return Step::Next,
             Class::Stalled => Duration::ZERO,
@@ -73,7 +82,7 @@ mod tests {
     use super::*;
 
     const POLICY: RetryPolicy = RetryPolicy { tries: 3 };
-    const ALL: [Class; 8] = [
+    const ALL: [Class; 9] = [
         Class::Busy,
         Class::Unavailable,
         Class::Stalled,
@@ -82,6 +91,7 @@ mod tests {
         Class::Refused,
         Class::CutOff,
         Class::TooLate,
+        Class::OverBudget,
     ];
 
     fn told(seconds: u64) -> Problem {
@@ -91,39 +101,48 @@ mod tests {
     #[test]
     fn a_server_that_says_when_to_come_back_is_left_alone_so_long() {
         let left = Some(Duration::from_secs(20));
-        assert_eq!(POLICY.after(&told(5), 1, left, 0.0), Step::RetryAfter(Duration::from_secs(5)));
-        assert_eq!(POLICY.after(&told(5), 4, left, 1.0), Step::RetryAfter(Duration::from_millis(5_500)));
-        assert_eq!(POLICY.after(&told(5), 5, left, 0.0), Step::Next);
-        assert_eq!(POLICY.after(&told(20), 1, left, 0.0), Step::Next, "the hook has no time for that");
-        assert_eq!(POLICY.after(&told(3600), 1, None, 0.0), Step::RetryAfter(Duration::from_hours(1)));
+        assert_eq!(POLICY.after(&told(5), 1, left, false, 0.0), Step::RetryAfter(Duration::from_secs(5)));
+        assert_eq!(
+            POLICY.after(&told(5), 4, left, false, 1.0),
+            Step::RetryAfter(Duration::from_millis(5_500))
+        );
+        assert_eq!(POLICY.after(&told(5), 5, left, false, 0.0), Step::Next);
+        assert_eq!(POLICY.after(&told(20), 1, left, false, 0.0), Step::Next, "the hook has no time for that");
+        assert_eq!(POLICY.after(&told(3600), 1, None, false, 0.0), Step::RetryAfter(Duration::from_hours(1)));
     }
 
     #[test]
     fn each_class_has_its_rule() {
-        let after = |class, tries| POLICY.after(&Problem::new(class, ""), tries, None, 1.0);
+        let after = |class, tries| POLICY.after(&Problem::new(class, ""), tries, None, false, 1.0);
         assert_eq!(after(Class::Unavailable, 1), Step::RetryAfter(Duration::from_millis(500)));
         assert_eq!(after(Class::Unavailable, 2), Step::RetryAfter(Duration::from_secs(1)));
         assert_eq!(after(Class::Unavailable, 3), Step::Next);
         assert_eq!(after(Class::Stalled, 1), Step::RetryAfter(Duration::ZERO));
         assert_eq!(after(Class::Stalled, 2), Step::Next);
+        let stalled = Problem::new(Class::Stalled, "");
+        assert_eq!(
+            POLICY.after(&stalled, 1, None, true, 1.0),
+            Step::Next,
+            "its time belongs to the next model"
+        );
         for class in [Class::Misconfigured, Class::Refused, Class::CutOff] {
             assert_eq!(after(class, 1), Step::Next, "{class:?}");
         }
         assert_eq!(after(Class::TooLate, 1), Step::Stop);
         let given = Problem { has_given: true, ..Problem::new(Class::Unavailable, "") };
-        assert_eq!(POLICY.after(&given, 1, None, 0.0), Step::Stop, "nothing is given twice");
+        assert_eq!(POLICY.after(&given, 1, None, false, 0.0), Step::Stop, "nothing is given twice");
     }
 
     proptest! {
         /// No request is tried for ever, and none waits longer than it has time.
         #[test]
         fn it_ends(
-            class in prop::sample::select(ALL.to_vec()), told in prop::option::of(0..100_u64),
-            left in prop::option::of(0..100_u64), tries in 1..10_u32, jitter in 0.0..1.0_f64, most in 1..5_u32,
+            class in prop::sample::select(ALL.to_vec()), told in prop::option::of(prop_oneof![0..100_u64, 0..u64::MAX]),
+            left in prop::option::of(0..100_u64), tries in 1..10_u32, has_next: bool, jitter in 0.0..1.0_f64, most in 1..5_u32,
         ) {
             let problem = Problem { retry_after: told.map(Duration::from_secs), ..Problem::new(class, "") };
             let left = left.map(Duration::from_secs);
-            let step = RetryPolicy { tries: most }.after(&problem, tries, left, jitter);
+            let step = RetryPolicy { tries: most }.after(&problem, tries, left, has_next, jitter);
             if let Step::RetryAfter(wait) = step {
                 prop_assert!(left.is_none_or(|left| wait < left));
                 prop_assert!(tries < most + MORE_WHEN_TOLD);

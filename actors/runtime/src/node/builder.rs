@@ -232,6 +232,7 @@ impl Builder {
             (None, database::Kind::Memory) => Arc::new(MemoryStore::default()),
             (None, _) => return Err(Error::NoStore),
         };
+        llm.opened(store.clone());
         let meetings = Meetings::default();
         let (health, metrics) = (Arc::new(Health::default()), Arc::new(Metrics::new(&graph)));
         let persistence = persistence::Args {

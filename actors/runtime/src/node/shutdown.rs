@@ -81,8 +81,11 @@ impl Node {
             *hook = None;
             left.pop_front();
         }
-        let store = self.resources.store.clone();
-        Step::Store(Box::pin(async move { store.close().await }))
+        let (store, models) = (self.resources.store.clone(), self.resources.llm.clone());
+        Step::Store(Box::pin(async move {
+            models.close().await;
+            store.close().await
+        }))
     }
 
     fn start_on_shutdown(&self, instance: &Name) -> OnShutdown {

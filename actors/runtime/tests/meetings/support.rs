@@ -19,8 +19,8 @@ use teammy_kernel::{
     Batch, Cx, DataPacket, Error, Factory, History, Hooks, InCallPlugin, Json, MeetingId, MeetingMetadata,
     Name, Payload, Publish, Receive, Seq, ShutdownCx, StartupCx, Store, Tick, Timestamp,
     store::{
-        Commit, DeadLetter, InstanceRecord, Mark, MeetingPage, MeetingQuery, MeetingRecord, MemoryStore,
-        Outcome, PacketQuery, StoreFuture,
+        AccountId, AccountRecord, Commit, DeadLetter, InstanceRecord, Mark, MeetingPage, MeetingQuery,
+        MeetingRecord, MemoryStore, Outcome, PacketQuery, StoreFuture,
     },
 };
 use teammy_runtime::{MeetingRef, Node};
@@ -487,6 +487,14 @@ impl Store for FaultyStore {
 
     fn dead_letters(&self, meeting: MeetingId) -> StoreFuture<'_, Vec<DeadLetter>> {
         self.inner.dead_letters(meeting)
+    }
+
+    fn accounts(&self, ids: Vec<AccountId>) -> StoreFuture<'_, Vec<AccountRecord>> {
+        self.inner.accounts(ids)
+    }
+
+    fn replace_accounts(&self, accounts: Vec<AccountRecord>) -> StoreFuture<'_, bool> {
+        self.inner.replace_accounts(accounts)
     }
 
     fn forget(&self, meeting: MeetingId) -> StoreFuture<'_, bool> {

@@ -14,6 +14,7 @@ use super::{
     request::Request,
     response::Response,
 };
+use crate::store::Store;
 
 /// Where a provider puts the pieces of an answer as they come.
 #[derive(Debug, Clone)]
@@ -93,6 +94,17 @@ pub trait LlmProvider: Send + Sync + 'static {
         async { Ok(Budgets::default()) }
     }
 
+    /// A node has opened its store, for a provider that keeps accounts there. This comes before any request of a meeting.
+    /// Without more nothing happens.
+    fn opened(&self, store: Arc<dyn Store>) {
+        let _ = store;
+    }
+
+    /// The node closes its store next: what is to be kept there must be. Without more nothing happens.
+    fn close(&self) -> impl Future<Output = ()> + Send {
+        async {}
+    }
+
     /// Says what is wrong with a value that should be of a JSON Schema. Without more nothing is, and the type that is
     /// read from the value decides.
     ///
@@ -110,6 +122,8 @@ trait DynProvider: Send + Sync {
     fn embed(&self, request: EmbedRequest) -> BoxFuture<'_, Result<Embeddings, Error>>;
     fn transcribe(&self, request: TranscribeRequest) -> BoxFuture<'_, Result<Transcript, Error>>;
     fn budgets(&self, caller: Caller) -> BoxFuture<'_, Result<Budgets, Error>>;
+    fn opened(&self, store: Arc<dyn Store>);
+    fn close(&self) -> BoxFuture<'_, ()>;
     fn check(&self, schema: &Value, value: &Value) -> Result<(), String>;
 }
 
@@ -132,6 +146,14 @@ impl<P: LlmProvider> DynProvider for P {
 
     fn budgets(&self, caller: Caller) -> BoxFuture<'_, Result<Budgets, Error>> {
         LlmProvider::budgets(self, caller).boxed()
+    }
+
+    fn opened(&self, store: Arc<dyn Store>) {
+        LlmProvider::opened(self, store);
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        LlmProvider::close(self).boxed()
     }
 
     fn check(&self, schema: &Value, value: &Value) -> Result<(), String> {
@@ -203,6 +225,20 @@ impl SharedLlm {
         match &self.0 {
             Some(provider) => provider.budgets(caller).await,
             None => Ok(Budgets::default()),
+        }
+    }
+
+    /// Tells the provider of the node's store.
+    pub fn opened(&self, store: Arc<dyn Store>) {
+        if let Some(provider) = &self.0 {
+            provider.opened(store);
+        }
+    }
+
+    /// Tells the provider that the store is closed next, and waits until it is done with it.
+    pub async fn close(&self) {
+        if let Some(provider) = &self.0 {
+            provider.close().await;
         }
     }
 

@@ -1,0 +1,231 @@
+//! Requests that ask the same at temperature 0: those that run at the same time are one, and their answer can be kept for
+//! later ones.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use futures::{
+    FutureExt,
+    future::{BoxFuture, Shared as SharedFuture},
+};
+use parking_lot::Mutex;
+use serde_json::Value;
+use teammy_kernel::{
+    Budgets, Caller, Deltas, EmbedRequest, Embeddings, LlmError, LlmFormat, LlmProvider, LlmRequest,
+    LlmResponse, Store, TranscribeRequest, Transcript,
+};
+use tokio::time::Instant;
+
+/// What a request asks, without who asks: equal requests have equal answers, if chance has no part in them. A tenant
+/// shares with no other.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Asked(String);
+
+impl Asked {
+    /// None for a request whose answer may differ each time.
+    fn of(request: &LlmRequest) -> Option<Self> {
+        if request.temperature.is_none_or(|temperature| temperature != 0.0) {
+            return None;
+        }
+        let format = match &request.format {
+            LlmFormat::Json { name, schema } => Some((name, schema)),
+            _ => None,
+        };
+        let tools: Vec<_> = request
+            .tools
+            .iter()
+            .map(|tool| (&tool.name, &tool.description, tool.parameters.as_value()))
+            .collect();
+        let tenant = request.caller.tenant.as_deref();
+        let limits = (request.max_tokens, &request.stop, request.seed);
+        serde_json::to_string(&(request.model, &request.messages, limits, tools, format, tenant))
+            .ok()
+            .map(Self)
+    }
+
+    fn bytes(&self) -> usize {
+        self.0.len()
+    }
+}
+
+type Asking = SharedFuture<BoxFuture<'static, Result<LlmResponse, LlmError>>>;
+
+struct Kept {
+    response: LlmResponse,
+    until: Instant,
+    /// When it was last used, in uses.
+    used: u64,
+}
+
+#[derive(Default)]
+struct Cache {
+    answers: HashMap<Asked, Kept>,
+    bytes: usize,
+    uses: u64,
+}
+
+fn size(asked: &Asked, response: &LlmResponse) -> usize {
+    /// What a map takes for an entry.
+    const ENTRY: usize = 256;
+    ENTRY + asked.bytes() + response.text.len() + response.reasoning.as_ref().map_or(0, String::len)
+}
+
+impl Cache {
+    fn get(&mut self, asked: &Asked, now: Instant) -> Option<LlmResponse> {
+        self.uses += 1;
+        let kept = self.answers.get_mut(asked).filter(|kept| kept.until > now)?;
+        kept.used = self.uses;
+        Some(kept.response.clone())
+    }
+
+    /// Keeps an answer. Those that are over, and then those used longest ago, make room.
+    fn put(&mut self, asked: Asked, response: LlmResponse, until: Instant, now: Instant, most: usize) {
+        let bytes = size(&asked, &response);
+        if bytes > most {
+            return;
+        }
+        self.remove(&asked);
+        if self.bytes + bytes > most {
+            let over: Vec<Asked> = self
+                .answers
+                .iter()
+                .filter(|(_, kept)| kept.until <= now)
+                .map(|(asked, _)| asked.clone())
+                .collect();
+            over.iter().for_each(|asked| self.remove(asked));
+        }
+        if self.bytes + bytes > most {
+            let mut oldest: Vec<(u64, Asked)> =
+                self.answers.iter().map(|(asked, kept)| (kept.used, asked.clone())).collect();
+            oldest.sort_unstable_by_key(|(used, _)| *used);
+            for (_, asked) in oldest {
+                // A quarter at once, so that a full cache is not sorted for each answer.
+                if self.bytes + bytes <= most - most / 4 {
+                    break;
+                }
+                self.remove(&asked);
+            }
+        }
+        self.bytes += bytes;
+        self.answers.insert(asked, Kept { response, until, used: self.uses });
+    }
+
+    fn remove(&mut self, asked: &Asked) {
+        if let Some(kept) = self.answers.remove(asked) {
+            self.bytes -= size(asked, &kept.response);
+        }
+    }
+}
+
+struct Running {
+    asking: Asking,
+    /// When its asker gives up.
+    deadline: Option<Instant>,
+}
+
+struct State {
+    running: Mutex<HashMap<Asked, Weak<Running>>>,
+    cache: Mutex<Cache>,
+}
+
+/// A provider whose equal requests share their answers.
+pub(crate) struct Shared<P> {
+    provider: Arc<P>,
+    state: Arc<State>,
+    /// How long answers are kept; zero keeps none.
+    keep: Duration,
+    most_bytes: usize,
+}
+
+impl<P: LlmProvider> Shared<P> {
+    pub(crate) fn new(provider: P, keep: Duration, most_bytes: usize) -> Self {
+        let state = State { running: Mutex::default(), cache: Mutex::default() };
+        Self { provider: Arc::new(provider), state: Arc::new(state), keep, most_bytes }
+    }
+
+    /// The request that asks this, if one runs that has as much time, or a new one.
+    fn join(&self, asked: &Asked, request: &LlmRequest) -> (Arc<Running>, bool) {
+        let mut running = self.state.running.lock();
+        running.retain(|_, running| running.strong_count() > 0);
+        let has_time = |other: &Running| match (other.deadline, request.caller.deadline) {
+            (None, _) => true,
+            (Some(other), Some(ours)) => other >= ours,
+            (Some(_), None) => false,
+        };
+        if let Some(other) = running.get(asked).and_then(Weak::upgrade)
+            && has_time(&other)
+        {
+            return (other, false);
+        }
+        let (provider, asking) = (self.provider.clone(), request.clone());
+        let asking = async move { provider.complete(asking).await }.boxed().shared();
+        let new = Arc::new(Running { asking, deadline: request.caller.deadline });
+        running.insert(asked.clone(), Arc::downgrade(&new));
+        (new, true)
+    }
+}
+
+impl<P: LlmProvider> LlmProvider for Shared<P> {
+    async fn complete(&self, request: LlmRequest) -> Result<LlmResponse, LlmError> {
+        let Some(asked) = Asked::of(&request) else { return self.provider.complete(request).await };
+        if let Some(response) = self.state.cache.lock().get(&asked, Instant::now()) {
+            return Ok(free(response));
+        }
+        let (running, is_ours) = self.join(&asked, &request);
+        // Whoever waits drives it: it goes on when the one that began it is gone.
+        let response = match running.asking.clone().await {
+            // The one that began it may have had a budget that ours is not.
+            Err(LlmError::BudgetExceeded { .. }) if !is_ours => return self.provider.complete(request).await,
+            Ok(response) if !is_ours => return Ok(free(response)),
+            outcome => outcome?,
+        };
+        if !self.keep.is_zero() {
+            let now = Instant::now();
+            if let Some(until) = now.checked_add(self.keep) {
+                self.state.cache.lock().put(asked, response.clone(), until, now, self.most_bytes);
+            }
+        }
+        Ok(response)
+    }
+
+    async fn stream(&self, request: LlmRequest, deltas: Deltas) -> Result<LlmResponse, LlmError> {
+        self.provider.stream(request, deltas).await
+    }
+
+    async fn embed(&self, request: EmbedRequest) -> Result<Embeddings, LlmError> {
+        self.provider.embed(request).await
+    }
+
+    async fn transcribe(&self, request: TranscribeRequest) -> Result<Transcript, LlmError> {
+        self.provider.transcribe(request).await
+    }
+
+    async fn budgets(&self, caller: Caller) -> Result<Budgets, LlmError> {
+        self.provider.budgets(caller).await
+    }
+
+    fn opened(&self, store: Arc<dyn Store>) {
+        self.provider.opened(store);
+    }
+
+    async fn close(&self) {
+        self.provider.close().await;
+    }
+
+    fn check(&self, schema: &Value, value: &Value) -> Result<(), String> {
+        self.provider.check(schema, value)
+    }
+}
+
+/// An answer that another request has paid for.
+fn free(response: LlmResponse) -> LlmResponse {
+    let mut response = response;
+    response.usage = None;
+    response
+}
+
+#[cfg(test)]
+mod tests;
