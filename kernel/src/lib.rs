@@ -22,7 +22,11 @@ mod error_kind;
 mod former_names;
 #[cfg(any(test, feature = "runtime"))]
 pub mod graph;
+#[cfg(feature = "runtime")]
+pub mod journal;
 mod json_text;
+#[cfg(feature = "runtime")]
+pub mod ledger;
 #[cfg(any(test, feature = "runtime"))]
 pub mod log;
 mod meeting;

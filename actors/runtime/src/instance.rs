@@ -21,6 +21,7 @@ mod completion_tests;
 mod effects;
 mod history;
 mod meeting_port;
+mod models;
 mod outbox;
 mod overlay;
 mod recorder;

@@ -15,6 +15,10 @@ pub enum KillPoint {
     MeetingCreated,
     /// A packet from a publisher is in the log, and is not stored.
     Appended,
+    /// A model has answered a hook, and the answer is not stored.
+    ModelAnswered,
+    /// A model's answer is stored, and its hook has not seen it.
+    AnswerStored,
     /// A hook has ended, and its effects are not submitted.
     HookEnded,
     /// The effects of a hook are in the log, and are not stored.
@@ -41,9 +45,11 @@ pub enum KillPoint {
 
 impl KillPoint {
     /// All points.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::MeetingCreated,
         Self::Appended,
+        Self::ModelAnswered,
+        Self::AnswerStored,
         Self::HookEnded,
         Self::EffectsApplied,
         Self::CommitBefore,
@@ -62,6 +68,8 @@ impl KillPoint {
         match self {
             Self::MeetingCreated => "meeting-created",
             Self::Appended => "appended",
+            Self::ModelAnswered => "model-answered",
+            Self::AnswerStored => "answer-stored",
             Self::HookEnded => "hook-ended",
             Self::EffectsApplied => "effects-applied",
             Self::CommitBefore => "commit-before",

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use ractor::ActorRef;
 use teammy_kernel::{
-    Name, SharedLlm, Store,
+    MeetingMetadata, Name, SharedLlm, Store,
     graph::{Graph, Instance},
     plugin::StartedPlugin,
 };
@@ -29,12 +29,19 @@ pub(crate) struct Resources {
     pub(crate) health: Arc<Health>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) settings: Settings,
+    /// The meetings' label that names their tenant.
+    pub(crate) tenant_label: String,
 }
 
 impl Resources {
     /// Whether an instance's plugin needs a language model and none is configured.
     pub(crate) fn lacks_llm(&self, instance: &Instance) -> bool {
         instance.factory.needs_llm() && !self.llm.is_configured()
+    }
+
+    /// Whose meeting it is, if its labels say so.
+    pub(crate) fn tenant(&self, metadata: &MeetingMetadata) -> Option<Arc<str>> {
+        metadata.labels.get(&self.tenant_label).map(|tenant| tenant.as_str().into())
     }
 
     /// An instance of this node.

@@ -34,6 +34,8 @@ pub struct Effects {
     /// Whether those of the meeting's end are among them. The cursor does not say so: an instance that was restored may
     /// begin there, because it had nothing left to do before it.
     pub holds_end: bool,
+    /// Whether a hook waits until they are stored: then they are not held back for the next checkpoint.
+    pub is_awaited: bool,
     /// Whether the batch is finished: the instance has credit again.
     pub done: bool,
 }
@@ -63,7 +65,7 @@ impl MeetingLog {
             && effects.dead_letters.is_empty()
             && effects.redriven.is_none();
         let has_memory = effects.state.is_some() || !effects.keys.is_empty();
-        if is_moved_only && (is_of_volatile || !has_memory) {
+        if is_moved_only && !effects.is_awaited && (is_of_volatile || !has_memory) {
             consumer.cursor_moved = true;
             consumer.checkpoint.add(effects.state, effects.keys);
         } else {

@@ -14,8 +14,8 @@ use futures::{
 use parking_lot::Mutex;
 use serde_json::Value;
 use teammy_kernel::{
-    Budgets, Caller, Deltas, EmbedRequest, Embeddings, LlmError, LlmFormat, LlmProvider, LlmRequest,
-    LlmResponse, Store, TranscribeRequest, Transcript,
+    Budgets, Caller, Deltas, EmbedRequest, Embeddings, LlmError, LlmProvider, LlmRequest, LlmResponse, Store,
+    TranscribeRequest, Transcript,
 };
 use tokio::time::Instant;
 
@@ -30,20 +30,7 @@ impl Asked {
         if request.temperature.is_none_or(|temperature| temperature != 0.0) {
             return None;
         }
-        let format = match &request.format {
-            LlmFormat::Json { name, schema } => Some((name, schema)),
-            _ => None,
-        };
-        let tools: Vec<_> = request
-            .tools
-            .iter()
-            .map(|tool| (&tool.name, &tool.description, tool.parameters.as_value()))
-            .collect();
-        let tenant = request.caller.tenant.as_deref();
-        let limits = (request.max_tokens, &request.stop, request.seed);
-        serde_json::to_string(&(request.model, &request.messages, limits, tools, format, tenant))
-            .ok()
-            .map(Self)
+        serde_json::to_string(&(request.asked(), request.caller.tenant.as_deref())).ok().map(Self)
     }
 
     fn bytes(&self) -> usize {

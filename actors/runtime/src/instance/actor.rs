@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use teammy_kernel::{
-    EngineControl, MeetingMetadata, Name, Seq, SharedLlm, Store,
+    EngineControl, MeetingMetadata, Name, PersistenceProvider, Seq, SharedLlm, Store,
     log::{Batch, failure::FailurePolicy},
     plugin::{Hosted, StateRef},
 };
@@ -13,6 +13,7 @@ use super::{
     activity::HookActivity,
     effects::CurrentSeq,
     history::InstanceStore,
+    models::{InstanceModels, InstanceModelsRef},
     outbox::Outbox,
     recorder::Recorder,
     routes::Routes,
@@ -41,6 +42,10 @@ pub(crate) struct Args {
     pub(crate) outbox: Outbox,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) llm: SharedLlm,
+    /// Whose meeting it is.
+    pub(crate) tenant: Option<Arc<str>>,
+    /// Whether it is not the instance's first actor in this process.
+    pub(crate) is_restarted: bool,
     pub(crate) policy: FailurePolicy,
     /// How long a hook may take.
     pub(crate) deadline: Duration,
@@ -67,14 +72,20 @@ impl Actor for InstanceActor {
         let args = *args;
         let outbox = Arc::new(args.outbox);
         let meeting = args.metadata.id.clone();
-        let provider = InstanceStore {
+        let provider: Arc<dyn PersistenceProvider> = Arc::new(InstanceStore {
             meeting: meeting.clone(),
             instance: args.instance.clone(),
             store: args.store,
             outbox: outbox.clone(),
-        };
+        });
+        let models = args.llm.is_configured().then(|| {
+            let (provider, outbox) = (provider.clone(), outbox.clone());
+            InstanceModels::new(args.llm, args.tenant, args.is_restarted, provider, outbox)
+        });
+        let llm =
+            models.clone().map_or_else(SharedLlm::none, |models| SharedLlm::new(InstanceModelsRef(models)));
         let limit = Some(args.deadline.mul_f64(LLM_SHARE));
-        let engine = EngineControl::new(args.llm, Arc::new(provider), meeting, args.instance.clone(), limit);
+        let engine = EngineControl::new(llm, provider, meeting, args.instance.clone(), limit);
         let timers = if args.routes.have_timers() {
             Some(engine.timers(args.hosted.every()).await.map_err(ActorProcessingErr::from)?)
         } else {
@@ -85,6 +96,7 @@ impl Actor for InstanceActor {
             args.metadata,
             args.instance,
             engine,
+            models,
             outbox,
             args.packet_limit,
             args.current,

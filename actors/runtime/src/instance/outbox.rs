@@ -52,6 +52,7 @@ struct EffectsBuffer {
     dead_letters: Vec<DeadLetter>,
     redriven: Option<Seq>,
     holds_end: bool,
+    is_awaited: bool,
     /// Bytes of outputs and keys.
     bytes: usize,
 }
@@ -67,6 +68,7 @@ impl EffectsBuffer {
             && self.outputs.is_empty()
             && self.dead_letters.is_empty()
             && self.redriven.is_none()
+            && !self.is_awaited
     }
 }
 
@@ -81,6 +83,8 @@ pub(crate) struct Outbox {
     overlay: Arc<Overlay>,
     completion: Arc<Completion>,
     buffer: Mutex<EffectsBuffer>,
+    /// The newest cursor that was pushed or submitted.
+    cursor: AtomicU64,
     /// How many outputs were pushed since they were last counted.
     outputs: AtomicU64,
 }
@@ -96,9 +100,11 @@ impl Outbox {
         durability: Durability,
         overlay: Arc<Overlay>,
         completion: Arc<Completion>,
+        cursor: Seq,
     ) -> Self {
         let (buffer, outputs) = (Mutex::default(), AtomicU64::new(0));
-        Self { meeting, slot, incarnation, durability, overlay, completion, buffer, outputs }
+        let cursor = AtomicU64::new(cursor.0);
+        Self { meeting, slot, incarnation, durability, overlay, completion, buffer, cursor, outputs }
     }
 
     pub(super) fn meeting(&self) -> &dyn MeetingPort {
@@ -125,6 +131,7 @@ impl Outbox {
         self.outputs.fetch_add(outputs.len() as u64, Ordering::Relaxed);
         buffer.bytes += effects.keys.iter().map(write_cost).sum::<usize>();
         buffer.cursor = effects.cursor;
+        self.cursor.fetch_max(effects.cursor.0, Ordering::Relaxed);
         buffer.state = effects.state.or(buffer.state.take());
         buffer.keys.extend(effects.keys);
         buffer.dead_letters.extend(effects.dead_letters);
@@ -135,6 +142,18 @@ impl Outbox {
         if let Some(large) = large {
             self.submit(large, None, false);
         }
+    }
+
+    /// Submits writes of the runtime's own keys while a hook runs, which goes on with what was finished before it. With
+    /// `is_awaited` they are stored as soon as can be.
+    pub(super) fn submit_keys(&self, keys: Vec<KeyValue>, is_awaited: bool) {
+        let mut guard = self.buffer.lock();
+        let mut buffer = std::mem::take(&mut *guard);
+        drop(guard);
+        buffer.cursor = buffer.cursor.max(Seq(self.cursor.load(Ordering::Relaxed)));
+        buffer.keys.extend(keys);
+        buffer.is_awaited |= is_awaited;
+        self.submit(buffer, None, false);
     }
 
     /// How many outputs were pushed since this was last asked.
@@ -153,6 +172,7 @@ impl Outbox {
     /// Submits what was pushed, with a newer cursor and a newer state if there is one. With `done` the batch
     /// is finished.
     pub(super) fn flush_up_to(&self, cursor: Seq, state: Option<StateRef>, done: bool) -> Notified {
+        self.cursor.fetch_max(cursor.0, Ordering::Relaxed);
         let buffer = std::mem::take(&mut *self.buffer.lock());
         self.submit(EffectsBuffer { cursor, ..buffer }, state, done)
     }
@@ -175,6 +195,7 @@ impl Outbox {
             dead_letters: buffer.dead_letters,
             redriven: buffer.redriven,
             holds_end: buffer.holds_end,
+            is_awaited: buffer.is_awaited,
             done,
         };
         let (slot, incarnation, outputs) = (self.slot, self.incarnation, buffer.outputs);

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use parking_lot::Mutex;
 use teammy_kernel::KeyValue;
+use tokio::sync::Notify;
 
 #[derive(Debug)]
 struct Written {
@@ -17,6 +18,8 @@ struct Written {
 #[derive(Debug, Default)]
 pub(crate) struct Overlay {
     keys: Mutex<BTreeMap<String, Written>>,
+    /// Tells those that wait for a write that one is stored.
+    stored: Notify,
 }
 
 impl Overlay {
@@ -43,7 +46,20 @@ impl Overlay {
             written.unstored -= 1;
             if written.unstored == 0 {
                 keys.remove(key);
+                drop(keys);
+                self.stored.notify_waiters();
             }
+        }
+    }
+
+    /// Waits until all submitted writes of a key are stored. It never is if the owner loses the meeting first.
+    pub(crate) async fn until_stored(&self, key: &str) {
+        loop {
+            let stored = self.stored.notified();
+            if !self.keys.lock().contains_key(key) {
+                return;
+            }
+            stored.await;
         }
     }
 

@@ -18,6 +18,7 @@ use teammy_kernel::{
 
 use super::{
     effects::{CurrentSeq, Output},
+    models::InstanceModels,
     outbox::{HookEffects, Outbox},
     stopwatch::Stopwatch,
 };
@@ -34,6 +35,8 @@ pub(super) struct RunContext {
     pub(super) metadata: Arc<MeetingMetadata>,
     pub(super) instance: Name,
     pub(super) engine: EngineControl,
+    /// The language models, if any is configured.
+    models: Option<Arc<InstanceModels>>,
     pub(super) outbox: Arc<Outbox>,
     /// The largest output, in bytes of its payload.
     packet_limit: usize,
@@ -88,6 +91,7 @@ impl RunContext {
         metadata: Arc<MeetingMetadata>,
         instance: Name,
         engine: EngineControl,
+        models: Option<Arc<InstanceModels>>,
         outbox: Arc<Outbox>,
         packet_limit: usize,
         current: CurrentSeq,
@@ -100,6 +104,7 @@ impl RunContext {
             metadata,
             instance,
             engine,
+            models,
             outbox,
             packet_limit,
             current,
@@ -193,10 +198,13 @@ impl RunContext {
         &self,
         cursor: Seq,
         deliveries: u64,
-        keys: Vec<KeyValue>,
+        mut keys: Vec<KeyValue>,
         outputs: impl Iterator<Item = Output>,
         dead_letters: Vec<DeadLetter>,
     ) {
+        if let Some(models) = &self.models {
+            models.ended(&mut keys);
+        }
         self.advance(cursor, deliveries);
         if let Some(timers) = &self.timers {
             timers.lock().written(&keys);
@@ -258,12 +266,26 @@ impl RunContext {
 
     /// A hook is about to run on this packet.
     pub(super) fn begin_hook(&self, packet: &DataPacket) {
-        self.engine.begin(packet.seq, packet.timestamp);
+        self.begin_at(packet.seq, packet.timestamp);
+    }
+
+    fn begin_at(&self, seq: Seq, timestamp: Timestamp) {
+        self.engine.begin(seq, timestamp);
+        if let Some(models) = &self.models {
+            models.begin(seq);
+        }
+    }
+
+    /// The running hook has failed.
+    pub(super) fn hook_failed(&self) {
+        if let Some(models) = &self.models {
+            models.failed();
+        }
     }
 
     /// A hook is about to run for a timer of this time. It reads all that the instance has finished with.
     pub(super) fn begin_timer(&self, at: Timestamp) {
-        self.engine.begin(self.cursor().next(), at);
+        self.begin_at(self.cursor().next(), at);
     }
 
     fn is_redrive(&self) -> bool {
@@ -331,7 +353,8 @@ impl HookObserver for RunContext {
         state: Option<StateRef>,
         outputs: Option<Outputs>,
     ) -> Result<Pace, Error> {
-        let has_effects = state.is_some() || outputs.is_some() || self.engine.has_writes();
+        let has_answers = self.models.as_ref().is_some_and(|models| models.has_effects());
+        let has_effects = state.is_some() || outputs.is_some() || self.engine.has_writes() || has_answers;
         if has_effects || self.is_redrive() {
             self.finish_one(packet, state, outputs)?;
         } else {

@@ -190,6 +190,7 @@ impl Runner {
                 Err(error) => error,
             };
             tries += 1;
+            self.context.hook_failed();
             self.counts.errors += 1;
             // A hook that takes one packet at a time has failed on the first packet that is left.
             let failed = match planned.execution {

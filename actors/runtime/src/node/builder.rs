@@ -258,6 +258,7 @@ impl Builder {
             metrics,
             memory: Arc::new(Memory::new(self.config.node.memory.as_usize())),
             settings: Settings::new(&self.config),
+            tenant_label: self.config.llm.tenant_label.clone(),
         };
         let resources = Arc::new(resources);
         let threads = runtime.is_some().then_some(self.config.node.plugin_threads);

@@ -136,5 +136,5 @@ async fn a_prompt_reaches_the_model() {
     let meeting = start(&node, "m", &["mine"]).await;
     publish_durable(&meeting, "ask").await;
     assert_eq!(outputs(&meeting, 1).await[0].0, json!({"Ok": "very well"}));
-    assert_eq!(llm.requests()[0].instance, "mine");
+    assert_eq!(llm.requests()[0].caller.instance, "mine");
 }

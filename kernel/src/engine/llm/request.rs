@@ -2,6 +2,7 @@
 
 use schemars::Schema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use super::caller::Caller;
 
@@ -120,5 +121,22 @@ impl Request {
             format: Format::Text,
             caller,
         }
+    }
+
+    /// What is asked, without who asks: equal requests have equal values, in every build.
+    pub fn asked(&self) -> Value {
+        let format = match &self.format {
+            Format::Json { name, schema } => Some((name, schema.as_value())),
+            Format::Text => None,
+        };
+        let tools: Vec<_> = self
+            .tools
+            .iter()
+            .map(|tool| (&tool.name, &tool.description, tool.parameters.as_value()))
+            .collect();
+        json!({
+            "model": self.model, "messages": self.messages, "temperature": self.temperature,
+            "max_tokens": self.max_tokens, "stop": self.stop, "seed": self.seed, "tools": tools, "format": format,
+        })
     }
 }
