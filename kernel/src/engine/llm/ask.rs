@@ -9,7 +9,7 @@ use std::{
 
 use futures::{FutureExt, Stream, future::BoxFuture};
 use schemars::{JsonSchema, generate::SchemaSettings};
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::Value;
 use tokio::sync::mpsc;
 
@@ -203,12 +203,23 @@ async fn complete(provider: &SharedLlm, request: Request) -> Result<Response, Er
 
 /// Reads an answer as a type, or says what is wrong with it.
 fn read<T: DeserializeOwned>(provider: &SharedLlm, schema: &Value, answer: &str) -> Result<T, String> {
-    let value: T = parse_answer(answer).map_err(|error: AnswerError| error.to_string())?;
-    // The value that was read, as the schema sees it.
-    if let Ok(found) = parse_answer::<Value>(answer) {
-        provider.check(schema, &found)?;
+    let found: Found<T> = parse_answer(answer).map_err(|error: AnswerError| error.to_string())?;
+    provider.check(schema, &found.json)?;
+    Ok(found.value)
+}
+
+/// A value, with the JSON that it was read from: an answer may hold other JSON too, which is not checked.
+struct Found<T> {
+    value: T,
+    json: Value,
+}
+
+impl<'de, T: DeserializeOwned> Deserialize<'de> for Found<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let json = Value::deserialize(deserializer)?;
+        let value = T::deserialize(&json).map_err(serde::de::Error::custom)?;
+        Ok(Self { value, json })
     }
-    Ok(value)
 }
 
 /// The pieces of an answer's text. It ends after the last piece, or with an error.

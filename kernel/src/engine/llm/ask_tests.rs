@@ -76,6 +76,66 @@ async fn json_is_read_and_repaired_once() {
     assert_eq!(script.remaining(), 1, "it is repaired once");
 }
 
+/// A script whose values are checked against their schemas, as a client of a server does.
+struct Checking(ScriptedLlm);
+
+impl LlmProvider for Checking {
+    async fn complete(&self, request: Request) -> Result<Response, Error> {
+        self.0.complete(request).await
+    }
+
+    fn check(&self, schema: &serde_json::Value, value: &serde_json::Value) -> Result<(), String> {
+        let validator = jsonschema::validator_for(schema).map_err(|error| error.to_string())?;
+        validator.validate(value).map_err(|error| error.masked().to_string())
+    }
+}
+
+fn ask_checking(script: &ScriptedLlm) -> Ask {
+    let (meeting, instance) = (MeetingId::new("m").unwrap(), Name::new("i").unwrap());
+    let provider = SharedLlm::new(Checking(script.clone()));
+    Llm::new(provider, meeting, instance, None).ask([Message::user("Is it?")])
+}
+
+#[derive(Debug, PartialEq, Deserialize, JsonSchema)]
+struct Share {
+    #[schemars(range(max = 100))]
+    percent: u32,
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_value_that_is_returned_is_the_one_that_is_checked() {
+    let script = ScriptedLlm::default().reply("See [1]: {\"urgent\": true}").reply("never");
+    assert_eq!(ask_checking(&script).json::<Verdict>().await.unwrap(), Verdict { urgent: true });
+    assert_eq!(script.remaining(), 1, "other JSON in the answer is no reason to ask again");
+
+    // Several objects are mended into a list.
+    let script = ScriptedLlm::default().reply("{\"percent\": 1}\n{\"percent\": 2}").reply("never");
+    let shares: Vec<Share> = ask_checking(&script).json().await.unwrap();
+    assert_eq!(shares, [Share { percent: 1 }, Share { percent: 2 }]);
+    assert_eq!(script.remaining(), 1);
+
+    // Another value than the one that is returned cannot stand in for it.
+    let wrong = "{\"percent\": \"5\"} or rather {\"percent\": 500}";
+    let script = ScriptedLlm::default().reply(wrong).reply("{\"percent\": 50}");
+    assert_eq!(ask_checking(&script).json::<Share>().await.unwrap(), Share { percent: 50 });
+    let repair = &script.requests()[1].messages[2].content;
+    assert!(repair.contains("greater than the maximum of 100"), "{repair}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_wrong_with_a_value_is_said_without_the_value() {
+    let cases = [
+        (r#"{"urgent": "hush-hush"}"#, "invalid type: string, expected a boolean"),
+        (r#"{"hush": true}"#, "missing field `urgent`"),
+        ("hush", "the answer holds no complete JSON"),
+    ];
+    for (answer, problem) in cases {
+        let script = ScriptedLlm::default().reply(answer).reply(answer);
+        let error = ask_checking(&script).json::<Verdict>().await.unwrap_err().to_string();
+        assert!(error.ends_with(problem) && !error.contains("hush"), "{error}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_is_cut_off_is_not_passed_on_as_whole() {
     let script =
