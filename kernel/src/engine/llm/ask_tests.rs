@@ -183,3 +183,15 @@ async fn a_request_ends_with_its_time_and_with_its_hooks() {
     late(read(llm.ask([Message::user("?")]).stream()).await.1.unwrap());
     assert_eq!(began.elapsed(), Duration::from_secs(5), "the hook's time is over");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_time_that_no_clock_reaches_is_no_limit() {
+    let script = ScriptedLlm::default().reply("yes").reply("yes").stall();
+    assert_eq!(ask(&script).within(Duration::MAX).text().await.unwrap(), "yes");
+    let unlimited = llm(&script, Some(Duration::MAX));
+    assert_eq!(unlimited.ask([Message::user("?")]).text().await.unwrap(), "yes");
+    assert!(script.requests().iter().all(|request| request.caller.deadline.is_none()));
+    let llm = llm(&script, Some(Duration::from_secs(2)));
+    let late = llm.ask([Message::user("?")]).within(Duration::MAX).text().await.unwrap_err();
+    assert!(matches!(late, Error::Failed(_)), "the hook's limit stays");
+}
