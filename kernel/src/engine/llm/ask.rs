@@ -184,7 +184,7 @@ impl Ask {
             let answer = provider.stream(request, deltas);
             limited(deadline, answer).await
         };
-        TextStream { pieces, answer: Some(answer.boxed()), response: None }
+        TextStream { pieces, answer: Some(answer.boxed()), error: None, response: None }
     }
 }
 
@@ -227,7 +227,10 @@ impl<'de, T: DeserializeOwned> Deserialize<'de> for Found<T> {
 /// A stream that is dropped cancels its request.
 pub struct TextStream {
     pieces: mpsc::UnboundedReceiver<String>,
+    /// `None` once it has come.
     answer: Option<BoxFuture<'static, Result<Response, Error>>>,
+    /// What comes after the last piece, if the answer is not whole.
+    error: Option<Error>,
     response: Option<Response>,
 }
 
@@ -236,11 +239,26 @@ impl TextStream {
     pub fn response(&self) -> Option<&Response> {
         self.response.as_ref()
     }
+
+    /// The provider is done: what it put until now are all pieces, also if it keeps a clone of its [`Deltas`].
+    fn answered(&mut self, answer: Result<Response, Error>) {
+        self.answer = None;
+        self.pieces.close();
+        match answer {
+            Ok(response) => {
+                if response.finish == Finish::Length {
+                    self.error = Some(Error::CutOff { text: response.text.clone() });
+                }
+                self.response = Some(response);
+            }
+            Err(error) => self.error = Some(error),
+        }
+    }
 }
 
 impl std::fmt::Debug for TextStream {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("TextStream").field("has_ended", &self.answer.is_none()).finish_non_exhaustive()
+        f.debug_struct("TextStream").field("is_answered", &self.answer.is_none()).finish_non_exhaustive()
     }
 }
 
@@ -248,34 +266,21 @@ impl Stream for TextStream {
     type Item = Result<String, Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if let Some(answer) = &mut self.answer
-            && let Poll::Ready(answered) = answer.poll_unpin(cx)
-        {
-            self.answer = None;
-            match answered {
-                Ok(response) if response.finish == Finish::Length => {
-                    let text = response.text.clone();
-                    self.response = Some(response);
-                    // The pieces that have come are read first.
-                    self.answer = Some(async move { Err(Error::CutOff { text }) }.boxed());
+        if let Some(answer) = &mut self.answer {
+            match answer.poll_unpin(cx) {
+                Poll::Ready(answer) => self.answered(answer),
+                Poll::Pending => {
+                    return match self.pieces.poll_recv(cx) {
+                        Poll::Ready(Some(piece)) => Poll::Ready(Some(Ok(piece))),
+                        // The provider puts no more pieces. Its answer, which is polled above, wakes this task.
+                        Poll::Ready(None) | Poll::Pending => Poll::Pending,
+                    };
                 }
-                Ok(response) => self.response = Some(response),
-                Err(error) if self.pieces.is_empty() => {
-                    self.pieces.close();
-                    return Poll::Ready(Some(Err(error)));
-                }
-                Err(error) => self.answer = Some(async move { Err(error) }.boxed()),
             }
         }
-        match self.pieces.poll_recv(cx) {
-            Poll::Ready(Some(piece)) => Poll::Ready(Some(Ok(piece))),
-            Poll::Ready(None) if self.answer.is_none() => Poll::Ready(None),
-            // The provider is done with the pieces, and its answer is next.
-            Poll::Ready(None) => {
-                cx.waker().wake_by_ref();
-                Poll::Pending
-            }
-            Poll::Pending => Poll::Pending,
+        match self.pieces.try_recv() {
+            Ok(piece) => Poll::Ready(Some(Ok(piece))),
+            Err(_) => Poll::Ready(self.error.take().map(Err)),
         }
     }
 }

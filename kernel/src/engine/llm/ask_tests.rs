@@ -184,6 +184,95 @@ async fn a_request_ends_with_its_time_and_with_its_hooks() {
     assert_eq!(began.elapsed(), Duration::from_secs(5), "the hook's time is over");
 }
 
+/// A provider whose answer a test gives, and that keeps what a test must not depend on.
+#[derive(Default)]
+struct Told {
+    answer: std::sync::Mutex<Option<tokio::sync::oneshot::Receiver<Response>>>,
+    pieces: Vec<&'static str>,
+    /// Where it leaves the way for pieces, as for a task that outlives its answer.
+    kept: Option<Arc<std::sync::Mutex<Vec<Deltas>>>>,
+}
+
+impl LlmProvider for Told {
+    async fn complete(&self, _: Request) -> Result<Response, Error> {
+        Err(Error::Refused("it streams alone".to_owned()))
+    }
+
+    async fn stream(&self, _: Request, deltas: Deltas) -> Result<Response, Error> {
+        for piece in &self.pieces {
+            deltas.put(*piece);
+        }
+        match &self.kept {
+            Some(kept) => kept.lock().unwrap().push(deltas),
+            None => drop(deltas),
+        }
+        let answer = self.answer.lock().unwrap().take();
+        answer.expect("one request").await.map_err(|_| Error::Failed("no answer".to_owned()))
+    }
+}
+
+impl Told {
+    /// Its stream, and where the answer is given.
+    fn ask(mut self) -> (TextStream, tokio::sync::oneshot::Sender<Response>) {
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        self.answer = std::sync::Mutex::new(Some(receiver));
+        let (meeting, instance) = (MeetingId::new("m").unwrap(), Name::new("i").unwrap());
+        let llm = Llm::new(SharedLlm::new(self), meeting, instance, None);
+        (llm.ask([Message::user("?")]).stream(), sender)
+    }
+}
+
+/// Counts how often a task is woken.
+#[derive(Default)]
+struct Wakes(std::sync::atomic::AtomicUsize);
+
+impl std::task::Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn a_stream_without_more_pieces_sleeps_until_its_answer() {
+    let wakes = Arc::<Wakes>::default();
+    let waker = wakes.clone().into();
+    let mut cx = std::task::Context::from_waker(&waker);
+    let woken = || wakes.0.load(std::sync::atomic::Ordering::Relaxed);
+
+    let (mut stream, answer) = Told { pieces: vec!["It "], ..Told::default() }.ask();
+    let piece = stream.poll_next_unpin(&mut cx);
+    assert!(matches!(piece, std::task::Poll::Ready(Some(Ok(piece))) if piece == "It "));
+    assert!(stream.poll_next_unpin(&mut cx).is_pending());
+    assert_eq!(woken(), 0, "it would be polled again at once, and again");
+    answer.send(Response::new("It ")).unwrap();
+    assert_eq!(woken(), 1);
+    assert!(matches!(stream.poll_next_unpin(&mut cx), std::task::Poll::Ready(None)));
+    assert_eq!(stream.response().unwrap().text, "It ");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_ends_with_its_answer_whoever_keeps_the_way_for_pieces() {
+    for finish in [Finish::Stop, Finish::Length] {
+        for pieces in [vec![], vec!["It ", "is"]] {
+            let kept = Arc::<std::sync::Mutex<Vec<Deltas>>>::default();
+            let told = Told { pieces: pieces.clone(), kept: Some(kept.clone()), ..Told::default() };
+            let (mut stream, answer) = told.ask();
+            for piece in &pieces {
+                assert_eq!(stream.next().await.unwrap().unwrap(), *piece);
+            }
+            let mut response = Response::new(pieces.concat());
+            response.finish = finish;
+            answer.send(response).unwrap();
+            let rest = tokio::time::timeout(Duration::from_secs(1), read(stream));
+            let (rest, error, response) = rest.await.expect("it ends");
+            assert!(rest.is_empty());
+            assert_eq!(matches!(error, Some(Error::CutOff { .. })), finish == Finish::Length);
+            assert_eq!(response.unwrap().finish, finish);
+            kept.lock().unwrap()[0].put("too late");
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_time_that_no_clock_reaches_is_no_limit() {
     let script = ScriptedLlm::default().reply("yes").reply("yes").stall();
