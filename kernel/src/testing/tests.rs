@@ -226,6 +226,12 @@ fn at(time: &str) -> Timestamp {
     format!("2026-02-03T{time}Z").parse().unwrap()
 }
 
+#[test]
+fn its_metadata_says_which_timers_it_has() {
+    let metadata = crate::Factory::of::<Doer>("doer").metadata().unwrap();
+    assert_eq!((metadata.every, metadata.takes_wakes), (Some(Duration::from_secs(10)), true));
+}
+
 #[tokio::test]
 async fn a_hook_may_put_out_several_packets() {
     let mut meeting = PluginTest::<Doer>::start_default().await.unwrap();
