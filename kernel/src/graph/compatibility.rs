@@ -6,14 +6,17 @@
 //!
 //! A source carries the fields that its type declares. To JSON Schema a type that says nothing of other fields
 //! allows them all, with any content, and a hook that reads one field more would never fit. So the source's schema is
-//! [closed](closed) first.
+//! [closed](mod@closed) first; nothing rests on a closed schema that no value is of.
 
+mod closed;
 mod sample;
 #[cfg(test)]
 mod tests;
 
-use jsonschema::canonical::{Containment, Satisfiability};
+use jsonschema::canonical::{CanonicalSchema, Containment, Satisfiability};
 use serde_json::{Value, json};
+
+use closed::closed;
 
 use crate::{
     DataType,
@@ -56,21 +59,22 @@ const MAX_REASON: usize = 300;
 
 fn compare_schemas(carried: &Value, taken: &Value) -> Fit {
     let (carried, taken) = (in_one_draft(carried), in_one_draft(taken));
-    let (closed, is_closed) = closed(&carried);
-    let read = |schema: &Value| jsonschema::canonicalize(schema).map_err(|error| error.to_string());
-    let (of_source, of_hook) = match (read(&closed), read(&taken)) {
-        (Ok(of_source), Ok(of_hook)) => (of_source, of_hook),
+    let ((source, of_source, is_closed), of_hook) = match (source(carried), canonical(&taken)) {
+        (Ok(source), Ok(of_hook)) => (source, of_hook),
         (Err(error), _) | (_, Err(error)) => return Fit::Undecided(shortened(&error, MAX_REASON)),
     };
+    if of_source.satisfiability() == Satisfiability::No {
+        return Fit::Undecided("no value is of the source's type".to_owned());
+    }
     let covers = of_hook.covers(&of_source).unwrap_or(Containment::Unknown);
     if covers == Containment::Yes {
-        return if is_closed && share_no_field(&closed, &taken) {
+        return if is_closed && share_no_field(&source, &taken) {
             Fit::Undecided("all its fields may be absent, and the packets have none of them".to_owned())
         } else {
             Fit::All
         };
     }
-    if let Some(reason) = sample::that_does_not_fit(&closed, &taken) {
+    if let Some(reason) = sample::that_does_not_fit(&source, &taken) {
         return Fit::NotAll(shortened(&reason, MAX_REASON));
     }
     let overlap = of_hook.intersect(&of_source).map_or(Satisfiability::Unknown, |both| both.satisfiability());
@@ -86,6 +90,28 @@ fn compare_schemas(carried: &Value, taken: &Value) -> Fit {
         Err(error) => shortened(&error.to_string(), MAX_REASON),
     };
     if is_proven { Fit::NotAll(reason) } else { Fit::Undecided(reason) }
+}
+
+/// What a source carries, and whether it is closed. It is left as it is if no value is known that the closed schema
+/// allows: a hook takes whatever is not there.
+fn source(carried: Value) -> Result<(Value, CanonicalSchema, bool), String> {
+    let (closed, is_closed) = closed(&carried);
+    let of_closed = canonical(&closed)?;
+    let has_values = match of_closed.satisfiability() {
+        Satisfiability::Yes => true,
+        Satisfiability::No => false,
+        _ => closed == carried || sample::of(&closed).is_some(),
+    };
+    if has_values {
+        Ok((closed, of_closed, is_closed))
+    } else {
+        let of_carried = canonical(&carried)?;
+        Ok((carried, of_carried, false))
+    }
+}
+
+fn canonical(schema: &Value) -> Result<CanonicalSchema, String> {
+    jsonschema::canonicalize(schema).map_err(|error| error.to_string())
 }
 
 /// Whether both are objects of which no field has the same name: the hook reads its defaults from every packet.
@@ -105,65 +131,4 @@ fn in_one_draft(schema: &Value) -> Value {
         object.insert("$schema".to_owned(), json!("https://json-schema.org/draft/2020-12/schema"));
     }
     schema
-}
-
-/// The keywords whose schemas apply to the same value as the schema they stand in, so that the fields of both count.
-const COMBINING: [&str; 9] =
-    ["$ref", "$dynamicRef", "allOf", "anyOf", "oneOf", "if", "then", "else", "dependentSchemas"];
-
-/// The keywords that hold a value or a name, not a schema.
-const WITHOUT_SCHEMAS: [&str; 6] = ["const", "default", "enum", "examples", "required", "title"];
-
-/// A schema whose objects have no other fields than the declared ones, and whether that could be said of each. The
-/// fields of combined schemas belong together, so these stay open.
-fn closed(schema: &Value) -> (Value, bool) {
-    let mut schema = schema.clone();
-    let is_closed = close(&mut schema, true);
-    (schema, is_closed)
-}
-
-/// Closes a schema and those in it. `may_close` says whether nothing else declares fields of the same value.
-fn close(schema: &mut Value, may_close: bool) -> bool {
-    let Some(object) = schema.as_object_mut() else { return true };
-    let has_fields = object.contains_key("properties");
-    let combined = COMBINING.iter().any(|keyword| object.contains_key(*keyword));
-    let is_open = ["additionalProperties", "patternProperties", "unevaluatedProperties"]
-        .iter()
-        .all(|keyword| object.get(*keyword).is_none_or(|rest| *rest == json!(true)));
-    let mut is_closed = true;
-    if has_fields && is_open {
-        if may_close && !combined {
-            object.insert("additionalProperties".to_owned(), json!(false));
-        } else {
-            is_closed = false;
-        }
-    }
-    for (keyword, inner) in object.iter_mut() {
-        if WITHOUT_SCHEMAS.contains(&keyword.as_str()) {
-            continue;
-        }
-        // An alternative declares all fields of its value if nothing stands beside the alternatives.
-        let is_alternative = ["anyOf", "oneOf"].contains(&keyword.as_str()) && may_close && !has_fields;
-        let may_close = is_alternative || !COMBINING.contains(&keyword.as_str());
-        is_closed &= match inner {
-            Value::Object(schemas)
-                if ["properties", "patternProperties", "$defs", "definitions"]
-                    .contains(&keyword.as_str()) =>
-            {
-                close_all(schemas.values_mut(), may_close)
-            }
-            Value::Array(schemas) => close_all(schemas.iter_mut(), may_close),
-            inner => close(inner, may_close),
-        };
-    }
-    is_closed
-}
-
-/// Closes each of these schemas; returns whether all could be.
-fn close_all<'a>(schemas: impl Iterator<Item = &'a mut Value>, may_close: bool) -> bool {
-    let mut is_closed = true;
-    for schema in schemas {
-        is_closed &= close(schema, may_close);
-    }
-    is_closed
 }

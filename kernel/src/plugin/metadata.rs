@@ -24,6 +24,8 @@ pub struct InCallPluginMetadata {
     pub policies: BTreeMap<Name, DeliveryPolicy>,
     /// The time between two ticks; `None` where it asks for none.
     pub every: Option<Duration>,
+    /// Whether it takes wakes.
+    pub takes_wakes: bool,
     /// Whether its outputs are stored.
     pub output: Durability,
     /// Whether it cannot work without a language model.

@@ -68,6 +68,7 @@ impl<P: InCallPlugin> MakesPlugin for Type<P> {
             takes: table.takes(|handler| handler.takes()),
             policies: table.policies.iter().cloned().collect(),
             every: table.period(),
+            takes_wakes: table.takes_wakes(),
             output: P::OUTPUT,
             needs_llm: P::NEEDS_LLM,
             config: schemars::schema_for!(P::Config),

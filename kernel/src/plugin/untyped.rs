@@ -60,6 +60,7 @@ impl<P: DynamicPlugin> MakesPlugin for Described<P> {
             takes: table.takes(DataType::clone),
             policies: table.policies.iter().cloned().collect(),
             every: table.period(),
+            takes_wakes: table.takes_wakes(),
             output: *output,
             needs_llm: *needs_llm,
             config: config.clone(),

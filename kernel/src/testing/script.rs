@@ -7,7 +7,10 @@ use std::{
     time::Duration,
 };
 
-use crate::{Deltas, Finish, LlmError, LlmProvider, LlmRequest, LlmResponse};
+use crate::{
+    Budgets, Caller, Deltas, EmbedRequest, Embeddings, Finish, LlmError, LlmProvider, LlmRequest,
+    LlmResponse, TranscribeRequest, Transcript,
+};
 
 type Answer = Result<LlmResponse, LlmError>;
 type Condition = Box<dyn Fn(&LlmRequest) -> bool + Send>;
@@ -27,12 +30,45 @@ impl Line {
     }
 }
 
+/// The lines and the rule for requests that are not for text.
+struct Part<R, A> {
+    rule: Option<(Box<dyn Fn(&R) -> A + Send>, Duration)>,
+    lines: VecDeque<(Result<A, LlmError>, Duration)>,
+    requests: Vec<R>,
+}
+
+impl<R, A> Default for Part<R, A> {
+    fn default() -> Self {
+        Self { rule: None, lines: VecDeque::new(), requests: Vec::new() }
+    }
+}
+
+impl<R, A> Part<R, A> {
+    /// The answer to a request and its delay; `what` names the request if the script has none.
+    fn next(&mut self, request: R, what: impl FnOnce(&R) -> String) -> (Result<A, LlmError>, Duration) {
+        let line = match (&self.rule, self.lines.pop_front()) {
+            (_, Some(line)) => line,
+            (Some((rule, delay)), None) => (Ok(rule(&request)), *delay),
+            (None, None) => {
+                let (number, what) = (self.requests.len() + 1, what(&request));
+                let problem = format!("the test's script has no line left for request {number} for {what}");
+                (Err(LlmError::Refused(problem)), Duration::ZERO)
+            }
+        };
+        self.requests.push(request);
+        line
+    }
+}
+
 #[derive(Default)]
 struct Script {
     rules: Vec<(Condition, Line)>,
     lines: VecDeque<Line>,
     delay: Duration,
     requests: Vec<LlmRequest>,
+    vectors: Part<EmbedRequest, Vec<Vec<f32>>>,
+    transcripts: Part<TranscribeRequest, Transcript>,
+    budgets: Budgets,
 }
 
 /// A language model that follows a script: the first matching rule answers, or else the next line.
@@ -40,16 +76,25 @@ struct Script {
 /// A clone is the same model, so a test keeps one to read [`requests`](Self::requests). A request without a
 /// rule or a line is refused with a message that says so.
 ///
+/// Vectors of texts and transcripts of sound have lines of their own ([`embedding`](Self::embedding),
+/// [`transcript`](Self::transcript)), and a rule each that answers when there is no line left
+/// ([`embed_with`](Self::embed_with), [`transcribe_with`](Self::transcribe_with)).
+///
 /// # Examples
 /// ```
 /// use std::time::Duration;
-/// use teammy_kernel::{Model, testing::ScriptedLlm};
+/// use teammy_kernel::{Model, Transcript, testing::ScriptedLlm};
 /// let llm = ScriptedLlm::default()
 ///     .when(|request| request.model == Model::Fast, "yes") // every time
 ///     .fail("overloaded") // the first other request
 ///     .delay(Duration::from_secs(2)) // from here on
 ///     .reply("An answer."); // the second other request
 /// assert_eq!(llm.remaining(), 2);
+///
+/// let ears = ScriptedLlm::default()
+///     .transcript(Transcript::new("Good morning.")) // of the first sound
+///     .embed_with(|text| vec![text.len() as f32, 1.0]); // of each text
+/// assert_eq!(ears.remaining(), 1);
 /// ```
 #[derive(Clone, Default)]
 pub struct ScriptedLlm {
@@ -89,6 +134,13 @@ impl ScriptedLlm {
     #[must_use]
     pub fn reply(self, text: impl Into<String>) -> Self {
         self.line(Ok(LlmResponse::new(text)))
+    }
+
+    /// Adds a line that answers with this response, for what [`reply`](Self::reply) leaves out: the cost in tokens, tool
+    /// calls, thoughts.
+    #[must_use]
+    pub fn respond(self, response: LlmResponse) -> Self {
+        self.line(Ok(response))
     }
 
     /// Adds a line that answers with these pieces, each after the [delay](Self::delay), for a plugin that streams. One
@@ -158,6 +210,81 @@ impl ScriptedLlm {
         self
     }
 
+    /// Adds a line of the next request for vectors: one vector for each of its texts.
+    #[must_use]
+    pub fn embedding(self, vectors: impl Into<Vec<Vec<f32>>>) -> Self {
+        self.embedding_line(Ok(vectors.into()))
+    }
+
+    /// Adds a line at which a request for vectors fails.
+    #[must_use]
+    pub fn fail_embedding(self, error: LlmError) -> Self {
+        self.embedding_line(Err(error))
+    }
+
+    fn embedding_line(self, line: Result<Vec<Vec<f32>>, LlmError>) -> Self {
+        {
+            let mut script = self.script();
+            let delay = script.delay;
+            script.vectors.lines.push_back((line, delay));
+        }
+        self
+    }
+
+    /// Makes the vector of each text for which no line is left.
+    #[must_use]
+    pub fn embed_with(self, vector: impl Fn(&str) -> Vec<f32> + Send + 'static) -> Self {
+        {
+            let mut script = self.script();
+            let all = move |request: &EmbedRequest| {
+                request.texts.iter().map(|text| vector(text)).collect::<Vec<_>>()
+            };
+            script.vectors.rule = Some((Box::new(all), script.delay));
+        }
+        self
+    }
+
+    /// Adds a line of the next request for the text of sound.
+    #[must_use]
+    pub fn transcript(self, transcript: Transcript) -> Self {
+        self.transcript_line(Ok(transcript))
+    }
+
+    /// Adds a line at which a request for the text of sound fails.
+    #[must_use]
+    pub fn fail_transcript(self, error: LlmError) -> Self {
+        self.transcript_line(Err(error))
+    }
+
+    fn transcript_line(self, line: Result<Transcript, LlmError>) -> Self {
+        {
+            let mut script = self.script();
+            let delay = script.delay;
+            script.transcripts.lines.push_back((line, delay));
+        }
+        self
+    }
+
+    /// Makes the transcript of each sound for which no line is left.
+    #[must_use]
+    pub fn transcribe_with(
+        self,
+        transcript: impl Fn(&TranscribeRequest) -> Transcript + Send + 'static,
+    ) -> Self {
+        {
+            let mut script = self.script();
+            script.transcripts.rule = Some((Box::new(transcript), script.delay));
+        }
+        self
+    }
+
+    /// Sets the budgets that a plugin sees; none without a call.
+    #[must_use]
+    pub fn budgets(self, budgets: Budgets) -> Self {
+        self.script().budgets = budgets;
+        self
+    }
+
     /// Delays the answers of lines and rules that are added after this call, by tokio's clock.
     #[must_use]
     pub fn delay(self, delay: Duration) -> Self {
@@ -165,14 +292,25 @@ impl ScriptedLlm {
         self
     }
 
-    /// All requests so far, in order, cancelled ones included.
+    /// All requests for text so far, in order, cancelled ones included.
     pub fn requests(&self) -> Vec<LlmRequest> {
         self.script().requests.clone()
     }
 
-    /// How many lines are left.
+    /// All requests for vectors so far, as [`requests`](Self::requests).
+    pub fn embed_requests(&self) -> Vec<EmbedRequest> {
+        self.script().vectors.requests.clone()
+    }
+
+    /// All requests for the text of sound so far, as [`requests`](Self::requests).
+    pub fn transcribe_requests(&self) -> Vec<TranscribeRequest> {
+        self.script().transcripts.requests.clone()
+    }
+
+    /// How many lines are left, of all kinds.
     pub fn remaining(&self) -> usize {
-        self.script().lines.len()
+        let script = self.script();
+        script.lines.len() + script.vectors.lines.len() + script.transcripts.lines.len()
     }
 
     fn next(&self, request: LlmRequest) -> Line {
@@ -194,10 +332,13 @@ async fn wait(delay: Duration) {
 }
 
 fn exhausted(number: usize, request: &LlmRequest) -> String {
-    const SHOWN_CHARS: usize = 80;
     let asked = request.messages.last().map_or("", |message| &message.content);
-    let asked: String = asked.chars().take(SHOWN_CHARS).collect();
-    format!("the test's script has no line left for request {number}, which ends in {asked:?}")
+    format!("the test's script has no line left for request {number}, which ends in {:?}", beginning(asked))
+}
+
+fn beginning(text: &str) -> String {
+    const SHOWN_CHARS: usize = 80;
+    text.chars().take(SHOWN_CHARS).collect()
 }
 
 impl LlmProvider for ScriptedLlm {
@@ -225,5 +366,35 @@ impl LlmProvider for ScriptedLlm {
             deltas.put(response.text.as_str());
         }
         Ok(response)
+    }
+
+    async fn embed(&self, request: EmbedRequest) -> Result<Embeddings, LlmError> {
+        let texts = request.texts.len();
+        let (line, delay) = self.script().vectors.next(request, |request| {
+            let first = beginning(request.texts.first().map_or("", String::as_str));
+            format!("vectors, whose first text of {texts} is {first:?}")
+        });
+        wait(delay).await;
+        let vectors = line?;
+        if vectors.len() != texts {
+            let vectors = vectors.len();
+            let problem =
+                format!("the script's line has vectors for {vectors} of the request's {texts} texts");
+            return Err(LlmError::Refused(problem));
+        }
+        Ok(Embeddings::new(vectors))
+    }
+
+    async fn transcribe(&self, request: TranscribeRequest) -> Result<Transcript, LlmError> {
+        let (line, delay) = self
+            .script()
+            .transcripts
+            .next(request, |request| format!("the text of sound, which is {:?}", request.audio));
+        wait(delay).await;
+        line
+    }
+
+    async fn budgets(&self, _: Caller) -> Result<Budgets, LlmError> {
+        Ok(self.script().budgets.clone())
     }
 }

@@ -76,7 +76,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use teammy_kernel::{
-    Cx, Error, Hooks, InCallPlugin, Json, LlmError, Receive, StartupCx, Wake, chain, data::Transcription,
+    Cx, DatastoreError, Error, Hooks, InCallPlugin, Json, LlmError, Receive, StartupCx, Timestamp, Wake,
+    chain, data::Transcription,
 };
 use tracing::{debug, warn};
 
@@ -172,7 +173,7 @@ impl Receive<Json<Transcription>> for LlmAction {
             return self.ask(cx, When::InTheMeeting).await;
         }
         if cx.state().new_lines().len() == 1 {
-            cx.wake_at(cx.packet().timestamp + self.gather, ASK)?;
+            ask_after(cx, self.gather)?;
         }
         Ok(None)
     }
@@ -247,13 +248,19 @@ impl LlmAction {
             _ => cx.state_mut().leave_out_oldest(),
         };
         if !cx.state().new_lines().is_empty() {
-            cx.wake_at(cx.packet().timestamp + self.gather.max(RETRY_AFTER), ASK)?;
+            ask_after(cx, self.gather.max(RETRY_AFTER))?;
         }
         if left_out > 0 {
             warn_once(cx, cx.state().left_out, &chain(&error));
         }
         Ok(None)
     }
+}
+
+/// Asks for the wake at which the model is asked. A packet's time may be the last that there is.
+fn ask_after(cx: &mut Cx<'_, LlmAction>, wait: Duration) -> Result<(), DatastoreError> {
+    let at = cx.packet().timestamp.checked_add(wait).unwrap_or(Timestamp::MAX);
+    cx.wake_at(at, ASK)
 }
 
 /// Warns once a meeting, when `count` is 1, and says the rest to those who debug.

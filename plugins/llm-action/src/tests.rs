@@ -257,6 +257,18 @@ async fn at_the_last_try_words_wait_for_the_next_question() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn words_at_the_last_time_that_there_is_are_asked_about() {
+    let llm = (0..3).fold(ScriptedLlm::default(), |llm, _| llm.fail("overloaded")).reply(search("tides"));
+    let mut meeting = meeting_with(&llm, json!({})).await;
+    meeting.receive(said("Ada", "When is high tide?").timestamp(Timestamp::MAX)).await.unwrap();
+    meeting.advance(GATHER).await.unwrap_err();
+    meeting.retry().await.unwrap_err();
+    assert!(meeting.retry().await.unwrap().is_empty(), "another question comes later");
+    let outputs = meeting.advance(RETRY_AFTER).await.unwrap();
+    assert_eq!(queries(&outputs[0]), ["tides"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_context_is_cut_in_characters() {
     let llm = ScriptedLlm::default().when(|_| true, NONE);
     let mut meeting = meeting(&llm).await;

@@ -9,7 +9,7 @@ use std::{
 use clap::Parser;
 use indicatif::MultiProgress;
 use teammy::{
-    Batch, Cx, DeliveryPolicy, FromPacket, Hooks, InCallPlugin, Json, Receive, StartupCx,
+    Batch, Cx, DeliveryPolicy, FromPacket, Hooks, InCallPlugin, Json, Receive, StartupCx, Tick, Wake,
     data::{AudioFrame, Chat},
     graph::Bundle,
     plugin,
@@ -444,4 +444,78 @@ fn a_chosen_policy_stays() {
                 delivery = { audio = \"drop-oldest\" }\n[[plugin]]\nname = \"c\"\nkind = \"chooser\"\n\
                 delivery = { audio = \"block\" }\n";
     assert_eq!(policies(toml), ["a sound block", "b audio drop-oldest", "c audio block", "c chat spill"]);
+}
+
+/// Repeats what is in the chat, and has a timer or none.
+struct Echo<const TICKS: bool, const WAKES: bool>;
+
+impl<const TICKS: bool, const WAKES: bool> InCallPlugin for Echo<TICKS, WAKES> {
+    type Config = ();
+    type State = ();
+    type Scratch = ();
+    type Output = Json<Chat>;
+    const KIND: &'static str = match (TICKS, WAKES) {
+        (false, false) => "echo",
+        (true, false) => "ticking",
+        (false, true) => "waking",
+        (true, true) => "timed",
+    };
+    const VERSION: &'static str = "1.0.0";
+
+    async fn on_startup((): (), _: &StartupCx) -> Result<Self, plugin::Error> {
+        Ok(Self)
+    }
+
+    fn hooks(hooks: Hooks<Self>) -> Hooks<Self> {
+        let hooks = hooks.on::<Json<Chat>>("chat");
+        let hooks = if TICKS { hooks.every(Duration::from_secs(1)) } else { hooks };
+        if WAKES { hooks.on_wake() } else { hooks }
+    }
+}
+
+impl<const TICKS: bool, const WAKES: bool> Receive<Json<Chat>> for Echo<TICKS, WAKES> {
+    async fn receive(
+        &self,
+        chat: Json<Chat>,
+        _: &mut Cx<'_, Self>,
+    ) -> Result<Option<Json<Chat>>, plugin::Error> {
+        Ok(Some(chat))
+    }
+}
+
+impl<const TICKS: bool, const WAKES: bool> Receive<Tick> for Echo<TICKS, WAKES> {
+    async fn receive(&self, _: Tick, _: &mut Cx<'_, Self>) -> Result<Option<Json<Chat>>, plugin::Error> {
+        Ok(None)
+    }
+}
+
+impl<const TICKS: bool, const WAKES: bool> Receive<Wake> for Echo<TICKS, WAKES> {
+    async fn receive(&self, _: Wake, _: &mut Cx<'_, Self>) -> Result<Option<Json<Chat>>, plugin::Error> {
+        Ok(None)
+    }
+}
+
+#[test]
+fn outputs_beside_another_source_or_a_timer_depend_on_the_pace() {
+    let depends = |kind: &str, source: &str| {
+        let toml = format!(
+            "[[plugin]]\nname = \"first\"\nkind = \"echo\"\n\
+             [[plugin]]\nname = \"second\"\nkind = \"{kind}\"\nsources = {{ chat = \"{source}\" }}\n"
+        );
+        let plugins = [
+            Factory::of::<Echo<false, false>>("echo"),
+            Factory::of::<Echo<true, false>>("ticking"),
+            Factory::of::<Echo<false, true>>("waking"),
+            Factory::of::<Echo<true, true>>("timed"),
+            Factory::of::<Chooser>("chooser"),
+        ];
+        let graph = Node::builder(Config::from_toml(&toml).unwrap()).plugins(plugins).check().unwrap();
+        let all = ["first".to_owned(), "second".to_owned()];
+        (lossless::depends_on_pace(&graph, &all), lossless::depends_on_pace(&graph, &all[..1]))
+    };
+    for kind in ["ticking", "waking", "timed", "chooser"] {
+        assert_eq!(depends(kind, "first"), (true, false), "{kind} of outputs");
+        assert_eq!(depends(kind, "chat"), (false, false), "{kind} of the recording alone");
+    }
+    assert_eq!(depends("echo", "first"), (false, false), "outputs alone come in their order");
 }

@@ -9,7 +9,7 @@ use std::{
 
 use futures::{FutureExt, Stream, future::BoxFuture};
 use schemars::{JsonSchema, generate::SchemaSettings};
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::Value;
 use tokio::sync::mpsc;
 
@@ -184,7 +184,7 @@ impl Ask {
             let answer = provider.stream(request, deltas);
             limited(deadline, answer).await
         };
-        TextStream { pieces, answer: Some(answer.boxed()), response: None }
+        TextStream { pieces, answer: Some(answer.boxed()), error: None, response: None }
     }
 }
 
@@ -203,12 +203,23 @@ async fn complete(provider: &SharedLlm, request: Request) -> Result<Response, Er
 
 /// Reads an answer as a type, or says what is wrong with it.
 fn read<T: DeserializeOwned>(provider: &SharedLlm, schema: &Value, answer: &str) -> Result<T, String> {
-    let value: T = parse_answer(answer).map_err(|error: AnswerError| error.to_string())?;
-    // The value that was read, as the schema sees it.
-    if let Ok(found) = parse_answer::<Value>(answer) {
-        provider.check(schema, &found)?;
+    let found: Found<T> = parse_answer(answer).map_err(|error: AnswerError| error.to_string())?;
+    provider.check(schema, &found.json)?;
+    Ok(found.value)
+}
+
+/// A value, with the JSON that it was read from: an answer may hold other JSON too, which is not checked.
+struct Found<T> {
+    value: T,
+    json: Value,
+}
+
+impl<'de, T: DeserializeOwned> Deserialize<'de> for Found<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let json = Value::deserialize(deserializer)?;
+        let value = T::deserialize(&json).map_err(serde::de::Error::custom)?;
+        Ok(Self { value, json })
     }
-    Ok(value)
 }
 
 /// The pieces of an answer's text. It ends after the last piece, or with an error.
@@ -216,7 +227,10 @@ fn read<T: DeserializeOwned>(provider: &SharedLlm, schema: &Value, answer: &str)
 /// A stream that is dropped cancels its request.
 pub struct TextStream {
     pieces: mpsc::UnboundedReceiver<String>,
+    /// `None` once it has come.
     answer: Option<BoxFuture<'static, Result<Response, Error>>>,
+    /// What comes after the last piece, if the answer is not whole.
+    error: Option<Error>,
     response: Option<Response>,
 }
 
@@ -225,11 +239,26 @@ impl TextStream {
     pub fn response(&self) -> Option<&Response> {
         self.response.as_ref()
     }
+
+    /// The provider is done: what it put until now are all pieces, also if it keeps a clone of its [`Deltas`].
+    fn answered(&mut self, answer: Result<Response, Error>) {
+        self.answer = None;
+        self.pieces.close();
+        match answer {
+            Ok(response) => {
+                if response.finish == Finish::Length {
+                    self.error = Some(Error::CutOff { text: response.text.clone() });
+                }
+                self.response = Some(response);
+            }
+            Err(error) => self.error = Some(error),
+        }
+    }
 }
 
 impl std::fmt::Debug for TextStream {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("TextStream").field("has_ended", &self.answer.is_none()).finish_non_exhaustive()
+        f.debug_struct("TextStream").field("is_answered", &self.answer.is_none()).finish_non_exhaustive()
     }
 }
 
@@ -237,34 +266,21 @@ impl Stream for TextStream {
     type Item = Result<String, Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if let Some(answer) = &mut self.answer
-            && let Poll::Ready(answered) = answer.poll_unpin(cx)
-        {
-            self.answer = None;
-            match answered {
-                Ok(response) if response.finish == Finish::Length => {
-                    let text = response.text.clone();
-                    self.response = Some(response);
-                    // The pieces that have come are read first.
-                    self.answer = Some(async move { Err(Error::CutOff { text }) }.boxed());
+        if let Some(answer) = &mut self.answer {
+            match answer.poll_unpin(cx) {
+                Poll::Ready(answer) => self.answered(answer),
+                Poll::Pending => {
+                    return match self.pieces.poll_recv(cx) {
+                        Poll::Ready(Some(piece)) => Poll::Ready(Some(Ok(piece))),
+                        // The provider puts no more pieces. Its answer, which is polled above, wakes this task.
+                        Poll::Ready(None) | Poll::Pending => Poll::Pending,
+                    };
                 }
-                Ok(response) => self.response = Some(response),
-                Err(error) if self.pieces.is_empty() => {
-                    self.pieces.close();
-                    return Poll::Ready(Some(Err(error)));
-                }
-                Err(error) => self.answer = Some(async move { Err(error) }.boxed()),
             }
         }
-        match self.pieces.poll_recv(cx) {
-            Poll::Ready(Some(piece)) => Poll::Ready(Some(Ok(piece))),
-            Poll::Ready(None) if self.answer.is_none() => Poll::Ready(None),
-            // The provider is done with the pieces, and its answer is next.
-            Poll::Ready(None) => {
-                cx.waker().wake_by_ref();
-                Poll::Pending
-            }
-            Poll::Pending => Poll::Pending,
+        match self.pieces.try_recv() {
+            Ok(piece) => Poll::Ready(Some(Ok(piece))),
+            Err(_) => Poll::Ready(self.error.take().map(Err)),
         }
     }
 }

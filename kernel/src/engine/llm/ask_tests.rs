@@ -76,6 +76,66 @@ async fn json_is_read_and_repaired_once() {
     assert_eq!(script.remaining(), 1, "it is repaired once");
 }
 
+/// A script whose values are checked against their schemas, as a client of a server does.
+struct Checking(ScriptedLlm);
+
+impl LlmProvider for Checking {
+    async fn complete(&self, request: Request) -> Result<Response, Error> {
+        self.0.complete(request).await
+    }
+
+    fn check(&self, schema: &serde_json::Value, value: &serde_json::Value) -> Result<(), String> {
+        let validator = jsonschema::validator_for(schema).map_err(|error| error.to_string())?;
+        validator.validate(value).map_err(|error| error.masked().to_string())
+    }
+}
+
+fn ask_checking(script: &ScriptedLlm) -> Ask {
+    let (meeting, instance) = (MeetingId::new("m").unwrap(), Name::new("i").unwrap());
+    let provider = SharedLlm::new(Checking(script.clone()));
+    Llm::new(provider, meeting, instance, None).ask([Message::user("Is it?")])
+}
+
+#[derive(Debug, PartialEq, Deserialize, JsonSchema)]
+struct Share {
+    #[schemars(range(max = 100))]
+    percent: u32,
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_value_that_is_returned_is_the_one_that_is_checked() {
+    let script = ScriptedLlm::default().reply("See [1]: {\"urgent\": true}").reply("never");
+    assert_eq!(ask_checking(&script).json::<Verdict>().await.unwrap(), Verdict { urgent: true });
+    assert_eq!(script.remaining(), 1, "other JSON in the answer is no reason to ask again");
+
+    // Several objects are mended into a list.
+    let script = ScriptedLlm::default().reply("{\"percent\": 1}\n{\"percent\": 2}").reply("never");
+    let shares: Vec<Share> = ask_checking(&script).json().await.unwrap();
+    assert_eq!(shares, [Share { percent: 1 }, Share { percent: 2 }]);
+    assert_eq!(script.remaining(), 1);
+
+    // Another value than the one that is returned cannot stand in for it.
+    let wrong = "{\"percent\": \"5\"} or rather {\"percent\": 500}";
+    let script = ScriptedLlm::default().reply(wrong).reply("{\"percent\": 50}");
+    assert_eq!(ask_checking(&script).json::<Share>().await.unwrap(), Share { percent: 50 });
+    let repair = &script.requests()[1].messages[2].content;
+    assert!(repair.contains("greater than the maximum of 100"), "{repair}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_wrong_with_a_value_is_said_without_the_value() {
+    let cases = [
+        (r#"{"urgent": "hush-hush"}"#, "invalid type: string, expected a boolean"),
+        (r#"{"hush": true}"#, "missing field `urgent`"),
+        ("hush", "the answer holds no complete JSON"),
+    ];
+    for (answer, problem) in cases {
+        let script = ScriptedLlm::default().reply(answer).reply(answer);
+        let error = ask_checking(&script).json::<Verdict>().await.unwrap_err().to_string();
+        assert!(error.ends_with(problem) && !error.contains("hush"), "{error}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_is_cut_off_is_not_passed_on_as_whole() {
     let script =
@@ -122,4 +182,105 @@ async fn a_request_ends_with_its_time_and_with_its_hooks() {
     assert_eq!(began.elapsed(), Duration::from_secs(5));
     late(read(llm.ask([Message::user("?")]).stream()).await.1.unwrap());
     assert_eq!(began.elapsed(), Duration::from_secs(5), "the hook's time is over");
+}
+
+/// A provider whose answer a test gives, and that keeps what a test must not depend on.
+#[derive(Default)]
+struct Told {
+    answer: std::sync::Mutex<Option<tokio::sync::oneshot::Receiver<Response>>>,
+    pieces: Vec<&'static str>,
+    /// Where it leaves the way for pieces, as for a task that outlives its answer.
+    kept: Option<Arc<std::sync::Mutex<Vec<Deltas>>>>,
+}
+
+impl LlmProvider for Told {
+    async fn complete(&self, _: Request) -> Result<Response, Error> {
+        Err(Error::Refused("it streams alone".to_owned()))
+    }
+
+    async fn stream(&self, _: Request, deltas: Deltas) -> Result<Response, Error> {
+        for piece in &self.pieces {
+            deltas.put(*piece);
+        }
+        match &self.kept {
+            Some(kept) => kept.lock().unwrap().push(deltas),
+            None => drop(deltas),
+        }
+        let answer = self.answer.lock().unwrap().take();
+        answer.expect("one request").await.map_err(|_| Error::Failed("no answer".to_owned()))
+    }
+}
+
+impl Told {
+    /// Its stream, and where the answer is given.
+    fn ask(mut self) -> (TextStream, tokio::sync::oneshot::Sender<Response>) {
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        self.answer = std::sync::Mutex::new(Some(receiver));
+        let (meeting, instance) = (MeetingId::new("m").unwrap(), Name::new("i").unwrap());
+        let llm = Llm::new(SharedLlm::new(self), meeting, instance, None);
+        (llm.ask([Message::user("?")]).stream(), sender)
+    }
+}
+
+/// Counts how often a task is woken.
+#[derive(Default)]
+struct Wakes(std::sync::atomic::AtomicUsize);
+
+impl std::task::Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn a_stream_without_more_pieces_sleeps_until_its_answer() {
+    let wakes = Arc::<Wakes>::default();
+    let waker = wakes.clone().into();
+    let mut cx = std::task::Context::from_waker(&waker);
+    let woken = || wakes.0.load(std::sync::atomic::Ordering::Relaxed);
+
+    let (mut stream, answer) = Told { pieces: vec!["It "], ..Told::default() }.ask();
+    let piece = stream.poll_next_unpin(&mut cx);
+    assert!(matches!(piece, std::task::Poll::Ready(Some(Ok(piece))) if piece == "It "));
+    assert!(stream.poll_next_unpin(&mut cx).is_pending());
+    assert_eq!(woken(), 0, "it would be polled again at once, and again");
+    answer.send(Response::new("It ")).unwrap();
+    assert_eq!(woken(), 1);
+    assert!(matches!(stream.poll_next_unpin(&mut cx), std::task::Poll::Ready(None)));
+    assert_eq!(stream.response().unwrap().text, "It ");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_ends_with_its_answer_whoever_keeps_the_way_for_pieces() {
+    for finish in [Finish::Stop, Finish::Length] {
+        for pieces in [vec![], vec!["It ", "is"]] {
+            let kept = Arc::<std::sync::Mutex<Vec<Deltas>>>::default();
+            let told = Told { pieces: pieces.clone(), kept: Some(kept.clone()), ..Told::default() };
+            let (mut stream, answer) = told.ask();
+            for piece in &pieces {
+                assert_eq!(stream.next().await.unwrap().unwrap(), *piece);
+            }
+            let mut response = Response::new(pieces.concat());
+            response.finish = finish;
+            answer.send(response).unwrap();
+            let rest = tokio::time::timeout(Duration::from_secs(1), read(stream));
+            let (rest, error, response) = rest.await.expect("it ends");
+            assert!(rest.is_empty());
+            assert_eq!(matches!(error, Some(Error::CutOff { .. })), finish == Finish::Length);
+            assert_eq!(response.unwrap().finish, finish);
+            kept.lock().unwrap()[0].put("too late");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_time_that_no_clock_reaches_is_no_limit() {
+    let script = ScriptedLlm::default().reply("yes").reply("yes").stall();
+    assert_eq!(ask(&script).within(Duration::MAX).text().await.unwrap(), "yes");
+    let unlimited = llm(&script, Some(Duration::MAX));
+    assert_eq!(unlimited.ask([Message::user("?")]).text().await.unwrap(), "yes");
+    assert!(script.requests().iter().all(|request| request.caller.deadline.is_none()));
+    let llm = llm(&script, Some(Duration::from_secs(2)));
+    let late = llm.ask([Message::user("?")]).within(Duration::MAX).text().await.unwrap_err();
+    assert!(matches!(late, Error::Failed(_)), "the hook's limit stays");
 }

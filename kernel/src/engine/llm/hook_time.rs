@@ -41,10 +41,11 @@ impl HookTime {
         self.until(|| Some(deadline));
     }
 
-    /// When a request of the running hook comes too late that may take this long.
+    /// When a request of the running hook comes too late that may take this long. A time that no clock reaches is no limit.
     pub(super) fn deadline(&self, within: Option<Duration>) -> Option<Instant> {
-        let of_hook = self.until(|| self.limit.map(|limit| Instant::now() + limit));
-        let own = within.map(|within| Instant::now() + within);
+        let after = |time: Option<Duration>| time.and_then(|time| Instant::now().checked_add(time));
+        let of_hook = self.until(|| after(self.limit));
+        let own = after(within);
         of_hook.into_iter().chain(own).min()
     }
 

@@ -5,17 +5,27 @@ use serde_json::{Map, Value, json};
 /// Looks for a value of one schema that is none of the other, and says what is wrong with it.
 pub(super) fn that_does_not_fit(carried: &Value, taken: &Value) -> Option<String> {
     let (source, hook) = (jsonschema::validator_for(carried).ok()?, jsonschema::validator_for(taken).ok()?);
-    // What is not of any type that a schema names is allowed too.
-    let other = is_open(carried).then_some(Value::Null);
-    let values =
-        [Fields::Required, Fields::All].map(|fields| Sampler { root: carried, fields }.value(carried, 0));
-    let values = values.into_iter().chain([other]);
-    values.flatten().find_map(|value| {
+    samples(carried).find_map(|value| {
         let error = hook.iter_errors(&value).next().filter(|_| source.is_valid(&value))?;
         let (place, error) = (error.instance_path().to_string(), error.masked());
         let at = if place.is_empty() { String::new() } else { format!("at {place}, ") };
         Some(format!("it does not take {value}: {at}{error}"))
     })
+}
+
+/// A value of a schema.
+pub(super) fn of(schema: &Value) -> Option<Value> {
+    let validator = jsonschema::validator_for(schema).ok()?;
+    samples(schema).find(|value| validator.is_valid(value))
+}
+
+/// Values that are probably of a schema.
+fn samples(schema: &Value) -> impl Iterator<Item = Value> {
+    // What is not of any type that a schema names is allowed too.
+    let other = is_open(schema).then_some(Value::Null);
+    let values =
+        [Fields::Required, Fields::All].map(|fields| Sampler { root: schema, fields }.value(schema, 0));
+    values.into_iter().chain([other]).flatten()
 }
 
 /// Whether a schema says nothing of its values' type.
@@ -43,7 +53,7 @@ struct Sampler<'a> {
 /// How deep a value is at most; a type may contain itself.
 const DEPTH: usize = 12;
 
-/// The keywords that a sample follows or may leave out. A schema with others is not sampled.
+/// The keywords of which a sample follows the first schema.
 const ALTERNATIVES: [&str; 2] = ["oneOf", "anyOf"];
 
 impl Sampler<'_> {
@@ -62,33 +72,42 @@ impl Sampler<'_> {
         if let Some(values) = object.get("enum") {
             return values.get(0).cloned();
         }
-        if let Some(target) = object.get("$ref").and_then(Value::as_str) {
-            return self.value(self.root.pointer(target.strip_prefix('#')?)?, depth + 1);
-        }
+        let target = match object.get("$ref").and_then(Value::as_str) {
+            Some(target) => Some(self.root.pointer(target.strip_prefix('#')?)?),
+            None => None,
+        };
         let first = ALTERNATIVES.iter().find_map(|keyword| object.get(*keyword)?.get(0));
+        let all = object.get("allOf").and_then(Value::as_array).into_iter().flatten();
+        let parts: Vec<&Value> = target.into_iter().chain(first).chain(all).collect();
+        match parts.as_slice() {
+            [] => self.value_of_type(object, depth),
+            [part] if !object.contains_key("properties") => self.value(part, depth + 1),
+            parts => {
+                let mut fields = self.fields_of(object, depth)?;
+                for part in parts {
+                    fields.extend(self.value(part, depth + 1)?.as_object().cloned()?);
+                }
+                Some(Value::Object(fields))
+            }
+        }
+    }
+
+    fn value_of_type(&self, object: &Map<String, Value>, depth: usize) -> Option<Value> {
         let kind = match object.get("type") {
             Some(Value::Array(kinds)) => kinds.first(),
             kind => kind,
         };
-        match (kind.and_then(Value::as_str), first) {
-            (Some("object"), first) => {
-                let fields = self.fields_of(object, depth)?;
-                let more = match first {
-                    Some(first) => self.value(first, depth + 1)?.as_object().cloned()?,
-                    None => Map::new(),
-                };
-                Some(Value::Object(fields.into_iter().chain(more).collect()))
-            }
-            (_, Some(first)) => self.value(first, depth + 1),
-            (Some("array"), _) => {
+        match kind.and_then(Value::as_str) {
+            Some("object") => self.fields_of(object, depth).map(Value::Object),
+            Some("array") => {
                 let item = object.get("items").and_then(|items| self.value(items, depth + 1));
                 Some(item.map_or_else(|| json!([]), |item| json!([item])))
             }
-            (Some("integer"), _) => Some(object.get("minimum").cloned().unwrap_or_else(|| json!(-1))),
-            (Some("number"), _) => Some(json!(0.5)),
-            (Some("boolean"), _) => Some(json!(true)),
-            (Some("string"), _) => Some(json!("text")),
-            (Some("null"), _) => Some(Value::Null),
+            Some("integer") => Some(object.get("minimum").cloned().unwrap_or_else(|| json!(-1))),
+            Some("number") => Some(json!(0.5)),
+            Some("boolean") => Some(json!(true)),
+            Some("string") => Some(json!("text")),
+            Some("null") => Some(Value::Null),
             _ => {
                 object.contains_key("properties").then(|| self.fields_of(object, depth).map(Value::Object))?
             }
@@ -106,6 +125,12 @@ impl Sampler<'_> {
                 }
                 None if is_required(name) => return None,
                 _ => {}
+            }
+        }
+        // Fields that must be there, and of which nothing is said.
+        for name in required.into_iter().flatten().filter_map(Value::as_str) {
+            if object.get("properties").is_none_or(|declared| declared.get(name).is_none()) {
+                fields.insert(name.to_owned(), Value::Null);
             }
         }
         // A map's key and value.

@@ -25,6 +25,8 @@ struct Script {
     batch: Option<(String, usize)>,
     tick_ms: Option<u64>,
     #[serde(default)]
+    wakes: bool,
+    #[serde(default)]
     needs_llm: bool,
 }
 
@@ -61,6 +63,9 @@ impl DynamicPlugin for Script {
         }
         if let Some(period) = self.tick_ms {
             spec = spec.every(Duration::from_millis(period));
+        }
+        if self.wakes {
+            spec = spec.on_wake();
         }
         if self.needs_llm { spec.needs_llm() } else { spec }
     }
@@ -205,7 +210,8 @@ fn a_factory_made_at_run_time_owns_its_names() {
     let metadata = factory.metadata().unwrap();
     assert_eq!(metadata.sources, ["chat", "number"]);
     assert_eq!(metadata.policies[&Name::new("number").unwrap()], DeliveryPolicy::Block);
-    assert_eq!(metadata.every, Some(Duration::from_secs(10)));
+    assert_eq!((metadata.every, metadata.takes_wakes), (Some(Duration::from_secs(10)), false));
+    assert!(Script::factory(&COUNTER.replace('}', r#", "wakes": true}"#)).metadata().unwrap().takes_wakes);
     let shown = serde_json::to_value(&metadata).unwrap();
     assert_eq!((&shown["name"], &shown["version"]), (&json!("counter"), &json!("0.3.0")));
     assert_eq!((&shown["config"], &shown["output_type"]), (&json!(true), &json!({"form": "any"})));
