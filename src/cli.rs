@@ -60,6 +60,7 @@ mod signal;
 mod status;
 mod summary;
 mod text;
+mod usage;
 
 use std::{fmt, path::PathBuf, process::ExitCode};
 
@@ -120,6 +121,8 @@ enum Command {
     DeadLetters(dead_letters::Args),
     /// Forget a meeting: delete all that is stored of it
     Forget(forget::Args),
+    /// Show what requests to language models have cost
+    Usage(usage::Args),
     /// Show the status of the node that runs on this machine
     Status(status::Args),
     /// Show the plugins and the configured instances
@@ -141,6 +144,7 @@ impl Command {
             Self::Resume(args) => args.json,
             Self::DeadLetters(args) => args.json,
             Self::Forget(args) => args.json,
+            Self::Usage(args) => args.json,
             Self::Status(args) => args.json,
             Self::Plugins(args) => args.json,
             Self::Config(args) => args.json,
@@ -158,6 +162,7 @@ impl Command {
             Self::Resume(args) => args.db.as_deref(),
             Self::DeadLetters(args) => args.db.as_deref(),
             Self::Forget(args) => args.db.as_deref(),
+            Self::Usage(args) => args.db.as_deref(),
             Self::Status(_)
             | Self::Plugins(_)
             | Self::Config(_)
@@ -175,8 +180,8 @@ pub fn main(plugins: impl Into<Bundle>) -> ExitCode {
     Program::new(name, env!("CARGO_PKG_VERSION")).plugins(plugins).main()
 }
 
-/// A program with every command of `teammy`: replay, history, meetings, resume, dead letters, forget, status,
-/// plugins, config, install, completions.
+/// A program with every command of `teammy`: replay, history, meetings, resume, dead letters, forget, usage,
+/// status, plugins, config, install, completions.
 ///
 /// It reads `teammy.toml` and `TEAMMY_…` variables as `teammy` does. It logs to stderr, installs a panic hook that
 /// leaves out what a message may quote, and handles signals: one process runs one program.
@@ -265,6 +270,7 @@ impl Program {
             Command::Resume(args) => resume::run(args, &self.plugins, loaded.config, &output),
             Command::DeadLetters(args) => dead_letters::run(args, &self.plugins, loaded.config, &output),
             Command::Forget(args) => forget::run(args, &loaded.config, &output),
+            Command::Usage(args) => usage::run(args, &loaded.config, &output),
             Command::Status(_) => status::run(&loaded.config, &output),
             Command::Plugins(_) => plugins::run(&self.plugins, loaded.config, &output),
             Command::Config(_) => config::run(&loaded, &output),

@@ -52,12 +52,14 @@ pub use node::{Builder, Node, open_store};
 pub use report::Report;
 pub use teammy_config as config;
 pub use teammy_kernel::{
-    Batch, Bytes, Cx, DataPacket, DataType, Datastore, DecodeError, DeliveryPolicy, Durability, EncodeError,
-    ErrorClass, ErrorKind, Factory, FromPacket, History, Hooks, InCallPlugin, InCallPluginMetadata,
-    IntoPayload, Json, JsonText, Key, Lifecycle, Llm, LlmError, LlmMessage, LlmProvider, LlmRequest,
-    LlmResponse, MalformedJson, MeetingEngine, MeetingId, MeetingMetadata, Model, Name, Payload,
-    PersistenceProvider, Producer, Publish, PublishError, Receive, Role, Seq, Setup, ShutdownCx, StartupCx,
-    Store, Tick, Timestamp, Wake, chain, data, decode, graph, log::JoinAt, name, packet, store,
+    Ask, Audio, Batch, Budget, Budgets, Bytes, Caller, Charges, Cx, DataPacket, DataType, Datastore,
+    DecodeError, DeliveryPolicy, Deltas, Durability, EmbedRequest, Embeddings, EncodeError, ErrorClass,
+    ErrorKind, Factory, Finish, FromPacket, History, Hooks, InCallPlugin, InCallPluginMetadata, IntoPayload,
+    Json, JsonText, Key, Lifecycle, Llm, LlmError, LlmFormat, LlmMessage, LlmProvider, LlmRequest,
+    LlmResponse, MalformedJson, MeetingEngine, MeetingId, MeetingMetadata, Meter, Model, Name, NanoUsd,
+    Payload, PersistenceProvider, Priority, Producer, Publish, PublishError, Receive, Role, Seq, Setup,
+    ShutdownCx, Spend, Spoken, StartupCx, Store, TextStream, Tick, Timestamp, Tool, ToolCall, Transcribe,
+    TranscribeRequest, Transcript, Usage, Wake, chain, data, decode, graph, log::JoinAt, name, packet, store,
 };
 pub use teammy_llm as llm;
 pub use teammy_runtime::admin;

@@ -41,6 +41,11 @@ pub struct UsageRow {
 }
 
 impl UsageRow {
+    /// The row of all meetings together.
+    pub fn sum(instance: Name, hour: Timestamp, model: String, charges: Charges) -> Self {
+        Self { meeting: None, instance, hour, model, charges }
+    }
+
     /// The row of a stored key; none for one that is no row, or that another version wrote.
     pub fn read(meeting: &MeetingId, instance: &Name, key: &str, value: &str) -> Option<Self> {
         let (hour, model) = entry(key)?;

@@ -1,5 +1,5 @@
 //! What operators ask of a node: its status, its meetings and their history, dead letters and redrives,
-//! suspended instances, forgetting.
+//! suspended instances, what language models cost, forgetting.
 //!
 //! [`handle`] takes a typed [`Request`] and returns a typed [`Response`] or [`Error`]. The
 //! [local socket](crate::control) and any other transport call it, so that all of them do the same.
@@ -10,6 +10,7 @@ mod history;
 mod meetings;
 mod request;
 mod status;
+mod usage;
 
 pub use dead_letters::{Redrive, Redriven};
 pub use error::Error;
@@ -17,5 +18,7 @@ pub use history::HistoryPage;
 pub use meetings::{MeetingList, MeetingSummary};
 pub use request::{Request, Response, handle};
 pub use status::{Status, StoreStatus};
+pub use teammy_kernel::ledger::UsageRow;
+pub use usage::usage;
 
 pub use crate::meeting::report::{HookReport, InstanceReport, MeetingReport, SourceLag};

@@ -2,12 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 use teammy_kernel::{
-    MeetingId, Name,
+    MeetingId, Name, Timestamp,
+    ledger::UsageRow,
     store::{DeadLetter, MeetingQuery, PacketQuery},
 };
 
 use super::{
     dead_letters::Redrive, error::Error, history::HistoryPage, meetings::MeetingList, status::Status,
+    usage::usage,
 };
 use crate::node::{self, Node};
 
@@ -52,6 +54,15 @@ pub enum Request {
         /// The instance.
         instance: Name,
     },
+    /// What requests to language models have cost, as [`usage`](super::usage) answers it.
+    Usage {
+        /// Only this meeting; all meetings together without it.
+        #[serde(default)]
+        meeting: Option<MeetingId>,
+        /// Only hours that end later than this.
+        #[serde(default)]
+        since: Option<Timestamp>,
+    },
     /// Forget a meeting, whether this node runs it or not.
     Forget {
         /// The meeting.
@@ -82,6 +93,11 @@ pub enum Response {
     Redriven {
         /// How many packets were delivered again.
         count: usize,
+    },
+    /// To [`Request::Usage`].
+    Usage {
+        /// By hour, instance and model.
+        rows: Vec<UsageRow>,
     },
     /// To the others: it is done.
     Done,
@@ -135,6 +151,13 @@ pub async fn handle(node: &Node, request: Request) -> Result<Response, Error> {
             };
             running.resume_instance(instance.as_str()).await?;
             Ok(Response::Done)
+        }
+        Request::Usage { meeting, since } => {
+            if let Some(meeting) = &meeting {
+                must_exist(node, meeting).await?;
+            }
+            let rows = usage(&**node.store(), meeting.as_ref(), since).await.map_err(node::Error::Store)?;
+            Ok(Response::Usage { rows })
         }
         Request::Forget { meeting } => {
             if node.forget(&meeting).await? {
