@@ -16,19 +16,20 @@ const MAX_HINT_CHARS: usize = 1_000;
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct Config {
-    /// How long somebody is silent before what was said is transcribed, in milliseconds: 600 by default, 200 to 3000. Less
-    /// gives the text sooner, and cuts more sentences in two.
+    /// How long somebody is silent before what was said is transcribed, in milliseconds: 600 by default, 200
+    /// to 3000. Less gives the text sooner, and cuts more sentences in two.
     #[schemars(range(min = 200, max = 3_000))]
     pub silence_ms: u32,
-    /// The longest stretch of sound that is sent to the model, in seconds: 20 by default, 5 to 60. Longer speech is cut
-    /// where it is quietest near the end.
+    /// The longest stretch of sound that is sent to the model, in seconds: 20 by default, 5 to 60. Longer
+    /// speech is cut where it is quietest near the end.
     #[schemars(range(min = 5, max = 60))]
     pub max_seconds: u32,
-    /// The least speech that is worth a request, in milliseconds: 250 by default, 2000 at most. Less, such as a cough, is
-    /// dropped.
+    /// The least speech that is worth a request, in milliseconds: 250 by default, 2000 at most. Less, such as
+    /// a cough, is dropped.
     #[schemars(range(max = 2_000))]
     pub min_speech_ms: u32,
-    /// The language that is spoken, by its code of ISO 639, such as `"en"`. Without it, the model finds out each time.
+    /// The language that is spoken, by its code of ISO 639, such as `"en"`. Without it, the model finds out
+    /// each time.
     pub language: Option<String>,
     /// Words that the model may hear, such as names, so that it spells them so; at most 1000 characters.
     pub hint: Option<String>,

@@ -19,7 +19,8 @@ pub const MAX_BYTES: usize = 32 << 20;
 /// The most participants whose sound is followed at a time.
 pub const MAX_SPEAKERS: usize = 256;
 
-/// How much later than the silence a segment ends whose participant sends nothing any more: frames may be on their way.
+/// How much later than the silence a segment ends whose participant sends nothing any more: frames may be on
+/// their way.
 const LATE: SignedDuration = SignedDuration::from_millis(200);
 
 /// A participant's name; `None` for frames that name nobody, which are one speaker.

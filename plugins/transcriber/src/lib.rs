@@ -1,8 +1,8 @@
 //! Turns sound into text: what each participant says, with the times.
 //!
-//! The plugin takes `audio`, cuts each participant's sound where somebody stops to speak, and asks the model that
-//! `llm.transcription` names for the text. It puts out what the source `transcription` carries, and each packet names who
-//! spoke. So any plugin that takes `transcription` can take its output instead:
+//! The plugin takes `audio`, cuts each participant's sound where somebody stops to speak, and asks the model
+//! that `llm.transcription` names for the text. It puts out what the source `transcription` carries, and each
+//! packet names who spoke. So any plugin that takes `transcription` can take its output instead:
 //!
 //! ```toml
 //! [[plugin]]
@@ -20,49 +20,53 @@
 //!
 //! # How sound is cut
 //! A segment begins a fifth of a second before somebody speaks, and ends when nobody spoke for
-//! [`silence_ms`](Config::silence_ms); silence is not sent. One that grows longer than [`max_seconds`](Config::max_seconds)
-//! is cut where it is quietest near its end. Less than [`min_speech_ms`](Config::min_speech_ms) of speech is dropped.
-//! A participant who sends no frames for that long, because the microphone is off, has stopped to speak, too: the text comes
-//! within about a second, by the meeting's clock, and the time that the model takes.
+//! [`silence_ms`](Config::silence_ms); silence is not sent. One that grows longer than
+//! [`max_seconds`](Config::max_seconds) is cut where it is quietest near its end. Less than
+//! [`min_speech_ms`](Config::min_speech_ms) of speech is dropped. A participant who sends no frames for that
+//! long, because the microphone is off, has stopped to speak, too: the text comes within about a second, by
+//! the meeting's clock, and the time that the model takes.
 //!
-//! Speech is found by [earshot](https://docs.rs/earshot): a small neural network in Rust alone, without dependencies, which
-//! is maintained, and more accurate than detectors by energy or by the rules of WebRTC (`webrtc-vad`, which compiles C). The
-//! accurate alternative, Silero's network (`voice_activity_detector`), needs the ONNX runtime, a binary that is downloaded.
-//! Sound at other rates than 16 kHz is converted by [rubato](https://docs.rs/rubato), with a filter of its own rate, without
-//! its Fourier transforms, which would bring more crates and no better speech.
+//! Speech is found by [earshot](https://docs.rs/earshot): a small neural network in Rust alone, maintained,
+//! without dependencies, and by its authors' figures more accurate than Silero's network, whose crate
+//! `voice_activity_detector` needs the ONNX runtime; `webrtc-vad` compiles C, has had no release for years,
+//! and tells noise from speech less well. Sound at other rates than 16 kHz is converted by
+//! [rubato](https://docs.rs/rubato), without its Fourier transforms, which would bring more crates and no
+//! better speech. Each of the two takes about 0.3 ms of a processor's time for a second of sound.
 //!
 //! # Frames
-//! Frames may have any rate from 4 to 192 kHz and any number of channels, whose mean is taken; both may change in a meeting.
-//! Frames that name no participant are one speaker. The times come from the frames' timestamps:
+//! Frames may have any rate from 4 to 192 kHz and any number of channels, whose mean is taken; both may
+//! change in a meeting. Frames that name no participant are one speaker. The times come from the frames'
+//! timestamps:
 //!
 //! * A frame that comes up to 150 ms early or late follows the one before it, as clocks jitter.
 //! * A longer gap while somebody speaks is filled with silence. A gap of `silence_ms` ends the segment.
 //! * A frame that is dated further back begins a new segment. No sound is lost, whatever its time.
 //!
-//! `start_ms` and `end_ms` are counted from the meeting's `started_at`, or from the time at which it was started here. A
-//! model that says the times of parts gives a packet for each part, otherwise a segment is one packet. A text that is empty
-//! is dropped: models hear such things in noise.
+//! `start_ms` and `end_ms` are counted from the meeting's `started_at`, or from the time at which it was
+//! started here. A model that says the times of parts gives a packet for each part, otherwise a segment is
+//! one packet. A text that is empty is dropped: models hear such things in noise.
 //!
 //! # Several at once
-//! All segments that end in one hook are asked for at once, and what they give is put out in the order of its times.
-//! Meanwhile frames queue up, and the next hook takes up to [`MAX_FRAMES`] of them. So a model keeps pace if it answers
-//! within the time of so many frames: with frames of 20 ms, 40 s of one participant, and 4 s of ten who all send. If it is
-//! slower, the meeting drops the oldest frames (`delivery.tail_bytes`), unless you configure
-//! `delivery = { audio = "block" }`. Dropped frames are counted in the state (`lost`).
+//! All segments that end in one hook are asked for at once, and what they give is put out in the order of its
+//! times. Meanwhile frames queue up, and the next hook takes up to [`MAX_FRAMES`] of them. So a model keeps
+//! pace if it answers within the time of so many frames: with frames of 20 ms, 40 s of one participant, and
+//! 4 s of ten who all send. If it is slower, the meeting drops the oldest frames (`delivery.tail_bytes`),
+//! unless you configure `delivery = { audio = "block" }`. Dropped frames are counted in the state (`lost`).
 //!
 //! # Memory
-//! Sound is in memory only: 32 kB for each second of a segment that has not ended, and nothing for silence. Sound of
-//! [`MAX_BYTES`] in all makes the plugin ask at once instead of waiting for a silence, so nothing is dropped. It follows
-//! [`MAX_SPEAKERS`] participants at a time. Sound that has no text yet is lost with a restart of the node or the instance,
-//! and with a takeover: frames are not stored. What was put out is stored as ever.
+//! Sound is in memory only: 32 kB for each second of a segment that has no text yet, and some 30 kB for each
+//! participant who sends frames. Sound of [`MAX_BYTES`] in all makes the plugin ask at once instead of
+//! waiting for a silence, so nothing is dropped. It follows [`MAX_SPEAKERS`] participants at a time. Sound
+//! that has no text yet is lost with a restart of the node or the instance, and with a takeover: frames are
+//! not stored. What was put out is stored as ever.
 //!
 //! # When the model fails
-//! * **A temporary failure**: the hook fails, and the runtime tries it again; only what has no text yet is sent once more. At
-//!   the last try (`hooks.tries`) the segment is left out.
-//! * **A refusal, a used-up budget, a wrong configuration**, such as no model for transcription: the segment is left out at
-//!   once. The next one is tried as ever.
-//! * What is left out is counted in the state (`left_out`), and a warning is logged for the first of a meeting. Frames
-//!   without a channel, or with a rate out of range, are counted too (`unreadable`).
+//! * **A temporary failure**: the hook fails, and the runtime tries it again; only what has no text yet is
+//!   sent once more. At the last try (`hooks.tries`) the segment is left out.
+//! * **A refusal, a used-up budget, a wrong configuration**, such as no model for transcription: the segment
+//!   is left out at once. The next one is tried as ever.
+//! * What is left out is counted in the state (`left_out`), and a warning is logged for the first of a
+//!   meeting. Frames without a channel, or with a rate out of range, are counted too (`unreadable`).
 //!
 //! # Privacy
 //! No text gets into the log, and no sound is stored.
@@ -192,8 +196,8 @@ impl Receive<Wake> for Transcriber {
 }
 
 impl Transcriber {
-    /// Asks the model for the text of all segments that have ended, many at once. If it fails, the next try asks for those
-    /// that have none.
+    /// Asks the model for the text of all segments that have ended, many at once. If it fails, the next try
+    /// asks for those that have none.
     async fn ask(&self, cx: &mut Cx<'_, Self>) -> Result<(), Error> {
         loop {
             let waiting = cx.scratch_mut().waiting(AT_ONCE);
@@ -232,8 +236,8 @@ impl Transcriber {
     fn wake_when_silent(&self, cx: &mut Cx<'_, Self>) -> Result<(), Error> {
         let (now, hearing) = (cx.packet().timestamp, cx.scratch_mut());
         let Some(due) = hearing.due(self.limits) else { return Ok(()) };
-        // A wake that is asked for already is early enough, as whoever goes on to speak makes it later. One whose time has
-        // passed was not committed.
+        // A wake that is asked for already is early enough, as whoever goes on to speak makes it later. One
+        // whose time has passed was not committed.
         if hearing.wake.is_some_and(|wake| wake <= due && wake > now) {
             return Ok(());
         }
@@ -262,8 +266,8 @@ impl Transcriber {
         Ok(())
     }
 
-    /// What was said, as packets: a packet for each part, or for each segment if there would be too many. What is more
-    /// than a hook may put out is left out.
+    /// What was said, as packets: a packet for each part, or for each segment if there would be too many.
+    /// What is more than a hook may put out is left out.
     fn transcriptions(
         &self,
         said: Vec<Said>,
@@ -331,10 +335,10 @@ fn warn_once(cx: &Cx<'_, Transcriber>, new: State, problem: Option<&str>) {
     let State { left_out, lost, unreadable } = new;
     if left_out > 0 && before.left_out == 0 {
         let error = problem.unwrap_or("there is more text than one hook may put out");
-        warn!(%meeting, %instance, error, "speech is left out: the model gave no text of it; said once a meeting");
+        warn!(%meeting, %instance, error, "speech is left out: it has no text; said once a meeting");
     }
     if unreadable > 0 && before.unreadable == 0 {
-        warn!(%meeting, %instance, "frames without a channel or with an impossible rate are left out; said once a meeting");
+        warn!(%meeting, %instance, "frames without a channel or a rate are left out; said once a meeting");
     }
     debug!(%meeting, %instance, left_out, lost, unreadable, problem, "sound is left out");
 }

@@ -1,11 +1,14 @@
-//! Cuts one speaker's sound into segments of speech: a pure state machine over windows of samples, each with the score of
-//! a voice detector.
+//! Cuts one speaker's sound into segments of speech: a pure state machine over windows of samples, each with
+//! the score of a voice detector.
 //!
-//! * A segment begins with the first window of speech, and with a little of what came before, so that no word is clipped.
-//! * It ends when no window was speech for [`Limits::silence`]. A little of that silence is its end, and the rest of it may
-//!   be the beginning of the next one: no sample is in two segments.
-//! * At [`Limits::longest`] it is cut after its quietest window near the end, and the next segment goes on from there.
-//! * A segment with less speech than [`Limits::speech`] is dropped, unless it is the rest of one that was cut.
+//! * A segment begins with the first window of speech, and with a little of what came before, so that no word
+//!   is clipped.
+//! * It ends when no window was speech for [`Limits::silence`]. A little of that silence is its end, and the
+//!   rest of it may be the beginning of the next one: no sample is in two segments.
+//! * At [`Limits::longest`] it is cut after its quietest window near the end, and the next segment goes on
+//!   from there.
+//! * A segment with less speech than [`Limits::speech`] is dropped, unless it is the rest of one that was
+//!   cut.
 
 use std::ops::Range;
 
@@ -14,7 +17,8 @@ pub(crate) const WINDOW: usize = 256;
 
 /// From this score on a window begins a segment.
 const BEGINS: f32 = 0.5;
-/// From this score on a window is speech once a segment has begun: the ends of words score less than their beginnings.
+/// From this score on a window is speech once a segment has begun: the ends of words score less than their
+/// beginnings.
 const GOES_ON: f32 = 0.35;
 /// How far before the longest segment's end it may be cut: 3 s.
 const CUT_WITHIN: usize = 187;
@@ -131,7 +135,8 @@ impl Segmenter {
         self.open.as_ref().map_or(0, |open| open.samples.len())
     }
 
-    /// Takes the next window, of [`WINDOW`] samples, with its score from 0 to 1. Returns the segment that ends with it.
+    /// Takes the next window, of [`WINDOW`] samples, with its score from 0 to 1. Returns the segment that
+    /// ends with it.
     pub(crate) fn push(&mut self, window: &[i16], score: f32) -> Option<Segment> {
         debug_assert_eq!(window.len(), WINDOW);
         let at = self.position;

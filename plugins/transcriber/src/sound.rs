@@ -22,8 +22,8 @@ pub(crate) struct Mono {
 }
 
 impl Mono {
-    /// The mean of a frame's channels; `None` if it has none, or a rate that no sound has. An incomplete sample at its end
-    /// is left out.
+    /// The mean of a frame's channels; `None` if it has none, or a rate that no sound has. An incomplete
+    /// sample at its end is left out.
     pub(crate) fn of(frame: &AudioFrame) -> Option<Self> {
         if frame.channels == 0 || !RATES.contains(&frame.sample_rate) {
             return None;
@@ -38,8 +38,8 @@ impl Mono {
     }
 }
 
-/// Brings one channel to [`RATE`]. What it gives begins with the first sample that it took, and lags a few milliseconds
-/// behind until [`finish`](Self::finish).
+/// Brings one channel to [`RATE`]. What it gives begins with the first sample that it took, and lags a few
+/// milliseconds behind until [`finish`](Self::finish).
 pub(crate) struct Resampler {
     rate: u32,
     /// None if the rate is right already.
@@ -120,7 +120,8 @@ impl Sinc {
         Self { resampler, input: Vec::new(), output, skip, given: 0 }
     }
 
-    /// Resamples a chunk. If it is the rest of the sound, silence follows it, and no more than `due` samples are given.
+    /// Resamples a chunk. If it is the rest of the sound, silence follows it, and no more than `due` samples
+    /// are given.
     fn next_chunk(&mut self, rest: Option<usize>, due: u64, out: &mut Vec<i16>) {
         let indexing = rest.map(|rest| Indexing::new().partial_len(rest));
         let frames = self.output.len();

@@ -1,8 +1,9 @@
 //! The sound of one participant as it comes in frames: what time each sample has, and which of it is speech.
 //!
-//! A **run** is sound without an interruption. Its first frame's timestamp is its beginning, and from there on samples are
-//! counted. Frames are dated by clocks that jitter, so a frame that comes a little early or late goes on where the one
-//! before ended. Between segments the run follows the timestamps, so errors do not add up over a meeting.
+//! A **run** is sound without an interruption. Its first frame's timestamp is its beginning, and from there
+//! on samples are counted. Frames are dated by clocks that jitter, so a frame that comes a little early or
+//! late goes on where the one before ended. Between segments the run follows the timestamps, so errors do not
+//! add up over a meeting.
 
 use std::{ops::Range, time::Duration};
 

@@ -50,7 +50,8 @@ impl Microphone {
         let times = (from..to).step_by(20);
         let frame = |from: i64| {
             let sample = |n: i64| {
-                // In quarters of a sample at 16 kHz, so that 48 kHz are whole numbers of them and lie on a line between.
+                // In quarters of a sample at 16 kHz, so that 48 kHz are whole numbers of them and lie on a
+                // line between.
                 let rate = f64::from(self.rate);
                 #[expect(clippy::cast_precision_loss, reason = "the numbers are small")]
                 let seconds = from as f64 / 1_000.0 + n as f64 / rate;

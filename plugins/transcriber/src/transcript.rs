@@ -6,7 +6,8 @@ use teammy_kernel::{Spoken, Transcript};
 
 use crate::{config::is_language_code, speaker::Heard};
 
-/// The most characters of one text. Nobody says as much in the longest segment: a model that repeats itself does.
+/// The most characters of one text. Nobody says as much in the longest segment: a model that repeats itself
+/// does.
 pub(crate) const MAX_CHARS: usize = 4_000;
 
 /// A part of what was said, with times from the segment's start.
@@ -17,8 +18,8 @@ pub(crate) struct Part {
     pub(crate) text: String,
 }
 
-/// The parts of a transcript that have a text. Their times are those of the server, as far as they lie where somebody
-/// spoke: a server may count the silence at both ends, or say no times.
+/// The parts of a transcript that have a text. Their times are those of the server, as far as they lie where
+/// somebody spoke: a server may count the silence at both ends, or say no times.
 pub(crate) fn parts(transcript: &Transcript, heard: &Heard) -> Vec<Part> {
     let speech = &heard.speech;
     let part = |start: Duration, end: Duration, text: &str| {

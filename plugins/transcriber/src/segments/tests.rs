@@ -112,7 +112,10 @@ fn the_end_of_a_word_may_score_less_than_its_beginning() {
 
 prop_compose! {
     fn any_limits()(silence in 4usize..40, longest in 20usize..200, speech in 0usize..20)(
-        padding in 0..=silence / 2, silence in Just(silence), longest in Just(longest.max(silence + 1)), speech in Just(speech),
+        padding in 0..=silence / 2,
+        silence in Just(silence),
+        longest in Just(longest.max(silence + 1)),
+        speech in Just(speech),
     ) -> Limits {
         Limits { silence, padding, longest, speech }
     }

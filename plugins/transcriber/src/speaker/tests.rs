@@ -120,7 +120,9 @@ fn times_at_the_end_of_all_times_do_no_harm() {
 
 prop_compose! {
     /// Turns that are long enough to be heard, with enough silence between them.
-    fn any_turns()(lengths in prop::collection::vec((900i64..3_000, 300i64..2_000), 1..6)) -> Vec<(i64, i64)> {
+    fn any_turns()(
+        lengths in prop::collection::vec((900i64..3_000, 300i64..2_000), 1..6),
+    ) -> Vec<(i64, i64)> {
         let mut now = 0;
         let mut turn = |(silence, speech)| {
             let from = now + silence;
@@ -144,8 +146,8 @@ proptest! {
     ) {
         let end = turns.last().unwrap().1 + 1_000;
         // While nobody speaks, a participant with a good microphone sends nothing.
-        let is_heard = |from: i64| turns.iter().any(|turn| (turn.0 - muted..turn.1 + muted).contains(&(from + 10)));
-        let ended = heard(&turns, rate, end, |from| (muted == 0 || is_heard(from)).then_some(0));
+        let is_heard = |at: i64| turns.iter().any(|turn| (turn.0 - muted..turn.1 + muted).contains(&at));
+        let ended = heard(&turns, rate, end, |from| (muted == 0 || is_heard(from + 10)).then_some(0));
         assert_near(&ended, &turns, 20);
     }
 
