@@ -140,11 +140,13 @@ impl PluginStatus {
 /// | from 15 on | `samples` |
 ///
 /// Nothing may follow the samples. So 20 ms at 16 kHz in one channel are 320 samples of two bytes, and 655 bytes.
+///
+/// The packet's timestamp is the time of the first sample. One that is dated when it is published is late by its length.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AudioFrame {
-    /// Samples per second and channel, in hertz.
+    /// Samples per second and channel, in hertz. Nothing checks that it is a rate that sound has.
     pub sample_rate: u32,
-    /// How many channels are interleaved: 1 is mono.
+    /// How many channels are interleaved: 1 is mono. Nothing checks that it is not 0.
     pub channels: u16,
     /// The samples: signed 16-bit integers, little-endian, so two bytes each. The channels are interleaved: first
     /// one sample of each channel, then the next of each. Nothing checks that the last ones are complete.

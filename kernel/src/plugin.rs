@@ -26,7 +26,7 @@ pub(crate) mod hook_table;
 pub(crate) mod input;
 mod metadata;
 mod observer;
-mod outputs;
+pub(crate) mod outputs;
 pub(crate) mod resource_map;
 mod scratch;
 mod shutdown;
@@ -54,7 +54,7 @@ pub use metadata::InCallPluginMetadata;
 #[cfg(any(test, feature = "runtime"))]
 pub use observer::{HookObserver, Pace};
 #[cfg(any(test, feature = "runtime"))]
-pub use outputs::Outputs;
+pub use outputs::{HookOutput, Outputs};
 #[cfg(any(test, feature = "runtime"))]
 pub use resource_map::ResourceMap;
 pub use shutdown::ShutdownCx;

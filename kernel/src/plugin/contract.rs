@@ -11,6 +11,7 @@ use super::{
     hook_table::HookTable,
     input::{Tries, Wake, wake_at},
     observer::HookObserver,
+    outputs::Emitted,
     scratch::Scratch,
     shutdown::ShutdownCx,
     startup::StartupCx,
@@ -153,7 +154,7 @@ pub struct Cx<'a, P: InCallPlugin> {
     pub(super) tries: Tries,
     pub(super) takes_wakes: bool,
     pub(super) state: Arc<P::State>,
-    pub(super) emitted: Vec<P::Output>,
+    pub(super) emitted: Vec<Emitted<P::Output>>,
     pub(super) scratch: Scratch<P::Scratch>,
     pub(super) meeting: &'a MeetingMetadata,
     pub(super) instance: &'a Name,
@@ -197,7 +198,13 @@ impl<P: InCallPlugin> Cx<'_, P> {
     ///
     /// One hook may put out 1,000 packets, of 4 MiB in all.
     pub fn emit(&mut self, output: P::Output) {
-        self.emitted.push(output);
+        self.emit_by(None, output);
+    }
+
+    /// Puts out a packet as [`emit`](Self::emit) does, which names a participant: who said what a plugin heard in
+    /// sound, for example. The name may be at most [`DataPacket::MAX_PARTICIPANT_BYTES`] long.
+    pub fn emit_by(&mut self, participant: Option<Arc<str>>, output: P::Output) {
+        self.emitted.push(Emitted { output, participant });
     }
 
     /// Which try of these packets this is: 1, or more after the hook failed on them.

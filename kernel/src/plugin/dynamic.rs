@@ -18,6 +18,7 @@ use super::{
     durability::Durability,
     hook_table::{Hook, HookTable},
     input::{Tries, wake_at},
+    outputs::Emitted,
     shutdown::ShutdownCx,
     startup::StartupCx,
 };
@@ -287,7 +288,7 @@ pub struct DynamicCx<'a> {
     pub(super) tries: Tries,
     pub(super) takes_wakes: bool,
     pub(super) state: Arc<JsonState>,
-    pub(super) emitted: Vec<Payload>,
+    pub(super) emitted: Vec<Emitted<Payload>>,
     pub(super) rejected: Vec<(usize, Error)>,
     pub(super) meeting: &'a MeetingMetadata,
     pub(super) instance: &'a Name,
@@ -334,7 +335,12 @@ impl DynamicCx<'_> {
     ///
     /// One hook may put out 1,000 packets, of 4 MiB in all.
     pub fn emit(&mut self, output: Payload) {
-        self.emitted.push(output);
+        self.emit_by(None, output);
+    }
+
+    /// Puts out a packet that names a participant; see [`Cx::emit_by`](crate::Cx::emit_by).
+    pub fn emit_by(&mut self, participant: Option<Arc<str>>, output: Payload) {
+        self.emitted.push(Emitted { output, participant });
     }
 
     /// Asks for a wake at a time of the meeting's clock; see [`Cx::wake_at`](crate::Cx::wake_at). The plugin must name

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{outputs::Outputs, state::StateRef};
+use super::{
+    outputs::{Emitted, Outputs},
+    state::StateRef,
+};
 use crate::{DataPacket, Error, IntoPayload};
 
 /// Follows a run of single hooks, one for each packet.
@@ -66,7 +69,7 @@ pub(super) fn report<S: serde::Serialize + Send + Sync + 'static, O: IntoPayload
     packet: &Arc<DataPacket>,
     before: &Arc<S>,
     after: &Arc<S>,
-    emitted: &mut Vec<O>,
+    emitted: &mut Vec<Emitted<O>>,
     returned: Option<O>,
 ) -> Result<Pace, Error> {
     let outputs = if emitted.is_empty() && returned.is_none() {

@@ -18,6 +18,7 @@ use crate::{
     plugin::erased::{Call, HandlerOutcome, Hosted, Invocation, Rejected, StartedPlugin},
     plugin::hook_table::{Hook, HookId},
     plugin::input::Tries,
+    plugin::outputs::HookOutput,
     plugin::resource_map::ResourceMap,
     plugin::state::StateRef,
     timers::{DueTimer, Timers},
@@ -790,18 +791,18 @@ impl<P> PluginTest<P> {
                 None => causes.push(packet),
             }
         }
-        Ok(outputs.into_iter().map(|payload| self.output(payload, &causes)).collect())
+        Ok(outputs.into_iter().map(|output| self.output(output, &causes)).collect())
     }
 
-    fn output(&mut self, payload: Payload, causes: &[Arc<DataPacket>]) -> Arc<DataPacket> {
+    fn output(&mut self, output: HookOutput, causes: &[Arc<DataPacket>]) -> Arc<DataPacket> {
         let packet = Arc::new(DataPacket {
             meeting: self.meeting.id.clone(),
             seq: self.memory.next_seq(),
             source: self.instance.clone(),
             timestamp: causes.iter().map(|packet| packet.timestamp).max().unwrap_or_else(|| self.clock.now()),
             received_at: self.clock.now(),
-            participant: None,
-            payload,
+            participant: output.participant,
+            payload: output.payload,
             producer: None,
             causes: causes.iter().map(|packet| packet.seq).collect(),
         });

@@ -127,6 +127,13 @@ impl Receive<Json<Chat>> for Doer {
                     _ => return Err(AskedToFail.into()),
                 }
             }
+            "emit-by" => {
+                for word in rest.split(' ') {
+                    cx.emit_by(Some(word.into()), word.to_owned());
+                }
+                cx.emit_by(None, "nobody's".to_owned());
+                Some("done".to_owned())
+            }
             "emit-much" => {
                 let (count, bytes): (usize, usize) =
                     rest.split_once(' ').map(|(a, b)| (a.parse().unwrap(), b.parse().unwrap())).unwrap();
@@ -320,6 +327,20 @@ async fn a_hook_may_put_out_several_packets() {
 
     meeting.receive(chat("emit-fail lost")).await.unwrap_err();
     assert_eq!(meeting.outputs().len(), 1 + 5 + 3, "a hook that fails puts out nothing");
+}
+
+#[tokio::test]
+async fn an_output_names_the_participant_that_its_hook_names() {
+    let mut meeting = PluginTest::<Doer>::start_default().await.unwrap();
+    let outputs =
+        meeting.receive_batch([chat("emit-by Ada Jose\u{301} \u{a0}").participant("Bo")]).await.unwrap();
+    let names: Vec<_> = outputs.iter().map(|packet| packet.participant.as_deref()).collect();
+    assert_eq!(names, [Some("Ada"), Some("José"), None, None, None]);
+
+    let long = "x".repeat(DataPacket::MAX_PARTICIPANT_BYTES + 1);
+    let error = meeting.receive(chat(&format!("emit-by {long}"))).await.unwrap_err();
+    assert!(error.is_reject());
+    assert_eq!(error.to_string(), "an output names a participant in 1025 bytes; the limit is 1024");
 }
 
 #[tokio::test]

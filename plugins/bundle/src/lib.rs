@@ -31,6 +31,7 @@ table! {
     "llm-action" => teammy_plugin_llm_action::LlmAction,
     "minutes" => teammy_plugin_minutes::Minutes,
     "talk-time" => teammy_plugin_talk_time::TalkTime,
+    "transcriber" => teammy_plugin_transcriber::Transcriber,
     "watch-list" => teammy_plugin_watch_list::WatchList,
 }
 

@@ -16,6 +16,8 @@ pub(crate) struct Incarnation(pub(crate) u64);
 #[derive(Debug)]
 pub(crate) struct Output {
     pub(crate) payload: Payload,
+    /// The participant whom its packet names.
+    pub(crate) participant: Option<Arc<str>>,
     /// The packets that it came from.
     pub(crate) causes: Vec<Seq>,
     /// The latest timestamp of its causes.

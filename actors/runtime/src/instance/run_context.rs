@@ -11,7 +11,7 @@ use std::{
 use parking_lot::Mutex;
 use teammy_kernel::{
     DataPacket, EngineControl, Error, KeyValue, MeetingMetadata, Name, Payload, Seq, Tick, Timestamp,
-    plugin::{Call, HookObserver, Hosted, Outputs, Pace, StateRef, Tries},
+    plugin::{Call, HookObserver, HookOutput, Hosted, Outputs, Pace, StateRef, Tries},
     store::DeadLetter,
     timers::{DueTimer, Timers},
 };
@@ -312,7 +312,12 @@ impl RunContext {
         if let Some(state) = state {
             self.set_state(state);
         }
-        let output = |payload| Output { payload, causes: vec![packet.seq], timestamp: packet.timestamp };
+        let output = |output: HookOutput| Output {
+            payload: output.payload,
+            participant: output.participant,
+            causes: vec![packet.seq],
+            timestamp: packet.timestamp,
+        };
         let outputs = outputs.into_iter().flatten().map(output);
         self.finish(packet.seq, 1, self.engine.take_writes(), outputs, Vec::new());
         Ok(())

@@ -17,7 +17,7 @@ use teammy_kernel::{
         Batch,
         failure::{self, FailurePolicy, HookDecision},
     },
-    plugin::{HandlerOutcome, HookId, Invocation, Tries},
+    plugin::{HandlerOutcome, HookId, HookOutput, Invocation, Tries},
     store::DeadLetter,
     timers::DueTimer,
 };
@@ -374,13 +374,13 @@ impl Runner {
             self.context.timer_fired(timer, &mut keys, has_effects);
         }
         let rejected = outcome.rejected;
-        let outputs = outcome.outputs.into_iter().map(|payload| {
+        let outputs = outcome.outputs.into_iter().map(|HookOutput { payload, participant, .. }| {
             let is_rejected = |index: usize| rejected.iter().any(|rejected| rejected.index == index);
             let handled = packets.iter().enumerate().filter(|(index, _)| !is_rejected(*index));
             let (causes, times): (Vec<_>, Vec<_>) =
                 handled.map(|(_, packet)| (packet.seq, packet.timestamp)).unzip();
             let timestamp = times.into_iter().max().expect("invariant: an output has a cause");
-            Output { payload, causes, timestamp }
+            Output { payload, participant, causes, timestamp }
         });
         let cursor = self.cursor_after(planned, packets);
         self.context.finish(cursor, planned.deliveries(packets), keys, outputs, dead_letters);

@@ -10,7 +10,7 @@ use teammy_runtime::{MeetingRef, Node};
 
 use super::support::{FaultyStore, chat, start, transcription};
 
-/// Puts out each word of a text by itself, and fails on some.
+/// Puts out each word of a text by itself, one such as `@Ada` as Ada's, and fails on some.
 struct Words;
 
 impl InCallPlugin for Words {
@@ -48,7 +48,7 @@ fn text(packet: &DataPacket) -> String {
 fn put_out(text: &str, cx: &mut Cx<'_, Words>) -> Result<Option<String>, Error> {
     *cx.state_mut() += 1;
     for word in text.split(' ') {
-        cx.emit(word.to_owned());
+        cx.emit_by(word.strip_prefix('@').map(Into::into), word.to_owned());
     }
     match text {
         "fail once" if cx.attempt() == 1 => Err(Error::retry("as asked")),
@@ -120,6 +120,18 @@ async fn the_outputs_of_a_hook_keep_their_order_and_have_its_causes() {
     assert_eq!(last, ["almost", "over"]);
     let stats = meeting.stats().await.unwrap().instances.remove(0);
     assert_eq!((stats.outputs, stats.errors, stats.dead_letters), (outputs.len() as u64, 2, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_output_names_the_participant_that_its_hook_names() {
+    let store = FaultyStore::default();
+    let (_node, meeting) = meeting(&store).await;
+    meeting.publish_all([transcription("@Ada a"), chat("@Bo")]).await.unwrap();
+    meeting.end().await.unwrap();
+    let packets = store.packets("m").await;
+    let outputs = packets.iter().filter(|packet| packet.source == *"words");
+    let names: Vec<_> = outputs.filter_map(|packet| packet.participant.as_deref()).collect();
+    assert_eq!(names, ["Ada", "Bo"]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -18,7 +18,7 @@ pub enum Audio {
         /// The samples.
         samples: Vec<i16>,
     },
-    /// A file, in a form that the server takes: WAV, MP3, FLAC, Ogg, WebM.
+    /// A file, in a form that the server takes: WAV, MP3, FLAC, Ogg, `WebM`.
     File {
         /// Its name, by whose end servers tell its form, such as `said.mp3`.
         name: String,

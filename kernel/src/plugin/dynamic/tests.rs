@@ -406,7 +406,7 @@ impl HookObserver for Observer {
         outputs: Option<Outputs>,
     ) -> Result<Pace, Error> {
         let state = state.map(|state| state.to_json().unwrap());
-        let output = outputs.into_iter().flatten().map(|output| text(&output).to_owned()).next();
+        let output = outputs.into_iter().flatten().map(|output| text(&output.payload).to_owned()).next();
         self.0.lock().unwrap().push((packet.seq.0, state, output));
         Ok(Pace::Yield)
     }

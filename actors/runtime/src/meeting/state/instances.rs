@@ -207,7 +207,7 @@ impl MeetingState {
                     source: source.clone(),
                     timestamp: output.timestamp,
                     received_at,
-                    participant: None,
+                    participant: output.participant,
                     payload: output.payload,
                     producer: None,
                     causes: output.causes,
