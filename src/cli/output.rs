@@ -90,9 +90,9 @@ pub(crate) fn is_shown(packet: &DataPacket) -> bool {
 }
 
 /// A table with a header and without rules.
-pub(crate) fn table<const N: usize>(header: [&str; N]) -> Table {
+pub(crate) fn table<'a>(header: impl IntoIterator<Item = &'a str>) -> Table {
     let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_header(header);
+    table.load_style(presets::NOTHING).set_header(header.into_iter().collect::<Vec<_>>());
     table
 }
 

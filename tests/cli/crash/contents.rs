@@ -107,7 +107,10 @@ async fn read(store: &dyn Store, id: &str) -> Contents {
     let mut keys = BTreeMap::new();
     for row in store.instances(id.clone()).await.unwrap() {
         for (key, value) in store.list(id.clone(), row.instance.clone(), String::new()).await.unwrap() {
-            keys.insert((row.instance.to_string(), key), serde_json::from_str(&value).unwrap());
+            // What models cost is counted by the hour, with the time that they took.
+            if !key.starts_with("\0usage/") {
+                keys.insert((row.instance.to_string(), key), serde_json::from_str(&value).unwrap());
+            }
         }
         let state = row.state.map(|state| serde_json::from_str(&state).unwrap());
         states.insert(row.instance.to_string(), (row.status, state));

@@ -1,6 +1,6 @@
 //! What requests to language models have cost.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use futures::{StreamExt, TryStreamExt, stream};
 use teammy_kernel::{
@@ -42,7 +42,8 @@ async fn of_meeting(
     let mut rows = Vec::new();
     for instance in store.instances(meeting.clone()).await? {
         let keys = store.list(meeting.clone(), instance.instance.clone(), PREFIX.to_owned()).await?;
-        let read = |(key, value): (String, _)| UsageRow::read(&meeting, &instance.instance, &key, &value);
+        let read =
+            |(key, value): (String, Arc<str>)| UsageRow::read(&meeting, &instance.instance, &key, &value);
         rows.extend(keys.into_iter().filter_map(read).filter(is_in));
     }
     Ok(rows)
