@@ -4,7 +4,7 @@ use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{Shutdown, TcpListener, TcpStream},
     sync::{
-        Arc,
+        Arc, Barrier,
         atomic::{AtomicUsize, Ordering},
     },
     thread,
@@ -408,15 +408,53 @@ async fn nothing_is_given_twice() {
     assert_eq!((response.reasoning.as_deref(), response.usage.unwrap().prompt), (Some("hm"), 10));
 }
 
+/// A server's answer to a request with a parameter that it does not know.
+fn takes_no(parameter: &str) -> Vec<Do> {
+    let message = format!("Unsupported parameter: '{parameter}'");
+    let error = json!({"error": {"message": message, "param": parameter, "code": "unsupported_parameter"}});
+    whole("400 Bad Request", "", &error.to_string())
+}
+
+fn question_for_json() -> LlmRequest {
+    let mut request = question(Model::Default);
+    let schema = json!({"type": "object", "properties": {"a": {"type": "integer"}}}).try_into().unwrap();
+    request.format = LlmFormat::Json { name: "A".to_owned(), schema };
+    request
+}
+
+/// None of them fails because another one learned first what the server does not take.
+#[tokio::test]
+async fn requests_at_the_same_time_learn_the_same() {
+    const AT_ONCE: usize = 4;
+    for parameter in ["stream_options", "response_format"] {
+        // The server rejects none before all of them are there.
+        let together = Barrier::new(AT_ONCE);
+        let server = RawServer::start(move |_, body| match body.get(parameter) {
+            Some(_) => {
+                together.wait();
+                takes_no(parameter)
+            }
+            None => answer(&json!("{\"a\": 1}"), &json!({})),
+        });
+        let model = server.model("llm.tries = 1", "");
+        let asked = (0..AT_ONCE).map(|number| {
+            let mut request = question_for_json();
+            // Requests that differ share no answer.
+            request.seed = Some(number as u64);
+            model.complete(request)
+        });
+        for answered in futures::future::join_all(asked).await {
+            assert_eq!(shown(answered), "{\"a\": 1}", "{parameter}");
+        }
+        assert_eq!(server.requests(), 2 * AT_ONCE, "{parameter}");
+    }
+}
+
 #[tokio::test]
 async fn a_parameter_that_a_server_rejects_is_configuration() {
     let takes_no = |parameter: &'static str| {
         move |_: usize, body: &Value| match body.get(parameter) {
-            Some(_) => {
-                let message = format!("Unsupported parameter: '{parameter}'");
-                let error = json!({"error": {"message": message, "param": parameter, "code": "unsupported_parameter"}});
-                whole("400 Bad Request", "", &error.to_string())
-            }
+            Some(_) => takes_no(parameter),
             None => answer(&json!("{\"a\": 1}"), &json!({})),
         }
     };
@@ -435,10 +473,7 @@ async fn a_parameter_that_a_server_rejects_is_configuration() {
     let server = RawServer::start(takes_no("response_format"));
     let model = server.model("", "");
     for requests in [2, 3] {
-        let mut request = question(Model::Default);
-        let schema = json!({"type": "object", "properties": {"a": {"type": "integer"}}}).try_into().unwrap();
-        request.format = LlmFormat::Json { name: "A".to_owned(), schema };
-        assert_eq!(shown(model.complete(request).await), "{\"a\": 1}");
+        assert_eq!(shown(model.complete(question_for_json()).await), "{\"a\": 1}");
         assert_eq!(server.requests(), requests);
     }
 
