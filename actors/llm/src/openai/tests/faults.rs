@@ -289,6 +289,34 @@ async fn streams_are_read_as_servers_give_them() {
 }
 
 #[tokio::test]
+async fn a_complete_answer_is_kept_however_its_stream_ends() {
+    // In one event, so that only what follows it can be late.
+    let all = json!({"choices": [{"delta": {"content": "yes"}, "finish_reason": "stop"}]}).to_string();
+    let half = json!({"choices": [{"delta": {"content": "ye"}}]}).to_string();
+    let chunk = |text: String| Do::Send(format!("{:x}\r\n{text}\r\n", text.len()).into_bytes());
+    let chunked = || head("200 OK", "content-type: text/event-stream\r\ntransfer-encoding: chunked\r\n");
+    let longer = head("200 OK", "content-type: text/event-stream\r\ncontent-length: 4096\r\n");
+    let then = |last: Do| vec![events(), event(&all), last];
+    for (name, script, gives) in [
+        ("chunks without their end", vec![chunked(), chunk(format!("data: {all}\n\n"))], "yes"),
+        (
+            "chunks without their end, too early",
+            vec![chunked(), chunk(format!("data: {half}\n\n"))],
+            "failed: big: its stream broke off",
+        ),
+        ("fewer bytes than promised", vec![longer, event(&all)], "yes"),
+        ("a stall", then(Do::Stall), "yes"),
+        ("no JSON", then(event("{not json")), "yes"),
+        ("an error", then(event(&json!({"error": {"code": 500}}).to_string())), "yes"),
+        ("a line without an end", then(Do::Repeat(vec![b'x'; 64 << 10])), "yes"),
+    ] {
+        let server = RawServer::start(move |_, _| script.clone());
+        let said = ask(&server, "[llm]\nbetween_tokens = \"200ms\"\ntries = 1", "").await;
+        assert!(said.starts_with(gives), "{name}: {said}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_late_fails_and_comments_do_not_count() {
     let first = "big: no token came in time (llm.first_token)";
     let next = "big: the next token did not come in time (llm.between_tokens)";
