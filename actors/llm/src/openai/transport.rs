@@ -274,27 +274,53 @@ enum Cut {
     TooLarge(usize),
 }
 
-/// The bytes of a response, up to a limit on all of them and on those without an end of a line.
+/// The bytes of a response, up to a limit on all of them and on those of an event.
 fn limited(response: Response) -> impl Stream<Item = Result<Bytes, Cut>> {
-    stream::unfold(Some((response, 0, 0)), |state| async move {
-        let (mut response, total, line) = state?;
+    stream::unfold(Some((response, 0, EventSize::default())), |state| async move {
+        let (mut response, total, mut event) = state?;
         let chunk = match response.chunk().await {
             Ok(chunk) => chunk?,
             Err(error) => return Some((Err(Cut::Network(chain(&error.without_url()))), None)),
         };
         let total = total + chunk.len();
-        let line = match chunk.iter().rposition(|byte| matches!(byte, b'\n' | b'\r')) {
-            Some(at) => chunk.len() - at,
-            None => line + chunk.len(),
-        };
         if total > MAX_STREAM_BYTES {
             return Some((Err(Cut::TooLarge(MAX_STREAM_BYTES)), None));
         }
-        if line > MAX_EVENT_BYTES {
+        if event.largest_with(&chunk) > MAX_EVENT_BYTES {
             return Some((Err(Cut::TooLarge(MAX_EVENT_BYTES)), None));
         }
-        Some((Ok(chunk), Some((response, total, line))))
+        Some((Ok(chunk), Some((response, total, event))))
     })
+}
+
+/// Counts the bytes of an event, which ends with a blank line. Lines end as the standard allows: LF, CR, or both.
+#[derive(Debug, Default)]
+struct EventSize {
+    bytes: usize,
+    /// The bytes of its last line so far.
+    line: usize,
+    ends_with_cr: bool,
+}
+
+impl EventSize {
+    /// Counts a chunk, and returns the size of the largest event that it belongs to.
+    fn largest_with(&mut self, chunk: &[u8]) -> usize {
+        let mut largest = 0;
+        for byte in chunk {
+            match byte {
+                b'\n' if self.ends_with_cr => {}
+                b'\n' | b'\r' if self.line == 0 => self.bytes = 0,
+                b'\n' | b'\r' => self.line = 0,
+                _ => {
+                    self.line += 1;
+                    self.bytes += 1;
+                    largest = largest.max(self.bytes);
+                }
+            }
+            self.ends_with_cr = *byte == b'\r';
+        }
+        largest
+    }
 }
 
 fn broken(error: &(dyn std::error::Error + 'static)) -> Problem {

@@ -527,6 +527,7 @@ async fn a_parameter_that_a_server_rejects_is_configuration() {
 async fn what_is_too_large_is_not_read() {
     let long_line: &[u8] = b"data: xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx";
     let without_end = vec![events(), Do::Send(long_line.to_vec()), Do::Repeat(vec![b'x'; 64 << 10])];
+    let lines = vec![events(), Do::Repeat(b"data: 1\n".repeat(8 << 10))];
     let many = {
         let text = "word ".repeat(10_000);
         vec![
@@ -543,6 +544,7 @@ async fn what_is_too_large_is_not_read() {
     ];
     for (name, script, says) in [
         ("a line without an end", without_end, "refused: big: its answer is larger than"),
+        ("an event without an end", lines, "refused: big: its answer is larger than 1048576 bytes"),
         ("an answer without an end", many, "refused: big: its answer is larger than 8 MiB"),
         ("a body without an end", whole, "refused: big: its answer is larger than"),
         ("compressed, which was not asked for", gzip, "failed: big: its answer does not follow the API"),

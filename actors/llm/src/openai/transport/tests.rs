@@ -58,3 +58,23 @@ async fn a_finished_answer_waits_briefly_for_its_cost() {
     let (outcome, time, _) = streamed(vec![(seconds(1), text)], deadlines).await;
     assert_eq!((outcome.unwrap_err().class, time), (Class::Stalled, seconds(16)));
 }
+
+#[test]
+fn an_event_ends_with_a_blank_line() {
+    for (text, largest) in [
+        ("data: 4\n\ndata: 45\n\n", 8),
+        ("data: 4\ndata: 45\n\n", 15),
+        ("data: 4\r\ndata: 45\r\n\r\nd", 15),
+        ("data: 4\r\rdata: 45\r\r", 8),
+        ("data: 4\r\n\r\ndata: 45", 8),
+        ("\n\n", 0),
+    ] {
+        // However the bytes are cut.
+        for cut in 0..=text.len() {
+            let mut size = EventSize::default();
+            let halves = [&text[..cut], &text[cut..]];
+            let found = halves.map(|half| size.largest_with(half.as_bytes())).into_iter().max();
+            assert_eq!(found, Some(largest), "{text:?} at {cut}");
+        }
+    }
+}
