@@ -11,7 +11,8 @@ use std::{
 
 use serde_json::Value;
 use teammy::{
-    Cx, Factory, Hooks, InCallPlugin, Json, MeetingId, MeetingMetadata, Node, Publish, Receive, StartupCx,
+    Charges, Cx, Factory, Hooks, InCallPlugin, Json, LlmError, LlmMessage, LlmProvider, LlmRequest, LlmResponse, MeetingId,
+    MeetingMetadata, Node, Publish, Receive, StartupCx,
     config::Config,
     control::Socket,
     data::{Chat, Transcription},
@@ -20,7 +21,7 @@ use teammy::{
 
 use crate::guides::{Block, blocks};
 
-/// Fails on each chat message, and takes transcriptions.
+/// Fails on each chat message, and asks a model about transcriptions.
 struct Picky;
 
 impl InCallPlugin for Picky {
@@ -52,8 +53,21 @@ impl Receive<Json<Transcription>> for Picky {
         _: Json<Transcription>,
         cx: &mut Cx<'_, Self>,
     ) -> Result<Option<Infallible>, Error> {
+        cx.engine().llm().prompt([LlmMessage::user("well?")], 0.0).await?;
         *cx.state_mut() += 1;
         Ok(None)
+    }
+}
+
+/// A model that says nothing, and counts as one call.
+struct Mute;
+
+impl LlmProvider for Mute {
+    async fn complete(&self, request: LlmRequest) -> Result<LlmResponse, LlmError> {
+        let mut charges = Charges::default();
+        charges.calls = 1;
+        request.caller.meter.charge("big", charges);
+        Ok(LlmResponse::new("…"))
     }
 }
 
@@ -128,7 +142,8 @@ async fn the_sockets_answers_have_the_shapes_that_the_guide_shows() {
     let place = tempfile::tempdir().unwrap();
     let path = place.path().join("node.sock");
     let config = Config::from_toml("database.url = \"mem://\"").unwrap();
-    let node = Node::builder(config).plugin(Factory::of::<Picky>("picky")).start().await.unwrap();
+    let node =
+        Node::builder(config).plugin(Factory::of::<Picky>("picky")).llm(Mute).start().await.unwrap();
     let metadata = MeetingMetadata::new(MeetingId::new("standup").unwrap());
     let meeting = node.start_meeting(metadata, ["picky"]).await.unwrap();
     let said = Publish::json("transcription", &Transcription::new("Shall we?", 0, 900)).unwrap();

@@ -126,11 +126,19 @@ impl Endpoint {
         }
     }
 
-    async fn send(&self, request: &LlmRequest, deltas: Option<&Deltas>) -> Result<LlmResponse, Problem> {
-        let learned = Learned {
+    fn learned(&self) -> Learned {
+        Learned {
             no_response_format: self.no_response_format.load(Ordering::Relaxed),
             no_stream_options: self.no_stream_options.load(Ordering::Relaxed),
-        };
+        }
+    }
+
+    async fn send(
+        &self,
+        request: &LlmRequest,
+        deltas: Option<&Deltas>,
+        learned: Learned,
+    ) -> Result<LlmResponse, Problem> {
         let body = chat::body(request, &self.dialect, learned);
         let watch = Watch::new(self.deadlines, Instant::now(), request.caller.deadline, self.dialect.stream);
         let exchange = Exchange::new(self.http.clone(), watch, deltas.cloned(), self.has_version);
@@ -145,15 +153,21 @@ impl Endpoint {
         }
     }
 
-    /// Whether the server rejects what only we ask for, so that it is asked again without it.
-    fn learns_from(&self, problem: &Problem, request: &LlmRequest) -> bool {
+    /// Whether the server rejects what only we ask for, so that it is asked again without it. What the request was `sent`
+    /// with decides, and not what is known by now: another request may have learned the same meanwhile.
+    fn learns_from(&self, problem: &Problem, request: &LlmRequest, sent: Learned) -> bool {
         let is_about =
             |name: &str| problem.class == Class::Misconfigured && problem.text.contains(&format!("`{name}`"));
         let asks_for_json = matches!(request.format, LlmFormat::Json { .. });
-        if is_about("stream_options") {
-            return !self.no_stream_options.swap(true, Ordering::Relaxed);
+        if is_about("stream_options") && !sent.no_stream_options {
+            self.no_stream_options.store(true, Ordering::Relaxed);
+            return true;
         }
-        asks_for_json && is_about("response_format") && !self.no_response_format.swap(true, Ordering::Relaxed)
+        if asks_for_json && is_about("response_format") && !sent.no_response_format {
+            self.no_response_format.store(true, Ordering::Relaxed);
+            return true;
+        }
+        false
     }
 }
 
@@ -170,8 +184,9 @@ impl ModelClient for Endpoint {
             return Err(Problem::new(Class::Misconfigured, problem.to_string()));
         }
         loop {
-            match self.send(request, deltas).await {
-                Err(problem) if self.learns_from(&problem, request) => {}
+            let learned = self.learned();
+            match self.send(request, deltas, learned).await {
+                Err(problem) if self.learns_from(&problem, request, learned) => {}
                 outcome => return outcome.map(Answer::Chat),
             }
         }

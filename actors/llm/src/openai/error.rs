@@ -174,10 +174,12 @@ pub(super) fn parameter(error: &Value) -> Option<(&'static str, &'static str)> {
     of_name.or_else(|| PARAMETERS.into_iter().find(|(name, _)| text.contains(name)))
 }
 
-/// How long a server wants to be left alone: what it says, or until the limit that is used up is reset.
+/// The longest wait that a server is believed. It also keeps sums of times in range.
+const LONGEST_WAIT: Duration = Duration::from_hours(24);
+
+/// How long a server wants to be left alone, a day at most: what it says, or until the limit that is used up is reset.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
-    let seconds = |seconds: f64| Duration::try_from_secs_f64(seconds).ok();
     if let Some(milliseconds) = text("retry-after-ms").and_then(|text| text.parse::<f64>().ok()) {
         return seconds(milliseconds / 1000.0);
     }
@@ -189,7 +191,7 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
         let date = |text: &str| rfc2822::parse(text).ok();
         let now = text(header::DATE.as_str()).and_then(date)?;
         let wait = date(told)?.timestamp().duration_since(now.timestamp());
-        return Some(Duration::try_from(wait).unwrap_or(Duration::ZERO));
+        return Some(Duration::try_from(wait).unwrap_or(Duration::ZERO).min(LONGEST_WAIT));
     }
     ["requests", "tokens"]
         .into_iter()
@@ -198,10 +200,15 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
         .max()
 }
 
+/// So many seconds, a day at most. None if the number is no time.
+fn seconds(number: f64) -> Option<Duration> {
+    (number >= 0.0).then(|| Duration::from_secs_f64(number.min(LONGEST_WAIT.as_secs_f64())))
+}
+
 /// A time such as `1s`, `6m0s`, `20ms` or `1.5`.
 fn span(text: &str) -> Option<Duration> {
     if let Ok(number) = text.parse::<f64>() {
-        return Duration::try_from_secs_f64(number).ok();
+        return seconds(number);
     }
     let mut total = 0.0;
     let mut rest = text;
@@ -218,7 +225,7 @@ fn span(text: &str) -> Option<Duration> {
         total += number * unit;
         rest = &rest[digits + length..];
     }
-    Duration::try_from_secs_f64(total).ok()
+    seconds(total)
 }
 
 #[cfg(test)]
@@ -248,6 +255,24 @@ mod tests {
             ),
             (vec![("retry-after", "soon")], None),
             (vec![("retry-after", "-5")], None),
+            (vec![("retry-after", "nan")], None),
+            (vec![("retry-after", "1.8e19")], Some(86_400_000)),
+            (vec![("retry-after", "1e300")], Some(86_400_000)),
+            (vec![("retry-after-ms", "1.8e19")], Some(86_400_000)),
+            (
+                vec![
+                    ("retry-after", "Thu, 01 Jan 2099 00:00:00 GMT"),
+                    ("date", "Wed, 21 Oct 2015 07:28:00 GMT"),
+                ],
+                Some(86_400_000),
+            ),
+            (
+                vec![
+                    ("x-ratelimit-remaining-requests", "0"),
+                    ("x-ratelimit-reset-requests", "99999999999999999999h"),
+                ],
+                Some(86_400_000),
+            ),
             (
                 vec![("x-ratelimit-remaining-requests", "0"), ("x-ratelimit-reset-requests", "6m0s")],
                 Some(360_000),

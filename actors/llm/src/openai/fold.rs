@@ -58,9 +58,11 @@ impl Fold {
         let mut is_useful = false;
         let mut text = String::new();
         if let Some(message) = message {
-            for key in ["reasoning_content", "reasoning", "thinking"] {
-                let thought = message.get(key).map(content).unwrap_or_default();
-                is_useful |= !thought.is_empty();
+            // Servers that know two of these names give the same thoughts under both.
+            let names = ["reasoning_content", "reasoning", "thinking"].into_iter();
+            let mut thoughts = names.filter_map(|key| message.get(key).map(content));
+            if let Some(thought) = thoughts.find(|thought| !thought.is_empty()) {
+                is_useful = true;
                 self.count(thought.len())?;
                 self.reasoning.push_str(&thought);
             }

@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use reqwest::{Client, Response};
 use rustls::{ClientConfig, RootCertStore, crypto::ring};
 use serde_json::Value;
-use sse_stream::SseByteStream;
+use sse_stream::{Sse, SseByteStream};
 use teammy_kernel::{Deltas, LlmResponse, chain};
 use tokio::time::Instant;
 
@@ -37,6 +37,9 @@ const MAX_STREAM_BYTES: usize = 64 * MAX_ANSWER_BYTES;
 
 /// The most bytes of one event of a stream.
 const MAX_EVENT_BYTES: usize = 1 << 20;
+
+/// How long a finished answer waits for what may follow it in its stream: its cost, and the stream's own end.
+const AFTER_END: Duration = Duration::from_secs(2);
 
 /// Makes the client.
 pub(super) fn client(connect: Duration) -> Result<Client, Error> {
@@ -208,30 +211,59 @@ impl Reader<'_> {
 
     async fn stream(&mut self, response: Response) -> Result<(), Problem> {
         let mut events = pin!(SseByteStream::new(limited(response)));
+        let mut last_moment = None;
         loop {
-            let event = match self.in_time(events.next()).await? {
-                Some(Ok(event)) => event,
-                Some(Err(error)) => return Err(broken(&error)),
-                // Some servers forget to say that they are done.
-                None if self.fold.is_finished() => return Ok(()),
-                None => return Err(Problem::new(Class::Unavailable, "its stream ended before the answer")),
+            let event = self.in_time(events.next());
+            let event = match last_moment {
+                None => event.await,
+                Some(at) => tokio::time::timeout_at(at, event).await.unwrap_or(Ok(None)),
             };
-            let Some(data) = event.data else { continue };
-            let data = data.trim();
-            if data == "[DONE]" {
-                return Ok(());
+            match self.take(event) {
+                Ok(Next::More) => {}
+                Ok(Next::End) => return Ok(()),
+                // The answer is whole. Another try would cost as much again, and bring nothing.
+                Err(_) if self.fold.is_finished() => return Ok(()),
+                Err(problem) => return Err(problem),
             }
-            if data.is_empty() {
-                continue;
-            }
-            let object: Value = serde_json::from_str(data).map_err(|error| malformed(&error))?;
-            let added = self.fold.add(&object)?;
-            self.give(&added.text);
-            if added.is_useful {
-                self.watch.useful(Instant::now());
+            if self.fold.is_finished() && last_moment.is_none() {
+                last_moment = Some(Instant::now() + AFTER_END);
             }
         }
     }
+
+    /// Takes one event of a stream, or its end.
+    fn take(
+        &mut self,
+        event: Result<Option<Result<Sse, sse_stream::Error>>, Problem>,
+    ) -> Result<Next, Problem> {
+        let Some(event) = event? else {
+            // Some servers forget to say that they are done.
+            let is_finished = self.fold.is_finished();
+            let early = || Problem::new(Class::Unavailable, "its stream ended before the answer");
+            return if is_finished { Ok(Next::End) } else { Err(early()) };
+        };
+        let data = event.map_err(|error| broken(&error))?.data.unwrap_or_default();
+        let data = data.trim();
+        if data == "[DONE]" {
+            return Ok(Next::End);
+        }
+        if data.is_empty() {
+            return Ok(Next::More);
+        }
+        let object: Value = serde_json::from_str(data).map_err(|error| malformed(&error))?;
+        let added = self.fold.add(&object)?;
+        self.give(&added.text);
+        if added.is_useful {
+            self.watch.useful(Instant::now());
+        }
+        Ok(Next::More)
+    }
+}
+
+/// What follows an event of a stream.
+enum Next {
+    More,
+    End,
 }
 
 /// Why the bytes of a stream end early.
@@ -243,27 +275,53 @@ enum Cut {
     TooLarge(usize),
 }
 
-/// The bytes of a response, up to a limit on all of them and on those without an end of a line.
+/// The bytes of a response, up to a limit on all of them and on those of an event.
 fn limited(response: Response) -> impl Stream<Item = Result<Bytes, Cut>> {
-    stream::unfold(Some((response, 0, 0)), |state| async move {
-        let (mut response, total, line) = state?;
+    stream::unfold(Some((response, 0, EventSize::default())), |state| async move {
+        let (mut response, total, mut event) = state?;
         let chunk = match response.chunk().await {
             Ok(chunk) => chunk?,
             Err(error) => return Some((Err(Cut::Network(chain(&error.without_url()))), None)),
         };
         let total = total + chunk.len();
-        let line = match chunk.iter().rposition(|byte| matches!(byte, b'\n' | b'\r')) {
-            Some(at) => chunk.len() - at,
-            None => line + chunk.len(),
-        };
         if total > MAX_STREAM_BYTES {
             return Some((Err(Cut::TooLarge(MAX_STREAM_BYTES)), None));
         }
-        if line > MAX_EVENT_BYTES {
+        if event.largest_with(&chunk) > MAX_EVENT_BYTES {
             return Some((Err(Cut::TooLarge(MAX_EVENT_BYTES)), None));
         }
-        Some((Ok(chunk), Some((response, total, line))))
+        Some((Ok(chunk), Some((response, total, event))))
     })
+}
+
+/// Counts the bytes of an event, which ends with a blank line. Lines end as the standard allows: LF, CR, or both.
+#[derive(Debug, Default)]
+struct EventSize {
+    bytes: usize,
+    /// The bytes of its last line so far.
+    line: usize,
+    ends_with_cr: bool,
+}
+
+impl EventSize {
+    /// Counts a chunk, and returns the size of the largest event that it belongs to.
+    fn largest_with(&mut self, chunk: &[u8]) -> usize {
+        let mut largest = 0;
+        for byte in chunk {
+            match byte {
+                b'\n' if self.ends_with_cr => {}
+                b'\n' | b'\r' if self.line == 0 => self.bytes = 0,
+                b'\n' | b'\r' => self.line = 0,
+                _ => {
+                    self.line += 1;
+                    self.bytes += 1;
+                    largest = largest.max(self.bytes);
+                }
+            }
+            self.ends_with_cr = *byte == b'\r';
+        }
+        largest
+    }
 }
 
 fn broken(error: &(dyn std::error::Error + 'static)) -> Problem {
@@ -294,3 +352,6 @@ fn network(error: reqwest::Error) -> Problem {
     let class = if error.is_builder() { Class::Refused } else { Class::Unavailable };
     Problem::new(class, chain(&error.without_url()))
 }
+
+#[cfg(test)]
+mod tests;

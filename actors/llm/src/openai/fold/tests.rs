@@ -73,6 +73,18 @@ fn only_what_brings_the_answer_on_is_useful() {
 }
 
 #[test]
+fn thoughts_under_two_names_are_taken_once() {
+    let piece = |delta: Value| json!({"choices": [{"delta": delta}]});
+    let response = fold(&[
+        piece(json!({"reasoning": "a", "reasoning_content": "a"})),
+        piece(json!({"reasoning": "b", "reasoning_content": ""})),
+        piece(json!({"reasoning": null, "thinking": "c"})),
+        piece(json!({"content": "yes"})),
+    ]);
+    assert_eq!(response.unwrap().reasoning.as_deref(), Some("abc"));
+}
+
+#[test]
 fn an_error_in_place_of_an_answer_has_its_class() {
     let class = |error: Value| fold(&[json!({"error": error})]).unwrap_err().class;
     assert_eq!(class(json!({"message": "busy", "code": 429})), Class::Busy);

@@ -4,7 +4,7 @@ use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{Shutdown, TcpListener, TcpStream},
     sync::{
-        Arc,
+        Arc, Barrier,
         atomic::{AtomicUsize, Ordering},
     },
     thread,
@@ -289,6 +289,34 @@ async fn streams_are_read_as_servers_give_them() {
 }
 
 #[tokio::test]
+async fn a_complete_answer_is_kept_however_its_stream_ends() {
+    // In one event, so that only what follows it can be late.
+    let all = json!({"choices": [{"delta": {"content": "yes"}, "finish_reason": "stop"}]}).to_string();
+    let half = json!({"choices": [{"delta": {"content": "ye"}}]}).to_string();
+    let chunk = |text: String| Do::Send(format!("{:x}\r\n{text}\r\n", text.len()).into_bytes());
+    let chunked = || head("200 OK", "content-type: text/event-stream\r\ntransfer-encoding: chunked\r\n");
+    let longer = head("200 OK", "content-type: text/event-stream\r\ncontent-length: 4096\r\n");
+    let then = |last: Do| vec![events(), event(&all), last];
+    for (name, script, gives) in [
+        ("chunks without their end", vec![chunked(), chunk(format!("data: {all}\n\n"))], "yes"),
+        (
+            "chunks without their end, too early",
+            vec![chunked(), chunk(format!("data: {half}\n\n"))],
+            "failed: big: its stream broke off",
+        ),
+        ("fewer bytes than promised", vec![longer, event(&all)], "yes"),
+        ("a stall", then(Do::Stall), "yes"),
+        ("no JSON", then(event("{not json")), "yes"),
+        ("an error", then(event(&json!({"error": {"code": 500}}).to_string())), "yes"),
+        ("a line without an end", then(Do::Repeat(vec![b'x'; 64 << 10])), "yes"),
+    ] {
+        let server = RawServer::start(move |_, _| script.clone());
+        let said = ask(&server, "[llm]\nbetween_tokens = \"200ms\"\ntries = 1", "").await;
+        assert!(said.starts_with(gives), "{name}: {said}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_late_fails_and_comments_do_not_count() {
     let first = "big: no token came in time (llm.first_token)";
     let next = "big: the next token did not come in time (llm.between_tokens)";
@@ -408,15 +436,53 @@ async fn nothing_is_given_twice() {
     assert_eq!((response.reasoning.as_deref(), response.usage.unwrap().prompt), (Some("hm"), 10));
 }
 
+/// A server's answer to a request with a parameter that it does not know.
+fn takes_no(parameter: &str) -> Vec<Do> {
+    let message = format!("Unsupported parameter: '{parameter}'");
+    let error = json!({"error": {"message": message, "param": parameter, "code": "unsupported_parameter"}});
+    whole("400 Bad Request", "", &error.to_string())
+}
+
+fn question_for_json() -> LlmRequest {
+    let mut request = question(Model::Default);
+    let schema = json!({"type": "object", "properties": {"a": {"type": "integer"}}}).try_into().unwrap();
+    request.format = LlmFormat::Json { name: "A".to_owned(), schema };
+    request
+}
+
+/// None of them fails because another one learned first what the server does not take.
+#[tokio::test]
+async fn requests_at_the_same_time_learn_the_same() {
+    const AT_ONCE: usize = 4;
+    for parameter in ["stream_options", "response_format"] {
+        // The server rejects none before all of them are there.
+        let together = Barrier::new(AT_ONCE);
+        let server = RawServer::start(move |_, body| match body.get(parameter) {
+            Some(_) => {
+                together.wait();
+                takes_no(parameter)
+            }
+            None => answer(&json!("{\"a\": 1}"), &json!({})),
+        });
+        let model = server.model("llm.tries = 1", "");
+        let asked = (0..AT_ONCE).map(|number| {
+            let mut request = question_for_json();
+            // Requests that differ share no answer.
+            request.seed = Some(number as u64);
+            model.complete(request)
+        });
+        for answered in futures::future::join_all(asked).await {
+            assert_eq!(shown(answered), "{\"a\": 1}", "{parameter}");
+        }
+        assert_eq!(server.requests(), 2 * AT_ONCE, "{parameter}");
+    }
+}
+
 #[tokio::test]
 async fn a_parameter_that_a_server_rejects_is_configuration() {
     let takes_no = |parameter: &'static str| {
         move |_: usize, body: &Value| match body.get(parameter) {
-            Some(_) => {
-                let message = format!("Unsupported parameter: '{parameter}'");
-                let error = json!({"error": {"message": message, "param": parameter, "code": "unsupported_parameter"}});
-                whole("400 Bad Request", "", &error.to_string())
-            }
+            Some(_) => takes_no(parameter),
             None => answer(&json!("{\"a\": 1}"), &json!({})),
         }
     };
@@ -435,10 +501,7 @@ async fn a_parameter_that_a_server_rejects_is_configuration() {
     let server = RawServer::start(takes_no("response_format"));
     let model = server.model("", "");
     for requests in [2, 3] {
-        let mut request = question(Model::Default);
-        let schema = json!({"type": "object", "properties": {"a": {"type": "integer"}}}).try_into().unwrap();
-        request.format = LlmFormat::Json { name: "A".to_owned(), schema };
-        assert_eq!(shown(model.complete(request).await), "{\"a\": 1}");
+        assert_eq!(shown(model.complete(question_for_json()).await), "{\"a\": 1}");
         assert_eq!(server.requests(), requests);
     }
 
@@ -464,6 +527,7 @@ async fn a_parameter_that_a_server_rejects_is_configuration() {
 async fn what_is_too_large_is_not_read() {
     let long_line: &[u8] = b"data: xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx";
     let without_end = vec![events(), Do::Send(long_line.to_vec()), Do::Repeat(vec![b'x'; 64 << 10])];
+    let lines = vec![events(), Do::Repeat(b"data: 1\n".repeat(8 << 10))];
     let many = {
         let text = "word ".repeat(10_000);
         vec![
@@ -480,6 +544,7 @@ async fn what_is_too_large_is_not_read() {
     ];
     for (name, script, says) in [
         ("a line without an end", without_end, "refused: big: its answer is larger than"),
+        ("an event without an end", lines, "refused: big: its answer is larger than 1048576 bytes"),
         ("an answer without an end", many, "refused: big: its answer is larger than 8 MiB"),
         ("a body without an end", whole, "refused: big: its answer is larger than"),
         ("compressed, which was not asked for", gzip, "failed: big: its answer does not follow the API"),
