@@ -251,6 +251,33 @@ impl SharedLlm {
     }
 }
 
+/// So that what wraps a provider can wrap a shared one.
+impl LlmProvider for SharedLlm {
+    async fn complete(&self, request: Request) -> Result<Response, Error> {
+        Self::complete(self, request).await
+    }
+
+    async fn stream(&self, request: Request, deltas: Deltas) -> Result<Response, Error> {
+        Self::stream(self, request, deltas).await
+    }
+
+    async fn embed(&self, request: EmbedRequest) -> Result<Embeddings, Error> {
+        Self::embed(self, request).await
+    }
+
+    async fn transcribe(&self, request: TranscribeRequest) -> Result<Transcript, Error> {
+        Self::transcribe(self, request).await
+    }
+
+    async fn budgets(&self, caller: Caller) -> Result<Budgets, Error> {
+        Self::budgets(self, caller).await
+    }
+
+    fn check(&self, schema: &Value, value: &Value) -> Result<(), String> {
+        Self::check(self, schema, value)
+    }
+}
+
 impl fmt::Debug for SharedLlm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = if self.0.is_some() { "SharedLlm" } else { "SharedLlm(none)" };
