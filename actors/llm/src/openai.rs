@@ -1,7 +1,7 @@
 //! Language models behind OpenAI's chat completions API, which most model servers offer.
 //!
 //! This module is the only one that names `async-openai` and the HTTP client under it. async-openai makes requests of
-//! our bodies; how they are sent and how answers are read is ours ([`transport`]), because of four of its habits:
+//! our bodies; how they are sent and how answers are read is ours ([`exchange`]), because of four of its habits:
 //! - It reads `OPENAI_…` and proxy variables. [`ServerAccess`] sets every value itself.
 //! - It retries when a server is busy. [`policy`](crate::policy) decides about retries.
 //! - It logs answers that it cannot parse, and an answer holds a meeting's words.
@@ -12,9 +12,12 @@
 
 mod chat;
 mod error;
+mod events;
+mod exchange;
 mod fold;
 mod thoughts;
 mod transport;
+mod usage;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -28,7 +31,7 @@ use tokio::time::Instant;
 
 use self::{
     chat::{Dialect, Learned},
-    transport::Exchange,
+    exchange::Exchange,
 };
 use crate::{
     error::Error,
