@@ -18,6 +18,9 @@ use crate::{
 /// How much is read of an error's body; the rest is dropped.
 const MAX_ERROR_BYTES: usize = 64 << 10;
 
+/// How long an error's body is waited for: its status alone is enough.
+const ERROR_TIME: Duration = Duration::from_secs(5);
+
 /// Makes the client.
 pub(super) fn client(connect: Duration) -> Result<Client, Error> {
     let client = Client::builder()
@@ -93,13 +96,17 @@ impl Call<'_> {
 
     async fn error_body(&self, mut response: Response) -> Bytes {
         let mut body = BytesMut::new();
-        while let Ok(Ok(Some(chunk))) = self.in_time(response.chunk()).await {
-            let room = MAX_ERROR_BYTES - body.len();
-            body.extend_from_slice(&chunk[..chunk.len().min(room)]);
-            if body.len() == MAX_ERROR_BYTES {
-                break;
+        let read = async {
+            while let Ok(Some(chunk)) = response.chunk().await {
+                let room = MAX_ERROR_BYTES - body.len();
+                body.extend_from_slice(&chunk[..chunk.len().min(room)]);
+                if body.len() == MAX_ERROR_BYTES {
+                    break;
+                }
             }
-        }
+        };
+        // What is late is left out.
+        let _ = self.in_time(tokio::time::timeout(ERROR_TIME, read)).await;
         body.freeze()
     }
 }
