@@ -1,7 +1,8 @@
-//! Language models behind OpenAI's chat completions API, which most model servers offer.
+//! Models behind OpenAI's API, which most model servers offer: chat completions, vectors of texts ([`embeddings`]), and
+//! the text of sound.
 //!
-//! This module is the only one that names `async-openai` and the HTTP client under it. async-openai makes requests of
-//! our bodies; how they are sent and how answers are read is ours ([`transport`]), because of four of its habits:
+//! This module is the only one that names `async-openai` and the HTTP client under it. async-openai makes the requests of
+//! chats of our bodies; how they are sent and how answers are read is ours ([`exchange`]), because of four of its habits:
 //! - It reads `OPENAI_…` and proxy variables. [`ServerAccess`] sets every value itself.
 //! - It retries when a server is busy. [`policy`](crate::policy) decides about retries.
 //! - It logs answers that it cannot parse, and an answer holds a meeting's words.
@@ -11,24 +12,30 @@
 //! certificate authorities.
 
 mod chat;
+mod embeddings;
 mod error;
+mod events;
+mod exchange;
 mod fold;
 mod thoughts;
 mod transport;
+mod usage;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use async_openai::{Client, config};
+use async_openai::{Client, config::Config};
 use http::{HeaderMap, HeaderValue, header};
+use reqwest::RequestBuilder;
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::IgnoredAny;
 use teammy_config::{ApiKey, Llm, LlmModel};
-use teammy_kernel::{Deltas, LlmFormat, LlmRequest, LlmResponse, chain};
+use teammy_kernel::{Deltas, EmbedRequest, Embeddings, LlmFormat, LlmRequest, LlmResponse, Usage, chain};
 use tokio::time::Instant;
 
 use self::{
     chat::{Dialect, Learned},
-    transport::Exchange,
+    exchange::Exchange,
+    transport::{Call, network},
 };
 use crate::{
     error::Error,
@@ -126,6 +133,70 @@ impl Endpoint {
         }
     }
 
+    /// Turns texts into vectors, in as many requests as the API needs, which share their time.
+    ///
+    /// # Errors
+    /// The first failure of a request; it counts what the requests before it cost.
+    pub(crate) async fn embed(&self, request: &EmbedRequest) -> Result<Embeddings, Problem> {
+        self.usable()?;
+        let call = self.call(request.caller.deadline);
+        let mut embeddings = Embeddings::default();
+        for batch in embeddings::batches(&request.texts) {
+            match self.embed_batch(&call, batch).await {
+                Ok((vectors, usage)) => {
+                    embeddings.vectors.extend(vectors);
+                    let sum = embeddings.usage.unwrap_or_default() + usage.unwrap_or_default();
+                    embeddings.usage = embeddings.usage.or(usage).map(|_| sum);
+                }
+                Err(mut problem) => {
+                    problem.usage += embeddings.usage.unwrap_or_default();
+                    return Err(problem);
+                }
+            }
+        }
+        Ok(embeddings)
+    }
+
+    async fn embed_batch(
+        &self,
+        call: &Call<'_>,
+        texts: &[String],
+    ) -> Result<(Vec<Vec<f32>>, Option<Usage>), Problem> {
+        let body = embeddings::body(&self.dialect.model, texts).to_string();
+        let request = self.post("/embeddings").header(header::CONTENT_TYPE, "application/json").body(body);
+        let response = call.open(request.build().map_err(network)?).await?;
+        let body = call.body(response, embeddings::MAX_ANSWER_BYTES, embeddings::too_large).await?;
+        embeddings::read(&body, texts.len())
+    }
+
+    /// A call whose answer comes whole, so that only the time of a try and the asker's time limit it.
+    fn call(&self, deadline: Option<Instant>) -> Call<'_> {
+        let watch = Watch::new(self.deadlines, Instant::now(), deadline, false);
+        Call { client: &self.http, watch, has_version: self.has_version }
+    }
+
+    fn post(&self, path: &str) -> RequestBuilder {
+        self.http.post(self.access.url(path)).headers(self.access.headers())
+    }
+
+    fn usable(&self) -> Result<(), Problem> {
+        match &self.key_problem {
+            None => Ok(()),
+            Some(problem) => Err(Problem::new(Class::Misconfigured, problem.to_string())),
+        }
+    }
+
+    async fn chat(&self, request: &LlmRequest, deltas: Option<&Deltas>) -> Result<LlmResponse, Problem> {
+        self.usable()?;
+        loop {
+            let learned = self.learned();
+            match self.send(request, deltas, learned).await {
+                Err(problem) if self.learns_from(&problem, request, learned) => {}
+                outcome => return outcome,
+            }
+        }
+    }
+
     fn learned(&self) -> Learned {
         Learned {
             no_response_format: self.no_response_format.load(Ordering::Relaxed),
@@ -177,18 +248,10 @@ impl ModelClient for Endpoint {
     }
 
     async fn ask(&self, question: Question<'_>) -> Result<Answer, Problem> {
-        let Question::Chat(request, deltas) = question else {
-            return Err(Problem::new(Class::Misconfigured, "it takes text alone"));
-        };
-        if let Some(problem) = &self.key_problem {
-            return Err(Problem::new(Class::Misconfigured, problem.to_string()));
-        }
-        loop {
-            let learned = self.learned();
-            match self.send(request, deltas, learned).await {
-                Err(problem) if self.learns_from(&problem, request, learned) => {}
-                outcome => return outcome.map(Answer::Chat),
-            }
+        match question {
+            Question::Chat(request, deltas) => self.chat(request, deltas).await.map(Answer::Chat),
+            Question::Embed(request) => self.embed(request).await.map(Answer::Embed),
+            Question::Transcribe(_) => Err(Problem::new(Class::Misconfigured, "it takes text alone")),
         }
     }
 }
@@ -217,7 +280,7 @@ impl ServerAccess {
     }
 }
 
-impl config::Config for ServerAccess {
+impl Config for ServerAccess {
     fn headers(&self) -> HeaderMap {
         self.headers.clone()
     }

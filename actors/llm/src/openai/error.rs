@@ -23,7 +23,7 @@ const PARAMETERS: [(&str, &str); 9] = [
 ];
 
 /// The class of a status that is no success.
-pub(super) fn class_of_status(status: u16) -> Class {
+fn class_of_status(status: u16) -> Class {
     match status {
         429 | 503 | 529 => Class::Busy,
         408 | 425 | 500.. => Class::Unavailable,
@@ -118,7 +118,7 @@ const NAMES: [&str; 36] = [
 ];
 
 /// The name that a server gives an error, such as `context_length_exceeded`.
-pub(super) fn name_of(error: &Value) -> Option<&'static str> {
+fn name_of(error: &Value) -> Option<&'static str> {
     let names = ["code", "type"].into_iter().filter_map(|key| error.get(key)?.as_str());
     names.into_iter().find_map(|name| NAMES.into_iter().find(|known| *known == name))
 }
@@ -134,7 +134,7 @@ fn message(error: &Value) -> String {
 }
 
 /// Whether a server rejects a parameter, and not the text.
-pub(super) fn is_about_a_parameter(error: &Value) -> bool {
+fn is_about_a_parameter(error: &Value) -> bool {
     const OF_PARAMETERS: [&str; 6] = [
         "unsupported_parameter",
         "unsupported_value",
@@ -167,11 +167,28 @@ fn is_about_the_system_role(error: &Value) -> bool {
 }
 
 /// The parameter that an error is about, and what to do.
-pub(super) fn parameter(error: &Value) -> Option<(&'static str, &'static str)> {
+fn parameter(error: &Value) -> Option<(&'static str, &'static str)> {
     let named = error.get("param").and_then(Value::as_str).unwrap_or_default();
     let of_name = PARAMETERS.into_iter().find(|(name, _)| *name == named);
     let text = message(error);
     of_name.or_else(|| PARAMETERS.into_iter().find(|(name, _)| text.contains(name)))
+}
+
+/// An error in place of an answer, although the status was good.
+pub(super) fn in_answer(error: &Value) -> Problem {
+    let status = [error.get("code"), error.get("status")].into_iter().flatten().find_map(|code| {
+        let number = code.as_u64().or_else(|| code.as_str()?.parse().ok());
+        number.and_then(|number| u16::try_from(number).ok()).filter(|status| (400..600).contains(status))
+    });
+    let name = name_of(error);
+    let class = status.map_or(Class::Unavailable, class_of_status);
+    let class = if is_about_a_parameter(error) { Class::Misconfigured } else { class };
+    let named = name.map(|name| format!(" ({name})")).unwrap_or_default();
+    let text = match status {
+        Some(status) => format!("it answered with an error, {status}{named}"),
+        None => format!("it answered with an error{named}"),
+    };
+    Problem::new(class, text)
 }
 
 /// The longest wait that a server is believed. It also keeps sums of times in range.

@@ -7,7 +7,7 @@
 use serde_json::Value;
 use teammy_kernel::{Finish, LlmResponse, ToolCall, Usage};
 
-use super::thoughts::Thoughts;
+use super::{error::in_answer, thoughts::Thoughts, usage::read_usage};
 use crate::policy::{Class, Problem};
 
 /// The most bytes of an answer's text and thoughts.
@@ -45,7 +45,7 @@ impl Fold {
     /// If the object is an error, or the answer becomes too large.
     pub(super) fn add(&mut self, object: &Value) -> Result<Added, Problem> {
         if let Some(error) = object.get("error").filter(|error| !error.is_null()) {
-            return Err(error_in_answer(error));
+            return Err(in_answer(error));
         }
         if let Some(usage) = object.get("usage").and_then(read_usage) {
             self.usage = Some(usage);
@@ -198,57 +198,6 @@ fn content(value: &Value) -> String {
         },
         _ => String::new(),
     }
-}
-
-/// Tokens, as far as the numbers make sense.
-fn read_usage(usage: &Value) -> Option<Usage> {
-    let count = |value: Option<&Value>| -> Option<u64> {
-        let value = value?;
-        let whole = value.as_u64();
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "it was checked to be in range"
-        )]
-        let rounded = || {
-            value.as_f64().filter(|tokens| (0.0..1e15).contains(tokens)).map(|tokens| tokens.round() as u64)
-        };
-        whole.or_else(rounded)
-    };
-    let of = |keys: [&str; 2]| keys.iter().find_map(|key| count(usage.get(*key)));
-    let (prompt, completion) =
-        (of(["prompt_tokens", "input_tokens"]), of(["completion_tokens", "output_tokens"]));
-    let total = count(usage.get("total_tokens"));
-    // One that is missing or makes no sense follows from the others.
-    let prompt_of = |completion: u64| total.map(|total| total.saturating_sub(completion));
-    let (prompt, completion) = match (prompt, completion) {
-        (Some(prompt), Some(completion)) => (prompt, completion),
-        (Some(prompt), None) => (prompt, total.map_or(0, |total| total.saturating_sub(prompt))),
-        (None, Some(completion)) => (prompt_of(completion).unwrap_or(0), completion),
-        (None, None) => (total?, 0),
-    };
-    let detail =
-        |group: &str, key: &str| count(usage.get(group).and_then(|group| group.get(key))).unwrap_or(0);
-    let cached = detail("prompt_tokens_details", "cached_tokens").min(prompt);
-    let reasoning = detail("completion_tokens_details", "reasoning_tokens").min(completion);
-    Some(Usage { prompt, completion, cached, reasoning })
-}
-
-/// An error in place of an answer, although the status was good.
-fn error_in_answer(error: &Value) -> Problem {
-    let status = [error.get("code"), error.get("status")].into_iter().flatten().find_map(|code| {
-        let number = code.as_u64().or_else(|| code.as_str()?.parse().ok());
-        number.and_then(|number| u16::try_from(number).ok()).filter(|status| (400..600).contains(status))
-    });
-    let name = super::error::name_of(error);
-    let class = status.map_or(Class::Unavailable, super::error::class_of_status);
-    let class = if super::error::is_about_a_parameter(error) { Class::Misconfigured } else { class };
-    let named = name.map(|name| format!(" ({name})")).unwrap_or_default();
-    let text = match status {
-        Some(status) => format!("it answered with an error, {status}{named}"),
-        None => format!("it answered with an error{named}"),
-    };
-    Problem::new(class, text)
 }
 
 #[cfg(test)]

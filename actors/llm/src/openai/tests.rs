@@ -4,7 +4,9 @@ use teammy_kernel::{Caller, LlmError, LlmMessage, MeetingId, Model, Name, Shared
 use super::*;
 use server::{CannedAnswer, FakeServer, ReceivedRequest};
 
+mod embeddings;
 mod faults;
+mod raw_server;
 mod server;
 
 const KEY: &str = "sk-very-secret";

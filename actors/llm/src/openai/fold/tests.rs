@@ -11,33 +11,6 @@ fn fold(objects: &[Value]) -> Result<LlmResponse, Problem> {
 }
 
 #[test]
-fn usage_is_read_as_far_as_it_makes_sense() {
-    let usage = |usage: Value| read_usage(&usage).map(|usage| (usage.prompt, usage.completion));
-    assert_eq!(usage(json!({"prompt_tokens": 5, "completion_tokens": 2})), Some((5, 2)));
-    assert_eq!(
-        usage(json!({"prompt_tokens": 1151, "completion_tokens": -35, "total_tokens": 1160})),
-        Some((1151, 9))
-    );
-    assert_eq!(
-        usage(json!({"prompt_tokens": 5, "completion_tokens": null, "total_tokens": 5})),
-        Some((5, 0))
-    );
-    assert_eq!(usage(json!({"prompt_tokens": 5.0, "completion_tokens": 1.6})), Some((5, 2)));
-    assert_eq!(usage(json!({"input_tokens": 5, "output_tokens": 2})), Some((5, 2)));
-    assert_eq!(usage(json!({"total_tokens": 7})), Some((7, 0)));
-    for none in
-        [json!({}), json!(null), json!("many"), json!({"prompt_tokens": "5"}), json!({"total_tokens": -1})]
-    {
-        assert_eq!(usage(none), None);
-    }
-    let details = json!({
-        "prompt_tokens": 5, "completion_tokens": 9,
-        "prompt_tokens_details": {"cached_tokens": 4}, "completion_tokens_details": {"reasoning_tokens": 99},
-    });
-    assert_eq!(read_usage(&details), Some(Usage { prompt: 5, completion: 9, cached: 4, reasoning: 9 }));
-}
-
-#[test]
 fn calls_of_functions_come_in_pieces_too() {
     let piece = |call: Value| json!({"choices": [{"delta": {"tool_calls": [call]}}]});
     let response = fold(&[

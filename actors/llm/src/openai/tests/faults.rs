@@ -1,119 +1,14 @@
 //! What a plugin gets of servers as they really are: each fault over a real socket, with the requests that the server saw.
 
-use std::{
-    io::{BufRead, BufReader, Read, Write},
-    net::{Shutdown, TcpListener, TcpStream},
-    sync::{
-        Arc, Barrier,
-        atomic::{AtomicUsize, Ordering},
-    },
-    thread,
-    time::Duration,
-};
+use std::{sync::Barrier, time::Duration};
 
 use serde_json::{Value, json};
 use teammy_kernel::{Deltas, Finish};
 
-use super::*;
-
-/// What the server does with a connection, in order. At the end it closes it.
-#[derive(Clone)]
-enum Do {
-    Send(Vec<u8>),
-    /// Sends this again and again until the client is gone.
-    Repeat(Vec<u8>),
-    Wait(Duration),
-    /// Says nothing more, until the client is gone.
-    Stall,
-    /// Closes the connection so that the client sees a reset.
-    Reset,
-}
-
-type Script = dyn Fn(usize, &Value) -> Vec<Do> + Send + Sync;
-
-/// A server that does what a script says of each request, by its number from 1 and its body.
-struct RawServer {
-    port: u16,
-    requests: Arc<AtomicUsize>,
-}
-
-impl RawServer {
-    fn start(script: impl Fn(usize, &Value) -> Vec<Do> + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let (requests, script): (_, Arc<Script>) = (Arc::new(AtomicUsize::new(0)), Arc::new(script));
-        let counter = requests.clone();
-        thread::spawn(move || {
-            for connection in listener.incoming().map_while(Result::ok) {
-                let (counter, script) = (counter.clone(), script.clone());
-                thread::spawn(move || serve(connection, &counter, &*script));
-            }
-        });
-        Self { port, requests }
-    }
-
-    fn base_url(&self) -> String {
-        format!("http://127.0.0.1:{}/v1", self.port)
-    }
-
-    fn requests(&self) -> usize {
-        self.requests.load(Ordering::SeqCst)
-    }
-
-    /// One model here, with these lines of configuration.
-    fn model(&self, llm: &str, model: &str) -> SharedLlm {
-        let toml =
-            format!("{llm}\n[[llm.model]]\nname = \"big\"\nbase_url = \"{}\"\n{model}", self.base_url());
-        crate::configured(&config(&toml).llm, false).unwrap()
-    }
-}
-
-fn serve(mut connection: TcpStream, counter: &AtomicUsize, script: &Script) {
-    let mut reader = BufReader::new(connection.try_clone().unwrap());
-    let mut length = 0;
-    loop {
-        let mut line = String::new();
-        if reader.read_line(&mut line).unwrap_or(0) == 0 {
-            return;
-        }
-        if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
-            length = value.trim().parse().unwrap();
-        }
-        if line == "\r\n" {
-            break;
-        }
-    }
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body).unwrap();
-    let body: Value = serde_json::from_slice(&body).unwrap();
-    let number = counter.fetch_add(1, Ordering::SeqCst) + 1;
-    for step in script(number, &body) {
-        match step {
-            Do::Send(bytes) => {
-                if connection.write_all(&bytes).is_err() {
-                    return;
-                }
-            }
-            Do::Repeat(bytes) => while connection.write_all(&bytes).is_ok() {},
-            Do::Wait(time) => thread::park_timeout(time),
-            Do::Stall => drop(connection.read(&mut [0])),
-            Do::Reset => {
-                // What the client sent and nobody reads makes it a reset.
-                drop(connection.shutdown(Shutdown::Both));
-                return;
-            }
-        }
-    }
-}
-
-fn head(status: &str, headers: &str) -> Do {
-    Do::Send(format!("HTTP/1.1 {status}\r\n{headers}connection: close\r\n\r\n").into_bytes())
-}
-
-fn whole(status: &str, headers: &str, body: &str) -> Vec<Do> {
-    let length = format!("content-type: application/json\r\ncontent-length: {}\r\n{headers}", body.len());
-    vec![head(status, &length), Do::Send(body.as_bytes().to_vec())]
-}
+use super::{
+    raw_server::{Do, RawServer, head, whole},
+    *,
+};
 
 fn answer(content: &Value, more: &Value) -> Vec<Do> {
     let mut body = json!({

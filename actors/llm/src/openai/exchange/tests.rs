@@ -1,10 +1,11 @@
 use std::io;
 
+use futures::stream;
 use reqwest::Body;
 use serde_json::json;
 use teammy_kernel::Usage;
 
-use super::*;
+use super::{super::transport::client, *};
 use crate::policy::Deadlines;
 
 /// Has a stream read that gives these events after these times, and no more for ever. Returns how it ended, how long
@@ -19,15 +20,9 @@ async fn streamed(
     });
     let body = Body::wrap_stream(later.chain(stream::pending()));
     let began = Instant::now();
-    let parts = Parts {
-        client: client(Duration::from_secs(1)).unwrap(),
-        watch: Mutex::default(),
-        deltas: None,
-        has_version: true,
-        outcome: Mutex::default(),
-    };
+    let client = client(Duration::from_secs(1)).unwrap();
     let watch = Watch::new(deadlines, began, None, true);
-    let mut reader = Reader { parts: &parts, watch, has_given: false, fold: Fold::default() };
+    let mut reader = Reader::new(Call { client: &client, watch, has_version: true }, None);
     let outcome = reader.stream(http::Response::new(body).into()).await;
     (outcome, began.elapsed(), reader.fold.usage())
 }
@@ -57,24 +52,4 @@ async fn a_finished_answer_waits_briefly_for_its_cost() {
 
     let (outcome, time, _) = streamed(vec![(seconds(1), text)], deadlines).await;
     assert_eq!((outcome.unwrap_err().class, time), (Class::Stalled, seconds(16)));
-}
-
-#[test]
-fn an_event_ends_with_a_blank_line() {
-    for (text, largest) in [
-        ("data: 4\n\ndata: 45\n\n", 8),
-        ("data: 4\ndata: 45\n\n", 15),
-        ("data: 4\r\ndata: 45\r\n\r\nd", 15),
-        ("data: 4\r\rdata: 45\r\r", 8),
-        ("data: 4\r\n\r\ndata: 45", 8),
-        ("\n\n", 0),
-    ] {
-        // However the bytes are cut.
-        for cut in 0..=text.len() {
-            let mut size = EventSize::default();
-            let halves = [&text[..cut], &text[cut..]];
-            let found = halves.map(|half| size.largest_with(half.as_bytes())).into_iter().max();
-            assert_eq!(found, Some(largest), "{text:?} at {cut}");
-        }
-    }
 }
