@@ -37,7 +37,7 @@ impl PersistenceProvider for Nothing {
 /// What somebody is to do. The texts are bounded: a small model may not stop by itself.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[allow(dead_code, reason = "it is read to see whether it can be")]
-struct Task {
+struct Todo {
     /// Who does it.
     #[schemars(length(max = 40))]
     owner: String,
@@ -87,7 +87,7 @@ fn engine(url: &str, model: &str) -> Result<EngineControl, String> {
     let model = json!({"name": "it", "model": model, "base_url": url, "max_tokens_field": "max_tokens"});
     let mut toml = "[[llm.model]]\n".to_owned();
     for (key, value) in model.as_object().into_iter().flatten() {
-        toml += &format!("{key} = {value}\n");
+        toml.extend([key, " = ", &value.to_string(), "\n"]);
     }
     let key = std::env::var("MODEL_KEY").ok();
     if key.is_some() {
@@ -144,7 +144,7 @@ async fn json_of_a_type(llm: &Llm) -> Result<String, String> {
             LlmMessage::system("Say who has taken on which task."),
             LlmMessage::user(said[round % said.len()]),
         ];
-        match llm.ask(messages).temperature(0.7).max_tokens(200).json::<Task>().await {
+        match llm.ask(messages).temperature(0.7).max_tokens(200).json::<Todo>().await {
             Ok(_) => valid += 1,
             Err(error) => problem = format!("; {error}"),
         }

@@ -273,6 +273,14 @@ impl LlmProvider for SharedLlm {
         Self::budgets(self, caller).await
     }
 
+    fn opened(&self, store: Arc<dyn Store>) {
+        Self::opened(self, store);
+    }
+
+    async fn close(&self) {
+        Self::close(self).await;
+    }
+
     fn check(&self, schema: &Value, value: &Value) -> Result<(), String> {
         Self::check(self, schema, value)
     }
