@@ -14,6 +14,7 @@ use super::{
     request::Request,
     response::Response,
 };
+#[cfg(any(test, feature = "runtime"))]
 use crate::store::Store;
 
 /// Where a provider puts the pieces of an answer as they come.
@@ -96,11 +97,13 @@ pub trait LlmProvider: Send + Sync + 'static {
 
     /// A node has opened its store, for a provider that keeps accounts there. This comes before any request of a meeting.
     /// Without more nothing happens.
+    #[cfg(any(test, feature = "runtime"))]
     fn opened(&self, store: Arc<dyn Store>) {
         let _ = store;
     }
 
     /// The node closes its store next: what is to be kept there must be. Without more nothing happens.
+    #[cfg(any(test, feature = "runtime"))]
     fn close(&self) -> impl Future<Output = ()> + Send {
         async {}
     }
@@ -122,7 +125,9 @@ trait DynProvider: Send + Sync {
     fn embed(&self, request: EmbedRequest) -> BoxFuture<'_, Result<Embeddings, Error>>;
     fn transcribe(&self, request: TranscribeRequest) -> BoxFuture<'_, Result<Transcript, Error>>;
     fn budgets(&self, caller: Caller) -> BoxFuture<'_, Result<Budgets, Error>>;
+    #[cfg(any(test, feature = "runtime"))]
     fn opened(&self, store: Arc<dyn Store>);
+    #[cfg(any(test, feature = "runtime"))]
     fn close(&self) -> BoxFuture<'_, ()>;
     fn check(&self, schema: &Value, value: &Value) -> Result<(), String>;
 }
@@ -148,10 +153,12 @@ impl<P: LlmProvider> DynProvider for P {
         LlmProvider::budgets(self, caller).boxed()
     }
 
+    #[cfg(any(test, feature = "runtime"))]
     fn opened(&self, store: Arc<dyn Store>) {
         LlmProvider::opened(self, store);
     }
 
+    #[cfg(any(test, feature = "runtime"))]
     fn close(&self) -> BoxFuture<'_, ()> {
         LlmProvider::close(self).boxed()
     }
@@ -229,6 +236,7 @@ impl SharedLlm {
     }
 
     /// Tells the provider of the node's store.
+    #[cfg(any(test, feature = "runtime"))]
     pub fn opened(&self, store: Arc<dyn Store>) {
         if let Some(provider) = &self.0 {
             provider.opened(store);
@@ -236,6 +244,7 @@ impl SharedLlm {
     }
 
     /// Tells the provider that the store is closed next, and waits until it is done with it.
+    #[cfg(any(test, feature = "runtime"))]
     pub async fn close(&self) {
         if let Some(provider) = &self.0 {
             provider.close().await;
@@ -273,10 +282,12 @@ impl LlmProvider for SharedLlm {
         Self::budgets(self, caller).await
     }
 
+    #[cfg(any(test, feature = "runtime"))]
     fn opened(&self, store: Arc<dyn Store>) {
         Self::opened(self, store);
     }
 
+    #[cfg(any(test, feature = "runtime"))]
     async fn close(&self) {
         Self::close(self).await;
     }
