@@ -57,6 +57,8 @@ mod server;
 mod settings;
 #[path = "cli/sound.rs"]
 mod sound;
+#[path = "cli/speech.rs"]
+mod speech;
 #[path = "cli/streams.rs"]
 mod streams;
 #[cfg(all(unix, feature = "surrealdb"))]

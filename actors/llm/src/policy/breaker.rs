@@ -8,6 +8,8 @@ use super::problem::Class;
 
 /// How many failures in a row open the breaker.
 const FAILURES: u32 = 5;
+/// How many failures a stall counts as: it takes the time of a whole hook, where others fail at once.
+const STALL: u32 = 3;
 /// How long an open breaker lets nothing through at first; it doubles with each failed probe.
 const OPEN: Duration = Duration::from_secs(10);
 const OPEN_MAX: Duration = Duration::from_mins(2);
@@ -70,17 +72,18 @@ impl Breaker {
 
     /// The model has failed. What is wrong with the request says nothing of the model.
     pub(crate) fn failed(&mut self, class: Class, now: Instant) {
-        let is_the_models = match class {
-            Class::Busy | Class::Unavailable | Class::Stalled => true,
+        let weight = match class {
+            Class::Busy | Class::Unavailable => 1,
+            Class::Stalled => STALL,
             Class::Malformed
             | Class::Misconfigured
             | Class::Refused
             | Class::CutOff
             | Class::TooLate
-            | Class::OverBudget => false,
+            | Class::OverBudget => 0,
         };
         self.0 = match self.0 {
-            State::Probing { lasts } if is_the_models => {
+            State::Probing { lasts } if weight > 0 => {
                 let lasts = (lasts * 2).min(OPEN_MAX);
                 State::Open { until: now + lasts, lasts }
             }
@@ -88,11 +91,11 @@ impl Breaker {
             State::Probing { lasts } if class == Class::TooLate => State::Open { until: now, lasts },
             // It is there, whatever it says.
             State::Probing { .. } => State::Closed { failures: 0 },
-            State::Closed { failures } if is_the_models && failures + 1 >= FAILURES => {
+            State::Closed { failures } if failures + weight >= FAILURES => {
                 State::Open { until: now + OPEN, lasts: OPEN }
             }
-            State::Closed { failures } if is_the_models => State::Closed { failures: failures + 1 },
-            state => state,
+            State::Closed { failures } => State::Closed { failures: failures + weight },
+            state @ State::Open { .. } => state,
         };
     }
 
@@ -134,6 +137,16 @@ mod tests {
             assert_eq!(breaker.admit(after(40)), Admission::Admitted);
             breaker.failed(Class::Refused, after(40));
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn two_stalls_are_enough() {
+        let (mut breaker, now) = (Breaker::default(), Instant::now());
+        breaker.failed(Class::Stalled, now);
+        assert_eq!(breaker.admit(now), Admission::Admitted);
+        breaker.failed(Class::Refused, now);
+        breaker.failed(Class::Stalled, now);
+        assert_eq!(breaker.closed_for(now), Some(OPEN));
     }
 
     #[tokio::test(start_paused = true)]

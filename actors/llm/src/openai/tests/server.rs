@@ -14,6 +14,8 @@ pub(crate) struct ReceivedRequest {
     pub(crate) path: String,
     pub(crate) authorization: Option<String>,
     pub(crate) body: Value,
+    /// The body as it came.
+    pub(crate) bytes: Vec<u8>,
 }
 
 /// A response that a test prepared.
@@ -57,14 +59,16 @@ impl FakeServer {
         let (server, log) = (http.clone(), asked.clone());
         thread::spawn(move || {
             for mut request in server.incoming_requests() {
-                let mut body = String::new();
-                request.as_reader().read_to_string(&mut body).unwrap();
+                let mut bytes = Vec::new();
+                request.as_reader().read_to_end(&mut bytes).unwrap();
+                let body = String::from_utf8_lossy(&bytes).into_owned();
                 let authorization =
                     request.headers().iter().find(|header| header.field.equiv("authorization"));
                 let question = ReceivedRequest {
                     path: request.url().to_owned(),
                     authorization: authorization.map(|header| header.value.to_string()),
                     body: serde_json::from_str(&body).unwrap_or(Value::String(body)),
+                    bytes,
                 };
                 let answer = script(&question);
                 log.lock().unwrap().push(question);
