@@ -110,10 +110,7 @@ mod tests {
     use crate::NanoUsd;
 
     fn charges(calls: u64, cost: u64) -> Charges {
-        let mut charges = Charges::default();
-        charges.calls = calls;
-        charges.cost = NanoUsd(cost);
-        charges
+        Charges { calls, cost: NanoUsd(cost), ..Charges::default() }
     }
 
     #[test]

@@ -5,8 +5,11 @@
 //! sees it, writes are kept with the hook that made them, and an output becomes a packet that names its
 //! causes.
 //!
-//! Use it under `#[tokio::test(start_paused = true)]`. Time then passes only in [`PluginTest::advance`] and
-//! in the delays of a [`ScriptedLlm`], without waiting and with the same result each time.
+//! A language model is a [`ScriptedLlm`], which follows the test's script, or a [`Cassette`], which repeats
+//! what a real model has answered.
+//!
+//! Use the kit under `#[tokio::test(start_paused = true)]`. Time then passes only in [`PluginTest::advance`]
+//! and in the delays of a [`ScriptedLlm`], without waiting and with the same result each time.
 //!
 //! # Examples
 //! ```
@@ -63,6 +66,7 @@
 //! # }
 //! ```
 
+mod cassette;
 mod clock;
 mod cost;
 mod crash;
@@ -72,6 +76,7 @@ mod script;
 
 use serde::de::DeserializeOwned;
 
+pub use cassette::{Cassette, CassetteError};
 pub use cost::StoreCost;
 pub use crash::crash_everywhere;
 pub use meeting::{Builder, PluginTest, RejectedPacket};

@@ -11,8 +11,8 @@ use std::{
 
 use serde_json::Value;
 use teammy::{
-    Charges, Cx, Factory, Hooks, InCallPlugin, Json, LlmError, LlmMessage, LlmProvider, LlmRequest, LlmResponse, MeetingId,
-    MeetingMetadata, Node, Publish, Receive, StartupCx,
+    Charges, Cx, Factory, Hooks, InCallPlugin, Json, LlmError, LlmMessage, LlmProvider, LlmRequest,
+    LlmResponse, MeetingId, MeetingMetadata, Node, Publish, Receive, StartupCx,
     config::Config,
     control::Socket,
     data::{Chat, Transcription},
@@ -142,8 +142,7 @@ async fn the_sockets_answers_have_the_shapes_that_the_guide_shows() {
     let place = tempfile::tempdir().unwrap();
     let path = place.path().join("node.sock");
     let config = Config::from_toml("database.url = \"mem://\"").unwrap();
-    let node =
-        Node::builder(config).plugin(Factory::of::<Picky>("picky")).llm(Mute).start().await.unwrap();
+    let node = Node::builder(config).plugin(Factory::of::<Picky>("picky")).llm(Mute).start().await.unwrap();
     let metadata = MeetingMetadata::new(MeetingId::new("standup").unwrap());
     let meeting = node.start_meeting(metadata, ["picky"]).await.unwrap();
     let said = Publish::json("transcription", &Transcription::new("Shall we?", 0, 900)).unwrap();

@@ -57,8 +57,8 @@ pub fn configured(config: &teammy_config::Llm, are_needed: bool) -> Result<Share
         embedding: config.embedding.clone(),
         transcription: config.transcription.clone(),
     };
-    let rules: Vec<budgets::Rule> = config.budgets.iter().map(rule).collect();
-    let budgets = (!rules.is_empty()).then(|| budgets::Budgets::new(rules, Timestamp::now));
+    let configured: Vec<budgets::Rule> = config.budgets.iter().map(rule).collect();
+    let budgets = (!configured.is_empty()).then(|| budgets::Budgets::new(configured, Timestamp::now));
     let models =
         models::Models::new(endpoints, &roles, retry, budgets).expect("invariant: all names are of models");
     if are_needed {

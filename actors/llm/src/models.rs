@@ -57,6 +57,8 @@ struct Slot<C> {
     client: C,
     fallback: Vec<usize>,
     breaker: Mutex<Breaker>,
+    /// What it failed with when it last did.
+    last_failure: Mutex<String>,
     line: Arc<Line>,
     prices: Prices,
     max_tokens: Option<u32>,
@@ -102,6 +104,7 @@ impl<C: ModelClient> Models<C> {
             client,
             fallback: terms.fallback.iter().filter_map(|name| names.get(name).copied()).collect(),
             breaker: Mutex::default(),
+            last_failure: Mutex::default(),
             line: Line::new(terms.capacity),
             prices: terms.prices,
             max_tokens: terms.max_tokens,
@@ -269,6 +272,7 @@ impl<C: ModelClient> Models<C> {
             }
             Err(problem) => {
                 slot.breaker.lock().failed(problem.class, now);
+                slot.last_failure.lock().clone_from(&problem.text);
                 telemetry::ended(&span, operation, model, took, Err(problem.class));
                 (problem.usage, problem.spent(slot.prices.spent(problem.usage), most))
             }

@@ -21,15 +21,23 @@ use tokio::time::Instant;
 
 pub use answer::{AnswerError, parse_answer};
 pub use ask::{Ask, TextStream};
-pub use audio::{Audio, EmbedRequest, Embeddings, Spoken, TranscribeRequest, Transcript};
+pub use audio::{Audio, EmbedRequest, Spoken, TranscribeRequest, Transcript};
 pub use budget::{Budget, Budgets, Spend};
 pub use caller::{Caller, Priority};
 pub use error::Error;
-pub use meter::{Charges, Meter, NanoUsd};
-pub use provider::{Deltas, LlmProvider, SharedLlm};
-pub use request::{Format, Message, Model, Request, Role, Tool};
+pub use meter::NanoUsd;
+pub use provider::SharedLlm;
+pub use request::{Message, Model, Request, Role, Tool};
+// What only those need who answer requests.
 pub use response::{Finish, Response, ToolCall, Usage};
 pub use transcribe::Transcribe;
+#[cfg(any(test, feature = "runtime", feature = "testing"))]
+pub use {
+    audio::Embeddings,
+    meter::{Charges, Meter},
+    provider::{Deltas, LlmProvider},
+    request::Format,
+};
 
 use crate::{MeetingId, Name};
 use hook_time::{HookTime, limited};

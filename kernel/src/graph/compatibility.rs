@@ -1,12 +1,13 @@
 //! Whether a hook can read what its source carries, found out before anything starts.
 //!
-//! JSON types are compared by their JSON Schemas: every value that the source's type allows must be one that the
-//! hook's type takes. The crate `jsonschema` decides that for most schemas. Where it cannot, a value that the source
-//! may carry and the hook does not take is a proof too ([`sample`]). Without any proof the answer is a warning.
+//! JSON types are compared by their JSON Schemas: every value that the source's type allows must be one that
+//! the hook's type takes. The crate `jsonschema` decides that for most schemas. Where it cannot, a value that
+//! the source may carry and the hook does not take is a proof too ([`sample`]). Without any proof the answer
+//! is a warning.
 //!
-//! A source carries the fields that its type declares. To JSON Schema a type that says nothing of other fields
-//! allows them all, with any content, and a hook that reads one field more would never fit. So the source's schema is
-//! [closed](mod@closed) first; nothing rests on a closed schema that no value is of.
+//! A source carries the fields that its type declares. To JSON Schema a type that says nothing of other
+//! fields allows them all, with any content, and a hook that reads one field more would never fit. So the
+//! source's schema is [closed](mod@closed) first; nothing rests on a closed schema that no value is of.
 
 mod closed;
 mod sample;
@@ -92,15 +93,15 @@ fn compare_schemas(carried: &Value, taken: &Value) -> Fit {
     if is_proven { Fit::NotAll(reason) } else { Fit::Undecided(reason) }
 }
 
-/// What a source carries, and whether it is closed. It is left as it is if no value is known that the closed schema
-/// allows: a hook takes whatever is not there.
+/// What a source carries, and whether it is closed. It is left as it is if no value is known that the closed
+/// schema allows: a hook takes whatever is not there.
 fn source(carried: Value) -> Result<(Value, CanonicalSchema, bool), String> {
     let (closed, is_closed) = closed(&carried);
     let of_closed = canonical(&closed)?;
     let has_values = match of_closed.satisfiability() {
         Satisfiability::Yes => true,
         Satisfiability::No => false,
-        _ => closed == carried || sample::of(&closed).is_some(),
+        Satisfiability::Unknown => closed == carried || sample::of(&closed).is_some(),
     };
     if has_values {
         Ok((closed, of_closed, is_closed))
@@ -114,7 +115,8 @@ fn canonical(schema: &Value) -> Result<CanonicalSchema, String> {
     jsonschema::canonicalize(schema).map_err(|error| error.to_string())
 }
 
-/// Whether both are objects of which no field has the same name: the hook reads its defaults from every packet.
+/// Whether both are objects of which no field has the same name: the hook reads its defaults from every
+/// packet.
 fn share_no_field(carried: &Value, taken: &Value) -> bool {
     let fields =
         |schema: &Value| schema["properties"].as_object().filter(|fields| !fields.is_empty()).cloned();

@@ -30,9 +30,12 @@ impl Line {
     }
 }
 
+/// Makes an answer of each request.
+type Rule<R, A> = Box<dyn Fn(&R) -> A + Send>;
+
 /// The lines and the rule for requests that are not for text.
 struct Part<R, A> {
-    rule: Option<(Box<dyn Fn(&R) -> A + Send>, Duration)>,
+    rule: Option<(Rule<R, A>, Duration)>,
     lines: VecDeque<(Result<A, LlmError>, Duration)>,
     requests: Vec<R>,
 }
@@ -136,15 +139,15 @@ impl ScriptedLlm {
         self.line(Ok(LlmResponse::new(text)))
     }
 
-    /// Adds a line that answers with this response, for what [`reply`](Self::reply) leaves out: the cost in tokens, tool
-    /// calls, thoughts.
+    /// Adds a line that answers with this response, for what [`reply`](Self::reply) leaves out: the cost in
+    /// tokens, tool calls, thoughts.
     #[must_use]
     pub fn respond(self, response: LlmResponse) -> Self {
         self.line(Ok(response))
     }
 
-    /// Adds a line that answers with these pieces, each after the [delay](Self::delay), for a plugin that streams. One
-    /// that does not gets them as one text.
+    /// Adds a line that answers with these pieces, each after the [delay](Self::delay), for a plugin that
+    /// streams. One that does not gets them as one text.
     #[must_use]
     pub fn stream<S: Into<String>>(self, pieces: impl IntoIterator<Item = S>) -> Self {
         let pieces: Vec<String> = pieces.into_iter().map(Into::into).collect();
@@ -152,7 +155,8 @@ impl ScriptedLlm {
         self.pieces(pieces, Ok(response))
     }
 
-    /// Adds a line that answers with these pieces and then fails with [`LlmError::Failed`], as a connection that breaks.
+    /// Adds a line that answers with these pieces and then fails with [`LlmError::Failed`], as a connection
+    /// that breaks.
     #[must_use]
     pub fn stream_then_fail<S: Into<String>>(
         self,
@@ -163,7 +167,8 @@ impl ScriptedLlm {
         self.pieces(pieces, Err(LlmError::Failed(problem.into())))
     }
 
-    /// Adds a line whose answer is cut off after this text: [`LlmError::CutOff`] for whoever asks for the text.
+    /// Adds a line whose answer is cut off after this text: [`LlmError::CutOff`] for whoever asks for the
+    /// text.
     #[must_use]
     pub fn cut(self, text: impl Into<String>) -> Self {
         let mut response = LlmResponse::new(text);
@@ -398,3 +403,6 @@ impl LlmProvider for ScriptedLlm {
         Ok(self.script().budgets.clone())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -37,10 +37,10 @@ pub(super) fn waiting(graph: &Graph, mut config: Config) -> Config {
     config
 }
 
-/// Whether an instance takes another's outputs and something else too: another source, ticks or wakes. The order in which
-/// it gets them is that of the log, where an output comes when its hook has finished: at full speed the recording may be
-/// further by then, and may have moved the clock past a tick or a wake. So the replay of such instances waits for each
-/// packet to be done with, and gives the same each time.
+/// Whether an instance takes another's outputs and something else too: another source, ticks or wakes. The
+/// order in which it gets them is that of the log, where an output comes when its hook has finished: at full
+/// speed the recording may be further by then, and may have moved the clock past a tick or a wake. So the
+/// replay of such instances waits for each packet to be done with, and gives the same each time.
 pub(super) fn depends_on_pace(graph: &Graph, instances: &[String]) -> bool {
     let is_output = |source: &Name| graph.instance(source.as_str()).is_some();
     let takes_more = |instance: &Instance| {

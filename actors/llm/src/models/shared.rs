@@ -82,7 +82,9 @@ impl Cache {
                 .filter(|(_, kept)| kept.until <= now)
                 .map(|(asked, _)| asked.clone())
                 .collect();
-            over.iter().for_each(|asked| self.remove(asked));
+            for asked in &over {
+                self.remove(asked);
+            }
         }
         if self.bytes + bytes > most {
             let mut oldest: Vec<(u64, Asked)> =

@@ -286,14 +286,14 @@ async fn the_meter_tells_what_each_model_cost() {
     models.complete(request).await.unwrap();
     let charged = meter.take();
     let of = |name: &str| {
-        let charges = charged[name];
+        let of_model = charged[name];
         (
-            charges.calls,
-            charges.failures,
-            charges.retries,
-            charges.fallbacks,
-            charges.usage.prompt,
-            charges.cost.0,
+            of_model.calls,
+            of_model.failures,
+            of_model.retries,
+            of_model.fallbacks,
+            of_model.usage.prompt,
+            of_model.cost.0,
         )
     };
     assert_eq!(of("big"), (1, 1, 2, 0, 9, 18));

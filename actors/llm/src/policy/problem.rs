@@ -163,8 +163,8 @@ mod tests {
 
     #[test]
     fn what_may_have_been_worked_for_is_paid() {
-        let spend = |tokens| Spend { tokens, ..Spend::default() };
-        let spent = |problem: Problem| problem.spent(spend(5), spend(100)).tokens;
+        let tokens = |tokens| Spend { tokens, ..Spend::default() };
+        let spent = |problem: Problem| problem.spent(tokens(5), tokens(100)).tokens;
         let of = |class| Problem::new(class, "");
         for class in [Class::Busy, Class::Misconfigured, Class::Refused, Class::Unavailable] {
             assert_eq!(spent(of(class)), 5, "{class:?}");

@@ -161,7 +161,7 @@ impl InstanceModels {
     }
 
     fn prepare(&self, caller: &mut Caller) {
-        caller.tenant = self.tenant.clone();
+        caller.tenant.clone_from(&self.tenant);
         caller.meter = self.memory.lock().meter.clone();
     }
 }

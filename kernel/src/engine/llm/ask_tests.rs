@@ -235,8 +235,8 @@ impl std::task::Wake for Wakes {
 #[test]
 fn a_stream_without_more_pieces_sleeps_until_its_answer() {
     let wakes = Arc::<Wakes>::default();
-    let waker = wakes.clone().into();
-    let mut cx = std::task::Context::from_waker(&waker);
+    let task = wakes.clone().into();
+    let mut cx = std::task::Context::from_waker(&task);
     let woken = || wakes.0.load(std::sync::atomic::Ordering::Relaxed);
 
     let (mut stream, answer) = Told { pieces: vec!["It "], ..Told::default() }.ask();

@@ -41,7 +41,8 @@ impl HookTime {
         self.until(|| Some(deadline));
     }
 
-    /// When a request of the running hook comes too late that may take this long. A time that no clock reaches is no limit.
+    /// When a request of the running hook comes too late that may take this long. A time that no clock
+    /// reaches is no limit.
     pub(super) fn deadline(&self, within: Option<Duration>) -> Option<Instant> {
         let after = |time: Option<Duration>| time.and_then(|time| Instant::now().checked_add(time));
         let of_hook = self.until(|| after(self.limit));

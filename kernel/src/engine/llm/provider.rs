@@ -14,6 +14,7 @@ use super::{
     request::Request,
     response::Response,
 };
+#[cfg(any(test, feature = "runtime"))]
 use crate::store::Store;
 
 /// Where a provider puts the pieces of an answer as they come.
@@ -96,11 +97,13 @@ pub trait LlmProvider: Send + Sync + 'static {
 
     /// A node has opened its store, for a provider that keeps accounts there. This comes before any request of a meeting.
     /// Without more nothing happens.
+    #[cfg(any(test, feature = "runtime"))]
     fn opened(&self, store: Arc<dyn Store>) {
         let _ = store;
     }
 
     /// The node closes its store next: what is to be kept there must be. Without more nothing happens.
+    #[cfg(any(test, feature = "runtime"))]
     fn close(&self) -> impl Future<Output = ()> + Send {
         async {}
     }
@@ -122,7 +125,9 @@ trait DynProvider: Send + Sync {
     fn embed(&self, request: EmbedRequest) -> BoxFuture<'_, Result<Embeddings, Error>>;
     fn transcribe(&self, request: TranscribeRequest) -> BoxFuture<'_, Result<Transcript, Error>>;
     fn budgets(&self, caller: Caller) -> BoxFuture<'_, Result<Budgets, Error>>;
+    #[cfg(any(test, feature = "runtime"))]
     fn opened(&self, store: Arc<dyn Store>);
+    #[cfg(any(test, feature = "runtime"))]
     fn close(&self) -> BoxFuture<'_, ()>;
     fn check(&self, schema: &Value, value: &Value) -> Result<(), String>;
 }
@@ -148,10 +153,12 @@ impl<P: LlmProvider> DynProvider for P {
         LlmProvider::budgets(self, caller).boxed()
     }
 
+    #[cfg(any(test, feature = "runtime"))]
     fn opened(&self, store: Arc<dyn Store>) {
         LlmProvider::opened(self, store);
     }
 
+    #[cfg(any(test, feature = "runtime"))]
     fn close(&self) -> BoxFuture<'_, ()> {
         LlmProvider::close(self).boxed()
     }
@@ -229,6 +236,7 @@ impl SharedLlm {
     }
 
     /// Tells the provider of the node's store.
+    #[cfg(any(test, feature = "runtime"))]
     pub fn opened(&self, store: Arc<dyn Store>) {
         if let Some(provider) = &self.0 {
             provider.opened(store);
@@ -236,6 +244,7 @@ impl SharedLlm {
     }
 
     /// Tells the provider that the store is closed next, and waits until it is done with it.
+    #[cfg(any(test, feature = "runtime"))]
     pub async fn close(&self) {
         if let Some(provider) = &self.0 {
             provider.close().await;
@@ -248,6 +257,43 @@ impl SharedLlm {
     /// What is wrong.
     pub fn check(&self, schema: &Value, value: &Value) -> Result<(), String> {
         self.0.as_ref().map_or(Ok(()), |provider| provider.check(schema, value))
+    }
+}
+
+/// So that what wraps a provider can wrap a shared one.
+impl LlmProvider for SharedLlm {
+    async fn complete(&self, request: Request) -> Result<Response, Error> {
+        Self::complete(self, request).await
+    }
+
+    async fn stream(&self, request: Request, deltas: Deltas) -> Result<Response, Error> {
+        Self::stream(self, request, deltas).await
+    }
+
+    async fn embed(&self, request: EmbedRequest) -> Result<Embeddings, Error> {
+        Self::embed(self, request).await
+    }
+
+    async fn transcribe(&self, request: TranscribeRequest) -> Result<Transcript, Error> {
+        Self::transcribe(self, request).await
+    }
+
+    async fn budgets(&self, caller: Caller) -> Result<Budgets, Error> {
+        Self::budgets(self, caller).await
+    }
+
+    #[cfg(any(test, feature = "runtime"))]
+    fn opened(&self, store: Arc<dyn Store>) {
+        Self::opened(self, store);
+    }
+
+    #[cfg(any(test, feature = "runtime"))]
+    async fn close(&self) {
+        Self::close(self).await;
+    }
+
+    fn check(&self, schema: &Value, value: &Value) -> Result<(), String> {
+        Self::check(self, schema, value)
     }
 }
 

@@ -1,9 +1,9 @@
 //! A source's schema with the declared fields and no others.
 //!
-//! Fields that are declared for the same value in several schemas belong together: none of these may exclude the fields
-//! of the others. A schema is closed only where it alone describes its value. A definition is closed only if each
-//! reference to it is such a place. Conditions (`not`, `if`, `contains`) stay as they are, because a source carries
-//! more values if one of its conditions applies to fewer.
+//! Fields that are declared for the same value in several schemas belong together: none of these may exclude
+//! the fields of the others. A schema is closed only where it alone describes its value. A definition is
+//! closed only if each reference to it is such a place. Conditions (`not`, `if`, `contains`) stay as they
+//! are, because a source carries more values if one of its conditions applies to fewer.
 
 use std::collections::BTreeSet;
 
@@ -52,10 +52,12 @@ const WITHOUT_SCHEMAS: [&str; 6] = ["const", "default", "enum", "examples", "req
 const BY_NAME: [&str; 6] =
     ["properties", "patternProperties", "$defs", "definitions", "dependentSchemas", "dependencies"];
 
-/// A schema whose objects have no other fields than the declared ones, and whether that could be said of each object.
+/// A schema whose objects have no other fields than the declared ones, and whether that could be said of each
+/// object.
 pub(super) fn closed(schema: &Value) -> (Value, bool) {
     let mut closing = Closing::default();
-    // What a definition refers to that stays open stays open too, so the walk is repeated until nothing is added.
+    // What a definition refers to that stays open stays open too, so the walk is repeated until nothing is
+    // added.
     loop {
         let known = closing.clone();
         let mut schema = schema.clone();
@@ -76,8 +78,8 @@ struct Closing {
 }
 
 impl Closing {
-    /// Closes the schema at a pointer, and those in it. `is_alone` says whether nothing else describes the same value.
-    /// Returns whether all of them could be closed.
+    /// Closes the schema at a pointer, and those in it. `is_alone` says whether nothing else describes the
+    /// same value. Returns whether all of them could be closed.
     fn close(&mut self, schema: &mut Value, at: &str, is_alone: bool) -> bool {
         let Some(object) = schema.as_object_mut() else { return true };
         // References in a schema with an id of its own are not relative to the document.
