@@ -1,5 +1,5 @@
 //! Models behind OpenAI's API, which most model servers offer: chat completions, vectors of texts ([`embeddings`]), and
-//! the text of sound.
+//! the text of sound ([`audio`]).
 //!
 //! This module is the only one that names `async-openai` and the HTTP client under it. async-openai makes the requests of
 //! chats of our bodies; how they are sent and how answers are read is ours ([`exchange`]), because of four of its habits:
@@ -11,6 +11,7 @@
 //! The only variables that are still read are `SSL_CERT_FILE` and `SSL_CERT_DIR`, by which TLS finds the machine's
 //! certificate authorities.
 
+mod audio;
 mod chat;
 mod embeddings;
 mod error;
@@ -25,17 +26,22 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_openai::{Client, config::Config};
 use http::{HeaderMap, HeaderValue, header};
+use parking_lot::Mutex;
 use reqwest::RequestBuilder;
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::IgnoredAny;
 use teammy_config::{ApiKey, Llm, LlmModel};
-use teammy_kernel::{Deltas, EmbedRequest, Embeddings, LlmFormat, LlmRequest, LlmResponse, Usage, chain};
+use teammy_kernel::{
+    Deltas, EmbedRequest, Embeddings, LlmFormat, LlmRequest, LlmResponse, TranscribeRequest, Transcript,
+    Usage, chain,
+};
 use tokio::time::Instant;
 
 use self::{
+    audio::Detail,
     chat::{Dialect, Learned},
     exchange::Exchange,
-    transport::{Call, network},
+    transport::{Call, kind_of, network},
 };
 use crate::{
     error::Error,
@@ -57,6 +63,8 @@ pub(crate) struct Endpoint {
     has_version: bool,
     no_response_format: AtomicBool,
     no_stream_options: AtomicBool,
+    /// What is asked for of a transcript, as far as the server has rejected more.
+    detail: Mutex<Detail>,
     /// Why the API key cannot be used; each request fails with it.
     key_problem: Option<KeyProblem>,
 }
@@ -116,6 +124,7 @@ impl Endpoint {
             has_version,
             no_response_format: AtomicBool::new(false),
             no_stream_options: AtomicBool::new(false),
+            detail: Mutex::default(),
             key_problem,
         }
     }
@@ -167,6 +176,36 @@ impl Endpoint {
         let response = call.open(request.build().map_err(network)?).await?;
         let body = call.body(response, embeddings::MAX_ANSWER_BYTES, embeddings::too_large).await?;
         embeddings::read(&body, texts.len())
+    }
+
+    /// Turns sound into text. A server that gives no times is asked for the text alone from then on.
+    ///
+    /// # Errors
+    /// If the server does not give a transcript.
+    pub(crate) async fn transcribe(&self, request: &TranscribeRequest) -> Result<Transcript, Problem> {
+        self.usable()?;
+        let call = self.call(request.caller.deadline);
+        let sound = audio::sound(&request.audio)?;
+        loop {
+            // As in `learns_from`, what was sent decides whether something is learned.
+            let detail = *self.detail.lock();
+            let form = audio::form(&self.dialect.model, request, sound.clone(), detail).map_err(network)?;
+            let post = self.post("/audio/transcriptions").multipart(form);
+            match call.open(post.build().map_err(network)?).await {
+                Ok(response) => {
+                    let kind = kind_of(&response).to_owned();
+                    let body = call.body(response, audio::MAX_ANSWER_BYTES, audio::too_large).await?;
+                    return audio::read(&kind, &body);
+                }
+                Err(rejection) => match detail.less(&rejection) {
+                    Some(less) => {
+                        let mut known = self.detail.lock();
+                        *known = less.max(*known);
+                    }
+                    None => return Err(Detail::problem(rejection)),
+                },
+            }
+        }
     }
 
     /// A call whose answer comes whole, so that only the time of a try and the asker's time limit it.
@@ -251,7 +290,7 @@ impl ModelClient for Endpoint {
         match question {
             Question::Chat(request, deltas) => self.chat(request, deltas).await.map(Answer::Chat),
             Question::Embed(request) => self.embed(request).await.map(Answer::Embed),
-            Question::Transcribe(_) => Err(Problem::new(Class::Misconfigured, "it takes text alone")),
+            Question::Transcribe(request) => self.transcribe(request).await.map(Answer::Transcribe),
         }
     }
 }

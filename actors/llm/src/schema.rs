@@ -64,9 +64,15 @@ fn property_names<'a>(schema: &'a Value, names: &mut HashSet<&'a str>) {
         Value::Object(keywords) => {
             let properties = keywords.get("properties").and_then(Value::as_object);
             names.extend(properties.into_iter().flat_map(|properties| properties.keys().map(String::as_str)));
-            keywords.values().for_each(|value| property_names(value, names));
+            for value in keywords.values() {
+                property_names(value, names);
+            }
         }
-        Value::Array(values) => values.iter().for_each(|value| property_names(value, names)),
+        Value::Array(values) => {
+            for value in values {
+                property_names(value, names);
+            }
+        }
         _ => {}
     }
 }

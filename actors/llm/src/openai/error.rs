@@ -34,11 +34,25 @@ fn class_of_status(status: u16) -> Class {
     }
 }
 
+/// Which of these parameters an error's body names, the first one first.
+pub(super) fn named<'a>(body: &[u8], parameters: &[&'a str]) -> Option<&'a str> {
+    let body: Value = serde_json::from_slice(body).ok()?;
+    let error = error_of(&body);
+    let parameter = error.get("param").and_then(Value::as_str).unwrap_or_default();
+    let text = message(error);
+    let find = |text: &str| parameters.iter().copied().find(|name| text.contains(name));
+    find(parameter).or_else(|| find(&text))
+}
+
+/// The error in a body. Some servers leave the object around it out.
+fn error_of(body: &Value) -> &Value {
+    body.get("error").filter(|error| error.is_object()).unwrap_or(body)
+}
+
 /// What a response means that is no success.
 pub(super) fn classify(status: StatusCode, headers: &HeaderMap, body: &[u8], has_version: bool) -> Problem {
     let body: Value = serde_json::from_slice(body).unwrap_or_default();
-    // Some servers leave the object around it out.
-    let error = body.get("error").filter(|error| error.is_object()).unwrap_or(&body);
+    let error = error_of(&body);
     let name = name_of(error);
     let shown = format!("HTTP {status}{}", name.map(|name| format!(" ({name})")).unwrap_or_default());
     let mut problem = Problem::new(class_of_status(status.as_u16()), shown.clone());

@@ -4,6 +4,7 @@ use teammy_kernel::{Caller, LlmError, LlmMessage, MeetingId, Model, Name, Shared
 use super::*;
 use server::{CannedAnswer, FakeServer, ReceivedRequest};
 
+mod audio;
 mod embeddings;
 mod faults;
 mod raw_server;

@@ -58,9 +58,28 @@ pub(super) struct Call<'a> {
     pub(super) has_version: bool,
 }
 
+/// A server's refusal.
+pub(super) struct Rejection {
+    pub(super) problem: Problem,
+    /// What the server says of it. Names of parameters are looked up in it; the rest may be words of the request.
+    pub(super) body: Bytes,
+}
+
+impl From<Problem> for Rejection {
+    fn from(problem: Problem) -> Self {
+        Self { problem, body: Bytes::new() }
+    }
+}
+
+impl From<Rejection> for Problem {
+    fn from(rejection: Rejection) -> Self {
+        rejection.problem
+    }
+}
+
 impl Call<'_> {
     /// Sends a request, and waits for a response that is a success.
-    pub(super) async fn open(&self, request: Request) -> Result<Response, Problem> {
+    pub(super) async fn open(&self, request: Request) -> Result<Response, Rejection> {
         let response = self.in_time(self.client.execute(request)).await?.map_err(network)?;
         let status = response.status();
         if status.is_success() {
@@ -68,7 +87,7 @@ impl Call<'_> {
         }
         let headers = response.headers().clone();
         let body = self.error_body(response).await;
-        Err(classify(status, &headers, &body, self.has_version))
+        Err(Rejection { problem: classify(status, &headers, &body, self.has_version), body })
     }
 
     /// Waits for something, but no longer than the server may take.

@@ -78,30 +78,35 @@ async fn texts_become_vectors_in_their_order() {
 async fn what_a_server_answers_else_is_told_apart() {
     let data = |data: Value| whole("200 OK", "", &json!({"data": data}).to_string());
     let huge = vec![head("200 OK", "content-type: application/json\r\n"), Do::Repeat(vec![b' '; 64 << 10])];
-    for (script, says, requests) in [
-        (data(json!([])), "failed: big: it gave 0 vectors for 1 texts", 2),
-        (data(json!([{"embedding": []}])), "failed: big: it gave a vector without numbers", 2),
+    for (script, says, class) in [
+        (data(json!([])), "it gave 0 vectors for 1 texts", Class::Malformed),
+        (data(json!([{"embedding": []}])), "it gave a vector without numbers", Class::Malformed),
         (
             data(json!([{"embedding": ["SECRET"]}])),
-            "failed: big: its answer does not follow the API: data error at line 1, column 31",
-            2,
+            "its answer does not follow the API: data error at line 1, column 31",
+            Class::Malformed,
         ),
-        (whole("200 OK", "", "{"), "failed: big: its answer does not follow the API: eof error at line 1", 2),
+        (
+            whole("200 OK", "", "{"),
+            "its answer does not follow the API: eof error at line 1",
+            Class::Malformed,
+        ),
         (
             whole("200 OK", "", r#"{"error": {"message": "SECRET", "code": 429}}"#),
-            "failed: big: it answered with an error, 429",
-            2,
+            "it answered with an error, 429",
+            Class::Busy,
         ),
-        (whole("500 Oops", "", "SECRET"), "failed: big: HTTP 500 Internal Server Error", 2),
-        (vec![Do::Reset], "failed: big: ", 2),
-        (whole("401 No", "", "{}"), "misconfigured: big: HTTP 401 Unauthorized: check its key", 1),
-        (whole("400 Bad", "", "SECRET"), "refused: big: HTTP 400 Bad Request", 1),
-        (huge, "refused: big: its vectors are larger than 67108864 bytes", 1),
+        (whole("500 Oops", "", "SECRET"), "HTTP 500 Internal Server Error", Class::Unavailable),
+        (vec![Do::Reset], "", Class::Unavailable),
+        (whole("401 No", "", "{}"), "HTTP 401 Unauthorized: check its key", Class::Misconfigured),
+        (whole("400 Bad", "", "SECRET"), "HTTP 400 Bad Request", Class::Refused),
+        (huge, "its vectors are larger than 67108864 bytes", Class::Refused),
     ] {
         let server = RawServer::start(move |_, _| script.clone());
-        let said = shown(model(&server, "llm.tries = 2", "").embed(texts(1)).await);
-        assert!(said.starts_with(says) && !said.contains("SECRET"), "{said}");
-        assert_eq!(server.requests(), requests, "{said}");
+        let problem = server.endpoint().embed(&texts(1)).await.unwrap_err();
+        assert_eq!(problem.class, class, "{problem:?}");
+        assert!(problem.text.starts_with(says) && !problem.text.contains("SECRET"), "{problem:?}");
+        assert_eq!(server.requests(), 1, "{problem:?}");
     }
     // It comes back when it is told to.
     let server = RawServer::start(|number, body| match number {
@@ -118,9 +123,7 @@ async fn a_failure_counts_what_was_paid_before_it() {
         1 => vectors(body),
         _ => whole("400 Bad Request", "", "{}"),
     });
-    let toml = format!("[[llm.model]]\nname = \"big\"\nbase_url = \"{}\"", server.base_url());
-    let endpoint = endpoints(&config(&toml).llm).unwrap().remove(0);
-    let problem = endpoint.embed(&texts(300)).await.unwrap_err();
+    let problem = server.endpoint().embed(&texts(300)).await.unwrap_err();
     assert_eq!((problem.class, problem.usage.prompt), (Class::Refused, 256));
 }
 

@@ -14,7 +14,7 @@ use std::{
 use serde_json::Value;
 use teammy_kernel::SharedLlm;
 
-use super::config;
+use super::{Endpoint, config, endpoints};
 
 /// What the server does with a connection, in order. At the end it closes it.
 #[derive(Clone)]
@@ -74,6 +74,12 @@ impl RawServer {
 
     pub(super) fn requests(&self) -> usize {
         self.requests.load(Ordering::SeqCst)
+    }
+
+    /// The client of one model here, which asks once.
+    pub(super) fn endpoint(&self) -> Endpoint {
+        let toml = format!("[[llm.model]]\nname = \"big\"\nbase_url = \"{}\"", self.base_url());
+        endpoints(&config(&toml).llm).unwrap().remove(0)
     }
 
     /// One model here, with these lines of configuration.
