@@ -94,7 +94,7 @@ table! {
         /// not belong in a file.
         api_key as api_key_env: ApiKey = api_key().optional()
             .words("none; no key is sent").example("OPENAI_API_KEY");
-        /// Fields to add to each request. A limit keeps a small model from talking for ever:
+        /// Fields to add to each request for text. A limit keeps a small model from talking for ever:
         /// `max_completion_tokens`, or `max_tokens` on older servers. A `temperature` here applies to every
         /// question.
         extra_body: serde_json::Map<String, serde_json::Value> = extra_body().optional()

@@ -23,7 +23,7 @@ fn heard(samples: &[i16], rate: u32) -> (f64, f64) {
     let is_sound = |sample: &i16| sample.unsigned_abs() > 300;
     let first = samples.iter().position(is_sound).unwrap();
     let last = samples.iter().rposition(is_sound).unwrap();
-    let at = |index: usize| index as f64 / f64::from(rate);
+    let at = |index: usize| f64::from(u32::try_from(index).unwrap()) / f64::from(rate);
     (at(first), at(last))
 }
 
@@ -47,9 +47,9 @@ fn transcribe(asked: &ReceivedRequest) -> CannedAnswer {
     };
     let segment = json!({"id": 0, "start": start, "end": end, "text": format!(" {text}")});
     let words: Vec<&str> = text.split(' ').collect();
-    let step = (end - start) / words.len() as f64;
-    let words = words.iter().enumerate().map(|(at, word)| {
-        let from = step.mul_add(at as f64, start);
+    let step = (end - start) / f64::from(u32::try_from(words.len()).unwrap());
+    let words = (0_u32..).zip(words).map(|(at, word)| {
+        let from = step.mul_add(f64::from(at), start);
         json!({"word": word, "start": from, "end": from + step})
     });
     let words: Vec<Value> = words.collect();
@@ -108,7 +108,7 @@ fn what_each_participant_says_becomes_text_with_its_times() {
             )
         })
         .collect();
-    let ms = |said: &[i16]| said.len() as i64 * 1_000 / i64::from(RATE);
+    let ms = |said: &[i16]| i64::try_from(said.len()).unwrap() * 1_000 / i64::from(RATE);
     let truth = [
         ("Ada", "Shall we move the release to Thursday?", 1_000, 1_000 + ms(&ada)),
         ("Bo", "Yes. I will test it on Wednesday.", 4_500, 4_500 + ms(&bo)),

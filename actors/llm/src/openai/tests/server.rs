@@ -15,6 +15,7 @@ pub(crate) struct ReceivedRequest {
     pub(crate) authorization: Option<String>,
     pub(crate) body: Value,
     /// The body as it came.
+    #[allow(dead_code, reason = "the program's tests share this file, and read it")]
     pub(crate) bytes: Vec<u8>,
 }
 
