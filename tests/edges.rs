@@ -55,7 +55,7 @@ const CONFINED: [Confined; 9] = [
     Confined {
         name: "reqwest",
         within: "",
-        places: &["actors/llm/src/openai.rs", "actors/llm/src/openai/"],
+        places: &["actors/llm/src/openai.rs", "actors/llm/src/openai/", "actors/llm/examples/"],
         why: "it is the client under that API; nothing else here speaks HTTP",
     },
     Confined {
