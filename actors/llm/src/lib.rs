@@ -23,7 +23,6 @@ mod openai;
 mod policy;
 #[cfg(feature = "openai")]
 mod schema;
-#[cfg(feature = "openai")]
 mod telemetry;
 #[cfg(feature = "openai")]
 mod windows;
@@ -36,6 +35,7 @@ use teammy_kernel::{SharedLlm, chain};
 pub use error::Error;
 #[cfg(feature = "openai")]
 pub use openai::LOG_TARGET;
+pub use telemetry::HISTOGRAMS;
 
 use actor::{LlmActor, LlmRef};
 

@@ -14,7 +14,10 @@ use hyper::{
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use teammy::metrics::{DESCRIPTIONS, facade};
+use teammy::{
+    llm::HISTOGRAMS,
+    metrics::{DESCRIPTIONS, facade},
+};
 use tokio::{
     sync::Semaphore,
     time::{Duration, interval, sleep},
@@ -51,6 +54,9 @@ pub(super) fn install_recorder() -> Result<PrometheusHandle, Box<dyn Error + Sen
     let mut builder = PrometheusBuilder::new();
     for metric in DESCRIPTIONS.iter().filter(|metric| !metric.buckets.is_empty()) {
         builder = builder.set_buckets_for_metric(Matcher::Full(metric.name.to_owned()), metric.buckets)?;
+    }
+    for (name, buckets) in HISTOGRAMS {
+        builder = builder.set_buckets_for_metric(Matcher::Full((*name).to_owned()), buckets)?;
     }
     let recorder = builder.build_recorder();
     let handle = recorder.handle();
