@@ -1,10 +1,12 @@
 //! Reads the actions in a model's answer.
+//!
+//! The model is asked for one shape, and more are read: see [`RawAnswer`].
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use teammy_kernel::{AnswerError, parse_answer};
 
 use crate::{actions::Actions, prompt::PLACEHOLDER, state::ActionCall};
 
@@ -21,20 +23,47 @@ pub(crate) struct Answer {
     pub(crate) dropped: usize,
 }
 
-/// The accepted shapes of an answer. The prompt asks for a list, and models also answer in the others.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum RawAnswer {
+/// An answer as the model wrote it. The prompt and the schema ask for an object with a list, and models also
+/// answer in the other shapes.
+#[derive(Debug, Deserialize)]
+// A repair turn tells the model this message. Of serde's messages only known forms are passed on, such as
+// this one.
+#[serde(untagged, expecting = "missing field `actions`, a list of objects with `action` and `parameters`")]
+pub(crate) enum RawAnswer {
     List(Vec<RawCall>),
     Wrapped { actions: Vec<RawCall> },
     Single(RawCall),
 }
 
+/// The shape that is asked for: only an object can be the whole of a structured answer.
+impl JsonSchema for RawAnswer {
+    fn schema_name() -> Cow<'static, str> {
+        "Actions".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let action = json_schema!({
+            "type": "object",
+            "properties": {
+                "action": {"type": "string"},
+                // Servers that force the schema may take an object without named properties for an empty one.
+                "parameters": {"type": "object", "additionalProperties": true},
+            },
+            "required": ["action", "parameters"],
+        });
+        json_schema!({
+            "type": "object",
+            "properties": {"actions": {"type": "array", "items": action}},
+            "required": ["actions"],
+        })
+    }
+}
+
 /// An action as the model wrote it. Its `TryFrom` requires a map: a derived `Deserialize` would read `[1]` in
 /// the answer's prose as an action named 1.
-#[derive(Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(try_from = "Map<String, Value>")]
-struct RawCall {
+pub(crate) struct RawCall {
     action: Value,
     parameters: Map<String, Value>,
 }
@@ -54,13 +83,13 @@ impl TryFrom<Map<String, Value>> for RawCall {
 }
 
 impl Answer {
-    pub(crate) fn read(answer: &str, actions: &Actions) -> Result<Self, AnswerError> {
-        let raw = match parse_answer(answer)? {
+    pub(crate) fn new(raw: RawAnswer, actions: &Actions) -> Self {
+        let raw = match raw {
             RawAnswer::List(raw) | RawAnswer::Wrapped { actions: raw } => raw,
             RawAnswer::Single(raw) => vec![raw],
         };
         let calls: Vec<ActionCall> = raw.iter().filter_map(|raw| call(raw, actions)).collect();
-        Ok(Self { dropped: raw.len() - calls.len(), calls })
+        Self { dropped: raw.len() - calls.len(), calls }
     }
 }
 

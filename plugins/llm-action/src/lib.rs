@@ -39,11 +39,14 @@
 //!   instructions" unlikely to work, not impossible: have a person confirm actions that can do harm.
 //!
 //! # The answer
-//! It may be wrapped in Markdown or prose ([`parse_answer`](teammy_kernel::parse_answer)), and it may be a
-//! list of actions, a single action, or an object with a list `actions`. Any other answer counts as "no
-//! action": the words become context, the plugin puts out nothing and doesn't ask again, because the next
-//! prompt comes soon. It counts such answers in its state (`unreadable`), and logs a warning for the first of a meeting.
-//! The plugin drops these actions of an answer:
+//! The model is asked for an object with a list `actions`, as JSON of a schema
+//! ([`Ask::json`](teammy_kernel::Ask::json)). It may wrap the object in Markdown or prose. A list of actions
+//! and a single action are read as well, unless the model's client checks answers against the schema. For any
+//! other answer, the model is asked once more, with its answer and what is wrong with it. If the second
+//! answer is no better, or if an answer is cut off, it counts as "no action": the words become context, the
+//! plugin puts out nothing and doesn't ask again, because the next prompt comes soon. It counts such answers
+//! in its state (`unreadable`), and logs a warning for the first of a meeting. The plugin drops these actions
+//! of an answer:
 //!
 //! * actions that are not in the configuration. The names of actions and parameters are compared without case
 //!   and extra white space, and put out in the spelling of the configuration;
@@ -61,6 +64,10 @@
 //!   stay, and are part of the next prompt, up to [`MAX_NEW_LINES`] packets; older ones are left out. At the meeting's end
 //!   there is no next prompt: the end becomes a dead letter, and its redrive asks again.
 //! * **A refusal**: the words are left out of this and later prompts, so that they don't affect those.
+//! * **A budget that is used up** (`[[llm.budget]]`): the runtime doesn't try again, because nothing would be
+//!   different. If the budget begins anew later, the newest words wait for it, up to [`MAX_NEW_LINES`]
+//!   packets: they are the ones whose actions still matter then, and what is said next follows from them. If
+//!   it is for the whole meeting, or at the meeting's end, the words are left out.
 //! * What is left out is counted in the state (`left_out`), and a warning is logged for the first of a meeting.
 //! * If no model is configured, the packets become dead letters at once.
 
@@ -82,7 +89,7 @@ use teammy_kernel::{
 use tracing::{debug, warn};
 
 use actions::Actions;
-use answer::Answer;
+use answer::{Answer, RawAnswer};
 use state::NewLine;
 use text::one_line;
 
@@ -202,18 +209,19 @@ impl LlmAction {
         let state = cx.state_mut();
         state.load(&datastore).await?;
         let messages = prompt::messages(&self.instructions, state);
+        // The hook's time is for this question and its repair alone: nothing that follows takes long.
         let asked = cx.engine().llm().ask(messages).temperature(self.temperature).purpose("actions");
-        let answer = match asked.text().await {
-            Ok(answer) => Answer::read(&answer, &self.actions).map_err(|problem| chain(&problem)),
-            // An action may be missing, so it is none of the answer that can be trusted.
-            Err(error @ LlmError::CutOff { .. }) => Err(chain(&error)),
+        let answer = match asked.json::<RawAnswer>().await {
+            Ok(raw) => Answer::new(raw, &self.actions),
+            // Of an answer that is cut off no action can be trusted: one may be missing.
+            Err(error @ (LlmError::Unreadable(_) | LlmError::CutOff { .. })) => {
+                let before = cx.state().unreadable;
+                cx.state_mut().unreadable += 1;
+                warn_once(cx, before, &error);
+                Answer::default()
+            }
             Err(error) => return self.unanswered(cx, when, error),
         };
-        let answer = answer.unwrap_or_else(|problem| {
-            cx.state_mut().unreadable += 1;
-            warn_once(cx, cx.state().unreadable, &problem);
-            Answer::default()
-        });
         if answer.dropped > 0 {
             debug!(dropped = answer.dropped, "dropped actions that are unknown, incomplete or too long");
         }
@@ -239,19 +247,24 @@ impl LlmAction {
         when: When,
         error: LlmError,
     ) -> Result<Option<Json<Vec<Detected>>>, Error> {
+        let before = cx.state().left_out;
         let left_out = match &error {
             LlmError::NotConfigured => return Err(Error::reject(error)),
-            // What the model refuses is not shown to it again.
-            LlmError::Refused(_) => cx.state_mut().leave_out_new_lines(),
-            _ if when == When::AtTheEnd || !cx.is_last_attempt() => return Err(Error::retry(error)),
+            // What the model refuses is not shown to it again. A budget of the whole meeting stays used up.
+            LlmError::Refused(_) | LlmError::BudgetExceeded { resets: None, .. } => {
+                cx.state_mut().leave_out_new_lines()
+            }
+            LlmError::BudgetExceeded { .. } if when == When::AtTheEnd => cx.state_mut().leave_out_new_lines(),
             // They wait for the next question, as many as one holds.
+            LlmError::BudgetExceeded { .. } => cx.state_mut().leave_out_oldest(),
+            _ if when == When::AtTheEnd || !cx.is_last_attempt() => return Err(Error::retry(error)),
             _ => cx.state_mut().leave_out_oldest(),
         };
         if !cx.state().new_lines().is_empty() {
             ask_after(cx, self.gather.max(RETRY_AFTER))?;
         }
         if left_out > 0 {
-            warn_once(cx, cx.state().left_out, &chain(&error));
+            warn_once(cx, before, &error);
         }
         Ok(None)
     }
@@ -263,13 +276,13 @@ fn ask_after(cx: &mut Cx<'_, LlmAction>, wait: Duration) -> Result<(), Datastore
     cx.wake_at(at, ASK)
 }
 
-/// Warns once a meeting, when `count` is 1, and says the rest to those who debug.
-fn warn_once(cx: &Cx<'_, LlmAction>, count: u64, error: &str) {
-    let (meeting, instance) = (&cx.meeting().id, cx.instance());
-    if count == 1 {
-        warn!(%meeting, %instance, error, "words are left out: the model gave no list of actions; said once a meeting");
+/// Warns if there were none `before` in the meeting, and says the rest to those who debug.
+fn warn_once(cx: &Cx<'_, LlmAction>, before: u64, error: &LlmError) {
+    let (meeting, instance, error) = (&cx.meeting().id, cx.instance(), chain(error));
+    if before == 0 {
+        warn!(%meeting, %instance, error, "the model gave no list of actions for some words; said once a meeting");
     } else {
-        debug!(%meeting, %instance, count, error, "words are left out: the model gave no list of actions");
+        debug!(%meeting, %instance, before, error, "the model gave no list of actions for some words");
     }
 }
 

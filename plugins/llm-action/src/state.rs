@@ -50,10 +50,10 @@ pub struct State {
     /// What was said since the last prompt.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     new_lines: Vec<NewLine>,
-    /// How many packets no prompt held, because a model refused or failed.
+    /// How many packets no prompt held, because a model refused or failed, or a budget was used up.
     #[serde(skip_serializing_if = "is_zero")]
     pub(crate) left_out: u64,
-    /// How many answers were no list of actions.
+    /// How many answers were no list of actions, after their repair turn.
     #[serde(skip_serializing_if = "is_zero")]
     pub(crate) unreadable: u64,
     /// Whether the key holds any.

@@ -1,14 +1,18 @@
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
 
 use serde_json::{Value, json};
 use teammy_kernel::{
-    Factory, LlmRequest, Model, Publish,
+    Factory, LlmFormat, LlmRequest, Model, Publish,
     testing::{self, PluginTest, ScriptedLlm},
 };
+use tracing::{Level, Metadata, span};
 
 use super::*;
 
-const NONE: &str = "[]";
+const NONE: &str = r#"{"actions": []}"#;
 
 fn said(by: &str, text: &str) -> Publish {
     Publish::json("transcription", &Transcription::new(text, 0, 1_000)).unwrap().participant(by)
@@ -21,7 +25,7 @@ fn partial(text: &str) -> Publish {
 }
 
 fn search(query: &str) -> String {
-    json!([{"action": "web-search", "parameters": {"query": query}}]).to_string()
+    json!({"actions": [{"action": "web-search", "parameters": {"query": query}}]}).to_string()
 }
 
 fn queries(detected: &teammy_kernel::DataPacket) -> Vec<String> {
@@ -51,7 +55,8 @@ async fn an_action_is_detected_and_put_out_in_the_documented_shape() {
         .with("title", "What is to be done.")
         .with("owner", "Who does it.")]);
     config.gather_seconds = 0;
-    let answer = r#"[{"action": "Create-Task", "parameters": {"title": "Book a room", "owner": "Bo"}}]"#;
+    let answer =
+        r#"{"actions": [{"action": "Create-Task", "parameters": {"title": "Book a room", "owner": "Bo"}}]}"#;
     let llm = ScriptedLlm::default().reply(answer);
     let mut meeting: PluginTest<LlmAction> =
         PluginTest::builder().config(config).llm(llm).start().await.unwrap();
@@ -76,7 +81,7 @@ async fn a_question_holds_the_actions_the_context_and_the_new_words() {
         "temperature": 0.5,
         "gather_seconds": 0,
     });
-    let task = r#"[{"action": "create-task", "parameters": {"title": "the slides"}}]"#;
+    let task = r#"{"actions": [{"action": "create-task", "parameters": {"title": "the slides"}}]}"#;
     let llm = ScriptedLlm::default().reply(NONE).reply(task).reply(NONE);
     let mut meeting: PluginTest<LlmAction> =
         PluginTest::builder().config(config).llm(llm.clone()).start().await.unwrap();
@@ -100,6 +105,9 @@ async fn a_question_holds_the_actions_the_context_and_the_new_words() {
             (request.model, request.temperature, request.messages.len()),
             (Model::Default, Some(0.5), 2)
         );
+        assert_eq!(request.caller.purpose.as_deref(), Some("actions"));
+        let LlmFormat::Json { name, schema } = &request.format else { panic!("{:?}", request.format) };
+        assert_eq!((name.as_str(), &schema.as_value()["required"]), ("Actions", &json!(["actions"])));
         let instructions = &request.messages[0].content;
         let create = "- create-task: Somebody takes it on.\n  - title: What it is.\n";
         assert!(instructions.contains(create), "{instructions}");
@@ -126,10 +134,10 @@ async fn without_a_table_it_looks_for_web_searches() {
 
 #[tokio::test(start_paused = true)]
 async fn a_detected_action_is_not_put_out_again() {
-    let both = json!([
+    let both = json!({"actions": [
         {"action": "web-search", "parameters": {"query": "high tide\u{a0} brest"}},
         {"action": "web-search", "parameters": {"query": "low tide Brest"}},
-    ]);
+    ]});
     let llm = ScriptedLlm::default()
         .reply(search("High tide Brest"))
         .reply(search("High tide Brest"))
@@ -147,17 +155,29 @@ async fn a_detected_action_is_not_put_out_again() {
 
 #[tokio::test(start_paused = true)]
 async fn an_unusable_answer_puts_out_nothing_and_the_words_are_remembered() {
-    let cut = ScriptedLlm::default().cut(search("ebb"));
     let garbage = ["I'm sorry, I can't do that.", "", "{\"action\": \"web-se", "[1, 2]", "42"];
-    for script in garbage.map(|text| ScriptedLlm::default().reply(text)).into_iter().chain([cut]) {
+    let garbage = garbage.map(|text| (ScriptedLlm::default().reply(text).reply(text), 2));
+    // What is cut off is not repaired: it would be as long again.
+    let cut = (ScriptedLlm::default().cut(search("ebb")), 1);
+    for (script, asked) in garbage.into_iter().chain([cut]) {
         let llm = script.reply(search("tides"));
         let mut meeting = meeting(&llm).await;
         assert!(meeting.receive(said("Ada", "When is high tide?")).await.unwrap().is_none());
-        assert_eq!(llm.requests().len(), 1, "the model is not asked again");
+        assert_eq!(llm.requests().len(), asked, "the model is asked for a repair, and not again");
         assert_eq!(meeting.state().unreadable, 1, "it is counted");
         assert!(meeting.receive(said("Bo", "Good question.")).await.unwrap().is_some());
-        assert_eq!(question(&llm.requests()[1])["context"], json!(["Ada: When is high tide?"]));
+        assert_eq!(question(&llm.requests()[asked])["context"], json!(["Ada: When is high tide?"]));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unreadable_answer_can_be_repaired() {
+    let llm = ScriptedLlm::default().reply(r#"{"query": "tides"}"#).reply(search("tides"));
+    let mut meeting = meeting(&llm).await;
+    let output = meeting.receive(said("Ada", "When is high tide?")).await.unwrap().unwrap();
+    assert_eq!((queries(&output), meeting.state().unreadable), (vec!["tides".to_owned()], 0));
+    let repair = llm.requests()[1].messages.last().unwrap().content.clone();
+    assert!(repair.contains("missing field `actions`, a list of objects"), "{repair}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -318,6 +338,88 @@ async fn a_refusal_is_final_and_not_part_of_later_questions() {
 
     let mut nobody = PluginTest::<LlmAction>::start_with(json!({"gather_seconds": 0})).await.unwrap();
     assert!(nobody.receive(said("Ada", "Hello.")).await.unwrap_err().is_reject());
+}
+
+fn over_budget(resets: Option<Timestamp>) -> LlmError {
+    LlmError::BudgetExceeded { name: "pilot".to_owned(), resets }
+}
+
+#[tokio::test(start_paused = true)]
+async fn words_wait_for_a_budget_that_begins_anew() {
+    let llm = ScriptedLlm::default();
+    let resets = Some(Timestamp::MAX);
+    let llm = (0..3).fold(llm, |llm, _| llm.fail_with(over_budget(resets))).reply(search("tides"));
+    let mut meeting = meeting(&llm).await;
+    let many = MAX_NEW_LINES - 2;
+    assert!(meeting.receive(said("Ada", "When is high tide?")).await.unwrap().is_none(), "no failure");
+    assert!(meeting.receive(said("Bo", "Soon.")).await.unwrap().is_none());
+    assert!(meeting.advance(RETRY_AFTER).await.unwrap().is_empty(), "it is asked about again by itself");
+    let outputs = meeting.advance(RETRY_AFTER).await.unwrap();
+    assert_eq!(queries(&outputs[0]), ["tides"]);
+    assert_eq!(question(&llm.requests()[3])["new"], json!(["Ada: When is high tide?", "Bo: Soon."]));
+    assert_eq!(meeting.state().left_out, 0);
+
+    // The newest wait; nothing waits for what comes after the end.
+    let llm = (0..=many + 3).fold(llm, |llm, _| llm.fail_with(over_budget(resets)));
+    for number in 0..many + 3 {
+        assert!(meeting.receive(said("Ada", &number.to_string())).await.unwrap().is_none());
+    }
+    let state = meeting.state();
+    assert_eq!((state.left_out, state.new_lines().len()), (2, MAX_NEW_LINES - 1));
+    assert_eq!(state.new_lines()[0].text, "Ada: 2");
+    assert!(meeting.end().await.unwrap().is_none());
+    let state = meeting.state();
+    assert_eq!((state.left_out, state.new_lines().len(), llm.remaining()), (many as u64 + 3, 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_waits_for_a_budget_of_the_whole_meeting() {
+    let llm = ScriptedLlm::default().fail_with(over_budget(None));
+    let mut meeting = meeting(&llm).await;
+    assert!(meeting.receive(said("Ada", "When is high tide?")).await.unwrap().is_none());
+    assert_eq!(meeting.state_json(), r#"{"context":"","detected":[],"left_out":1}"#);
+    meeting.advance(10 * RETRY_AFTER).await.unwrap();
+    assert_eq!(llm.requests().len(), 1);
+}
+
+/// Counts warnings.
+#[derive(Clone, Default)]
+struct Warnings(Arc<AtomicUsize>);
+
+impl tracing::Subscriber for Warnings {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        *metadata.level() == Level::WARN
+    }
+
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+
+    fn event(&self, _: &tracing::Event<'_>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+    fn enter(&self, _: &span::Id) {}
+    fn exit(&self, _: &span::Id) {}
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_meeting_is_warned_of_once_however_many_words_the_first_time_leaves_out() {
+    let refused = (0..2).fold(ScriptedLlm::default(), |llm, _| llm.refuse("not this"));
+    let over = (0..2).fold(ScriptedLlm::default(), |llm, _| llm.fail_with(over_budget(None)));
+    let unreadable = (0..4).fold(ScriptedLlm::default(), |llm, _| llm.reply("la la la"));
+    for llm in [refused, over, unreadable] {
+        let warnings = Warnings::default();
+        let _guard = tracing::subscriber::set_default(warnings.clone());
+        let mut meeting = meeting_with(&llm, json!({})).await;
+        for _ in 0..2 {
+            meeting.receive_batch([said("Ada", "When is"), said("Ada", "high tide?")]).await.unwrap();
+            meeting.advance(GATHER).await.unwrap();
+        }
+        assert_eq!((warnings.0.load(Ordering::Relaxed), llm.remaining()), (1, 0));
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,17 +1,22 @@
 //! Reads the model's answers.
 //!
-//! The parser is lenient: it accepts prose around the JSON, lists that are missing or null, and a task that
-//! is plain text. Where the model had no value and wrote a filler ("none", "n/a", or the placeholder of the
-//! prompt), the result has no value either.
+//! The reader is lenient: it accepts lists that are missing or null, and a task that is plain text. Where the
+//! model had no value and wrote a filler ("none", "n/a", or the placeholder of the prompt), the result has no
+//! value either. The schema requires no more than the reader, so that nothing that can be read is asked for
+//! again.
 
 use jiff::civil::Date;
+use schemars::JsonSchema;
 use serde::Deserialize;
-use teammy_kernel::{AnswerError, parse_answer};
 
 use crate::{config::is_language_tag, format, output::ActionItem, text};
 
-/// The longest answer, in bytes: ten times the minutes of a meeting of many hours. Bounds the output's size.
+/// The most text in the minutes, in bytes: ten times the minutes of a meeting of many hours. Bounds the
+/// output's size.
 const MAX_BYTES: usize = 64 * 1024;
+
+/// What a text counts at least: the output has it twice, in quotation marks and as an item of a list.
+const MIN_BYTES: usize = 16;
 
 /// The longest title, in words.
 const TITLE_WORDS: usize = 30;
@@ -20,21 +25,22 @@ const TITLE_WORDS: usize = 30;
 const FILLERS: [&str; 10] =
     ["-", "n/a", "nobody", "none", "not specified", "null", "tbd", "unassigned", "unknown", "unspecified"];
 
-/// Why an answer is unusable. The next prompt quotes these messages to the model.
+/// Why an answer is unusable. The next prompt quotes these messages to the model. Those about minutes have
+/// the form of serde's: the kernel passes on no others, as they could quote the answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum UnusableAnswer {
     #[error("the answer is empty")]
     Empty,
-    #[error("the answer is of {bytes} bytes; the limit is {MAX_BYTES}")]
+    #[error("invalid length {bytes}, expected at most {MAX_BYTES} bytes of text")]
     TooLong { bytes: usize },
-    #[error(transparent)]
-    Json(#[from] AnswerError),
-    #[error("the answer's summary is missing")]
+    #[error("invalid value: string, expected a summary of what was talked about")]
     NoSummary,
 }
 
 /// The parts of the minutes that the model writes.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(try_from = "RawMinutes")]
+#[schemars(with = "RawMinutes", rename = "Minutes", description = "The minutes of a meeting.")]
 pub(crate) struct DraftMinutes {
     pub(crate) title: Option<String>,
     pub(crate) summary: String,
@@ -44,21 +50,34 @@ pub(crate) struct DraftMinutes {
     pub(crate) language: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
+#[schemars(inline)]
 struct RawMinutes {
     title: Option<String>,
     summary: String,
     decisions: Option<Vec<String>>,
+    #[schemars(with = "Option<Vec<RawTask>>")]
     action_items: Option<Vec<RawActionItem>>,
     open_questions: Option<Vec<String>>,
     language: Option<String>,
 }
 
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "missing field `task` of an action item")]
 enum RawActionItem {
-    Full { task: String, owner: Option<String>, due: Option<String>, due_date: Option<String> },
+    Full(RawTask),
     Text(String),
+}
+
+// The form of an action item that the schema names: a plain text has no owner. (The schema would quote a
+// `///` comment.)
+#[derive(Deserialize, JsonSchema)]
+#[schemars(inline)]
+struct RawTask {
+    task: String,
+    owner: Option<String>,
+    due: Option<String>,
+    due_date: Option<String>,
 }
 
 /// Returns the notes in an answer, cut off after `max_words`, without reasoning, copied tags and repeated
@@ -77,16 +96,14 @@ pub(crate) fn notes(answer: &str, max_words: usize) -> Result<String, UnusableAn
     if notes.is_empty() { Err(UnusableAnswer::Empty) } else { Ok(text::truncate(&notes, max_words)) }
 }
 
-impl DraftMinutes {
-    /// Reads the minutes from an answer.
-    pub(crate) fn read(answer: &str) -> Result<Self, UnusableAnswer> {
-        if answer.trim().is_empty() {
-            return Err(UnusableAnswer::Empty);
+impl TryFrom<RawMinutes> for DraftMinutes {
+    type Error = UnusableAnswer;
+
+    fn try_from(raw: RawMinutes) -> Result<Self, UnusableAnswer> {
+        let bytes = raw.texts().map(|text| text.len().max(MIN_BYTES)).sum();
+        if bytes > MAX_BYTES {
+            return Err(UnusableAnswer::TooLong { bytes });
         }
-        if answer.len() > MAX_BYTES {
-            return Err(UnusableAnswer::TooLong { bytes: answer.len() });
-        }
-        let raw: RawMinutes = parse_answer(answer)?;
         let summary = text::block(&raw.summary);
         if summary.is_empty() || format::is_placeholder(&summary) {
             return Err(UnusableAnswer::NoSummary);
@@ -102,11 +119,29 @@ impl DraftMinutes {
     }
 }
 
+impl RawMinutes {
+    fn texts(&self) -> impl Iterator<Item = &String> {
+        let items = self.action_items.iter().flatten().flat_map(RawActionItem::texts);
+        let lists = [&self.decisions, &self.open_questions].into_iter().flatten().flatten();
+        [Some(&self.summary), self.title.as_ref()].into_iter().flatten().chain(lists).chain(items)
+    }
+}
+
 impl RawActionItem {
+    fn texts(&self) -> impl Iterator<Item = &String> {
+        let texts = match self {
+            Self::Full(RawTask { task, owner, due, due_date }) => {
+                [Some(task), owner.as_ref(), due.as_ref(), due_date.as_ref()]
+            }
+            Self::Text(task) => [Some(task), None, None, None],
+        };
+        texts.into_iter().flatten()
+    }
+
     fn item(self) -> Option<ActionItem> {
-        let (task, owner, due, due_date) = match self {
-            Self::Full { task, owner, due, due_date } => (task, owner, due, due_date),
-            Self::Text(task) => (task, None, None, None),
+        let RawTask { task, owner, due, due_date } = match self {
+            Self::Full(task) => task,
+            Self::Text(task) => RawTask { task, owner: None, due: None, due_date: None },
         };
         let due_date = due_date.as_deref().and_then(date);
         Some(ActionItem {

@@ -85,15 +85,22 @@
 //! and a longer list.
 //!
 //! # When the model misbehaves
-//! * **Unusable answer**: the plugin asks once more and tells the model what was wrong. If the second answer
-//!   is unusable too, the minutes hold the running summary and empty lists, with `"complete":false` and the
-//!   problem [`"unstructured"`](Problem::Unstructured).
+//! * **Unusable answer**: the plugin asks once more and tells the model what was wrong. Minutes are unusable
+//!   if they are not of their JSON Schema, have no summary or the prompt's placeholder for one, or are too
+//!   long. If the second answer is unusable too, the minutes hold the running summary and empty lists, with
+//!   `"complete":false` and the problem [`"unstructured"`](Problem::Unstructured).
 //! * **An answer that is cut off**, because it reached the server's limit: it is not used. The minutes hold the running
 //!   summary, with `"complete":false` and the problem [`"cut-off"`](Problem::CutOff); of a running summary that part is left
 //!   out. Allow the model more tokens.
 //! * **Refusal** (for example of a prompt that is larger than the model's context): asking again would not
 //!   help, and keeping the text would block everything after it. So the plugin [leaves that part
 //!   out](Problem::LeftOut) and logs a warning.
+//! * **A budget that is used up** (`[[llm.budget]]`): the plugin goes on with what it has, because another
+//!   try of the hook would be no different. During the meeting, the text stays pending if the budget begins
+//!   anew, up to three prompts of it; if the budget is for the whole meeting, that part is left out. At the
+//!   end, the fast model writes the minutes if there is too little for the default model. If there is too
+//!   little for both, the minutes hold the running summary, with `"complete":false` and the problem
+//!   [`"budget"`](Problem::Budget).
 //! * **Failure**, or a request that takes longer than a hook may (`hooks.deadline`; raise it for a slow
 //!   model): the text stays pending, and the next packet asks again. If more is pending than one prompt
 //!   holds, and at the end of the meeting, the hook fails instead and changes nothing, and the runtime tries
@@ -121,7 +128,7 @@ mod text;
 mod transcript;
 
 use teammy_kernel::{
-    Cx, Error, Hooks, InCallPlugin, Json, Model, Receive, StartupCx,
+    Cx, Error, Hooks, InCallPlugin, Json, LlmError, Receive, StartupCx,
     data::{Chat, ParticipantEvent, Transcription},
 };
 
@@ -185,14 +192,16 @@ impl Minutes {
         while is_next_due {
             let unfolded = summary.pending.clone();
             match self.fold_oldest(state, &mut summary, &mut llm).await {
-                Ok(is_new) => updated |= is_new,
-                Err(error) if before.size() <= self.chunk_words() || is_last_attempt => {
-                    llm.warn(error.as_error());
+                Ok(left_out) => updated |= left_out.is_none(),
+                Err(error)
+                    if before.size() <= self.chunk_words() || is_last_attempt || begins_anew(&error) =>
+                {
+                    llm.warn(&error, state);
                     summary.pending = unfolded;
                     most_pending = MAX_PENDING_CHUNKS * self.chunk_words();
                     break;
                 }
-                Err(error) => return Err(error),
+                Err(error) => return Err(error.into()),
             }
             is_next_due = summary.pending.size() > self.chunk_words()
                 && summary.pending.words() > 0
@@ -212,23 +221,59 @@ impl Minutes {
         Ok(Some(Json(Output::Rolling(Rolling { summary: summary.notes, words }))))
     }
 
-    /// Folds the oldest part of the pending transcript into the notes; returns whether the notes are new.
+    /// Folds the oldest part of the pending transcript into the notes, or leaves it out, if asking for it
+    /// again would not help; returns why it is left out.
+    ///
+    /// # Errors
+    /// What may pass: a failure, or a budget that begins anew.
     async fn fold_oldest(
         &self,
         state: &mut State,
         summary: &mut Summary,
         llm: &mut LimitedLlm,
-    ) -> Result<bool, Error> {
+    ) -> Result<Option<Problem>, LlmError> {
         let excerpt = summary.pending.take_oldest(self.chunk_words());
         let max_words = 2 * self.config.summary_words as usize;
         let messages = prompt::notes(&self.config, &summary.notes, &excerpt.text);
-        let notes = llm.ask(Model::Fast, "notes", messages, |text| answer::notes(text, max_words)).await?;
-        let Some(notes) = notes else {
-            state.left_out += to_u64(excerpt.words);
-            return Ok(false);
-        };
-        summary.notes = notes;
-        Ok(true)
+        match llm.notes(messages, max_words).await {
+            Ok(notes) => {
+                summary.notes = notes;
+                Ok(None)
+            }
+            Err(error) if is_lasting(&error) && !begins_anew(&error) => {
+                llm.warn(&error, state);
+                state.left_out += to_u64(excerpt.words);
+                Ok(Some(Problem::of(&error)))
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Whether the next try of the hook would fail in the same way.
+fn is_lasting(error: &LlmError) -> bool {
+    matches!(
+        error,
+        LlmError::Refused(_)
+            | LlmError::CutOff { .. }
+            | LlmError::Unreadable(_)
+            | LlmError::BudgetExceeded { .. }
+    )
+}
+
+/// Whether a later hook may ask what this one cannot pay.
+fn begins_anew(error: &LlmError) -> bool {
+    matches!(error, LlmError::BudgetExceeded { resets: Some(_), .. })
+}
+
+impl Problem {
+    /// Why there are no structured minutes.
+    fn of(error: &LlmError) -> Self {
+        match error {
+            LlmError::CutOff { .. } => Self::CutOff,
+            LlmError::BudgetExceeded { .. } => Self::Budget,
+            _ => Self::Unstructured,
+        }
     }
 }
 
@@ -239,14 +284,11 @@ struct Summary {
 }
 
 impl State {
-    fn problems(&self, answer: Option<&DraftMinutes>, is_cut_off: bool) -> Vec<Problem> {
-        let problems = [
-            (answer.is_none() && !is_cut_off, Problem::Unstructured),
-            (answer.is_none() && is_cut_off, Problem::CutOff),
-            (self.left_out > 0, Problem::LeftOut),
-            (self.lost > 0, Problem::Lost),
-        ];
-        problems.into_iter().filter_map(|(applies, problem)| applies.then_some(problem)).collect()
+    /// Why the minutes are incomplete, if they are; `unstructured` is why the model wrote none.
+    fn problems(&self, unstructured: Option<Problem>) -> Vec<Problem> {
+        let left_out = (self.left_out > 0).then_some(Problem::LeftOut);
+        let lost = (self.lost > 0).then_some(Problem::Lost);
+        [unstructured, left_out, lost].into_iter().flatten().collect()
     }
 }
 
@@ -284,16 +326,18 @@ impl InCallPlugin for Minutes {
         state.record_gap(gap);
         let pending = state.pending.read(&datastore).await?;
         let mut summary = Summary { notes: read_notes(&datastore).await?, pending };
+        let mut problem = None;
         if summary.pending.words() > 0 {
             let unfolded = summary.pending.clone();
             match self.fold_oldest(state, &mut summary, &mut llm).await {
-                Ok(true) => write_notes(&summary.notes, &datastore)?,
-                Ok(false) => {}
-                Err(error) if is_last_attempt => {
-                    llm.warn(error.as_error());
+                Ok(None) => write_notes(&summary.notes, &datastore)?,
+                Ok(left_out) => problem = left_out,
+                Err(error) if is_last_attempt || begins_anew(&error) => {
+                    llm.warn(&error, state);
                     summary.pending = unfolded;
+                    problem = Some(Problem::of(&error));
                 }
-                Err(error) => return Err(error),
+                Err(error) => return Err(error.into()),
             }
         }
         // More than one prompt is pending only if models failed, or if earlier hooks ran with a larger
@@ -309,32 +353,31 @@ impl InCallPlugin for Minutes {
             [Some(ended_at), state.until, started_at].into_iter().flatten().max().unwrap_or(ended_at);
         let title = meeting.title.as_deref().map(text::line).filter(|title| !title.is_empty());
         let facts = MeetingFacts { title: title.as_deref(), started_at, attendees: &attendees };
-        let answer = if notes.is_empty() {
-            None
+        let draft = if notes.is_empty() {
+            Err(problem.unwrap_or(Problem::Unstructured))
         } else {
-            let messages = prompt::minutes(&self.config, &facts, &notes);
-            match llm.ask(Model::Default, "minutes", messages, DraftMinutes::read).await {
-                Ok(answer) => answer,
-                Err(error) if is_last_attempt => {
-                    llm.warn(error.as_error());
-                    None
+            match llm.minutes(prompt::minutes(&self.config, &facts, &notes)).await {
+                Ok(draft) => Ok(draft),
+                Err(error) if is_last_attempt || is_lasting(&error) => {
+                    llm.warn(&error, state);
+                    Err(Problem::of(&error))
                 }
-                Err(error) => return Err(error),
+                Err(error) => return Err(error.into()),
             }
         };
-        let problems = state.problems(answer.as_ref(), llm.was_cut_off());
-        let answer = answer.unwrap_or_else(|| DraftMinutes { summary: notes, ..DraftMinutes::default() });
+        let problems = state.problems(draft.as_ref().err().copied());
+        let draft = draft.unwrap_or_else(|_| DraftMinutes { summary: notes, ..DraftMinutes::default() });
         let minutes = MeetingMinutes {
-            title: title.or(answer.title),
+            title: title.or(draft.title),
             started_at,
             ended_at,
             attendees,
             more_attendees: state.attendees.more,
-            summary: answer.summary,
-            decisions: answer.decisions,
-            action_items: answer.action_items,
-            open_questions: answer.open_questions,
-            language: self.config.language.clone().or(answer.language),
+            summary: draft.summary,
+            decisions: draft.decisions,
+            action_items: draft.action_items,
+            open_questions: draft.open_questions,
+            language: self.config.language.clone().or(draft.language),
         };
         let complete = problems.is_empty();
         let markdown = markdown::render(&minutes, complete);

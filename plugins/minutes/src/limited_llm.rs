@@ -1,21 +1,28 @@
 //! The language models, with a limit on the requests of one hook.
+//!
+//! The requests of a hook share its time ([`Llm::ask`]), and none has a time of its own. The plugin doesn't
+//! know `hooks.deadline`, and a fixed time would cut off the slow model for which somebody raised it. If
+//! notes take so long that no time is left for the minutes, the hook fails, and its last try writes what
+//! there is.
 
-use teammy_kernel::{Error, Llm, LlmError, LlmMessage, MeetingId, Model, Name, chain};
-use tracing::warn;
+use teammy_kernel::{Ask, Llm, LlmError, LlmMessage, MeetingId, Model, Name, chain};
+use tracing::{debug, warn};
 
-use crate::{answer::UnusableAnswer, prompt};
+use crate::{
+    answer::{self, DraftMinutes},
+    prompt,
+    state::State,
+};
 
-/// The most requests of one hook: they must fit into the hook's deadline, and into the one of the meeting's
-/// end.
+/// The most requests for notes in one hook: they must fit into its deadline. At the meeting's end two are for
+/// notes at most, and two for the minutes.
 const MAX_REQUESTS: u32 = 3;
 
-/// Asks the models, at most [`MAX_REQUESTS`] times.
+/// Asks the models.
 pub(crate) struct LimitedLlm {
     llm: Llm,
     temperature: f32,
     requests_left: u32,
-    /// Whether the last answer was cut off.
-    was_cut_off: bool,
     meeting: MeetingId,
     instance: Name,
 }
@@ -23,61 +30,63 @@ pub(crate) struct LimitedLlm {
 impl LimitedLlm {
     /// Creates the access for one hook of this instance.
     pub(crate) fn new(llm: Llm, temperature: f32, meeting: MeetingId, instance: Name) -> Self {
-        Self { llm, temperature, requests_left: MAX_REQUESTS, was_cut_off: false, meeting, instance }
+        Self { llm, temperature, requests_left: MAX_REQUESTS, meeting, instance }
     }
 
-    /// Whether the last answer was cut off because it became too long.
-    pub(crate) fn was_cut_off(&self) -> bool {
-        self.was_cut_off
-    }
-
-    /// Returns how many requests are left.
+    /// Returns how many requests for notes are left.
     pub(crate) fn requests_left(&self) -> u32 {
         self.requests_left
     }
 
-    /// Asks the model, and asks once more if its answer is unusable. Returns `None`, and logs the reason, if
-    /// the model refuses, gives no usable answer, or one that is cut off.
+    /// Asks the fast model for notes, and asks once more if its answer is unusable and a request is left.
     ///
     /// # Errors
-    /// Any failure but a refusal, as an error for which the runtime tries the hook again.
-    pub(crate) async fn ask<T>(
+    /// [`LlmError::Unreadable`] says what is wrong with the last answer.
+    pub(crate) async fn notes(
         &mut self,
-        model: Model,
-        purpose: &'static str,
         mut messages: Vec<LlmMessage>,
-        read: impl Fn(&str) -> Result<T, UnusableAnswer>,
-    ) -> Result<Option<T>, Error> {
-        for is_last in [false, true] {
-            if self.requests_left == 0 {
-                break;
-            }
-            self.requests_left -= 1;
-            let asked = messages.clone();
-            let asked = self.llm.ask(asked).model(model).temperature(self.temperature).purpose(purpose);
-            let answer = asked.text().await;
-            self.was_cut_off = matches!(answer, Err(LlmError::CutOff { .. }));
-            let answer = match answer {
-                Ok(answer) => answer,
-                // Asked again, it would be as long.
-                Err(error @ (LlmError::Refused(_) | LlmError::CutOff { .. })) => {
-                    self.warn(&error);
-                    return Ok(None);
-                }
-                Err(error) => return Err(error.into()),
+        max_words: usize,
+    ) -> Result<String, LlmError> {
+        let mut is_repaired = false;
+        loop {
+            self.requests_left = self.requests_left.saturating_sub(1);
+            let answer = self.ask(Model::Fast, "notes", messages.clone()).text().await?;
+            let problem = match answer::notes(&answer, max_words) {
+                Ok(notes) => return Ok(notes),
+                Err(problem) => problem,
             };
-            match read(&answer) {
-                Ok(read) => return Ok(Some(read)),
-                Err(problem) if is_last || self.requests_left == 0 => self.warn(&problem),
-                Err(problem) => messages = prompt::retry(messages, &answer, &problem),
+            if std::mem::replace(&mut is_repaired, true) || self.requests_left == 0 {
+                return Err(LlmError::Unreadable(problem.to_string()));
             }
+            messages = prompt::retry(messages, &answer, &problem);
         }
-        Ok(None)
     }
 
-    /// Logs why the minutes continue without this answer.
-    pub(crate) fn warn(&self, error: &(dyn std::error::Error + 'static)) {
-        let (meeting, instance) = (&self.meeting, &self.instance);
-        warn!(%meeting, %instance, error = chain(error), "the model gave no usable answer; continuing without it");
+    /// Asks the default model for the minutes, and asks once more if its answer is unusable. If a budget has
+    /// too little left for that model, asks the fast one, which may cost less.
+    ///
+    /// # Errors
+    /// As [`Ask::json`].
+    pub(crate) async fn minutes(&self, messages: Vec<LlmMessage>) -> Result<DraftMinutes, LlmError> {
+        match self.ask(Model::Default, "minutes", messages.clone()).json().await {
+            Err(LlmError::BudgetExceeded { .. }) => self.ask(Model::Fast, "minutes", messages).json().await,
+            outcome => outcome,
+        }
+    }
+
+    fn ask(&self, model: Model, purpose: &'static str, messages: Vec<LlmMessage>) -> Ask {
+        self.llm.ask(messages).model(model).temperature(self.temperature).purpose(purpose)
+    }
+
+    /// Logs why the minutes continue without an answer. Each packet may ask again what a budget does not pay,
+    /// so that is logged once a meeting.
+    pub(crate) fn warn(&self, error: &LlmError, state: &mut State) {
+        let is_budget = matches!(error, LlmError::BudgetExceeded { .. });
+        let (meeting, instance, error) = (&self.meeting, &self.instance, chain(error));
+        if is_budget && std::mem::replace(&mut state.over_budget, true) {
+            debug!(%meeting, %instance, error, "the model gave no usable answer; continuing without it");
+        } else {
+            warn!(%meeting, %instance, error, "the model gave no usable answer; continuing without it");
+        }
     }
 }

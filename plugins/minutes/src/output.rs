@@ -51,8 +51,11 @@ pub enum Problem {
     Unstructured,
     /// The model's answer was cut off, and is not used: `summary` holds the running summary, and the lists are empty.
     CutOff,
-    /// A part of the transcript was left out: the model refused it or failed, or it was longer than the prompts
-    /// of one hook.
+    /// A budget had too little left for the minutes: `summary` holds the running summary, and the lists are
+    /// empty.
+    Budget,
+    /// A part of the transcript was left out: the model refused it or failed, a budget had too little left
+    /// for it, or it was longer than the prompts of one hook.
     LeftOut,
     /// Packets of a volatile source were lost before they reached the plugin.
     Lost,

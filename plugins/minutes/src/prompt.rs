@@ -66,7 +66,7 @@ pub(crate) fn minutes(config: &Config, facts: &MeetingFacts<'_>, notes: &str) ->
     vec![LlmMessage::system(system), LlmMessage::user(user)]
 }
 
-/// Extends a prompt by an unusable answer and the request for another one.
+/// Extends a prompt for notes by an unusable answer and the request for another one.
 pub(crate) fn retry(
     mut messages: Vec<LlmMessage>,
     answer: &str,

@@ -36,6 +36,9 @@ pub struct State {
     pub(crate) left_out: u64,
     /// The packets that were lost before they reached the plugin.
     pub(crate) lost: u64,
+    /// Whether a budget was used up, and the log says so.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) over_budget: bool,
 }
 
 /// What a packet says.

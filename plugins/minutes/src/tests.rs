@@ -6,7 +6,7 @@ mod rolling;
 
 use serde_json::{Value, json};
 use teammy_kernel::{
-    DataPacket, LlmRequest, MeetingId, MeetingMetadata, Model, Publish, Role, Timestamp,
+    DataPacket, LlmFormat, LlmRequest, MeetingId, MeetingMetadata, Model, Publish, Role, Timestamp,
     testing::{self, PluginTest, ScriptedLlm},
 };
 
@@ -35,6 +35,10 @@ fn words(count: usize) -> String {
 
 fn is_fast(request: &LlmRequest) -> bool {
     request.model == Model::Fast
+}
+
+fn over_budget(resets: Option<Timestamp>) -> LlmError {
+    LlmError::BudgetExceeded { name: "pilot".into(), resets }
 }
 
 /// A model that always answers as the prompts ask.

@@ -1,4 +1,6 @@
+use schemars::generate::SchemaSettings;
 use serde_json::json;
+use teammy_kernel::{AnswerError, parse_answer};
 
 use super::*;
 use crate::config::Action;
@@ -13,7 +15,7 @@ fn actions() -> Actions {
 }
 
 fn read(answer: &str) -> Answer {
-    Answer::read(answer, &actions()).unwrap()
+    Answer::new(parse_answer(answer).unwrap(), &actions())
 }
 
 fn search(query: &str) -> ActionCall {
@@ -41,7 +43,9 @@ fn a_list_is_read_whatever_it_is_wrapped_in() {
     ] {
         assert_eq!(read(&answer), Answer { calls: vec![search("tides")], dropped: 0 }, "{answer}");
     }
-    assert_eq!(read("[]"), Answer::default());
+    for none in [r#"{"actions": []}"#, "[]"] {
+        assert_eq!(read(none), Answer::default());
+    }
     assert_eq!(read("Nothing: `[]`."), Answer::default());
 }
 
@@ -50,8 +54,35 @@ fn an_answer_without_actions_is_an_error() {
     for answer in
         ["", "none", "I can't.", "null", "[1]", "[\"web-search\"]", "{}", r#"{"query": "tides"}"#, "[{}]"]
     {
-        assert!(Answer::read(answer, &actions()).is_err(), "{answer}");
+        assert!(parse_answer::<RawAnswer>(answer).is_err(), "{answer}");
     }
+    let AnswerError::OtherShape { problem } = parse_answer::<RawAnswer>("{}").unwrap_err() else { panic!() };
+    assert_eq!(problem, "missing field `actions`, a list of objects with `action` and `parameters`");
+}
+
+#[test]
+fn an_object_is_asked_for() {
+    let schema = SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<RawAnswer>();
+    let asked = json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Actions",
+        "type": "object",
+        "properties": {
+            "actions": {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "properties": {
+                        "action": {"type": "string"},
+                        "parameters": {"type": "object", "additionalProperties": true},
+                    },
+                    "required": ["action", "parameters"],
+                },
+            },
+        },
+        "required": ["actions"],
+    });
+    assert_eq!(*schema.as_value(), asked);
 }
 
 #[test]

@@ -1,9 +1,40 @@
+use schemars::generate::SchemaSettings;
 use serde_json::json;
+use teammy_kernel::{AnswerError, parse_answer};
 
 use super::*;
 
 fn read(answer: &serde_json::Value) -> DraftMinutes {
-    DraftMinutes::read(&answer.to_string()).unwrap()
+    parse_answer(&answer.to_string()).unwrap()
+}
+
+#[test]
+fn no_more_is_required_than_is_needed() {
+    let generator = SchemaSettings::draft2020_12().for_deserialize().into_generator();
+    let schema = generator.into_root_schema_for::<DraftMinutes>();
+    let text = json!({"type": ["string", "null"]});
+    let list = json!({"type": ["array", "null"], "items": {"type": "string"}});
+    let task = json!({
+        "type": "object",
+        "properties": {"task": {"type": "string"}, "owner": text, "due": text, "due_date": text},
+        "required": ["task"],
+    });
+    let asked = json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Minutes",
+        "description": "The minutes of a meeting.",
+        "type": "object",
+        "properties": {
+            "title": text,
+            "summary": {"type": "string"},
+            "decisions": list,
+            "action_items": {"type": ["array", "null"], "items": task},
+            "open_questions": list,
+            "language": text,
+        },
+        "required": ["summary"],
+    });
+    assert_eq!(*schema.as_value(), asked);
 }
 
 #[test]
@@ -92,17 +123,37 @@ fn a_date_is_one_of_the_calendar_in_one_form() {
 
 #[test]
 fn an_answer_of_no_use_says_why() {
-    assert_eq!(DraftMinutes::read(" \n"), Err(UnusableAnswer::Empty));
-    assert_eq!(DraftMinutes::read("Sorry, no."), Err(UnusableAnswer::Json(AnswerError::NoJson)));
-    assert!(matches!(
-        DraftMinutes::read(r#"{"decisions": []}"#),
-        Err(UnusableAnswer::Json(AnswerError::OtherShape { .. }))
-    ));
-    assert_eq!(DraftMinutes::read(r#"{"summary": " "}"#), Err(UnusableAnswer::NoSummary));
-    let form = r#"{"title": "Sync", "summary": "what was talked about, in a few sentences"}"#;
-    assert_eq!(DraftMinutes::read(form), Err(UnusableAnswer::NoSummary));
-    let endless = format!(r#"{{"summary": "{}"}}"#, "x".repeat(MAX_BYTES));
-    assert_eq!(DraftMinutes::read(&endless), Err(UnusableAnswer::TooLong { bytes: endless.len() }));
+    let problem = |answer: &str| match parse_answer::<DraftMinutes>(answer) {
+        Err(AnswerError::OtherShape { problem }) => problem,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(parse_answer::<DraftMinutes>("Sorry, no."), Err(AnswerError::NoJson));
+    assert_eq!(problem(r#"{"decisions": []}"#), "missing field `summary`");
+    let no_task = r#"{"summary": "Talk.", "action_items": [{"owner": "Bo"}]}"#;
+    assert_eq!(problem(no_task), "missing field `task` of an action item");
+    let no_summary = "invalid value: string, expected a summary of what was talked about";
+    assert_eq!(problem(r#"{"summary": " "}"#), no_summary);
+    assert_eq!(problem(PLACEHOLDERS), no_summary);
+    let long = json!({"summary": "x".repeat(MAX_BYTES - 20), "title": "x".repeat(20)}).to_string();
+    assert!(parse_answer::<DraftMinutes>(&long).is_ok());
+    let longer = long.replacen("xx", "xxx", 1);
+    assert_eq!(problem(&longer), "invalid length 65537, expected at most 65536 bytes of text");
+    for many in [
+        json!({"summary": "Talk.", "decisions": vec!["x"; 5_000]}),
+        json!({"summary": "Talk.", "open_questions": vec!["x"; 5_000]}),
+        json!({"summary": "Talk.", "action_items": vec!["x"; 5_000]}),
+        json!({"summary": "Talk.", "action_items": vec![json!({"task": "x", "due": "y"}); 2_500]}),
+    ] {
+        assert!(problem(&many.to_string()).starts_with("invalid length 80016, "));
+    }
+}
+
+const PLACEHOLDERS: &str = r#"{"title": "Sync", "summary": "what was talked about, in a few sentences"}"#;
+
+#[test]
+fn minutes_after_the_copied_form_are_read() {
+    let answer = parse_answer::<DraftMinutes>(&format!("{PLACEHOLDERS}\n{{\"summary\": \"Talk.\"}}"));
+    assert_eq!(answer.unwrap().summary, "Talk.");
 }
 
 #[test]
@@ -123,7 +174,7 @@ fn the_format_with_its_placeholders_reads_as_empty_minutes() {
     let asked = &crate::prompt::minutes(&crate::Config::default(), &about, "-")[0].content;
     let form = &asked[asked.find('{').unwrap()..=asked.rfind('}').unwrap()];
     let raw: serde_json::Value = serde_json::from_str(form).unwrap();
-    assert_eq!(DraftMinutes::read(form), Err(UnusableAnswer::NoSummary));
+    assert!(parse_answer::<DraftMinutes>(form).is_err());
     let mut answer = raw.clone();
     answer["summary"] = json!("Talk.");
     assert_eq!(read(&answer), DraftMinutes { summary: "Talk.".into(), ..DraftMinutes::default() });

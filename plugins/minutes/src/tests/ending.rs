@@ -171,12 +171,79 @@ async fn a_model_that_refuses_all_is_not_asked_for_minutes_of_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_end_asks_more_than_three_questions() {
-    let llm = ScriptedLlm::default().reply("").reply("The notes.").reply("Sorry.");
-    let output = ended(&llm).await;
+async fn no_end_asks_more_than_four_questions() {
+    let llm = ScriptedLlm::default().reply("").reply("The notes.").reply("Sorry.").reply("Sorry.");
+    let output = ended(&llm.clone().reply(MINUTES)).await;
     assert_eq!(output.problems, [Problem::Unstructured]);
     assert_eq!(output.minutes.summary, "The notes.");
-    assert_eq!(models(&llm), [Model::Fast, Model::Fast, Model::Default]);
+    assert_eq!(models(&llm), [Model::Fast, Model::Fast, Model::Default, Model::Default]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn minutes_without_a_summary_are_asked_for_once_more() {
+    let copied = r#"{"title": "Sync", "summary": "what was talked about, in a few sentences"}"#;
+    for (second, problems) in [(MINUTES, vec![]), (copied, vec![Problem::Unstructured])] {
+        let llm = ScriptedLlm::default().when(is_fast, "The notes.").reply(copied).reply(second);
+        let output = ended(&llm.clone().reply(MINUTES)).await;
+        assert_eq!((output.problems, llm.remaining()), (problems, 1));
+        let again = llm.requests()[2].messages[3].content.clone();
+        assert!(again.contains("expected a summary of what was talked about"), "{again}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_repair_that_is_cut_off_is_told_as_such() {
+    let llm = ScriptedLlm::default().when(is_fast, "The notes.").reply("Sorry.").cut("{\"summary\": ");
+    let output = ended(&llm).await;
+    assert_eq!((output.minutes.summary.as_str(), output.problems), ("The notes.", vec![Problem::CutOff]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_question_says_what_it_is_for_and_the_last_in_which_form() {
+    let llm = obedient();
+    ended(&llm).await;
+    let requests = llm.requests();
+    let purposes: Vec<_> = requests.iter().map(|request| request.caller.purpose.as_deref()).collect();
+    assert_eq!(purposes, [Some("notes"), Some("minutes")]);
+    assert_eq!(requests[0].format, LlmFormat::Text);
+    let LlmFormat::Json { name, .. } = &requests[1].format else { panic!("{:?}", requests[1].format) };
+    assert_eq!(name, "Minutes");
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_a_budget_is_used_up_the_fast_model_writes_the_minutes() {
+    for resets in [None, Some(Timestamp::MAX)] {
+        let llm = ScriptedLlm::default().reply("The notes.").fail_with(over_budget(resets)).reply(MINUTES);
+        let output = ended(&llm).await;
+        assert!(output.complete);
+        assert_eq!(output.minutes.decisions, ["Ship it."]);
+        assert_eq!(models(&llm), [Model::Fast, Model::Default, Model::Fast]);
+        let requests = llm.requests();
+        assert_eq!(
+            (&requests[1].messages, &requests[1].format),
+            (&requests[2].messages, &requests[2].format)
+        );
+        assert_eq!(requests[2].caller.purpose.as_deref(), Some("minutes"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_a_budget_pays_for_no_model_the_running_summary_is_put_out() {
+    for resets in [None, Some(Timestamp::MAX)] {
+        let over = |llm: ScriptedLlm| llm.fail_with(over_budget(resets));
+        let output = ended(&over(over(ScriptedLlm::default().reply("The notes.")))).await;
+        assert_eq!((output.complete, output.problems), (false, vec![Problem::Budget]));
+        assert_eq!(output.minutes.summary, "The notes.");
+
+        // Without notes there is nothing to ask the default model about.
+        let llm = over(ScriptedLlm::default());
+        let mut meeting = meeting(json!({}), &llm).await;
+        meeting.receive(said("Ada", "We ship it.")).await.unwrap();
+        let output = meeting.end().await.unwrap().unwrap();
+        assert_eq!(testing::json::<Value>(&output)["problems"], json!(["budget", "left-out"]));
+        assert_eq!(meeting.state().left_out, 3);
+        assert_eq!(models(&llm), [Model::Fast]);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,5 +1,12 @@
 //! The running summary.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use tracing::{Level, Metadata, span};
+
 use super::*;
 
 #[tokio::test(start_paused = true)]
@@ -173,4 +180,77 @@ async fn what_is_said_cannot_close_its_tags() {
     assert_eq!(shown(request).matches("</transcript>").count(), 1);
     assert_eq!(shown(request).matches("</notes>").count(), 1);
     assert!(shown(request).ends_with("\n</transcript>\n\nWrite the new notes."), "{}", shown(request));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_heard_waits_for_a_budget_that_begins_anew() {
+    let resets = Some(Timestamp::MAX);
+    let llm = (0..4).fold(ScriptedLlm::default(), |llm, _| llm.fail_with(over_budget(resets)));
+    let mut meeting = meeting(json!({"every_words": 60, "chunk_words": 100}), &llm).await;
+    // No hook fails, also not with more than a question holds: the next try would be the same.
+    for _ in 0..3 {
+        assert!(meeting.receive(said("Ada", &words(60))).await.unwrap().is_none());
+    }
+    assert_eq!((meeting.state().pending.words(), meeting.state().left_out), (180, 0));
+    // The oldest is left out of more than three questions hold.
+    assert!(meeting.receive(said("Bo", &words(140))).await.unwrap().is_none());
+    let state = meeting.state();
+    assert_eq!((state.pending.words() as u64 + state.left_out, llm.requests().len()), (320, 4));
+    assert!((280..=300).contains(&state.pending.size()), "{}", state.pending.size());
+    let left_out = state.left_out;
+
+    let llm = (0..4).fold(llm, |llm, _| llm.reply("The notes.")).reply(MINUTES);
+    let output = meeting.receive(said("Ada", "end")).await.unwrap().unwrap();
+    assert!(rolling(&output).words > 200);
+    let output = minutes(&meeting.end().await.unwrap().unwrap());
+    assert_eq!((output.problems, meeting.state().left_out), (vec![Problem::LeftOut], left_out));
+    assert_eq!(llm.remaining(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_waits_for_a_budget_of_the_whole_meeting() {
+    let llm = ScriptedLlm::default().fail_with(over_budget(None));
+    let mut meeting = meeting(json!({"every_words": 2}), &llm).await;
+    assert!(meeting.receive(said("Ada", "one two")).await.unwrap().is_none());
+    assert_eq!((meeting.state().pending.words(), meeting.state().left_out), (0, 2));
+    assert!(meeting.receive(said("Ada", "three")).await.unwrap().is_none());
+    assert_eq!(llm.requests().len(), 1, "it is asked again when the next notes are due");
+}
+
+/// Counts warnings.
+#[derive(Clone, Default)]
+struct Warnings(Arc<AtomicUsize>);
+
+impl tracing::Subscriber for Warnings {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        *metadata.level() == Level::WARN
+    }
+
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+
+    fn event(&self, _: &tracing::Event<'_>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+    fn enter(&self, _: &span::Id) {}
+    fn exit(&self, _: &span::Id) {}
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_meeting_is_warned_of_its_budget_once() {
+    for resets in [None, Some(Timestamp::MAX)] {
+        let warnings = Warnings::default();
+        let _guard = tracing::subscriber::set_default(warnings.clone());
+        let llm = (0..3).fold(ScriptedLlm::default(), |llm, _| llm.fail_with(over_budget(resets)));
+        let mut meeting = meeting(json!({"every_words": 1}), &llm).await;
+        for _ in 0..3 {
+            assert!(meeting.receive(said("Ada", "one")).await.unwrap().is_none());
+            meeting.restart().await.unwrap();
+        }
+        assert_eq!((llm.remaining(), warnings.0.load(Ordering::Relaxed)), (0, 1));
+    }
 }
