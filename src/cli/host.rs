@@ -6,6 +6,7 @@ use teammy::{
     Builder, MeetingId, Node,
     config::{self, Config, Database, Metrics, database::Kind},
     control::Socket,
+    meeting,
 };
 use tokio::time::Duration;
 
@@ -100,6 +101,15 @@ impl Host {
                 Ok(None)
             }
         }
+    }
+}
+
+/// What a wait for a meeting gave, if it does not matter that the meeting has ended. A resumed meeting whose end
+/// had begun ends by itself, which may be before the command waits for it.
+pub(crate) fn unless_ended(waited: Result<(), meeting::Error>) -> Result<(), meeting::Error> {
+    match waited {
+        Err(meeting::Error::Ended(_)) => Ok(()),
+        other => other,
     }
 }
 

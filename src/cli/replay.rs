@@ -27,7 +27,7 @@ use super::{
     error::{Error, Keeps},
     failures::Failures,
     history::print_stored,
-    host::Host,
+    host::{Host, unless_ended},
     install,
     output::{Output, is_shown},
     pace::{Pacer, Speed},
@@ -354,7 +354,7 @@ impl Replay<'_> {
         meeting.hold_clock(Timestamp::MIN).await?;
         let waits = lossless::depends_on_pace(node.graph(), &self.instances);
         if waits {
-            meeting.caught_up().await?;
+            unless_ended(meeting.caught_up().await)?;
         }
         let mut number = 0;
         let mut volatile = HashMap::new();
@@ -390,7 +390,7 @@ impl Replay<'_> {
             bar.inc(1);
         }
         bar.set_message("finishing");
-        meeting.end().await?;
+        unless_ended(meeting.end().await)?;
         Ok(volatile)
     }
 

@@ -24,7 +24,7 @@ use super::{
     client,
     error::Error,
     history::{self, print_stored},
-    host::Host,
+    host::{Host, unless_ended},
     install,
     output::Output,
     packets::PacketReader,
@@ -203,6 +203,6 @@ impl Resume<'_> {
 
     async fn finish(&self, meeting: &MeetingRef) -> Result<(), Error> {
         let finished = if self.args.end { meeting.end().await } else { meeting.caught_up().await };
-        Ok(finished?)
+        Ok(unless_ended(finished)?)
     }
 }

@@ -74,7 +74,7 @@ fn actions_are_detected_once_whatever_the_model_wraps_them_in() {
     assert_eq!((&summary["errors"], &summary["dead_letters"]), (&json!(0), &json!(0)));
 
     let asked = server.asked();
-    assert_eq!(asked.len(), 4, "one question for each packet");
+    assert_eq!(asked.len(), 5, "one question for each packet, and one more about the song");
     for asked in asked {
         assert_eq!((asked.path.as_str(), &asked.body["model"]), ("/v1/chat/completions", &json!("big")));
         assert_eq!(asked.authorization.as_deref(), Some("Bearer sk-hunter2"));

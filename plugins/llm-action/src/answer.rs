@@ -35,8 +35,21 @@ pub(crate) enum RawAnswer {
     Single(RawCall),
 }
 
-/// The shape that is asked for: only an object can be the whole of a structured answer.
+/// What comes is judged by the reader alone.
 impl JsonSchema for RawAnswer {
+    fn schema_name() -> Cow<'static, str> {
+        "AnyActions".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": ["object", "array"]})
+    }
+}
+
+/// The shape that is asked for: only an object can be the whole of a structured answer.
+pub(crate) struct AskedAnswer;
+
+impl JsonSchema for AskedAnswer {
     fn schema_name() -> Cow<'static, str> {
         "Actions".into()
     }

@@ -41,8 +41,8 @@
 //! # The answer
 //! The model is asked for an object with a list `actions`, as JSON of a schema
 //! ([`Ask::json`](teammy_kernel::Ask::json)). It may wrap the object in Markdown or prose. A list of actions
-//! and a single action are read as well, unless the model's client checks answers against the schema. For any
-//! other answer, the model is asked once more, with its answer and what is wrong with it. If the second
+//! and a single action are read as well. For any other answer, the model is asked once more, with its answer
+//! and what is wrong with it. If the second
 //! answer is no better, or if an answer is cut off, it counts as "no action": the words become context, the
 //! plugin puts out nothing and doesn't ask again, because the next prompt comes soon. It counts such answers
 //! in its state (`unreadable`), and logs a warning for the first of a meeting. The plugin drops these actions
@@ -89,7 +89,7 @@ use teammy_kernel::{
 use tracing::{debug, warn};
 
 use actions::Actions;
-use answer::{Answer, RawAnswer};
+use answer::{Answer, AskedAnswer, RawAnswer};
 use state::NewLine;
 use text::one_line;
 
@@ -211,7 +211,7 @@ impl LlmAction {
         let messages = prompt::messages(&self.instructions, state);
         // The hook's time is for this question and its repair alone: nothing that follows takes long.
         let asked = cx.engine().llm().ask(messages).temperature(self.temperature).purpose("actions");
-        let answer = match asked.json::<RawAnswer>().await {
+        let answer = match asked.asking_for::<AskedAnswer>().json::<RawAnswer>().await {
             Ok(raw) => Answer::new(raw, &self.actions),
             // Of an answer that is cut off no action can be trusted: one may be missing.
             Err(error @ (LlmError::Unreadable(_) | LlmError::CutOff { .. })) => {

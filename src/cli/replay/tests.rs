@@ -323,6 +323,41 @@ fn outputs_of_sound_are_compared_with_their_causes() {
     assert!(matches!(compare(&["--limit", "249"]), Err(Error::Different(_))));
 }
 
+/// A resumed meeting whose end had begun ends by itself, maybe before the replay has passed over its packets.
+#[tokio::test]
+async fn a_meeting_that_has_ended_with_all_packets_is_finished() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("m.jsonl");
+    fs::write(&path, chat("{\"text\":\"Hello.\"}")).unwrap();
+    let args = Line::parse_from([Path::new("replay"), &path]).args;
+    let config = Config::from_toml("database.url = \"mem://\"\nplugin = []").unwrap();
+    let packet_bytes = config.limits.packet_bytes;
+    let node = Node::builder(config).start().await.unwrap();
+    let rules = Rules { graph: node.graph().clone(), packet_bytes };
+    let options = Options {
+        limit: None,
+        on_broken: OnBroken::Stop,
+        encoding: None,
+        started_at: None,
+        participants: Vec::new(),
+    };
+    let replay = Replay {
+        args: &args,
+        id: MeetingId::new("m").unwrap(),
+        instances: Vec::new(),
+        recording: Recording::check(&path, rules, options).unwrap(),
+        golden: None,
+        output: &Output::new(Form::Text, MultiProgress::new()),
+    };
+    let meeting = node.start_meeting(MeetingMetadata::new(replay.id.clone()), [""; 0]).await.unwrap();
+    let producer: Arc<str> = replay.recording.producer().unwrap().into();
+    let bar = ProgressBar::hidden();
+    replay.publish(&node, &meeting, &producer, 0, &bar).await.unwrap();
+    replay.publish(&node, &meeting, &producer, 1, &bar).await.unwrap();
+    let missing = replay.publish(&node, &meeting, &"another".into(), 0, &bar).await.unwrap_err();
+    assert!(matches!(missing, Error::Publish { .. }), "{missing}");
+}
+
 #[test]
 fn a_meeting_of_sound_is_not_continued() {
     let folder = tempfile::tempdir().unwrap();

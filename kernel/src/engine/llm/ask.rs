@@ -8,7 +8,7 @@ use std::{
 };
 
 use futures::{FutureExt, Stream, future::BoxFuture};
-use schemars::{JsonSchema, generate::SchemaSettings};
+use schemars::{JsonSchema, Schema, generate::SchemaSettings};
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::Value;
 use tokio::sync::mpsc;
@@ -149,9 +149,10 @@ impl Ask {
     pub async fn json_with_usage<T: DeserializeOwned + JsonSchema>(self) -> Result<(T, Usage), Error> {
         let Self { provider, time, mut request, within } = self;
         request.caller.deadline = time.deadline(within);
-        let schema =
-            SchemaSettings::draft2020_12().for_deserialize().into_generator().into_root_schema_for::<T>();
-        request.format = Format::Json { name: T::schema_name().into_owned(), schema: schema.clone() };
+        let schema = schema_of::<T>();
+        if request.format == Format::Text {
+            request.format = Format::Json { name: T::schema_name().into_owned(), schema: schema.clone() };
+        }
         let mut usage = Usage::default();
         let mut is_repaired = false;
         loop {
@@ -172,6 +173,16 @@ impl Ask {
         }
     }
 
+    /// Tells the model the schema of `Asked`, where [`json`](Self::json) tells it that of its own type. For a type that
+    /// is read from more forms than a model should be asked for: what comes is checked against the schema of the type
+    /// that is read.
+    #[must_use]
+    pub fn asking_for<Asked: JsonSchema>(mut self) -> Self {
+        let name = Asked::schema_name().into_owned();
+        self.request.format = Format::Json { name, schema: schema_of::<Asked>() };
+        self
+    }
+
     /// The pieces of the answer's text as they come, without thoughts.
     ///
     /// Nothing is asked until the stream is polled.
@@ -186,6 +197,10 @@ impl Ask {
         };
         TextStream { pieces, answer: Some(answer.boxed()), error: None, response: None }
     }
+}
+
+fn schema_of<T: JsonSchema>() -> Schema {
+    SchemaSettings::draft2020_12().for_deserialize().into_generator().into_root_schema_for::<T>()
 }
 
 /// The text, unless it is cut off.

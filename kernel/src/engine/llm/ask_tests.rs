@@ -123,6 +123,15 @@ async fn the_value_that_is_returned_is_the_one_that_is_checked() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_schema_is_asked_for_and_more_is_accepted() {
+    let script = ScriptedLlm::default().reply("[true]").reply("never");
+    let read: Vec<bool> = ask_checking(&script).asking_for::<Verdict>().json().await.unwrap();
+    let Format::Json { name, schema } = &script.requests()[0].format else { panic!("no schema") };
+    assert_eq!((name.as_str(), &schema.as_value()["required"]), ("Verdict", &serde_json::json!(["urgent"])));
+    assert_eq!((read, script.remaining()), (vec![true], 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_wrong_with_a_value_is_said_without_the_value() {
     let cases = [
         (r#"{"urgent": "hush-hush"}"#, "invalid type: string, expected a boolean"),

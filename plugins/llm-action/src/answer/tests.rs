@@ -62,7 +62,7 @@ fn an_answer_without_actions_is_an_error() {
 
 #[test]
 fn an_object_is_asked_for() {
-    let schema = SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<RawAnswer>();
+    let schema = SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<AskedAnswer>();
     let asked = json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Actions",
