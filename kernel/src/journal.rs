@@ -41,10 +41,15 @@ pub enum Asked {
 }
 
 impl Journal {
+    /// Whether a key is one of an answer.
+    pub fn is_answer(key: &str) -> bool {
+        key.starts_with(PREFIX)
+    }
+
     /// Takes up the answers that are stored, for an instance that goes on in another process. Of one whose hook failed in
     /// this process they are of no use.
     pub fn restore(&mut self, keys: impl IntoIterator<Item = (String, Arc<str>)>, has_failed: bool) {
-        for (key, answer) in keys.into_iter().filter(|(key, _)| key.starts_with(PREFIX)) {
+        for (key, answer) in keys.into_iter().filter(|(key, _)| Self::is_answer(key)) {
             if has_failed {
                 self.stale.push(key);
             } else {
@@ -81,21 +86,23 @@ impl Journal {
         Some((key, Some(answer.clone())))
     }
 
-    /// The running hook has failed.
-    pub fn failed(&mut self) {
-        self.stale.extend(std::mem::take(&mut self.kept).into_keys());
-        self.asked.clear();
-    }
-
     /// Whether anything is to be deleted when the running hook ends.
-    pub fn is_empty(&self) -> bool {
-        self.kept.is_empty() && self.stale.is_empty()
+    pub fn has_deletions(&self) -> bool {
+        !self.stale.is_empty() || self.kept.first_key_value().is_some_and(|(first, _)| *first < self.after())
     }
 
-    /// The running hook has ended, or was given up. Returns what goes with its effects.
+    /// The running hook has ended, was given up, or has failed. Returns the deletion of its answers and of those of earlier
+    /// packets, whose hooks do not run again.
     pub fn ended(&mut self) -> impl Iterator<Item = KeyValue> + use<> {
-        self.failed();
-        std::mem::take(&mut self.stale).into_iter().map(|key| (key, None))
+        let later = self.kept.split_off(&self.after());
+        let done = std::mem::replace(&mut self.kept, later).into_keys();
+        self.asked.clear();
+        std::mem::take(&mut self.stale).into_iter().chain(done).map(|key| (key, None))
+    }
+
+    /// The key after all keys of the running hook.
+    fn after(&self) -> String {
+        format!("{PREFIX}{:020}0", self.seq.0)
     }
 }
 
@@ -127,14 +134,18 @@ mod tests {
             assert_eq!(again.ask(digest), Asked::Before(expected.into()));
         }
         assert!(matches!(again.ask("a"), Asked::New(_)), "a third time it had not come to");
+        again.begin(Seq(6));
+        assert!(!again.has_deletions(), "they are for a later hook");
+        assert_eq!(again.ended().count(), 0);
         again.begin(Seq(8));
         assert!(matches!(again.ask("a"), Asked::New(_)), "another packet's hook asks for itself");
+        assert!(again.has_deletions());
         let mut deleted: Vec<_> = again.ended().map(|(key, value)| (key, value.is_none())).collect();
         deleted.sort();
         let mut keys: Vec<_> = stored.into_iter().map(|(key, _)| (key, true)).collect();
         keys.sort();
         assert_eq!(deleted, keys);
-        assert!(again.is_empty());
+        assert!(!again.has_deletions());
     }
 
     #[test]
@@ -142,7 +153,7 @@ mod tests {
         let mut journal = Journal::default();
         journal.begin(Seq(7));
         let (key, _) = answer(&mut journal, "a", "1");
-        journal.failed();
+        assert_eq!(journal.ended().collect::<Vec<_>>(), [(key.clone(), None)]);
         journal.begin(Seq(7));
         assert_eq!(journal.ask("a"), Asked::New(key.clone()));
         // The new answer takes the place of the old one.
@@ -158,10 +169,10 @@ mod tests {
     #[test]
     fn other_keys_and_long_answers_are_left_alone() {
         let mut journal = restored(&[("\0wake/a".to_owned(), Some("1".into()))], false);
-        assert!(journal.is_empty());
+        assert!(!journal.has_deletions());
         journal.begin(Seq(1));
         let Asked::New(key) = journal.ask("a") else { panic!() };
         assert_eq!(journal.answered(key, &"x".repeat(MAX_ANSWER_BYTES + 1).into()), None);
-        assert!(journal.is_empty());
+        assert!(!journal.has_deletions());
     }
 }

@@ -65,7 +65,9 @@ pub fn configured(config: &teammy_config::Llm, are_needed: bool) -> Result<Share
         models.chosen().into_iter().try_for_each(openai::Endpoint::ready)?;
     }
     telemetry::describe();
-    Ok(SharedLlm::new(models::Shared::new(models, config.cache, config.cache_memory.as_usize())))
+    let own = [teammy_config::BudgetScope::Meeting, teammy_config::BudgetScope::Instance];
+    let is_apart = config.budgets.iter().any(|budget| own.contains(&budget.per));
+    Ok(SharedLlm::new(models::Shared::new(models, config.cache, config.cache_memory.as_usize(), is_apart)))
 }
 
 /// What is configured of a model beside its server.

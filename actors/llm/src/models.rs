@@ -24,7 +24,8 @@ pub(crate) use self::{
 use crate::{
     budgets::{Budgets, Unpaid},
     policy::{
-        Admission, Bound, Breaker, Capacity, Class, Exhausted, Failures, Prices, Problem, RetryPolicy, Step,
+        Admission, Bound, Breaker, Capacity, Class, Exhausted, Failures, Pass, Prices, Problem, RetryPolicy,
+        Step,
     },
     telemetry,
 };
@@ -194,22 +195,23 @@ impl<C: ModelClient> Models<C> {
         let most = slot.prices.spend(bound);
         let mut tries = 0;
         loop {
-            let problem = match self.try_once(slot, question, bound, most, tally).await {
+            let (problem, again) = match self.try_once(slot, question, bound, most, tally).await {
                 Ok(answer) => return Ok(answer),
-                Err(unanswered) if !unanswered.was_asked => return Err(unanswered),
-                Err(Unanswered { problem, .. }) => problem,
+                Err(unanswered) if unanswered.try_again == Again::No => return Err(unanswered),
+                Err(Unanswered { problem, try_again, .. }) => (problem, try_again),
             };
-            tries += 1;
             *spent += problem.usage;
             let now = Instant::now();
             let left = caller.deadline.map(|deadline| deadline.saturating_duration_since(now));
+            // A pause is no try, if something else ends the waiting.
+            tries = if again == Again::Paused && left.is_some() { tries.max(1) } else { tries + 1 };
             let step = self.retry.after(&problem, tries, left, has_next, fastrand::f64());
             let (model, class) = (slot.client.name(), problem.class);
             debug!(meeting = %caller.meeting, instance = %caller.instance, model, ?class, tries, ?step, "a model failed");
             match step {
                 Step::RetryAfter(wait) => {
                     tokio::time::sleep(wait).await;
-                    tally.charges.retries += 1;
+                    tally.charges.retries += u64::from(again == Again::Asked);
                 }
                 Step::Next | Step::Stop => return Err(Unanswered::asked(problem)),
             }
@@ -234,6 +236,12 @@ impl<C: ModelClient> Models<C> {
             })
         };
         let queued = Instant::now();
+        // The server would say once more that it takes nothing yet.
+        if let Some(told) = slot.breaker.lock().paused_for(queued) {
+            let text = slot.last_failure.lock().clone();
+            let problem = Problem { retry_after: Some(told), ..Problem::new(Class::Busy, text) };
+            return Err(Unanswered { try_again: Again::Paused, ..Unanswered::not_asked(problem) });
+        }
         // A request that cannot pass does not wait for its turn first.
         if let Some(time) = slot.breaker.lock().closed_for(queued) {
             return Err(left_alone(time));
@@ -244,14 +252,19 @@ impl<C: ModelClient> Models<C> {
         };
         let mut turn = slot.line.turn(caller, most.tokens).await.map_err(Unanswered::not_asked)?;
         tally.charges.waited_ms += millis(queued.elapsed());
-        if let Admission::NotFor(time) = slot.breaker.lock().admit(Instant::now()) {
-            turn.took(0);
-            return Err(left_alone(time));
-        }
-        let mut call = Call { breaker: &slot.breaker, has_ended: false };
+        let admission = slot.breaker.lock().admit(Instant::now());
+        let pass = match admission {
+            Admission::Admitted(pass) => pass,
+            Admission::NotFor(time) => {
+                turn.took(0);
+                return Err(left_alone(time));
+            }
+        };
+        let mut call = Call { breaker: &slot.breaker, pass, has_ended: false };
         if let Some(reservation) = &mut reservation {
             reservation.sent();
         }
+        tally.sent();
         let (model, operation, began) = (slot.client.name(), question.operation(), Instant::now());
         let span = telemetry::span(operation, model, caller);
         let outcome = slot.client.ask(question).instrument(span.clone()).await;
@@ -271,7 +284,7 @@ impl<C: ModelClient> Models<C> {
                 (usage, answer.usage().map_or_else(unknown, |usage| slot.prices.spent(usage)))
             }
             Err(problem) => {
-                slot.breaker.lock().failed(problem.class, now);
+                slot.breaker.lock().failed(problem, pass, now);
                 slot.last_failure.lock().clone_from(&problem.text);
                 telemetry::ended(&span, operation, model, took, Err(problem.class));
                 (problem.usage, problem.spent(slot.prices.spent(problem.usage), most))
@@ -292,17 +305,27 @@ struct Unanswered {
     problem: Problem,
     /// The budget that has too little left, if that is why.
     exhausted: Option<Exhausted>,
-    /// Whether it was asked at all; if not, it need not be tried again.
-    was_asked: bool,
+    try_again: Again,
+}
+
+/// Whether a model is to be asked again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Again {
+    /// It was asked: the failure's class says.
+    Asked,
+    /// Its server has told others when it takes requests again.
+    Paused,
+    /// It was not asked, and will not be.
+    No,
 }
 
 impl Unanswered {
     fn asked(problem: Problem) -> Self {
-        Self { problem, exhausted: None, was_asked: true }
+        Self { problem, exhausted: None, try_again: Again::Asked }
     }
 
     fn not_asked(problem: Problem) -> Self {
-        Self { problem, exhausted: None, was_asked: false }
+        Self { problem, exhausted: None, try_again: Again::No }
     }
 
     fn unpaid(unpaid: Unpaid) -> Self {
@@ -325,35 +348,42 @@ fn millis(time: std::time::Duration) -> u64 {
 struct Tally<'a> {
     meter: &'a Meter,
     model: &'a str,
+    is_fallback: bool,
     charges: Charges,
 }
 
 impl<'a> Tally<'a> {
     fn new(meter: &'a Meter, model: &'a str, is_fallback: bool) -> Self {
-        let mut charges = Charges::default();
-        charges.calls = 1;
-        charges.failures = 1;
-        charges.fallbacks = is_fallback.into();
-        Self { meter, model, charges }
+        Self { meter, model, is_fallback, charges: Charges::default() }
+    }
+
+    /// The request goes to the model.
+    fn sent(&mut self) {
+        self.charges.calls = 1;
+        self.charges.failures = 1;
+        self.charges.fallbacks = self.is_fallback.into();
     }
 }
 
 impl Drop for Tally<'_> {
     fn drop(&mut self) {
-        self.meter.charge(self.model, self.charges);
+        if self.charges != Charges::default() {
+            self.meter.charge(self.model, self.charges);
+        }
     }
 }
 
 /// Tells the breaker of a call that is dropped before it has ended.
 struct Call<'a> {
     breaker: &'a Mutex<Breaker>,
+    pass: Pass,
     has_ended: bool,
 }
 
 impl Drop for Call<'_> {
     fn drop(&mut self) {
         if !self.has_ended {
-            self.breaker.lock().cancelled(Instant::now());
+            self.breaker.lock().cancelled(self.pass, Instant::now());
         }
     }
 }

@@ -10,7 +10,7 @@ mod queue;
 mod retry;
 
 pub(crate) use account::{Account, Limit, Verdict};
-pub(crate) use breaker::{Admission, Breaker};
+pub(crate) use breaker::{Admission, Breaker, Pass};
 pub(crate) use deadlines::{Deadlines, Late, Watch};
 pub(crate) use price::{Bound, Prices, Tier};
 pub(crate) use problem::{Class, Exhausted, Failures, Problem};

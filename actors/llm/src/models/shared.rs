@@ -14,8 +14,8 @@ use futures::{
 use parking_lot::Mutex;
 use serde_json::Value;
 use teammy_kernel::{
-    Budgets, Caller, Deltas, EmbedRequest, Embeddings, LlmError, LlmProvider, LlmRequest, LlmResponse, Store,
-    TranscribeRequest, Transcript,
+    Budgets, Caller, Deltas, EmbedRequest, Embeddings, LlmError, LlmProvider, LlmRequest, LlmResponse, Meter,
+    Priority, Store, TranscribeRequest, Transcript,
 };
 use tokio::time::Instant;
 
@@ -31,6 +31,11 @@ impl Asked {
             return None;
         }
         serde_json::to_string(&(request.asked(), request.caller.tenant.as_deref())).ok().map(Self)
+    }
+
+    /// As asked by this instance alone.
+    fn by(&self, caller: &Caller) -> Self {
+        Self(format!("{} {} {}", caller.meeting, caller.instance, self.0))
     }
 
     fn bytes(&self) -> usize {
@@ -113,6 +118,56 @@ struct Running {
     asking: Asking,
     /// When its asker gives up.
     deadline: Option<Instant>,
+    /// Its place among those that wait.
+    priority: Priority,
+    /// What it costs, until one of its askers takes that over.
+    meter: Meter,
+}
+
+impl Running {
+    /// Whether another request fares no worse with it than alone.
+    fn serves(&self, caller: &Caller) -> bool {
+        let has_time = match (self.deadline, caller.deadline) {
+            (None, _) => true,
+            (Some(ends), Some(wanted)) => ends >= wanted,
+            (Some(_), None) => false,
+        };
+        has_time && self.priority >= caller.priority
+    }
+}
+
+/// One of those that wait for a request. The one that began it pays for it; if that one is gone, the last one does.
+struct Asker {
+    running: Option<Arc<Running>>,
+    began: bool,
+    pays: Meter,
+    state: Arc<State>,
+}
+
+impl Asker {
+    /// Waits for the answer. Whoever waits drives the request, so it goes on when the one that began it is gone.
+    async fn answer(&self) -> Result<LlmResponse, LlmError> {
+        self.running.as_ref().expect("invariant: it is there until the drop").asking.clone().await
+    }
+}
+
+impl Drop for Asker {
+    fn drop(&mut self) {
+        let Some(running) = self.running.take() else { return };
+        let cost = running.meter.clone();
+        let last = {
+            // Nobody looks at it meanwhile.
+            let _running = self.state.running.lock();
+            Arc::into_inner(running)
+        };
+        if self.began || last.is_some() {
+            // If it has not ended, this ends it, and it says what it cost by then.
+            drop(last);
+            for (model, charges) in cost.take() {
+                self.pays.charge(&model, charges);
+            }
+        }
+    }
 }
 
 struct State {
@@ -127,32 +182,31 @@ pub(crate) struct Shared<P> {
     /// How long answers are kept; zero keeps none.
     keep: Duration,
     most_bytes: usize,
+    /// Whether meetings or instances have budgets of their own.
+    is_apart: bool,
 }
 
 impl<P: LlmProvider> Shared<P> {
-    pub(crate) fn new(provider: P, keep: Duration, most_bytes: usize) -> Self {
+    pub(crate) fn new(provider: P, keep: Duration, most_bytes: usize, is_apart: bool) -> Self {
         let state = State { running: Mutex::default(), cache: Mutex::default() };
-        Self { provider: Arc::new(provider), state: Arc::new(state), keep, most_bytes }
+        Self { provider: Arc::new(provider), state: Arc::new(state), keep, most_bytes, is_apart }
     }
 
-    /// The request that asks this, if one runs that has as much time, or a new one.
-    fn join(&self, asked: &Asked, request: &LlmRequest) -> (Arc<Running>, bool) {
+    /// The request that asks this, if one runs that serves the caller as well, or a new one.
+    fn join(&self, asked: Asked, request: &LlmRequest) -> (Arc<Running>, bool) {
         let mut running = self.state.running.lock();
         running.retain(|_, running| running.strong_count() > 0);
-        let has_time = |other: &Running| match (other.deadline, request.caller.deadline) {
-            (None, _) => true,
-            (Some(other), Some(ours)) => other >= ours,
-            (Some(_), None) => false,
-        };
-        if let Some(other) = running.get(asked).and_then(Weak::upgrade)
-            && has_time(&other)
+        if let Some(other) = running.get(&asked).and_then(Weak::upgrade)
+            && other.serves(&request.caller)
         {
             return (other, false);
         }
-        let (provider, asking) = (self.provider.clone(), request.clone());
+        let (provider, mut asking, meter) = (self.provider.clone(), request.clone(), Meter::default());
+        asking.caller.meter = meter.clone();
         let asking = async move { provider.complete(asking).await }.boxed().shared();
-        let new = Arc::new(Running { asking, deadline: request.caller.deadline });
-        running.insert(asked.clone(), Arc::downgrade(&new));
+        let (deadline, priority) = (request.caller.deadline, request.caller.priority);
+        let new = Arc::new(Running { asking, deadline, priority, meter });
+        running.insert(asked, Arc::downgrade(&new));
         (new, true)
     }
 }
@@ -163,9 +217,18 @@ impl<P: LlmProvider> LlmProvider for Shared<P> {
         if let Some(response) = self.state.cache.lock().get(&asked, Instant::now()) {
             return Ok(free(response));
         }
-        let (running, is_ours) = self.join(&asked, &request);
-        // Whoever waits drives it: it goes on when the one that began it is gone.
-        let response = match running.asking.clone().await {
+        // With limits of their own, instances wait and pay apart.
+        let key = if self.is_apart { asked.by(&request.caller) } else { asked.clone() };
+        let (running, is_ours) = self.join(key, &request);
+        let asker = Asker {
+            running: Some(running),
+            began: is_ours,
+            pays: request.caller.meter.clone(),
+            state: self.state.clone(),
+        };
+        let outcome = asker.answer().await;
+        drop(asker);
+        let response = match outcome {
             // The one that began it may have had a budget that ours is not.
             Err(LlmError::BudgetExceeded { .. }) if !is_ours => return self.provider.complete(request).await,
             Ok(response) if !is_ours => return Ok(free(response)),

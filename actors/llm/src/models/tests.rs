@@ -139,7 +139,7 @@ async fn a_model_that_fails_again_and_again_is_left_alone() {
 #[tokio::test(start_paused = true)]
 async fn a_wait_that_is_longer_than_the_time_left_is_not_waited() {
     let told = Problem { retry_after: Some(Duration::from_secs(30)), ..Problem::new(Class::Busy, "busy") };
-    let big = Scripted::new("big", [Err(told.clone()), Err(told)]);
+    let big = Scripted::new("big", [Err(told)]);
     let models = models(&[(&big, &[])], None);
     let began = Instant::now();
     let mut hurried = request("m");
@@ -148,6 +148,34 @@ async fn a_wait_that_is_longer_than_the_time_left_is_not_waited() {
     assert_eq!(began.elapsed(), Duration::ZERO);
     models.complete(request("m")).await.unwrap();
     assert!((30..=33).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_wait_together_for_a_server_that_says_when_to_come_back() {
+    let told = |seconds| {
+        let retry_after = Some(Duration::from_secs(seconds));
+        Err(Problem { retry_after, ..Problem::new(Class::Busy, "too many requests") })
+    };
+    let big = Scripted::new("big", []);
+    // All of them ask before the first is answered.
+    *big.script.lock() = (0..8).map(|_| (Duration::from_millis(1), told(2))).collect();
+    let models = models(&[(&big, &[])], None);
+    let began = Instant::now();
+    let hurried = |meeting: &str| {
+        let mut request = request(meeting);
+        request.caller.deadline = Some(began + Duration::from_secs(57));
+        request
+    };
+    let all = (0..8).map(|number| models.complete(hurried(&format!("m{number}"))));
+    let answers = futures::future::join_all(all).await;
+    assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+    assert_eq!((big.asked(), began.elapsed().as_secs()), (16, 2), "no breaker opened");
+
+    // Who comes meanwhile does not ask.
+    *big.script.lock() = [(Duration::ZERO, told(3))].into();
+    let (first, second) = tokio::join!(models.complete(hurried("a")), models.complete(hurried("b")));
+    assert!(first.is_ok() && second.is_ok());
+    assert_eq!((big.asked(), began.elapsed().as_secs()), (16 + 3, 5));
 }
 
 #[tokio::test(start_paused = true)]

@@ -29,6 +29,9 @@ const BACKOFF_MAX: Duration = Duration::from_secs(8);
 /// How many more tries there are after a server that said when to come back: it is not broken.
 const MORE_WHEN_TOLD: u32 = 2;
 
+/// The longest wait that a server is given while another model could answer.
+const WAIT_BESIDE_NEXT: Duration = Duration::from_secs(2);
+
 /// How much of a server's wait is added to it, so that not all come back at once.
 const SPREAD: f64 = 0.1;
 
@@ -51,7 +54,7 @@ impl RetryPolicy {
             Class::Misconfigured | Class::Refused | Class::CutOff | Class::OverBudget => return Step::Next,
             Class::Busy if problem.retry_after.is_some() => {
                 let told = problem.retry_after.unwrap_or_default();
-                if tries >= self.tries + MORE_WHEN_TOLD {
+                if tries >= self.tries + MORE_WHEN_TOLD || has_next && told > WAIT_BESIDE_NEXT {
                     return Step::Next;
                 }
                 told.saturating_add(told.min(BACKOFF_MAX).mul_f64(SPREAD * jitter))
@@ -109,6 +112,8 @@ mod tests {
         assert_eq!(POLICY.after(&told(5), 5, left, false, 0.0), Step::Next);
         assert_eq!(POLICY.after(&told(20), 1, left, false, 0.0), Step::Next, "the hook has no time for that");
         assert_eq!(POLICY.after(&told(3600), 1, None, false, 0.0), Step::RetryAfter(Duration::from_hours(1)));
+        assert_eq!(POLICY.after(&told(2), 1, left, true, 0.0), Step::RetryAfter(Duration::from_secs(2)));
+        assert_eq!(POLICY.after(&told(3), 1, left, true, 0.0), Step::Next, "another model can answer sooner");
     }
 
     #[test]

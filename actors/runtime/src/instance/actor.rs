@@ -44,6 +44,8 @@ pub(crate) struct Args {
     pub(crate) llm: SharedLlm,
     /// Whose meeting it is.
     pub(crate) tenant: Option<Arc<str>>,
+    /// Whether its plugin asks models, as it says of itself.
+    pub(crate) needs_llm: bool,
     /// Whether it is not the instance's first actor in this process.
     pub(crate) is_restarted: bool,
     pub(crate) policy: FailurePolicy,
@@ -82,6 +84,9 @@ impl Actor for InstanceActor {
             let (provider, outbox) = (provider.clone(), outbox.clone());
             InstanceModels::new(args.llm, args.tenant, args.is_restarted, provider, outbox)
         });
+        if let Some(models) = models.as_ref().filter(|_| args.needs_llm && args.cursor > Seq::ZERO) {
+            models.resume().await.map_err(ActorProcessingErr::from)?;
+        }
         let llm =
             models.clone().map_or_else(SharedLlm::none, |models| SharedLlm::new(InstanceModelsRef(models)));
         let limit = Some(args.deadline.mul_f64(LLM_SHARE));

@@ -14,7 +14,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use teammy_kernel::{
     Audio, Budgets, Caller, Deltas, EmbedRequest, Embeddings, KeyValue, LlmError, LlmProvider, LlmRequest,
-    LlmResponse, Meter, PersistenceProvider, Seq, SharedLlm, TranscribeRequest, Transcript,
+    LlmResponse, Meter, PersistenceProvider, ReadError, Seq, SharedLlm, TranscribeRequest, Transcript,
     journal::{Asked, Journal},
     ledger::Ledger,
     timers::Timers,
@@ -81,16 +81,19 @@ impl InstanceModels {
         }
     }
 
-    /// The running hook has failed: its next try asks anew.
+    /// The running hook has failed: its next try asks anew, also under another owner.
     pub(super) fn failed(&self) {
         if self.is_used() {
-            self.memory.lock().journal.failed();
+            let deletions: Vec<KeyValue> = self.memory.lock().journal.ended().collect();
+            if !deletions.is_empty() {
+                self.outbox.submit_keys(deletions, false);
+            }
         }
     }
 
     /// Whether something goes with the effects of the running hook.
     pub(super) fn has_effects(&self) -> bool {
-        self.is_used() && !self.memory.lock().journal.is_empty()
+        self.is_used() && self.memory.lock().journal.has_deletions()
     }
 
     /// The running hook has ended, or was given up. Adds what goes with its effects.
@@ -107,16 +110,29 @@ impl InstanceModels {
         self.restored.initialized()
     }
 
+    /// Takes up the answers of an instance that goes on here. Their hook may ask no more, and then they are deleted.
+    pub(super) async fn resume(&self) -> Result<(), ReadError> {
+        let keys = self.provider.list(Timers::PREFIX).await?;
+        if keys.iter().any(|(key, _)| Journal::is_answer(key)) {
+            self.restored.get_or_init(async || self.take_up(keys)).await;
+        }
+        Ok(())
+    }
+
+    fn take_up(&self, keys: Vec<(String, Arc<str>)>) {
+        let mut memory = self.memory.lock();
+        memory.journal.restore(keys.iter().cloned(), self.has_failed);
+        memory.ledger.restore(keys);
+        memory.journal.begin(Seq(self.seq.load(Ordering::Relaxed)));
+    }
+
     /// Takes up what is stored, before the first request.
     async fn restore(&self) -> Result<(), LlmError> {
         let restore = async || {
             let keys = self.provider.list(Timers::PREFIX).await;
             let keys = keys
                 .map_err(|error| LlmError::Failed(format!("what it asked before is not known: {error}")))?;
-            let mut memory = self.memory.lock();
-            memory.journal.restore(keys.iter().cloned(), self.has_failed);
-            memory.ledger.restore(keys);
-            memory.journal.begin(Seq(self.seq.load(Ordering::Relaxed)));
+            self.take_up(keys);
             Ok(())
         };
         self.restored.get_or_try_init(restore).await.map(drop)

@@ -40,7 +40,8 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether the same request may succeed later, if nothing else changes.
+    /// Whether the same request may succeed soon, so that another try of the hook can help. A budget that begins anew in an
+    /// hour does not, and neither does a refusal.
     pub fn is_temporary(&self) -> bool {
         match self {
             Self::Failed(_) | Self::Misconfigured(_) => true,

@@ -39,9 +39,9 @@ impl Add for NanoUsd {
 #[serde(default)]
 #[non_exhaustive]
 pub struct Charges {
-    /// Requests that this model answered, or was the last to fail.
+    /// Requests that were sent to this model, whatever their tries. One that a fallback answered counts for both models.
     pub calls: u64,
-    /// Of those the ones without an answer.
+    /// Of those the ones that this model did not answer.
     pub failures: u64,
     /// Tries after the first with the same model.
     pub retries: u64,

@@ -1,6 +1,6 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use teammy_kernel::{LlmMessage, MeetingId, Model, Name, Usage};
+use teammy_kernel::{Charges, LlmMessage, MeetingId, Model, Name, Usage};
 
 use super::*;
 
@@ -13,6 +13,7 @@ struct Slow {
 
 impl LlmProvider for Slow {
     async fn complete(&self, request: LlmRequest) -> Result<LlmResponse, LlmError> {
+        let _charged = Charged(request.caller.meter.clone());
         let number = self.asked.fetch_add(1, Ordering::SeqCst) + 1;
         tokio::time::sleep(Duration::from_secs(1)).await;
         if self.fails {
@@ -24,6 +25,21 @@ impl LlmProvider for Slow {
     }
 }
 
+/// Charges a call when it is over, also when it was given up.
+struct Charged(Meter);
+
+impl Drop for Charged {
+    fn drop(&mut self) {
+        let mut charges = Charges::default();
+        charges.calls = 1;
+        self.0.charge("slow", charges);
+    }
+}
+
+fn calls(request: &LlmRequest) -> u64 {
+    request.caller.meter.take().values().map(|charges| charges.calls).sum()
+}
+
 fn request(meeting: &str, text: &str) -> LlmRequest {
     let caller = Caller::new(MeetingId::new(meeting).unwrap(), Name::new("i").unwrap());
     let mut request = LlmRequest::new(Model::Default, vec![LlmMessage::user(text)], caller);
@@ -33,7 +49,7 @@ fn request(meeting: &str, text: &str) -> LlmRequest {
 
 fn shared(keep: Duration, fails: bool) -> (Slow, Arc<Shared<Slow>>) {
     let slow = Slow { asked: Arc::default(), fails };
-    (slow.clone(), Arc::new(Shared::new(slow, keep, 10_000)))
+    (slow.clone(), Arc::new(Shared::new(slow, keep, 10_000, false)))
 }
 
 #[tokio::test(start_paused = true)]
@@ -78,6 +94,52 @@ async fn a_shared_request_outlives_the_one_that_began_it() {
     let both = [shared.complete(hurried), shared.complete(request("b", "?"))];
     futures::future::join_all(both).await;
     assert_eq!(slow.asked.load(Ordering::SeqCst), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_is_still_there_pays() {
+    /// Asks, and gives up after so long.
+    async fn ask(shared: &Shared<Slow>, request: &LlmRequest, millis: u64) -> bool {
+        let time = Duration::from_millis(millis);
+        tokio::time::timeout(time, shared.complete(request.clone())).await.is_ok()
+    }
+    let cases = [
+        // How long each of two waits, and what each pays.
+        ([2_000, 2_000], [1, 0]),
+        ([500, 2_000], [0, 1]),
+        ([2_000, 500], [1, 0]),
+        ([500, 700], [0, 1]),
+        ([700, 500], [1, 0]),
+    ];
+    for (waits, expected) in cases {
+        let (slow, shared) = shared(Duration::ZERO, false);
+        let [first, second] = [request("a", "?"), request("b", "?")];
+        tokio::join!(ask(&shared, &first, waits[0]), ask(&shared, &second, waits[1]));
+        assert_eq!(slow.asked.load(Ordering::SeqCst), 1);
+        assert_eq!([calls(&first), calls(&second)], expected, "{waits:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_in_the_place_of_somebody_less_urgent() {
+    let (slow, shared) = shared(Duration::ZERO, false);
+    let [low, high] = [Priority::Low, Priority::High].map(|priority| {
+        let mut request = request("a", "?");
+        request.caller.priority = priority;
+        request
+    });
+    let (low, high) = (shared.complete(low), shared.complete(high.clone()));
+    tokio::join!(low, high, shared.complete(request("b", "?"))).0.unwrap();
+    assert_eq!(slow.asked.load(Ordering::SeqCst), 2, "the third joins the second");
+}
+
+#[tokio::test(start_paused = true)]
+async fn budgets_of_meetings_are_kept_apart() {
+    let slow = Slow { asked: Arc::default(), fails: false };
+    let shared = Shared::new(slow.clone(), Duration::ZERO, 10_000, true);
+    let asked = [request("a", "?"), request("b", "?"), request("a", "?")];
+    futures::future::join_all(asked.map(|request| shared.complete(request))).await;
+    assert_eq!(slow.asked.load(Ordering::SeqCst), 2);
 }
 
 #[tokio::test(start_paused = true)]

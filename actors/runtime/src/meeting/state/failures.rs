@@ -31,10 +31,13 @@ impl MeetingState {
         if let Some(cursor) = self.instances[slot.index()].completion.take() {
             self.completed(slot, cursor);
         }
+        self.apply_submitted();
         let running = &mut self.instances[slot.index()];
         let current = Seq(running.current.swap(0, Ordering::AcqRel));
         running.actor = None;
         running.next_incarnation();
+        // What the failed actor's tasks still submit is dropped, and nobody is to wait for it.
+        running.overlay = Arc::new(Overlay::of(self.log.unstored_keys(slot)));
         let incarnation = running.incarnation;
         running.recorder.record(&mut Counts { errors: 1, ..Counts::default() });
         let name = running.name.clone();

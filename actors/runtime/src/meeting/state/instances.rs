@@ -86,6 +86,7 @@ impl MeetingState {
             store: resources.store.clone(),
             llm: resources.llm.clone(),
             tenant: resources.tenant(&self.shared.metadata),
+            needs_llm: instance.factory.needs_llm(),
             is_restarted: incarnation.0 > 1,
             policy: resources.settings.failure_policy(),
             deadline: resources.settings.hook_deadline(),
