@@ -130,12 +130,15 @@ async fn without_a_model_a_meeting_rejects_instances_that_need_one() {
 }
 
 /// Asks what each chat message says, and does what it says with the answer: `wait` waits for ever the first time, `fail`
-/// fails the first time, `panic` panics the first time, and `twice` asks the same once more.
+/// fails the first time, `panic` panics the first time, `stuck` waits for ever the second time, before it asks, `twice` asks
+/// the same once more, and `detach` leaves a task behind the first time, which asks the same after the actor has failed.
 struct Careful;
 
 /// How often the hook has run on each text.
 static RUNS: parking_lot::Mutex<std::collections::BTreeMap<String, u32>> =
     parking_lot::Mutex::new(std::collections::BTreeMap::new());
+
+static DETACHED: tokio::sync::Notify = tokio::sync::Notify::const_new();
 
 impl InCallPlugin for Careful {
     type Config = ();
@@ -164,6 +167,21 @@ impl Receive<Json<Chat>> for Careful {
             *run += 1;
             *run
         };
+        if run == 2 && text.contains("stuck") {
+            std::future::pending::<()>().await;
+        }
+        if run == 1 && text.contains("detach") {
+            tokio::spawn(async move {
+                DETACHED.notified().await;
+                llm.prompt([LlmMessage::user(text.as_str())], 0.0).await
+            });
+            panic!("as told");
+        }
+        if text.contains("detach") {
+            DETACHED.notify_one();
+            // Until the other one has its answer.
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
         let mut answer = llm.prompt([LlmMessage::user(text.as_str())], 0.0).await?;
         if text.starts_with("twice") {
             answer = format!("{answer} {}", llm.prompt([LlmMessage::user(text.as_str())], 0.0).await?);
@@ -273,6 +291,41 @@ async fn a_hook_that_failed_asks_anew_and_every_call_is_counted() {
     let outputs: Vec<_> = all_outputs(&meeting).await.into_iter().map(|(output, _)| output).collect();
     assert_eq!(outputs, ["answer 2", "answer 4", "answer 6"]);
     assert_eq!(kept_and_counted(&store, "anew").await, (0, 6));
+    node.shutdown(DEADLINE).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_owner_knows_that_the_hook_failed() {
+    let (store, models) = (FaultyStore::default(), Counting::default());
+    let first = careful(&store, &models).await;
+    let meeting = start(&first, "failed", &["careful"]).await;
+    meeting.publish(chat("fail stuck")).await.unwrap().durable().await.unwrap();
+    asked(&models, 1).await;
+    while RUNS.lock().get("failed fail stuck") != Some(&2)
+        || kept_and_counted(&store, "failed").await != (0, 1)
+    {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    drop(first);
+    let second = careful(&store, &models).await;
+    let meeting = second.resume_meeting(&id("failed")).await.unwrap();
+    meeting.end().await.unwrap();
+    let outputs: Vec<_> = all_outputs(&meeting).await.into_iter().map(|(output, _)| output).collect();
+    assert_eq!(outputs, ["answer 2"]);
+    second.shutdown(DEADLINE).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_failed_actor_left_behind_holds_up_nobody() {
+    let (store, models) = (FaultyStore::default(), Counting::default());
+    let node = careful(&store, &models).await;
+    let meeting = start(&node, "left", &["careful"]).await;
+    let began = tokio::time::Instant::now();
+    meeting.publish(chat("detach")).await.unwrap();
+    meeting.end().await.unwrap();
+    let outputs: Vec<_> = all_outputs(&meeting).await.into_iter().map(|(output, _)| output).collect();
+    assert_eq!(outputs, ["answer 2"]);
+    assert!(began.elapsed() < DEADLINE, "{:?}", began.elapsed());
     node.shutdown(DEADLINE).await.unwrap();
 }
 
