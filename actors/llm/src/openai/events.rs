@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use futures::{Stream, stream};
+use memchr::memchr2_iter;
 use reqwest::Response;
 use teammy_kernel::chain;
 
@@ -55,20 +56,29 @@ impl EventSize {
     /// Counts a chunk, and returns the size of the largest event that it belongs to.
     fn largest_with(&mut self, chunk: &[u8]) -> usize {
         let mut largest = 0;
-        for byte in chunk {
-            match byte {
-                b'\n' if self.ends_with_cr => {}
-                b'\n' | b'\r' if self.line == 0 => self.bytes = 0,
-                b'\n' | b'\r' => self.line = 0,
-                _ => {
-                    self.line += 1;
-                    self.bytes += 1;
-                    largest = largest.max(self.bytes);
+        let mut from = 0;
+        for at in memchr2_iter(b'\n', b'\r', chunk) {
+            self.count(at - from);
+            largest = largest.max(self.bytes);
+            // CR and LF together end one line.
+            let is_second = chunk[at] == b'\n' && self.ends_with_cr;
+            if !is_second {
+                if self.line == 0 {
+                    self.bytes = 0;
                 }
+                self.line = 0;
             }
-            self.ends_with_cr = *byte == b'\r';
+            self.ends_with_cr = chunk[at] == b'\r';
+            from = at + 1;
         }
-        largest
+        self.count(chunk.len() - from);
+        largest.max(self.bytes)
+    }
+
+    fn count(&mut self, bytes: usize) {
+        self.line += bytes;
+        self.bytes += bytes;
+        self.ends_with_cr &= bytes == 0;
     }
 }
 

@@ -63,7 +63,7 @@ impl Exchange {
         let mut reader = Reader::new(call, self.0.deltas.as_ref());
         let mut outcome = reader.answer(request).await;
         if let Err(problem) = &mut outcome {
-            problem.has_given = reader.has_given;
+            problem.has_given = reader.pieces.has_given;
             problem.usage += reader.fold.usage().unwrap_or_default();
         }
         let is_ok = outcome.is_ok();
@@ -92,15 +92,31 @@ impl tower_service::Service<HttpRequestFactory> for Exchange {
 /// Reads one answer.
 struct Reader<'a> {
     call: Call<'a>,
-    deltas: Option<&'a Deltas>,
-    /// Whether a piece was passed on.
-    has_given: bool,
+    pieces: Pieces<'a>,
     fold: Fold,
+}
+
+/// Passes the pieces of an answer on.
+struct Pieces<'a> {
+    deltas: Option<&'a Deltas>,
+    /// Whether there was one.
+    has_given: bool,
+}
+
+impl Pieces<'_> {
+    fn give(&mut self, text: &str) {
+        if let Some(deltas) = self.deltas
+            && !text.is_empty()
+        {
+            self.has_given = true;
+            deltas.put(text);
+        }
+    }
 }
 
 impl<'a> Reader<'a> {
     fn new(call: Call<'a>, deltas: Option<&'a Deltas>) -> Self {
-        Self { call, deltas, has_given: false, fold: Fold::default() }
+        Self { call, pieces: Pieces { deltas, has_given: false }, fold: Fold::default() }
     }
 
     async fn answer(&mut self, request: Request) -> Result<LlmResponse, Problem> {
@@ -112,32 +128,23 @@ impl<'a> Reader<'a> {
             self.whole(response).await?;
         }
         let (answer, rest) = std::mem::take(&mut self.fold).finish()?;
-        self.give(&rest);
+        self.pieces.give(&rest);
         Ok(answer)
-    }
-
-    fn give(&mut self, text: &str) {
-        if let Some(deltas) = self.deltas
-            && !text.is_empty()
-        {
-            self.has_given = true;
-            deltas.put(text);
-        }
     }
 
     async fn whole(&mut self, response: Response) -> Result<(), Problem> {
         let body = self.call.body(response, MAX_ANSWER_BYTES, too_large).await?;
         let object: Value = serde_json::from_slice(&body).map_err(|error| malformed(&error))?;
-        let added = self.fold.add(&object)?;
-        self.give(&added.text);
+        self.pieces.give(self.fold.add(&object)?.text);
         Ok(())
     }
 
     async fn stream(&mut self, response: Response) -> Result<(), Problem> {
         let mut events = pin!(SseByteStream::new(limited(response)));
+        let mut timer = pin!(None);
         let mut last_moment = None;
         loop {
-            let event = self.call.in_time(events.next());
+            let event = self.call.next_in_time(events.next(), timer.as_mut());
             let event = match last_moment {
                 None => event.await,
                 Some(at) => tokio::time::timeout_at(at, event).await.unwrap_or(Ok(None)),
@@ -174,9 +181,15 @@ impl<'a> Reader<'a> {
         if data.is_empty() {
             return Ok(Next::More);
         }
-        let object: Value = serde_json::from_str(data).map_err(|error| malformed(&error))?;
-        let added = self.fold.add(&object)?;
-        self.give(&added.text);
+        let object: Value;
+        let added = match self.fold.add_text(data) {
+            Some(added) => added?,
+            None => {
+                object = serde_json::from_str(data).map_err(|error| malformed(&error))?;
+                self.fold.add(&object)?
+            }
+        };
+        self.pieces.give(added.text);
         if added.is_useful {
             self.call.watch.useful(Instant::now());
         }

@@ -4,6 +4,9 @@
 //! tokens, content in parts, thoughts in fields of three names or in the text, and an error in place of an answer.
 //! What a server says beside its answer never costs the answer; what is no answer is never taken for one.
 
+use std::borrow::Cow;
+
+use serde::Deserialize;
 use serde_json::Value;
 use teammy_kernel::{Finish, LlmResponse, ToolCall, Usage};
 
@@ -30,10 +33,10 @@ pub(super) struct Fold {
 }
 
 /// What one object adds.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Added {
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Added<'a> {
     /// What it adds to the answer's text.
-    pub(super) text: String,
+    pub(super) text: &'a str,
     /// Whether it brings the answer on, so that the server is at work: text, thoughts, a function's call, or the end.
     pub(super) is_useful: bool,
 }
@@ -43,7 +46,7 @@ impl Fold {
     ///
     /// # Errors
     /// If the object is an error, or the answer becomes too large.
-    pub(super) fn add(&mut self, object: &Value) -> Result<Added, Problem> {
+    pub(super) fn add(&mut self, object: &Value) -> Result<Added<'_>, Problem> {
         if let Some(error) = object.get("error").filter(|error| !error.is_null()) {
             return Err(in_answer(error));
         }
@@ -51,12 +54,12 @@ impl Fold {
             self.usage = Some(usage);
         }
         let choice = object.get("choices").and_then(|choices| choices.get(0));
-        let Some(choice) = choice else { return Ok(Added { text: String::new(), is_useful: false }) };
+        let Some(choice) = choice else { return Ok(Added::default()) };
         self.has_choice = true;
         let message =
             ["delta", "message"].iter().find_map(|key| choice.get(*key).filter(|it| it.is_object()));
         let mut is_useful = false;
-        let mut text = String::new();
+        let mut text = Cow::Borrowed("");
         if let Some(message) = message {
             // Servers that know two of these names give the same thoughts under both.
             let names = ["reasoning_content", "reasoning", "thinking"].into_iter();
@@ -66,10 +69,7 @@ impl Fold {
                 self.count(thought.len())?;
                 self.reasoning.push_str(&thought);
             }
-            let said = message.get("content").map(content).unwrap_or_default();
-            is_useful |= !said.is_empty();
-            self.count(said.len())?;
-            text = self.text.push(&said);
+            text = message.get("content").map(content).unwrap_or_default();
             self.is_refused |=
                 message.get("refusal").and_then(Value::as_str).is_some_and(|refusal| !refusal.is_empty());
             for call in message.get("tool_calls").and_then(Value::as_array).into_iter().flatten() {
@@ -77,15 +77,26 @@ impl Fold {
             }
         } else if let Some(said) = choice.get("text").and_then(Value::as_str) {
             // The older API of completions.
-            is_useful = !said.is_empty();
-            self.count(said.len())?;
-            text = self.text.push(said);
+            text = said.into();
         }
         if let Some(finish) = choice.get("finish_reason").and_then(Value::as_str) {
             self.finish = Some(finish.to_owned());
             is_useful = true;
         }
-        Ok(Added { text, is_useful })
+        self.say(&text, is_useful)
+    }
+
+    /// As [`add`](Self::add) for a chunk of a stream that is text and nothing else, which most are. None if it is another one.
+    pub(super) fn add_text(&mut self, chunk: &str) -> Option<Result<Added<'_>, Problem>> {
+        let TextChunk { choices: [Choice { delta: Delta { content, .. }, .. }], .. } =
+            serde_json::from_str(chunk).ok()?;
+        self.has_choice = true;
+        Some(self.say(&content, false))
+    }
+
+    fn say(&mut self, text: &str, is_useful: bool) -> Result<Added<'_>, Problem> {
+        self.count(text.len())?;
+        Ok(Added { is_useful: is_useful || !text.is_empty(), text: self.text.push(text) })
     }
 
     fn count(&mut self, bytes: usize) -> Result<(), Problem> {
@@ -187,17 +198,52 @@ impl Fold {
 }
 
 /// A text, or the texts of a list of parts.
-fn content(value: &Value) -> String {
+fn content(value: &Value) -> Cow<'_, str> {
     match value {
-        Value::String(text) => text.clone(),
-        Value::Array(parts) => parts.iter().map(content).collect(),
+        Value::String(text) => text.into(),
+        Value::Array(parts) => parts.iter().map(content).collect::<String>().into(),
         Value::Object(part) => match part.get("type").and_then(Value::as_str) {
             // Parts that are thoughts have their text under other keys, which are not read here.
-            Some("thinking" | "reasoning") => String::new(),
+            Some("thinking" | "reasoning") => Cow::default(),
             _ => part.get("text").map(content).unwrap_or_default(),
         },
-        _ => String::new(),
+        _ => Cow::default(),
     }
+}
+
+/// A chunk with a piece of text. What would mean anything else is missing or null.
+#[derive(Deserialize)]
+struct TextChunk<'a> {
+    #[serde(default, rename = "error")]
+    _error: (),
+    #[serde(default, rename = "usage")]
+    _usage: (),
+    #[serde(borrow)]
+    choices: [Choice<'a>; 1],
+}
+
+#[derive(Deserialize)]
+struct Choice<'a> {
+    #[serde(borrow)]
+    delta: Delta<'a>,
+    #[serde(default, rename = "finish_reason")]
+    _finish_reason: (),
+}
+
+#[derive(Deserialize)]
+struct Delta<'a> {
+    #[serde(borrow)]
+    content: Cow<'a, str>,
+    #[serde(default, rename = "reasoning_content")]
+    _reasoning_content: (),
+    #[serde(default, rename = "reasoning")]
+    _reasoning: (),
+    #[serde(default, rename = "thinking")]
+    _thinking: (),
+    #[serde(default, rename = "refusal")]
+    _refusal: (),
+    #[serde(default, rename = "tool_calls")]
+    _tool_calls: (),
 }
 
 #[cfg(test)]

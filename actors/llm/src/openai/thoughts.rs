@@ -64,11 +64,15 @@ pub(super) struct Thoughts {
 
 impl Thoughts {
     /// Takes the next piece of the text, and returns what it adds to the answer.
-    pub(super) fn push(&mut self, piece: &str) -> String {
-        self.open.push_str(piece);
+    pub(super) fn push(&mut self, piece: &str) -> &str {
         let before = self.answer.len();
-        self.sort(false);
-        self.answer[before..].to_owned()
+        if self.place == Where::Answer && self.open.is_empty() {
+            self.answer.push_str(piece);
+        } else {
+            self.open.push_str(piece);
+            self.sort(false);
+        }
+        &self.answer[before..]
     }
 
     /// The text is over: the rest of the answer, and the whole answer and the thoughts.
@@ -316,7 +320,7 @@ mod tests {
             cuts.extend([0, text.len()]);
             cuts.sort_unstable();
             let mut parts = Thoughts::default();
-            let mut pieces: String = cuts.windows(2).map(|cut| parts.push(&text[cut[0]..cut[1]])).collect();
+            let mut pieces: String = cuts.windows(2).map(|cut| parts.push(&text[cut[0]..cut[1]]).to_owned()).collect();
             let sorted = parts.finish();
             pieces.push_str(&sorted.rest);
             prop_assert_eq!((sorted.answer.as_str(), sorted.thoughts.as_str()), (answer, thoughts));

@@ -1,13 +1,20 @@
 //! The HTTP client under the API, one for all models, and one call with it: a request is sent and its answer read, within
 //! the limits on time and size.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
 
 use bytes::{Bytes, BytesMut};
 use http::header;
 use reqwest::{Client, Request, Response};
 use rustls::{ClientConfig, RootCertStore, crypto::ring};
 use teammy_kernel::chain;
+use tokio::time::Sleep;
 
 use super::error::classify;
 use crate::{
@@ -94,6 +101,36 @@ impl Call<'_> {
     pub(super) async fn in_time<T>(&self, coming: impl Future<Output = T>) -> Result<T, Problem> {
         let Some((at, late)) = self.watch.next() else { return Ok(coming.await) };
         tokio::time::timeout_at(at, coming).await.map_err(|_| too_late(late))
+    }
+
+    /// As [`in_time`](Self::in_time), for one of many things that come one after another. They share a timer, which is set
+    /// anew when it goes off: each of them moves the limit, and setting a timer costs more than reading an event.
+    pub(super) async fn next_in_time<T>(
+        &self,
+        coming: impl Future<Output = T>,
+        mut timer: Pin<&mut Option<Sleep>>,
+    ) -> Result<T, Problem> {
+        let mut coming = pin!(coming);
+        poll_fn(|cx| {
+            if let Poll::Ready(came) = coming.as_mut().poll(cx) {
+                return Poll::Ready(Ok(came));
+            }
+            let Some((at, late)) = self.watch.next() else { return Poll::Pending };
+            if timer.as_ref().as_pin_ref().is_none_or(|timer| timer.deadline() > at) {
+                timer.set(Some(tokio::time::sleep_until(at)));
+            }
+            let mut timer = timer.as_mut().as_pin_mut().expect("invariant: it was set");
+            loop {
+                if timer.as_mut().poll(cx).is_pending() {
+                    return Poll::Pending;
+                }
+                if timer.deadline() >= at {
+                    return Poll::Ready(Err(too_late(late)));
+                }
+                timer.as_mut().reset(at);
+            }
+        })
+        .await
     }
 
     /// A whole body, of `limit` bytes at most.

@@ -301,11 +301,17 @@ async fn another_owner_knows_that_the_hook_failed() {
     let meeting = start(&first, "failed", &["careful"]).await;
     meeting.publish(chat("fail stuck")).await.unwrap().durable().await.unwrap();
     asked(&models, 1).await;
-    while RUNS.lock().get("failed fail stuck") != Some(&2)
-        || kept_and_counted(&store, "failed").await != (0, 1)
-    {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    tokio::time::timeout(DEADLINE, async {
+        let failed = async || {
+            RUNS.lock().get("failed fail stuck") == Some(&2)
+                && kept_and_counted(&store, "failed").await == (0, 1)
+        };
+        while !failed().await {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    })
+    .await
+    .expect("the answer is deleted, and the hook runs again");
     drop(first);
     let second = careful(&store, &models).await;
     let meeting = second.resume_meeting(&id("failed")).await.unwrap();

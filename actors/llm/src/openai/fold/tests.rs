@@ -1,3 +1,4 @@
+use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
@@ -66,4 +67,56 @@ fn an_error_in_place_of_an_answer_has_its_class() {
     assert_eq!(class(json!("oops")), Class::Unavailable);
     assert_eq!(class(json!({"message": "Unsupported parameter: 'seed'", "code": 400})), Class::Misconfigured);
     assert!(fold(&[json!({"error": null, "choices": [{"message": {"content": "yes"}}]})]).is_ok());
+}
+
+/// What one of the values in a chunk may be, and others that it should not be.
+fn some_value() -> impl Strategy<Value = Value> {
+    let values = [
+        json!(null),
+        json!(""),
+        json!("a"),
+        json!("\u{e9}\n\"<think>"),
+        json!(0),
+        json!([]),
+        json!({}),
+        json!([{"index": 0, "function": {"name": "f"}}]),
+        json!({"prompt_tokens": 3}),
+        json!({"message": "no"}),
+    ];
+    prop::sample::select(values.to_vec())
+}
+
+proptest! {
+    /// A chunk is read the short way only if that gives the same.
+    #[test]
+    fn both_ways_read_the_same(
+        top in prop::collection::btree_map(prop::sample::select(vec!["error", "usage", "id", "model"]), some_value(), 0..3),
+        choice in prop::collection::btree_map(prop::sample::select(vec!["finish_reason", "text", "message", "logprobs"]), some_value(), 0..3),
+        delta in prop::collection::btree_map(
+            prop::sample::select(vec!["content", "content", "role", "reasoning_content", "reasoning", "thinking", "refusal", "tool_calls"]),
+            some_value(), 0..4,
+        ),
+        choices in 0..3_usize,
+    ) {
+        let mut choice: serde_json::Map<_, _> = choice.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+        choice.insert("delta".to_owned(), json!(delta));
+        let mut object = json!(top);
+        object["choices"] = vec![Value::Object(choice); choices].into();
+        let (mut short, mut long) = (Fold::default(), Fold::default());
+        let text = object.to_string();
+        if let Some(added) = short.add_text(&text) {
+            prop_assert_eq!(added, long.add(&object));
+            prop_assert_eq!(format!("{short:?}"), format!("{long:?}"));
+        } else {
+            prop_assert_eq!(format!("{short:?}"), format!("{:?}", Fold::default()), "nothing is read twice");
+        }
+    }
+}
+
+#[test]
+fn chunks_of_text_are_read_the_short_way() {
+    let chunk = r#"{"id":"c","object":"chat.completion.chunk","created":1,"model":"m","usage":null,"choices":
+        [{"index":0,"delta":{"role":"assistant","content":"\u00e9 a","refusal":null},"logprobs":null,"finish_reason":null}]}"#;
+    assert_eq!(Fold::default().add_text(chunk), Some(Ok(Added { text: "\u{e9} a", is_useful: true })));
+    assert_eq!(Fold::default().add_text(r#"{"choices":[{"delta":{},"finish_reason":"stop"}]}"#), None);
 }
