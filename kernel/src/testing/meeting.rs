@@ -522,6 +522,11 @@ impl<P> PluginTest<P> {
         self.lost += packets;
     }
 
+    /// Has so many of the next reads of keys and history fail, as when the store is away.
+    pub fn fail_reads(&mut self, reads: u64) {
+        self.memory.fail_reads(reads);
+    }
+
     /// Starts the plugin again with the stored state and keys, and without its scratch, as after a crash or on
     /// another node.
     ///

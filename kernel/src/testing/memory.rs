@@ -19,6 +19,20 @@ struct Inner {
     keys: BTreeMap<String, Arc<str>>,
     /// The calls that read keys or history.
     reads: u64,
+    /// So many of the next reads fail.
+    failing: u64,
+}
+
+impl Inner {
+    /// Counts a read, which fails if it shall.
+    fn read(&mut self) -> Result<(), ReadError> {
+        self.reads += 1;
+        if self.failing == 0 {
+            return Ok(());
+        }
+        self.failing -= 1;
+        Err(ReadError("the test has this read fail".to_owned()))
+    }
 }
 
 /// A meeting's packets and one instance's keys.
@@ -64,6 +78,10 @@ impl Memory {
         self.inner().reads
     }
 
+    pub(super) fn fail_reads(&self, reads: u64) {
+        self.inner().failing = reads;
+    }
+
     pub(super) fn value(&self, key: &str) -> Option<Arc<str>> {
         self.inner().keys.get(key).cloned()
     }
@@ -89,7 +107,7 @@ impl PersistenceProvider for Memory {
     fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Arc<str>>, ReadError>> {
         async move {
             let mut inner = self.inner();
-            inner.reads += 1;
+            inner.read()?;
             Ok(inner.keys.get(key).cloned())
         }
         .boxed()
@@ -98,7 +116,7 @@ impl PersistenceProvider for Memory {
     fn list<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<Vec<(String, Arc<str>)>, ReadError>> {
         async move {
             let mut inner = self.inner();
-            inner.reads += 1;
+            inner.read()?;
             let from = inner.keys.range(prefix.to_owned()..);
             let found = from.take_while(|(key, _)| key.starts_with(prefix));
             Ok(found.map(|(key, value)| (key.clone(), value.clone())).collect())
@@ -113,7 +131,7 @@ impl PersistenceProvider for Memory {
     ) -> BoxFuture<'_, Result<Vec<Arc<DataPacket>>, ReadError>> {
         async move {
             let mut inner = self.inner();
-            inner.reads += 1;
+            inner.read()?;
             let mut found: Vec<_> = inner
                 .log
                 .iter()

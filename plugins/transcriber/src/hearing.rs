@@ -2,11 +2,12 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use teammy_kernel::{Audio, DataPacket, LlmError, Seq, Transcript, chain, data::AudioFrame};
 
 use crate::{
-    segments::{Limits, WINDOW},
+    segments::Limits,
+    silence::{Clock, LastFrame, Wait},
     sound::{Mono, RATE},
     speaker::{Heard, Speaker},
     state::State,
@@ -19,17 +20,12 @@ pub const MAX_BYTES: usize = 32 << 20;
 /// The most participants whose sound is followed at a time.
 pub const MAX_SPEAKERS: usize = 256;
 
-/// How much later than the silence a segment ends whose participant sends nothing any more: frames may be on
-/// their way.
-const LATE: SignedDuration = SignedDuration::from_millis(200);
-
 /// A participant's name; `None` for frames that name nobody, which are one speaker.
 pub(crate) type Name = Option<Arc<str>>;
 
 struct Followed {
     speaker: Speaker<Box<earshot::Detector>>,
-    /// The meeting's clock when the last frame came. The participant's own clock may be another.
-    heard_at: Timestamp,
+    last: LastFrame,
 }
 
 /// A segment that has ended.
@@ -59,14 +55,15 @@ pub(crate) struct Said {
 pub struct Hearing {
     speakers: BTreeMap<Name, Followed>,
     ended: Vec<Ended>,
-    /// The latest timestamp of a frame.
-    clock: Option<Timestamp>,
+    clock: Clock,
     /// The last frame that was heard: a hook that is tried again gets its frames again.
     last: Seq,
     /// What was counted since the state was last changed.
     counts: State,
     /// Why the first of the segments that are counted was left out.
     problem: Option<String>,
+    /// How much speech was dropped because it was too short for a segment.
+    too_short: u64,
     /// When the plugin asked to be woken.
     pub(crate) wake: Option<Timestamp>,
     /// When the meeting began.
@@ -89,23 +86,24 @@ impl Hearing {
             return;
         }
         self.last = packet.seq;
-        let clock = self.clock.map_or(packet.timestamp, |clock| clock.max(packet.timestamp));
-        self.clock = Some(clock);
+        let by = packet.participant.clone();
+        let before = self.speakers.get(&by).map(|followed| followed.last);
+        let last = self.clock.hear(Wait::of(limits), packet.timestamp, before);
         let Some(sound) = Mono::of(frame) else {
             self.counts.unreadable += 1;
             return;
         };
-        let by = packet.participant.clone();
-        if !self.speakers.contains_key(&by) {
+        if before.is_none() {
             self.make_room_for_a_speaker();
         }
         let followed = self.speakers.entry(by.clone()).or_insert_with(|| Followed {
             speaker: Speaker::new(earshot::Detector::default_boxed(), limits),
-            heard_at: clock,
+            last,
         });
-        followed.heard_at = clock;
+        followed.last = last;
         let mut heard = Vec::new();
         followed.speaker.hear(packet.timestamp, &sound, &mut heard);
+        self.too_short += followed.speaker.take_too_short();
         self.end(&by, heard);
     }
 
@@ -119,13 +117,14 @@ impl Hearing {
         let mut heard = Vec::new();
         if let Some(followed) = self.speakers.get_mut(by) {
             followed.speaker.pause(&mut heard);
+            self.too_short += followed.speaker.take_too_short();
         }
         self.end(by, heard);
     }
 
     /// Stops to follow participants.
-    fn forget(&mut self, which: impl Fn(&Followed) -> bool) {
-        let gone = self.speakers.iter().filter(|(_, followed)| which(followed));
+    fn forget(&mut self, which: impl Fn(&Clock, &Followed) -> bool) {
+        let gone = self.speakers.iter().filter(|(_, followed)| which(&self.clock, followed));
         let gone: Vec<_> = gone.map(|(by, _)| by.clone()).collect();
         for by in gone {
             self.pause(&by);
@@ -136,7 +135,7 @@ impl Hearing {
     /// Stops to follow who was silent longest, if too many are followed.
     fn make_room_for_a_speaker(&mut self) {
         if self.speakers.len() >= MAX_SPEAKERS {
-            let oldest = self.speakers.iter().min_by_key(|(_, followed)| followed.heard_at);
+            let oldest = self.speakers.iter().min_by_key(|(_, followed)| followed.last.order());
             if let Some(by) = oldest.map(|(by, _)| by.clone()) {
                 self.pause(&by);
                 self.speakers.remove(&by);
@@ -144,21 +143,42 @@ impl Hearing {
         }
     }
 
-    /// Ends what somebody said who has sent nothing for so long.
-    pub(crate) fn end_silent(&mut self, limits: Limits, now: Timestamp) {
-        self.forget(|followed| due(limits, followed) <= now);
+    /// Cuts what somebody said who is silent as far as is known. What follows without a gap goes on from it.
+    fn cut(&mut self, is_silent: impl Fn(&Clock, &mut LastFrame) -> bool) {
+        for (by, followed) in &mut self.speakers {
+            if followed.speaker.is_open() && is_silent(&self.clock, &mut followed.last) {
+                let mut heard = Vec::new();
+                followed.speaker.cut(&mut heard);
+                self.ended.extend(heard.into_iter().map(|heard| Ended {
+                    by: by.clone(),
+                    heard,
+                    answer: None,
+                }));
+            }
+        }
     }
 
-    /// Ends what somebody said who has sent nothing for so long, while others did.
-    pub(crate) fn end_silent_among_others(&mut self, limits: Limits) {
-        if let Some(clock) = self.clock {
-            self.end_silent(limits, clock);
-        }
+    /// A wake has come: cuts what somebody said who has sent nothing for so long.
+    pub(crate) fn woken(&mut self, limits: Limits, at: Timestamp) {
+        self.clock.reach(at);
+        self.cut(|_, last| {
+            let is_silent = last.due(Wait::of(limits)).is_some_and(|due| due <= at);
+            if is_silent {
+                last.wake();
+            }
+            is_silent
+        });
+    }
+
+    /// Cuts what somebody said who has sent nothing for so long, while others did.
+    pub(crate) fn cut_silent_among_others(&mut self, limits: Limits) {
+        self.cut(|clock, last| clock.is_silent_among_others(Wait::of(limits), last));
+        self.forget(|clock, followed| clock.is_gone(&followed.last));
     }
 
     /// Ends everything.
     pub(crate) fn end_all(&mut self) {
-        self.forget(|_| true);
+        self.forget(|_, _| true);
     }
 
     /// Ends the longest of the segments that are open.
@@ -169,10 +189,17 @@ impl Hearing {
         }
     }
 
+    /// Heeds what the frames since the last wake was asked for say of it.
+    pub(crate) fn set_margins(&mut self, limits: Limits) {
+        for followed in self.speakers.values_mut() {
+            followed.last.set_margin(Wait::of(limits));
+        }
+    }
+
     /// When the next of those who speak will have been silent for long enough, if nothing more comes of them.
     pub(crate) fn due(&self, limits: Limits) -> Option<Timestamp> {
         let open = self.speakers.values().filter(|followed| followed.speaker.is_open());
-        open.map(|followed| due(limits, followed)).min()
+        open.filter_map(|followed| followed.last.due(Wait::of(limits))).min()
     }
 
     /// The bytes of samples in memory.
@@ -224,6 +251,11 @@ impl Hearing {
         (std::mem::take(&mut self.counts), self.problem.take())
     }
 
+    /// Takes how much speech was too short for a segment.
+    pub(crate) fn take_too_short(&mut self) -> u64 {
+        std::mem::take(&mut self.too_short)
+    }
+
     /// Whether there is something to put out.
     pub(crate) fn has_answers(&self) -> bool {
         self.ended.iter().any(|ended| ended.answer.as_ref().is_some_and(|answer| !answer.parts.is_empty()))
@@ -253,13 +285,4 @@ impl Ended {
         self.heard.samples = Vec::new();
         self.answer = Some(answer);
     }
-}
-
-/// When a segment ends if its participant sends nothing more.
-fn due(limits: Limits, followed: &Followed) -> Timestamp {
-    let windows = u64::try_from(limits.silence).unwrap_or(u64::MAX);
-    let millis = windows.saturating_mul(WINDOW as u64 * 1_000 / u64::from(RATE));
-    let silence = SignedDuration::from_millis(i64::try_from(millis).unwrap_or(i64::MAX));
-    let late = silence.checked_add(LATE).unwrap_or(SignedDuration::MAX);
-    followed.heard_at.checked_add(late).unwrap_or(Timestamp::MAX)
 }

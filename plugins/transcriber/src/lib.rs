@@ -22,9 +22,16 @@
 //! A segment begins a fifth of a second before somebody speaks, and ends when nobody spoke for
 //! [`silence_ms`](Config::silence_ms); silence is not sent. One that grows longer than
 //! [`max_seconds`](Config::max_seconds) is cut where it is quietest near its end. Less than
-//! [`min_speech_ms`](Config::min_speech_ms) of speech is dropped. A participant who sends no frames for that
-//! long, because the microphone is off, has stopped to speak, too: the text comes within about a second, by
-//! the meeting's clock, and the time that the model takes.
+//! [`min_speech_ms`](Config::min_speech_ms) of speech is dropped, and said in the log at level DEBUG.
+//!
+//! A participant who sends no frames for `silence_ms`, because the microphone is off, has stopped to speak,
+//! too: the text comes within about a second of the last frame, by the meeting's clock, and the time that the
+//! model takes. That clock may be ahead of a participant's, because frames come late, or because a packet is
+//! misdated, by however much. No sound is lost then. Where a packet carries the clock ahead while somebody
+//! speaks, a segment may be cut in two, or in a few if it is by hours. Less speech than `min_speech_ms`
+//! before the microphone is off waits for the next frame, for ten seconds of others' frames, or for the end:
+//! it may be the beginning of more, or the rest of a segment that was cut. The module `silence` in the source
+//! explains the rule.
 //!
 //! Speech is found by [earshot](https://docs.rs/earshot): a small neural network in Rust alone, maintained,
 //! without dependencies, and by its authors' figures more accurate than Silero's network, whose crate
@@ -55,10 +62,10 @@
 //!
 //! # Memory
 //! Sound is in memory only: 32 kB for each second of a segment that has no text yet, and some 30 kB for each
-//! participant who sends frames. Sound of [`MAX_BYTES`] in all makes the plugin ask at once instead of
-//! waiting for a silence, so nothing is dropped. It follows [`MAX_SPEAKERS`] participants at a time. Sound
-//! that has no text yet is lost with a restart of the node or the instance, and with a takeover: frames are
-//! not stored. What was put out is stored as ever.
+//! participant who has sent frames in the last ten seconds in which others did. Sound of [`MAX_BYTES`] in all
+//! makes the plugin ask at once instead of waiting for a silence, so nothing is dropped. It follows
+//! [`MAX_SPEAKERS`] participants at a time. Sound that has no text yet is lost with a restart of the node or
+//! the instance, and with a takeover: frames are not stored. What was put out is stored as ever.
 //!
 //! # When the model fails
 //! * **A temporary failure**: the hook fails, and the runtime tries it again; only what has no text yet is
@@ -74,6 +81,7 @@
 mod config;
 mod hearing;
 mod segments;
+mod silence;
 mod sound;
 mod speaker;
 mod state;
@@ -146,10 +154,10 @@ impl InCallPlugin for Transcriber {
     async fn on_meeting_end(&self, cx: &mut Cx<'_, Self>) -> Result<Option<Json<Transcription>>, Error> {
         cx.scratch_mut().end_all();
         self.ask(cx).await?;
-        if cx.scratch_mut().wake.take().is_some() {
+        self.put_out(cx).await?;
+        if cx.scratch().wake.is_some() {
             cx.cancel(SILENCE)?;
         }
-        self.put_out(cx).await?;
         Ok(None)
     }
 }
@@ -176,10 +184,11 @@ impl Receive<Batch<AudioFrame>> for Transcriber {
                 tokio::task::yield_now().await;
             }
         }
-        cx.scratch_mut().end_silent_among_others(self.limits);
+        cx.scratch_mut().cut_silent_among_others(self.limits);
         self.ask(cx).await?;
-        self.wake_when_silent(cx)?;
         self.put_out(cx).await?;
+        cx.scratch_mut().set_margins(self.limits);
+        self.wake_when_silent(cx)?;
         Ok(None)
     }
 }
@@ -187,10 +196,10 @@ impl Receive<Batch<AudioFrame>> for Transcriber {
 impl Receive<Wake> for Transcriber {
     async fn receive(&self, wake: Wake, cx: &mut Cx<'_, Self>) -> Result<Option<Json<Transcription>>, Error> {
         cx.scratch_mut().wake = None;
-        cx.scratch_mut().end_silent(self.limits, wake.at);
+        cx.scratch_mut().woken(self.limits, wake.at);
         self.ask(cx).await?;
-        self.wake_when_silent(cx)?;
         self.put_out(cx).await?;
+        self.wake_when_silent(cx)?;
         Ok(None)
     }
 }
@@ -232,23 +241,31 @@ impl Transcriber {
         }
     }
 
-    /// Asks to be woken when those who speak will have been silent for long enough.
+    /// Asks to be woken when those who speak will have been silent for long enough. Nothing of the hook may
+    /// fail after it: what a failed hook asked for is not committed, and the scratch would still say that it
+    /// was asked for.
     fn wake_when_silent(&self, cx: &mut Cx<'_, Self>) -> Result<(), Error> {
-        let (now, hearing) = (cx.packet().timestamp, cx.scratch_mut());
-        let Some(due) = hearing.due(self.limits) else { return Ok(()) };
+        let now = cx.packet().timestamp;
+        let Some(due) = cx.scratch().due(self.limits) else { return Ok(()) };
         // A wake that is asked for already is early enough, as whoever goes on to speak makes it later. One
         // whose time has passed was not committed.
-        if hearing.wake.is_some_and(|wake| wake <= due && wake > now) {
+        if cx.scratch().wake.is_some_and(|wake| wake <= due && wake > now) {
             return Ok(());
         }
-        hearing.wake = Some(due);
         cx.wake_at(due, SILENCE)?;
+        cx.scratch_mut().wake = Some(due);
         Ok(())
     }
 
-    /// Puts out what has a text, and adds up what has none.
+    /// Puts out what has a text, and adds up what has none. Speech that was too short is no loss, and is said
+    /// to those who debug alone.
     async fn put_out(&self, cx: &mut Cx<'_, Self>) -> Result<(), Error> {
         let began = if cx.scratch_mut().has_answers() { Some(began(cx).await?) } else { None };
+        let too_short = cx.scratch_mut().take_too_short();
+        if too_short > 0 {
+            let (meeting, instance) = (&cx.meeting().id, cx.instance());
+            debug!(%meeting, %instance, too_short, "speech is dropped: it is shorter than `min_speech_ms`");
+        }
         let (mut counts, problem) = cx.scratch_mut().take_counts();
         counts.lost = cx.gap();
         if let Some(began) = began {

@@ -9,6 +9,9 @@
 //!   from there.
 //! * A segment with less speech than [`Limits::speech`] is dropped, unless it is the rest of one that was
 //!   cut.
+//! * Whoever does not know whether more sound comes may finish early, if there is
+//!   [enough](Segmenter::has_enough) for a segment. If more does come, it [goes on](Segmenter::go_on) from
+//!   that segment, as the rest of it.
 
 use std::ops::Range;
 
@@ -118,11 +121,30 @@ pub(crate) struct Segmenter {
     /// The last windows before a segment.
     before: Vec<i16>,
     open: Option<Open>,
+    /// So many windows may still go on from the segment before.
+    goes_on: usize,
+    /// How many segments were dropped that had speech in them.
+    too_short: u64,
 }
 
 impl Segmenter {
     pub(crate) fn new(limits: Limits) -> Self {
-        Self { limits, position: 0, before: Vec::new(), open: None }
+        Self { limits, position: 0, before: Vec::new(), open: None, goes_on: 0, too_short: 0 }
+    }
+
+    /// Whether what has begun is enough for a segment as it is.
+    pub(crate) fn has_enough(&self) -> bool {
+        self.open.as_ref().is_some_and(|open| open.speech() >= self.limits.speech.max(1))
+    }
+
+    /// The sound was not interrupted: what comes goes on from the segment that was finished last.
+    pub(crate) fn go_on(&mut self) {
+        self.goes_on = self.limits.silence;
+    }
+
+    /// Takes how many segments were dropped because there was too little speech in them.
+    pub(crate) fn take_too_short(&mut self) -> u64 {
+        std::mem::take(&mut self.too_short)
     }
 
     /// Whether a segment has begun and not ended.
@@ -142,15 +164,17 @@ impl Segmenter {
         let at = self.position;
         self.position += window.len() as u64;
         let Some(open) = &mut self.open else {
-            if score < BEGINS {
+            let is_rest = self.goes_on > 0;
+            if score < if is_rest { GOES_ON } else { BEGINS } {
+                self.goes_on = self.goes_on.saturating_sub(1);
                 self.before.extend_from_slice(window);
                 self.shorten_before();
                 return None;
             }
             let before = std::mem::take(&mut self.before);
             let start = at - before.len() as u64;
-            let mut open =
-                Open { start, samples: Vec::new(), windows: Vec::new(), silent: 0, is_rest: false };
+            let mut open = Open { start, samples: Vec::new(), windows: Vec::new(), silent: 0, is_rest };
+            self.goes_on = 0;
             for window in before.chunks(WINDOW) {
                 open.add(window, false);
             }
@@ -173,12 +197,14 @@ impl Segmenter {
         let ended = self.end();
         self.before.clear();
         self.position = 0;
+        self.goes_on = 0;
         ended
     }
 
     fn end(&mut self) -> Option<Segment> {
         let open = self.open.take()?;
         if !open.is_worth_keeping(self.limits) {
+            self.too_short += u64::from(open.speech() > 0);
             self.before = open.samples;
             self.shorten_before();
             return None;

@@ -97,13 +97,15 @@ pub(crate) struct Speaker<D> {
     silence: SignedDuration,
     segmenter: Segmenter,
     run: Option<Run>,
+    /// Where the sound was cut without knowing whether more comes; none once it has.
+    cut_at: Option<Timestamp>,
 }
 
 impl<D: Detect> Speaker<D> {
     pub(crate) fn new(detector: D, limits: Limits) -> Self {
         let silence = length((limits.silence * WINDOW) as u64, RATE);
         let silence = SignedDuration::try_from(silence).unwrap_or(SignedDuration::MAX);
-        Self { detector, silence, segmenter: Segmenter::new(limits), run: None }
+        Self { detector, silence, segmenter: Segmenter::new(limits), run: None, cut_at: None }
     }
 
     /// Whether somebody speaks, or did so a moment ago.
@@ -116,10 +118,23 @@ impl<D: Detect> Speaker<D> {
         self.segmenter.open_samples()
     }
 
+    /// Takes how many segments were dropped because there was too little speech in them.
+    pub(crate) fn take_too_short(&mut self) -> u64 {
+        self.segmenter.take_too_short()
+    }
+
     /// Takes the sound of a frame, and appends the segments that end with it to `ended`.
     pub(crate) fn hear(&mut self, at: Timestamp, sound: &Mono, ended: &mut Vec<Heard>) {
         if sound.samples.is_empty() {
             return;
+        }
+        if let Some(cut_at) = self.cut_at.take() {
+            let gap = at.duration_since(cut_at);
+            if gap < -JITTER || gap >= self.silence {
+                self.detector.reset();
+            } else {
+                self.segmenter.go_on();
+            }
         }
         if let Some(run) = &mut self.run {
             let gap = at.duration_since(run.end());
@@ -142,6 +157,22 @@ impl<D: Detect> Speaker<D> {
 
     /// The sound is interrupted: ends the segment, if one is open.
     pub(crate) fn pause(&mut self, ended: &mut Vec<Heard>) {
+        self.cut_at = None;
+        self.finish(ended);
+        self.detector.reset();
+    }
+
+    /// No more sound comes, as far as is known: ends the segment that is open, if there is enough in it. What
+    /// follows without a gap goes on from it. Less than enough stays open, because it may be the beginning of
+    /// more.
+    pub(crate) fn cut(&mut self, ended: &mut Vec<Heard>) {
+        if self.segmenter.has_enough() {
+            self.cut_at = self.run.as_ref().map(Run::end);
+            self.finish(ended);
+        }
+    }
+
+    fn finish(&mut self, ended: &mut Vec<Heard>) {
         let Some(run) = &mut self.run else { return };
         run.change_rate(RATE);
         // Silence completes the last window.
@@ -150,7 +181,6 @@ impl<D: Detect> Speaker<D> {
         if let (Some(run), Some(segment)) = (self.run.take(), self.segmenter.finish()) {
             ended.push(timed(&run, segment));
         }
-        self.detector.reset();
     }
 
     /// Puts silence where frames are missing while somebody speaks, so that times stay right.

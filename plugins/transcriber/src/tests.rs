@@ -1,5 +1,6 @@
 //! The plugin in a meeting, with speech in the data folder and a model that answers with what it got.
 
+mod clocks;
 mod failures;
 mod hearing;
 mod model;

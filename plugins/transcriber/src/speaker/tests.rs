@@ -181,3 +181,41 @@ proptest! {
         prop_assert!(ended.iter().all(|heard| heard.samples.len() <= limits.longest * WINDOW));
     }
 }
+
+#[test]
+fn what_is_cut_while_somebody_speaks_goes_on_and_loses_nothing() {
+    // Cut after each frame, and again and again: whatever is too short for a segment waits for more.
+    for every in [1, 7, 25, 60] {
+        let (mut speaker, mut ended) = (speaker(LIMITS), Vec::new());
+        for frame in 0..150 {
+            speaker.hear(at(frame * 20), &self::frame(&[(1_000, 1_900)], RATE, frame * 20, 20), &mut ended);
+            if frame % every == 0 {
+                speaker.cut(&mut ended);
+            }
+        }
+        speaker.pause(&mut ended);
+        let times = times(&ended);
+        assert!((1..=4).contains(&times.len()), "{every}: {times:?}");
+        assert!((times[0].0 - 1_000).abs() <= 40, "{every}: {times:?}");
+        assert!((times[times.len() - 1].1 - 1_900).abs() <= 40, "{every}: {times:?}");
+        assert!(times.windows(2).all(|pair| (pair[1].0 - pair[0].1).abs() <= 40), "{every}: {times:?}");
+        assert_eq!(speaker.take_too_short(), 0);
+    }
+}
+
+#[test]
+fn what_follows_a_cut_after_a_gap_is_a_segment_of_its_own() {
+    let (mut speaker, mut ended) = (speaker(LIMITS), Vec::new());
+    // Half a second of speech, then nothing, then a tenth of a second, which is too short.
+    for frame in (0..75).chain(150..200) {
+        let spoken = [(1_000, 1_500), (3_200, 3_300)];
+        speaker.hear(at(frame * 20), &self::frame(&spoken, RATE, frame * 20, 20), &mut ended);
+        if frame == 74 {
+            speaker.cut(&mut ended);
+            assert_eq!(ended.len(), 1);
+        }
+    }
+    speaker.pause(&mut ended);
+    assert_near(&ended, &[(1_000, 1_500)], 40);
+    assert_eq!(speaker.take_too_short(), 1);
+}

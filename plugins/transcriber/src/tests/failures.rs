@@ -126,3 +126,19 @@ async fn more_than_a_hook_may_put_out_becomes_one_packet_for_each_segment() {
     assert_eq!((said.len(), said[0].3.split(' ').count()), (1, 1_001));
     assert_eq!(meeting.state(), State::default());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_wake_that_a_failed_try_asked_for_is_asked_for_again() {
+    let (model, ada, bo) = (FakeModel::default(), speech("ada.wav"), speech("bo.wav"));
+    // Without a time of its own, the meeting's first packet is read when there is a text.
+    let mut meeting = PluginTest::<Transcriber>::builder().llm(model.clone()).start().await.unwrap();
+    let until = 4_500 + ms(&bo);
+    // Ada's segment has ended, and Bo is speaking when the sound ends.
+    let frames = mixed([ADA.frames(0, until, &[(1_000, &ada)]), BO.frames(0, until, &[(4_500, &bo)])]);
+    meeting.fail_reads(1);
+    meeting.receive_batch(frames).await.unwrap_err();
+    meeting.retry().await.unwrap();
+    assert_eq!(said(meeting.outputs()).len(), 1);
+    meeting.advance(Duration::from_secs(1)).await.unwrap();
+    assert_eq!(said(meeting.outputs()).len(), 2, "nobody sends, and the wake comes");
+}
