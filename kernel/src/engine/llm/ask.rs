@@ -176,7 +176,6 @@ impl Ask {
     /// Tells the model the schema of `Asked`, where [`json`](Self::json) tells it that of its own type. For a type that
     /// is read from more forms than a model should be asked for: what comes is checked against the schema of the type
     /// that is read.
-    #[must_use]
     pub fn asking_for<Asked: JsonSchema>(mut self) -> Self {
         let name = Asked::schema_name().into_owned();
         self.request.format = Format::Json { name, schema: schema_of::<Asked>() };
