@@ -88,6 +88,7 @@ bench *OPTIONS:
     done
     cargo bench --package teammy-benches --bench fair --features surrealdb
     cargo bench --package teammy-benches --bench slow
+    cargo bench --package teammy-benches --bench llm
     cargo bench --package teammy-benches --bench log --bench codec
 
 # Measure the same figures in short runs, within 3 minutes.

@@ -229,7 +229,9 @@ impl<C: ModelClient> Models<C> {
     ) -> Result<Answer, Unanswered> {
         let caller = question.caller();
         let left_alone = |time: std::time::Duration| {
-            let text = format!("it has failed too often, and is left alone for {} s", time.as_secs().max(1));
+            let (seconds, last) = (time.as_secs().max(1), slot.last_failure.lock().clone());
+            let text =
+                format!("it has failed too often, and is left alone for {seconds} s; the last time: {last}");
             Unanswered::not_asked(Problem {
                 retry_after: Some(time),
                 ..Problem::new(Class::Unavailable, text)
