@@ -1,4 +1,4 @@
-//! What Teammy's model actor adds to a request's time, beside async-openai alone and LiteLLM's proxy, in one run:
+//! What Teammy's model actor adds to a request's time, beside async-openai alone and `LiteLLM`'s proxy, in one run:
 //! `cargo bench -p teammy-benches --bench llm -- [OPTIONS]`.
 //!
 //! All sides ask the same server, a process of its own on loopback, which answers with 50 tokens after a fixed time, in
@@ -9,11 +9,11 @@
 //! | `bare` | writes a request to a connection, and reads the answer's bytes: the time of the server and the machine |
 //! | `async-openai` | asks with async-openai's own types and its default client, and reads the answer to its end |
 //! | `teammy` | asks the actor as a plugin's hook does; `stream` of the model is what the server does |
-//! | `litellm` | asks as `async-openai` does, but LiteLLM's proxy in front of the server |
+//! | `litellm` | asks as `async-openai` does, but `LiteLLM`'s proxy in front of the server |
 //!
 //! The sides are measured by turns, for half a second each, and each begins a round in turn. A ratio is the median of the
 //! rounds' ratios, so that a disturbance of the machine affects both sides. It prints a JSON line for each side of each
-//! case, then a table. LiteLLM is left out unless the variable `LITELLM` holds the path of its program, which
+//! case, then a table. `LiteLLM` is left out unless the variable `LITELLM` holds the path of its program, which
 //! `benches/litellm.sh` installs.
 //!
 //! | option | effect |
@@ -121,7 +121,7 @@ impl Sides {
         let mut proxy = None;
         match litellm {
             None => {
-                eprintln!("LiteLLM is left out: set LITELLM to its program; benches/litellm.sh installs it")
+                eprintln!("LiteLLM is left out: set LITELLM to its program; benches/litellm.sh installs it");
             }
             Some(program) => match LiteLlm::start(&program, port, &TIMES).await {
                 Ok(started) => proxy = Some((AsyncOpenAi::new(&started.url), started)),

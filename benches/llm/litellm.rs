@@ -1,4 +1,4 @@
-//! LiteLLM's proxy, as `benches/litellm.sh` installs it, in front of the bench's server. It runs as it comes: one process,
+//! `LiteLLM`'s proxy, as `benches/litellm.sh` installs it, in front of the bench's server. It runs as it comes: one process,
 //! no database, no key.
 
 use std::{fs, io, net::TcpListener, path::PathBuf, time::Duration};
@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// How long the proxy may take to start.
-const START: Duration = Duration::from_secs(60);
+const START: Duration = Duration::from_mins(1);
 
 /// Without this it does not start without a key. It listens on loopback.
 const NO_KEY: &str = "general_settings:\n  dangerously_permit_weak_or_unset_master_key: true\n";
@@ -37,16 +37,16 @@ impl LiteLlm {
         let failed = |error: io::Error| format!("cannot start {program}: {error}");
         let folder = std::env::temp_dir().join(format!("teammy-bench-llm-{}", std::process::id()));
         fs::create_dir_all(&folder).map_err(failed)?;
-        let models: String = times
-            .iter()
-            .map(|time| {
-                let name = model(*time);
-                format!(
-                    "  - model_name: {name}\n    litellm_params:\n      model: openai/bench\n      \
-                     api_base: http://127.0.0.1:{port}/{time}/v1\n      api_key: none\n"
-                )
-            })
-            .collect();
+        let mut models = String::new();
+        for time in times {
+            let name = model(*time);
+            models += "  - litellm_params:\n      model: openai/bench\n      api_key: none\n";
+            models += "      api_base: http://127.0.0.1:PORT/TIME/v1\n    model_name: NAME\n";
+            models = models
+                .replace("PORT", &port.to_string())
+                .replace("TIME", &time.to_string())
+                .replace("NAME", &name);
+        }
         let config = folder.join("config.yaml");
         fs::write(&config, format!("model_list:\n{models}litellm_settings:\n  telemetry: false\n{NO_KEY}"))
             .map_err(failed)?;

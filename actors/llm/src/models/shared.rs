@@ -220,14 +220,14 @@ impl<P: LlmProvider> LlmProvider for Shared<P> {
         // With limits of their own, instances wait and pay apart.
         let key = if self.is_apart { asked.by(&request.caller) } else { asked.clone() };
         let (running, is_ours) = self.join(key, &request);
-        let asker = Asker {
+        let waiting = Asker {
             running: Some(running),
             began: is_ours,
             pays: request.caller.meter.clone(),
             state: self.state.clone(),
         };
-        let outcome = asker.answer().await;
-        drop(asker);
+        let outcome = waiting.answer().await;
+        drop(waiting);
         let response = match outcome {
             // The one that began it may have had a budget that ours is not.
             Err(LlmError::BudgetExceeded { .. }) if !is_ours => return self.provider.complete(request).await,

@@ -182,12 +182,11 @@ impl<'a> Reader<'a> {
             return Ok(Next::More);
         }
         let object: Value;
-        let added = match self.fold.add_text(data) {
-            Some(added) => added?,
-            None => {
-                object = serde_json::from_str(data).map_err(|error| malformed(&error))?;
-                self.fold.add(&object)?
-            }
+        let added = if let Some(added) = self.fold.add_text(data) {
+            added?
+        } else {
+            object = serde_json::from_str(data).map_err(|error| malformed(&error))?;
+            self.fold.add(&object)?
         };
         self.pieces.give(added.text);
         if added.is_useful {
