@@ -453,7 +453,8 @@ impl Keeper {
         }
     }
 
-    /// Whether a request is paid; none if it waits. Then those behind it in its accounts wait, too.
+    /// Whether a request is paid; none if it waits. Then those behind it wait, too, in the accounts where it does not fit,
+    /// so that small ones do not pass it for ever. Where it fits they go on.
     fn decide(
         &self,
         waiting: &Waiting,
@@ -462,11 +463,15 @@ impl Keeper {
         now: Timestamp,
     ) -> Option<Result<(), Unpaid>> {
         let mut fits = waiting.paying.iter().all(|paying| !blocked.contains(&paying.account));
+        let mut full = Vec::new();
         for Paying { rule, account } in &waiting.paying {
             let rule = &self.rules[*rule];
             match self.newest(changed, account).verdict(rule.limit, waiting.amount) {
                 Verdict::Fits => {}
-                Verdict::Later => fits = false,
+                Verdict::Later => {
+                    fits = false;
+                    full.push(account);
+                }
                 Verdict::Never => {
                     let (name, resets) = (rule.name.clone(), rule.window.end(now));
                     return Some(Err(Unpaid::Exceeded { name, resets }));
@@ -474,7 +479,7 @@ impl Keeper {
             }
         }
         if !fits {
-            blocked.extend(waiting.paying.iter().map(|paying| paying.account.clone()));
+            blocked.extend(full.into_iter().cloned());
             return None;
         }
         for Paying { account, .. } in &waiting.paying {
