@@ -50,6 +50,8 @@ pub(crate) struct Terms {
     pub(crate) prices: Prices,
     /// The most tokens of an answer.
     pub(crate) max_tokens: Option<u32>,
+    /// How many it may have whatever a request asks for, where a request cannot say so.
+    pub(crate) fixed_tokens: Option<u64>,
 }
 
 /// A model, with what is known of it.
@@ -62,6 +64,7 @@ struct Slot<C> {
     line: Arc<Line>,
     prices: Prices,
     max_tokens: Option<u32>,
+    fixed_tokens: Option<u64>,
 }
 
 /// Which model is for what, by their names.
@@ -108,6 +111,7 @@ impl<C: ModelClient> Models<C> {
             line: Line::new(terms.capacity),
             prices: terms.prices,
             max_tokens: terms.max_tokens,
+            fixed_tokens: terms.fixed_tokens,
         };
         let slots = models.into_iter().map(slot).collect();
         Some(Self { slots, default, fast, embedding, transcription, retry, budgets })
@@ -187,7 +191,8 @@ impl<C: ModelClient> Models<C> {
                 copy.max_tokens = most;
                 bounded = copy;
                 let question = Question::Chat(&bounded, deltas);
-                (question, question.bound(most.unwrap_or(MAX_TOKENS).into()))
+                let most = most.unwrap_or(MAX_TOKENS).into();
+                (question, question.bound(slot.fixed_tokens.unwrap_or(most)))
             }
             other => (other, other.bound(slot.max_tokens.unwrap_or(MAX_TOKENS).into())),
         };

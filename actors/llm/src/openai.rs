@@ -109,7 +109,7 @@ impl Endpoint {
         let dialect = Dialect {
             model: model.model.clone(),
             temperature: model.temperature,
-            max_tokens_field: model.max_tokens_field,
+            limit_field: model.limit_field(),
             system_role: model.system_role,
             json: model.json,
             stream: model.stream,
