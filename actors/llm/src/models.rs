@@ -263,23 +263,27 @@ impl<C: ModelClient> Models<C> {
         call.has_ended = true;
         let (now, took) = (Instant::now(), began.elapsed());
         tally.charges.took_ms += millis(took);
+        // A server that does not count has read no more than the request's bytes, and written none more than its answer's.
+        let of_answer = |bytes: u64| {
+            let completion = bound.completion.min(bytes);
+            slot.prices.spend(Bound { completion, ..bound })
+        };
         let (usage, cost) = match &outcome {
             Ok(answer) => {
                 slot.breaker.lock().succeeded();
                 telemetry::ended(&span, operation, model, took, Ok(answer.usage()));
-                // A server that does not count has read no more than the request's bytes.
-                let usage = answer.usage().unwrap_or(Usage::default());
-                let unknown = || {
-                    let completion = bound.completion.min(answer.text_bytes() as u64);
-                    slot.prices.spend(Bound { completion, ..bound })
+                let usage = answer.usage();
+                let cost = match usage {
+                    Some(usage) => slot.prices.spent(usage),
+                    None => of_answer(answer.text_bytes() as u64),
                 };
-                (usage, answer.usage().map_or_else(unknown, |usage| slot.prices.spent(usage)))
+                (usage.unwrap_or_default(), cost)
             }
             Err(problem) => {
                 slot.breaker.lock().failed(problem.class, now);
                 slot.last_failure.lock().clone_from(&problem.text);
                 telemetry::ended(&span, operation, model, took, Err(problem.class));
-                (problem.usage, problem.spent(slot.prices.spent(problem.usage), most))
+                (problem.usage, problem.spent(slot.prices.spent(problem.usage), of_answer, most))
             }
         };
         tally.charges.usage += usage;

@@ -159,6 +159,9 @@ impl Endpoint {
                 }
                 Err(mut problem) => {
                     problem.usage += embeddings.usage.unwrap_or_default();
+                    if !embeddings.vectors.is_empty() && embeddings.usage.is_none() {
+                        problem.answered = problem.answered.or(Some(0));
+                    }
                     return Err(problem);
                 }
             }
