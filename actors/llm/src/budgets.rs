@@ -13,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use parking_lot::Mutex;
 use teammy_kernel::{
     Budget, Budgets as BudgetReport, Caller, Name, Spend, Timestamp, chain,
     store::{AccountId, AccountRecord, Error, MemoryStore, Store},
@@ -92,6 +93,8 @@ pub(crate) enum Unpaid {
     Exceeded { name: String, resets: Option<Timestamp> },
     /// What is left is not known now.
     Unknown(String),
+    /// It was not paid in the time of the request.
+    TooLate(String),
 }
 
 enum Command {
@@ -113,6 +116,9 @@ enum Command {
 
 type Clock = fn() -> Timestamp;
 
+/// Why the store does not take or give accounts now; none if it does.
+type Trouble = Arc<Mutex<Option<String>>>;
+
 /// The budgets of a node.
 pub(crate) struct Budgets {
     rules: Arc<[Rule]>,
@@ -121,6 +127,7 @@ pub(crate) struct Budgets {
     clock: Clock,
     /// Where commands go; the task runs from the first one on.
     task: OnceLock<mpsc::UnboundedSender<Command>>,
+    trouble: Trouble,
 }
 
 impl fmt::Debug for Budgets {
@@ -132,7 +139,13 @@ impl fmt::Debug for Budgets {
 impl Budgets {
     /// Budgets by these rules. `clock` is the wall clock.
     pub(crate) fn new(rules: Vec<Rule>, clock: Clock) -> Self {
-        Self { rules: rules.into(), store: OnceLock::new(), clock, task: OnceLock::new() }
+        Self {
+            rules: rules.into(),
+            store: OnceLock::new(),
+            clock,
+            task: OnceLock::new(),
+            trouble: Trouble::default(),
+        }
     }
 
     /// Keeps the accounts in this store, unless there is one already.
@@ -156,7 +169,7 @@ impl Budgets {
     }
 
     /// Sets an amount aside for a request, in each budget that it is paid from. Waits while others hold what they may not
-    /// need.
+    /// need, and while the store is away, until the caller's deadline at most.
     ///
     /// # Cancel safety
     /// What was set aside for a call that is dropped goes back.
@@ -166,8 +179,10 @@ impl Budgets {
         if paying.is_empty() {
             return Ok(Reservation(None));
         }
-        let left = caller.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        let until = after(now, left.unwrap_or(WITHOUT_DEADLINE).saturating_add(GRACE));
+        let began = Instant::now();
+        let left = caller.deadline.map(|deadline| deadline.saturating_duration_since(began));
+        let left = left.unwrap_or(WITHOUT_DEADLINE);
+        let until = after(now, left.saturating_add(GRACE));
         let id = format!("{:032x}", fastrand::u128(..));
         let task = self.task();
         let accounts = paying.iter().map(|paying| paying.account.clone()).collect();
@@ -182,8 +197,18 @@ impl Budgets {
         let (reply, held) = oneshot::channel();
         let gone = || Unpaid::Unknown("the node is shutting down".to_owned());
         task.send(Command::Hold { id, paying, amount, until, reply }).map_err(|_| gone())?;
-        held.await.map_err(|_| gone())??;
+        let held = tokio::time::timeout(left, held).await;
+        held.map_err(|_| self.too_late())?.map_err(|_| gone())??;
         Ok(reservation)
+    }
+
+    fn too_late(&self) -> Unpaid {
+        Unpaid::TooLate(match &*self.trouble.lock() {
+            Some(trouble) => {
+                format!("what is left of the budgets was not known in the time of the request: {trouble}")
+            }
+            None => "what others hold of the budgets did not come back in the time of the request".to_owned(),
+        })
     }
 
     /// What is left for a caller.
@@ -222,6 +247,8 @@ impl Budgets {
                 known: BTreeMap::new(),
                 waiting: Vec::new(),
                 ended: Vec::new(),
+                trouble: self.trouble.clone(),
+                away_until: None,
             };
             tokio::spawn(keeper.run(commands));
             sender
@@ -286,9 +313,20 @@ struct Keeper {
     store: Arc<dyn Store>,
     clock: Clock,
     /// The newest accounts that this node knows, of those that something runs or waits in.
-    known: BTreeMap<AccountId, (AccountRecord, Account)>,
+    known: BTreeMap<AccountId, Known>,
     waiting: Vec<Waiting>,
     ended: Vec<Ended>,
+    trouble: Trouble,
+    /// Until when the store is left alone.
+    away_until: Option<Instant>,
+}
+
+/// An account as it is stored.
+struct Known {
+    record: AccountRecord,
+    account: Account,
+    /// When it was so.
+    at: Instant,
 }
 
 /// An account that cannot be read is one that another version wrote: it counts as empty, and is not lost to this version.
@@ -301,23 +339,20 @@ impl Keeper {
         let mut flushes = Vec::new();
         let mut is_last = false;
         while !is_last {
-            let mut next = if self.ended.is_empty() && self.waiting.is_empty() {
-                let Some(command) = commands.recv().await else { return };
-                Some(command)
-            } else {
-                match tokio::time::timeout(self.pause(), commands.recv()).await {
+            let mut next = match self.next_look() {
+                None => {
+                    let Some(command) = commands.recv().await else { return };
+                    Some(command)
+                }
+                Some(at) => match tokio::time::timeout_at(at, commands.recv()).await {
                     // The node is gone. What cannot be settled now is spent when its time is over.
                     Ok(None) => {
                         is_last = true;
                         None
                     }
                     Ok(command) => command,
-                    // Other nodes may have changed the accounts.
-                    Err(_) => {
-                        self.known.clear();
-                        None
-                    }
-                }
+                    Err(_) => None,
+                },
             };
             while let Some(command) = next {
                 match command {
@@ -332,12 +367,24 @@ impl Keeper {
                 }
                 next = commands.try_recv().ok();
             }
-            if let Err(error) = self.round().await {
-                warn!(error = chain(&error), "budgets' accounts cannot be changed now");
-                self.known.clear();
-                let problem = format!("what is left of the budgets is not known now: {}", chain(&error));
-                for waiting in self.waiting.drain(..) {
-                    let _ = waiting.reply.send(Err(Unpaid::Unknown(problem.clone())));
+            let is_away = self.away_until.is_some_and(|at| Instant::now() < at);
+            if is_away && flushes.is_empty() && !is_last {
+                continue;
+            }
+            match self.round().await {
+                Ok(()) => {
+                    self.away_until = None;
+                    self.trouble.lock().take();
+                }
+                // Those that wait go on doing so, each until its deadline: nothing is sent that is not set aside.
+                Err(error) => {
+                    self.known.clear();
+                    self.waiting.retain(|waiting| !waiting.reply.is_closed());
+                    self.away_until = Some(Instant::now() + STORE_AWAY);
+                    let error = chain(&error);
+                    if self.trouble.lock().replace(error.clone()).is_none() {
+                        warn!(error, "budgets' accounts cannot be changed now");
+                    }
                 }
             }
             for flush in flushes.drain(..) {
@@ -346,26 +393,33 @@ impl Keeper {
         }
     }
 
-    fn pause(&self) -> Duration {
-        if self.ended.is_empty() { LOOK_AGAIN } else { STORE_AWAY }
+    /// When there is something to do, if no command comes.
+    fn next_look(&self) -> Option<Instant> {
+        if self.ended.is_empty() && self.waiting.is_empty() {
+            return None;
+        }
+        // Other nodes change the accounts that something waits for.
+        let oldest = || self.known.values().map(|known| known.at + LOOK_AGAIN).min();
+        self.away_until.or_else(oldest).or_else(|| Some(Instant::now()))
     }
 
     /// Applies what has ended, and sets aside for those that wait, until the store has taken it.
     async fn round(&mut self) -> Result<(), Error> {
+        if !self.waiting.is_empty() {
+            self.known.retain(|_, known| known.at.elapsed() < LOOK_AGAIN);
+        }
         loop {
             self.learn().await?;
             let now = (self.clock)();
             let mut changed: BTreeMap<AccountId, Account> = BTreeMap::new();
-            for (id, (_, account)) in &self.known {
-                let mut account = account.clone();
-                if account.expire(now) {
-                    changed.insert(id.clone(), account);
-                }
-            }
+            // Before holds expire: what is settled late costs what it cost, and not all that was set aside.
             for ended in &self.ended {
                 for id in &ended.accounts {
                     self.change(&mut changed, id, |account| account.settle(&ended.id, ended.cost));
                 }
+            }
+            for id in self.known.keys() {
+                self.change(&mut changed, id, |account| account.expire(now));
             }
             let mut blocked = BTreeSet::new();
             let verdicts: Vec<Option<Result<(), Unpaid>>> = self
@@ -376,9 +430,10 @@ impl Keeper {
             if !changed.is_empty() {
                 let records = changed.iter().map(|(id, account)| {
                     let document = serde_json::to_string(account).expect("invariant: an account is JSON");
-                    AccountRecord { document: document.into(), ..self.known[id].0.clone() }
+                    AccountRecord { document: document.into(), ..self.known[id].record.clone() }
                 });
                 let records: Vec<AccountRecord> = records.collect();
+                let at = Instant::now();
                 if !self.store.replace_accounts(records.clone()).await? {
                     for record in records {
                         self.known.remove(&record.id);
@@ -389,7 +444,7 @@ impl Keeper {
                     record.version += 1;
                     let account =
                         changed.remove(&record.id).expect("invariant: each record is of an account");
-                    self.known.insert(record.id.clone(), (record, account));
+                    self.known.insert(record.id.clone(), Known { record, account, at });
                 }
             }
             self.ended.clear();
@@ -419,9 +474,10 @@ impl Keeper {
             return Ok(());
         }
         let ids: Vec<AccountId> = unknown.into_iter().cloned().collect();
+        let at = Instant::now();
         for record in self.store.accounts(ids).await? {
             let account = read(&record);
-            self.known.insert(record.id.clone(), (record, account));
+            self.known.insert(record.id.clone(), Known { record, account, at });
         }
         Ok(())
     }
@@ -433,11 +489,11 @@ impl Keeper {
             .iter()
             .flat_map(|waiting| waiting.paying.iter().map(|paying| &paying.account))
             .collect();
-        self.known.retain(|id, (_, account)| account.has_holds() || waited.contains(id));
+        self.known.retain(|id, known| known.account.has_holds() || waited.contains(id));
     }
 
     fn newest<'a>(&'a self, changed: &'a BTreeMap<AccountId, Account>, id: &AccountId) -> &'a Account {
-        changed.get(id).unwrap_or_else(|| &self.known[id].1)
+        changed.get(id).unwrap_or_else(|| &self.known[id].account)
     }
 
     fn change(
@@ -448,7 +504,7 @@ impl Keeper {
     ) {
         let mut account = self.newest(changed, id).clone();
         change(&mut account);
-        if account != self.known[id].1 || changed.contains_key(id) {
+        if account != self.known[id].account || changed.contains_key(id) {
             changed.insert(id.clone(), account);
         }
     }
@@ -462,6 +518,10 @@ impl Keeper {
         blocked: &mut BTreeSet<AccountId>,
         now: Timestamp,
     ) -> Option<Result<(), Unpaid>> {
+        // A write of which nobody knew whether it was done has set it aside already.
+        if waiting.paying.iter().all(|paying| self.newest(changed, &paying.account).has_hold(&waiting.id)) {
+            return Some(Ok(()));
+        }
         let mut fits = waiting.paying.iter().all(|paying| !blocked.contains(&paying.account));
         let mut full = Vec::new();
         for Paying { rule, account } in &waiting.paying {

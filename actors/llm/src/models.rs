@@ -322,6 +322,7 @@ impl Unanswered {
                 Self { exhausted: Some(Exhausted { name, resets }), ..Self::not_asked(problem) }
             }
             Unpaid::Unknown(text) => Self::not_asked(Problem::new(Class::Unavailable, text)),
+            Unpaid::TooLate(text) => Self::not_asked(Problem::new(Class::TooLate, text)),
         }
     }
 }
@@ -400,7 +401,7 @@ impl<C: ModelClient> LlmProvider for Models<C> {
         let Some(budgets) = &self.budgets else { return Ok(BudgetReport::default()) };
         budgets.report(&caller).await.map_err(|unpaid| match unpaid {
             Unpaid::Exceeded { name, resets } => LlmError::BudgetExceeded { name, resets },
-            Unpaid::Unknown(text) => LlmError::Failed(text),
+            Unpaid::Unknown(text) | Unpaid::TooLate(text) => LlmError::Failed(text),
         })
     }
 

@@ -1,8 +1,11 @@
+mod faulty_store;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use teammy_kernel::{LlmError, LlmMessage, LlmProvider, LlmRequest, MeetingId, Model, NanoUsd, Usage};
 
+use self::faulty_store::{Fault, FaultyStore};
 use super::*;
 use crate::{
     models::{Answer, ModelClient, Models, Question, Roles, Terms},
@@ -339,10 +342,129 @@ async fn a_large_request_is_not_passed_by_small_ones_where_it_does_not_fit() {
     small.await.unwrap().unwrap();
 }
 
+/// Another node's hold is waited for, whatever else this node does meanwhile.
+#[tokio::test(start_paused = true)]
+async fn what_another_node_settles_is_seen_beside_other_traffic() {
+    let store = MemoryStore::default();
+    let rules = vec![rule("own", Scope::Meeting, Window::Meeting, 10)];
+    let (ours, theirs) = (budgets(rules.clone(), &store), budgets(rules, &store));
+    let mut running = theirs.hold(&caller("m", "i", None), tokens(8)).await.unwrap();
+    running.sent();
+    running.cost(tokens(2));
+    let waiting = asks(&ours, "m", 5);
+    let traffic = tokio::spawn({
+        let ours = ours.clone();
+        async move {
+            loop {
+                spend(&ours, &caller("other", "i", None), 0).await.unwrap();
+                tokio::time::sleep(LOOK_AGAIN / 3).await;
+            }
+        }
+    });
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert!(!waiting.is_finished());
+    drop(running);
+    let settled = Instant::now();
+    tokio::time::timeout(Duration::from_mins(1), waiting).await.expect("it looks again").unwrap().unwrap();
+    assert!(settled.elapsed() <= LOOK_AGAIN + Duration::from_millis(10), "{:?}", settled.elapsed());
+    traffic.abort();
+}
+
+/// The store in which a test's budget of 10 tokens is kept.
+fn with_faults() -> (FaultyStore, Arc<Budgets>) {
+    let store = FaultyStore::new(MemoryStore::default());
+    let budgets = Budgets::new(vec![rule("b", Scope::Node, Window::Day, 10)], fixed);
+    budgets.keep_in(Arc::new(store.clone()));
+    (store, Arc::new(budgets))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_is_away_for_a_moment_fails_no_request() {
+    for fault in [Fault::Away, Fault::LosesAnswers] {
+        let (store, budgets) = with_faults();
+        let mut running = budgets.hold(&caller("m", "i", None), tokens(8)).await.unwrap();
+        running.sent();
+        running.cost(tokens(2));
+        let waits = asks(&budgets, "m", 8);
+        tokio::task::yield_now().await;
+        store.set(fault);
+        drop(running);
+        let calls = store.calls();
+        let mut also: Vec<_> = Vec::new();
+        for _ in 0..30 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            also.push(asks(&budgets, "m", 0));
+        }
+        assert!(!waits.is_finished() && also.iter().all(|also| !also.is_finished()), "{fault:?}");
+        assert!(store.calls() - calls <= 15, "{fault:?}: it is left alone when it failed");
+        store.set(Fault::None);
+        let came_back = Instant::now();
+        for waits in std::iter::once(waits).chain(also) {
+            waits.await.unwrap().unwrap();
+        }
+        assert!(came_back.elapsed() <= STORE_AWAY, "{fault:?}: {:?}", came_back.elapsed());
+        budgets.flush().await;
+        let spent = budgets.report(&caller("m", "i", None)).await.unwrap().0[0].spent;
+        assert_eq!(spent, tokens(10), "{fault:?}: each is set aside and settled once");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_stays_away_keeps_nobody_beyond_his_deadline() {
+    for (fault, says) in [(Fault::Away, "no connection"), (Fault::Hangs, "come back")] {
+        let (store, budgets) = with_faults();
+        store.set(fault);
+        let began = Instant::now();
+        let mut hurried = caller("m", "i", None);
+        hurried.deadline = Some(began + Duration::from_secs(5));
+        match budgets.hold(&hurried, tokens(8)).await {
+            Err(Unpaid::TooLate(text)) => assert!(text.contains(says), "{fault:?}: {text}"),
+            Err(other) => panic!("{fault:?}: {other:?}"),
+            Ok(_) => panic!("{fault:?}: it would be sent without anything set aside"),
+        }
+        assert_eq!(began.elapsed(), Duration::from_secs(5), "{fault:?}");
+        let without = tokio::time::timeout(WITHOUT_DEADLINE * 2, asks(&budgets, "m", 1));
+        assert!(matches!(without.await.unwrap().unwrap(), Err(Unpaid::TooLate(_))), "{fault:?}");
+        if fault != Fault::Hangs {
+            // What they may have set aside goes back.
+            store.set(Fault::None);
+            spend(&budgets, &caller("m", "i", None), 10).await.unwrap();
+        }
+    }
+}
+
+static LATE: AtomicU64 = AtomicU64::new(0);
+
+fn late_now() -> Timestamp {
+    Timestamp::from_second(LATE.load(Ordering::SeqCst).try_into().unwrap()).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_settled_late_costs_what_it_cost() {
+    let budgets = Budgets::new(vec![rule("b", Scope::Node, Window::Day, 10)], late_now);
+    budgets.keep_in(Arc::new(MemoryStore::default()));
+    let one = caller("m", "i", None);
+    let mut running = budgets.hold(&one, tokens(8)).await.unwrap();
+    running.sent();
+    running.cost(tokens(3));
+    LATE.store(20 * 60, Ordering::SeqCst);
+    drop(running);
+    budgets.flush().await;
+    assert_eq!(budgets.report(&one).await.unwrap().0[0].spent, tokens(3));
+}
+
 /// A keeper that knows these accounts.
-fn keeper(rules: Vec<Rule>, known: BTreeMap<AccountId, (AccountRecord, Account)>) -> Keeper {
-    let store = Arc::new(MemoryStore::default());
-    Keeper { rules: rules.into(), store, clock: fixed, known, waiting: Vec::new(), ended: Vec::new() }
+fn keeper(rules: Vec<Rule>, known: BTreeMap<AccountId, Known>) -> Keeper {
+    Keeper {
+        rules: rules.into(),
+        store: Arc::new(MemoryStore::default()),
+        clock: fixed,
+        known,
+        waiting: Vec::new(),
+        ended: Vec::new(),
+        trouble: Trouble::default(),
+        away_until: None,
+    }
 }
 
 proptest::proptest! {
@@ -364,22 +486,22 @@ proptest::proptest! {
             let tenant = ["ada", "zoe"][who / 2];
             budgets.paying(&caller(&format!("m{who}"), "i", Some(tenant)), fixed())
         };
-        let mut known: BTreeMap<AccountId, (AccountRecord, Account)> = BTreeMap::new();
+        let mut known: BTreeMap<AccountId, Known> = BTreeMap::new();
         for who in 0..4 {
-            for Paying { account, .. } in paying(who) {
-                known.entry(account.clone()).or_insert((AccountRecord::absent(account), Account::default()));
+            for Paying { account: id, .. } in paying(who) {
+                let record = AccountRecord::absent(id.clone());
+                known.insert(id, Known { record, account: Account::default(), at: Instant::now() });
             }
         }
         let limit = |rule: usize| rules[rule].limit;
         for (at, (who, amount)) in running.into_iter().enumerate() {
             let paying = paying(who);
             let fits = |paying: &Paying| {
-                known[&paying.account].1.verdict(limit(paying.rule), tokens(amount)) == Verdict::Fits
+                known[&paying.account].account.verdict(limit(paying.rule), tokens(amount)) == Verdict::Fits
             };
             if paying.iter().all(fits) {
                 for Paying { account, .. } in paying {
-                    let (_, account) = known.get_mut(&account).unwrap();
-                    account.hold(&format!("running {at}"), tokens(amount), Timestamp::MAX);
+                    known.get_mut(&account).unwrap().account.hold(&format!("running {at}"), tokens(amount), Timestamp::MAX);
                 }
             }
         }
