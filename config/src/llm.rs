@@ -149,7 +149,8 @@ table! {
         /// Its name, which errors show.
         name: String = name().required().example("daily");
         /// What has a budget of its own: `node` (all meetings together), each `tenant` (see `llm.tenant_label`), each
-        /// `meeting`, or each `instance` in each meeting.
+        /// `meeting`, or each `instance` in each meeting. What an instance asks while the node shuts down belongs to no
+        /// meeting.
         per: BudgetScope = serde_value("\"node\", \"tenant\", \"meeting\" or \"instance\"").default("node");
         /// When it begins anew: each `hour`, each `day` (UTC), or never within a `meeting`.
         window: BudgetWindow = serde_value("\"hour\", \"day\" or \"meeting\"").default("day");

@@ -67,7 +67,12 @@ impl Rule {
         {
             return None;
         }
-        let meeting = matches!(self.scope, Scope::Meeting | Scope::Instance).then(|| caller.meeting.clone());
+        let is_of_meeting = matches!(self.scope, Scope::Meeting | Scope::Instance);
+        // One account for all that shuts down would never begin anew.
+        if is_of_meeting && !caller.is_in_meeting() {
+            return None;
+        }
+        let meeting = is_of_meeting.then(|| caller.meeting.clone());
         let of = match self.scope {
             Scope::Node | Scope::Meeting => "",
             Scope::Tenant => tenant?,

@@ -104,6 +104,18 @@ async fn a_budget_is_for_whom_it_names() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_asks_at_shutdown_pays_from_no_budget_of_a_meeting() {
+    let one = caller(Caller::NO_MEETING, "i", Some("ada"));
+    for (scope, is_paid) in
+        [(Scope::Node, true), (Scope::Tenant, true), (Scope::Meeting, false), (Scope::Instance, false)]
+    {
+        let budgets = budgets(vec![rule("b", scope, Window::Day, 10)], &MemoryStore::default());
+        assert_eq!(budgets.apply_to(&one), is_paid, "{scope:?}");
+        assert_eq!(spend(&budgets, &one, 11).await.is_err(), is_paid, "{scope:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_window_begins_anew() {
     let store = MemoryStore::default();
     let budgets = Budgets::new(vec![rule("hourly", Scope::Node, Window::Hour, 10)], now);
