@@ -25,7 +25,7 @@ use tokio::{
 use tracing::warn;
 
 use crate::{
-    policy::{Account, Limit, Verdict},
+    policy::{Book, Limit, Verdict},
     windows::{Window, after},
 };
 
@@ -59,8 +59,9 @@ pub(crate) struct Rule {
 }
 
 impl Rule {
-    /// The account from which a caller's requests are paid; none if the budget is for others.
-    fn account(&self, caller: &Caller, now: Timestamp) -> Option<AccountId> {
+    /// The account from which a caller's requests are paid; none if the budget is for others. It has all windows: no store
+    /// forgets accounts of no meeting.
+    fn account(&self, caller: &Caller) -> Option<AccountId> {
         let tenant = caller.tenant.as_deref();
         if self.tenant.as_deref().is_some_and(|only| tenant != Some(only))
             || self.instance.as_deref().is_some_and(|only| caller.instance.as_str() != only)
@@ -79,7 +80,7 @@ impl Rule {
             Scope::Instance => Name::as_str(&caller.instance),
         };
         // The parts are told apart by a character that no name has.
-        let key = format!("budget\u{1f}{}\u{1f}{of}\u{1f}{}", self.name, self.window.begin(now));
+        let key = format!("budget\u{1f}{}\u{1f}{of}", self.name);
         Some(AccountId { meeting, key })
     }
 }
@@ -89,6 +90,15 @@ impl Rule {
 struct Paying {
     rule: usize,
     account: AccountId,
+    /// When its window began.
+    window: String,
+}
+
+impl Paying {
+    /// What requests stand in line for.
+    fn place(&self) -> (AccountId, String) {
+        (self.account.clone(), self.window.clone())
+    }
 }
 
 /// Why a request is not paid.
@@ -164,13 +174,15 @@ impl Budgets {
 
     fn paying(&self, caller: &Caller, now: Timestamp) -> Vec<Paying> {
         let rules = self.rules.iter().enumerate();
-        rules.filter_map(|(rule, of)| Some(Paying { rule, account: of.account(caller, now)? })).collect()
+        let paying = |(rule, of): (usize, &Rule)| {
+            Some(Paying { rule, account: of.account(caller)?, window: of.window.begin(now) })
+        };
+        rules.filter_map(paying).collect()
     }
 
     /// Whether a caller's requests are paid from any.
     pub(crate) fn apply_to(&self, caller: &Caller) -> bool {
-        let now = (self.clock)();
-        self.rules.iter().any(|rule| rule.account(caller, now).is_some())
+        self.rules.iter().any(|rule| rule.account(caller).is_some())
     }
 
     /// Sets an amount aside for a request, in each budget that it is paid from. Waits while others hold what they may not
@@ -225,7 +237,7 @@ impl Budgets {
         let budgets = paying.iter().zip(accounts).map(|(paying, record)| {
             let rule = &self.rules[paying.rule];
             let mut budget = Budget::new(rule.name.clone(), rule.limit.tokens, rule.limit.cost);
-            budget.spent = read(&record).taken();
+            budget.spent = read(&record).account(&paying.window).taken();
             budget.resets = rule.window.end(now);
             budget
         });
@@ -329,13 +341,13 @@ struct Keeper {
 /// An account as it is stored.
 struct Known {
     record: AccountRecord,
-    account: Account,
+    account: Book,
     /// When it was so.
     at: Instant,
 }
 
 /// An account that cannot be read is one that another version wrote: it counts as empty, and is not lost to this version.
-fn read(record: &AccountRecord) -> Account {
+fn read(record: &AccountRecord) -> Book {
     serde_json::from_str(&record.document).unwrap_or_default()
 }
 
@@ -416,15 +428,15 @@ impl Keeper {
         loop {
             self.learn().await?;
             let now = (self.clock)();
-            let mut changed: BTreeMap<AccountId, Account> = BTreeMap::new();
+            let mut changed: BTreeMap<AccountId, Book> = BTreeMap::new();
             // Before holds expire: what is settled late costs what it cost, and not all that was set aside.
             for ended in &self.ended {
                 for id in &ended.accounts {
-                    self.change(&mut changed, id, |account| account.settle(&ended.id, ended.cost));
+                    self.change(&mut changed, id, |book| book.settle(&ended.id, ended.cost));
                 }
             }
             for id in self.known.keys() {
-                self.change(&mut changed, id, |account| account.expire(now));
+                self.change(&mut changed, id, |book| book.expire(now));
             }
             let mut blocked = BTreeSet::new();
             let verdicts: Vec<Option<Result<(), Unpaid>>> = self
@@ -497,15 +509,15 @@ impl Keeper {
         self.known.retain(|id, known| known.account.has_holds() || waited.contains(id));
     }
 
-    fn newest<'a>(&'a self, changed: &'a BTreeMap<AccountId, Account>, id: &AccountId) -> &'a Account {
+    fn newest<'a>(&'a self, changed: &'a BTreeMap<AccountId, Book>, id: &AccountId) -> &'a Book {
         changed.get(id).unwrap_or_else(|| &self.known[id].account)
     }
 
     fn change(
         &self,
-        changed: &mut BTreeMap<AccountId, Account>,
+        changed: &mut BTreeMap<AccountId, Book>,
         id: &AccountId,
-        change: impl FnOnce(&mut Account),
+        change: impl FnOnce(&mut Book),
     ) {
         let mut account = self.newest(changed, id).clone();
         change(&mut account);
@@ -519,23 +531,27 @@ impl Keeper {
     fn decide(
         &self,
         waiting: &Waiting,
-        changed: &mut BTreeMap<AccountId, Account>,
-        blocked: &mut BTreeSet<AccountId>,
+        changed: &mut BTreeMap<AccountId, Book>,
+        blocked: &mut BTreeSet<(AccountId, String)>,
         now: Timestamp,
     ) -> Option<Result<(), Unpaid>> {
         // A write of which nobody knew whether it was done has set it aside already.
-        if waiting.paying.iter().all(|paying| self.newest(changed, &paying.account).has_hold(&waiting.id)) {
+        let has_hold = |paying: &Paying| {
+            self.newest(changed, &paying.account).account(&paying.window).has_hold(&waiting.id)
+        };
+        if waiting.paying.iter().all(has_hold) {
             return Some(Ok(()));
         }
-        let mut fits = waiting.paying.iter().all(|paying| !blocked.contains(&paying.account));
+        let mut fits = waiting.paying.iter().all(|paying| !blocked.contains(&paying.place()));
         let mut full = Vec::new();
-        for Paying { rule, account } in &waiting.paying {
-            let rule = &self.rules[*rule];
-            match self.newest(changed, account).verdict(rule.limit, waiting.amount) {
+        for paying in &waiting.paying {
+            let rule = &self.rules[paying.rule];
+            let book = self.newest(changed, &paying.account);
+            match book.account(&paying.window).verdict(rule.limit, waiting.amount) {
                 Verdict::Fits => {}
                 Verdict::Later => {
                     fits = false;
-                    full.push(account);
+                    full.push(paying.place());
                 }
                 Verdict::Never => {
                     let (name, resets) = (rule.name.clone(), rule.window.end(now));
@@ -544,11 +560,13 @@ impl Keeper {
             }
         }
         if !fits {
-            blocked.extend(full.into_iter().cloned());
+            blocked.extend(full);
             return None;
         }
-        for Paying { account, .. } in &waiting.paying {
-            self.change(changed, account, |account| account.hold(&waiting.id, waiting.amount, waiting.until));
+        for Paying { account, window, .. } in &waiting.paying {
+            self.change(changed, account, |book| {
+                book.hold(window, &waiting.id, waiting.amount, waiting.until);
+            });
         }
         Some(Ok(()))
     }
