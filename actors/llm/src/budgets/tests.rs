@@ -226,11 +226,11 @@ async fn concurrent_calls_overspend_by_nothing_and_nothing_leaks() {
         let tier = Tier { above: 0, input: 0, cached_input: 0, output: 1 };
         let money = |most| Limit { tokens: None, cost: Some(NanoUsd(most)) };
         let own = 7 * cost;
-        let rules = vec![
+        let paid_from = vec![
             Rule { limit: money(most), ..rule("b", Scope::Node, Window::Day, 0) },
             Rule { limit: money(own), ..rule("own", Scope::Meeting, Window::Meeting, 0) },
         ];
-        let budgets = Budgets::new(rules, fixed);
+        let budgets = Budgets::new(paid_from, fixed);
         budgets.keep_in(Arc::new(store.clone()));
         let worker = Arc::new(Worker { takes: Mutex::new(random.fork()), cost, asked: AtomicU64::new(0) });
         let terms = Terms { prices: Prices::new(vec![tier]), ..Terms::default() };

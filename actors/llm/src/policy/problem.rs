@@ -190,7 +190,7 @@ mod tests {
             let costs = begun.map(|answered| spent(Problem { answered, ..of(class) }));
             assert_eq!(costs, [20, 50, 100], "{class:?}: it had begun to answer");
             let usage = Usage { prompt: 40, completion: 1, ..Usage::default() };
-            let costs = begun.map(|answered| spent(Problem { answered, usage, ..of(class) }));
+            let costs = begun.map(|answered| spent(Problem { usage, answered, ..of(class) }));
             assert_eq!(costs, [41, 50, 100], "{class:?}: usage in the middle is not all");
         }
         for class in [Class::Stalled, Class::TooLate, Class::Malformed, Class::CutOff] {
