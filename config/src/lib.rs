@@ -28,8 +28,8 @@ mod variables;
 pub use error::{DataDirectoryError, Error, Problem};
 pub use lists::{DeliveryPolicyConfig, Durability, InstanceConfig, Source};
 pub use llm::{
-    ApiKey, BaseUrl, BaseUrlError, BudgetScope, BudgetWindow, JsonMode, Llm, LlmBudget, LlmModel,
-    MaxTokensField, Price, SystemRole, TemperatureMode, Usd,
+    AnswerLimit, ApiKey, BaseUrl, BaseUrlError, BudgetScope, BudgetWindow, JsonMode, Llm, LlmBudget,
+    LlmModel, MaxTokensField, Price, SystemRole, TemperatureMode, Usd,
 };
 pub use loader::{Loaded, Loader};
 pub use reader::Setting;

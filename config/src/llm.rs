@@ -106,7 +106,8 @@ table! {
         concurrency: Option<usize> = count(1..=10_000).map(Some, Option::as_ref).optional()
             .words("no limit").example(16);
         /// The most tokens of an answer; a plugin may ask for fewer. Where a budget applies and neither says so, it is
-        /// 4096: what an answer may cost must be known before it is asked for.
+        /// 4096: what an answer may cost must be known before it is asked for. A limit in `extra_body` takes its place. With
+        /// `max_tokens_field = "omit"` it is not sent: then it is what the server allows, and a budget needs it.
         max_tokens: Option<u32> = count(1..=10_000_000).map(Some, Option::as_ref).optional()
             .words("what the server allows").example(1000);
         /// What it costs, in US dollars for a million tokens, for the money in budgets and accounts. `cached_input` is for
@@ -123,7 +124,8 @@ table! {
             .words("no limit").example(200_000);
         /// Whether a sampling temperature is sent. `omit` is for models that take only their own.
         temperature: TemperatureMode = serde_value("\"send\" or \"omit\"").default("send");
-        /// The field that bounds an answer's length: `max_completion_tokens`, `max_tokens` for older servers, or `omit`.
+        /// The field that bounds an answer's length: `max_completion_tokens`, `max_tokens` for older servers, or `omit`. It
+        /// is not sent beside a limit in `extra_body`.
         max_tokens_field: MaxTokensField =
             serde_value("\"max_completion_tokens\", \"max_tokens\" or \"omit\"").default("max_tokens");
         /// The role of system messages: `system`, `developer`, or `user` for models that have none.
@@ -147,7 +149,8 @@ table! {
         /// Its name, which errors show.
         name: String = name().required().example("daily");
         /// What has a budget of its own: `node` (all meetings together), each `tenant` (see `llm.tenant_label`), each
-        /// `meeting`, or each `instance` in each meeting.
+        /// `meeting`, or each `instance` in each meeting. What an instance asks while the node shuts down belongs to no
+        /// meeting.
         per: BudgetScope = serde_value("\"node\", \"tenant\", \"meeting\" or \"instance\"").default("node");
         /// When it begins anew: each `hour`, each `day` (UTC), or never within a `meeting`.
         window: BudgetWindow = serde_value("\"hour\", \"day\" or \"meeting\"").default("day");
@@ -279,6 +282,49 @@ impl PartialEq for ApiKey {
 
 impl Eq for ApiKey {}
 
+/// What bounds the length of a model's answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AnswerLimit {
+    /// Each request does, and allows this many tokens at most if there is a number.
+    Asked(Option<u32>),
+    /// Its settings or its server do, by this many tokens, whatever a request asks for.
+    Fixed(u64),
+    /// Nothing that is known.
+    Unknown,
+}
+
+impl LlmModel {
+    /// The fields that bound an answer's length.
+    const LIMITS: [&str; 2] = ["max_tokens", "max_completion_tokens"];
+
+    /// The field in which a request says how long its answer may be. None if it cannot say so, or `extra_body` does.
+    pub fn limit_field(&self) -> Option<&'static str> {
+        if Self::LIMITS.into_iter().any(|field| self.extra_body.contains_key(field)) {
+            return None;
+        }
+        match self.max_tokens_field {
+            MaxTokensField::MaxTokens => Some("max_tokens"),
+            MaxTokensField::MaxCompletionTokens => Some("max_completion_tokens"),
+            MaxTokensField::Omit => None,
+        }
+    }
+
+    /// What bounds the length of its answers.
+    pub fn answer_limit(&self) -> AnswerLimit {
+        if self.limit_field().is_some() {
+            return AnswerLimit::Asked(self.max_tokens);
+        }
+        let given: Vec<_> = Self::LIMITS.into_iter().filter_map(|field| self.extra_body.get(field)).collect();
+        // Servers take 0 and less for no limit. Of two fields a server may heed either.
+        let numbers = given.iter().map(|limit| limit.as_u64().filter(|tokens| *tokens > 0));
+        let in_extra_body = numbers.collect::<Option<Vec<u64>>>().and_then(|all| all.into_iter().max());
+        match in_extra_body.or(self.max_tokens.map(u64::from)) {
+            Some(tokens) => AnswerLimit::Fixed(tokens),
+            None => AnswerLimit::Unknown,
+        }
+    }
+}
+
 impl Llm {
     /// The model of this name.
     pub fn model(&self, name: &str) -> Option<&LlmModel> {
@@ -369,6 +415,20 @@ fn budgets(reader: &mut Reader, models: Option<&[LlmModel]>) -> Vec<LlmBudget> {
             complain(
                 "usd",
                 format!("is given, but [[llm.model]] {name} has no price; give it one (0 if it is free)"),
+            );
+        }
+        let counts =
+            |model: &LlmModel| budget.tokens.is_some() || model.price.iter().any(|price| price.output > 0);
+        let is_unbounded = |model: &&LlmModel| model.answer_limit() == AnswerLimit::Unknown && counts(model);
+        let unbounded = models.into_iter().flatten().find(is_unbounded);
+        if let Some(model) = unbounded {
+            let (key, name) = (if budget.tokens.is_some() { "tokens" } else { "usd" }, shown(&model.name));
+            complain(
+                key,
+                format!(
+                    "is given, but nothing says how long an answer of [[llm.model]] {name} can be: set its \
+                     `max_tokens` to what its server allows, or a limit in its `extra_body`"
+                ),
             );
         }
         names.push(budget.name.clone());

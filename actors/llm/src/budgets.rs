@@ -13,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use parking_lot::Mutex;
 use teammy_kernel::{
     Budget, Budgets as BudgetReport, Caller, Name, Spend, Timestamp, chain,
     store::{AccountId, AccountRecord, Error, MemoryStore, Store},
@@ -24,7 +25,7 @@ use tokio::{
 use tracing::warn;
 
 use crate::{
-    policy::{Account, Limit, Verdict},
+    policy::{Book, Limit, Verdict},
     windows::{Window, after},
 };
 
@@ -58,22 +59,28 @@ pub(crate) struct Rule {
 }
 
 impl Rule {
-    /// The account from which a caller's requests are paid; none if the budget is for others.
-    fn account(&self, caller: &Caller, now: Timestamp) -> Option<AccountId> {
+    /// The account from which a caller's requests are paid; none if the budget is for others. It has all windows: no store
+    /// forgets accounts of no meeting.
+    fn account(&self, caller: &Caller) -> Option<AccountId> {
         let tenant = caller.tenant.as_deref();
         if self.tenant.as_deref().is_some_and(|only| tenant != Some(only))
             || self.instance.as_deref().is_some_and(|only| caller.instance.as_str() != only)
         {
             return None;
         }
-        let meeting = matches!(self.scope, Scope::Meeting | Scope::Instance).then(|| caller.meeting.clone());
+        let is_of_meeting = matches!(self.scope, Scope::Meeting | Scope::Instance);
+        // One account for all that shuts down would never begin anew.
+        if is_of_meeting && !caller.is_in_meeting() {
+            return None;
+        }
+        let meeting = is_of_meeting.then(|| caller.meeting.clone());
         let of = match self.scope {
             Scope::Node | Scope::Meeting => "",
             Scope::Tenant => tenant?,
             Scope::Instance => Name::as_str(&caller.instance),
         };
         // The parts are told apart by a character that no name has.
-        let key = format!("budget\u{1f}{}\u{1f}{of}\u{1f}{}", self.name, self.window.begin(now));
+        let key = format!("budget\u{1f}{}\u{1f}{of}", self.name);
         Some(AccountId { meeting, key })
     }
 }
@@ -83,6 +90,15 @@ impl Rule {
 struct Paying {
     rule: usize,
     account: AccountId,
+    /// When its window began.
+    window: String,
+}
+
+impl Paying {
+    /// What requests stand in line for.
+    fn place(&self) -> (AccountId, String) {
+        (self.account.clone(), self.window.clone())
+    }
 }
 
 /// Why a request is not paid.
@@ -92,6 +108,8 @@ pub(crate) enum Unpaid {
     Exceeded { name: String, resets: Option<Timestamp> },
     /// What is left is not known now.
     Unknown(String),
+    /// It was not paid in the time of the request.
+    TooLate(String),
 }
 
 enum Command {
@@ -113,6 +131,9 @@ enum Command {
 
 type Clock = fn() -> Timestamp;
 
+/// Why the store does not take or give accounts now; none if it does.
+type Trouble = Arc<Mutex<Option<String>>>;
+
 /// The budgets of a node.
 pub(crate) struct Budgets {
     rules: Arc<[Rule]>,
@@ -121,6 +142,7 @@ pub(crate) struct Budgets {
     clock: Clock,
     /// Where commands go; the task runs from the first one on.
     task: OnceLock<mpsc::UnboundedSender<Command>>,
+    trouble: Trouble,
 }
 
 impl fmt::Debug for Budgets {
@@ -132,7 +154,13 @@ impl fmt::Debug for Budgets {
 impl Budgets {
     /// Budgets by these rules. `clock` is the wall clock.
     pub(crate) fn new(rules: Vec<Rule>, clock: Clock) -> Self {
-        Self { rules: rules.into(), store: OnceLock::new(), clock, task: OnceLock::new() }
+        Self {
+            rules: rules.into(),
+            store: OnceLock::new(),
+            clock,
+            task: OnceLock::new(),
+            trouble: Trouble::default(),
+        }
     }
 
     /// Keeps the accounts in this store, unless there is one already.
@@ -146,17 +174,19 @@ impl Budgets {
 
     fn paying(&self, caller: &Caller, now: Timestamp) -> Vec<Paying> {
         let rules = self.rules.iter().enumerate();
-        rules.filter_map(|(rule, of)| Some(Paying { rule, account: of.account(caller, now)? })).collect()
+        let paying = |(rule, of): (usize, &Rule)| {
+            Some(Paying { rule, account: of.account(caller)?, window: of.window.begin(now) })
+        };
+        rules.filter_map(paying).collect()
     }
 
     /// Whether a caller's requests are paid from any.
     pub(crate) fn apply_to(&self, caller: &Caller) -> bool {
-        let now = (self.clock)();
-        self.rules.iter().any(|rule| rule.account(caller, now).is_some())
+        self.rules.iter().any(|rule| rule.account(caller).is_some())
     }
 
     /// Sets an amount aside for a request, in each budget that it is paid from. Waits while others hold what they may not
-    /// need.
+    /// need, and while the store is away, until the caller's deadline at most.
     ///
     /// # Cancel safety
     /// What was set aside for a call that is dropped goes back.
@@ -166,8 +196,10 @@ impl Budgets {
         if paying.is_empty() {
             return Ok(Reservation(None));
         }
-        let left = caller.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        let until = after(now, left.unwrap_or(WITHOUT_DEADLINE).saturating_add(GRACE));
+        let began = Instant::now();
+        let left = caller.deadline.map(|deadline| deadline.saturating_duration_since(began));
+        let left = left.unwrap_or(WITHOUT_DEADLINE);
+        let until = after(now, left.saturating_add(GRACE));
         let id = format!("{:032x}", fastrand::u128(..));
         let task = self.task();
         let accounts = paying.iter().map(|paying| paying.account.clone()).collect();
@@ -182,8 +214,18 @@ impl Budgets {
         let (reply, held) = oneshot::channel();
         let gone = || Unpaid::Unknown("the node is shutting down".to_owned());
         task.send(Command::Hold { id, paying, amount, until, reply }).map_err(|_| gone())?;
-        held.await.map_err(|_| gone())??;
+        let held = tokio::time::timeout(left, held).await;
+        held.map_err(|_| self.too_late())?.map_err(|_| gone())??;
         Ok(reservation)
+    }
+
+    fn too_late(&self) -> Unpaid {
+        Unpaid::TooLate(match &*self.trouble.lock() {
+            Some(trouble) => {
+                format!("what is left of the budgets was not known in the time of the request: {trouble}")
+            }
+            None => "what others hold of the budgets did not come back in the time of the request".to_owned(),
+        })
     }
 
     /// What is left for a caller.
@@ -195,7 +237,7 @@ impl Budgets {
         let budgets = paying.iter().zip(accounts).map(|(paying, record)| {
             let rule = &self.rules[paying.rule];
             let mut budget = Budget::new(rule.name.clone(), rule.limit.tokens, rule.limit.cost);
-            budget.spent = read(&record).taken();
+            budget.spent = read(&record).account(&paying.window).taken();
             budget.resets = rule.window.end(now);
             budget
         });
@@ -222,6 +264,8 @@ impl Budgets {
                 known: BTreeMap::new(),
                 waiting: Vec::new(),
                 ended: Vec::new(),
+                trouble: self.trouble.clone(),
+                away_until: None,
             };
             tokio::spawn(keeper.run(commands));
             sender
@@ -286,13 +330,24 @@ struct Keeper {
     store: Arc<dyn Store>,
     clock: Clock,
     /// The newest accounts that this node knows, of those that something runs or waits in.
-    known: BTreeMap<AccountId, (AccountRecord, Account)>,
+    known: BTreeMap<AccountId, Known>,
     waiting: Vec<Waiting>,
     ended: Vec<Ended>,
+    trouble: Trouble,
+    /// Until when the store is left alone.
+    away_until: Option<Instant>,
+}
+
+/// An account as it is stored.
+struct Known {
+    record: AccountRecord,
+    account: Book,
+    /// When it was so.
+    at: Instant,
 }
 
 /// An account that cannot be read is one that another version wrote: it counts as empty, and is not lost to this version.
-fn read(record: &AccountRecord) -> Account {
+fn read(record: &AccountRecord) -> Book {
     serde_json::from_str(&record.document).unwrap_or_default()
 }
 
@@ -301,23 +356,20 @@ impl Keeper {
         let mut flushes = Vec::new();
         let mut is_last = false;
         while !is_last {
-            let mut next = if self.ended.is_empty() && self.waiting.is_empty() {
-                let Some(command) = commands.recv().await else { return };
-                Some(command)
-            } else {
-                match tokio::time::timeout(self.pause(), commands.recv()).await {
+            let mut next = match self.next_look() {
+                None => {
+                    let Some(command) = commands.recv().await else { return };
+                    Some(command)
+                }
+                Some(at) => match tokio::time::timeout_at(at, commands.recv()).await {
                     // The node is gone. What cannot be settled now is spent when its time is over.
                     Ok(None) => {
                         is_last = true;
                         None
                     }
                     Ok(command) => command,
-                    // Other nodes may have changed the accounts.
-                    Err(_) => {
-                        self.known.clear();
-                        None
-                    }
-                }
+                    Err(_) => None,
+                },
             };
             while let Some(command) = next {
                 match command {
@@ -332,12 +384,24 @@ impl Keeper {
                 }
                 next = commands.try_recv().ok();
             }
-            if let Err(error) = self.round().await {
-                warn!(error = chain(&error), "budgets' accounts cannot be changed now");
-                self.known.clear();
-                let problem = format!("what is left of the budgets is not known now: {}", chain(&error));
-                for waiting in self.waiting.drain(..) {
-                    let _ = waiting.reply.send(Err(Unpaid::Unknown(problem.clone())));
+            let is_away = self.away_until.is_some_and(|at| Instant::now() < at);
+            if is_away && flushes.is_empty() && !is_last {
+                continue;
+            }
+            match self.round().await {
+                Ok(()) => {
+                    self.away_until = None;
+                    self.trouble.lock().take();
+                }
+                // Those that wait go on doing so, each until its deadline: nothing is sent that is not set aside.
+                Err(error) => {
+                    self.known.clear();
+                    self.waiting.retain(|waiting| !waiting.reply.is_closed());
+                    self.away_until = Some(Instant::now() + STORE_AWAY);
+                    let error = chain(&error);
+                    if self.trouble.lock().replace(error.clone()).is_none() {
+                        warn!(error, "budgets' accounts cannot be changed now");
+                    }
                 }
             }
             for flush in flushes.drain(..) {
@@ -346,26 +410,33 @@ impl Keeper {
         }
     }
 
-    fn pause(&self) -> Duration {
-        if self.ended.is_empty() { LOOK_AGAIN } else { STORE_AWAY }
+    /// When there is something to do, if no command comes.
+    fn next_look(&self) -> Option<Instant> {
+        if self.ended.is_empty() && self.waiting.is_empty() {
+            return None;
+        }
+        // Other nodes change the accounts that something waits for.
+        let oldest = || self.known.values().map(|known| known.at + LOOK_AGAIN).min();
+        self.away_until.or_else(oldest).or_else(|| Some(Instant::now()))
     }
 
     /// Applies what has ended, and sets aside for those that wait, until the store has taken it.
     async fn round(&mut self) -> Result<(), Error> {
+        if !self.waiting.is_empty() {
+            self.known.retain(|_, known| known.at.elapsed() < LOOK_AGAIN);
+        }
         loop {
             self.learn().await?;
             let now = (self.clock)();
-            let mut changed: BTreeMap<AccountId, Account> = BTreeMap::new();
-            for (id, (_, account)) in &self.known {
-                let mut account = account.clone();
-                if account.expire(now) {
-                    changed.insert(id.clone(), account);
-                }
-            }
+            let mut changed: BTreeMap<AccountId, Book> = BTreeMap::new();
+            // Before holds expire: what is settled late costs what it cost, and not all that was set aside.
             for ended in &self.ended {
                 for id in &ended.accounts {
-                    self.change(&mut changed, id, |account| account.settle(&ended.id, ended.cost));
+                    self.change(&mut changed, id, |book| book.settle(&ended.id, ended.cost));
                 }
+            }
+            for id in self.known.keys() {
+                self.change(&mut changed, id, |book| book.expire(now));
             }
             let mut blocked = BTreeSet::new();
             let verdicts: Vec<Option<Result<(), Unpaid>>> = self
@@ -376,9 +447,10 @@ impl Keeper {
             if !changed.is_empty() {
                 let records = changed.iter().map(|(id, account)| {
                     let document = serde_json::to_string(account).expect("invariant: an account is JSON");
-                    AccountRecord { document: document.into(), ..self.known[id].0.clone() }
+                    AccountRecord { document: document.into(), ..self.known[id].record.clone() }
                 });
                 let records: Vec<AccountRecord> = records.collect();
+                let at = Instant::now();
                 if !self.store.replace_accounts(records.clone()).await? {
                     for record in records {
                         self.known.remove(&record.id);
@@ -389,7 +461,7 @@ impl Keeper {
                     record.version += 1;
                     let account =
                         changed.remove(&record.id).expect("invariant: each record is of an account");
-                    self.known.insert(record.id.clone(), (record, account));
+                    self.known.insert(record.id.clone(), Known { record, account, at });
                 }
             }
             self.ended.clear();
@@ -419,9 +491,10 @@ impl Keeper {
             return Ok(());
         }
         let ids: Vec<AccountId> = unknown.into_iter().cloned().collect();
+        let at = Instant::now();
         for record in self.store.accounts(ids).await? {
             let account = read(&record);
-            self.known.insert(record.id.clone(), (record, account));
+            self.known.insert(record.id.clone(), Known { record, account, at });
         }
         Ok(())
     }
@@ -433,40 +506,53 @@ impl Keeper {
             .iter()
             .flat_map(|waiting| waiting.paying.iter().map(|paying| &paying.account))
             .collect();
-        self.known.retain(|id, (_, account)| account.has_holds() || waited.contains(id));
+        self.known.retain(|id, known| known.account.has_holds() || waited.contains(id));
     }
 
-    fn newest<'a>(&'a self, changed: &'a BTreeMap<AccountId, Account>, id: &AccountId) -> &'a Account {
-        changed.get(id).unwrap_or_else(|| &self.known[id].1)
+    fn newest<'a>(&'a self, changed: &'a BTreeMap<AccountId, Book>, id: &AccountId) -> &'a Book {
+        changed.get(id).unwrap_or_else(|| &self.known[id].account)
     }
 
     fn change(
         &self,
-        changed: &mut BTreeMap<AccountId, Account>,
+        changed: &mut BTreeMap<AccountId, Book>,
         id: &AccountId,
-        change: impl FnOnce(&mut Account),
+        change: impl FnOnce(&mut Book),
     ) {
         let mut account = self.newest(changed, id).clone();
         change(&mut account);
-        if account != self.known[id].1 || changed.contains_key(id) {
+        if account != self.known[id].account || changed.contains_key(id) {
             changed.insert(id.clone(), account);
         }
     }
 
-    /// Whether a request is paid; none if it waits. Then those behind it in its accounts wait, too.
+    /// Whether a request is paid; none if it waits. Then those behind it wait, too, in the accounts where it does not fit,
+    /// so that small ones do not pass it for ever. Where it fits they go on.
     fn decide(
         &self,
         waiting: &Waiting,
-        changed: &mut BTreeMap<AccountId, Account>,
-        blocked: &mut BTreeSet<AccountId>,
+        changed: &mut BTreeMap<AccountId, Book>,
+        blocked: &mut BTreeSet<(AccountId, String)>,
         now: Timestamp,
     ) -> Option<Result<(), Unpaid>> {
-        let mut fits = waiting.paying.iter().all(|paying| !blocked.contains(&paying.account));
-        for Paying { rule, account } in &waiting.paying {
-            let rule = &self.rules[*rule];
-            match self.newest(changed, account).verdict(rule.limit, waiting.amount) {
+        // A write of which nobody knew whether it was done has set it aside already.
+        let has_hold = |paying: &Paying| {
+            self.newest(changed, &paying.account).account(&paying.window).has_hold(&waiting.id)
+        };
+        if waiting.paying.iter().all(has_hold) {
+            return Some(Ok(()));
+        }
+        let mut fits = waiting.paying.iter().all(|paying| !blocked.contains(&paying.place()));
+        let mut full = Vec::new();
+        for paying in &waiting.paying {
+            let rule = &self.rules[paying.rule];
+            let book = self.newest(changed, &paying.account);
+            match book.account(&paying.window).verdict(rule.limit, waiting.amount) {
                 Verdict::Fits => {}
-                Verdict::Later => fits = false,
+                Verdict::Later => {
+                    fits = false;
+                    full.push(paying.place());
+                }
                 Verdict::Never => {
                     let (name, resets) = (rule.name.clone(), rule.window.end(now));
                     return Some(Err(Unpaid::Exceeded { name, resets }));
@@ -474,11 +560,13 @@ impl Keeper {
             }
         }
         if !fits {
-            blocked.extend(waiting.paying.iter().map(|paying| paying.account.clone()));
+            blocked.extend(full);
             return None;
         }
-        for Paying { account, .. } in &waiting.paying {
-            self.change(changed, account, |account| account.hold(&waiting.id, waiting.amount, waiting.until));
+        for Paying { account, window, .. } in &waiting.paying {
+            self.change(changed, account, |book| {
+                book.hold(window, &waiting.id, waiting.amount, waiting.until);
+            });
         }
         Some(Ok(()))
     }

@@ -79,6 +79,11 @@ fn terms(model: &teammy_config::LlmModel) -> models::Terms {
         cached_input: price.cached_input,
         output: price.output,
     };
+    let (max_tokens, fixed_tokens) = match model.answer_limit() {
+        teammy_config::AnswerLimit::Asked(most) => (most, None),
+        teammy_config::AnswerLimit::Fixed(tokens) => (model.max_tokens, Some(tokens)),
+        teammy_config::AnswerLimit::Unknown => (model.max_tokens, None),
+    };
     models::Terms {
         fallback: model.fallback.clone(),
         capacity: policy::Capacity {
@@ -87,7 +92,8 @@ fn terms(model: &teammy_config::LlmModel) -> models::Terms {
             tokens_per_minute: model.tokens_per_minute,
         },
         prices: policy::Prices::new(model.price.iter().map(tier).collect()),
-        max_tokens: model.max_tokens,
+        max_tokens,
+        fixed_tokens,
     }
 }
 

@@ -51,6 +51,8 @@ pub(crate) struct Terms {
     pub(crate) prices: Prices,
     /// The most tokens of an answer.
     pub(crate) max_tokens: Option<u32>,
+    /// How many it may have whatever a request asks for, where a request cannot say so.
+    pub(crate) fixed_tokens: Option<u64>,
 }
 
 /// A model, with what is known of it.
@@ -63,6 +65,7 @@ struct Slot<C> {
     line: Arc<Line>,
     prices: Prices,
     max_tokens: Option<u32>,
+    fixed_tokens: Option<u64>,
 }
 
 /// Which model is for what, by their names.
@@ -109,6 +112,7 @@ impl<C: ModelClient> Models<C> {
             line: Line::new(terms.capacity),
             prices: terms.prices,
             max_tokens: terms.max_tokens,
+            fixed_tokens: terms.fixed_tokens,
         };
         let slots = models.into_iter().map(slot).collect();
         Some(Self { slots, default, fast, embedding, transcription, retry, budgets })
@@ -188,7 +192,8 @@ impl<C: ModelClient> Models<C> {
                 copy.max_tokens = most;
                 bounded = copy;
                 let question = Question::Chat(&bounded, deltas);
-                (question, question.bound(most.unwrap_or(MAX_TOKENS).into()))
+                let most = most.unwrap_or(MAX_TOKENS).into();
+                (question, question.bound(slot.fixed_tokens.unwrap_or(most)))
             }
             other => (other, other.bound(slot.max_tokens.unwrap_or(MAX_TOKENS).into())),
         };
@@ -273,23 +278,27 @@ impl<C: ModelClient> Models<C> {
         call.has_ended = true;
         let (now, took) = (Instant::now(), began.elapsed());
         tally.charges.took_ms += millis(took);
+        // A server that does not count has read no more than the request's bytes, and written none more than its answer's.
+        let of_answer = |bytes: u64| {
+            let completion = bound.completion.min(bytes);
+            slot.prices.spend(Bound { completion, ..bound })
+        };
         let (usage, cost) = match &outcome {
             Ok(answer) => {
                 slot.breaker.lock().succeeded();
                 telemetry::ended(&span, operation, model, took, Ok(answer.usage()));
-                // A server that does not count has read no more than the request's bytes.
-                let usage = answer.usage().unwrap_or(Usage::default());
-                let unknown = || {
-                    let completion = bound.completion.min(answer.text_bytes() as u64);
-                    slot.prices.spend(Bound { completion, ..bound })
+                let usage = answer.usage();
+                let cost = match usage {
+                    Some(usage) => slot.prices.spent(usage),
+                    None => of_answer(answer.text_bytes() as u64),
                 };
-                (usage, answer.usage().map_or_else(unknown, |usage| slot.prices.spent(usage)))
+                (usage.unwrap_or_default(), cost)
             }
             Err(problem) => {
                 slot.breaker.lock().failed(problem, pass, now);
                 slot.last_failure.lock().clone_from(&problem.text);
                 telemetry::ended(&span, operation, model, took, Err(problem.class));
-                (problem.usage, problem.spent(slot.prices.spent(problem.usage), most))
+                (problem.usage, problem.spent(slot.prices.spent(problem.usage), of_answer, most))
             }
         };
         tally.charges.usage += usage;
@@ -338,6 +347,7 @@ impl Unanswered {
                 Self { exhausted: Some(Exhausted { name, resets }), ..Self::not_asked(problem) }
             }
             Unpaid::Unknown(text) => Self::not_asked(Problem::new(Class::Unavailable, text)),
+            Unpaid::TooLate(text) => Self::not_asked(Problem::new(Class::TooLate, text)),
         }
     }
 }
@@ -423,7 +433,7 @@ impl<C: ModelClient> LlmProvider for Models<C> {
         let Some(budgets) = &self.budgets else { return Ok(BudgetReport::default()) };
         budgets.report(&caller).await.map_err(|unpaid| match unpaid {
             Unpaid::Exceeded { name, resets } => LlmError::BudgetExceeded { name, resets },
-            Unpaid::Unknown(text) => LlmError::Failed(text),
+            Unpaid::Unknown(text) | Unpaid::TooLate(text) => LlmError::Failed(text),
         })
     }
 

@@ -109,7 +109,7 @@ impl Endpoint {
         let dialect = Dialect {
             model: model.model.clone(),
             temperature: model.temperature,
-            max_tokens_field: model.max_tokens_field,
+            limit_field: model.limit_field(),
             system_role: model.system_role,
             json: model.json,
             stream: model.stream,
@@ -159,6 +159,9 @@ impl Endpoint {
                 }
                 Err(mut problem) => {
                     problem.usage += embeddings.usage.unwrap_or_default();
+                    if !embeddings.vectors.is_empty() && embeddings.usage.is_none() {
+                        problem.answered = problem.answered.or(Some(0));
+                    }
                     return Err(problem);
                 }
             }

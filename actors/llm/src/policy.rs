@@ -9,7 +9,7 @@ mod problem;
 mod queue;
 mod retry;
 
-pub(crate) use account::{Account, Limit, Verdict};
+pub(crate) use account::{Book, Limit, Verdict};
 pub(crate) use breaker::{Admission, Breaker, Pass};
 pub(crate) use deadlines::{Deadlines, Late, Watch};
 pub(crate) use price::{Bound, Prices, Tier};

@@ -386,6 +386,48 @@ fn prices_are_whole_billionths_for_a_token() {
 }
 
 #[test]
+fn a_budget_knows_how_long_an_answer_can_be() {
+    use AnswerLimit::{Asked, Fixed, Unknown};
+    let omit = "max_tokens_field = \"omit\"";
+    for (model, limit, field) in [
+        ("", Asked(None), Some("max_tokens")),
+        ("max_tokens = 9", Asked(Some(9)), Some("max_tokens")),
+        ("max_tokens_field = \"max_completion_tokens\"", Asked(None), Some("max_completion_tokens")),
+        ("max_tokens = 9\nextra_body = { max_tokens = 32000 }", Fixed(32_000), None),
+        ("extra_body = { max_completion_tokens = 1000 }", Fixed(1000), None),
+        ("extra_body = { max_completion_tokens = 1000, max_tokens = 2000 }", Fixed(2000), None),
+        ("extra_body = { top_k = 5 }", Asked(None), Some("max_tokens")),
+        ("max_tokens = 9\nextra_body = { max_tokens = -1 }", Fixed(9), None),
+        ("extra_body = { max_tokens = -1 }", Unknown, None),
+        ("extra_body = { max_tokens = 0 }", Unknown, None),
+        ("extra_body = { max_tokens = 5, max_completion_tokens = \"many\" }", Unknown, None),
+        (omit, Unknown, None),
+        (&format!("{omit}\nmax_tokens = 9"), Fixed(9), None),
+        (&format!("{omit}\nextra_body = {{ max_tokens = 7 }}"), Fixed(7), None),
+    ] {
+        let text = format!("[[llm.model]]\nname = \"m\"\n{model}\n");
+        let config = Config::from_toml(&text).unwrap();
+        let found = &config.llm.models[0];
+        assert_eq!((found.answer_limit(), found.limit_field()), (limit, field), "{model}");
+        let with_budget = Config::from_toml(&format!("{text}[[llm.budget]]\nname = \"b\"\ntokens = 1"));
+        match with_budget {
+            Ok(_) => assert_ne!(limit, Unknown, "{model}"),
+            Err(error) => {
+                assert_eq!(limit, Unknown, "{model}");
+                let says = "llm.budget.b.tokens is given, but nothing says how long an answer of [[llm.model]] \"m\" \
+                            can be: set its `max_tokens`";
+                assert!(error.to_string().contains(says), "{model}: {error}");
+            }
+        }
+    }
+    let free = "price = [{ input = 1 }]\nmax_tokens_field = \"omit\"";
+    let text =
+        |budget: &str| format!("[[llm.model]]\nname = \"m\"\n{free}\n[[llm.budget]]\nname = \"b\"\n{budget}");
+    Config::from_toml(&text("usd = 1.0")).expect("its answers cost nothing");
+    Config::from_toml(&text("usd = 1.0\ntokens = 5")).unwrap_err();
+}
+
+#[test]
 fn a_budget_limits_something_that_is_counted() {
     let of = |model: &str, budget: &str| {
         Config::from_toml(&format!("[[llm.model]]\nname = \"m\"\n{model}\n[[llm.budget]]\n{budget}"))

@@ -3,7 +3,7 @@
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-use teammy_config::{JsonMode, MaxTokensField, SystemRole, TemperatureMode};
+use teammy_config::{JsonMode, SystemRole, TemperatureMode};
 use teammy_kernel::{LlmFormat, LlmMessage, LlmRequest, Role};
 
 /// Keys that the configuration adds to each request to a model.
@@ -15,7 +15,8 @@ pub(super) struct Dialect {
     /// The model's name at its server.
     pub(super) model: String,
     pub(super) temperature: TemperatureMode,
-    pub(super) max_tokens_field: MaxTokensField,
+    /// Where a request says how long its answer may be, if it does.
+    pub(super) limit_field: Option<&'static str>,
     pub(super) system_role: SystemRole,
     pub(super) json: JsonMode,
     pub(super) stream: bool,
@@ -52,12 +53,7 @@ pub(super) fn body(request: &LlmRequest, dialect: &Dialect, learned: Learned) ->
     };
     let temperature = request.temperature.filter(|_| dialect.temperature == TemperatureMode::Send);
     set("temperature", temperature.map(|temperature| json!(temperature)));
-    let field = match dialect.max_tokens_field {
-        MaxTokensField::MaxTokens => "max_tokens",
-        MaxTokensField::MaxCompletionTokens => "max_completion_tokens",
-        MaxTokensField::Omit => "",
-    };
-    if !field.is_empty() {
+    if let Some(field) = dialect.limit_field {
         set(field, request.max_tokens.map(|tokens| json!(tokens)));
     }
     set("stop", (!request.stop.is_empty()).then(|| json!(request.stop)));

@@ -96,7 +96,8 @@ pub(super) fn broken(error: &(dyn std::error::Error + 'static)) -> Problem {
 }
 
 pub(super) fn too_large(limit: usize) -> Problem {
-    Problem::new(Class::Refused, format!("its answer is larger than {limit} bytes; set `max_tokens`"))
+    let text = format!("its answer is larger than {limit} bytes; set `max_tokens`");
+    Problem { answered: Some(u64::MAX), ..Problem::new(Class::Refused, text) }
 }
 
 #[cfg(test)]

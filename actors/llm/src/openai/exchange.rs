@@ -64,6 +64,7 @@ impl Exchange {
         let mut outcome = reader.answer(request).await;
         if let Err(problem) = &mut outcome {
             problem.has_given = reader.pieces.has_given;
+            problem.answered = problem.answered.max(reader.fold.answered());
             problem.usage += reader.fold.usage().unwrap_or_default();
         }
         let is_ok = outcome.is_ok();

@@ -30,6 +30,8 @@ pub(super) struct Fold {
     usage: Option<Usage>,
     bytes: usize,
     has_choice: bool,
+    /// Whether anything has brought the answer on.
+    has_begun: bool,
 }
 
 /// What one object adds.
@@ -96,7 +98,9 @@ impl Fold {
 
     fn say(&mut self, text: &str, is_useful: bool) -> Result<Added<'_>, Problem> {
         self.count(text.len())?;
-        Ok(Added { is_useful: is_useful || !text.is_empty(), text: self.text.push(text) })
+        let is_useful = is_useful || !text.is_empty();
+        self.has_begun |= is_useful;
+        Ok(Added { is_useful, text: self.text.push(text) })
     }
 
     fn count(&mut self, bytes: usize) -> Result<(), Problem> {
@@ -153,13 +157,21 @@ impl Fold {
         self.usage
     }
 
+    /// How many bytes of an answer have come, if one has begun.
+    pub(super) fn answered(&self) -> Option<u64> {
+        self.has_begun.then_some(self.bytes as u64)
+    }
+
     /// The answer, and what its end adds to its text.
     ///
     /// # Errors
     /// If there is no answer, or the server withheld it.
     pub(super) fn finish(self) -> Result<(LlmResponse, String), Problem> {
         let usage = self.usage.unwrap_or_default();
-        let problem = |class, text: &str| Err(Problem { usage, ..Problem::new(class, text.to_owned()) });
+        // What a whole answer cost is known if its server counts.
+        let answered = self.answered().filter(|_| self.usage.is_none());
+        let problem =
+            |class, text: &str| Err(Problem { usage, answered, ..Problem::new(class, text.to_owned()) });
         if !self.has_choice {
             return problem(Class::Malformed, "it answered without a choice");
         }

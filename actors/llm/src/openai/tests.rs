@@ -1,3 +1,4 @@
+use serde_json::{Value, json};
 use teammy_config::{Config, Loader};
 use teammy_kernel::{Caller, LlmError, LlmMessage, MeetingId, Model, Name, SharedLlm, Usage};
 
@@ -91,6 +92,57 @@ async fn a_server_is_told_what_its_model_wants() {
     models.complete(question(Model::Default)).await.unwrap();
     let body = &server.asked()[0].body;
     assert_eq!((&body["temperature"], &body["max_tokens"]), (&1.into(), &9.into()));
+}
+
+#[tokio::test]
+async fn a_limit_in_the_settings_is_what_a_budget_sets_aside_and_the_only_one_that_is_sent() {
+    for (settings, most, sent) in [
+        ("", 4_096, json!({"max_tokens": 4_096})),
+        ("max_tokens = 50", 50, json!({"max_tokens": 50})),
+        ("extra_body = { max_tokens = 32000 }", 32_000, json!({"max_tokens": 32_000})),
+        ("extra_body = { max_completion_tokens = 1000 }", 1000, json!({"max_completion_tokens": 1000})),
+        ("max_tokens_field = \"omit\"\nmax_tokens = 50", 50, json!({})),
+    ] {
+        // The prompt has up to 200 tokens.
+        for (tokens, is_paid) in [(most, false), (most + 200, true)] {
+            let server = FakeServer::start(|_: &ReceivedRequest| CannedAnswer::text("Hi."));
+            let models = models(&format!(
+                "[[llm.model]]\nname = \"big\"\nbase_url = \"{}\"\n{settings}\n\
+                 [[llm.budget]]\nname = \"b\"\ntokens = {tokens}",
+                server.base_url()
+            ));
+            let mut asked = question(Model::Default);
+            asked.max_tokens = None;
+            let answer = models.complete(asked).await;
+            let fields = server.asked().into_iter().map(|asked| {
+                let mut body = asked.body;
+                let fields = body.as_object_mut().unwrap();
+                fields.retain(|field, _| field.starts_with("max_"));
+                body
+            });
+            let fields: Vec<Value> = fields.collect();
+            if is_paid {
+                assert_eq!(
+                    (answer.unwrap().text.as_str(), fields),
+                    ("Hi.", vec![sent.clone()]),
+                    "{settings}"
+                );
+            } else {
+                assert!(matches!(answer, Err(LlmError::BudgetExceeded { .. })), "{settings}: {answer:?}");
+                assert_eq!(fields, [json!(null); 0], "{settings}");
+            }
+        }
+    }
+    // A plugin that asks for fewer is not heard where the settings have the last word.
+    let server = FakeServer::start(|_: &ReceivedRequest| CannedAnswer::text("Hi."));
+    let models = models(&format!(
+        "[[llm.model]]\nname = \"big\"\nbase_url = \"{}\"\nextra_body = {{ max_completion_tokens = 1000 }}\n\
+         [[llm.budget]]\nname = \"b\"\ntokens = 1000",
+        server.base_url()
+    ));
+    let mut asked = question(Model::Default);
+    asked.max_tokens = Some(5);
+    assert!(matches!(models.complete(asked).await, Err(LlmError::BudgetExceeded { .. })));
 }
 
 #[tokio::test]

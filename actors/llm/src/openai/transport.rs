@@ -133,7 +133,7 @@ impl Call<'_> {
         .await
     }
 
-    /// A whole body, of `limit` bytes at most.
+    /// A whole body, of `limit` bytes at most. A server that has sent a part of it has made all of it.
     pub(super) async fn body(
         &self,
         mut response: Response,
@@ -141,9 +141,10 @@ impl Call<'_> {
         too_large: impl FnOnce(usize) -> Problem,
     ) -> Result<Bytes, Problem> {
         let mut body = BytesMut::new();
-        while let Some(chunk) = self.in_time(response.chunk()).await?.map_err(network)? {
+        let made = |problem| Problem { answered: Some(u64::MAX), ..problem };
+        while let Some(chunk) = self.in_time(response.chunk()).await?.map_err(|error| made(network(error)))? {
             if body.len() + chunk.len() > limit {
-                return Err(too_large(limit));
+                return Err(made(too_large(limit)));
             }
             body.extend_from_slice(&chunk);
         }

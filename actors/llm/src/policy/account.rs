@@ -3,7 +3,7 @@
 //! An account is shared by all nodes of a database and kept there as one document; whoever changes it has read the newest
 //! one. A hold that nobody settles, because its owner has died, counts until its time is over and is then spent.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use serde::{Deserialize, Serialize};
 use teammy_kernel::{NanoUsd, Spend, Timestamp};
@@ -60,6 +60,11 @@ impl Account {
         !self.holds.is_empty()
     }
 
+    /// Whether anything is set aside for a request.
+    pub(crate) fn has_hold(&self, id: &str) -> bool {
+        self.holds.contains_key(id)
+    }
+
     #[cfg(test)]
     pub(crate) fn spent(&self) -> Spend {
         self.spent
@@ -93,15 +98,56 @@ impl Account {
         }
     }
 
-    /// Counts what was held for too long as spent: its owner is gone. Returns whether anything was.
-    pub(crate) fn expire(&mut self, now: Timestamp) -> bool {
+    /// Counts what was held for too long as spent: its owner is gone.
+    pub(crate) fn expire(&mut self, now: Timestamp) {
         let over: Vec<String> =
             self.holds.iter().filter(|(_, hold)| hold.until <= now).map(|(id, _)| id.clone()).collect();
         for id in &over {
             let amount = self.holds[id].amount;
             self.settle(id, amount);
         }
-        !over.is_empty()
+    }
+}
+
+/// One budget's accounts, by when their windows began.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Book {
+    windows: BTreeMap<String, Account>,
+}
+
+impl Book {
+    /// A window's account.
+    pub(crate) fn account(&self, window: &str) -> Cow<'_, Account> {
+        self.windows.get(window).map_or_else(Cow::default, Cow::Borrowed)
+    }
+
+    /// Whether something runs.
+    pub(crate) fn has_holds(&self) -> bool {
+        self.windows.values().any(Account::has_holds)
+    }
+
+    /// Sets an amount aside in a window. Windows that are over leave, but not while something runs in them, nor the last
+    /// one: by another node's clock it may not be over.
+    pub(crate) fn hold(&mut self, window: &str, id: &str, amount: Spend, until: Timestamp) {
+        self.windows.entry(window.to_owned()).or_default().hold(id, amount, until);
+        let last = self.windows.keys().rev().nth(1).cloned();
+        self.windows
+            .retain(|begin, account| account.has_holds() || last.as_ref().is_none_or(|last| begin >= last));
+    }
+
+    /// A request has ended, in whichever window it was paid.
+    pub(crate) fn settle(&mut self, id: &str, cost: Spend) {
+        self.windows.values_mut().for_each(|account| account.settle(id, cost));
+    }
+
+    /// Counts what was held for too long as spent.
+    pub(crate) fn expire(&mut self, now: Timestamp) {
+        self.windows.values_mut().for_each(|account| account.expire(now));
+    }
+
+    #[cfg(test)]
+    pub(crate) fn windows(&self) -> Vec<&str> {
+        self.windows.keys().map(String::as_str).collect()
     }
 }
 
@@ -139,12 +185,35 @@ mod tests {
         let mut account = Account::default();
         account.hold("dead", tokens(60), at(10));
         account.hold("alive", tokens(5), at(20));
-        assert!(!account.expire(at(9)));
+        account.expire(at(9));
         assert_eq!((account.spent(), account.taken()), (tokens(0), tokens(65)));
-        assert!(account.expire(at(10)) && !account.expire(at(10)));
+        account.expire(at(10));
+        account.expire(at(10));
         assert_eq!((account.spent(), account.taken()), (tokens(60), tokens(65)));
         account.settle("dead", tokens(1));
         assert_eq!(account.spent(), tokens(60), "what is late changes nothing");
+    }
+
+    #[test]
+    fn windows_that_are_over_leave() {
+        let mut book = Book::default();
+        book.hold("day 1", "long", tokens(1), at(100));
+        for day in 2..=5 {
+            let id = format!("of {day}");
+            book.hold(&format!("day {day}"), &id, tokens(day), at(100));
+            book.settle(&id, tokens(day));
+        }
+        assert_eq!(book.windows(), ["day 1", "day 4", "day 5"], "something runs in the first one");
+        assert_eq!(book.account("day 4").spent(), tokens(4));
+        book.settle("long", tokens(1));
+        // A clock that is late.
+        book.hold("day 4", "late", tokens(1), at(100));
+        assert_eq!(book.account("day 4").taken(), tokens(5));
+        assert_eq!(book.windows(), ["day 4", "day 5"]);
+        assert_eq!(*book.account("day 1"), Account::default());
+        assert!(book.has_holds());
+        book.expire(at(100));
+        assert!(!book.has_holds());
     }
 
     #[test]

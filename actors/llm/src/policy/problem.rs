@@ -56,23 +56,36 @@ pub(crate) struct Problem {
     pub(crate) usage: Usage,
     /// Whether a piece of the answer was passed on, so that there is no other try.
     pub(crate) has_given: bool,
+    /// If its server had begun to answer, of how many bytes of the answer that is known; [`u64::MAX`] if it is not known.
+    pub(crate) answered: Option<u64>,
 }
 
 impl Problem {
     pub(crate) fn new(class: Class, text: impl Into<String>) -> Self {
-        Self { class, text: text.into(), retry_after: None, usage: Usage::default(), has_given: false }
+        Self {
+            class,
+            text: text.into(),
+            retry_after: None,
+            usage: Usage::default(),
+            has_given: false,
+            answered: None,
+        }
     }
 
-    /// What a failed request took of a budget. `most` was set aside for it, and `known` is what its usage costs.
-    pub(crate) fn spent(&self, known: Spend, most: Spend) -> Spend {
+    /// What a failed request took of a budget. `most` was set aside for it, `known` is what its usage costs, and
+    /// `of_answer` what it costs with an answer of so many bytes.
+    pub(crate) fn spent(&self, known: Spend, of_answer: impl FnOnce(u64) -> Spend, most: Spend) -> Spend {
         let is_known = self.usage != Usage::default();
-        match self.class {
-            // It was not let in, or its server had nothing to say yet.
-            Class::Busy | Class::Misconfigured | Class::Refused | Class::OverBudget => known,
-            Class::Unavailable if !self.has_given => known,
-            _ if is_known => known,
-            // The server may have worked for it.
-            _ => most,
+        match (self.class, self.answered) {
+            (Class::Stalled | Class::TooLate | Class::Malformed | Class::CutOff, _) if !is_known => most,
+            // What the server says in the middle of its answer is not the whole.
+            (_, Some(bytes)) => {
+                let least = of_answer(bytes);
+                Spend { tokens: known.tokens.max(least.tokens), cost: known.cost.max(least.cost) }
+            }
+            _ if self.has_given && !is_known => most,
+            // All is known; or it was not let in, or its server had nothing to say yet.
+            _ => known,
         }
     }
 }
@@ -164,14 +177,25 @@ mod tests {
     #[test]
     fn what_may_have_been_worked_for_is_paid() {
         let tokens = |tokens| Spend { tokens, ..Spend::default() };
-        let spent = |problem: Problem| problem.spent(tokens(5), tokens(100)).tokens;
+        let of_answer = |bytes: u64| tokens(bytes.min(80) + 20);
+        let spent = |problem: Problem| {
+            let known = tokens(problem.usage.prompt + problem.usage.completion);
+            problem.spent(known, of_answer, tokens(100)).tokens
+        };
         let of = |class| Problem::new(class, "");
+        let (usage, begun) = (Usage { prompt: 5, ..Usage::default() }, [Some(0), Some(30), Some(u64::MAX)]);
         for class in [Class::Busy, Class::Misconfigured, Class::Refused, Class::Unavailable] {
-            assert_eq!(spent(of(class)), 5, "{class:?}");
+            assert_eq!(spent(of(class)), 0, "{class:?}");
+            assert_eq!(spent(Problem { usage, ..of(class) }), 5, "{class:?}");
+            let costs = begun.map(|answered| spent(Problem { answered, ..of(class) }));
+            assert_eq!(costs, [20, 50, 100], "{class:?}: it had begun to answer");
+            let usage = Usage { prompt: 40, completion: 1, ..Usage::default() };
+            let costs = begun.map(|answered| spent(Problem { usage, answered, ..of(class) }));
+            assert_eq!(costs, [41, 50, 100], "{class:?}: usage in the middle is not all");
         }
         for class in [Class::Stalled, Class::TooLate, Class::Malformed, Class::CutOff] {
             assert_eq!(spent(of(class)), 100, "{class:?}");
-            let usage = Usage { prompt: 5, ..Usage::default() };
+            assert_eq!(spent(Problem { answered: Some(1), ..of(class) }), 100, "{class:?}");
             assert_eq!(spent(Problem { usage, ..of(class) }), 5, "{class:?}");
         }
         assert_eq!(spent(Problem { has_given: true, ..of(Class::Unavailable) }), 100);

@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use teammy_kernel::{MeetingId, Name};
+use teammy_kernel::{Caller, MeetingId, Name};
 use tokio::time::timeout;
 use tracing::{info, warn};
 
@@ -90,7 +90,7 @@ impl Node {
 
     fn start_on_shutdown(&self, instance: &Name) -> OnShutdown {
         // `on_shutdown` belongs to no meeting, and neither do its requests to language models.
-        let no_meeting = MeetingId::new("(shutdown)").expect("invariant: a well-formed id");
+        let no_meeting = MeetingId::new(Caller::NO_MEETING).expect("invariant: a well-formed id");
         let plugin = self.resources.plugins.get(instance).expect("invariant: every instance has started");
         let (plugin, models, name) = (plugin.clone(), self.resources.llm.clone(), instance.clone());
         self.resources.plugin_runtime.spawn(async move { plugin.shutdown(models, no_meeting, name).await })

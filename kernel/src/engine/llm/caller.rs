@@ -41,6 +41,9 @@ pub struct Caller {
 }
 
 impl Caller {
+    /// The id that stands for no meeting, in requests of an instance that shuts down with its node.
+    pub const NO_MEETING: &'static str = "(shutdown)";
+
     /// An instance in a meeting, without a tenant and without limits.
     pub fn new(meeting: MeetingId, instance: Name) -> Self {
         Self {
@@ -52,5 +55,10 @@ impl Caller {
             purpose: None,
             meter: Meter::default(),
         }
+    }
+
+    /// Whether it asks in a meeting, and not [while the node shuts down](Self::NO_MEETING).
+    pub fn is_in_meeting(&self) -> bool {
+        self.meeting.as_str() != Self::NO_MEETING
     }
 }

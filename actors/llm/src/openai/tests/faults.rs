@@ -470,3 +470,50 @@ async fn the_next_model_answers_in_place_of_one_that_fails() {
     assert_eq!((response.text.as_str(), response.model.as_deref()), ("yes", Some("small")));
     assert_eq!((broken.requests(), good.requests()), (1, 1));
 }
+
+/// A server that had begun to answer worked for it, whatever became of the answer.
+#[tokio::test]
+async fn an_answer_that_breaks_off_is_paid() {
+    const PROMPT: u64 = 111;
+    const MOST: u64 = PROMPT + 4_096;
+    let broken_off = |last: &str| {
+        let end = json!({"choices": [{"delta": {"content": last}, "finish_reason": "error"}]});
+        event(&end.to_string())
+    };
+    let usage = json!({"choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": 1}}).to_string();
+    let cut = "content-type: application/json\r\ncontent-length: 999\r\n";
+    let error = json!({"error": {"code": 503}}).to_string();
+    let filtered =
+        json!({"choices": [{"message": {"content": "ten bytes."}, "finish_reason": "content_filter"}]})
+            .to_string();
+    let counted = json!({
+        "choices": [{"message": {"content": "ten bytes."}, "finish_reason": "content_filter"}],
+        "usage": {"prompt_tokens": 7, "completion_tokens": 3},
+    })
+    .to_string();
+    let long_line = vec![events(), Do::Repeat(b"data: 1\n".repeat(8 << 10))];
+    for (name, script, cost) in [
+        ("nothing came", vec![Do::Reset], 0),
+        ("nothing useful came", vec![events(), event("{\"choices\": []}"), Do::Reset], 0),
+        ("an error came", whole("200 OK", "", &error), 0),
+        ("it was not let in", whole("429 Too Many Requests", "", "{}"), 0),
+        ("a stream breaks off", vec![events(), piece("ten bytes."), piece("more"), Do::Reset], PROMPT + 14),
+        ("a stream ends early", vec![events(), piece("ten bytes.")], PROMPT + 10),
+        ("a stream ends in an error", vec![events(), piece("ten bytes."), event(&error)], PROMPT + 10),
+        ("a server breaks it off", vec![events(), piece("ten bytes."), broken_off("more")], PROMPT + 14),
+        ("usage came before", vec![events(), piece("ten bytes."), event(&usage), Do::Reset], PROMPT + 10),
+        ("a body is cut", vec![head("200 OK", cut), Do::Send(b"{\"choices\"".to_vec())], MOST),
+        ("an event is too large", long_line, MOST),
+        ("an answer is withheld", whole("200 OK", "", &filtered), PROMPT + 10),
+        ("an answer is withheld and counted", whole("200 OK", "", &counted), 10),
+    ] {
+        let server = RawServer::start(move |_, _| script.clone());
+        let models = server.model("llm.tries = 1\n[[llm.budget]]\nname = \"b\"\ntokens = 10000", "");
+        let asked = question(Model::Default);
+        let caller = asked.caller.clone();
+        models.complete(asked).await.unwrap_err();
+        models.close().await;
+        let spent = models.budgets(caller).await.unwrap().0[0].spent.tokens;
+        assert_eq!(spent, cost, "{name}");
+    }
+}
