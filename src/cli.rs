@@ -47,6 +47,8 @@ mod install;
 mod logs;
 mod meetings;
 mod metrics;
+#[cfg(feature = "service")]
+mod node;
 mod output;
 mod pace;
 mod packets;
@@ -111,6 +113,9 @@ struct Args {
 enum Command {
     /// Play a recorded meeting through the plugins, and print what they put out
     Replay(replay::Args),
+    /// Serve meetings over the network until a signal stops it
+    #[cfg(feature = "service")]
+    Node(node::Args),
     /// Print what is stored of a meeting
     History(history::Args),
     /// List the meetings in the database, the newest first
@@ -139,6 +144,8 @@ impl Command {
     fn form(&self) -> Form {
         let json = match self {
             Self::Replay(args) => args.json,
+            #[cfg(feature = "service")]
+            Self::Node(args) => args.json,
             Self::History(args) => args.json,
             Self::Meetings(args) => args.json,
             Self::Resume(args) => args.json,
@@ -157,6 +164,8 @@ impl Command {
     fn database(&self) -> Option<&str> {
         match self {
             Self::Replay(args) => args.db.as_deref(),
+            #[cfg(feature = "service")]
+            Self::Node(args) => args.db.as_deref(),
             Self::History(args) => args.db.as_deref(),
             Self::Meetings(args) => args.db.as_deref(),
             Self::Resume(args) => args.db.as_deref(),
@@ -180,7 +189,7 @@ pub fn main(plugins: impl Into<Bundle>) -> ExitCode {
     Program::new(name, env!("CARGO_PKG_VERSION")).plugins(plugins).main()
 }
 
-/// A program with every command of `teammy`: replay, history, meetings, resume, dead letters, forget, usage,
+/// A program with every command of `teammy`: replay, node (with feature `service`), history, meetings, resume, dead letters, forget, usage,
 /// status, plugins, config, install, completions.
 ///
 /// It reads `teammy.toml` and `TEAMMY_…` variables as `teammy` does. It logs to stderr, installs a panic hook that
@@ -265,6 +274,8 @@ impl Program {
         let output = Output::new(args.command.form(), bars);
         match &args.command {
             Command::Replay(args) => replay::run(args, &self.plugins, loaded.config, &output),
+            #[cfg(feature = "service")]
+            Command::Node(args) => node::run(args, &self.plugins, loaded.config, &output),
             Command::History(args) => history::run(args, &loaded.config, &output),
             Command::Meetings(args) => meetings::run(args, &loaded.config, &output),
             Command::Resume(args) => resume::run(args, &self.plugins, loaded.config, &output),

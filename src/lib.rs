@@ -71,6 +71,8 @@ pub use teammy_runtime::kill_points;
 pub use teammy_runtime::{
     InstanceStats, MeetingRef, MeetingStats, Packets, Receipt, Receipts, install, meeting, metrics,
 };
+#[cfg(feature = "service")]
+pub use teammy_service as service;
 
 /// The error of a plugin's hooks; and plugins whose name and hooks are known at run time only, for a host of
 /// plugins in another language.

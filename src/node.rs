@@ -27,6 +27,11 @@ impl Node {
     pub fn builder(config: Config) -> Builder {
         Builder(teammy_runtime::Node::builder(config).store_from(open_configured).llm_from(configured_llm))
     }
+
+    /// The runtime's node, for what takes that one.
+    pub fn into_runtime(self) -> teammy_runtime::Node {
+        self.0
+    }
 }
 
 impl Deref for Node {

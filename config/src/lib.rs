@@ -34,7 +34,7 @@ pub use llm::{
 pub use loader::{Loaded, Loader};
 pub use reader::Setting;
 pub use sections::{
-    Config, Database, Delivery, Hooks, Install, Limits, Log, MeetingSettings, Metrics, Node, Restart,
+    Config, Database, Delivery, Hooks, Install, Limits, Log, MeetingSettings, Metrics, Node, Restart, Service,
 };
 pub use size::{ParseSizeError, Size};
 pub use socket::Socket;

@@ -52,6 +52,8 @@ pub struct Config {
     pub limits: Limits,
     /// Where metrics are served.
     pub metrics: Metrics,
+    /// The network API.
+    pub service: Service,
     /// The language models.
     pub llm: Llm,
     /// Where the manifest of an installation is.
@@ -230,6 +232,17 @@ table! {
 }
 
 table! {
+    /// The network API of `teammy node`.
+    "[service]"
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct Service {
+        /// The address on which the node listens: one of loopback, because whoever reaches it can do everything. With port 0
+        /// the system chooses the port, which the program prints.
+        listen: SocketAddr = address().default("127.0.0.1:7600");
+    }
+}
+
+table! {
     /// What `teammy install` writes.
     "[install]"
     #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -309,6 +322,7 @@ impl Config {
             Restart::section(),
             Limits::section(),
             Metrics::section(),
+            Service::section(),
             Llm::section(),
             LlmModel::section(),
             LlmBudget::section(),
@@ -330,6 +344,7 @@ impl Config {
             restart: table::read(reader),
             limits: table::read(reader),
             metrics: table::read(reader),
+            service: table::read(reader),
             llm: Llm::read_all(reader),
             install: table::read(reader),
             log: table::read(reader),

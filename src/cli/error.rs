@@ -74,6 +74,9 @@ pub(crate) enum Error {
     #[cfg(not(feature = "prometheus"))]
     #[error("metrics.listen is set, but this build cannot serve metrics; build it with feature `prometheus`")]
     NoPrometheus,
+    #[cfg(feature = "service")]
+    #[error(transparent)]
+    Service(#[from] teammy::service::Error),
     #[error("there is no meeting {0}")]
     NoSuchMeeting(MeetingId),
     #[error("meeting {id} ran with {}, but {differs}; packets that were played are not run again", listed(.ran))]
@@ -206,6 +209,10 @@ impl Error {
             | Self::Control(_)
             | Self::Runtime(_)
             | Self::Output(_) => 1,
+            #[cfg(feature = "service")]
+            Self::Service(teammy::service::Error::NotLoopback(_)) => 2,
+            #[cfg(feature = "service")]
+            Self::Service(_) => 1,
             #[cfg(feature = "prometheus")]
             Self::Metrics { .. } => 1,
             #[cfg(not(feature = "prometheus"))]

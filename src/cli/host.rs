@@ -86,7 +86,7 @@ impl Host {
 
     /// Binds the node's socket, unless `node.socket` is `"off"`; the database must exist by now. A node whose
     /// socket is not configured runs without one if the default path cannot be bound.
-    fn listen(&self) -> Result<Option<Socket>, Error> {
+    pub(super) fn listen(&self) -> Result<Option<Socket>, Error> {
         let is_configured = self.node.socket.is_some();
         let bound = match socket_path(&self.node) {
             Ok(Some(path)) => Socket::bind(path).map_err(Error::from),

@@ -39,19 +39,32 @@ pub(crate) struct Accepted {
     pub(crate) seq: Seq,
     /// Its source's index in the graph, if the source is volatile.
     pub(crate) volatile: Option<u32>,
+    /// Whether the meeting had the packet of this number before.
+    pub(crate) is_repeat: bool,
 }
 
 impl Accepted {
     fn new(seq: Seq, source: SourceView) -> Self {
         let volatile = (source.durability == Durability::Volatile).then_some(source.place);
-        Self { seq, volatile }
+        Self { seq, volatile, is_repeat: false }
+    }
+
+    /// Numbered packets are of durable sources.
+    pub(crate) fn repeated(seq: Seq) -> Self {
+        Self { seq, volatile: None, is_repeat: true }
     }
 }
 
-/// A packet's seq, and whether the meeting must run at once.
-struct Entered {
-    seq: Seq,
-    is_urgent: bool,
+/// What became of a packet.
+enum Entered {
+    /// It has a seq.
+    New {
+        seq: Seq,
+        /// Whether the meeting must run at once.
+        is_urgent: bool,
+    },
+    /// The packet with its number has this one.
+    Repeated(Seq),
 }
 
 /// What the meeting gets from the ingress when it runs, beside the packets.
@@ -136,12 +149,12 @@ impl Ingress {
         if let Some(seq) = queue.duplicate(append.packet().producer.as_ref())? {
             // A concurrent publish of the same number came first. The room that was acquired is given back.
             self.admission.release(append.cost());
-            return Ok(Ok(Entered { seq, is_urgent: false }));
+            return Ok(Ok(Entered::Repeated(seq)));
         }
         let Some(seq) = queue.sequencer.external() else { return Ok(Err(append)) };
         append.set_seq(seq);
         queue.push(append, source);
-        Ok(Ok(Entered { seq, is_urgent: queue.is_urgent(self.admission.capacity()) }))
+        Ok(Ok(Entered::New { seq, is_urgent: queue.is_urgent(self.admission.capacity()) }))
     }
 
     /// Gives packets seqs and queues them, from the first on, until the reserved seqs are used up. Returns

@@ -65,9 +65,7 @@ impl LocalMeeting {
     pub(crate) async fn publish(&self, publish: Publish) -> Result<Accepted, PublishError> {
         match self.publisher().publish(publish).await {
             Err(PublishError::Repeated { producer, number }) => {
-                let seq = self.original(&producer, number).await?;
-                // Numbered packets are of durable sources.
-                Ok(Accepted { seq, volatile: None })
+                Ok(Accepted::repeated(self.original(&producer, number).await?))
             }
             result => result,
         }

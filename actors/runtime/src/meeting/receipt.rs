@@ -62,6 +62,15 @@ impl Receipt {
         }
     }
 
+    /// Whether the meeting had the packet before, by its producer and number: then this is the first one's receipt.
+    pub fn is_repeat(&self) -> bool {
+        match &self.0 {
+            Form::Local(accepted, _) => accepted.is_repeat,
+            Form::Remote(receipt, _) => receipt.is_repeat,
+            Form::Stored(_) => true,
+        }
+    }
+
     /// The packet's source, if the source is volatile.
     fn volatile(&self) -> Option<&Name> {
         match &self.0 {
@@ -95,7 +104,7 @@ impl Receipt {
 
 impl From<&Receipt> for RemoteReceipt {
     fn from(receipt: &Receipt) -> Self {
-        Self { seq: receipt.seq(), volatile: receipt.volatile().cloned() }
+        Self { seq: receipt.seq(), volatile: receipt.volatile().cloned(), is_repeat: receipt.is_repeat() }
     }
 }
 

@@ -71,6 +71,8 @@ pub struct RemoteReceipt {
     pub seq: Seq,
     /// Its source, if the source is volatile.
     pub volatile: Option<Name>,
+    /// Whether the meeting had the packet before, by its producer and number.
+    pub is_repeat: bool,
 }
 
 /// A meeting that another node runs. A [`MeetingRef`](super::MeetingRef) made with

@@ -45,7 +45,7 @@ impl<'a, W: Wake> Publisher<'a, W> {
         let source = ingress.check(&publish)?;
         // A duplicate gets its answer even if nothing more is accepted, and does not wait for room.
         if let Some(seq) = ingress.duplicate(publish.producer.as_ref())? {
-            return Ok(Accepted::new(seq, source));
+            return Ok(Accepted::repeated(seq));
         }
         if admission.is_held_up(&[source]) {
             self.wait_until_admitted(&[source]).await?;
@@ -65,10 +65,14 @@ impl<'a, W: Wake> Publisher<'a, W> {
         loop {
             let raised = ingress.reservation_raised.notified();
             match ingress.enter(append, source.place)? {
-                Ok(Entered { seq, is_urgent }) => {
+                Ok(Entered::New { seq, is_urgent }) => {
                     room.forget();
                     self.wake_for(is_urgent, &[source]);
                     return Ok(Accepted::new(seq, source));
+                }
+                Ok(Entered::Repeated(seq)) => {
+                    room.forget();
+                    return Ok(Accepted::repeated(seq));
                 }
                 Err(rejected) => append = rejected,
             }
@@ -83,7 +87,7 @@ impl<'a, W: Wake> Publisher<'a, W> {
         let (ingress, admission) = (self.ingress, &self.ingress.admission);
         let source = ingress.check(&publish)?;
         if let Some(seq) = ingress.duplicate(publish.producer.as_ref())? {
-            return Ok(Accepted::new(seq, source));
+            return Ok(Accepted::repeated(seq));
         }
         if admission.is_held_up(&[source]) {
             self.waker.wake();
@@ -101,13 +105,20 @@ impl<'a, W: Wake> Publisher<'a, W> {
                 }
                 TryAcquireError::Closed => ingress.why_closed(),
             })?;
-        if let Ok(Entered { seq, is_urgent }) = ingress.enter(append, source.place)? {
-            room.forget();
-            self.wake_for(is_urgent, &[source]);
-            Ok(Accepted::new(seq, source))
-        } else {
-            self.waker.wake();
-            Err(ingress.busy())
+        match ingress.enter(append, source.place)? {
+            Ok(Entered::New { seq, is_urgent }) => {
+                room.forget();
+                self.wake_for(is_urgent, &[source]);
+                Ok(Accepted::new(seq, source))
+            }
+            Ok(Entered::Repeated(seq)) => {
+                room.forget();
+                Ok(Accepted::repeated(seq))
+            }
+            Err(_) => {
+                self.waker.wake();
+                Err(ingress.busy())
+            }
         }
     }
 

@@ -1,0 +1,107 @@
+//! The parameters of a request's URL, and what a path names.
+
+use std::str::FromStr;
+
+use axum::{
+    extract::{FromRequestParts, Path, Query},
+    http::request::Parts,
+};
+use teammy_kernel::{MeetingId, Name, Seq};
+use teammy_runtime::{MeetingRef, Node};
+
+use crate::{problem::Problem, server::Shared};
+
+/// The parameters of a URL. One that is not asked for is a mistake of the client, which is told so.
+pub(crate) struct Params(Vec<(String, String)>);
+
+impl<S: Send + Sync> FromRequestParts<S> for Params {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let Query(pairs) = Query::<Vec<(String, String)>>::from_request_parts(parts, state).await?;
+        Ok(Self(pairs))
+    }
+}
+
+impl Params {
+    /// All values of a parameter.
+    pub(crate) fn all(&mut self, name: &str) -> Vec<String> {
+        self.0.extract_if(.., |(key, _)| key == name).map(|(_, value)| value).collect()
+    }
+
+    /// The value of a parameter that is given once at most.
+    pub(crate) fn one<T: FromStr>(&mut self, name: &str, expected: &str) -> Result<Option<T>, Problem> {
+        let mut values = self.all(name);
+        let Some(value) = values.pop() else { return Ok(None) };
+        if !values.is_empty() {
+            return Err(Problem::malformed(format!("the parameter {name} is given more than once")));
+        }
+        let wrong = |_| Problem::malformed(format!("the parameter {name} is {value:?}; give {expected}"));
+        value.parse().map(Some).map_err(wrong)
+    }
+
+    pub(crate) fn flag(&mut self, name: &str) -> Result<bool, Problem> {
+        Ok(self.one(name, "true or false")?.unwrap_or(false))
+    }
+
+    /// The sources of a comma-separated list, or of several.
+    pub(crate) fn sources(&mut self) -> Result<Option<Vec<Name>>, Problem> {
+        let lists = self.all("sources");
+        if lists.is_empty() {
+            return Ok(None);
+        }
+        let names = lists.iter().flat_map(|list| list.split(',')).map(|name| Name::new(name.trim()));
+        Ok(Some(names.collect::<Result<_, _>>()?))
+    }
+
+    pub(crate) fn seq(&mut self, name: &str) -> Result<Option<Seq>, Problem> {
+        Ok(self.one(name, "a seq, such as 65541")?.map(Seq))
+    }
+
+    /// Nothing else may be given.
+    pub(crate) fn end(self) -> Result<(), Problem> {
+        match self.0.first() {
+            None => Ok(()),
+            Some((name, _)) => Err(Problem::malformed(format!("there is no parameter {name:?} here"))),
+        }
+    }
+}
+
+/// The meeting that a path names, whether it is there or not.
+pub(crate) struct Id(pub(crate) MeetingId);
+
+impl<S: Send + Sync> FromRequestParts<S> for Id {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        // Beside the meeting, a path may name an instance.
+        let Path(pairs) = Path::<Vec<(String, String)>>::from_request_parts(parts, state).await?;
+        let id = pairs.into_iter().find(|(key, _)| key == "meeting").map(|(_, value)| value);
+        Ok(Self(MeetingId::new(id.unwrap_or_default())?))
+    }
+}
+
+/// The instance that a path names.
+pub(crate) struct Instance(pub(crate) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Instance {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let Path(pairs) = Path::<Vec<(String, String)>>::from_request_parts(parts, state).await?;
+        let name = pairs.into_iter().find(|(key, _)| key == "instance").map(|(_, value)| value);
+        Ok(Self(name.unwrap_or_default()))
+    }
+}
+
+/// The meeting that a path names, if it runs here or has ended.
+pub(crate) struct Meeting(pub(crate) MeetingRef);
+
+impl FromRequestParts<Shared> for Meeting {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, shared: &Shared) -> Result<Self, Problem> {
+        let Id(id) = Id::from_request_parts(parts, shared).await?;
+        Ok(Self(Node::find_meeting(&shared.node, &id).await?))
+    }
+}

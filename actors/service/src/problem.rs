@@ -1,0 +1,115 @@
+//! Errors as problem documents (RFC 9457).
+
+use axum::{
+    extract::rejection::{BytesRejection, JsonRejection, PathRejection, QueryRejection},
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+use teammy_kernel::{ErrorClass, ErrorKind, PublishError, chain, name, wire::json};
+use teammy_runtime::{admin, meeting, node};
+
+/// After how many seconds a client that was told to wait tries again.
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
+
+/// An answer that says what went wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Problem {
+    /// The HTTP status.
+    status: u16,
+    /// What went wrong, and what to do about it.
+    title: String,
+    /// Words in lower case with hyphens between them, which do not change.
+    code: String,
+    kind: ErrorKind,
+    /// Whether the same request may succeed later.
+    can_retry: bool,
+    /// The number that a producer's next packet must have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
+}
+
+impl Problem {
+    pub(crate) fn new(class: ErrorClass, title: impl Into<String>) -> Self {
+        Self {
+            status: class.kind().http_status(),
+            title: title.into(),
+            code: class.code().to_owned(),
+            kind: class.kind(),
+            can_retry: class.can_retry(),
+            next: None,
+        }
+    }
+
+    /// The request is not one that the service reads.
+    pub(crate) fn malformed(title: impl Into<String>) -> Self {
+        Self::new(ErrorClass::new("malformed-request", ErrorKind::Invalid), title)
+    }
+
+    pub(crate) fn with_status(mut self, status: StatusCode) -> Self {
+        self.status = status.as_u16();
+        self
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let body = serde_json::to_string(&self).unwrap_or_default();
+        let kind = HeaderValue::from_static("application/problem+json");
+        let mut response = (status, [(header::CONTENT_TYPE, kind)], body).into_response();
+        if self.can_retry {
+            response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);
+        }
+        response
+    }
+}
+
+macro_rules! problems {
+    ($($error:ty),* $(,)?) => {$(
+        impl From<$error> for Problem {
+            fn from(error: $error) -> Self {
+                Self::new(error.class(), chain(&error))
+            }
+        }
+    )*};
+}
+
+problems!(node::Error, meeting::Error, admin::Error, name::Error);
+
+impl From<PublishError> for Problem {
+    fn from(error: PublishError) -> Self {
+        let next = match &error {
+            PublishError::Expected { expected, .. } => Some(expected.to_string()),
+            _ => None,
+        };
+        let status = match &error {
+            PublishError::TooLarge { .. } => Some(StatusCode::PAYLOAD_TOO_LARGE),
+            PublishError::Expected { .. } => Some(StatusCode::CONFLICT),
+            _ => None,
+        };
+        let problem = Self { next, ..Self::new(error.class(), chain(&error)) };
+        match status {
+            Some(status) => problem.with_status(status),
+            None => problem,
+        }
+    }
+}
+
+impl From<json::Error> for Problem {
+    fn from(error: json::Error) -> Self {
+        Self::new(error.class(), chain(&error)).with_status(StatusCode::UNPROCESSABLE_ENTITY)
+    }
+}
+
+macro_rules! rejections {
+    ($($error:ty),*) => {$(
+        impl From<$error> for Problem {
+            fn from(error: $error) -> Self {
+                Self::malformed(error.body_text()).with_status(error.status())
+            }
+        }
+    )*};
+}
+
+rejections!(BytesRejection, JsonRejection, PathRejection, QueryRejection);

@@ -1,0 +1,71 @@
+//! The routes.
+//!
+//! | request | does |
+//! |---|---|
+//! | `POST /v1/meetings` | opens a meeting: starts, resumes or joins it |
+//! | `GET /v1/meetings` | lists meetings, the newest first |
+//! | `GET`, `DELETE /v1/meetings/{meeting}` | shows it; forgets it |
+//! | `POST /v1/meetings/{meeting}/end` | ends it |
+//! | `PUT`, `DELETE /v1/meetings/{meeting}/instances/{instance}` | has an instance join it, or leave it |
+//! | `POST /v1/meetings/{meeting}/instances/{instance}/resume` | delivers to a suspended instance again |
+//! | `GET`, `POST /v1/meetings/{meeting}/dead-letters` | lists what instances gave up; delivers it again |
+//! | `POST /v1/meetings/{meeting}/packets` | publishes |
+//! | `GET /v1/meetings/{meeting}/packets` | reads what is stored, page by page |
+//! | `GET /v1/meetings/{meeting}/events` | follows it, as server-sent events |
+//! | `GET /v1/plugins`, `/v1/usage`, `/v1/status` | what is configured, what models cost, how the node is |
+//! | `GET /livez`, `/readyz` | whether the process lives, and whether it takes requests |
+
+mod events;
+mod meetings;
+mod node;
+mod packets;
+mod publish;
+
+use axum::{
+    Router,
+    extract::DefaultBodyLimit,
+    http::Uri,
+    middleware::from_fn,
+    routing::{get, post, put},
+};
+use teammy_kernel::{ErrorClass, ErrorKind};
+
+use crate::{guard::guard, problem::Problem, server::Shared};
+
+/// The largest body that is read as a whole, in bytes.
+pub(crate) const MAX_BODY: usize = 16 << 20;
+
+pub(crate) fn router(shared: Shared) -> Router {
+    let meeting = Router::new()
+        .route("/", get(meetings::show).delete(meetings::forget))
+        .route("/end", post(meetings::end))
+        .route("/instances/{instance}", put(meetings::assign).delete(meetings::unassign))
+        .route("/instances/{instance}/resume", post(meetings::resume_instance))
+        .route("/dead-letters", get(meetings::dead_letters).post(meetings::redrive))
+        .route("/packets", get(packets::history).post(publish::publish))
+        .route("/events", get(events::events));
+    Router::new()
+        .route("/v1/meetings", get(meetings::list).post(meetings::open))
+        .nest("/v1/meetings/{meeting}", meeting)
+        .route("/v1/plugins", get(node::plugins))
+        .route("/v1/usage", get(node::usage))
+        .route("/v1/status", get(node::status))
+        .route("/livez", get(async || "ok\n"))
+        .route("/readyz", get(node::ready))
+        .fallback(not_found)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(from_fn(guard))
+        .with_state(shared)
+}
+
+async fn not_found(uri: Uri) -> Problem {
+    let class = ErrorClass::new("no-route", ErrorKind::NotFound);
+    Problem::new(class, format!("there is nothing at {}; docs/http.md lists the routes", uri.path()))
+}
+
+async fn wrong_method(uri: Uri) -> Problem {
+    let class = ErrorClass::new("no-method", ErrorKind::Invalid);
+    Problem::new(class, format!("{} does not take this method", uri.path()))
+        .with_status(axum::http::StatusCode::METHOD_NOT_ALLOWED)
+}

@@ -1,0 +1,250 @@
+//! Publishing: one packet, a list, lines as they come, or bytes.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    body::{Body, Bytes},
+    extract::{FromRequest, Request, State},
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use bytes::BytesMut;
+use futures::{Stream, StreamExt, TryStreamExt, stream};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use teammy_kernel::{Publish, PublishError, Timestamp, wire::json};
+use teammy_runtime::{MeetingRef, Receipt};
+
+use super::meetings::read;
+use crate::{
+    params::{Meeting, Params},
+    problem::Problem,
+    server::Shared,
+};
+
+/// How many packets of a stream of lines wait at once to be stored.
+const UNSTORED: usize = 256;
+
+/// What stands around the bytes of a packet in its JSON form.
+const FRAME: usize = 64 << 10;
+
+/// What became of one packet.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Outcome {
+    Published {
+        seq: String,
+        /// Whether the meeting had it before: then `seq` is the first one's.
+        duplicate: bool,
+    },
+    Failed {
+        problem: Problem,
+    },
+}
+
+impl Outcome {
+    fn of(receipt: &Receipt) -> Self {
+        Self::Published { seq: receipt.seq().to_string(), duplicate: receipt.is_repeat() }
+    }
+}
+
+impl From<Result<Outcome, Problem>> for Outcome {
+    fn from(result: Result<Self, Problem>) -> Self {
+        result.unwrap_or_else(|problem| Self::Failed { problem })
+    }
+}
+
+/// Publishes what the body holds, as its type says.
+pub(super) async fn publish(
+    State(shared): State<Shared>,
+    Meeting(meeting): Meeting,
+    mut params: Params,
+    request: Request,
+) -> Result<Response, Problem> {
+    let durable = params.flag("durable")?;
+    params.end()?;
+    let headers = request.headers().clone();
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    match kind.as_str() {
+        "application/json" => {
+            let body = Bytes::from_request(request, &()).await?;
+            json_body(&meeting, &headers, &body, durable).await
+        }
+        "application/x-ndjson" | "application/jsonl" => {
+            Ok(lines(meeting, request.into_body(), shared.packet_bytes, durable))
+        }
+        "application/octet-stream" => {
+            let body = Bytes::from_request(request, &()).await?;
+            let outcome = send(&meeting, of_bytes(&headers, body)?, durable, Room::MustBeThere).await?;
+            Ok(Json(outcome).into_response())
+        }
+        _ => {
+            let title = "the body is to be JSON (`application/json`), a JSON object a line (`application/x-ndjson`) or the bytes \
+                         of one packet (`application/octet-stream`)";
+            Err(Problem::malformed(title).with_status(StatusCode::UNSUPPORTED_MEDIA_TYPE))
+        }
+    }
+}
+
+/// One packet, or a list.
+async fn json_body(
+    meeting: &MeetingRef,
+    headers: &HeaderMap,
+    body: &[u8],
+    durable: bool,
+) -> Result<Response, Problem> {
+    if !body.trim_ascii_start().starts_with(b"[") {
+        let text = str::from_utf8(body).map_err(|_| Problem::malformed("the body is not UTF-8"))?;
+        let outcome = send(meeting, json::parse(text)?.publish, durable, Room::MustBeThere).await?;
+        return Ok(Json(outcome).into_response());
+    }
+    let packets: Vec<Box<RawValue>> = read(headers, body)?;
+    let mut outcomes: Vec<Outcome> = Vec::with_capacity(packets.len());
+    let mut receipts = Vec::new();
+    for packet in packets {
+        let accepted = async { accept(meeting, json::parse(packet.get())?.publish, Room::MustBeThere).await };
+        outcomes.push(match accepted.await {
+            Ok(receipt) => {
+                let outcome = Outcome::of(&receipt);
+                receipts.push((outcomes.len(), receipt));
+                outcome
+            }
+            Err(problem) => Outcome::Failed { problem },
+        });
+    }
+    if durable {
+        for (index, receipt) in receipts {
+            if let Err(error) = receipt.durable().await {
+                outcomes[index] = Outcome::Failed { problem: error.into() };
+            }
+        }
+    }
+    Ok(Json(serde_json::json!({"results": outcomes})).into_response())
+}
+
+/// A JSON object a line, of any number. Each is answered by a line as soon as it is published or, with `durable`, stored.
+fn lines(meeting: MeetingRef, body: Body, packet_bytes: usize, durable: bool) -> Response {
+    let meeting = Arc::new(meeting);
+    let lines = split(body, packet_bytes.saturating_mul(2).saturating_add(FRAME));
+    let outcomes = lines
+        .then(move |line| {
+            let meeting = meeting.clone();
+            async move {
+                let line = line?;
+                let text = str::from_utf8(&line).map_err(|_| Problem::malformed("the line is not UTF-8"))?;
+                accept(&meeting, json::parse(text)?.publish, Room::IsWaitedFor).await
+            }
+        })
+        .map(move |accepted: Result<Receipt, Problem>| async move {
+            let receipt = accepted?;
+            if durable {
+                receipt.durable().await?;
+            }
+            Ok(Outcome::of(&receipt))
+        })
+        .buffered(UNSTORED)
+        .map(|outcome: Result<Outcome, Problem>| {
+            let mut line = serde_json::to_vec(&Outcome::from(outcome))?;
+            line.push(b'\n');
+            Ok::<_, serde_json::Error>(line)
+        });
+    ([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(outcomes)).into_response()
+}
+
+/// The lines of a body that are not blank. One that is too long, and a body that breaks off, is the last item.
+fn split(body: Body, longest: usize) -> impl Stream<Item = Result<Bytes, Problem>> + Send {
+    struct State {
+        body: axum::body::BodyDataStream,
+        read: BytesMut,
+        /// How much of `read` holds no line's end.
+        searched: usize,
+        is_over: bool,
+    }
+    let state = State { body: body.into_data_stream(), read: BytesMut::new(), searched: 0, is_over: false };
+    stream::try_unfold(state, move |mut state| async move {
+        loop {
+            if let Some(at) = state.read[state.searched..].iter().position(|byte| *byte == b'\n') {
+                let line = state.read.split_to(state.searched + at + 1).freeze();
+                state.searched = 0;
+                if line.iter().all(u8::is_ascii_whitespace) {
+                    continue;
+                }
+                return Ok(Some((line, state)));
+            }
+            state.searched = state.read.len();
+            if state.searched > longest {
+                let title =
+                    format!("a line is longer than {longest} bytes; limits.packet_bytes bounds packets");
+                return Err(Problem::malformed(title).with_status(StatusCode::PAYLOAD_TOO_LARGE));
+            }
+            if state.is_over {
+                let rest = std::mem::take(&mut state.read).freeze();
+                state.searched = 0;
+                let is_blank = rest.iter().all(u8::is_ascii_whitespace);
+                return Ok((!is_blank).then_some((rest, state)));
+            }
+            match state.body.try_next().await {
+                Ok(Some(more)) => state.read.extend_from_slice(&more),
+                Ok(None) => state.is_over = true,
+                Err(_) => return Err(Problem::malformed("the body broke off")),
+            }
+        }
+    })
+}
+
+/// The bytes of one packet, with what else belongs to it in headers.
+fn of_bytes(headers: &HeaderMap, body: Bytes) -> Result<Publish, Problem> {
+    let header = |name: &str| -> Result<Option<&str>, Problem> {
+        let Some(value) = headers.get(name) else { return Ok(None) };
+        let wrong = |_| Problem::malformed(format!("the header {name} is not UTF-8"));
+        str::from_utf8(value.as_bytes()).map(Some).map_err(wrong)
+    };
+    let mut publish = Publish::bytes(header("teammy-source")?.unwrap_or("audio"), body)?;
+    if let Some(participant) = header("teammy-participant")? {
+        publish = publish.participant(participant);
+    }
+    if let Some(timestamp) = header("teammy-timestamp")? {
+        let wrong = "the header teammy-timestamp is no time, such as 2026-01-05T09:00:00Z";
+        publish = publish.timestamp(timestamp.parse::<Timestamp>().map_err(|_| Problem::malformed(wrong))?);
+    }
+    match (header("teammy-producer")?, header("teammy-number")?) {
+        (None, None) => Ok(publish),
+        (Some(producer), Some(number)) => {
+            let wrong = "the header teammy-number is no number from 1 on";
+            let number = number.parse().map_err(|_| Problem::malformed(wrong))?;
+            Ok(publish.numbered(producer, number))
+        }
+        _ => Err(Problem::malformed("the headers teammy-producer and teammy-number belong together")),
+    }
+}
+
+/// What happens while the meeting's backlog is full.
+#[derive(Debug, Clone, Copy)]
+enum Room {
+    /// The client is told to come back.
+    MustBeThere,
+    /// The client's lines are not read.
+    IsWaitedFor,
+}
+
+/// Publishes a packet.
+async fn accept(meeting: &MeetingRef, packet: Publish, room: Room) -> Result<Receipt, Problem> {
+    match meeting.try_publish(packet.clone()).await {
+        // The place of an earlier one must be looked up.
+        Err(PublishError::Repeated { .. }) => Ok(meeting.publish(packet).await?),
+        Err(PublishError::Busy { .. }) if matches!(room, Room::IsWaitedFor) => {
+            Ok(meeting.publish(packet).await?)
+        }
+        accepted => Ok(accepted?),
+    }
+}
+
+async fn send(meeting: &MeetingRef, packet: Publish, durable: bool, room: Room) -> Result<Outcome, Problem> {
+    let receipt = accept(meeting, packet, room).await?;
+    if durable {
+        receipt.durable().await?;
+    }
+    Ok(Outcome::of(&receipt))
+}

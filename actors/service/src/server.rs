@@ -1,0 +1,144 @@
+//! Listens, and stops without losing anything.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    server::graceful::GracefulShutdown,
+    service::TowerToHyperService,
+};
+use teammy_runtime::Node;
+use tokio::{net::TcpListener, sync::watch};
+use tracing::{debug, info, warn};
+
+use crate::{error::Error, routes};
+
+/// How long a client may take to send a request's head.
+const HEAD_TIME: Duration = Duration::from_secs(10);
+
+/// How long the listener rests after it failed: the process may have no file descriptors left.
+const REST: Duration = Duration::from_millis(100);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
+enum Phase {
+    Starting,
+    Ready,
+    Stopping,
+}
+
+/// Tells the service, and what it has under way, when the node is ready, and when to stop. A clone is the same.
+#[derive(Debug, Clone)]
+pub struct Stop(Arc<watch::Sender<Phase>>);
+
+impl Default for Stop {
+    fn default() -> Self {
+        Self(Arc::new(watch::channel(Phase::Starting).0))
+    }
+}
+
+impl Stop {
+    /// The node is ready: readiness is on.
+    pub fn ready(&self) {
+        self.0.send_if_modified(|phase| {
+            let is_new = *phase == Phase::Starting;
+            if is_new {
+                *phase = Phase::Ready;
+            }
+            is_new
+        });
+    }
+
+    /// Stops: readiness is off, streams end with the event `again`, and no new connection is taken.
+    pub fn stop(&self) {
+        self.0.send_replace(Phase::Stopping);
+    }
+
+    pub(crate) fn is_ready(&self) -> bool {
+        *self.0.borrow() == Phase::Ready
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        *self.0.borrow() == Phase::Stopping
+    }
+
+    pub(crate) async fn stopping(&self) {
+        // The sender is `self`, so it is there.
+        let _ = self.0.subscribe().wait_for(|phase| *phase == Phase::Stopping).await;
+    }
+}
+
+/// What all requests share.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    pub(crate) node: Arc<Node>,
+    pub(crate) stop: Stop,
+    /// The largest packet.
+    pub(crate) packet_bytes: usize,
+}
+
+/// A listener, which answers once it [serves](Self::serve).
+#[derive(Debug)]
+pub struct Service {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+impl Service {
+    /// Listens on an address of this machine.
+    ///
+    /// # Errors
+    /// [`Error::NotLoopback`], [`Error::Bind`].
+    pub async fn bind(address: SocketAddr) -> Result<Self, Error> {
+        if !address.ip().is_loopback() {
+            return Err(Error::NotLoopback(address));
+        }
+        let failed = |source| Error::Bind { address, source };
+        let listener = TcpListener::bind(address).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        Ok(Self { listener, address })
+    }
+
+    /// The address, with the port that the system chose if 0 was asked for.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Answers requests until it is told to stop, and then until all that are under way are answered, or `deadline` has
+    /// passed. `packet_bytes` is the node's `limits.packet_bytes`. The node is not shut down.
+    pub async fn serve(self, node: Arc<Node>, packet_bytes: usize, stop: Stop, deadline: Duration) {
+        let router = routes::router(Shared { node, stop: stop.clone(), packet_bytes });
+        let graceful = GracefulShutdown::new();
+        info!(address = %self.address, "listening");
+        loop {
+            let accepted = tokio::select! {
+                accepted = self.listener.accept() => accepted,
+                () = stop.stopping() => break,
+            };
+            let stream = match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(REST).await;
+                    continue;
+                }
+            };
+            // Answers are short, and events are to arrive at once.
+            let _ = stream.set_nodelay(true);
+            let connection = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEAD_TIME)
+                .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router.clone()));
+            let connection = graceful.watch(connection);
+            tokio::spawn(async move {
+                if let Err(error) = connection.await {
+                    debug!(%error, "a connection broke");
+                }
+            });
+        }
+        drop(self.listener);
+        if tokio::time::timeout(deadline, graceful.shutdown()).await.is_err() {
+            warn!("requests were cut off: they were not done in time");
+        }
+    }
+}
