@@ -42,6 +42,9 @@ mod metrics;
 #[cfg(feature = "surrealdb")]
 #[path = "cli/no_effect.rs"]
 mod no_effect;
+#[cfg(all(unix, feature = "service", feature = "surrealdb"))]
+#[path = "cli/node.rs"]
+mod node;
 #[cfg(all(unix, feature = "surrealdb"))]
 #[path = "cli/operating.rs"]
 mod operating;

@@ -39,7 +39,7 @@ struct Confined {
     why: &'static str,
 }
 
-const CONFINED: [Confined; 9] = [
+const CONFINED: [Confined; 10] = [
     Confined {
         name: "surrealdb",
         within: "",
@@ -57,6 +57,12 @@ const CONFINED: [Confined; 9] = [
         within: "",
         places: &["actors/llm/src/openai.rs", "actors/llm/src/openai/", "actors/llm/examples/"],
         why: "it is the client under that API; nothing else here speaks HTTP",
+    },
+    Confined {
+        name: "axum",
+        within: "",
+        places: &["actors/service/src/", "examples/http-backend/"],
+        why: "HTTP is one way to a node among others; what it does is the runtime's, by `admin` and by handles",
     },
     Confined {
         name: "bincode",
@@ -110,6 +116,10 @@ fn may_use(from: &str) -> Option<(&'static [&'static str], &'static str)> {
         "teammy-runtime" => (
             &["teammy-kernel", "teammy-config"],
             "the runtime names no plugin, and knows stores and language models by their traits",
+        ),
+        "teammy-service" => (
+            &["teammy-kernel", "teammy-config", "teammy-runtime"],
+            "the network API calls the runtime, and the runtime knows no transport",
         ),
         "teammy-surreal" | "teammy-llm" => (
             &["teammy-kernel", "teammy-config"],

@@ -122,10 +122,15 @@ fn print_address(output: &Output, address: SocketAddr) -> Result<(), Error> {
 fn print_resumed(output: &Output, resumed: usize, failed: usize) -> Result<(), Error> {
     match output.form() {
         Form::Json => output.object(&json!({"type": "resumed", "meetings": resumed, "failed": failed})),
-        Form::Text if resumed == 0 && failed == 0 => Ok(()),
         Form::Text => {
-            let resumed = count(resumed as u64, "meeting", "meetings");
-            output.text(&format!("resumed {resumed}, and {failed} could not be; the log says why"))
+            if resumed > 0 {
+                output.text(&format!("resumed {}", count(resumed as u64, "meeting", "meetings")))?;
+            }
+            if failed > 0 {
+                let failed = count(failed as u64, "meeting", "meetings");
+                output.note(&format!("warning: {failed} could not be resumed; the log says why"));
+            }
+            Ok(())
         }
     }
 }

@@ -9,7 +9,7 @@ use axum::{
 use teammy_kernel::{MeetingId, Name, Seq};
 use teammy_runtime::{MeetingRef, Node};
 
-use crate::{problem::Problem, server::Shared};
+use crate::{problem::Problem, shared::Shared};
 
 /// The parameters of a URL. One that is not asked for is a mistake of the client, which is told so.
 pub(crate) struct Params(Vec<(String, String)>);

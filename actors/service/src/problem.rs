@@ -86,6 +86,8 @@ impl From<PublishError> for Problem {
         let status = match &error {
             PublishError::TooLarge { .. } => Some(StatusCode::PAYLOAD_TOO_LARGE),
             PublishError::Expected { .. } => Some(StatusCode::CONFLICT),
+            // The body names what is not there, and not the path.
+            PublishError::UnknownSource { .. } => Some(StatusCode::UNPROCESSABLE_ENTITY),
             _ => None,
         };
         let problem = Self { next, ..Self::new(error.class(), chain(&error)) };

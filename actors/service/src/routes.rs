@@ -30,7 +30,7 @@ use axum::{
 };
 use teammy_kernel::{ErrorClass, ErrorKind};
 
-use crate::{guard::guard, problem::Problem, server::Shared};
+use crate::{guard::guard, problem::Problem, shared::Shared};
 
 /// The largest body that is read as a whole, in bytes.
 pub(crate) const MAX_BODY: usize = 16 << 20;

@@ -9,73 +9,20 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use teammy_runtime::Node;
-use tokio::{net::TcpListener, sync::watch};
+use tokio::net::TcpListener;
 use tracing::{debug, info, warn};
 
-use crate::{error::Error, routes};
+use crate::{
+    error::Error,
+    routes,
+    shared::{Shared, Stop},
+};
 
 /// How long a client may take to send a request's head.
 const HEAD_TIME: Duration = Duration::from_secs(10);
 
 /// How long the listener rests after it failed: the process may have no file descriptors left.
 const REST: Duration = Duration::from_millis(100);
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
-enum Phase {
-    Starting,
-    Ready,
-    Stopping,
-}
-
-/// Tells the service, and what it has under way, when the node is ready, and when to stop. A clone is the same.
-#[derive(Debug, Clone)]
-pub struct Stop(Arc<watch::Sender<Phase>>);
-
-impl Default for Stop {
-    fn default() -> Self {
-        Self(Arc::new(watch::channel(Phase::Starting).0))
-    }
-}
-
-impl Stop {
-    /// The node is ready: readiness is on.
-    pub fn ready(&self) {
-        self.0.send_if_modified(|phase| {
-            let is_new = *phase == Phase::Starting;
-            if is_new {
-                *phase = Phase::Ready;
-            }
-            is_new
-        });
-    }
-
-    /// Stops: readiness is off, streams end with the event `again`, and no new connection is taken.
-    pub fn stop(&self) {
-        self.0.send_replace(Phase::Stopping);
-    }
-
-    pub(crate) fn is_ready(&self) -> bool {
-        *self.0.borrow() == Phase::Ready
-    }
-
-    pub(crate) fn is_stopping(&self) -> bool {
-        *self.0.borrow() == Phase::Stopping
-    }
-
-    pub(crate) async fn stopping(&self) {
-        // The sender is `self`, so it is there.
-        let _ = self.0.subscribe().wait_for(|phase| *phase == Phase::Stopping).await;
-    }
-}
-
-/// What all requests share.
-#[derive(Clone)]
-pub(crate) struct Shared {
-    pub(crate) node: Arc<Node>,
-    pub(crate) stop: Stop,
-    /// The largest packet.
-    pub(crate) packet_bytes: usize,
-}
 
 /// A listener, which answers once it [serves](Self::serve).
 #[derive(Debug)]

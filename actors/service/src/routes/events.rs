@@ -18,7 +18,7 @@ use teammy_runtime::Packets;
 use crate::{
     params::{Meeting, Params},
     problem::Problem,
-    server::{Shared, Stop},
+    shared::{Shared, Stop},
 };
 
 /// A silent stream says so often that it is alive.

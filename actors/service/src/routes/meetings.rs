@@ -21,7 +21,7 @@ use teammy_runtime::{
 use crate::{
     params::{Id, Instance, Meeting, Params},
     problem::Problem,
-    server::Shared,
+    shared::Shared,
 };
 
 /// The header with which the same request can be sent again.
@@ -62,15 +62,18 @@ pub(super) async fn open(
 ) -> Result<(StatusCode, Json<Value>), Problem> {
     params.end()?;
     let opening: Opening = read(&headers, &body)?;
-    let id = match opening.id {
-        Some(id) => id,
-        None => id_of(headers.get(IDEMPOTENCY_KEY).map(axum::http::HeaderValue::as_bytes))?,
-    };
+    let key = headers.get(IDEMPOTENCY_KEY).map(axum::http::HeaderValue::as_bytes);
+    let id = opening.id.map_or_else(|| id_of(key), Ok)?;
     let mut metadata = MeetingMetadata::new(id);
     metadata.title = opening.title.map(Into::into);
     metadata.started_at = opening.started_at;
     metadata.labels = opening.labels;
-    let opened = Node::open(&shared.node, metadata, opening.plugins).await?;
+    let opened = Node::open(&shared.node, metadata, opening.plugins).await.map_err(|error| {
+        // The body names what is not there, and not the path.
+        let is_of_body = matches!(error, node::Error::UnknownInstance { .. } | node::Error::NeedsLlm(_));
+        let problem = Problem::from(error);
+        if is_of_body { problem.with_status(StatusCode::UNPROCESSABLE_ENTITY) } else { problem }
+    })?;
     let status = if matches!(opened, Opened::Started(_)) { StatusCode::CREATED } else { StatusCode::OK };
     let mut shown = shown(&shared.node, opened.meeting().id()).await?;
     shown["opened"] = opened.as_str().into();
@@ -79,14 +82,12 @@ pub(super) async fn open(
 
 /// The id of a meeting whose client names none: the same for the same key, else a new one.
 fn id_of(key: Option<&[u8]>) -> Result<MeetingId, Problem> {
-    let digest = match key {
-        Some(key) => blake3::derive_key("teammy meeting of an idempotency key", key),
-        None => {
-            let seed = (std::process::id(), std::thread::current().id(), tokio::time::Instant::now());
-            let random =
-                std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), format!("{seed:?}"));
-            blake3::derive_key("teammy meeting without an id", format!("{random} {seed:?}").as_bytes())
-        }
+    let digest = if let Some(key) = key {
+        blake3::derive_key("teammy meeting of an idempotency key", key)
+    } else {
+        let mut random = [0; 16];
+        random.fill_with(|| fastrand::u8(..));
+        blake3::derive_key("teammy meeting without an id", &random)
     };
     Ok(MeetingId::new(format!("m-{}", &blake3::Hash::from(digest).to_hex()[..24]))?)
 }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use teammy_kernel::{ErrorClass, ErrorKind, MeetingId};
 use teammy_runtime::admin::{self, Request, StoreStatus};
 
-use crate::{params::Params, problem::Problem, server::Shared};
+use crate::{params::Params, problem::Problem, shared::Shared};
 
 /// The instances that are configured: what a meeting can be opened with.
 pub(super) async fn plugins(State(shared): State<Shared>, params: Params) -> Result<Json<Value>, Problem> {
@@ -21,7 +21,7 @@ pub(super) async fn plugins(State(shared): State<Shared>, params: Params) -> Res
         .instances()
         .map(|instance| {
             let setup = instance.setup();
-            let sources: Vec<_> = instance.subscriptions.keys().map(|source| source.as_str()).collect();
+            let sources: Vec<_> = instance.subscriptions.keys().map(teammy_kernel::Name::as_str).collect();
             json!({"name": instance.name, "kind": setup.kind, "version": setup.version, "sources": sources})
         })
         .collect();

@@ -11,7 +11,7 @@ use teammy_runtime::Node;
 use crate::{
     params::{Id, Params},
     problem::Problem,
-    server::Shared,
+    shared::Shared,
 };
 
 /// Packets after a seq, the oldest first. `next` is the `after` of the next page; without it there is none yet.

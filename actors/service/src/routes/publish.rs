@@ -20,7 +20,7 @@ use super::meetings::read;
 use crate::{
     params::{Meeting, Params},
     problem::Problem,
-    server::Shared,
+    shared::Shared,
 };
 
 /// How many packets of a stream of lines wait at once to be stored.

@@ -1,6 +1,8 @@
 //! A client of HTTP/1.1 that is as small as the tests need.
 
-use std::net::SocketAddr;
+#![allow(dead_code, reason = "each program of tests uses a part")]
+
+use std::{io, net::SocketAddr};
 
 use serde_json::Value;
 use tokio::{
@@ -34,7 +36,7 @@ impl Answer {
 
 /// A value in a URL.
 pub(crate) fn escaped(text: &str) -> String {
-    text.bytes().map(|byte| format!("%{byte:02x}")).collect()
+    text.bytes().fold(String::new(), |escaped, byte| escaped + &format!("%{byte:02x}"))
 }
 
 impl Client {
@@ -52,19 +54,39 @@ impl Client {
         path: &str,
         headers: &[(&str, &str)],
         body: &[u8],
-    ) -> std::io::Result<BufReader<TcpStream>> {
+    ) -> io::Result<BufReader<TcpStream>> {
         let mut stream = TcpStream::connect(self.0).await?;
-        let mut head =
-            format!("{method} {path} HTTP/1.1\r\ncontent-length: {}\r\nconnection: close\r\n", body.len());
-        if !headers.iter().any(|(name, _)| *name == "host") {
-            head += &format!("host: {}\r\n", self.0);
-        }
-        for (name, value) in headers {
-            head += &format!("{name}: {value}\r\n");
-        }
+        let own = self.0.to_string();
+        let host = headers.iter().all(|(name, _)| *name != "host").then_some(("host", own.as_str()));
+        let lines: Vec<_> =
+            headers.iter().copied().chain(host).map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let (length, lines) = (body.len(), lines.concat());
+        let head =
+            format!("{method} {path} HTTP/1.1\r\ncontent-length: {length}\r\nconnection: close\r\n{lines}");
         stream.write_all(format!("{head}\r\n").as_bytes()).await?;
         stream.write_all(body).await?;
         Ok(BufReader::new(stream))
+    }
+
+    /// Fails if the connection breaks.
+    pub(crate) async fn try_send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> io::Result<Answer> {
+        let mut stream = self.begin(method, path, headers, body).await?;
+        let (status, headers) = head(&mut stream).await?;
+        let mut answer = Answer { status, headers, body: Vec::new() };
+        if answer.header("transfer-encoding") == Some("chunked") {
+            while let Some(chunk) = chunk(&mut stream).await? {
+                answer.body.extend(chunk);
+            }
+        } else {
+            stream.read_to_end(&mut answer.body).await?;
+        }
+        Ok(answer)
     }
 
     pub(crate) async fn send(
@@ -74,64 +96,52 @@ impl Client {
         headers: &[(&str, &str)],
         body: &[u8],
     ) -> Answer {
-        let mut stream = self.begin(method, path, headers, body).await.unwrap();
-        let (status, headers) = head(&mut stream).await;
-        let mut answer = Answer { status, headers, body: Vec::new() };
-        if answer.header("transfer-encoding") == Some("chunked") {
-            while let Some(chunk) = chunk(&mut stream).await {
-                answer.body.extend(chunk);
-            }
-        } else {
-            stream.read_to_end(&mut answer.body).await.unwrap();
-        }
-        answer
+        self.try_send(method, path, headers, body).await.unwrap()
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
         self.send("GET", path, &[], b"").await
     }
 
-    /// None if nobody listens.
-    pub(crate) async fn try_get(&self, path: &str) -> Option<()> {
-        self.begin("GET", path, &[], b"").await.ok().map(drop)
-    }
-
     pub(crate) async fn json(&self, method: &str, path: &str, body: &Value) -> Answer {
         self.send(method, path, &[("content-type", "application/json")], body.to_string().as_bytes()).await
     }
 
-    pub(crate) async fn events(&self, path: &str, last: Option<&str>) -> Events {
+    pub(crate) async fn try_events(&self, path: &str, last: Option<&str>) -> io::Result<Events> {
         let last: Vec<_> = last.map(|last| ("last-event-id", last)).into_iter().collect();
-        let mut stream = self.begin("GET", path, &last, b"").await.unwrap();
-        let (status, _) = head(&mut stream).await;
+        let mut stream = self.begin("GET", path, &last, b"").await?;
+        let (status, _) = head(&mut stream).await?;
         assert_eq!(status, 200);
-        Events { stream, text: String::new() }
+        Ok(Events { stream, text: String::new() })
     }
 }
 
-async fn head(stream: &mut BufReader<TcpStream>) -> (u16, Vec<(String, String)>) {
-    let status = line(stream).await;
+async fn head(stream: &mut BufReader<TcpStream>) -> io::Result<(u16, Vec<(String, String)>)> {
+    let status = line(stream).await?;
     let status = status.split(' ').nth(1).unwrap_or_else(|| panic!("no status: {status:?}")).parse().unwrap();
     let mut headers = Vec::new();
     loop {
-        let line = line(stream).await;
-        let Some((name, value)) = line.split_once(':') else { return (status, headers) };
+        let line = line(stream).await?;
+        let Some((name, value)) = line.split_once(':') else { return Ok((status, headers)) };
         headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
     }
 }
 
-async fn line(stream: &mut BufReader<TcpStream>) -> String {
+async fn line(stream: &mut BufReader<TcpStream>) -> io::Result<String> {
     let mut line = String::new();
-    stream.read_line(&mut line).await.unwrap();
-    line.trim_end().to_owned()
+    match stream.read_line(&mut line).await? {
+        0 => Err(io::ErrorKind::UnexpectedEof.into()),
+        _ => Ok(line.trim_end().to_owned()),
+    }
 }
 
-async fn chunk(stream: &mut BufReader<TcpStream>) -> Option<Vec<u8>> {
-    let length = usize::from_str_radix(&line(stream).await, 16).ok().filter(|length| *length > 0)?;
+async fn chunk(stream: &mut BufReader<TcpStream>) -> io::Result<Option<Vec<u8>>> {
+    let length = usize::from_str_radix(&line(stream).await?, 16).ok();
+    let Some(length) = length.filter(|length| *length > 0) else { return Ok(None) };
     let mut chunk = vec![0; length];
-    stream.read_exact(&mut chunk).await.unwrap();
-    line(stream).await;
-    Some(chunk)
+    stream.read_exact(&mut chunk).await?;
+    line(stream).await?;
+    Ok(Some(chunk))
 }
 
 /// Server-sent events.
@@ -154,23 +164,25 @@ impl Event {
 }
 
 impl Events {
+    /// None if the stream is over, or broke.
     pub(crate) async fn next(&mut self) -> Option<Event> {
         loop {
-            if let Some((event, rest)) = self.text.split_once("\n\n") {
+            if let Some(end) = self.text.find("\n\n") {
+                let event: String = self.text.drain(..end + 2).collect();
                 let field = |name: &str| {
                     event
                         .lines()
                         .find_map(|line| line.strip_prefix(name)?.strip_prefix(": ").map(str::to_owned))
                 };
                 let (id, name, data) = (field("id"), field("event"), field("data"));
-                self.text = rest.to_owned();
                 // Without data it is a heartbeat.
                 if let Some(data) = data {
                     return Some(Event { id, name, data });
                 }
                 continue;
             }
-            self.text += str::from_utf8(&chunk(&mut self.stream).await?).unwrap();
+            let chunk = chunk(&mut self.stream).await.ok()??;
+            self.text += str::from_utf8(&chunk).unwrap();
         }
     }
 }
