@@ -15,6 +15,7 @@ mod problem;
 mod routes;
 mod server;
 mod shared;
+mod stall;
 
 pub use error::Error;
 pub use server::Service;

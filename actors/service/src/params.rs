@@ -1,10 +1,11 @@
 //! The parameters of a request's URL, and what a path names.
 
-use std::str::FromStr;
+use std::{str::FromStr, time::Duration};
 
 use axum::{
-    extract::{FromRequestParts, Path, Query},
-    http::request::Parts,
+    body::Bytes,
+    extract::{FromRequest, FromRequestParts, Path, Query, Request},
+    http::{StatusCode, header, request::Parts},
 };
 use teammy_kernel::{MeetingId, Name, Seq};
 use teammy_runtime::{MeetingRef, Node};
@@ -64,6 +65,33 @@ impl Params {
             None => Ok(()),
             Some((name, _)) => Err(Problem::malformed(format!("there is no parameter {name:?} here"))),
         }
+    }
+}
+
+/// The largest body that is read as a whole, in bytes.
+pub(crate) const MAX_BODY: usize = 16 << 20;
+
+/// How long a body that is read as a whole may take.
+const BODY_TIME: Duration = Duration::from_secs(30);
+
+/// A whole body, up to the limits on its size and its time.
+pub(crate) struct Whole(pub(crate) Bytes);
+
+impl<S: Send + Sync> FromRequest<S> for Whole {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let length = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+        if length.and_then(|length| length.parse().ok()).is_some_and(|length: u64| length > MAX_BODY as u64) {
+            let title = format!("the body is larger than {} MiB", MAX_BODY >> 20);
+            return Err(Problem::malformed(title).with_status(StatusCode::PAYLOAD_TOO_LARGE));
+        }
+        let late = |_| {
+            let title = format!("the body did not come within {} s", BODY_TIME.as_secs());
+            Problem::malformed(title).with_status(StatusCode::REQUEST_TIMEOUT)
+        };
+        let body = tokio::time::timeout(BODY_TIME, Bytes::from_request(request, state)).await;
+        Ok(Self(body.map_err(late)??))
     }
 }
 

@@ -30,10 +30,7 @@ use axum::{
 };
 use teammy_kernel::{ErrorClass, ErrorKind};
 
-use crate::{guard::guard, problem::Problem, shared::Shared};
-
-/// The largest body that is read as a whole, in bytes.
-pub(crate) const MAX_BODY: usize = 16 << 20;
+use crate::{guard::guard, params::MAX_BODY, problem::Problem, shared::Shared};
 
 pub(crate) fn router(shared: Shared) -> Router {
     let meeting = Router::new()

@@ -16,10 +16,14 @@ use crate::{
     error::Error,
     routes,
     shared::{Shared, Stop},
+    stall::StallLimit,
 };
 
 /// How long a client may take to send a request's head.
 const HEAD_TIME: Duration = Duration::from_secs(10);
+
+/// How long a client may read nothing of what is sent to it.
+const STALL_TIME: Duration = Duration::from_mins(1);
 
 /// How long the listener rests after it failed: the process may have no file descriptors left.
 const REST: Duration = Duration::from_millis(100);
@@ -75,7 +79,10 @@ impl Service {
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEAD_TIME)
-                .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router.clone()));
+                .serve_connection(
+                    TokioIo::new(StallLimit::new(stream, STALL_TIME)),
+                    TowerToHyperService::new(router.clone()),
+                );
             let connection = graceful.watch(connection);
             tokio::spawn(async move {
                 if let Err(error) = connection.await {

@@ -310,6 +310,8 @@ async fn mistakes_are_answered_with_what_to_do() {
         ),
         ("GET", "/v1/meetings/m/events", &[("last-event-id", "yesterday")], "", 400, "Last-Event-ID"),
     ];
+    let huge = client.announce("POST", "/v1/meetings", &json_type, (16 << 20) + 1).await;
+    assert_eq!((huge.status, huge.header("content-type")), (413, Some("application/problem+json")));
     for (method, path, headers, body, status, says) in cases {
         let answer = client.send(method, path, headers, body.as_bytes()).await;
         assert_eq!(answer.status, status, "{method} {path}: {answer:?}");

@@ -110,6 +110,7 @@ fn every_key_is_there_once_and_in_order() {
             "[restart]",
             "[limits]",
             "[metrics]",
+            "[service]",
             "[llm]",
             "[[llm.model]]",
             "[[llm.budget]]",

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use axum::{
     Json,
-    body::Bytes,
     extract::State,
     http::{HeaderMap, StatusCode},
 };
@@ -19,7 +18,7 @@ use teammy_runtime::{
 };
 
 use crate::{
-    params::{Id, Instance, Meeting, Params},
+    params::{Id, Instance, Meeting, Params, Whole},
     problem::Problem,
     shared::Shared,
 };
@@ -58,7 +57,7 @@ pub(super) async fn open(
     State(shared): State<Shared>,
     params: Params,
     headers: HeaderMap,
-    body: Bytes,
+    Whole(body): Whole,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
     params.end()?;
     let opening: Opening = read(&headers, &body)?;
@@ -168,7 +167,7 @@ pub(super) async fn end(
     Meeting(meeting): Meeting,
     params: Params,
     headers: HeaderMap,
-    body: Bytes,
+    Whole(body): Whole,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
     params.end()?;
     let Ending { wait } = if body.is_empty() { Ending::default() } else { read(&headers, &body)? };
@@ -242,7 +241,7 @@ pub(super) async fn redrive(
     Id(meeting): Id,
     params: Params,
     headers: HeaderMap,
-    body: Bytes,
+    Whole(body): Whole,
 ) -> Result<Json<admin::Response>, Problem> {
     params.end()?;
     let which: Redrive = if body.is_empty() { Redrive::default() } else { read(&headers, &body)? };

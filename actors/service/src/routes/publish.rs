@@ -18,7 +18,7 @@ use teammy_runtime::{MeetingRef, Receipt};
 
 use super::meetings::read;
 use crate::{
-    params::{Meeting, Params},
+    params::{Meeting, Params, Whole},
     problem::Problem,
     shared::Shared,
 };
@@ -69,14 +69,14 @@ pub(super) async fn publish(
     let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     match kind.as_str() {
         "application/json" => {
-            let body = Bytes::from_request(request, &()).await?;
+            let Whole(body) = Whole::from_request(request, &()).await?;
             json_body(&meeting, &headers, &body, durable).await
         }
         "application/x-ndjson" | "application/jsonl" => {
             Ok(lines(meeting, request.into_body(), shared.packet_bytes, durable))
         }
         "application/octet-stream" => {
-            let body = Bytes::from_request(request, &()).await?;
+            let Whole(body) = Whole::from_request(request, &()).await?;
             let outcome = send(&meeting, of_bytes(&headers, body)?, durable, Room::MustBeThere).await?;
             Ok(Json(outcome).into_response())
         }

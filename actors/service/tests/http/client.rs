@@ -54,13 +54,14 @@ impl Client {
         path: &str,
         headers: &[(&str, &str)],
         body: &[u8],
+        length: usize,
     ) -> io::Result<BufReader<TcpStream>> {
         let mut stream = TcpStream::connect(self.0).await?;
         let own = self.0.to_string();
         let host = headers.iter().all(|(name, _)| *name != "host").then_some(("host", own.as_str()));
         let lines: Vec<_> =
             headers.iter().copied().chain(host).map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-        let (length, lines) = (body.len(), lines.concat());
+        let lines = lines.concat();
         let head =
             format!("{method} {path} HTTP/1.1\r\ncontent-length: {length}\r\nconnection: close\r\n{lines}");
         stream.write_all(format!("{head}\r\n").as_bytes()).await?;
@@ -76,17 +77,18 @@ impl Client {
         headers: &[(&str, &str)],
         body: &[u8],
     ) -> io::Result<Answer> {
-        let mut stream = self.begin(method, path, headers, body).await?;
-        let (status, headers) = head(&mut stream).await?;
-        let mut answer = Answer { status, headers, body: Vec::new() };
-        if answer.header("transfer-encoding") == Some("chunked") {
-            while let Some(chunk) = chunk(&mut stream).await? {
-                answer.body.extend(chunk);
-            }
-        } else {
-            stream.read_to_end(&mut answer.body).await?;
-        }
-        Ok(answer)
+        read(self.begin(method, path, headers, body, body.len()).await?).await
+    }
+
+    /// Says how long the body is, and sends none of it.
+    pub(crate) async fn announce(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        length: usize,
+    ) -> Answer {
+        read(self.begin(method, path, headers, b"", length).await.unwrap()).await.unwrap()
     }
 
     pub(crate) async fn send(
@@ -109,11 +111,25 @@ impl Client {
 
     pub(crate) async fn try_events(&self, path: &str, last: Option<&str>) -> io::Result<Events> {
         let last: Vec<_> = last.map(|last| ("last-event-id", last)).into_iter().collect();
-        let mut stream = self.begin("GET", path, &last, b"").await?;
+        let mut stream = self.begin("GET", path, &last, b"", 0).await?;
         let (status, _) = head(&mut stream).await?;
         assert_eq!(status, 200);
         Ok(Events { stream, text: String::new() })
     }
+}
+
+/// Reads an answer.
+async fn read(mut stream: BufReader<TcpStream>) -> io::Result<Answer> {
+    let (status, headers) = head(&mut stream).await?;
+    let mut answer = Answer { status, headers, body: Vec::new() };
+    if answer.header("transfer-encoding") == Some("chunked") {
+        while let Some(chunk) = chunk(&mut stream).await? {
+            answer.body.extend(chunk);
+        }
+    } else {
+        stream.read_to_end(&mut answer.body).await?;
+    }
+    Ok(answer)
 }
 
 async fn head(stream: &mut BufReader<TcpStream>) -> io::Result<(u16, Vec<(String, String)>)> {
