@@ -71,6 +71,8 @@ async fn serve(args: &Args, plugins: &PluginSet, config: Config, output: &Output
         _ = signals.next() => return Ok(()),
     };
     let stop = Stop::default();
+    // When it began to stop: all of that has one deadline.
+    let mut began = Instant::now();
     let done = match host.listen() {
         Err(error) => Err(error),
         Ok(socket) => {
@@ -95,6 +97,7 @@ async fn serve(args: &Args, plugins: &PluginSet, config: Config, output: &Output
                 _ = signals.next() => Ok(()),
             };
             output.note("stopping; a second signal stops at once");
+            began = Instant::now();
             stop.stop();
             tokio::select! {
                 () = serving => {}
@@ -103,7 +106,6 @@ async fn serve(args: &Args, plugins: &PluginSet, config: Config, output: &Output
             done
         }
     };
-    let began = Instant::now();
     tokio::select! {
         stopped = node.shutdown(deadline.saturating_sub(began.elapsed())) => stopped.map_err(Error::Node)?,
         _ = signals.next() => {}

@@ -2,8 +2,15 @@
 
 use std::sync::Arc;
 
-use teammy_runtime::Node;
+use axum::Json;
+use serde_json::{Value, json};
+use teammy_runtime::{
+    Node,
+    admin::{self, Request},
+};
 use tokio::sync::watch;
+
+use crate::problem::Problem;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
@@ -60,4 +67,13 @@ pub(crate) struct Shared {
     pub(crate) stop: Stop,
     /// The largest packet.
     pub(crate) packet_bytes: usize,
+}
+
+/// Has the node do what an operator asks. The answer says nothing of what was asked: the request's path does.
+pub(crate) async fn ask(node: &Node, request: Request) -> Result<Json<Value>, Problem> {
+    let mut answer = json!(admin::handle(node, request).await?);
+    if let Some(answer) = answer.as_object_mut() {
+        answer.remove("answer");
+    }
+    Ok(Json(answer))
 }

@@ -20,7 +20,7 @@ use teammy_runtime::{
 use crate::{
     params::{Id, Instance, Meeting, Params, Whole},
     problem::Problem,
-    shared::Shared,
+    shared::{Shared, ask},
 };
 
 /// The header with which the same request can be sent again.
@@ -91,10 +91,7 @@ fn id_of(key: Option<&[u8]>) -> Result<MeetingId, Problem> {
     Ok(MeetingId::new(format!("m-{}", &blake3::Hash::from(digest).to_hex()[..24]))?)
 }
 
-pub(super) async fn list(
-    State(shared): State<Shared>,
-    mut params: Params,
-) -> Result<Json<admin::Response>, Problem> {
+pub(super) async fn list(State(shared): State<Shared>, mut params: Params) -> Result<Json<Value>, Problem> {
     let mut query = MeetingQuery::default();
     let statuses: Vec<_> = params.all("status").iter().map(|status| json!(status)).collect();
     if !statuses.is_empty() {
@@ -119,7 +116,7 @@ pub(super) async fn list(
         query.limit = limit;
     }
     params.end()?;
-    Ok(Json(admin::handle(&shared.node, Request::Meetings { query }).await?))
+    ask(&shared.node, Request::Meetings { query }).await
 }
 
 /// A meeting as its row has it, with what its instances do if it runs here.
@@ -230,9 +227,9 @@ pub(super) async fn dead_letters(
     State(shared): State<Shared>,
     Id(meeting): Id,
     params: Params,
-) -> Result<Json<admin::Response>, Problem> {
+) -> Result<Json<Value>, Problem> {
     params.end()?;
-    Ok(Json(admin::handle(&shared.node, Request::DeadLetters { meeting }).await?))
+    ask(&shared.node, Request::DeadLetters { meeting }).await
 }
 
 /// Delivers dead letters again: all of them, or those of a body such as `{"instance": "minutes"}`.
@@ -242,8 +239,8 @@ pub(super) async fn redrive(
     params: Params,
     headers: HeaderMap,
     Whole(body): Whole,
-) -> Result<Json<admin::Response>, Problem> {
+) -> Result<Json<Value>, Problem> {
     params.end()?;
     let which: Redrive = if body.is_empty() { Redrive::default() } else { read(&headers, &body)? };
-    Ok(Json(admin::handle(&shared.node, Request::Redrive { meeting, which }).await?))
+    ask(&shared.node, Request::Redrive { meeting, which }).await
 }

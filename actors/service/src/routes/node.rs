@@ -8,9 +8,13 @@ use axum::{
 };
 use serde_json::{Value, json};
 use teammy_kernel::{ErrorClass, ErrorKind, MeetingId};
-use teammy_runtime::admin::{self, Request, StoreStatus};
+use teammy_runtime::admin::{Request, StoreStatus};
 
-use crate::{params::Params, problem::Problem, shared::Shared};
+use crate::{
+    params::Params,
+    problem::Problem,
+    shared::{Shared, ask},
+};
 
 /// The instances that are configured: what a meeting can be opened with.
 pub(super) async fn plugins(State(shared): State<Shared>, params: Params) -> Result<Json<Value>, Problem> {
@@ -29,22 +33,16 @@ pub(super) async fn plugins(State(shared): State<Shared>, params: Params) -> Res
 }
 
 /// What requests to language models have cost.
-pub(super) async fn usage(
-    State(shared): State<Shared>,
-    mut params: Params,
-) -> Result<Json<admin::Response>, Problem> {
+pub(super) async fn usage(State(shared): State<Shared>, mut params: Params) -> Result<Json<Value>, Problem> {
     let meeting = params.all("meeting").pop().map(MeetingId::new).transpose()?;
     let since = params.one("since", "a time, such as 2026-01-05T09:00:00Z")?;
     params.end()?;
-    Ok(Json(admin::handle(&shared.node, Request::Usage { meeting, since }).await?))
+    ask(&shared.node, Request::Usage { meeting, since }).await
 }
 
-pub(super) async fn status(
-    State(shared): State<Shared>,
-    params: Params,
-) -> Result<Json<admin::Response>, Problem> {
+pub(super) async fn status(State(shared): State<Shared>, params: Params) -> Result<Json<Value>, Problem> {
     params.end()?;
-    Ok(Json(admin::handle(&shared.node, Request::Status).await?))
+    ask(&shared.node, Request::Status).await
 }
 
 /// Whether requests are welcome: the node has resumed its meetings, is not stopping, and its store answers.
