@@ -5,8 +5,9 @@ use std::{str::FromStr, time::Duration};
 use axum::{
     body::Bytes,
     extract::{FromRequest, FromRequestParts, Path, Query, Request},
-    http::{StatusCode, header, request::Parts},
+    http::{HeaderMap, StatusCode, header, request::Parts},
 };
+use serde::de::DeserializeOwned;
 use teammy_kernel::{MeetingId, Name, Seq};
 use teammy_runtime::{MeetingRef, Node};
 
@@ -66,6 +67,20 @@ impl Params {
             Some((name, _)) => Err(Problem::malformed(format!("there is no parameter {name:?} here"))),
         }
     }
+}
+
+/// What a body is, in lower case and without parameters such as a charset; empty if the request does not say.
+pub(crate) fn media_type(headers: &HeaderMap) -> String {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+/// Reads the JSON of a body.
+pub(crate) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    serde_json::from_slice(body).map_err(|error| {
+        let status = if error.is_data() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::BAD_REQUEST };
+        Problem::malformed(format!("the body cannot be read: {error}")).with_status(status)
+    })
 }
 
 /// The largest body that is read as a whole, in bytes.

@@ -7,7 +7,7 @@ use axum::{
     extract::State,
     http::{HeaderMap, StatusCode},
 };
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use teammy_kernel::{MeetingId, MeetingMetadata, Timestamp, log::JoinAt, store::MeetingQuery};
 use teammy_runtime::{
@@ -18,7 +18,7 @@ use teammy_runtime::{
 };
 
 use crate::{
-    params::{Id, Instance, Meeting, Params, Whole},
+    params::{Id, Instance, Meeting, Params, Whole, media_type, parse},
     problem::Problem,
     shared::{Shared, ask},
 };
@@ -41,16 +41,12 @@ pub(super) struct Opening {
 }
 
 /// Reads a JSON body. A body of another type is rejected, which also keeps simple forms of web pages out.
-pub(super) fn read<T: for<'de> Deserialize<'de>>(headers: &HeaderMap, body: &[u8]) -> Result<T, Problem> {
-    let kind = headers.get("content-type").and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    if !kind.trim_start().to_ascii_lowercase().starts_with("application/json") {
+fn read<T: DeserializeOwned>(headers: &HeaderMap, body: &[u8]) -> Result<T, Problem> {
+    if media_type(headers) != "application/json" {
         let problem = Problem::malformed("the body is to be JSON, with `Content-Type: application/json`");
         return Err(problem.with_status(StatusCode::UNSUPPORTED_MEDIA_TYPE));
     }
-    serde_json::from_slice(body).map_err(|error| {
-        let status = if error.is_data() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::BAD_REQUEST };
-        Problem::malformed(format!("the body cannot be read: {error}")).with_status(status)
-    })
+    parse(body)
 }
 
 pub(super) async fn open(

@@ -16,9 +16,8 @@ use serde_json::value::RawValue;
 use teammy_kernel::{Publish, PublishError, Timestamp, wire::json};
 use teammy_runtime::{MeetingRef, Receipt};
 
-use super::meetings::read;
 use crate::{
-    params::{Meeting, Params, Whole},
+    params::{Meeting, Params, Whole, media_type, parse},
     problem::Problem,
     shared::Shared,
 };
@@ -65,12 +64,10 @@ pub(super) async fn publish(
     let durable = params.flag("durable")?;
     params.end()?;
     let headers = request.headers().clone();
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    match kind.as_str() {
+    match media_type(&headers).as_str() {
         "application/json" => {
             let Whole(body) = Whole::from_request(request, &()).await?;
-            json_body(&meeting, &headers, &body, durable).await
+            json_body(&meeting, &body, durable).await
         }
         "application/x-ndjson" | "application/jsonl" => {
             Ok(lines(meeting, request.into_body(), shared.packet_bytes, durable))
@@ -89,18 +86,13 @@ pub(super) async fn publish(
 }
 
 /// One packet, or a list.
-async fn json_body(
-    meeting: &MeetingRef,
-    headers: &HeaderMap,
-    body: &[u8],
-    durable: bool,
-) -> Result<Response, Problem> {
+async fn json_body(meeting: &MeetingRef, body: &[u8], durable: bool) -> Result<Response, Problem> {
     if !body.trim_ascii_start().starts_with(b"[") {
         let text = str::from_utf8(body).map_err(|_| Problem::malformed("the body is not UTF-8"))?;
         let outcome = send(meeting, json::parse(text)?.publish, durable, Room::MustBeThere).await?;
         return Ok(Json(outcome).into_response());
     }
-    let packets: Vec<Box<RawValue>> = read(headers, body)?;
+    let packets: Vec<Box<RawValue>> = parse(body)?;
     let mut outcomes: Vec<Outcome> = Vec::with_capacity(packets.len());
     let mut receipts = Vec::new();
     for packet in packets {
