@@ -34,7 +34,8 @@ pub use llm::{
 pub use loader::{Loaded, Loader};
 pub use reader::Setting;
 pub use sections::{
-    Config, Database, Delivery, Hooks, Install, Limits, Log, MeetingSettings, Metrics, Node, Restart, Service,
+    Config, Database, Delivery, Hooks, Install, Limits, Log, LogFormat, MeetingSettings, Metrics, Node,
+    Quota, Restart, Service,
 };
 pub use size::{ParseSizeError, Size};
 pub use socket::Socket;

@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, thread, time::Duration};
 
 use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     database,
@@ -15,7 +16,7 @@ use crate::{
     size::Size,
     socket::{self, Socket},
     table::{self, Table, table},
-    value_type::{address, count, duration, file_path, secret, size, text},
+    value_type::{address, count, duration, file_path, name, secret, serde_value, size, text},
 };
 
 /// Everything that can be configured, in range.
@@ -54,6 +55,8 @@ pub struct Config {
     pub metrics: Metrics,
     /// The network API.
     pub service: Service,
+    /// What tenants may use; no two are for the same tenant.
+    pub quotas: Vec<Quota>,
     /// The language models.
     pub llm: Llm,
     /// Where the manifest of an installation is.
@@ -234,11 +237,55 @@ table! {
 table! {
     /// The network API of `teammy node`.
     "[service]"
-    #[derive(Debug, Clone, PartialEq, Eq)]
+    #[derive(Debug, Clone)]
     pub struct Service {
-        /// The address on which the node listens: one of loopback, because whoever reaches it can do everything. With port 0
-        /// the system chooses the port, which the program prints.
+        /// The address on which the node listens. Without keys (`teammy key create`) whoever reaches it can do everything, so
+        /// it is then one of loopback. With port 0 the system chooses the port, which the program prints.
         listen: SocketAddr = address().default("127.0.0.1:7600");
+        /// A Unix socket on which the node listens as well. Only its owner can open it.
+        socket: Option<PathBuf> = file_path().or_blank().optional().words("none").example("/run/teammy/http.sock");
+        /// A file with the certificate chain for TLS, in PEM form. It is read again when it changes.
+        tls_certificate: Option<PathBuf> = file_path().or_blank().optional()
+            .words("none: HTTP without TLS").example("/etc/teammy/tls.crt");
+        /// A file with the private key of that certificate, in PEM form.
+        tls_key: Option<PathBuf> = file_path().or_blank().optional().words("none").example("/etc/teammy/tls.key");
+        /// A text that is hashed with each key and is not in the database, so that whoever can write to the database cannot
+        /// add a key. Nodes that share a database share it; with another one no key of before is valid. Set
+        /// `TEAMMY_SERVICE__PEPPER` rather than write it into a file.
+        pepper: Option<SecretString> = secret().optional().words("empty").example("3b1f…");
+        /// The origins of web pages that may use the API with a key or token, such as `https://app.example.com`. Others, and
+        /// all without keys, are rejected.
+        origins: Vec<String> = serde_value("a list of origins in quotes").optional()
+            .example(serde_json::json!(["https://app.example.com"]));
+        /// The most connections at once. Those above are closed at once.
+        connections: usize = count(1..=1_000_000).default(20_000);
+        /// The most requests of one key that are answered at once, streams included.
+        requests_per_key: usize = count(1..=1_000_000).default(10_000);
+        /// How many bytes of packets of sources that are not stored wait for a reader that is slow. Beyond that the oldest are
+        /// dropped, and a `gap` says how many.
+        buffer_bytes: Size = size(Size::kib(1)..=LARGEST_BUFFER).default("1MiB");
+    }
+}
+
+table! {
+    /// What a tenant may use on each node. A request above that is answered with 429.
+    "[[quota]]"
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct Quota {
+        /// Only this tenant. A quota without a tenant is for each tenant that has none of its own.
+        tenant: Option<String> = name().or_blank().optional().words("each other tenant").example("acme");
+        /// The most meetings that have not ended, on all nodes.
+        meetings: Option<usize> = count(0..=1_000_000).map(Some, Option::as_ref).optional()
+            .words("no limit").example(100);
+        /// The most packets a second that are published; a burst of as many is free.
+        packets_per_second: Option<usize> = count(1..=10_000_000).map(Some, Option::as_ref).optional()
+            .words("no limit").example(5000);
+        /// The most bytes of payload a second that are published; a burst of as many is free, and at least one packet.
+        bytes_per_second: Option<Size> = size(Size::kib(1)..=LARGEST_MEMORY).map(Some, Option::as_ref).optional()
+            .words("no limit").example("4MiB");
+        /// The most streams at once, of events and WebSockets.
+        streams: Option<usize> = count(0..=1_000_000).map(Some, Option::as_ref).optional()
+            .words("no limit").example(1000);
     }
 }
 
@@ -262,6 +309,40 @@ table! {
     pub struct Log {
         /// Which lines are logged, as a filter of tracing: `warn`, `info`, `warn,teammy=debug`.
         filter: String = text().default("warn");
+        /// How a line is written: `text` for people, `json` for programs, one object a line.
+        format: LogFormat = serde_value("\"text\" or \"json\"").default("text");
+    }
+}
+
+/// How a line of the log is written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// A JSON object.
+    Json,
+}
+
+impl Service {
+    /// The pepper; empty if none is set.
+    pub fn pepper(&self) -> &str {
+        self.pepper.as_ref().map_or("", |pepper| pepper.expose_secret())
+    }
+}
+
+impl PartialEq for Service {
+    fn eq(&self, other: &Self) -> bool {
+        self.listen == other.listen
+            && self.socket == other.socket
+            && self.tls_certificate == other.tls_certificate
+            && self.tls_key == other.tls_key
+            && self.pepper() == other.pepper()
+            && self.origins == other.origins
+            && self.connections == other.connections
+            && self.requests_per_key == other.requests_per_key
+            && self.buffer_bytes == other.buffer_bytes
     }
 }
 
@@ -323,6 +404,7 @@ impl Config {
             Limits::section(),
             Metrics::section(),
             Service::section(),
+            Quota::section(),
             Llm::section(),
             LlmModel::section(),
             LlmBudget::section(),
@@ -345,6 +427,7 @@ impl Config {
             limits: table::read(reader),
             metrics: table::read(reader),
             service: table::read(reader),
+            quotas: table::read_list(reader, |_, _| ()).unwrap_or_default(),
             llm: Llm::read_all(reader),
             install: table::read(reader),
             log: table::read(reader),
@@ -380,6 +463,31 @@ impl Config {
                 let [first, longest] = [first, longest].map(humantime::format_duration);
                 let problem = format!("is {longest}, but takes at least {first}, which is {table}.backoff");
                 reader.complain_about(&format!("{table}.backoff_max"), problem);
+            }
+        }
+        for (at, quota) in self.quotas.iter().enumerate() {
+            if self.quotas[..at].iter().any(|other| other.tenant == quota.tenant) {
+                let of = quota
+                    .tenant
+                    .as_ref()
+                    .map_or("each other tenant".to_owned(), |name| format!("tenant {name}"));
+                reader.complain_about(&format!("quota[{at}].tenant"), format!("is the second quota of {of}"));
+            }
+        }
+        match (&self.service.tls_certificate, &self.service.tls_key) {
+            (Some(_), None) => {
+                reader.complain_about("service.tls_certificate", "is given, but service.tls_key is not")
+            }
+            (None, Some(_)) => {
+                reader.complain_about("service.tls_key", "is given, but service.tls_certificate is not")
+            }
+            _ => {}
+        }
+        for (at, origin) in self.service.origins.iter().enumerate() {
+            let parsed = url::Url::parse(origin).ok().map(|url| url.origin().ascii_serialization());
+            if parsed.as_deref() != Some(origin) {
+                let problem = format!("is {origin:?}, but takes an origin, such as https://app.example.com");
+                reader.complain_about(&format!("service.origins[{at}]"), problem);
             }
         }
         match (&self.database.username, &self.database.password) {

@@ -15,7 +15,7 @@
 //! | node | `node` |
 //! | meeting | `meeting` |
 //! | instance | `instance` |
-//! | services | `resources`, `persistence`, `settings`, `metrics`, `memory` |
+//! | services | `resources`, `persistence`, `settings`, `metrics`, `memory`, `keys` |
 //! | ground | `clock`, `sync`, `kill_points` |
 //!
 //! Handles ([`Node`], [`MeetingRef`]) are the only way in. No `ActorRef` and no ractor type shows outside this
@@ -27,6 +27,7 @@ mod clock;
 pub mod control;
 pub mod install;
 mod instance;
+pub mod keys;
 #[doc(hidden)]
 pub mod kill_points;
 pub mod meeting;

@@ -11,6 +11,7 @@ use teammy_kernel::{
 use tokio::runtime::Handle;
 
 use crate::{
+    keys::Keys,
     memory::Memory,
     metrics::Metrics,
     persistence::{self, Health},
@@ -29,6 +30,7 @@ pub(crate) struct Resources {
     pub(crate) health: Arc<Health>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) settings: Settings,
+    pub(crate) keys: Keys,
     /// The meetings' label that names their tenant.
     pub(crate) tenant_label: String,
 }

@@ -63,7 +63,7 @@ fn what_only_a_user_writes_is_a_mistake() {
         ("TEAMMY_DATABASE_URL", "is unknown; did you mean TEAMMY_DATABASE__URL?"),
         ("TEAMMY_DATABSE__URL", "is unknown; did you mean TEAMMY_DATABASE__URL?"),
         ("TEAMMY_database__url", "is unknown; did you mean TEAMMY_DATABASE__URL?"),
-        ("TEAMMY_LOG", "is unknown; known for [log] are: TEAMMY_LOG__FILTER"),
+        ("TEAMMY_LOG", "is unknown; known for [log] are: TEAMMY_LOG__FILTER, TEAMMY_LOG__FORMAT"),
         ("TEAMMY_METRICS_PORT", "is unknown; did you mean TEAMMY_METRICS__LISTEN?"),
         ("TEAMMY_METRICS__PORT", "is unknown; did you mean TEAMMY_METRICS__LISTEN?"),
         ("TEAMMY_INSTALL", "is unknown; known for [install] are: TEAMMY_INSTALL__MANIFEST"),

@@ -2,7 +2,7 @@
 
 use teammy_kernel::{MeetingId, error_classes};
 
-use crate::{meeting, node};
+use crate::{keys, meeting, node};
 
 /// Why a node did not do what an operator asked.
 #[derive(Debug, thiserror::Error)]
@@ -14,6 +14,9 @@ pub enum Error {
     /// The meeting is in the store, and this node does not run it.
     #[error("meeting {0} does not run on this node")]
     NotRunning(MeetingId),
+    /// The keys could not be read or changed.
+    #[error(transparent)]
+    Keys(#[from] keys::Error),
     /// The node failed.
     #[error(transparent)]
     Node(node::Error),
@@ -23,6 +26,7 @@ error_classes!(Error {
     Self::NoMeeting(_) => "no-meeting" NotFound,
     Self::NotRunning(_) => "not-running" Conflict,
 } else {
+    Self::Keys(error) => error.class(),
     Self::Node(error) => error.class(),
 });
 

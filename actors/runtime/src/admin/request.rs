@@ -6,12 +6,16 @@ use teammy_kernel::{
     ledger::UsageRow,
     store::{DeadLetter, MeetingQuery, PacketQuery},
 };
+use tokio::time::Duration;
 
 use super::{
     dead_letters::Redrive, error::Error, history::HistoryPage, meetings::MeetingList, status::Status,
     usage::usage,
 };
-use crate::node::{self, Node};
+use crate::{
+    keys::{KeyId, KeyInfo, NewKey},
+    node::{self, Node},
+};
 
 /// What an operator asks of a node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,6 +67,22 @@ pub enum Request {
         #[serde(default)]
         since: Option<Timestamp>,
     },
+    /// Make a key.
+    CreateKey(NewKey),
+    /// All keys.
+    Keys,
+    /// Refuse a key from now on.
+    RevokeKey {
+        /// The key.
+        id: KeyId,
+    },
+    /// Make another key that allows the same, and have the old one expire.
+    RotateKey {
+        /// The key.
+        id: KeyId,
+        /// How long the old one still holds, in seconds.
+        overlap: u64,
+    },
     /// Forget a meeting, whether this node runs it or not.
     Forget {
         /// The meeting.
@@ -98,6 +118,18 @@ pub enum Response {
     Usage {
         /// By hour, instance and model.
         rows: Vec<UsageRow>,
+    },
+    /// To [`Request::CreateKey`] and [`Request::RotateKey`].
+    Key {
+        /// The printed form, which is never shown again.
+        secret: String,
+        /// What is shown of it.
+        key: KeyInfo,
+    },
+    /// To [`Request::Keys`].
+    Keys {
+        /// By tenant, then by age.
+        keys: Vec<KeyInfo>,
     },
     /// To the others: it is done.
     Done,
@@ -158,6 +190,19 @@ pub async fn handle(node: &Node, request: Request) -> Result<Response, Error> {
             }
             let rows = usage(&**node.store(), meeting.as_ref(), since).await.map_err(node::Error::Store)?;
             Ok(Response::Usage { rows })
+        }
+        Request::CreateKey(new) => {
+            let (secret, key) = node.keys().create(new).await?;
+            Ok(Response::Key { secret, key })
+        }
+        Request::Keys => Ok(Response::Keys { keys: node.keys().list().await? }),
+        Request::RevokeKey { id } => {
+            node.keys().revoke(&id).await?;
+            Ok(Response::Done)
+        }
+        Request::RotateKey { id, overlap } => {
+            let (secret, key) = node.keys().rotate(&id, Duration::from_secs(overlap)).await?;
+            Ok(Response::Key { secret, key })
         }
         Request::Forget { meeting } => {
             if node.forget(&meeting).await? {

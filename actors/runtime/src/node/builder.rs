@@ -27,6 +27,7 @@ use super::{
     watchdog::Watchdog,
 };
 use crate::{
+    keys::Keys,
     memory::Memory,
     metrics::Metrics,
     persistence::{self, Health},
@@ -250,6 +251,7 @@ impl Builder {
         let resources = Resources {
             graph,
             plugins,
+            keys: Keys::new(store.clone(), self.config.service.pepper()),
             store,
             persistence: services.persistence,
             llm,

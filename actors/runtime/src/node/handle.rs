@@ -15,6 +15,7 @@ use super::{
     watchdog::Watchdog,
 };
 use crate::{
+    keys::Keys,
     meeting::{LocalMeeting, MeetingRef},
     resources::Resources,
 };
@@ -77,6 +78,16 @@ impl Node {
     /// The store in which meetings are kept.
     pub fn store(&self) -> &Arc<dyn Store> {
         &self.resources.store
+    }
+
+    /// Who may ask the node for what over the network.
+    pub fn keys(&self) -> &Keys {
+        &self.resources.keys
+    }
+
+    /// The meetings' label that names their tenant (`llm.tenant_label`).
+    pub fn tenant_label(&self) -> &str {
+        &self.resources.tenant_label
     }
 
     /// A meeting that this node runs.
