@@ -44,6 +44,7 @@ mod forget;
 mod history;
 mod host;
 mod install;
+mod keys;
 mod logs;
 mod meetings;
 mod metrics;
@@ -128,6 +129,8 @@ enum Command {
     Forget(forget::Args),
     /// Show what requests to language models have cost
     Usage(usage::Args),
+    /// Make, show, rotate and revoke the keys of the network API
+    Key(keys::Args),
     /// Show the status of the node that runs on this machine
     Status(status::Args),
     /// Show the plugins and the configured instances
@@ -152,6 +155,7 @@ impl Command {
             Self::DeadLetters(args) => args.json,
             Self::Forget(args) => args.json,
             Self::Usage(args) => args.json,
+            Self::Key(args) => args.json,
             Self::Status(args) => args.json,
             Self::Plugins(args) => args.json,
             Self::Config(args) => args.json,
@@ -172,6 +176,7 @@ impl Command {
             Self::DeadLetters(args) => args.db.as_deref(),
             Self::Forget(args) => args.db.as_deref(),
             Self::Usage(args) => args.db.as_deref(),
+            Self::Key(args) => args.db.as_deref(),
             Self::Status(_)
             | Self::Plugins(_)
             | Self::Config(_)
@@ -190,7 +195,7 @@ pub fn main(plugins: impl Into<Bundle>) -> ExitCode {
 }
 
 /// A program with every command of `teammy`: replay, node (with feature `service`), history, meetings, resume, dead letters, forget, usage,
-/// status, plugins, config, install, completions.
+/// key, status, plugins, config, install, completions.
 ///
 /// It reads `teammy.toml` and `TEAMMY_…` variables as `teammy` does. It logs to stderr, installs a panic hook that
 /// leaves out what a message may quote, and handles signals: one process runs one program.
@@ -282,6 +287,7 @@ impl Program {
             Command::DeadLetters(args) => dead_letters::run(args, &self.plugins, loaded.config, &output),
             Command::Forget(args) => forget::run(args, &loaded.config, &output),
             Command::Usage(args) => usage::run(args, &loaded.config, &output),
+            Command::Key(args) => keys::run(args, &loaded.config, &output),
             Command::Status(_) => status::run(&loaded.config, &output),
             Command::Plugins(_) => plugins::run(&self.plugins, loaded.config, &output),
             Command::Config(_) => config::run(&loaded, &output),

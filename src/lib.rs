@@ -65,6 +65,7 @@ pub use teammy_llm as llm;
 pub use teammy_runtime::admin;
 #[cfg(unix)]
 pub use teammy_runtime::control;
+pub use teammy_runtime::keys;
 #[doc(hidden)]
 #[cfg(feature = "kill-points")]
 pub use teammy_runtime::kill_points;

@@ -71,12 +71,17 @@ pub(crate) enum Error {
     #[cfg(feature = "prometheus")]
     #[error("cannot serve metrics on {address} (metrics.listen)")]
     Metrics { address: std::net::SocketAddr, source: Box<dyn std::error::Error + Send + Sync> },
+    #[cfg(feature = "prometheus")]
+    #[error("cannot record metrics")]
+    NoRecorder(#[source] Box<dyn std::error::Error + Send + Sync>),
     #[cfg(not(feature = "prometheus"))]
     #[error("metrics.listen is set, but this build cannot serve metrics; build it with feature `prometheus`")]
     NoPrometheus,
     #[cfg(feature = "service")]
     #[error(transparent)]
     Service(#[from] teammy::service::Error),
+    #[error(transparent)]
+    Keys(#[from] teammy::keys::Error),
     #[error("there is no meeting {0}")]
     NoSuchMeeting(MeetingId),
     #[error("meeting {id} ran with {}, but {differs}; packets that were played are not run again", listed(.ran))]
@@ -202,6 +207,7 @@ impl Error {
             | Self::Meeting(_)
             | Self::Publish { .. }
             | Self::Store(_)
+            | Self::Keys(_)
             | Self::NoDatabase(_)
             | Self::NoMeeting { .. }
             | Self::NoSuchMeeting(_)
@@ -210,11 +216,15 @@ impl Error {
             | Self::Runtime(_)
             | Self::Output(_) => 1,
             #[cfg(feature = "service")]
-            Self::Service(teammy::service::Error::NotLoopback(_)) => 2,
+            Self::Service(
+                teammy::service::Error::NoKeys(_)
+                | teammy::service::Error::Tls { .. }
+                | teammy::service::Error::SocketInUse(_),
+            ) => 2,
             #[cfg(feature = "service")]
             Self::Service(_) => 1,
             #[cfg(feature = "prometheus")]
-            Self::Metrics { .. } => 1,
+            Self::Metrics { .. } | Self::NoRecorder(_) => 1,
             #[cfg(not(feature = "prometheus"))]
             Self::NoPrometheus => 2,
         }

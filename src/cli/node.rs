@@ -5,7 +5,7 @@ use std::{net::SocketAddr, pin::pin, sync::Arc};
 use serde_json::json;
 use teammy::{
     config::Config,
-    service::{Service, Stop},
+    service::{RunningNode, Service, Stop},
 };
 use tokio::{
     runtime::Runtime,
@@ -27,6 +27,7 @@ Examples:
   teammy node                            at service.listen, with the meetings of database.url
   teammy node --listen 127.0.0.1:0       at a free port, which it prints
   teammy node --db mem://                keep nothing
+  teammy key create --tenant acme --scope publish,read    a key; from then on each request needs one
 
 docs/http.md describes what it answers. A signal stops it: requests that are under way are answered, streams end with the \
 event `again`, meetings are stored and let go within node.shutdown_deadline. A second signal stops it at once.";
@@ -56,13 +57,16 @@ pub(crate) fn run(args: &Args, plugins: &PluginSet, config: Config, output: &Out
     done
 }
 
-async fn serve(args: &Args, plugins: &PluginSet, config: Config, output: &Output) -> Result<(), Error> {
-    let _metrics = metrics::serve(&config.metrics)?;
+async fn serve(args: &Args, plugins: &PluginSet, mut config: Config, output: &Output) -> Result<(), Error> {
+    let recorder = metrics::Recorder::install()?;
+    let _metrics = recorder.serve(&config.metrics)?;
     let mut signals = Signals::take().map_err(Error::Runtime)?;
-    let service = Service::bind(args.listen.unwrap_or(config.service.listen)).await?;
-    let address = service.address();
-    let (host, manifest) = (Host::new(&config), config.install.clone());
-    let (packet_bytes, deadline) = (config.limits.packet_bytes.as_usize(), config.node.shutdown_deadline);
+    if let Some(listen) = args.listen {
+        config.service.listen = listen;
+    }
+    let service = recorder.show(Service::bind(&config).await?);
+    let (host, manifest, deadline) =
+        (Host::new(&config), config.install.clone(), config.node.shutdown_deadline);
     let builder = plugins.builder(config);
     let factories: Vec<_> = builder.check()?.instances().map(|instance| instance.factory.clone()).collect();
     install::missing(&factories, &manifest, output).await?;
@@ -70,54 +74,89 @@ async fn serve(args: &Args, plugins: &PluginSet, config: Config, output: &Output
         node = builder.start() => Arc::new(node?.into_runtime()),
         _ = signals.next() => return Ok(()),
     };
-    let stop = Stop::default();
-    // When it began to stop: all of that has one deadline.
-    let mut began = Instant::now();
-    let done = match host.listen() {
-        Err(error) => Err(error),
-        Ok(socket) => {
-            print_address(output, address)?;
-            let mut serving = pin!(service.serve(node.clone(), packet_bytes, stop.clone(), deadline / 2));
-            let working = async {
-                let report = node.resume_all(RESUMED_AT_ONCE, |_| true).await;
-                stop.ready();
-                print_resumed(output, report.resumed(), report.failures().count())?;
-                std::future::pending::<Result<(), Error>>().await
-            };
-            let answering = async {
-                match &socket {
-                    Some(socket) => socket.serve(&node).await,
-                    None => std::future::pending().await,
-                }
-            };
-            let done = tokio::select! {
-                () = &mut serving => Ok(()),
-                done = working => done,
-                () = answering => Ok(()),
-                _ = signals.next() => Ok(()),
-            };
-            output.note("stopping; a second signal stops at once");
-            began = Instant::now();
-            stop.stop();
-            tokio::select! {
-                () = serving => {}
-                _ = signals.next() => return Ok(()),
-            }
-            done
-        }
-    };
-    tokio::select! {
-        stopped = node.shutdown(deadline.saturating_sub(began.elapsed())) => stopped.map_err(Error::Node)?,
-        _ = signals.next() => {}
-    }
-    done
+    let mut running = Running { node, signals, output, deadline, began: Instant::now() };
+    let done = running.serve(service, &host).await;
+    running.shut_down(done).await
 }
 
-fn print_address(output: &Output, address: SocketAddr) -> Result<(), Error> {
-    output.note("note: no key is asked for: whoever can reach the address on this machine can do everything");
+/// A node that was started.
+struct Running<'a> {
+    node: Arc<RunningNode>,
+    signals: Signals,
+    output: &'a Output,
+    deadline: Duration,
+    /// When it began to stop: all of that has one deadline.
+    began: Instant,
+}
+
+/// How a node's work went, and whether it is to stop at once.
+type Done = (Result<(), Error>, bool);
+
+impl Running<'_> {
+    /// Serves until a signal comes or something fails.
+    async fn serve(&mut self, service: Service, host: &Host) -> Done {
+        let Self { node, signals, output, deadline, began } = self;
+        let (asks_for_keys, socket) = match (service.asks_for_keys(node).await, host.listen()) {
+            (Ok(asks), Ok(socket)) => (asks, socket),
+            (Err(error), _) => return (Err(error.into()), false),
+            (_, Err(error)) => return (Err(error), false),
+        };
+        if let Err(error) = print_address(output, &service, asks_for_keys) {
+            return (Err(error), false);
+        }
+        let stop = Stop::default();
+        let mut serving = pin!(service.serve(node.clone(), stop.clone(), *deadline / 2));
+        let working = async {
+            let report = node.resume_all(RESUMED_AT_ONCE, |_| true).await;
+            stop.ready();
+            print_resumed(output, report.resumed(), report.failures().count())?;
+            std::future::pending::<Result<(), Error>>().await
+        };
+        let answering = async {
+            match &socket {
+                Some(socket) => socket.serve(node).await,
+                None => std::future::pending().await,
+            }
+        };
+        let done = tokio::select! {
+            served = &mut serving => return (served.map_err(Into::into), false),
+            done = working => done,
+            () = answering => Ok(()),
+            _ = signals.next() => Ok(()),
+        };
+        output.note("stopping; a second signal stops at once");
+        *began = Instant::now();
+        stop.stop();
+        tokio::select! {
+            _ = serving => (done, false),
+            _ = signals.next() => (Ok(()), true),
+        }
+    }
+
+    async fn shut_down(mut self, (done, at_once): Done) -> Result<(), Error> {
+        if at_once {
+            return done;
+        }
+        let left = self.deadline.saturating_sub(self.began.elapsed());
+        tokio::select! {
+            stopped = self.node.shutdown(left) => stopped.map_err(Error::Node)?,
+            _ = self.signals.next() => {}
+        }
+        done
+    }
+}
+
+fn print_address(output: &Output, service: &Service, asks_for_keys: bool) -> Result<(), Error> {
+    if !asks_for_keys {
+        output.note(
+            "note: there is no key, so none is asked for: whoever can reach the address on this machine can do everything",
+        );
+    }
     match output.form() {
-        Form::Json => output.object(&json!({"type": "listening", "address": address})),
-        Form::Text => output.text(&format!("listening on http://{address}")),
+        Form::Json => output.object(&json!({
+            "type": "listening", "address": service.address(), "url": service.url(), "keys": asks_for_keys,
+        })),
+        Form::Text => output.text(&format!("listening on {}", service.url())),
     }
 }
 

@@ -19,6 +19,6 @@ pub use meetings::{MeetingList, MeetingSummary};
 pub use request::{Request, Response, handle};
 pub use status::{Status, StoreStatus};
 pub use teammy_kernel::ledger::UsageRow;
-pub use usage::usage;
+pub use usage::{usage, usage_of};
 
 pub use crate::meeting::report::{HookReport, InstanceReport, MeetingReport, SourceLag};

@@ -10,3 +10,9 @@ pub(crate) const FOREVER: Duration = Duration::from_hours(24 * 365 * 30);
 pub(crate) fn now() -> Timestamp {
     Timestamp::now()
 }
+
+/// How long it is until a time; nothing if that is over, and a millisecond more than less, so that it is over then.
+pub(crate) fn until(at: Timestamp) -> Duration {
+    let left = at.duration_since(now());
+    Duration::try_from(left).map_or(Duration::ZERO, |left| (left + Duration::from_millis(1)).min(FOREVER))
+}

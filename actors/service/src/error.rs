@@ -1,13 +1,15 @@
 //! Why the service did not start.
 
-use std::{io, net::SocketAddr};
+use std::{io, net::SocketAddr, path::PathBuf};
+
+use teammy_runtime::keys;
 
 /// Why the service did not start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The address cannot be listened on.
-    #[error("cannot listen on {address} (service.listen)")]
+    #[error("cannot listen on {address}")]
     Bind {
         /// The address.
         address: SocketAddr,
@@ -15,10 +17,34 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
-    /// Other machines could reach the address, and nothing tells who may.
+    /// The Unix socket cannot be listened on.
+    #[error("cannot listen on {} (service.socket)", .path.display())]
+    Socket {
+        /// The socket.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// A node listens on the Unix socket already.
+    #[error("a process listens on {} already (service.socket); stop it, or give another path", .0.display())]
+    SocketInUse(PathBuf),
+    /// A file of the certificate cannot be used.
+    #[error("cannot use {} for TLS (service.tls_certificate, service.tls_key)", .path.display())]
+    Tls {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// Other machines could reach the address, and no key tells who may do what.
     #[error(
-        "service.listen is {0}, which other machines can reach, and this build knows no keys that tell who may do what; \
-         listen on 127.0.0.1, and put a proxy that checks who asks before it"
+        "{0} can be reached by other machines, and there is no key that tells who may do what; create one first, with \
+         `teammy key create`, or listen on 127.0.0.1"
     )]
-    NotLoopback(SocketAddr),
+    NoKeys(SocketAddr),
+    /// The keys could not be read.
+    #[error(transparent)]
+    Keys(#[from] keys::Error),
 }

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use teammy_kernel::{MeetingId, Name, Seq};
 use teammy_runtime::{MeetingRef, Node};
 
-use crate::{problem::Problem, shared::Shared};
+use crate::{access::Caller, problem::Problem, shared::Shared};
 
 /// The parameters of a URL. One that is not asked for is a mistake of the client, which is told so.
 pub(crate) struct Params(Vec<(String, String)>);
@@ -20,7 +20,9 @@ impl<S: Send + Sync> FromRequestParts<S> for Params {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let Query(pairs) = Query::<Vec<(String, String)>>::from_request_parts(parts, state).await?;
+        let Query(mut pairs) = Query::<Vec<(String, String)>>::from_request_parts(parts, state).await?;
+        // It says who asks, which was read before.
+        pairs.retain(|(name, _)| name != "token");
         Ok(Self(pairs))
     }
 }
@@ -120,7 +122,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Id {
         // Beside the meeting, a path may name an instance.
         let Path(pairs) = Path::<Vec<(String, String)>>::from_request_parts(parts, state).await?;
         let id = pairs.into_iter().find(|(key, _)| key == "meeting").map(|(_, value)| value);
-        Ok(Self(MeetingId::new(id.unwrap_or_default())?))
+        let Ok(caller) = Caller::from_request_parts(parts, state).await;
+        Ok(Self(caller.inner(&id.unwrap_or_default())?))
     }
 }
 

@@ -1,19 +1,21 @@
 //! Errors as problem documents (RFC 9457).
 
 use axum::{
-    extract::rejection::{BytesRejection, JsonRejection, PathRejection, QueryRejection},
+    extract::{
+        rejection::{BytesRejection, JsonRejection, PathRejection, QueryRejection},
+        ws::rejection::WebSocketUpgradeRejection,
+    },
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
 use teammy_kernel::{ErrorClass, ErrorKind, PublishError, chain, name, wire::json};
-use teammy_runtime::{admin, meeting, node};
-
-/// After how many seconds a client that was told to wait tries again.
-const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
+use teammy_runtime::{admin, keys, meeting, node};
+use tokio::time::Duration;
+use utoipa::ToSchema;
 
 /// An answer that says what went wrong.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct Problem {
     /// The HTTP status.
     status: u16,
@@ -21,12 +23,17 @@ pub(crate) struct Problem {
     title: String,
     /// Words in lower case with hyphens between them, which do not change.
     code: String,
+    /// What can be done about it: `invalid`, `not-found`, `conflict`, `busy`, `unavailable` or `internal`.
+    #[schema(value_type = String)]
     kind: ErrorKind,
     /// Whether the same request may succeed later.
     can_retry: bool,
     /// The number that a producer's next packet must have.
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<String>,
+    /// After how many seconds the client may try again.
+    #[serde(skip)]
+    retry_after: Option<u64>,
 }
 
 impl Problem {
@@ -38,6 +45,7 @@ impl Problem {
             kind: class.kind(),
             can_retry: class.can_retry(),
             next: None,
+            retry_after: class.can_retry().then_some(1),
         }
     }
 
@@ -46,8 +54,30 @@ impl Problem {
         Self::new(ErrorClass::new("malformed-request", ErrorKind::Invalid), title)
     }
 
+    /// The node answered something else than was asked; this is a fault of the node.
+    pub(crate) fn unexpected(_: &admin::Response) -> Self {
+        Self::new(
+            ErrorClass::new("unexpected-answer", ErrorKind::Internal),
+            "the node answered another question",
+        )
+    }
+
     pub(crate) fn with_status(mut self, status: StatusCode) -> Self {
         self.status = status.as_u16();
+        self
+    }
+}
+
+impl Problem {
+    /// Without a text in its title.
+    pub(crate) fn without(mut self, text: &str) -> Self {
+        self.title = self.title.replace(text, "");
+        self
+    }
+
+    /// To be tried again after a time.
+    pub(crate) fn after(mut self, wait: Duration) -> Self {
+        self.retry_after = Some(wait.as_secs().saturating_add(1));
         self
     }
 }
@@ -58,9 +88,14 @@ impl IntoResponse for Problem {
         let body = serde_json::to_string(&self).unwrap_or_default();
         let kind = HeaderValue::from_static("application/problem+json");
         let mut response = (status, [(header::CONTENT_TYPE, kind)], body).into_response();
-        if self.can_retry {
-            response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);
+        if let Some(seconds) = self.retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
         }
+        if status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        // For whoever shows it to a tenant.
+        response.extensions_mut().insert(self);
         response
     }
 }
@@ -75,7 +110,7 @@ macro_rules! problems {
     )*};
 }
 
-problems!(node::Error, meeting::Error, admin::Error, name::Error);
+problems!(node::Error, meeting::Error, admin::Error, keys::Error, name::Error);
 
 impl From<PublishError> for Problem {
     fn from(error: PublishError) -> Self {
@@ -114,4 +149,4 @@ macro_rules! rejections {
     )*};
 }
 
-rejections!(BytesRejection, JsonRejection, PathRejection, QueryRejection);
+rejections!(BytesRejection, JsonRejection, PathRejection, QueryRejection, WebSocketUpgradeRejection);

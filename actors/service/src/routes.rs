@@ -12,25 +12,32 @@
 //! | `POST /v1/meetings/{meeting}/packets` | publishes |
 //! | `GET /v1/meetings/{meeting}/packets` | reads what is stored, page by page |
 //! | `GET /v1/meetings/{meeting}/events` | follows it, as server-sent events |
+//! | `GET /v1/meetings/{meeting}/ws` | publishes and follows it, over a WebSocket |
+//! | `POST /v1/meetings/{meeting}/tokens` | makes a token that reads it |
+//! | `GET`, `POST /v1/events` | follows all meetings |
+//! | `GET /openapi.json`, `/metrics` | describes the API; how the node is, for Prometheus |
 //! | `GET /v1/plugins`, `/v1/usage`, `/v1/status` | what is configured, what models cost, how the node is |
 //! | `GET /livez`, `/readyz` | whether the process lives, and whether it takes requests |
 
+mod all_events;
 mod events;
 mod meetings;
 mod node;
+mod openapi;
 mod packets;
 mod publish;
+mod ws;
 
 use axum::{
     Router,
     extract::DefaultBodyLimit,
     http::Uri,
-    middleware::from_fn,
-    routing::{get, post, put},
+    middleware::from_fn_with_state,
+    routing::{any, get, post, put},
 };
 use teammy_kernel::{ErrorClass, ErrorKind};
 
-use crate::{guard::guard, params::MAX_BODY, problem::Problem, shared::Shared};
+use crate::{access::access, params::MAX_BODY, problem::Problem, shared::Shared};
 
 pub(crate) fn router(shared: Shared) -> Router {
     let meeting = Router::new()
@@ -40,19 +47,24 @@ pub(crate) fn router(shared: Shared) -> Router {
         .route("/instances/{instance}/resume", post(meetings::resume_instance))
         .route("/dead-letters", get(meetings::dead_letters).post(meetings::redrive))
         .route("/packets", get(packets::history).post(publish::publish))
-        .route("/events", get(events::events));
+        .route("/events", get(events::events))
+        .route("/tokens", post(meetings::token))
+        .route("/ws", any(ws::open));
     Router::new()
         .route("/v1/meetings", get(meetings::list).post(meetings::open))
         .nest("/v1/meetings/{meeting}", meeting)
         .route("/v1/plugins", get(node::plugins))
         .route("/v1/usage", get(node::usage))
         .route("/v1/status", get(node::status))
-        .route("/livez", get(async || "ok\n"))
+        .route("/v1/events", get(all_events::get).post(all_events::post))
+        .route("/openapi.json", get(openapi::document))
+        .route("/metrics", get(node::metrics))
+        .route("/livez", get(node::live))
         .route("/readyz", get(node::ready))
         .fallback(not_found)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(MAX_BODY))
-        .layer(from_fn(guard))
+        .layer(from_fn_with_state(shared.clone(), access))
         .with_state(shared)
 }
 

@@ -1,26 +1,39 @@
 //! Listens, and stops without losing anything.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
+use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
-    server::graceful::GracefulShutdown,
     service::TowerToHyperService,
 };
-use teammy_runtime::Node;
-use tokio::net::TcpListener;
+use teammy_config::Config;
+use teammy_kernel::chain;
+use teammy_runtime::{Node, keys::Keys};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpListener,
+    sync::{Semaphore, mpsc},
+};
+use tokio_rustls::TlsAcceptor;
 use tracing::{debug, info, warn};
 
 use crate::{
     error::Error,
+    limits::{Quotas, Slots},
     routes,
-    shared::{Shared, Stop},
+    shared::{Render, Settings, Shared, Stop},
     stall::StallLimit,
+    tls::Certificate,
+    unix_socket::UnixSocket,
 };
 
-/// How long a client may take to send a request's head.
+/// How long a client may take to send a request's head, or to agree on TLS.
 const HEAD_TIME: Duration = Duration::from_secs(10);
+
+/// The most bytes of a request's head, and of what is read ahead of a body.
+const HEAD_BYTES: usize = 64 << 10;
 
 /// How long a client may read nothing of what is sent to it.
 const STALL_TIME: Duration = Duration::from_mins(1);
@@ -28,26 +41,59 @@ const STALL_TIME: Duration = Duration::from_mins(1);
 /// How long the listener rests after it failed: the process may have no file descriptors left.
 const REST: Duration = Duration::from_millis(100);
 
+/// How often the certificate's files are looked at.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
 /// A listener, which answers once it [serves](Self::serve).
-#[derive(Debug)]
 pub struct Service {
     listener: TcpListener,
     address: SocketAddr,
+    socket: Option<UnixSocket>,
+    tls: Option<(Arc<Certificate>, TlsAcceptor)>,
+    settings: Settings,
+    quotas: Quotas,
+    metrics: Option<Render>,
+}
+
+impl std::fmt::Debug for Service {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Service").field("address", &self.address).finish_non_exhaustive()
+    }
 }
 
 impl Service {
-    /// Listens on an address of this machine.
+    /// Listens as `[service]` of a configuration says.
     ///
     /// # Errors
-    /// [`Error::NotLoopback`], [`Error::Bind`].
-    pub async fn bind(address: SocketAddr) -> Result<Self, Error> {
-        if !address.ip().is_loopback() {
-            return Err(Error::NotLoopback(address));
-        }
+    /// [`Error::Bind`], [`Error::Socket`], [`Error::SocketInUse`], [`Error::Tls`].
+    pub async fn bind(config: &Config) -> Result<Self, Error> {
+        let service = config.service.clone();
+        let tls = match (&service.tls_certificate, &service.tls_key) {
+            (Some(chain), Some(key)) => {
+                let certificate = Certificate::open(chain, key)?;
+                let acceptor = certificate.acceptor()?;
+                Some((certificate, acceptor))
+            }
+            _ => None,
+        };
+        let address = service.listen;
         let failed = |source| Error::Bind { address, source };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        Ok(Self { listener, address })
+        let socket = match &service.socket {
+            Some(path) => Some(UnixSocket::bind(path).await?),
+            None => None,
+        };
+        let quotas = Quotas::new(config.quotas.clone());
+        let settings = Settings { service, packet_bytes: config.limits.packet_bytes.as_usize() };
+        Ok(Self { listener, address, socket, tls, settings, quotas, metrics: None })
+    }
+
+    /// Answers `/metrics` with what this renders, in the text format of Prometheus.
+    #[must_use]
+    pub fn metrics(mut self, render: impl Fn() -> String + Send + Sync + 'static) -> Self {
+        self.metrics = Some(Arc::new(render));
+        self
     }
 
     /// The address, with the port that the system chose if 0 was asked for.
@@ -55,44 +101,179 @@ impl Service {
         self.address
     }
 
+    /// The URL.
+    pub fn url(&self) -> String {
+        format!("{}://{}", if self.tls.is_some() { "https" } else { "http" }, self.address)
+    }
+
+    /// Reads the keys, and returns whether requests are to have one: they are as soon as there is one.
+    ///
+    /// # Errors
+    /// [`Error::Keys`], and [`Error::NoKeys`] if other machines could reach the address without one.
+    pub async fn asks_for_keys(&self, node: &Node) -> Result<bool, Error> {
+        node.keys().refresh().await?;
+        let asks = !node.keys().is_empty();
+        if !asks && !self.address.ip().is_loopback() {
+            return Err(Error::NoKeys(self.address));
+        }
+        Ok(asks)
+    }
+
     /// Answers requests until it is told to stop, and then until all that are under way are answered, or `deadline` has
-    /// passed. `packet_bytes` is the node's `limits.packet_bytes`. The node is not shut down.
-    pub async fn serve(self, node: Arc<Node>, packet_bytes: usize, stop: Stop, deadline: Duration) {
-        let router = routes::router(Shared { node, stop: stop.clone(), packet_bytes });
-        let graceful = GracefulShutdown::new();
+    /// passed. The node is not shut down.
+    ///
+    /// # Errors
+    /// As [`asks_for_keys`](Self::asks_for_keys).
+    pub async fn serve(self, node: Arc<Node>, stop: Stop, deadline: Duration) -> Result<(), Error> {
+        let asks_for_keys = self.asks_for_keys(&node).await?;
+        if asks_for_keys && self.tls.is_none() && !self.address.ip().is_loopback() {
+            warn!("keys are sent without TLS; have a proxy add it, or set service.tls_certificate");
+        }
+        let (alive_while_held, mut alive) = mpsc::channel::<Infallible>(1);
+        let keys = node.keys().clone();
+        let most = self.settings.service.connections;
+        let shared = Shared {
+            node,
+            stop: stop.clone(),
+            slots: Arc::new(Slots::of_keys(self.settings.service.requests_per_key)),
+            quotas: Arc::new(self.quotas),
+            metrics: self.metrics,
+            settings: Arc::new(self.settings),
+            alive_while_held,
+        };
+        let connections = Connections {
+            router: routes::router(shared),
+            stop: stop.clone(),
+            room: Arc::new(Semaphore::new(most)),
+            tls: self.tls.as_ref().map(|(_, acceptor)| acceptor.clone()),
+        };
         info!(address = %self.address, "listening");
-        loop {
-            let accepted = tokio::select! {
-                accepted = self.listener.accept() => accepted,
-                () = stop.stopping() => break,
-            };
-            let stream = match accepted {
-                Ok((stream, _)) => stream,
-                Err(error) => {
-                    warn!(%error, "cannot accept a connection");
-                    tokio::time::sleep(REST).await;
-                    continue;
+        {
+            let tcp = async {
+                loop {
+                    match self.listener.accept().await {
+                        Ok((stream, _)) => {
+                            // Answers are short, and events are to arrive at once.
+                            let _ = stream.set_nodelay(true);
+                            connections.start(stream, true);
+                        }
+                        Err(error) => rest(&error).await,
+                    }
                 }
             };
-            // Answers are short, and events are to arrive at once.
-            let _ = stream.set_nodelay(true);
-            let connection = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEAD_TIME)
-                .serve_connection(
-                    TokioIo::new(StallLimit::new(stream, STALL_TIME)),
-                    TowerToHyperService::new(router.clone()),
-                );
-            let connection = graceful.watch(connection);
-            tokio::spawn(async move {
-                if let Err(error) = connection.await {
-                    debug!(%error, "a connection broke");
+            let unix = async {
+                let Some(socket) = &self.socket else { std::future::pending().await };
+                loop {
+                    match socket.accept().await {
+                        Ok(stream) => connections.start(stream, false),
+                        Err(error) => rest(&error).await,
+                    }
                 }
-            });
+            };
+            tokio::select! {
+                () = tcp => {}
+                () = unix => {}
+                () = refresh(&keys, self.tls.as_ref().map(|(certificate, _)| &**certificate)) => {}
+                () = stop.stopping() => {}
+            }
         }
         drop(self.listener);
-        if tokio::time::timeout(deadline, graceful.shutdown()).await.is_err() {
+        drop(self.socket);
+        drop(connections);
+        // Nothing is ever sent: it is over once no connection and no WebSocket is left that could.
+        if tokio::time::timeout(deadline, alive.recv()).await.is_err() {
             warn!("requests were cut off: they were not done in time");
         }
+        Ok(())
+    }
+}
+
+async fn rest(error: &std::io::Error) {
+    warn!(%error, "cannot accept a connection");
+    tokio::time::sleep(REST).await;
+}
+
+/// Looks again and again for what has changed beside the service: keys, and files.
+async fn refresh(keys: &Keys, certificate: Option<&Certificate>) {
+    let mut is_failing = false;
+    let refresh_keys = async {
+        loop {
+            tokio::time::sleep(Keys::REFRESH).await;
+            match keys.refresh().await {
+                Ok(()) => is_failing = false,
+                Err(error) => {
+                    if !is_failing {
+                        warn!(error = %chain(&error), "changes of keys are not seen now");
+                    }
+                    is_failing = true;
+                }
+            }
+        }
+    };
+    let refresh_files = async {
+        loop {
+            tokio::time::sleep(LOOK_AGAIN).await;
+            if let Some(certificate) = certificate {
+                certificate.refresh();
+            }
+        }
+    };
+    tokio::join!(refresh_keys, refresh_files);
+}
+
+/// What starts connections.
+struct Connections {
+    router: Router,
+    stop: Stop,
+    room: Arc<Semaphore>,
+    tls: Option<TlsAcceptor>,
+}
+
+impl Connections {
+    fn start<C>(&self, stream: C, is_tcp: bool)
+    where
+        C: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let Ok(room) = self.room.clone().try_acquire_owned() else {
+            debug!("a connection was closed at once: there are too many");
+            return;
+        };
+        let (router, stop) = (self.router.clone(), self.stop.clone());
+        let tls = self.tls.clone().filter(|_| is_tcp);
+        tokio::spawn(async move {
+            let _room = room;
+            let Some(tls) = tls else {
+                return serve(StallLimit::new(stream, STALL_TIME), router, &stop).await;
+            };
+            match tokio::time::timeout(HEAD_TIME, tls.accept(StallLimit::new(stream, STALL_TIME))).await {
+                Ok(Ok(stream)) => serve(stream, router, &stop).await,
+                Ok(Err(error)) => debug!(%error, "a client did not agree on TLS"),
+                Err(_) => debug!("a client took too long to agree on TLS"),
+            }
+        });
+    }
+}
+
+async fn serve<C>(stream: C, router: Router, stop: &Stop)
+where
+    C: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIME)
+        .max_buf_size(HEAD_BYTES)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
+        .with_upgrades();
+    let mut connection = pin!(connection);
+    let served = tokio::select! {
+        served = connection.as_mut() => served,
+        () = stop.stopping() => {
+            // What is under way is answered; then it is closed.
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = served {
+        debug!(%error, "a connection broke");
     }
 }

@@ -1,16 +1,21 @@
 //! What all requests share.
 
-use std::sync::Arc;
+use std::{convert::Infallible, sync::Arc};
 
-use axum::Json;
+use axum::{Json, http::HeaderValue};
 use serde_json::{Value, json};
 use teammy_runtime::{
     Node,
     admin::{self, Request},
+    keys::KeyId,
 };
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
-use crate::problem::Problem;
+use crate::{
+    access::Caller,
+    limits::{Quotas, Slots},
+    problem::Problem,
+};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
@@ -60,13 +65,46 @@ impl Stop {
     }
 }
 
+/// How a node serves, as its configuration says.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) service: teammy_config::Service,
+    /// The largest packet.
+    pub(crate) packet_bytes: usize,
+}
+
+/// Renders metrics in the text format of Prometheus.
+pub(crate) type Render = Arc<dyn Fn() -> String + Send + Sync>;
+
 /// What all requests share.
 #[derive(Clone)]
 pub(crate) struct Shared {
     pub(crate) node: Arc<Node>,
     pub(crate) stop: Stop,
-    /// The largest packet.
-    pub(crate) packet_bytes: usize,
+    pub(crate) settings: Arc<Settings>,
+    /// The requests of each key.
+    pub(crate) slots: Arc<Slots<KeyId>>,
+    pub(crate) quotas: Arc<Quotas>,
+    pub(crate) metrics: Option<Render>,
+    /// Whoever serves a connection or a WebSocket holds a clone, so that a stop can wait for all of them.
+    #[allow(dead_code, reason = "it is held, and nothing is sent")]
+    pub(crate) alive_while_held: mpsc::Sender<Infallible>,
+}
+
+impl Shared {
+    /// Waits until the caller's key or token has ended; for ever where no key is asked for.
+    pub(crate) async fn over(&self, caller: &Caller) {
+        match caller.access() {
+            Some(access) => self.node.keys().ended(access).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Whether pages of this origin may use the API.
+    pub(crate) fn is_allowed(&self, origin: &HeaderValue) -> bool {
+        let origins = &self.settings.service.origins;
+        !self.node.keys().is_empty() && origins.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes())
+    }
 }
 
 /// Has the node do what an operator asks. The answer says nothing of what was asked: the request's path does.

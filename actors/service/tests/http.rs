@@ -3,8 +3,16 @@
 // Helpers may unwrap, as tests may; clippy recognises only the tests themselves.
 #![allow(clippy::unwrap_used)]
 
+#[path = "http/all_meetings.rs"]
+mod all_meetings;
 #[path = "http/client.rs"]
 mod client;
+#[path = "http/description.rs"]
+mod description;
+#[path = "http/tenants.rs"]
+mod tenants;
+#[path = "http/web_socket.rs"]
+mod web_socket;
 
 use std::{sync::Arc, time::Duration};
 
@@ -52,12 +60,17 @@ struct Running {
     client: Client,
     stop: Stop,
     node: Arc<Node>,
-    serving: JoinHandle<()>,
+    serving: JoinHandle<Result<(), teammy_service::Error>>,
 }
 
-async fn node() -> Node {
-    let config = "limits.packet_bytes = \"4KiB\"\n[[plugin]]\nname = \"loud\"\n[[plugin]]\nname = \"second\"\nkind = \"loud\"";
-    Node::builder(Config::from_toml(config).unwrap())
+fn config(more: &str) -> Config {
+    let config = "limits.packet_bytes = \"4KiB\"\n[[plugin]]\nname = \"loud\"\n[[plugin]]\nname = \"second\"\nkind = \"loud\"\n";
+    let listen = if more.contains("[service]") { "" } else { "[service]\nlisten = \"127.0.0.1:0\"\n" };
+    Config::from_toml(&format!("{config}{listen}{more}")).unwrap()
+}
+
+async fn node(config: Config) -> Node {
+    Node::builder(config)
         .plugin(Factory::of::<Loud>("loud"))
         .store(Arc::new(MemoryStore::default()))
         .plugin_runtime(tokio::runtime::Handle::current())
@@ -67,12 +80,17 @@ async fn node() -> Node {
 }
 
 async fn run() -> Running {
-    let node = Arc::new(node().await);
-    let service = Service::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    run_with("").await
+}
+
+async fn run_with(more: &str) -> Running {
+    let config = config(more);
+    let service = Service::bind(&config).await.unwrap();
+    let node = Arc::new(node(config).await);
     let client = Client::new(service.address());
     let stop = Stop::default();
     stop.ready();
-    let serving = tokio::spawn(service.serve(node.clone(), 4096, stop.clone(), Duration::from_secs(10)));
+    let serving = tokio::spawn(service.serve(node.clone(), stop.clone(), Duration::from_secs(10)));
     Running { client, stop, node, serving }
 }
 
@@ -109,14 +127,14 @@ async fn a_meeting_is_opened_shown_listed_ended_and_forgotten() {
     let (first, again) = (first.json(), again.json());
     assert_eq!((&first["opened"], &again["opened"]), (&json!("started"), &json!("running")));
     assert_eq!((&first["id"], &first["title"]), (&json!("standup"), &json!("Daily")));
-    assert_eq!(again["stats"]["instances"][0]["name"], "loud");
+    assert_eq!(again["running"]["instances"][0]["name"], "loud");
 
     running.open("other").await;
     let listed = client.get("/v1/meetings?label=team:maps&status=running").await.json();
     assert_eq!((listed["meetings"].as_array().unwrap().len(), listed.get("answer")), (1, None), "{listed}");
     let page = client.get("/v1/meetings?limit=1").await.json();
-    let next = page["next"].to_string();
-    let rest = client.get(&format!("/v1/meetings?limit=1&after={}", client::escaped(&next))).await.json();
+    let next = page["next"].as_str().unwrap();
+    let rest = client.get(&format!("/v1/meetings?limit=1&after={}", client::escaped(next))).await.json();
     assert_eq!(
         (&page["meetings"][0]["id"], &rest["meetings"][0]["id"]),
         (&json!("other"), &json!("standup"))
@@ -259,7 +277,7 @@ async fn a_node_that_stops_tells_its_readers_to_come_back() {
     running.stop.stop();
     assert_eq!(events.next().await.unwrap().name.as_deref(), Some("again"));
     assert!(events.next().await.is_none());
-    running.serving.await.unwrap();
+    running.serving.await.unwrap().unwrap();
     assert!(running.client.try_send("GET", "/livez", &[], b"").await.is_err(), "nobody listens");
     running.node.shutdown(Duration::from_secs(10)).await.unwrap();
 }
@@ -343,8 +361,11 @@ async fn a_web_page_of_another_origin_can_do_nothing() {
 
 #[tokio::test]
 async fn other_machines_are_not_served_without_keys() {
-    let error = Service::bind("0.0.0.0:0".parse().unwrap()).await.unwrap_err().to_string();
-    assert!(error.contains("127.0.0.1") && error.contains("keys"), "{error}");
+    let config = Config::from_toml("service.listen = \"0.0.0.0:0\"").unwrap();
+    let service = Service::bind(&config).await.unwrap();
+    let node = Arc::new(node(crate::config("")).await);
+    let error = service.serve(node, Stop::default(), Duration::ZERO).await.unwrap_err().to_string();
+    assert!(error.contains("127.0.0.1") && error.contains("teammy key create"), "{error}");
 }
 
 #[tokio::test]

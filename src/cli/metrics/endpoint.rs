@@ -64,6 +64,15 @@ pub(super) fn install_recorder() -> Result<PrometheusHandle, Box<dyn Error + Sen
     Ok(handle)
 }
 
+/// Adds what was measured to its buckets, for ever.
+pub(super) async fn keep_up(metrics: PrometheusHandle) {
+    let mut clock = interval(UPKEEP_INTERVAL);
+    loop {
+        clock.tick().await;
+        metrics.run_upkeep();
+    }
+}
+
 /// Answers requests for ever.
 pub(super) async fn serve(listener: TcpListener, metrics: PrometheusHandle) {
     let listener = match tokio::net::TcpListener::from_std(listener) {
@@ -73,14 +82,7 @@ pub(super) async fn serve(listener: TcpListener, metrics: PrometheusHandle) {
     if let Ok(address) = listener.local_addr() {
         info!(%address, path = PATH, "serving metrics");
     }
-    let upkept = metrics.clone();
-    tokio::spawn(async move {
-        let mut clock = interval(UPKEEP_INTERVAL);
-        loop {
-            clock.tick().await;
-            upkept.run_upkeep();
-        }
-    });
+    tokio::spawn(keep_up(metrics.clone()));
     let clients = Arc::new(Semaphore::new(MOST_CLIENTS));
     loop {
         let client = clients.clone().acquire_owned().await.expect("invariant: the semaphore stays open");

@@ -53,6 +53,37 @@ pub enum StoreStatus {
 }
 
 impl Node {
+    /// The state of a meeting that this node runs; it costs a pass over the meeting's packets in memory, as for
+    /// [`status`](Self::status).
+    pub async fn report(&self, id: &MeetingId) -> Option<MeetingReport> {
+        let meeting = self.local_meeting(id)?;
+        let report = meeting.report().await?;
+        Some(describe(self.resources(), &meeting, report).await)
+    }
+
+    /// How many plugin threads a hook has held for longer than `hooks.watchdog` without waiting for anything.
+    fn threads_held(&self) -> usize {
+        let longest = self.resources().settings.watchdog();
+        let mut held = 0;
+        for meeting in self.local_meetings() {
+            meeting.running_hooks(|_, hook| {
+                held += usize::from(hook.phase == HookPhase::Running && hook.elapsed >= longest);
+            });
+        }
+        held
+    }
+
+    /// Whether hooks hold all plugin threads of this node, so that no other hook runs. Not known, so never, where the embedder
+    /// gave the plugins' runtime.
+    pub fn are_all_threads_held(&self) -> bool {
+        self.plugin_threads().is_some_and(|threads| self.threads_held() >= threads)
+    }
+
+    /// Whether the store did not take the last commits, which are sent again.
+    pub fn is_store_failing(&self) -> bool {
+        self.resources().health.is_failing()
+    }
+
     /// The state of the node and its meetings. It costs a pass over the packets in memory, and over those that
     /// instances must read from the store, up to [`SourceLag::MOST`] for each source.
     pub async fn status(&self) -> Status {
@@ -62,13 +93,7 @@ impl Node {
         let known = meetings.iter().zip(reports).filter_map(|(meeting, report)| Some((meeting, report?)));
         let meetings = join_all(known.map(|(meeting, report)| describe(resources, meeting, report))).await;
         let memory = self.memory();
-        let mut held = 0;
-        for meeting in self.local_meetings() {
-            meeting.running_hooks(|_, hook| {
-                let is_long = hook.elapsed >= resources.settings.watchdog();
-                held += usize::from(hook.phase == HookPhase::Running && is_long);
-            });
-        }
+        let held = self.threads_held();
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             process: std::process::id(),

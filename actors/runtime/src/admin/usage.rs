@@ -26,10 +26,28 @@ pub async fn usage(
 ) -> Result<Vec<UsageRow>, Error> {
     let mut rows = match meeting {
         Some(meeting) => of_meeting(store, meeting.clone(), since).await?,
-        None => of_all(store, since).await?,
+        None => of_all(store, MeetingQuery::default(), since).await?,
     };
-    rows.sort_by(|a, b| (a.hour, &a.instance, &a.model).cmp(&(b.hour, &b.instance, &b.model)));
+    sort(&mut rows);
     Ok(rows)
+}
+
+/// What the requests of all meetings that match a query have cost, added up. With `since` only hours that end later.
+///
+/// # Errors
+/// The store's.
+pub async fn usage_of(
+    store: &dyn Store,
+    query: MeetingQuery,
+    since: Option<Timestamp>,
+) -> Result<Vec<UsageRow>, Error> {
+    let mut rows = of_all(store, query, since).await?;
+    sort(&mut rows);
+    Ok(rows)
+}
+
+fn sort(rows: &mut [UsageRow]) {
+    rows.sort_by(|a, b| (a.hour, &a.instance, &a.model).cmp(&(b.hour, &b.instance, &b.model)));
 }
 
 async fn of_meeting(
@@ -49,9 +67,12 @@ async fn of_meeting(
     Ok(rows)
 }
 
-async fn of_all(store: &dyn Store, since: Option<Timestamp>) -> Result<Vec<UsageRow>, Error> {
+async fn of_all(
+    store: &dyn Store,
+    mut query: MeetingQuery,
+    since: Option<Timestamp>,
+) -> Result<Vec<UsageRow>, Error> {
     let mut sums: BTreeMap<(Timestamp, Name, String), Charges> = BTreeMap::new();
-    let mut query = MeetingQuery::default();
     loop {
         let page = store.meetings(query.clone()).await?;
         let read = page.meetings.into_iter().map(|record| of_meeting(store, record.metadata.id, since));

@@ -8,7 +8,7 @@ use teammy_kernel::{
     MeetingId, Name, Store, Timestamp,
     store::{AccountId, AccountRecord},
 };
-use tokio::time::Duration;
+use tokio::{sync::watch, time::Duration};
 
 use super::{
     error::{Denied, Error},
@@ -84,6 +84,8 @@ pub struct Keys {
     store: Arc<dyn Store>,
     pepper: Pepper,
     table: Arc<RwLock<Table>>,
+    /// Its value is the table's version.
+    changed: Arc<watch::Sender<u64>>,
 }
 
 impl fmt::Debug for Keys {
@@ -106,7 +108,12 @@ impl Keys {
 
     /// The keys of a store, hashed with a pepper (`service.pepper`). None is known before [`refresh`](Self::refresh).
     pub fn new(store: Arc<dyn Store>, pepper: &str) -> Self {
-        Self { store, pepper: Pepper::new(pepper), table: Arc::default() }
+        Self {
+            store,
+            pepper: Pepper::new(pepper),
+            table: Arc::default(),
+            changed: Arc::new(watch::channel(0).0),
+        }
     }
 
     /// Whether there is no key at all, not even one that is not valid any more.
@@ -134,6 +141,7 @@ impl Keys {
         // A slower reader does not bring back what an earlier version said.
         if changes.version > table.version {
             *table = Table { version: changes.version, keys };
+            self.changed.send_replace(changes.version);
         }
         Ok(())
     }
@@ -249,6 +257,28 @@ impl Keys {
         let table = self.table.read();
         let key_holds = table.keys.get(&access.key).is_some_and(|key| key.info.is_valid(now));
         key_holds && access.expires.is_none_or(|expires| now < expires)
+    }
+
+    /// When it ends, as far as that is known: its key's end may have been set meanwhile.
+    fn expiry(&self, access: &Access) -> Option<Timestamp> {
+        let of_key = self.table.read().keys.get(&access.key).and_then(|key| key.info.expires);
+        of_key.into_iter().chain(access.expires).min()
+    }
+
+    /// Waits until what was allowed is not allowed any more.
+    pub async fn ended(&self, access: &Access) {
+        let mut changed = self.changed.subscribe();
+        loop {
+            changed.borrow_and_update();
+            if !self.still_holds(access) {
+                return;
+            }
+            let left = self.expiry(access).map(clock::until);
+            tokio::select! {
+                _ = changed.changed() => {}
+                () = tokio::time::sleep(left.unwrap_or(clock::FOREVER)) => {}
+            }
+        }
     }
 
     /// A token with which a meeting can be read until a time, or until its key ends.

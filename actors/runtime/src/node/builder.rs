@@ -266,6 +266,7 @@ impl Builder {
         let threads = runtime.is_some().then_some(self.config.node.plugin_threads);
         Ok(Node {
             shutdown: ShutdownProgress::default(),
+            plugin_threads: threads,
             watchdog: Mutex::new(Some(Watchdog::start(meetings.clone(), resources.clone(), threads))),
             resources,
             meetings,

@@ -42,6 +42,8 @@ pub struct Node {
     pub(super) shutdown: ShutdownProgress,
     /// None once the node has shut down.
     pub(super) watchdog: Mutex<Option<Watchdog>>,
+    /// How many threads it has.
+    pub(super) plugin_threads: Option<usize>,
     /// The plugins' runtime, if it is this node's own and has not shut down.
     pub(super) runtime: Mutex<Option<Runtime>>,
 }
@@ -83,6 +85,10 @@ impl Node {
     /// Who may ask the node for what over the network.
     pub fn keys(&self) -> &Keys {
         &self.resources.keys
+    }
+
+    pub(crate) fn plugin_threads(&self) -> Option<usize> {
+        self.plugin_threads
     }
 
     /// The meetings' label that names their tenant (`llm.tenant_label`).

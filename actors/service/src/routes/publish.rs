@@ -16,7 +16,12 @@ use serde_json::value::RawValue;
 use teammy_kernel::{Publish, PublishError, Timestamp, wire::json};
 use teammy_runtime::{MeetingRef, Receipt};
 
+use utoipa::ToSchema;
+
 use crate::{
+    access::Caller,
+    bodies::PublishBody,
+    limits::Quotas,
     params::{Meeting, Params, Whole, media_type, parse},
     problem::Problem,
     shared::Shared,
@@ -28,16 +33,35 @@ const UNSTORED: usize = 256;
 /// What stands around the bytes of a packet in its JSON form.
 const FRAME: usize = 64 << 10;
 
-/// What became of one packet.
-#[derive(Debug, Serialize)]
+/// What became of one packet, or of a list.
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
-enum Outcome {
+#[allow(dead_code, reason = "it only describes the answer")]
+pub(crate) enum PublishedBody {
+    /// Of one packet.
+    One(Outcome),
+    /// Of each packet of a list.
+    Each {
+        /// In the list's order.
+        results: Vec<Outcome>,
+    },
+}
+
+/// What became of one packet.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub(crate) enum Outcome {
+    /// It has its place.
     Published {
+        /// The place in the meeting's log.
+        #[schema(example = "65541")]
         seq: String,
         /// Whether the meeting had it before: then `seq` is the first one's.
         duplicate: bool,
     },
+    /// It is not published.
     Failed {
+        /// Why.
         problem: Problem,
     },
 }
@@ -54,15 +78,28 @@ impl From<Result<Outcome, Problem>> for Outcome {
     }
 }
 
-/// Publishes what the body holds, as its type says.
-pub(super) async fn publish(
+/// Publishes what the body holds, as its type says: one packet or a list of them, a packet a line, or the bytes of one packet
+/// with the rest in headers.
+#[utoipa::path(post, path = "/v1/meetings/{meeting}/packets", tag = "packets", operation_id = "publish",
+    params(("meeting" = String, Path),
+        ("durable" = Option<bool>, Query, description = "answers once it is stored")),
+    request_body(content(
+        (PublishBody = "application/json", example = json!({"source": "chat", "payload": {"text": "Good morning."}})),
+        (String = "application/x-ndjson"),
+        (Vec<u8> = "application/octet-stream"))),
+    responses((status = 200, description = "what became of each", content(
+        (PublishedBody = "application/json"), (String = "application/x-ndjson")))))]
+pub(crate) async fn publish(
     State(shared): State<Shared>,
+    caller: Caller,
     Meeting(meeting): Meeting,
     mut params: Params,
     request: Request,
 ) -> Result<Response, Problem> {
     let durable = params.flag("durable")?;
     params.end()?;
+    let packet_bytes = shared.settings.packet_bytes;
+    let meeting = Arc::new(Publisher { meeting, caller, quotas: shared.quotas.clone() });
     let headers = request.headers().clone();
     match media_type(&headers).as_str() {
         "application/json" => {
@@ -70,7 +107,7 @@ pub(super) async fn publish(
             json_body(&meeting, &body, durable).await
         }
         "application/x-ndjson" | "application/jsonl" => {
-            Ok(lines(meeting, request.into_body(), shared.packet_bytes, durable))
+            Ok(lines(meeting, request.into_body(), packet_bytes, durable))
         }
         "application/octet-stream" => {
             let Whole(body) = Whole::from_request(request, &()).await?;
@@ -86,7 +123,7 @@ pub(super) async fn publish(
 }
 
 /// One packet, or a list.
-async fn json_body(meeting: &MeetingRef, body: &[u8], durable: bool) -> Result<Response, Problem> {
+async fn json_body(meeting: &Publisher, body: &[u8], durable: bool) -> Result<Response, Problem> {
     if !body.trim_ascii_start().starts_with(b"[") {
         let text = str::from_utf8(body).map_err(|_| Problem::malformed("the body is not UTF-8"))?;
         let outcome = send(meeting, json::parse(text)?.publish, durable, Room::MustBeThere).await?;
@@ -96,20 +133,20 @@ async fn json_body(meeting: &MeetingRef, body: &[u8], durable: bool) -> Result<R
     let mut outcomes: Vec<Outcome> = Vec::with_capacity(packets.len());
     let mut receipts = Vec::new();
     for packet in packets {
-        let accepted = async { accept(meeting, json::parse(packet.get())?.publish, Room::MustBeThere).await };
+        let accepted = async { meeting.accept(json::parse(packet.get())?.publish, Room::MustBeThere).await };
         outcomes.push(match accepted.await {
             Ok(receipt) => {
                 let outcome = Outcome::of(&receipt);
                 receipts.push((outcomes.len(), receipt));
                 outcome
             }
-            Err(problem) => Outcome::Failed { problem },
+            Err(problem) => Outcome::Failed { problem: meeting.caller.problem(problem) },
         });
     }
     if durable {
         for (index, receipt) in receipts {
             if let Err(error) = receipt.durable().await {
-                outcomes[index] = Outcome::Failed { problem: error.into() };
+                outcomes[index] = Outcome::Failed { problem: meeting.caller.problem(error.into()) };
             }
         }
     }
@@ -117,8 +154,8 @@ async fn json_body(meeting: &MeetingRef, body: &[u8], durable: bool) -> Result<R
 }
 
 /// A JSON object a line, of any number. Each is answered by a line as soon as it is published or, with `durable`, stored.
-fn lines(meeting: MeetingRef, body: Body, packet_bytes: usize, durable: bool) -> Response {
-    let meeting = Arc::new(meeting);
+fn lines(meeting: Arc<Publisher>, body: Body, packet_bytes: usize, durable: bool) -> Response {
+    let caller = meeting.caller.clone();
     let lines = split(body, packet_bytes.saturating_mul(2).saturating_add(FRAME));
     let outcomes = lines
         .then(move |line| {
@@ -126,7 +163,7 @@ fn lines(meeting: MeetingRef, body: Body, packet_bytes: usize, durable: bool) ->
             async move {
                 let line = line?;
                 let text = str::from_utf8(&line).map_err(|_| Problem::malformed("the line is not UTF-8"))?;
-                accept(&meeting, json::parse(text)?.publish, Room::IsWaitedFor).await
+                meeting.accept(json::parse(text)?.publish, Room::IsWaitedFor).await
             }
         })
         .map(move |accepted: Result<Receipt, Problem>| async move {
@@ -137,7 +174,8 @@ fn lines(meeting: MeetingRef, body: Body, packet_bytes: usize, durable: bool) ->
             Ok(Outcome::of(&receipt))
         })
         .buffered(UNSTORED)
-        .map(|outcome: Result<Outcome, Problem>| {
+        .map(move |outcome: Result<Outcome, Problem>| {
+            let outcome = outcome.map_err(|problem| caller.problem(problem));
             let mut line = serde_json::to_vec(&Outcome::from(outcome))?;
             line.push(b'\n');
             Ok::<_, serde_json::Error>(line)
@@ -214,27 +252,44 @@ fn of_bytes(headers: &HeaderMap, body: Bytes) -> Result<Publish, Problem> {
 
 /// What happens while the meeting's backlog is full.
 #[derive(Debug, Clone, Copy)]
-enum Room {
+pub(super) enum Room {
     /// The client is told to come back.
     MustBeThere,
     /// The client's lines are not read.
     IsWaitedFor,
 }
 
-/// Publishes a packet.
-async fn accept(meeting: &MeetingRef, packet: Publish, room: Room) -> Result<Receipt, Problem> {
-    match meeting.try_publish(packet.clone()).await {
-        // The place of an earlier one must be looked up.
-        Err(PublishError::Repeated { .. }) => Ok(meeting.publish(packet).await?),
-        Err(PublishError::Busy { .. }) if matches!(room, Room::IsWaitedFor) => {
-            Ok(meeting.publish(packet).await?)
+/// Who publishes into a meeting.
+pub(super) struct Publisher {
+    pub(super) meeting: MeetingRef,
+    pub(super) caller: Caller,
+    pub(super) quotas: Arc<Quotas>,
+}
+
+impl Publisher {
+    /// Publishes a packet.
+    pub(super) async fn accept(&self, packet: Publish, room: Room) -> Result<Receipt, Problem> {
+        loop {
+            let wait = self.quotas.packet(&self.caller, packet.payload.len());
+            match room {
+                _ if wait.is_zero() => break,
+                Room::MustBeThere => return Err(Quotas::too_fast(wait)),
+                Room::IsWaitedFor => tokio::time::sleep(wait).await,
+            }
         }
-        accepted => Ok(accepted?),
+        match self.meeting.try_publish(packet.clone()).await {
+            // The place of an earlier one must be looked up.
+            Err(PublishError::Repeated { .. }) => Ok(self.meeting.publish(packet).await?),
+            Err(PublishError::Busy { .. }) if matches!(room, Room::IsWaitedFor) => {
+                Ok(self.meeting.publish(packet).await?)
+            }
+            accepted => Ok(accepted?),
+        }
     }
 }
 
-async fn send(meeting: &MeetingRef, packet: Publish, durable: bool, room: Room) -> Result<Outcome, Problem> {
-    let receipt = accept(meeting, packet, room).await?;
+async fn send(publisher: &Publisher, packet: Publish, durable: bool, room: Room) -> Result<Outcome, Problem> {
+    let receipt = publisher.accept(packet, room).await?;
     if durable {
         receipt.durable().await?;
     }

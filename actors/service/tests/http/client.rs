@@ -10,8 +10,8 @@ use tokio::{
     net::TcpStream,
 };
 
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Client(SocketAddr);
+#[derive(Debug, Clone)]
+pub(crate) struct Client(SocketAddr, Option<String>);
 
 #[derive(Debug)]
 pub(crate) struct Answer {
@@ -41,7 +41,12 @@ pub(crate) fn escaped(text: &str) -> String {
 
 impl Client {
     pub(crate) fn new(address: SocketAddr) -> Self {
-        Self(address)
+        Self(address, None)
+    }
+
+    /// The same with a key.
+    pub(crate) fn with_key(&self, key: &str) -> Self {
+        Self(self.0, Some(format!("Bearer {key}")))
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -59,8 +64,14 @@ impl Client {
         let mut stream = TcpStream::connect(self.0).await?;
         let own = self.0.to_string();
         let host = headers.iter().all(|(name, _)| *name != "host").then_some(("host", own.as_str()));
-        let lines: Vec<_> =
-            headers.iter().copied().chain(host).map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let key = self.1.as_deref().map(|key| ("authorization", key));
+        let lines: Vec<_> = headers
+            .iter()
+            .copied()
+            .chain(host)
+            .chain(key)
+            .map(|(name, value)| format!("{name}: {value}\r\n"))
+            .collect();
         let lines = lines.concat();
         let head =
             format!("{method} {path} HTTP/1.1\r\ncontent-length: {length}\r\nconnection: close\r\n{lines}");
@@ -115,6 +126,16 @@ impl Client {
         let (status, _) = head(&mut stream).await?;
         assert_eq!(status, 200);
         Ok(Events { stream, text: String::new() })
+    }
+}
+
+impl Client {
+    pub(crate) async fn post_events(&self, path: &str, body: &Value) -> Events {
+        let body = body.to_string();
+        let json = [("content-type", "application/json")];
+        let mut stream = self.begin("POST", path, &json, body.as_bytes(), body.len()).await.unwrap();
+        assert_eq!(head(&mut stream).await.unwrap().0, 200);
+        Events { stream, text: String::new() }
     }
 }
 

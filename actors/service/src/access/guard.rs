@@ -7,38 +7,42 @@ use std::net::IpAddr;
 
 use axum::{
     extract::Request,
-    http::{StatusCode, Uri, header, uri::Authority},
-    middleware::Next,
-    response::{IntoResponse, Response},
+    http::{HeaderValue, StatusCode, Uri, header, uri::Authority},
 };
 use teammy_kernel::{ErrorClass, ErrorKind};
 
 use crate::problem::Problem;
 
-pub(crate) async fn guard(request: Request, next: Next) -> Response {
-    match check(&request) {
-        Ok(()) => next.run(request).await,
-        Err(problem) => problem.into_response(),
-    }
-}
-
-fn check(request: &Request) -> Result<(), Problem> {
+/// Whether a request comes from this machine's programs or this service's own pages, as far as its headers tell.
+pub(super) fn check(request: &Request) -> Result<(), Problem> {
     let forbidden = |title: String| {
         let class = ErrorClass::new("foreign-origin", ErrorKind::Invalid);
         Problem::new(class, title).with_status(StatusCode::FORBIDDEN)
     };
-    let text = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
-    let host = request.uri().authority().cloned().or_else(|| text(header::HOST)?.parse::<Authority>().ok());
-    let Some(host) = host else { return Err(Problem::malformed("the request names no host")) };
+    let Some(host) = host(request) else { return Err(Problem::malformed("the request names no host")) };
     if !is_local(host.host()) {
         return Err(forbidden(format!(
             "the request is for host {host}; without keys, only localhost is served"
         )));
     }
-    let Some(origin) = request.headers().get(header::ORIGIN) else { return Ok(()) };
+    match request.headers().get(header::ORIGIN) {
+        Some(origin) if !is_own(request, origin) => {
+            Err(forbidden("a page of another origin sent the request".to_owned()))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn host(request: &Request) -> Option<Authority> {
+    let header = || request.headers().get(header::HOST)?.to_str().ok()?.parse().ok();
+    request.uri().authority().cloned().or_else(header)
+}
+
+/// Whether an origin is the host that a request is for.
+pub(super) fn is_own(request: &Request, origin: &HeaderValue) -> bool {
     let origin = origin.to_str().ok().and_then(|origin| origin.parse::<Uri>().ok());
-    let is_own = origin.as_ref().and_then(Uri::authority).is_some_and(|origin| *origin == host);
-    if is_own { Ok(()) } else { Err(forbidden("a page of another origin sent the request".to_owned())) }
+    let authority = origin.as_ref().and_then(Uri::authority);
+    authority.is_some() && authority == host(request).as_ref()
 }
 
 fn is_local(host: &str) -> bool {

@@ -1,0 +1,254 @@
+//! Publishing into a meeting and reading it over one WebSocket.
+//!
+//! Two halves run side by side: one reads what the client sends and publishes it, the other writes answers and packets. The
+//! channel between them is short, so a client that takes no answers is not read further.
+
+mod frame;
+mod messages;
+mod writer;
+
+use std::ops::ControlFlow;
+
+use axum::{
+    body::Bytes,
+    extract::{
+        State,
+        ws::{
+            CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade, rejection::WebSocketUpgradeRejection,
+        },
+    },
+    response::Response,
+};
+use futures::{StreamExt, stream::SplitStream};
+use teammy_kernel::{Name, Publish, Seq, wire::json};
+use teammy_runtime::keys::Scope;
+use tokio::{sync::mpsc, time::Duration};
+
+use self::{
+    messages::{FromClient, Hello, Subscribe},
+    writer::{ToWriter, Writer},
+};
+use super::publish::{Publisher, Room};
+use crate::{
+    access::Caller,
+    feed::{Wanted, follow},
+    limits::Slot,
+    params::{Meeting, Params},
+    problem::Problem,
+    shared::Shared,
+};
+
+/// A client that sends nothing for so long, not even the answer to a ping, is gone.
+const SILENCE: Duration = Duration::from_mins(1);
+
+/// How many answers wait for a client before no more is read of it.
+const ANSWERS: usize = 256;
+
+/// What stands around a payload in a text frame.
+const FRAME: usize = 64 << 10;
+
+/// How long a client may take to take the last frame.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// Why a connection is closed, as its close code says: 1000 to 1015 as in RFC 6455 and its registry, 4000 and above our own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Closing {
+    /// The meeting has ended, and everything was sent.
+    Ended,
+    /// The client closed it, or is gone.
+    Gone,
+    /// The node stops: come back, to this node or another, from the last seq.
+    Again,
+    /// A frame that is no message.
+    Malformed,
+    /// The meeting cannot be read further now: come back.
+    Broken,
+    /// The key or token has ended.
+    KeyEnded,
+    /// Nothing came for a minute.
+    Silent,
+}
+
+impl Closing {
+    fn frame(self) -> Option<CloseFrame> {
+        let (code, reason) = match self {
+            Self::Gone => return None,
+            Self::Ended => (1000, "end"),
+            Self::Again => (1012, "again"),
+            Self::Malformed => (1007, "malformed"),
+            Self::Broken => (1011, "broken"),
+            Self::KeyEnded => (4401, "key-ended"),
+            Self::Silent => (4408, "silent"),
+        };
+        Some(CloseFrame { code, reason: Utf8Bytes::from_static(reason) })
+    }
+}
+
+/// Opens a WebSocket to publish and to read. docs/http.md describes its messages.
+#[utoipa::path(get, path = "/v1/meetings/{meeting}/ws", tag = "packets", operation_id = "webSocket",
+    params(("meeting" = String, Path),
+        ("durable" = Option<bool>, Query, description = "acknowledges a packet once it is stored")),
+    responses((status = 101, description = "the connection is a WebSocket"),
+        (status = 426, description = "the request asks for no WebSocket", body = Problem, content_type = "application/problem+json")))]
+pub(crate) async fn open(
+    State(shared): State<Shared>,
+    caller: Caller,
+    Meeting(meeting): Meeting,
+    mut params: Params,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+) -> Result<Response, Problem> {
+    let durable = params.flag("durable")?;
+    params.end()?;
+    let upgrade = upgrade?;
+    let slot = shared.quotas.stream(&caller)?;
+    let largest = shared.settings.packet_bytes.saturating_mul(2).saturating_add(FRAME);
+    let upgrade = upgrade
+        .max_message_size(largest)
+        .max_frame_size(largest)
+        .read_buffer_size(8 << 10)
+        .write_buffer_size(16 << 10)
+        .max_write_buffer_size(largest.saturating_mul(2));
+    let publisher = Publisher { meeting, caller, quotas: shared.quotas.clone() };
+    Ok(upgrade.on_upgrade(move |socket| Connection { shared, publisher, slot, durable }.run(socket)))
+}
+
+/// One connection.
+struct Connection {
+    shared: Shared,
+    publisher: Publisher,
+    slot: Slot<String>,
+    durable: bool,
+}
+
+impl Connection {
+    async fn run(self, socket: WebSocket) {
+        let Self { shared, publisher, slot, durable } = self;
+        let caller = publisher.caller.clone();
+        let (sink, stream) = socket.split();
+        let (answers, waiting) = mpsc::channel(ANSWERS);
+        let hello = Hello {
+            meeting: caller.outer(publisher.meeting.id()).unwrap_or_default().to_owned(),
+            frame_bytes: shared.settings.packet_bytes.saturating_mul(2).saturating_add(FRAME),
+        };
+        let mut writer = Writer::new(sink, waiting, caller.clone(), durable);
+        let reader = Reader { shared: &shared, publisher: &publisher, answers, published: 0, durable };
+        let closing = tokio::select! {
+            closing = reader.run(stream) => closing,
+            closing = writer.run(&hello) => closing,
+            () = shared.stop.stopping() => Closing::Again,
+            () = shared.over(&caller) => Closing::KeyEnded,
+        };
+        if let Some(frame) = closing.frame() {
+            // Whoever does not take it is gone.
+            let _ = tokio::time::timeout(GOODBYE, writer.close(frame)).await;
+        }
+        drop(slot);
+    }
+}
+
+/// The half that reads.
+struct Reader<'a> {
+    shared: &'a Shared,
+    publisher: &'a Publisher,
+    answers: mpsc::Sender<ToWriter>,
+    /// How many packets the client has sent: the last one's number.
+    published: u64,
+    durable: bool,
+}
+
+impl Reader<'_> {
+    async fn run(mut self, mut stream: SplitStream<WebSocket>) -> Closing {
+        loop {
+            let message = match tokio::time::timeout(SILENCE, stream.next()).await {
+                Err(_) => return Closing::Silent,
+                Ok(None | Some(Err(_))) => return Closing::Gone,
+                Ok(Some(Ok(message))) => message,
+            };
+            let went_on = match message {
+                Message::Text(text) => self.text(&text).await,
+                Message::Binary(bytes) => self.binary(bytes).await,
+                Message::Close(_) => ControlFlow::Break(Closing::Gone),
+                // A ping was answered already.
+                Message::Ping(_) | Message::Pong(_) => ControlFlow::Continue(()),
+            };
+            if let ControlFlow::Break(closing) = went_on {
+                return closing;
+            }
+        }
+    }
+
+    async fn answer(&self, answer: ToWriter) -> ControlFlow<Closing> {
+        match self.answers.send(answer).await {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(_) => ControlFlow::Break(Closing::Gone),
+        }
+    }
+
+    async fn text(&mut self, text: &str) -> ControlFlow<Closing> {
+        match FromClient::read(text) {
+            Ok(FromClient::Publish { packet }) => {
+                let read = json::parse(packet.get()).map(|parsed| parsed.publish).map_err(Problem::from);
+                self.publish(read).await
+            }
+            Ok(FromClient::Subscribe(subscribe)) => {
+                let Subscribe { after, sources, outputs, credit, binary, .. } = subscribe;
+                match self.follow(after, sources, outputs).await {
+                    Ok(items) => self.answer(ToWriter::Follow { items, credit, binary }).await,
+                    Err(problem) => self.answer(ToWriter::Failed { number: None, problem }).await,
+                }
+            }
+            Ok(FromClient::Credit { packets }) => self.answer(ToWriter::Credit(packets)).await,
+            Ok(FromClient::Unsubscribe) => self.answer(ToWriter::Unfollow).await,
+            Err(error) if error.is_data() => {
+                let problem = Problem::malformed(format!("the message cannot be read: {error}"));
+                self.answer(ToWriter::Failed { number: None, problem }).await
+            }
+            Err(_) => ControlFlow::Break(Closing::Malformed),
+        }
+    }
+
+    async fn binary(&mut self, frame: Bytes) -> ControlFlow<Closing> {
+        let read = frame::read(frame).map_err(|error| Problem::malformed(error.to_string()));
+        self.publish(read).await
+    }
+
+    async fn publish(&mut self, read: Result<Publish, Problem>) -> ControlFlow<Closing> {
+        self.published += 1;
+        let number = self.published;
+        let accepted = match read {
+            Err(problem) => Err(problem),
+            Ok(_) if !self.publisher.caller.may(Scope::Publish) => Err(crate::access::no_publish()),
+            Ok(packet) => self.publisher.accept(packet, Room::IsWaitedFor).await,
+        };
+        match accepted {
+            Ok(receipt) if self.durable => {
+                self.answer(ToWriter::Accepted { number, receipt: Box::new(receipt) }).await
+            }
+            Ok(receipt) => {
+                let (seq, duplicate) = (receipt.seq(), receipt.is_repeat());
+                self.answer(ToWriter::Done { number, seq, duplicate }).await
+            }
+            Err(problem) => self.answer(ToWriter::Failed { number: Some(number), problem }).await,
+        }
+    }
+
+    async fn follow(
+        &self,
+        after: Option<String>,
+        sources: Option<Vec<Name>>,
+        outputs_only: bool,
+    ) -> Result<futures::stream::BoxStream<'static, crate::feed::Item>, Problem> {
+        let after = match after {
+            None => Seq::ZERO,
+            Some(after) => {
+                let problem =
+                    |_| Problem::malformed(format!("after is {after:?}, but takes a seq, such as \"65541\""));
+                Seq(after.parse().map_err(problem)?)
+            }
+        };
+        let buffer_bytes = self.shared.settings.service.buffer_bytes.as_usize();
+        let wanted = Wanted { sources, outputs_only, buffer_bytes };
+        let Publisher { meeting, caller, .. } = self.publisher;
+        follow(&self.shared.node, meeting, after, wanted, caller.clone()).await
+    }
+}

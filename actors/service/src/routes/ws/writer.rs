@@ -1,0 +1,237 @@
+//! The half of a WebSocket that writes: answers first, then packets as the client takes them.
+
+use std::{collections::VecDeque, future};
+
+use axum::extract::ws::{CloseFrame, Message, WebSocket};
+use futures::{
+    SinkExt, StreamExt,
+    future::BoxFuture,
+    stream::{BoxStream, FuturesOrdered, SplitSink},
+};
+use serde::Serialize as _;
+use teammy_kernel::Seq;
+use teammy_runtime::Receipt;
+use tokio::{
+    sync::mpsc,
+    time::{Duration, MissedTickBehavior},
+};
+
+use super::{
+    Closing, frame,
+    messages::{Hello, ToClient},
+};
+use crate::{access::Caller, feed::Item, problem::Problem};
+
+/// How often a client is asked whether it is there.
+const PING: Duration = Duration::from_secs(20);
+
+/// How many packets may wait to be stored before no more is read of the client.
+const UNSTORED: usize = 1024;
+
+/// What the other half has for the client.
+pub(super) enum ToWriter {
+    /// A packet has its place.
+    Done { number: u64, seq: Seq, duplicate: bool },
+    /// A packet has its place, and is to be stored before the client is told.
+    Accepted { number: u64, receipt: Box<Receipt> },
+    /// A packet is not published, or another message was wrong.
+    Failed { number: Option<u64>, problem: Problem },
+    /// The client wants these packets.
+    Follow { items: BoxStream<'static, Item>, credit: Option<u64>, binary: bool },
+    /// The client wants no more packets.
+    Unfollow,
+    /// The client takes so many packets more.
+    Credit(u64),
+}
+
+/// What became of one packet.
+struct Outcome {
+    number: u64,
+    result: Result<(Seq, bool), Problem>,
+}
+
+/// Consecutive successes, which one message acknowledges.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+struct Acks {
+    number: u64,
+    seq: Seq,
+    duplicates: u64,
+}
+
+struct Following {
+    items: BoxStream<'static, Item>,
+    credit: Option<u64>,
+    binary: bool,
+}
+
+pub(super) struct Writer {
+    sink: SplitSink<WebSocket, Message>,
+    waiting: mpsc::Receiver<ToWriter>,
+    caller: Caller,
+    durable: bool,
+    /// In the packets' order.
+    unstored: FuturesOrdered<BoxFuture<'static, Outcome>>,
+    acks: Option<Acks>,
+    following: Option<Following>,
+    texts: VecDeque<Message>,
+}
+
+/// The client is gone.
+struct Gone;
+
+impl Writer {
+    pub(super) fn new(
+        sink: SplitSink<WebSocket, Message>,
+        waiting: mpsc::Receiver<ToWriter>,
+        caller: Caller,
+        durable: bool,
+    ) -> Self {
+        let (unstored, texts) = (FuturesOrdered::new(), VecDeque::new());
+        Self { sink, waiting, caller, durable, unstored, acks: None, following: None, texts }
+    }
+
+    pub(super) async fn close(&mut self, frame: CloseFrame) -> Result<(), axum::Error> {
+        self.sink.send(Message::Close(Some(frame))).await
+    }
+
+    pub(super) async fn run(&mut self, hello: &Hello) -> Closing {
+        match self.try_run(hello).await {
+            Ok(closing) => closing,
+            Err(Gone) => Closing::Gone,
+        }
+    }
+
+    async fn try_run(&mut self, hello: &Hello) -> Result<Closing, Gone> {
+        self.queue(&ToClient::Hello(hello));
+        self.flush().await?;
+        let mut pings = tokio::time::interval(PING);
+        pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        pings.reset();
+        loop {
+            let has_room = self.unstored.len() < UNSTORED;
+            let next = next_packet(&mut self.following);
+            tokio::select! {
+                biased;
+                Some(outcome) = self.unstored.next(), if !self.unstored.is_empty() => self.done(outcome),
+                Some(message) = self.waiting.recv(), if has_room => self.take(message),
+                item = next => {
+                    if let Some(closing) = self.item(item) {
+                        self.flush().await?;
+                        return Ok(closing);
+                    }
+                }
+                _ = pings.tick() => self.texts.push_back(Message::Ping(axum::body::Bytes::new())),
+                // It is ready once nothing above is, and there is something to send.
+                () = future::ready(()), if self.acks.is_some() || !self.texts.is_empty() => self.flush().await?,
+                else => return Ok(Closing::Gone),
+            }
+            if self.texts.len() >= 64 {
+                self.flush().await?;
+            }
+        }
+    }
+
+    fn take(&mut self, message: ToWriter) {
+        match message {
+            ToWriter::Done { number, seq, duplicate } => {
+                self.done(Outcome { number, result: Ok((seq, duplicate)) });
+            }
+            ToWriter::Accepted { number, receipt } => self.unstored.push_back(Box::pin(async move {
+                let (seq, duplicate) = (receipt.seq(), receipt.is_repeat());
+                let stored = receipt.durable().await;
+                Outcome { number, result: stored.map(|()| (seq, duplicate)).map_err(Problem::from) }
+            })),
+            // In the packets' order, behind those that are to be stored.
+            ToWriter::Failed { number: Some(number), problem } if self.durable => {
+                let outcome = Outcome { number, result: Err(problem) };
+                self.unstored.push_back(Box::pin(future::ready(outcome)));
+            }
+            ToWriter::Failed { number: Some(number), problem } => {
+                self.done(Outcome { number, result: Err(problem) });
+            }
+            ToWriter::Failed { number: None, problem } => self.problem(None, problem),
+            ToWriter::Follow { items, credit, binary } => {
+                self.following = Some(Following { items, credit, binary });
+            }
+            ToWriter::Unfollow => self.following = None,
+            ToWriter::Credit(packets) => {
+                if let Some(Following { credit: Some(credit), .. }) = &mut self.following {
+                    *credit = credit.saturating_add(packets);
+                }
+            }
+        }
+    }
+
+    fn done(&mut self, Outcome { number, result }: Outcome) {
+        match result {
+            Ok((seq, duplicate)) => {
+                let duplicates = self.acks.map_or(0, |acks| acks.duplicates) + u64::from(duplicate);
+                self.acks = Some(Acks { number, seq, duplicates });
+            }
+            Err(problem) => self.problem(Some(number), problem),
+        }
+    }
+
+    fn problem(&mut self, number: Option<u64>, problem: Problem) {
+        self.queue_acks();
+        let problem = self.caller.problem(problem);
+        self.queue(&ToClient::Problem { number, problem });
+    }
+
+    /// Takes the next item of the meeting; a reason to close is returned.
+    fn item(&mut self, item: Item) -> Option<Closing> {
+        match item {
+            Item::Packet { packet, .. } => {
+                let binary = self.following.as_ref().is_some_and(|following| following.binary);
+                match binary.then(|| frame::write(&packet)).flatten() {
+                    Some(frame) => self.texts.push_back(Message::Binary(frame)),
+                    None => self.queue(&ToClient::Packet { packet: &packet }),
+                }
+                None
+            }
+            Item::Gap(packets) => {
+                self.queue(&ToClient::Gap { packets });
+                None
+            }
+            Item::End => Some(Closing::Ended),
+            Item::Broken(_) => Some(Closing::Broken),
+        }
+    }
+
+    fn queue_acks(&mut self) {
+        if let Some(Acks { number, seq, duplicates }) = self.acks.take() {
+            self.queue(&ToClient::Ack { number, seq: seq.to_string(), duplicates });
+        }
+    }
+
+    fn queue(&mut self, message: &ToClient<'_>) {
+        let mut text = Vec::with_capacity(128);
+        let written = message.serialize(&mut serde_json::Serializer::new(&mut text));
+        let text = written.ok().and_then(|()| String::from_utf8(text).ok());
+        self.texts.extend(text.map(|text| Message::Text(text.into())));
+    }
+
+    async fn flush(&mut self) -> Result<(), Gone> {
+        self.queue_acks();
+        while let Some(message) = self.texts.pop_front() {
+            self.sink.feed(message).await.map_err(|_| Gone)?;
+        }
+        self.sink.flush().await.map_err(|_| Gone)
+    }
+}
+
+/// The next item, once the client takes one.
+async fn next_packet(following: &mut Option<Following>) -> Item {
+    match following {
+        Some(Following { credit: Some(0), .. }) | None => future::pending().await,
+        Some(Following { items, credit, .. }) => match items.next().await {
+            Some(item) => {
+                if let (Some(credit), Item::Packet { .. }) = (credit, &item) {
+                    *credit -= 1;
+                }
+                item
+            }
+            None => future::pending().await,
+        },
+    }
+}
