@@ -272,7 +272,8 @@ impl Program {
         }
         let loaded = load(args, &self.name)?;
         let bars = MultiProgress::new();
-        logs::to_stderr(&loaded.config.log.filter, &bars)?;
+        let log = &loaded.config.log;
+        logs::to_stderr(&log.filter, log.format, &bars)?;
         for ignored in loaded.warnings() {
             tracing::warn!("{ignored}");
         }

@@ -6,6 +6,7 @@ use std::{
 };
 
 use indicatif::MultiProgress;
+use teammy::config::LogFormat;
 use tracing::{Event, Metadata, Subscriber};
 use tracing_subscriber::{
     EnvFilter, Layer, fmt, layer::Context, layer::SubscriberExt, util::SubscriberInitExt,
@@ -13,13 +14,17 @@ use tracing_subscriber::{
 
 use super::error::Error;
 
-/// Installs a subscriber that writes to stderr the events that a filter lets through.
-pub(crate) fn to_stderr(filter: &str, bars: &MultiProgress) -> Result<(), Error> {
+/// Installs a subscriber that writes to stderr the events that a filter lets through, for people or as a JSON object a line.
+pub(crate) fn to_stderr(filter: &str, format: LogFormat, bars: &MultiProgress) -> Result<(), Error> {
     let filter = EnvFilter::builder()
         .parse(filter)
         .map_err(|error| Error::LogFilter { filter: filter.to_owned(), error })?;
     let bars = bars.clone();
-    let layer = fmt::layer().with_writer(move || Stderr(bars.clone())).with_ansi(io::stderr().is_terminal());
+    let layer = fmt::layer().with_writer(move || Stderr(bars.clone()));
+    let layer = match format {
+        LogFormat::Text => layer.with_ansi(io::stderr().is_terminal()).boxed(),
+        LogFormat::Json => layer.json().flatten_event(true).boxed(),
+    };
     tracing_subscriber::registry().with(filter).with(PrivacyFilter).with(FalseAlarmFilter).with(layer).init();
     Ok(())
 }
@@ -52,7 +57,8 @@ impl<S: Subscriber> Layer<S> for PrivacyFilter {
 /// The longest line of the log, in bytes.
 const LONGEST_LINE: usize = 16 << 10;
 
-/// Writes to stderr above the progress bars.
+/// Writes to stderr above the progress bars. A line that is too long is cut, also a JSON object: nothing that the program logs
+/// comes near the limit.
 struct Stderr(MultiProgress);
 
 impl Write for Stderr {

@@ -47,7 +47,7 @@ pub(crate) async fn access(State(shared): State<Shared>, mut request: Request, n
             (caller, response.map(|body| slot.held_by(body)))
         }
     };
-    let mut response = caller.shown(response);
+    let mut response = caller.shown(response, &shared.stop);
     if let Some(origin) = origin.filter(|origin| shared.is_allowed(origin)) {
         allow(&mut response, origin, method == Method::OPTIONS);
     }

@@ -75,6 +75,23 @@ impl Problem {
         self
     }
 
+    /// What a node answers while it starts or stops, and a meeting is not there for that reason alone: it will be, here or on
+    /// another node.
+    pub(crate) fn is_of_change(&self, is_starting: bool, is_stopping: bool) -> bool {
+        match self.code.as_str() {
+            "not-running" => is_starting || is_stopping,
+            "gone" | "shut-down" => is_stopping,
+            _ => false,
+        }
+    }
+
+    /// The same as a problem that passes by itself.
+    pub(crate) fn passing(self) -> Self {
+        let class = ErrorClass::new("not-ready", ErrorKind::Unavailable);
+        Self { status: 503, code: class.code().to_owned(), kind: class.kind(), can_retry: true, ..self }
+            .after(Duration::ZERO)
+    }
+
     /// To be tried again after a time.
     pub(crate) fn after(mut self, wait: Duration) -> Self {
         self.retry_after = Some(wait.as_secs().saturating_add(1));

@@ -11,6 +11,8 @@ mod client;
 mod description;
 #[path = "http/tenants.rs"]
 mod tenants;
+#[path = "http/tls.rs"]
+mod tls;
 #[path = "http/web_socket.rs"]
 mod web_socket;
 

@@ -10,7 +10,7 @@ use axum::{
 use teammy_kernel::{DataPacket, MeetingId, Name};
 use teammy_runtime::keys::{Access, Scope};
 
-use crate::problem::Problem;
+use crate::{problem::Problem, shared::Stop};
 
 /// Who asks; by default somebody who was asked for no key.
 #[derive(Debug, Clone, Default)]
@@ -77,15 +77,15 @@ impl Caller {
         }
     }
 
-    /// A response whose problem is as the caller knows its meetings.
-    pub(super) fn shown(&self, response: Response) -> Response {
-        if self.0.is_none() {
+    /// A response whose problem is as the caller knows its meetings, and passes if it comes of the node's start or stop.
+    pub(super) fn shown(&self, response: Response, stop: &Stop) -> Response {
+        let Some(problem) = response.extensions().get::<Problem>() else { return response };
+        let is_of_change = problem.is_of_change(!stop.is_ready(), stop.is_stopping());
+        if self.0.is_none() && !is_of_change {
             return response;
         }
-        match response.extensions().get::<Problem>() {
-            Some(problem) => self.problem(problem.clone()).into_response(),
-            None => response,
-        }
+        let problem = self.problem(problem.clone());
+        if is_of_change { problem.passing() } else { problem }.into_response()
     }
 }
 

@@ -28,7 +28,7 @@ use utoipa::ToSchema;
 
 use super::{
     events::{HEARTBEAT, named, packet_event, until_stopped},
-    meetings::read,
+    meetings::read_or_default,
 };
 use crate::{
     access::Caller,
@@ -113,7 +113,7 @@ pub(crate) async fn post(
     Whole(body): Whole,
 ) -> Result<Response, Problem> {
     params.end()?;
-    let wanted: AllWanted = if body.is_empty() { AllWanted::default() } else { read(&headers, &body)? };
+    let wanted: AllWanted = read_or_default(&headers, &body)?;
     all_events(shared, caller, wanted).await
 }
 

@@ -63,6 +63,14 @@ pub(super) fn read<T: DeserializeOwned>(headers: &HeaderMap, body: &[u8]) -> Res
     parse(body)
 }
 
+/// Reads a JSON body that may be left out, or be null.
+pub(super) fn read_or_default<T: DeserializeOwned + Default>(
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Result<T, Problem> {
+    if body.is_empty() { Ok(T::default()) } else { Ok(read::<Option<T>>(headers, body)?.unwrap_or_default()) }
+}
+
 /// Opens a meeting: starts it if it is new, else resumes or joins it.
 #[utoipa::path(post, path = "/v1/meetings", tag = "meetings", operation_id = "openMeeting",
     params(("Idempotency-Key" = Option<String>, Header, description = "makes the id of a meeting without one")),
@@ -261,7 +269,7 @@ pub(crate) async fn end(
     Whole(body): Whole,
 ) -> Result<(StatusCode, Json<MeetingBody>), Problem> {
     params.end()?;
-    let Ending { wait } = if body.is_empty() { Ending::default() } else { read(&headers, &body)? };
+    let Ending { wait } = read_or_default(&headers, &body)?;
     let id = meeting.id().clone();
     let status = if wait {
         ended(&meeting).await?;
@@ -359,7 +367,7 @@ pub(crate) async fn redrive(
     Whole(body): Whole,
 ) -> Result<Json<RedrivenBody>, Problem> {
     params.end()?;
-    let which: Redrive = if body.is_empty() { Redrive::default() } else { read(&headers, &body)? };
+    let which: Redrive = read_or_default(&headers, &body)?;
     match admin::handle(&shared.node, Request::Redrive { meeting, which }).await? {
         Response::Redriven { count } => Ok(Json(RedrivenBody { count })),
         other => Err(Problem::unexpected(&other)),
@@ -395,7 +403,7 @@ pub(crate) async fn token(
     Whole(body): Whole,
 ) -> Result<(StatusCode, Json<TokenBody>), Problem> {
     params.end()?;
-    let wish: TokenWish = if body.is_empty() { TokenWish::default() } else { read(&headers, &body)? };
+    let wish: TokenWish = read_or_default(&headers, &body)?;
     if !(1..=86_400).contains(&wish.seconds) {
         let title = format!("seconds is {}, but takes 1 to 86400", wish.seconds);
         return Err(Problem::malformed(title).with_status(StatusCode::UNPROCESSABLE_ENTITY));

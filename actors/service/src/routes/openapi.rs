@@ -1,11 +1,12 @@
 //! The description of the API, made of the routes and the bodies.
 
-use std::sync::LazyLock;
-
 use axum::{
+    extract::State,
     http::header,
     response::{IntoResponse, Response},
 };
+use serde_json::{Value, json};
+use teammy_kernel::{Name, graph::Graph};
 use utoipa::{
     Modify, OpenApi,
     openapi::{
@@ -15,7 +16,7 @@ use utoipa::{
 };
 
 use super::{all_events, events, meetings, node, packets, publish, ws};
-use crate::{bodies::PacketBody, problem::Problem};
+use crate::{bodies::PacketBody, problem::Problem, shared::Shared};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -58,9 +59,57 @@ impl Modify for Common {
     }
 }
 
-static TEXT: LazyLock<String> = LazyLock::new(|| Description::openapi().to_json().unwrap_or_default());
-
 /// The description, in OpenAPI 3.1.
-pub(super) async fn document() -> Response {
-    ([(header::CONTENT_TYPE, "application/json")], TEXT.as_str()).into_response()
+pub(super) async fn document(State(shared): State<Shared>) -> Response {
+    let mut description = json!(Description::openapi());
+    refine(&mut description, shared.node.graph());
+    ([(header::CONTENT_TYPE, "application/json")], description.to_string()).into_response()
+}
+
+/// A meeting's id: no control characters, and no space at its ends.
+const ID: &str = r"^[^\s\x00-\x1f\x7f-\x9f]([^\x00-\x1f\x7f-\x9f\u2028\u2029]*[^\s\x00-\x1f\x7f-\x9f])?$";
+const SEQ: &str = "^[0-9]{1,18}$";
+
+/// Says what the types do not: which parameters have which form, and what this node's configuration has.
+fn refine(description: &mut Value, graph: &Graph) {
+    let time = || json!({"type": "string", "format": "date-time"});
+    let text = |pattern: &str| json!({"type": "string", "pattern": pattern});
+    let names = |names: &mut dyn Iterator<Item = String>| json!({"type": "string", "enum": names.collect::<Vec<_>>()});
+    let instances = names(&mut graph.instances().map(|instance| instance.name.to_string()));
+    let is_external = |name: &&Name| graph.source(name.as_str()).is_some_and(|source| source.is_external);
+    let external = names(&mut graph.sources().filter(is_external).map(ToString::to_string));
+    let id = json!({"type": "string", "minLength": 1, "maxLength": 40, "pattern": ID});
+    let each = |schema: Value| json!({"type": "array", "items": schema});
+    let Some(paths) = description["paths"].as_object_mut() else { return };
+    for (path, operations) in paths.iter_mut() {
+        let of_all = path == "/v1/events";
+        let operations =
+            operations.as_object_mut().into_iter().flat_map(|operations| operations.values_mut());
+        for parameter in operations.filter_map(|operation| operation["parameters"].as_array_mut()).flatten() {
+            let schema = match parameter["name"].as_str().unwrap_or_default() {
+                "meeting" => id.clone(),
+                "instance" => instances.clone(),
+                "status" => each(json!({"type": "string", "enum": ["running", "ending", "ended"]})),
+                "label" => each(text("^[^:]*:")),
+                "from" if path.ends_with("{instance}") => json!({"type": "string", "enum": ["now", "start"]}),
+                "from" | "to" | "since" => time(),
+                "after" if of_all => each(text("^[a-z0-9]+:[0-9]{1,18}$")),
+                "after" if path == "/v1/meetings" => text("^(-|20[0-9]{2}-01-0[1-9]T00:00:00Z)/[a-z0-9]+$"),
+                "after" | "Last-Event-ID" => text(SEQ),
+                "sources" => names(&mut graph.sources().map(ToString::to_string)),
+                "limit" => json!({"type": "integer", "minimum": 0, "maximum": 10_000}),
+                _ => continue,
+            };
+            parameter["schema"] = schema;
+        }
+    }
+    let schemas = &mut description["components"]["schemas"];
+    schemas["Opening"]["properties"]["id"] = json!({"anyOf": [{"type": "null"}, id]});
+    schemas["Opening"]["properties"]["plugins"] = each(instances);
+    schemas["PublishBody"]["properties"]["source"] = external;
+    schemas["PublishBody"]["oneOf"] =
+        ["payload", "payload_text", "payload_base64"].map(|one| json!({"required": [one]})).into();
+    schemas["PublishBody"]["additionalProperties"] = false.into();
+    schemas["PublishBody"]["properties"]["payload_base64"] =
+        json!({"type": "string", "contentEncoding": "base64", "pattern": "^([A-Za-z0-9+/]{4})*$"});
 }
