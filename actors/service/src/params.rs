@@ -7,7 +7,7 @@ use axum::{
     extract::{FromRequest, FromRequestParts, Path, Query, Request},
     http::{HeaderMap, StatusCode, header, request::Parts},
 };
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use teammy_kernel::{MeetingId, Name, Seq};
 use teammy_runtime::{MeetingRef, Node};
 
@@ -48,14 +48,19 @@ impl Params {
         Ok(self.one(name, "true or false")?.unwrap_or(false))
     }
 
-    /// The sources of a comma-separated list, or of several.
+    /// The sources of a comma-separated list.
     pub(crate) fn sources(&mut self) -> Result<Option<Vec<Name>>, Problem> {
-        let lists = self.all("sources");
-        if lists.is_empty() {
+        let Some(list) = self.one::<String>("sources", "sources with commas between them")? else {
             return Ok(None);
-        }
-        let names = lists.iter().flat_map(|list| list.split(',')).map(|name| Name::new(name.trim()));
+        };
+        let names = list.split(',').map(|name| Name::new(name.trim()));
         Ok(Some(names.collect::<Result<_, _>>()?))
+    }
+
+    /// How many items a page holds at most.
+    pub(crate) fn limit(&mut self) -> Result<Option<usize>, Problem> {
+        let limit: Option<u32> = self.one("limit", "a number")?;
+        Ok(limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX)))
     }
 
     pub(crate) fn seq(&mut self, name: &str) -> Result<Option<Seq>, Problem> {
@@ -75,6 +80,16 @@ impl Params {
 pub(crate) fn media_type(headers: &HeaderMap) -> String {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+/// Reads the JSON object of a body. Without the check serde would take a list for the fields in their order.
+pub(crate) fn parse_object<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    let is_object = body.trim_ascii_start().first().is_none_or(|first| *first == b'{');
+    if !is_object && serde_json::from_slice::<IgnoredAny>(body).is_ok() {
+        let problem = Problem::malformed("the body is to be a JSON object");
+        return Err(problem.with_status(StatusCode::UNPROCESSABLE_ENTITY));
+    }
+    parse(body)
 }
 
 /// Reads the JSON of a body.

@@ -307,7 +307,7 @@ async fn mistakes_are_answered_with_what_to_do() {
     let client = &running.client;
     let json_type = [("content-type", "application/json")];
     let large = chat(&"x".repeat(5_000)).to_string();
-    let cases: [(&str, &str, Headers<'_>, &str, u16, &str); 14] = [
+    let cases: [(&str, &str, Headers<'_>, &str, u16, &str); 16] = [
         ("GET", "/nothing", &[], "", 404, "docs/http.md"),
         ("PATCH", "/v1/meetings", &[], "", 405, "method"),
         ("GET", "/v1/meetings/none", &[], "", 404, "none"),
@@ -317,6 +317,8 @@ async fn mistakes_are_answered_with_what_to_do() {
         ("POST", "/v1/meetings", &[], "{}", 415, "application/json"),
         ("POST", "/v1/meetings", &json_type, "{\"id\": \"a\", \"plugin\": []}", 422, "plugin"),
         ("POST", "/v1/meetings", &json_type, "{\"id\": \"a\", \"plugins\": [\"lout\"]}", 422, "loud"),
+        ("POST", "/v1/meetings", &json_type, "[\"a\"]", 422, "object"),
+        ("POST", "/v1/meetings/m/dead-letters", &json_type, "[null, null]", 422, "object"),
         ("POST", "/v1/meetings/m/packets", &json_type, "{\"source\": \"chat\"", 422, "EOF"),
         ("POST", "/v1/meetings/m/packets", &json_type, "{\"source\": \"chta\", \"payload\": 1}", 422, "chat"),
         ("POST", "/v1/meetings/m/packets", &json_type, &large, 413, "limits.packet_bytes"),

@@ -26,7 +26,7 @@ use crate::{
     access::Caller,
     bodies::{DeadLettersBody, MeetingBody, MeetingsBody, RedrivenBody, TokenBody, cursor_text, read_cursor},
     limits::Quotas,
-    params::{Id, Instance, Meeting, Params, Whole, media_type, parse},
+    params::{Id, Instance, Meeting, Params, Whole, media_type, parse_object},
     problem::Problem,
     shared::Shared,
 };
@@ -60,15 +60,15 @@ pub(super) fn read<T: DeserializeOwned>(headers: &HeaderMap, body: &[u8]) -> Res
         let problem = Problem::malformed("the body is to be JSON, with `Content-Type: application/json`");
         return Err(problem.with_status(StatusCode::UNSUPPORTED_MEDIA_TYPE));
     }
-    parse(body)
+    parse_object(body)
 }
 
 /// Reads a JSON body that may be left out, or be null.
-pub(super) fn read_or_default<T: DeserializeOwned + Default>(
-    headers: &HeaderMap,
-    body: &[u8],
-) -> Result<T, Problem> {
-    if body.is_empty() { Ok(T::default()) } else { Ok(read::<Option<T>>(headers, body)?.unwrap_or_default()) }
+pub(super) fn read_or_default<T>(headers: &HeaderMap, body: &[u8]) -> Result<T, Problem>
+where
+    T: DeserializeOwned + Default,
+{
+    if body.is_empty() || body.trim_ascii() == b"null" { Ok(T::default()) } else { read(headers, body) }
 }
 
 /// Opens a meeting: starts it if it is new, else resumes or joins it.
@@ -185,7 +185,7 @@ pub(crate) async fn list(
     if let Some(after) = params.one::<String>("after", "the `next` of the page before")? {
         query.after = Some(read_cursor(&after, &caller)?);
     }
-    let limit: usize = params.one("limit", "a number")?.unwrap_or(MeetingQuery::default().limit);
+    let limit = params.limit()?.unwrap_or(MeetingQuery::default().limit);
     query.limit = limit.min(MeetingList::MAX_MEETINGS);
     params.end()?;
     let label = shared.node.tenant_label();
@@ -379,13 +379,13 @@ pub(crate) async fn redrive(
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct TokenWish {
     /// For so many seconds, up to a day.
-    #[schema(minimum = 1, maximum = 86400)]
-    seconds: u32,
+    #[schema(value_type = u32, minimum = 1, maximum = 86400)]
+    seconds: f64,
 }
 
 impl Default for TokenWish {
     fn default() -> Self {
-        Self { seconds: 600 }
+        Self { seconds: 600.0 }
     }
 }
 
@@ -404,7 +404,7 @@ pub(crate) async fn token(
 ) -> Result<(StatusCode, Json<TokenBody>), Problem> {
     params.end()?;
     let wish: TokenWish = read_or_default(&headers, &body)?;
-    if !(1..=86_400).contains(&wish.seconds) {
+    if !(1.0..=86_400.0).contains(&wish.seconds) {
         let title = format!("seconds is {}, but takes 1 to 86400", wish.seconds);
         return Err(Problem::malformed(title).with_status(StatusCode::UNPROCESSABLE_ENTITY));
     }
@@ -414,7 +414,7 @@ pub(crate) async fn token(
     };
     // To make a token for a meeting that is not there yet would be of no use to anybody.
     shown(&shared.node, &meeting, &caller).await?;
-    let expires = Timestamp::now() + Duration::from_secs(wish.seconds.into());
+    let expires = Timestamp::now() + Duration::from_secs_f64(wish.seconds);
     let token = shared.node.keys().token(&access.key, &meeting, expires)?;
     Ok((StatusCode::CREATED, Json(TokenBody { token, expires })))
 }

@@ -16,7 +16,11 @@ use utoipa::{
 };
 
 use super::{all_events, events, meetings, node, packets, publish, ws};
-use crate::{bodies::PacketBody, problem::Problem, shared::Shared};
+use crate::{
+    bodies::{PacketBody, PublishBody},
+    problem::Problem,
+    shared::Shared,
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -27,7 +31,7 @@ use crate::{bodies::PacketBody, problem::Problem, shared::Shared};
         publish::publish, packets::history, events::events, ws::open, all_events::get, all_events::post,
         node::plugins, node::usage, node::status, node::metrics, node::live, node::ready,
     ),
-    components(schemas(Problem, PacketBody)),
+    components(schemas(Problem, PacketBody, PublishBody)),
     security(("key" = [])),
     modifiers(&Common)
 )]
@@ -78,14 +82,16 @@ fn refine(description: &mut Value, graph: &Graph) {
     let instances = names(&mut graph.instances().map(|instance| instance.name.to_string()));
     let is_external = |name: &&Name| graph.source(name.as_str()).is_some_and(|source| source.is_external);
     let external = names(&mut graph.sources().filter(is_external).map(ToString::to_string));
-    let id = json!({"type": "string", "minLength": 1, "maxLength": 40, "pattern": ID});
+    let id = json!({"type": "string", "minLength": 1, "maxLength": 190, "pattern": ID});
     let each = |schema: Value| json!({"type": "array", "items": schema});
     let Some(paths) = description["paths"].as_object_mut() else { return };
     for (path, operations) in paths.iter_mut() {
         let of_all = path == "/v1/events";
         let operations =
             operations.as_object_mut().into_iter().flat_map(|operations| operations.values_mut());
-        for parameter in operations.filter_map(|operation| operation["parameters"].as_array_mut()).flatten() {
+        for parameter in
+            operations.filter_map(|operation| operation.get_mut("parameters")?.as_array_mut()).flatten()
+        {
             let schema = match parameter["name"].as_str().unwrap_or_default() {
                 "meeting" => id.clone(),
                 "instance" => instances.clone(),
@@ -96,8 +102,8 @@ fn refine(description: &mut Value, graph: &Graph) {
                 "after" if of_all => each(text("^[a-z0-9]+:[0-9]{1,18}$")),
                 "after" if path == "/v1/meetings" => text("^(-|20[0-9]{2}-01-0[1-9]T00:00:00Z)/[a-z0-9]+$"),
                 "after" | "Last-Event-ID" => text(SEQ),
-                "sources" => names(&mut graph.sources().map(ToString::to_string)),
-                "limit" => json!({"type": "integer", "minimum": 0, "maximum": 10_000}),
+                "sources" => text("^[A-Za-z0-9][A-Za-z0-9._-]{0,63}(,[A-Za-z0-9][A-Za-z0-9._-]{0,63}){0,9}$"),
+                "limit" => json!({"type": "integer", "minimum": 0, "maximum": u32::MAX}),
                 _ => continue,
             };
             parameter["schema"] = schema;
@@ -109,7 +115,10 @@ fn refine(description: &mut Value, graph: &Graph) {
     schemas["PublishBody"]["properties"]["source"] = external;
     schemas["PublishBody"]["oneOf"] =
         ["payload", "payload_text", "payload_base64"].map(|one| json!({"required": [one]})).into();
-    schemas["PublishBody"]["additionalProperties"] = false.into();
+    for body in ["PublishBody", "ProducerBody", "Opening", "Ending", "TokenWish", "AllWanted"] {
+        schemas[body]["additionalProperties"] = false.into();
+    }
+    schemas["PublishBody"]["properties"]["payload_text"] = json!({"type": "string"});
     schemas["PublishBody"]["properties"]["payload_base64"] =
         json!({"type": "string", "contentEncoding": "base64", "pattern": "^([A-Za-z0-9+/]{4})*$"});
 }

@@ -30,7 +30,7 @@ pub(crate) async fn history(
 ) -> Result<Json<PacketsBody>, Problem> {
     let after = params.seq("after")?.unwrap_or(Seq::ZERO);
     let sources = params.sources()?;
-    let limit: usize = params.one("limit", "a number")?.unwrap_or(usize::MAX);
+    let limit = params.limit()?.unwrap_or(usize::MAX);
     params.end()?;
     let mut query = PacketQuery::range(after.next(), Seq::MAX).take(Take::First(limit.max(1)));
     query.sources = sources;

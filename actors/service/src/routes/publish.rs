@@ -33,6 +33,17 @@ const UNSTORED: usize = 256;
 /// What stands around the bytes of a packet in its JSON form.
 const FRAME: usize = 64 << 10;
 
+/// A packet, or a list of packets.
+#[derive(ToSchema)]
+#[serde(untagged)]
+#[allow(dead_code, reason = "it only describes the body")]
+pub(crate) enum PublishRequest {
+    /// One packet.
+    One(PublishBody),
+    /// A list, of which each is answered by itself, whatever it is.
+    Each(Vec<serde_json::Value>),
+}
+
 /// What became of one packet, or of a list.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
@@ -84,7 +95,7 @@ impl From<Result<Outcome, Problem>> for Outcome {
     params(("meeting" = String, Path),
         ("durable" = Option<bool>, Query, description = "answers once it is stored")),
     request_body(content(
-        (PublishBody = "application/json", example = json!({"source": "chat", "payload": {"text": "Good morning."}})),
+        (PublishRequest = "application/json", example = json!({"source": "chat", "payload": {"text": "Good morning."}})),
         (String = "application/x-ndjson"),
         (Vec<u8> = "application/octet-stream"))),
     responses((status = 200, description = "what became of each", content(
