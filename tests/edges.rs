@@ -25,7 +25,7 @@ use std::{
 
 use serde_json::Value;
 
-/// Crates that a build of a plugin or of the kernel must not compile.
+/// Crates that a build of a plugin, of the kernel or of the client must not compile.
 const HEAVY: [&str; 5] = ["figment", "ractor", "ractor_cluster", "surrealdb", "async-openai"];
 
 /// A name that only a few files may use.
@@ -55,8 +55,13 @@ const CONFINED: [Confined; 10] = [
     Confined {
         name: "reqwest",
         within: "",
-        places: &["actors/llm/src/openai.rs", "actors/llm/src/openai/", "actors/llm/examples/"],
-        why: "it is the client under that API; nothing else here speaks HTTP",
+        places: &[
+            "actors/llm/src/openai.rs",
+            "actors/llm/src/openai/",
+            "actors/llm/examples/",
+            "examples/clients/rust/src/http.rs",
+        ],
+        why: "it is the client under two APIs, that of models and a node's own; the rules of both know no HTTP library",
     },
     Confined {
         name: "axum",
@@ -124,6 +129,10 @@ fn may_use(from: &str) -> Option<(&'static [&'static str], &'static str)> {
         "teammy-surreal" | "teammy-llm" => (
             &["teammy-kernel", "teammy-config"],
             "what the runtime only knows by a trait is built and tested without it",
+        ),
+        "teammy-client" => (
+            &["teammy-kernel"],
+            "a program that calls a node over the network knows packets, and compiles nothing that hosts plugins",
         ),
         "teammy-own-program" => {
             (&["teammy", "teammy-plugin-*"], "it stands for a program outside of this repository")
@@ -306,11 +315,12 @@ fn turns_on_the_runtime(package: &Value) -> Vec<String> {
 }
 
 #[test]
-fn a_plugin_does_not_turn_on_the_runtime() {
+fn a_plugin_and_the_client_do_not_turn_on_the_runtime() {
     let metadata = metadata();
     let members = members(&metadata);
-    let plugins: Vec<_> = members.keys().filter(|name| name.starts_with("teammy-plugin")).collect();
-    for expected in ["teammy-plugins", "teammy-plugin-template", "teammy-plugin-minutes"] {
+    let light = |name: &&&str| name.starts_with("teammy-plugin") || **name == "teammy-client";
+    let plugins: Vec<_> = members.keys().filter(light).collect();
+    for expected in ["teammy-plugins", "teammy-plugin-template", "teammy-plugin-minutes", "teammy-client"] {
         assert!(plugins.contains(&&expected), "`{expected}` is not looked at, only {plugins:?}");
     }
     let mut wrong = Vec::new();
@@ -336,11 +346,12 @@ fn a_plugin_does_not_turn_on_the_runtime() {
 }
 
 #[test]
-fn a_plugins_author_compiles_nothing_heavy() {
+fn a_plugins_author_and_a_client_compile_nothing_heavy() {
     let metadata = metadata();
     let mut wrong = Vec::new();
     for package in members(&metadata).into_keys() {
-        let light = package == "teammy-kernel" || package.starts_with("teammy-plugin");
+        let light =
+            ["teammy-kernel", "teammy-client"].contains(&package) || package.starts_with("teammy-plugin");
         let compiled = compiled_with(&metadata, package);
         for way in HEAVY.iter().filter_map(|heavy| compiled.get(*heavy)).filter(|_| light) {
             wrong.push(format!(
