@@ -283,7 +283,7 @@ table! {
         /// The most bytes of payload a second that are published; a burst of as many is free, and at least one packet.
         bytes_per_second: Option<Size> = size(Size::kib(1)..=LARGEST_MEMORY).map(Some, Option::as_ref).optional()
             .words("no limit").example("4MiB");
-        /// The most streams at once, of events and WebSockets.
+        /// The most streams of events and sockets at once.
         streams: Option<usize> = count(0..=1_000_000).map(Some, Option::as_ref).optional()
             .words("no limit").example(1000);
     }
@@ -476,10 +476,10 @@ impl Config {
         }
         match (&self.service.tls_certificate, &self.service.tls_key) {
             (Some(_), None) => {
-                reader.complain_about("service.tls_certificate", "is given, but service.tls_key is not")
+                reader.complain_about("service.tls_certificate", "is given, but service.tls_key is not");
             }
             (None, Some(_)) => {
-                reader.complain_about("service.tls_key", "is given, but service.tls_certificate is not")
+                reader.complain_about("service.tls_key", "is given, but service.tls_certificate is not");
             }
             _ => {}
         }

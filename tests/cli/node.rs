@@ -94,7 +94,7 @@ fn a_node_that_is_killed_loses_and_doubles_nothing() {
         let (mut acknowledged, mut last_id, mut turns) = (0, None::<String>, Vec::new());
         let (mut kills, mut duplicates) = (0, 0);
         while acknowledged < PACKETS {
-            let client = node.client;
+            let client = node.client.clone();
             // Killed while the packet after this one is under way.
             let (last, is_there) = (acknowledged + random.u64(1..40), tokio::sync::Notify::new());
             let publish = async {
@@ -194,8 +194,52 @@ fn a_node_stops_gracefully_and_the_next_one_goes_on() {
 #[test]
 fn other_machines_are_not_served() {
     let ran = place().run(&["node", "--listen", "0.0.0.0:0"]).ends_with(2);
-    assert!(ran.stderr.contains("other machines can reach"), "{ran:#?}");
+    assert!(ran.stderr.contains("reached by other machines"), "{ran:#?}");
+    assert!(ran.stderr.contains("teammy key create"), "{ran:#?}");
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let ran = place().run(&["node", "--listen", &taken.local_addr().unwrap().to_string()]).ends_with(1);
     assert!(ran.stderr.contains("cannot listen on"), "{ran:#?}");
+}
+
+/// Keys are made before the first start and while the node runs, and what is revoked is refused at once.
+#[test]
+fn keys_tell_who_may_do_what() {
+    let place = place();
+    let made = place.run(&[
+        "key",
+        "create",
+        "--tenant",
+        "acme",
+        "--scope",
+        "publish,read",
+        "--db",
+        "surrealkv://db",
+    ]);
+    let made = made.ends_with(0);
+    let key = made.stdout.trim().to_owned();
+    assert!(key.starts_with("tmy_") && made.stderr.contains("not shown again"), "{made:#?}");
+    let node = Node::start(&place);
+    let opening = json!({"id": "m", "plugins": ["talk-time"]});
+    let status = |key: Option<&str>| {
+        let client = key.map_or_else(|| node.client.clone(), |key| node.client.with_key(key));
+        let sent = async { client.json("POST", "/v1/meetings", &opening).await.status };
+        Runtime::new().unwrap().block_on(sent)
+    };
+    assert_eq!((status(None), status(Some(&key))), (401, 201));
+    // The running node holds the database, and is asked.
+    let other =
+        ["key", "create", "--tenant", "other", "--scope", "publish", "--json", "--db", "surrealkv://db"];
+    let other: Value = serde_json::from_str(&place.run(&other).ends_with(0).stdout).unwrap();
+    assert_eq!(status(other["secret"].as_str()), 201, "another tenant's meeting of the same id");
+    let id = &key[4..20];
+    place.run(&["key", "revoke", id, "--db", "surrealkv://db"]).ends_with(0);
+    assert_eq!(status(Some(&key)), 401);
+    let listed = place.run(&["key", "list", "--db", "surrealkv://db"]).ends_with(0).stdout;
+    assert!(listed.contains(id) && listed.contains("revoked") && !listed.contains(&key[21..]), "{listed}");
+    let meetings = place.run(&["meetings", "--db", "surrealkv://db"]).ends_with(0).stdout;
+    assert!(meetings.contains("acme/m") && meetings.contains("other/m"), "{meetings}");
+    let wrong = place.run(&["key", "create", "--tenant", "acme", "--scope", "everything"]).ends_with(2);
+    assert!(wrong.stderr.contains("publish, read, admin or node"), "{wrong:#?}");
+    let text = |path: &str| Runtime::new().unwrap().block_on(node.client.get(path)).text().to_owned();
+    assert!(text("/readyz").contains("ok") && text("/openapi.json").contains("3.1"));
 }

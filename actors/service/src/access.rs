@@ -14,7 +14,6 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use teammy_kernel::{ErrorClass, ErrorKind};
 use teammy_runtime::keys::{Access, Keys};
 use tracing::info;
 
@@ -78,7 +77,7 @@ fn admit(shared: &Shared, request: &Request, path: Option<&str>) -> Result<Calle
         && !shared.is_allowed(origin)
     {
         let title = "a page of another origin sent the request; service.origins allows origins";
-        return Err(forbidden("foreign-origin", title));
+        return Err(Problem::forbidden("foreign-origin", title));
     }
     // A browser asks before it sends a request whether it may, without the key.
     if request.method() == Method::OPTIONS {
@@ -96,9 +95,12 @@ fn identify(keys: &Keys, request: &Request) -> Result<Access, Problem> {
         None => token_of_query(request.uri().query()).filter(|token| token.starts_with("tmt_")),
     };
     let Some(given) = given else {
-        return Err(unauthorized("no-key", "a key is asked for: send `Authorization: Bearer tmy_…`"));
+        return Err(Problem::unauthorized(
+            "no-key",
+            "a key is asked for: send `Authorization: Bearer tmy_…`",
+        ));
     };
-    keys.access(given).map_err(|denied| unauthorized("invalid-key", &denied.to_string()))
+    keys.access(given).map_err(|denied| Problem::unauthorized("invalid-key", &denied.to_string()))
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {
@@ -108,21 +110,6 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 
 fn token_of_query(query: Option<&str>) -> Option<&str> {
     query?.split('&').find_map(|pair| pair.strip_prefix("token="))
-}
-
-/// Why a token, or a key without the scope, does not publish.
-pub(crate) fn no_publish() -> Problem {
-    forbidden("no-scope", "the key does not have scope publish")
-}
-
-fn unauthorized(code: &'static str, title: &str) -> Problem {
-    let class = ErrorClass::new(code, ErrorKind::Invalid);
-    Problem::new(class, title).with_status(StatusCode::UNAUTHORIZED)
-}
-
-fn forbidden(code: &'static str, title: &str) -> Problem {
-    let class = ErrorClass::new(code, ErrorKind::Invalid);
-    Problem::new(class, title).with_status(StatusCode::FORBIDDEN)
 }
 
 /// Tells a browser that a page of this origin may read the answer (Fetch standard, CORS protocol).

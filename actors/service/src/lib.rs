@@ -20,11 +20,12 @@ mod routes;
 mod server;
 mod shared;
 mod stall;
+mod stop;
 mod tls;
 mod unix_socket;
 
 pub use error::Error;
 pub use server::Service;
-pub use shared::Stop;
+pub use stop::Stop;
 /// The runtime's node, as [`Service::serve`] takes it.
 pub use teammy_runtime::Node as RunningNode;

@@ -23,11 +23,14 @@ pub(crate) struct Slots<K> {
     most: usize,
     code: &'static str,
     what: &'static str,
-    used: Arc<Mutex<HashMap<K, usize>>>,
+    used: Counts<K>,
 }
 
+/// How many an owner uses; owners that use none are not there.
+type Counts<K> = Arc<Mutex<HashMap<K, usize>>>;
+
 /// One of an owner's; it is free again when it is dropped.
-pub(crate) struct Slot<K: std::hash::Hash + Eq>(Option<(K, Arc<Mutex<HashMap<K, usize>>>)>);
+pub(crate) struct Slot<K: std::hash::Hash + Eq>(Option<(K, Counts<K>)>);
 
 impl<K: std::hash::Hash + Eq> Drop for Slot<K> {
     fn drop(&mut self) {
@@ -143,7 +146,7 @@ struct Rates {
 /// What tenants may use.
 #[derive(Debug)]
 pub(crate) struct Quotas {
-    quotas: Vec<Quota>,
+    configured: Vec<Quota>,
     rates: Mutex<HashMap<String, Rates>>,
     streams: Slots<String>,
     /// One opening of a meeting at a time for each tenant, so that its meetings are counted rightly.
@@ -153,13 +156,13 @@ pub(crate) struct Quotas {
 impl Quotas {
     pub(crate) fn new(quotas: Vec<Quota>) -> Self {
         let streams = Slots::new(usize::MAX, "too-many-streams", "streams at once");
-        Self { quotas, rates: Mutex::default(), streams, openings: Mutex::default() }
+        Self { configured: quotas, rates: Mutex::default(), streams, openings: Mutex::default() }
     }
 
     fn of<'a>(&'a self, caller: &'a Caller) -> Option<(&'a str, &'a Quota)> {
         let tenant = caller.tenant()?;
-        let own = self.quotas.iter().find(|quota| quota.tenant.as_deref() == Some(tenant));
-        let quota = own.or_else(|| self.quotas.iter().find(|quota| quota.tenant.is_none()))?;
+        let own = self.configured.iter().find(|quota| quota.tenant.as_deref() == Some(tenant));
+        let quota = own.or_else(|| self.configured.iter().find(|quota| quota.tenant.is_none()))?;
         Some((tenant, quota))
     }
 

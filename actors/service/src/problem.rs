@@ -62,6 +62,16 @@ impl Problem {
         )
     }
 
+    /// Who asks is not known.
+    pub(crate) fn unauthorized(code: &'static str, title: &str) -> Self {
+        Self::new(ErrorClass::new(code, ErrorKind::Invalid), title).with_status(StatusCode::UNAUTHORIZED)
+    }
+
+    /// Who asks may not.
+    pub(crate) fn forbidden(code: &'static str, title: &str) -> Self {
+        Self::new(ErrorClass::new(code, ErrorKind::Invalid), title).with_status(StatusCode::FORBIDDEN)
+    }
+
     pub(crate) fn with_status(mut self, status: StatusCode) -> Self {
         self.status = status.as_u16();
         self

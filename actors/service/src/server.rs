@@ -23,8 +23,9 @@ use crate::{
     error::Error,
     limits::{Quotas, Slots},
     routes,
-    shared::{Render, Settings, Shared, Stop},
+    shared::{Render, Settings, Shared},
     stall::StallLimit,
+    stop::Stop,
     tls::Certificate,
     unix_socket::UnixSocket,
 };

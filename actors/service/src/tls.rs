@@ -4,7 +4,6 @@ use std::{
     fmt, fs, io,
     path::{Path, PathBuf},
     sync::Arc,
-    time::SystemTime,
 };
 
 use parking_lot::RwLock;
@@ -15,17 +14,18 @@ use rustls::{
     server::{ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
 };
+use teammy_kernel::Timestamp;
 use tokio_rustls::TlsAcceptor;
 use tracing::{info, warn};
 
 use crate::error::Error;
 
 /// When a file was changed, and its length.
-type Stamp = Option<(SystemTime, u64)>;
+type Stamp = Option<(Timestamp, u64)>;
 
 fn stamp(path: &Path) -> Stamp {
     let metadata = fs::metadata(path).ok()?;
-    Some((metadata.modified().ok()?, metadata.len()))
+    Some((metadata.modified().ok()?.try_into().ok()?, metadata.len()))
 }
 
 /// A certificate and its key, from files.

@@ -154,7 +154,7 @@ impl Keys {
         if new.scopes.is_empty() {
             return Err(Error::NoScope);
         }
-        let secret = Secret::random()?;
+        let secret = Secret::random().map_err(Error::Random)?;
         let NewKey { tenant, scopes, expires } = new;
         let info =
             KeyInfo { id: secret.id.clone(), tenant, scopes, created: clock::now(), expires, revoked: None };
@@ -181,7 +181,7 @@ impl Keys {
     /// # Errors
     /// See [`Error`].
     pub async fn rotate(&self, id: &KeyId, overlap: Duration) -> Result<(String, KeyInfo), Error> {
-        let secret = Secret::random()?;
+        let secret = Secret::random().map_err(Error::Random)?;
         let rotate = |stored: &mut HashMap<KeyId, KeyRecord>| {
             let now = clock::now();
             let mut old = stored.remove(id).ok_or_else(|| Error::NoKey(id.clone()))?;
@@ -368,7 +368,7 @@ mod tests {
         assert_eq!(there.access(&secret), Err(Denied::Invalid), "it has not looked yet");
         there.refresh().await.unwrap();
         assert_eq!(there.access(&secret).unwrap(), access);
-        assert_eq!(Keys::new(store.clone(), "another").list().await.unwrap(), [info.clone()]);
+        assert_eq!(Keys::new(store.clone(), "another").list().await.unwrap(), std::slice::from_ref(&info));
         let peppered = Keys::new(store.clone(), "another");
         peppered.refresh().await.unwrap();
         assert_eq!(peppered.access(&secret), Err(Denied::Invalid), "the pepper is another one");

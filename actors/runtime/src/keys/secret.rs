@@ -1,11 +1,12 @@
 //! The printed form of a key, and the hash that is stored of it.
 
-use std::fmt;
+use std::{
+    fmt::{self, Write as _},
+    io,
+};
 
 use serde::{Deserialize, Serialize};
 use teammy_kernel::Name;
-
-use super::error::Error;
 
 /// The beginning of a key's printed form.
 const PREFIX: &str = "tmy_";
@@ -51,10 +52,10 @@ pub(super) struct Secret<'a> {
 }
 
 impl<'a> Secret<'a> {
-    pub(super) fn random() -> Result<Self, Error> {
+    pub(super) fn random() -> io::Result<Self> {
         let mut random = [0; ID_BYTES + SECRET_BYTES];
-        getrandom::fill(&mut random).map_err(|error| Error::Random(error.into()))?;
-        let hex: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+        getrandom::fill(&mut random)?;
+        let hex = hex(&random);
         let (id, secret) = hex.split_at(2 * ID_BYTES);
         let id = KeyId::new(id).expect("invariant: these are hexadecimal digits");
         Ok(Self { id, secret: secret.to_owned().into() })
@@ -80,6 +81,15 @@ impl<'a> Secret<'a> {
         hasher.update(self.id.as_str().as_bytes()).update(self.secret.as_bytes());
         hasher.finalize()
     }
+}
+
+/// Bytes as hexadecimal digits.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        // Writing to a text cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// What is hashed with each secret and is not in the store. It has no `Debug`, so that no log shows it.

@@ -5,7 +5,7 @@
 
 use teammy_kernel::{MeetingId, Timestamp};
 
-use super::secret::{KeyId, Pepper};
+use super::secret::{KeyId, Pepper, hex};
 
 const PREFIX: &str = "tmt_";
 const CONTEXT: &str = "teammy 2026 token of a meeting";
@@ -53,7 +53,7 @@ pub(super) fn make(
 ) -> String {
     let until = until.as_second();
     let code = code(hash, pepper, until, meeting);
-    format!("{PREFIX}{key}_{until}_{}_{}", code.to_hex(), escape(meeting.as_str()))
+    format!("{PREFIX}{key}_{until}_{}_{}", code.to_hex(), hex(meeting.as_str().as_bytes()))
 }
 
 fn code(hash: &blake3::Hash, pepper: &Pepper, until: i64, meeting: &MeetingId) -> blake3::Hash {
@@ -62,15 +62,11 @@ fn code(hash: &blake3::Hash, pepper: &Pepper, until: i64, meeting: &MeetingId) -
     hasher.finalize()
 }
 
-/// A text in characters that a URL and a header take as they are.
-fn escape(text: &str) -> String {
-    text.bytes().map(|byte| format!("{byte:02x}")).collect()
-}
-
+/// Reads a text from hexadecimal digits, which a URL and a header take as they are.
 fn unescape(text: &str) -> Option<String> {
     let digits = text.as_bytes();
     let pairs = digits.chunks(2).map(|pair| u8::from_str_radix(str::from_utf8(pair).ok()?, 16).ok());
-    (digits.len() % 2 == 0).then_some(())?;
+    digits.len().is_multiple_of(2).then_some(())?;
     String::from_utf8(pairs.collect::<Option<Vec<_>>>()?).ok()
 }
 

@@ -10,7 +10,7 @@ use axum::{
 use teammy_kernel::{DataPacket, MeetingId, Name};
 use teammy_runtime::keys::{Access, Scope};
 
-use crate::{problem::Problem, shared::Stop};
+use crate::{problem::Problem, stop::Stop};
 
 /// Who asks; by default somebody who was asked for no key.
 #[derive(Debug, Clone, Default)]
@@ -46,7 +46,7 @@ impl Caller {
         }
         let inner = MeetingId::new(format!("{}/{id}", access.tenant))?;
         if access.meeting.as_ref().is_some_and(|only| *only != inner) {
-            return Err(super::forbidden("only-reads", "the token is for another meeting"));
+            return Err(Problem::forbidden("only-reads", "the token is for another meeting"));
         }
         Ok(inner)
     }

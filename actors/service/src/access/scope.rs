@@ -3,7 +3,6 @@
 use axum::http::Method;
 use teammy_runtime::keys::{Access, Scope};
 
-use super::forbidden;
 use crate::problem::Problem;
 
 /// The scope for a route; what is not listed needs `admin`. None: any key will do.
@@ -24,12 +23,12 @@ fn needed(method: &Method, path: &str) -> Option<Scope> {
 pub(super) fn check(access: &Access, method: &Method, path: &str) -> Result<(), Problem> {
     let of_meeting = path.starts_with("/v1/meetings/{meeting}");
     if access.meeting.is_some() && !(of_meeting && [Method::GET, Method::HEAD].contains(method)) {
-        return Err(forbidden("only-reads", "a token reads one meeting, and does nothing else"));
+        return Err(Problem::forbidden("only-reads", "a token reads one meeting, and does nothing else"));
     }
     match needed(method, path) {
         Some(scope) if !access.scopes.has(scope) => {
             let title = format!("the key does not have scope {}; it has {}", scope.as_str(), access.scopes);
-            Err(forbidden("no-scope", &title))
+            Err(Problem::forbidden("no-scope", &title))
         }
         _ => Ok(()),
     }

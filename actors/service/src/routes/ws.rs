@@ -3,6 +3,7 @@
 //! Two halves run side by side: one reads what the client sends and publishes it, the other writes answers and packets. The
 //! channel between them is short, so a client that takes no answers is not read further.
 
+mod closing;
 mod frame;
 mod messages;
 mod writer;
@@ -13,9 +14,7 @@ use axum::{
     body::Bytes,
     extract::{
         State,
-        ws::{
-            CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade, rejection::WebSocketUpgradeRejection,
-        },
+        ws::{Message, WebSocket, WebSocketUpgrade, rejection::WebSocketUpgradeRejection},
     },
     response::Response,
 };
@@ -25,6 +24,7 @@ use teammy_runtime::keys::Scope;
 use tokio::{sync::mpsc, time::Duration};
 
 use self::{
+    closing::Closing,
     messages::{FromClient, Hello, Subscribe},
     writer::{ToWriter, Writer},
 };
@@ -49,40 +49,6 @@ const FRAME: usize = 64 << 10;
 
 /// How long a client may take to take the last frame.
 const GOODBYE: Duration = Duration::from_secs(1);
-
-/// Why a connection is closed, as its close code says: 1000 to 1015 as in RFC 6455 and its registry, 4000 and above our own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Closing {
-    /// The meeting has ended, and everything was sent.
-    Ended,
-    /// The client closed it, or is gone.
-    Gone,
-    /// The node stops: come back, to this node or another, from the last seq.
-    Again,
-    /// A frame that is no message.
-    Malformed,
-    /// The meeting cannot be read further now: come back.
-    Broken,
-    /// The key or token has ended.
-    KeyEnded,
-    /// Nothing came for a minute.
-    Silent,
-}
-
-impl Closing {
-    fn frame(self) -> Option<CloseFrame> {
-        let (code, reason) = match self {
-            Self::Gone => return None,
-            Self::Ended => (1000, "end"),
-            Self::Again => (1012, "again"),
-            Self::Malformed => (1007, "malformed"),
-            Self::Broken => (1011, "broken"),
-            Self::KeyEnded => (4401, "key-ended"),
-            Self::Silent => (4408, "silent"),
-        };
-        Some(CloseFrame { code, reason: Utf8Bytes::from_static(reason) })
-    }
-}
 
 /// Opens a WebSocket to publish and to read. docs/http.md describes its messages.
 #[utoipa::path(get, path = "/v1/meetings/{meeting}/ws", tag = "packets", operation_id = "webSocket",
@@ -217,7 +183,9 @@ impl Reader<'_> {
         let number = self.published;
         let accepted = match read {
             Err(problem) => Err(problem),
-            Ok(_) if !self.publisher.caller.may(Scope::Publish) => Err(crate::access::no_publish()),
+            Ok(_) if !self.publisher.caller.may(Scope::Publish) => {
+                Err(Problem::forbidden("no-scope", "the key does not have scope publish"))
+            }
             Ok(packet) => self.publisher.accept(packet, Room::IsWaitedFor).await,
         };
         match accepted {

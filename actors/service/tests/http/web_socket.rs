@@ -178,7 +178,7 @@ async fn a_frame_that_is_too_large_is_not_read() {
     let running = run().await;
     running.open("m").await;
     let mut socket = connect(&running, "/v1/meetings/m/ws").await;
-    let (stream, _) = (socket.get_mut(), ());
+    let stream = socket.get_mut();
     // A frame of 4 GB is announced, as RFC 6455 has it: final, binary, masked, a length of 64 bits.
     let head = [&[0x82, 0xff][..], &(4_u64 << 30).to_be_bytes(), &[0; 4]].concat();
     tokio::io::AsyncWriteExt::write_all(stream, &head).await.unwrap();

@@ -17,7 +17,8 @@ use tokio::{
 };
 
 use super::{
-    Closing, frame,
+    closing::Closing,
+    frame,
     messages::{Hello, ToClient},
 };
 use crate::{access::Caller, feed::Item, problem::Problem};
