@@ -6,6 +6,7 @@
 
 It starts a node on a free port of loopback, with a database in a temporary folder. Each client runs alone, and then all at
 once; meanwhile the node is stopped at random moments, most often by SIGKILL, and started again on its port and database.
+Before that, each meets an invented node (flaky_node.py) that answers in all the ways that a client has to cope with.
 What cannot run for want of a program is skipped, and named.
 """
 
@@ -29,10 +30,13 @@ HERE = Path(__file__).resolve().parent
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(HERE / "python"))
 
+from flaky_node import FlakyNode  # noqa: E402
 from teammy import Client, path_of  # noqa: E402
 
 # How long a node may take to listen, a client to get one output further, and a client to be done, in seconds.
 START, PROGRESS, DONE = 60, 60, 180
+
+KEY = "a key"
 
 CONFIG = '[[plugin]]\nname = "talk-time"\nconfig = { every = 1 }\n'
 
@@ -109,13 +113,14 @@ class Node:
 class Run:
     """A client at work."""
 
-    def __init__(self, name, command, meeting, count, url, folder, progress):
+    def __init__(self, name, command, meeting, count, url, folder, progress, **settings):
         self.name, self.meeting, self.count = name, meeting, count
         self.lines, self.is_done = [], False
         self._progress = progress
-        self.errors = folder / f"{meeting}.log"
-        environment = {**os.environ, "TEAMMY_URL": url, "TEAMMY_KEY": "a key", "PYTHONDONTWRITEBYTECODE": "1"}
+        self.errors = folder / f"{name}.log"
+        environment = {**os.environ, "TEAMMY_URL": url, "TEAMMY_KEY": KEY, "PYTHONDONTWRITEBYTECODE": "1"}
         environment.pop("TEAMMY_GIVE_UP_AFTER", None)
+        environment.update(settings)
         with self.errors.open("w") as errors:
             # A group of its own, to end what it has started, too.
             self.process = subprocess.Popen(
@@ -140,8 +145,8 @@ class Run:
                 os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
 
-    def check(self, client):
-        """What it printed is what the meeting has. Returns how often it connected again."""
+    def outputs(self):
+        """The outputs that it printed, and how often it connected again."""
         try:
             code = self.process.wait(DONE)
         except subprocess.TimeoutExpired:
@@ -153,16 +158,28 @@ class Run:
         if not summary:
             raise Failure(f"{self.name} did not end with its summary, but with {last!r}")
         published, received, reconnected = map(int, summary.groups())
-        stored = [f"{packet['seq']} {packet['source']}" for packet in history(client, self.meeting, "talk-time")]
-        if printed != stored:
-            raise Failure(f"{self.name} printed {printed}, but the meeting has {stored}")
         # One output for each packet, and one at the end.
         if (published, received, len(printed)) != (self.count, self.count + 1, self.count + 1):
             raise Failure(f"{self.name}: {self.count} packets, {len(printed)} outputs, and it says {last!r}")
-        turns = [packet["payload"]["text"] for packet in history(client, self.meeting, "transcription")]
+        return printed, reconnected
+
+    def check(self, client):
+        """What it printed and published is what the meeting has. Returns how often it connected again."""
+        printed, reconnected = self.outputs()
+        stored = [f"{packet['seq']} {packet['source']}" for packet in history(client, self.meeting, "talk-time")]
+        if printed != stored:
+            raise Failure(f"{self.name} printed {printed}, but the meeting has {stored}")
+        self.check_packets(packet["payload"] for packet in history(client, self.meeting, "transcription"))
+        return reconnected
+
+    def check_packets(self, payloads):
+        turns = [payload["text"] for payload in payloads]
         if turns != [f"This is turn {turn + 1}." for turn in range(self.count)]:
             raise Failure(f"{self.name} published {turns}")
-        return reconnected
+
+    def say(self):
+        print(f"--- {self.name}: the last lines, and what went wrong", *self.lines[-5:], sep="\n")
+        print(self.errors.read_text()[-3000:])
 
 
 def history(client, meeting, source):
@@ -220,7 +237,7 @@ def play(node, clients, label, options, seed, folder):
     began = time.monotonic()
     try:
         for name, command in clients.items():
-            runs.append(Run(name, command, f"{label}-{name}-{seed}", options.count, node.url, folder, progress))
+            runs.append(Run(name, command, f"{label} {name}: {seed}", options.count, node.url, folder, progress))
         stops = disturb(node, runs, options.stops, chance, progress)
         with progress:
             if not progress.wait_for(lambda: all(run.is_done for run in runs), DONE):
@@ -230,8 +247,7 @@ def play(node, clients, label, options, seed, folder):
     except Failure:
         for run in runs:
             run.end()
-            print(f"--- {run.name}: the last lines, and what went wrong", *run.lines[-5:], sep="\n")
-            print(run.errors.read_text()[-3000:])
+            run.say()
         print("--- the node", node.log.read_text()[-3000:], sep="\n")
         raise
     finally:
@@ -241,6 +257,52 @@ def play(node, clients, label, options, seed, folder):
         raise Failure("the clients were done before the node was stopped; give a larger --count")
     counts = ", ".join(f"{run.name} reconnected {count}" for run, count in zip(runs, reconnected))
     print(f"ok: seed {seed}, {label}: {stops} stops; {counts}; {time.monotonic() - began:.1f} s", flush=True)
+
+
+def meet_faults(name, command, options, seed, folder):
+    """Runs a client against the invented node. What happens is by chance, and by the order in which requests come."""
+    progress, began = threading.Condition(), time.monotonic()
+    # Most of the time is spent waiting after faults.
+    count = min(options.count, 150)
+    with FlakyNode(random.Random(f"{seed} {name}"), KEY) as node:
+        run = Run(name, command, f"flaky-{name}-{seed}", count, node.url, folder, progress)
+        try:
+            with progress:
+                if not progress.wait_for(lambda: run.is_done, DONE):
+                    raise Failure(f"{name} is not done after {DONE} s")
+            printed, reconnected = run.outputs()
+            if printed != [f"{2 * turn + 2} talk-time" for turn in range(count + 1)]:
+                raise Failure(f"{name} printed {printed}")
+            run.check_packets(packet["payload"] for packet in node.meetings[run.meeting].packets)
+            if node.wrong:
+                raise Failure(f"{name}: {'; '.join(node.wrong)}")
+        except Failure:
+            run.end()
+            run.say()
+            print(f"--- what happened: {node.faults}")
+            raise
+        finally:
+            run.end()
+            node.shutdown()
+    faults, kinds = sum(node.faults.values()), len(node.faults)
+    print(f"ok: seed {seed}, {name} with {faults} faults of {kinds} kinds: reconnected {reconnected}; "
+          f"{time.monotonic() - began:.1f} s", flush=True)
+
+
+def be_rejected(name, command, folder):
+    """A client whose key is wrong says so, and does not try for ever."""
+    progress = threading.Condition()
+    with FlakyNode(random.Random(0), KEY) as node:
+        run = Run(name, command, "rejected", 1, node.url, folder, progress, TEAMMY_KEY="another key")
+        try:
+            code = run.process.wait(START)
+        except subprocess.TimeoutExpired:
+            raise Failure(f"{name} goes on for {START} s though it is rejected") from None
+        finally:
+            run.end()
+            node.shutdown()
+    if code != 1 or node.meetings or "about" not in run.errors.read_text():
+        raise Failure(f"{name} is rejected, and exits with {code}: {run.errors.read_text()}")
 
 
 def bash_parser(bash):
@@ -347,7 +409,11 @@ def main():
     elif results.attempt("curl", lambda: bash_parser(bash)):
         clients["curl"] = [bash, str(HERE / "curl" / "example.sh")]
 
-    parts = [(name, {name: command}) for name, command in clients.items()] + [("together", clients)]
+    with tempfile.TemporaryDirectory(prefix="teammy-clients-") as folder:
+        for name, run in clients.items():
+            results.attempt(f"{name} with a wrong key", lambda: be_rejected(name, run, Path(folder)))
+
+    parts = [(name, {name: run}) for name, run in clients.items()] + [("together", clients)]
     with contextlib.ExitStack() as ending:
         for _ in range(options.busy):
             spinning = subprocess.Popen([sys.executable, "-c", "while True: pass"])
@@ -356,6 +422,10 @@ def main():
         for seed in range(first_seed, first_seed + options.rounds):
             print(f"seed {seed}", flush=True)
             with tempfile.TemporaryDirectory(prefix="teammy-clients-") as folder:
+                for name, run in clients.items():
+                    def faults():
+                        meet_faults(name, run, options, seed, Path(folder))
+                    results.attempt(f"seed {seed}, {name} with faults", faults)
                 node = Node(program, Path(folder))
                 for label, some in parts:
                     def part():

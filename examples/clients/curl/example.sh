@@ -20,12 +20,12 @@ packet() {
 received=0 last_seq=0 turns=0 is_increasing=1
 print() {
     # A string of JSON has its quotes escaped, so this is a key.
-    [[ $2 =~ \"source\":\"([^\"]*)\" ]]
+    [[ $2 =~ \"source\":[[:space:]]*\"([^\"]*)\" ]]
     printf '%s %s\n' "$1" "${BASH_REMATCH[1]}"
     ((10#$1 > last_seq)) || is_increasing=
     last_seq=$1 received=$((received + 1))
     # The total is behind the participants' own turns.
-    [[ $2 =~ .*\"turns\":([0-9]+) ]] && turns=${BASH_REMATCH[1]}
+    [[ $2 =~ .*\"turns\":[[:space:]]*([0-9]+) ]] && turns=${BASH_REMATCH[1]}
 }
 
 reader() {

@@ -67,7 +67,7 @@ teammy_path() {
 
 # teammy_member NAME PROBLEM: a member of a problem document, or nothing. They are flat, and these values have no escapes.
 teammy_member() {
-    if [[ $2 =~ \"$1\":\"?([a-z0-9-]+) ]]; then
+    if [[ $2 =~ \"$1\":[[:space:]]*\"?([a-z0-9-]+) ]]; then
         printf '%s' "${BASH_REMATCH[1]}"
     fi
 }
@@ -131,16 +131,27 @@ teammy_request() {
     done
 }
 
+# The same, but a problem goes to standard error.
+teammy_call() {
+    local answer
+    if answer=$(teammy_request "$@"); then
+        printf '%s\n' "$answer"
+    else
+        printf '%s\n' "$answer" >&2
+        return 1
+    fi
+}
+
 # teammy_open MEETING PLUGINS: starts a meeting, or joins or resumes the one of this id. PLUGINS is a list with commas.
 teammy_open() {
     local names=
     [[ -z $2 ]] || names="\"${2//,/\",\"}\""
-    teammy_request POST /v1/meetings "{\"id\": $(teammy_json "$1"), \"plugins\": [$names]}"
+    teammy_call POST /v1/meetings "{\"id\": $(teammy_json "$1"), \"plugins\": [$names]}"
 }
 
 # teammy_end MEETING: ends a meeting, and returns once all its plugins have finished. One that has ended is no error.
 teammy_end() {
-    teammy_request POST "/v1/meetings/$(teammy_path "$1")/end" '{"wait": true}'
+    teammy_call POST "/v1/meetings/$(teammy_path "$1")/end" '{"wait": true}'
 }
 
 # teammy_publish MEETING PRODUCER COUNT PACKET: publishes packets with the numbers 1 to COUNT. PACKET is a function that is
