@@ -244,10 +244,12 @@ teammy_follow() {
             reason='nobody answered'
         else
             reason=$(cat <&"$stream")
+            # Half a problem says nothing.
+            wait "$curl" || status=000
             teammy_may_pass "$status" "$reason" || is_done=1
         fi
+        # Curl ends when it has something to write, or finds that the node is gone.
         exec {stream}<&-
-        kill "$curl" 2>/dev/null || :
         if [[ -n $is_done ]]; then
             [[ $status == 200 ]] || printf '%s\n' "$reason" >&2
             return "$is_done"
