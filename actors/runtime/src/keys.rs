@@ -4,7 +4,7 @@
 //! holds a hash. A node keeps all keys in memory and looks for changes of other processes several times a second, so a request
 //! costs no query, and a key that is revoked anywhere is refused within a second everywhere.
 //!
-//! A [token](token) is made of a key without the store: it lets a browser read one meeting for a short time.
+//! A [token](Keys::token) is made of a key without the store: it lets a browser read one meeting for a short time.
 
 mod error;
 mod record;
