@@ -386,6 +386,7 @@ def main():
     parser.add_argument("program", nargs="?", default=os.environ.get("TEAMMY_BIN"), help="a built teammy")
     parser.add_argument("--rounds", type=int, default=1, help="how many seeds, one after the other")
     parser.add_argument("--count", type=int, default=400, help="how many packets each client publishes")
+    parser.add_argument("--meetings", type=int, default=3, help="how many meetings there are when all run at once")
     parser.add_argument("--stops", type=int, default=5, help="how often the node is stopped in each part")
     parser.add_argument("--busy", type=int, default=0, help="how many processes keep the processor busy meanwhile")
     options = parser.parse_args()
@@ -413,7 +414,10 @@ def main():
         for name, run in clients.items():
             results.attempt(f"{name} with a wrong key", lambda: be_rejected(name, run, Path(folder)))
 
-    parts = [(name, {name: run}) for name, run in clients.items()] + [("together", clients)]
+    of_each = list(clients.items())
+    numbered = [(number, *of_each[number % len(of_each)]) for number in range(options.meetings if of_each else 0)]
+    together = {f"{name} {number}": run for number, name, run in numbered}
+    parts = [(name, {name: run}) for name, run in clients.items()] + [("together", together)]
     with contextlib.ExitStack() as ending:
         for _ in range(options.busy):
             spinning = subprocess.Popen([sys.executable, "-c", "while True: pass"])

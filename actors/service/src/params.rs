@@ -9,7 +9,7 @@ use axum::{
 };
 use serde::de::{DeserializeOwned, IgnoredAny};
 use teammy_kernel::{MeetingId, Name, Seq};
-use teammy_runtime::{MeetingRef, Node};
+use teammy_runtime::{MeetingRef, Node, node};
 
 use crate::{access::Caller, problem::Problem, shared::Shared};
 
@@ -163,6 +163,16 @@ impl FromRequestParts<Shared> for Meeting {
 
     async fn from_request_parts(parts: &mut Parts, shared: &Shared) -> Result<Self, Problem> {
         let Id(id) = Id::from_request_parts(parts, shared).await?;
-        Ok(Self(Node::find_meeting(&shared.node, &id).await?))
+        match Node::find_meeting(&shared.node, &id).await {
+            // While the node resumes all meetings, one that is asked for is not left to wait for its turn.
+            Err(node::Error::NotRunning(_)) if shared.stop.is_starting() => {
+                match shared.node.resume_meeting(&id).await {
+                    Ok(meeting) => Ok(Self(meeting)),
+                    // Others resume it just now, or it has ended.
+                    Err(_) => Ok(Self(Node::find_meeting(&shared.node, &id).await?)),
+                }
+            }
+            found => Ok(Self(found?)),
+        }
     }
 }

@@ -38,6 +38,10 @@ impl Stop {
         self.0.send_replace(Phase::Stopping);
     }
 
+    pub(crate) fn is_starting(&self) -> bool {
+        *self.0.borrow() == Phase::Starting
+    }
+
     pub(crate) fn is_ready(&self) -> bool {
         *self.0.borrow() == Phase::Ready
     }

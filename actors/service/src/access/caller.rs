@@ -80,7 +80,7 @@ impl Caller {
     /// A response whose problem is as the caller knows its meetings, and passes if it comes of the node's start or stop.
     pub(super) fn shown(&self, response: Response, stop: &Stop) -> Response {
         let Some(problem) = response.extensions().get::<Problem>() else { return response };
-        let is_of_change = problem.is_of_change(!stop.is_ready(), stop.is_stopping());
+        let is_of_change = problem.is_of_change(stop.is_starting(), stop.is_stopping());
         if self.0.is_none() && !is_of_change {
             return response;
         }

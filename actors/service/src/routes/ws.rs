@@ -127,7 +127,8 @@ impl Reader<'_> {
         loop {
             let message = match tokio::time::timeout(SILENCE, stream.next()).await {
                 Err(_) => return Closing::Silent,
-                Ok(None | Some(Err(_))) => return Closing::Gone,
+                Ok(None) => return Closing::Gone,
+                Ok(Some(Err(error))) => return Closing::of(error),
                 Ok(Some(Ok(message))) => message,
             };
             let went_on = match message {
