@@ -48,10 +48,10 @@ class Failure(Exception):
 class Node:
     """A node that keeps its port and its database when it is started again."""
 
-    def __init__(self, program, folder):
+    def __init__(self, program, folder, database):
         (folder / "teammy.toml").write_text(CONFIG)
         self._arguments = [program, "node", "--config", str(folder / "teammy.toml"), "--json"]
-        self._arguments += ["--db", f"surrealkv://{folder / 'database'}"]
+        self._arguments += ["--db", database or f"surrealkv://{folder / 'database'}"]
         self._folder, self._port, self._process = folder, 0, None
         self.log = folder / "node.log"
 
@@ -192,7 +192,7 @@ def history(client, meeting, source):
     return packets
 
 
-def disturb(node, runs, stops, chance, progress):
+def disturb(node, runs, options, chance, progress):
     """Stops the node at random moments of the clients' work, and starts it again. Returns how often."""
     def printed():
         return sum(len(run.lines) for run in runs)
@@ -202,7 +202,7 @@ def disturb(node, runs, stops, chance, progress):
 
     total = sum(run.count + 1 for run in runs)
     # The first one may come before the meeting is there, the last ones while it ends.
-    moments = [0, *sorted(chance.randint(1, total) for _ in range(stops - 1))]
+    moments = [0, *sorted(chance.randint(1, total) for _ in range(options.stops - 1))]
     for number, moment in enumerate(moments):
         until, seen = time.monotonic() + PROGRESS, -1
         with progress:
@@ -215,7 +215,7 @@ def disturb(node, runs, stops, chance, progress):
             progress.wait_for(are_done, chance.uniform(0, 0.1 if number == 0 else 0.02))
             if are_done():
                 return number
-        node.stop(signal.SIGTERM if chance.random() < 0.25 else signal.SIGKILL)
+        node.stop(signal.SIGTERM if chance.random() < options.sigterm else signal.SIGKILL)
         node.start()
         if chance.random() < 0.3:
             # It is killed while it starts, or while it resumes.
@@ -238,7 +238,7 @@ def play(node, clients, label, options, seed, folder):
     try:
         for name, command in clients.items():
             runs.append(Run(name, command, f"{label} {name}: {seed}", options.count, node.url, folder, progress))
-        stops = disturb(node, runs, options.stops, chance, progress)
+        stops = disturb(node, runs, options, chance, progress)
         with progress:
             if not progress.wait_for(lambda: all(run.is_done for run in runs), DONE):
                 late = ", ".join(f"{run.name} ({len(run.lines)} lines)" for run in runs if not run.is_done)
@@ -387,6 +387,8 @@ def main():
     parser.add_argument("--rounds", type=int, default=1, help="how many seeds, one after the other")
     parser.add_argument("--count", type=int, default=400, help="how many packets each client publishes")
     parser.add_argument("--meetings", type=int, default=3, help="how many meetings there are when all run at once")
+    parser.add_argument("--db", help="a database server instead, such as ws://127.0.0.1:8000; it must be empty")
+    parser.add_argument("--sigterm", type=float, default=0.25, help="which part of the stops is by SIGTERM")
     parser.add_argument("--stops", type=int, default=5, help="how often the node is stopped in each part")
     parser.add_argument("--busy", type=int, default=0, help="how many processes keep the processor busy meanwhile")
     options = parser.parse_args()
@@ -430,7 +432,7 @@ def main():
                     def faults():
                         meet_faults(name, run, options, seed, Path(folder))
                     results.attempt(f"seed {seed}, {name} with faults", faults)
-                node = Node(program, Path(folder))
+                node = Node(program, Path(folder), options.db)
                 for label, some in parts:
                     def part():
                         try:

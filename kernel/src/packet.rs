@@ -23,10 +23,10 @@ impl Seq {
     /// Above every packet.
     pub const MAX: Self = Self(u64::MAX);
 
-    /// The next number.
+    /// The next number; that of [`Seq::MAX`] is itself.
     #[must_use]
     pub const fn next(self) -> Self {
-        Self(self.0 + 1)
+        Self(self.0.saturating_add(1))
     }
 
     /// The number before; that of [`Seq::ZERO`] is itself.

@@ -6,7 +6,7 @@ use teammy::{
     admin::{Request, Response},
     config::Config,
     control::Client,
-    keys::{KeyId, KeyInfo, Keys, NewKey, Scope},
+    keys::{KeyId, KeyInfo, Keys, NewKey, PrintedKey, Scope},
     open_store,
 };
 use tokio::{runtime::Runtime, time::Duration};
@@ -137,7 +137,7 @@ async fn of_store(keys: &Keys, verb: &Verb, output: &Output) -> Result<(), Error
     }
 }
 
-fn print_secret(secret: &str, key: &KeyInfo, output: &Output) -> Result<(), Error> {
+fn print_secret(secret: &PrintedKey, key: &KeyInfo, output: &Output) -> Result<(), Error> {
     match output.form() {
         Form::Json => output.object(&json!({"type": "key", "secret": secret, "key": key})),
         Form::Text => {
@@ -145,7 +145,7 @@ fn print_secret(secret: &str, key: &KeyInfo, output: &Output) -> Result<(), Erro
                 "key {} of tenant {} for {}; it is not shown again",
                 key.id, key.tenant, key.scopes
             ));
-            output.text(secret)
+            output.text(secret.reveal())
         }
     }
 }
@@ -172,7 +172,7 @@ fn print_all(keys: &[KeyInfo], output: &Output) -> Result<(), Error> {
     let now = Timestamp::now();
     let mut rows = table(["id", "tenant", "scopes", "created", "status"]);
     for key in keys {
-        let status = match (key.revoked, key.expires) {
+        let status = match (key.revoked, key.ends()) {
             (Some(at), _) => format!("revoked {at:.0}"),
             (None, Some(at)) if at <= now => format!("expired {at:.0}"),
             (None, Some(at)) => format!("until {at:.0}"),

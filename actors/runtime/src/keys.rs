@@ -15,4 +15,4 @@ mod token;
 pub use error::{Denied, Error};
 pub use record::{KeyInfo, Scope, Scopes};
 pub use ring::{Access, Keys, NewKey};
-pub use secret::KeyId;
+pub use secret::{KeyId, PrintedKey};

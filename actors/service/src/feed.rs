@@ -98,7 +98,7 @@ fn as_items(
                     let packet = Item::Packet { packet: caller.packet(&packet), is_stored };
                     gap.into_iter().chain([packet]).collect::<Vec<_>>()
                 }
-                Some(Err(error)) => vec![Item::Broken(chain(&error))],
+                Some(Err(error)) => vec![Item::Broken(caller.text(chain(&error)))],
                 None => vec![Item::End],
             };
             futures::stream::iter(items)

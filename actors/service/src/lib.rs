@@ -16,6 +16,7 @@ mod feed;
 mod limits;
 mod params;
 mod problem;
+mod room;
 mod routes;
 mod server;
 mod shared;

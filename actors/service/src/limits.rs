@@ -11,7 +11,7 @@ use axum::body::{Body, Bytes, HttpBody};
 use hyper::body::{Frame, SizeHint};
 use parking_lot::Mutex;
 use teammy_config::Quota;
-use teammy_kernel::{ErrorClass, ErrorKind};
+use teammy_kernel::{ErrorClass, ErrorKind, MeetingId};
 use teammy_runtime::keys::{Access, KeyId};
 use tokio::time::{Duration, Instant};
 
@@ -65,26 +65,29 @@ impl<K: std::hash::Hash + Eq + Clone> Slots<K> {
     }
 }
 
-impl Slots<KeyId> {
+/// Whose requests are counted together: a key's, or those of its tokens for one meeting, so that no viewer uses up what a backend
+/// needs.
+pub(crate) type Owner = (KeyId, Option<MeetingId>);
+
+impl Slots<Owner> {
     pub(crate) fn of_keys(most: usize) -> Self {
         Self::new(most, "too-many-requests", "requests of one key at once")
     }
 
-    pub(crate) fn take(&self, access: Option<&Access>) -> Result<Slot<KeyId>, Problem> {
-        access.map_or(Ok(Slot(None)), |access| self.of(&access.key, self.most))
+    pub(crate) fn take(&self, access: Option<&Access>) -> Result<Slot<Owner>, Problem> {
+        let Some(access) = access else { return Ok(Slot(None)) };
+        self.of(&(access.key.clone(), access.meeting.clone()), self.most)
     }
 }
 
-impl Slot<KeyId> {
-    /// Keeps the slot until a body is gone.
-    pub(crate) fn held_by(self, body: Body) -> Body {
-        if self.0.is_none() { body } else { Body::new(Holding { body, _slot: self }) }
-    }
+/// Keeps a slot until a body is gone.
+pub(crate) fn held_by(slot: Arc<Slot<Owner>>, body: Body) -> Body {
+    if slot.0.is_none() { body } else { Body::new(Holding { body, _slot: slot }) }
 }
 
 struct Holding {
     body: Body,
-    _slot: Slot<KeyId>,
+    _slot: Arc<Slot<Owner>>,
 }
 
 impl HttpBody for Holding {
@@ -272,7 +275,7 @@ mod tests {
         for tenant in ["small", "other", "big"] {
             let new = NewKey::new(Name::new(tenant).unwrap(), [Scope::Publish]);
             let (secret, _) = keys.create(new).await.unwrap();
-            callers.push(Caller::of(keys.access(&secret).unwrap()));
+            callers.push(Caller::of(keys.access(secret.reveal()).unwrap()));
         }
         let burst =
             |caller: &Caller, bytes| (0..20).filter(|_| quotas.packet(caller, bytes).is_zero()).count();

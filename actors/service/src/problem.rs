@@ -79,10 +79,15 @@ impl Problem {
 }
 
 impl Problem {
-    /// Without a text in its title.
-    pub(crate) fn without(mut self, text: &str) -> Self {
-        self.title = self.title.replace(text, "");
+    /// With another text instead of one in its title.
+    pub(crate) fn replaced(mut self, text: &str, other: &str) -> Self {
+        self.title = self.title.replace(text, other);
         self
+    }
+
+    /// Whether what was asked for is not there.
+    pub(crate) fn is_not_found(&self) -> bool {
+        self.status == 404
     }
 
     /// What a node answers while it starts or stops, and a meeting is not there for that reason alone: it will be, here or on

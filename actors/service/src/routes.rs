@@ -33,7 +33,7 @@ use axum::{
     extract::DefaultBodyLimit,
     http::Uri,
     middleware::from_fn_with_state,
-    routing::{any, get, post, put},
+    routing::{get, post, put},
 };
 use teammy_kernel::{ErrorClass, ErrorKind};
 
@@ -49,7 +49,7 @@ pub(crate) fn router(shared: Shared) -> Router {
         .route("/packets", get(packets::history).post(publish::publish))
         .route("/events", get(events::events))
         .route("/tokens", post(meetings::token))
-        .route("/ws", any(ws::open));
+        .route("/ws", get(ws::open));
     Router::new()
         .route("/v1/meetings", get(meetings::list).post(meetings::open))
         .nest("/v1/meetings/{meeting}", meeting)

@@ -22,6 +22,7 @@ use tracing::{debug, info, warn};
 use crate::{
     error::Error,
     limits::{Quotas, Slots},
+    room::{Room, WithRoom},
     routes,
     shared::{Render, Settings, Shared},
     stall::StallLimit,
@@ -241,13 +242,13 @@ impl Connections {
         };
         let (router, stop) = (self.router.clone(), self.stop.clone());
         let tls = self.tls.clone().filter(|_| is_tcp);
+        let room = Room::new(room);
         tokio::spawn(async move {
-            let _room = room;
             let Some(tls) = tls else {
-                return serve(StallLimit::new(stream, STALL_TIME), router, &stop).await;
+                return serve(StallLimit::new(stream, STALL_TIME), router, room, &stop).await;
             };
             match tokio::time::timeout(HEAD_TIME, tls.accept(StallLimit::new(stream, STALL_TIME))).await {
-                Ok(Ok(stream)) => serve(stream, router, &stop).await,
+                Ok(Ok(stream)) => serve(stream, router, room, &stop).await,
                 Ok(Err(error)) => debug!(%error, "a client did not agree on TLS"),
                 Err(_) => debug!("a client took too long to agree on TLS"),
             }
@@ -255,7 +256,7 @@ impl Connections {
     }
 }
 
-async fn serve<C>(stream: C, router: Router, stop: &Stop)
+async fn serve<C>(stream: C, router: Router, room: Room, stop: &Stop)
 where
     C: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -263,7 +264,7 @@ where
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIME)
         .max_buf_size(HEAD_BYTES)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(WithRoom { router, room }))
         .with_upgrades();
     let mut connection = pin!(connection);
     let served = tokio::select! {

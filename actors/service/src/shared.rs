@@ -7,13 +7,12 @@ use serde_json::{Value, json};
 use teammy_runtime::{
     Node,
     admin::{self, Request},
-    keys::KeyId,
 };
 use tokio::sync::mpsc;
 
 use crate::{
     access::Caller,
-    limits::{Quotas, Slots},
+    limits::{Owner, Quotas, Slots},
     problem::Problem,
     stop::Stop,
 };
@@ -36,7 +35,7 @@ pub(crate) struct Shared {
     pub(crate) stop: Stop,
     pub(crate) settings: Arc<Settings>,
     /// The requests of each key.
-    pub(crate) slots: Arc<Slots<KeyId>>,
+    pub(crate) slots: Arc<Slots<Owner>>,
     pub(crate) quotas: Arc<Quotas>,
     pub(crate) metrics: Option<Render>,
     /// Whoever serves a connection or a WebSocket holds a clone, so that a stop can wait for all of them.
@@ -45,12 +44,17 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// Waits until the caller's key or token has ended; for ever where no key is asked for.
+    /// Waits until the caller's key or token has ended, or a key is asked for, if the caller came without one.
     pub(crate) async fn over(&self, caller: &Caller) {
         match caller.access() {
             Some(access) => self.node.keys().ended(access).await,
-            None => std::future::pending().await,
+            None => self.node.keys().asked_for().await,
         }
+    }
+
+    /// A problem as the caller knows its meetings, which passes if it comes of the node's start or stop.
+    pub(crate) fn shown(&self, problem: Problem, caller: &Caller) -> Problem {
+        caller.shown_problem(problem, &self.stop)
     }
 
     /// Whether pages of this origin may use the API.

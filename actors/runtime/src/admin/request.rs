@@ -13,7 +13,7 @@ use super::{
     usage::usage,
 };
 use crate::{
-    keys::{KeyId, KeyInfo, NewKey},
+    keys::{KeyId, KeyInfo, NewKey, PrintedKey},
     node::{self, Node},
 };
 
@@ -122,7 +122,7 @@ pub enum Response {
     /// To [`Request::CreateKey`] and [`Request::RotateKey`].
     Key {
         /// The printed form, which is never shown again.
-        secret: String,
+        secret: PrintedKey,
         /// What is shown of it.
         key: KeyInfo,
     },

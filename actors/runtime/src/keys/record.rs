@@ -90,6 +90,9 @@ pub struct KeyInfo {
     /// From when on it is refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<Timestamp>,
+    /// From when on it is refused because another key replaces it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaced: Option<Timestamp>,
     /// When it was revoked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoked: Option<Timestamp>,
@@ -98,7 +101,12 @@ pub struct KeyInfo {
 impl KeyInfo {
     /// Whether the key is accepted at a time.
     pub fn is_valid(&self, now: Timestamp) -> bool {
-        self.revoked.is_none() && self.expires.is_none_or(|expires| now < expires)
+        self.revoked.is_none() && self.ends().is_none_or(|ends| now < ends)
+    }
+
+    /// From when on it is refused, as far as that is known.
+    pub fn ends(&self) -> Option<Timestamp> {
+        self.expires.into_iter().chain(self.replaced).min()
     }
 }
 

@@ -13,7 +13,7 @@ use tokio::{sync::watch, time::Duration};
 use super::{
     error::{Denied, Error},
     record::{KeyInfo, KeyRecord, Scope, Scopes},
-    secret::{KeyId, Pepper, Secret},
+    secret::{KeyId, Pepper, PrintedKey, Secret},
     token::{self, Token},
 };
 use crate::clock;
@@ -150,17 +150,24 @@ impl Keys {
     ///
     /// # Errors
     /// See [`Error`].
-    pub async fn create(&self, new: NewKey) -> Result<(String, KeyInfo), Error> {
+    pub async fn create(&self, new: NewKey) -> Result<(PrintedKey, KeyInfo), Error> {
         if new.scopes.is_empty() {
             return Err(Error::NoScope);
         }
         let secret = Secret::random().map_err(Error::Random)?;
         let NewKey { tenant, scopes, expires } = new;
-        let info =
-            KeyInfo { id: secret.id.clone(), tenant, scopes, created: clock::now(), expires, revoked: None };
+        let info = KeyInfo {
+            id: secret.id.clone(),
+            tenant,
+            scopes,
+            created: clock::now(),
+            expires,
+            replaced: None,
+            revoked: None,
+        };
         self.change(&[&info.id], |_| Ok(vec![KeyRecord::new(info.clone(), secret.hash(&self.pepper))]))
             .await?;
-        Ok((secret.reveal(), info))
+        Ok((secret.printed(), info))
     }
 
     /// Refuses a key from now on. Again is no error.
@@ -180,7 +187,7 @@ impl Keys {
     ///
     /// # Errors
     /// See [`Error`].
-    pub async fn rotate(&self, id: &KeyId, overlap: Duration) -> Result<(String, KeyInfo), Error> {
+    pub async fn rotate(&self, id: &KeyId, overlap: Duration) -> Result<(PrintedKey, KeyInfo), Error> {
         let secret = Secret::random().map_err(Error::Random)?;
         let rotate = |stored: &mut HashMap<KeyId, KeyRecord>| {
             let now = clock::now();
@@ -188,13 +195,13 @@ impl Keys {
             if !old.info.is_valid(now) {
                 return Err(Error::Dead(id.clone()));
             }
-            let new = KeyInfo { id: secret.id.clone(), created: now, ..old.info.clone() };
+            let new = KeyInfo { id: secret.id.clone(), created: now, replaced: None, ..old.info.clone() };
             let ends = now.checked_add(overlap).unwrap_or(Timestamp::MAX);
-            old.info.expires = Some(old.info.expires.map_or(ends, |expires| expires.min(ends)));
+            old.info.replaced = Some(old.info.replaced.map_or(ends, |replaced| replaced.min(ends)));
             Ok(vec![KeyRecord::new(new, secret.hash(&self.pepper)), old])
         };
         let mut changed = self.change(&[&secret.id, id], rotate).await?;
-        Ok((secret.reveal(), changed.swap_remove(0).info))
+        Ok((secret.printed(), changed.swap_remove(0).info))
     }
 
     /// All keys, by tenant, then by age.
@@ -228,13 +235,13 @@ impl Keys {
         let table = self.table.read();
         let key = table.keys.get(&secret.id)?;
         let is_right = key.hash() == hash;
-        let KeyInfo { id, tenant, scopes, expires, .. } = &key.info;
+        let KeyInfo { id, tenant, scopes, .. } = &key.info;
         (is_right && key.info.is_valid(now)).then(|| Access {
             key: id.clone(),
             tenant: tenant.clone(),
             scopes: scopes.clone(),
             meeting: None,
-            expires: *expires,
+            expires: key.info.ends(),
         })
     }
 
@@ -247,7 +254,7 @@ impl Keys {
             tenant: key.info.tenant.clone(),
             scopes: Scopes::from_iter([Scope::Read]),
             meeting: Some(meeting),
-            expires: Some(key.info.expires.map_or(until, |expires| expires.min(until))),
+            expires: Some(key.info.ends().map_or(until, |ends| ends.min(until))),
         })
     }
 
@@ -261,8 +268,15 @@ impl Keys {
 
     /// When it ends, as far as that is known: its key's end may have been set meanwhile.
     fn expiry(&self, access: &Access) -> Option<Timestamp> {
-        let of_key = self.table.read().keys.get(&access.key).and_then(|key| key.info.expires);
+        let of_key = self.table.read().keys.get(&access.key).and_then(|key| key.info.ends());
         of_key.into_iter().chain(access.expires).min()
+    }
+
+    /// Waits until there is a key, so that whoever came without one may nothing more.
+    pub async fn asked_for(&self) {
+        let mut changed = self.changed.subscribe();
+        // The sender is `self`, so it is there.
+        while self.is_empty() && changed.changed().await.is_ok() {}
     }
 
     /// Waits until what was allowed is not allowed any more.
@@ -363,21 +377,21 @@ mod tests {
         let (here, there) = (Keys::new(store.clone(), "p"), Keys::new(store.clone(), "p"));
         assert!(here.is_empty());
         let (secret, info) = here.create(NewKey::new(tenant("acme"), [Scope::Read])).await.unwrap();
-        let access = here.access(&secret).unwrap();
+        let access = here.access(secret.reveal()).unwrap();
         assert_eq!((&access.tenant, access.scopes.has(Scope::Publish)), (&tenant("acme"), false));
-        assert_eq!(there.access(&secret), Err(Denied::Invalid), "it has not looked yet");
+        assert_eq!(there.access(secret.reveal()), Err(Denied::Invalid), "it has not looked yet");
         there.refresh().await.unwrap();
-        assert_eq!(there.access(&secret).unwrap(), access);
+        assert_eq!(there.access(secret.reveal()).unwrap(), access);
         assert_eq!(Keys::new(store.clone(), "another").list().await.unwrap(), std::slice::from_ref(&info));
         let peppered = Keys::new(store.clone(), "another");
         peppered.refresh().await.unwrap();
-        assert_eq!(peppered.access(&secret), Err(Denied::Invalid), "the pepper is another one");
+        assert_eq!(peppered.access(secret.reveal()), Err(Denied::Invalid), "the pepper is another one");
 
         let (newer, of_newer) = there.rotate(&info.id, Duration::from_hours(1)).await.unwrap();
         here.refresh().await.unwrap();
-        assert!(here.access(&secret).is_ok() && here.access(&newer).is_ok());
+        assert!(here.access(secret.reveal()).is_ok() && here.access(newer.reveal()).is_ok());
         here.rotate(&of_newer.id, Duration::ZERO).await.unwrap();
-        assert_eq!(here.access(&newer), Err(Denied::Invalid), "without an overlap it ends at once");
+        assert_eq!(here.access(newer.reveal()), Err(Denied::Invalid), "without an overlap it ends at once");
         here.revoke(&info.id).await.unwrap();
         here.revoke(&info.id).await.unwrap();
         assert!(!here.still_holds(&access));
@@ -393,7 +407,8 @@ mod tests {
     async fn wrong_secrets_and_foreign_ids_are_refused_alike() {
         let keys = Keys::new(Arc::new(MemoryStore::default()), "");
         let (secret, info) = keys.create(NewKey::new(tenant("acme"), [Scope::Read])).await.unwrap();
-        let mut wrong = secret.clone();
+        let secret = secret.reveal();
+        let mut wrong = secret.to_owned();
         wrong.replace_range(wrong.len() - 1.., if wrong.ends_with('0') { "1" } else { "0" });
         let unknown = secret.replace(info.id.as_str(), "0000000000000000");
         for text in [&wrong, &unknown, "", "tmy_", info.id.as_str(), &secret.to_uppercase()] {
@@ -401,7 +416,7 @@ mod tests {
         }
         let expired = NewKey::new(tenant("acme"), [Scope::Read]).expires(Timestamp::UNIX_EPOCH);
         let (secret, _) = keys.create(expired).await.unwrap();
-        assert_eq!(keys.access(&secret), Err(Denied::Invalid));
+        assert_eq!(keys.access(secret.reveal()), Err(Denied::Invalid));
     }
 
     #[tokio::test]

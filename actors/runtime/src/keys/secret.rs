@@ -45,6 +45,24 @@ impl std::str::FromStr for KeyId {
     }
 }
 
+/// A key's printed form. Its `Debug` does not show it, so that no log does.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct PrintedKey(String);
+
+impl PrintedKey {
+    /// The text, to be shown once.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for PrintedKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PrintedKey(…)")
+    }
+}
+
 /// A key: its id, and the secret, 256 random bits as hexadecimal digits. It has no `Debug`, so that no log shows it.
 pub(super) struct Secret<'a> {
     pub(super) id: KeyId,
@@ -70,8 +88,8 @@ impl<'a> Secret<'a> {
     }
 
     /// The printed form.
-    pub(super) fn reveal(&self) -> String {
-        format!("{PREFIX}{}_{}", self.id, self.secret)
+    pub(super) fn printed(&self) -> PrintedKey {
+        PrintedKey(format!("{PREFIX}{}_{}", self.id, self.secret))
     }
 
     /// What is stored. The secret has 256 random bits, so a fast hash is as hard to invert as a slow one. The pepper keeps
@@ -114,8 +132,9 @@ mod tests {
     #[test]
     fn a_key_is_read_as_it_was_printed() {
         let key = Secret::random().unwrap();
-        let printed = key.reveal();
-        let read = Secret::parse(&printed).unwrap();
+        let printed = key.printed();
+        let printed = printed.reveal();
+        let read = Secret::parse(printed).unwrap();
         assert_eq!(read.id, key.id);
         let pepper = Pepper::new("p");
         assert!(read.hash(&pepper) == key.hash(&pepper));

@@ -121,6 +121,8 @@ struct LocalSubscription {
     taps: Arc<Taps>,
     stored: Option<Packets>,
     live: Option<Arc<Tap>>,
+    /// Whether a live packet was the last one: then a stored one comes first, so that none waits for ever.
+    was_live: bool,
 }
 
 impl Subscription {
@@ -183,7 +185,7 @@ impl LocalSubscription {
         };
         let is_wanted = move |packet: &DataPacket| durable.contains(&packet.source);
         let stored = Some(Packets::new(committed_log.clone(), after, is_wanted));
-        Ok(Self { meeting, taps, stored, live })
+        Ok(Self { meeting, taps, stored, live, was_live: false })
     }
 
     fn end(&mut self) {
@@ -221,10 +223,19 @@ impl Stream for LocalSubscription {
     type Item = Result<Delivered, Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if std::mem::take(&mut self.was_live)
+            && let Some(stored) = &mut self.stored
+            && let Poll::Ready(item) = stored.poll_next_unpin(cx)
+        {
+            return self.stored_item(item);
+        }
         if let Some(tap) = &self.live {
             tap.waker().register(cx.waker());
             match tap.pop() {
-                TapItem::Packet(packet, gap) => return Poll::Ready(Some(Ok(Delivered { packet, gap }))),
+                TapItem::Packet(packet, gap) => {
+                    self.was_live = true;
+                    return Poll::Ready(Some(Ok(Delivered { packet, gap })));
+                }
                 TapItem::Empty => {}
                 TapItem::TooSlow => {
                     let error = Error::TooSlow(self.meeting.clone());
@@ -236,15 +247,21 @@ impl Stream for LocalSubscription {
         let Some(stored) = &mut self.stored else { return Poll::Ready(None) };
         match stored.poll_next_unpin(cx) {
             Poll::Pending => Poll::Pending,
-            Poll::Ready(Some(Ok(packet))) => Poll::Ready(Some(Ok(Delivered { packet, gap: 0 }))),
-            Poll::Ready(Some(Err(error))) => {
-                self.end();
-                Poll::Ready(Some(Err(error)))
-            }
-            Poll::Ready(None) => {
-                self.end();
-                Poll::Ready(None)
-            }
+            Poll::Ready(item) => self.stored_item(item),
         }
+    }
+}
+
+impl LocalSubscription {
+    /// What comes of the log: its end and its errors end the subscription.
+    fn stored_item(
+        &mut self,
+        item: Option<Result<Arc<DataPacket>, Error>>,
+    ) -> Poll<Option<Result<Delivered, Error>>> {
+        let item = item.map(|item| item.map(|packet| Delivered { packet, gap: 0 }));
+        if !matches!(item, Some(Ok(_))) {
+            self.end();
+        }
+        Poll::Ready(item)
     }
 }

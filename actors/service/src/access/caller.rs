@@ -73,19 +73,31 @@ impl Caller {
     pub(crate) fn problem(&self, problem: Problem) -> Problem {
         match self.tenant() {
             None => problem,
-            Some(tenant) => problem.without(&format!("{tenant}/")),
+            Some(tenant) => problem.replaced(&format!("meeting {tenant}/"), "meeting "),
         }
     }
 
-    /// A response whose problem is as the caller knows its meetings, and passes if it comes of the node's start or stop.
-    pub(super) fn shown(&self, response: Response, stop: &Stop) -> Response {
-        let Some(problem) = response.extensions().get::<Problem>() else { return response };
+    /// A problem as the caller knows its meetings, which passes if it comes of the node's start or stop.
+    pub(crate) fn shown_problem(&self, problem: Problem, stop: &Stop) -> Problem {
         let is_of_change = problem.is_of_change(stop.is_starting(), stop.is_stopping());
-        if self.0.is_none() && !is_of_change {
-            return response;
+        let problem = self.problem(problem);
+        if is_of_change { problem.passing() } else { problem }
+    }
+
+    /// What an error says, as the caller knows its meetings.
+    pub(crate) fn text(&self, text: String) -> String {
+        match self.tenant() {
+            None => text,
+            Some(tenant) => text.replace(&format!("meeting {tenant}/"), "meeting "),
         }
-        let problem = self.problem(problem.clone());
-        if is_of_change { problem.passing() } else { problem }.into_response()
+    }
+
+    /// A response with its problem as [`shown_problem`](Self::shown_problem) makes it.
+    pub(super) fn shown(&self, response: Response, stop: &Stop) -> Response {
+        match response.extensions().get::<Problem>() {
+            Some(problem) => self.shown_problem(problem.clone(), stop).into_response(),
+            None => response,
+        }
     }
 }
 

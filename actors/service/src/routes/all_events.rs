@@ -2,7 +2,7 @@
 //!
 //! The reader keeps a seq for each meeting, and comes back with all of them. There is no order between meetings.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use axum::{
     extract::State,
@@ -22,7 +22,7 @@ use teammy_kernel::{
 use teammy_runtime::{Node, node};
 use tokio::{
     sync::mpsc,
-    time::{Duration, MissedTickBehavior},
+    time::{Duration, Instant, MissedTickBehavior},
 };
 use utoipa::ToSchema;
 
@@ -43,6 +43,16 @@ const MOST: usize = 10_000;
 
 /// How often it looks for meetings that were opened meanwhile.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
+
+/// The store is listed at each so many looks.
+const LIST_EACH: u32 = 8;
+
+/// How far nodes' clocks may differ.
+const OVERLAP: Duration = Duration::from_mins(1);
+
+/// The first and the longest time until a meeting that could not be read is tried again.
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 /// How many events wait for a reader.
 const WAITING: usize = 64;
@@ -125,7 +135,21 @@ struct Reading {
     labels: BTreeMap<String, String>,
     after: BTreeMap<MeetingId, Seq>,
     since: Option<Timestamp>,
+    /// Those that are read now.
     known: HashSet<MeetingId>,
+    /// Those that were read to their end, as long as a look may find them.
+    finished: HashSet<MeetingId>,
+    /// Those that could not be read, and when they are tried again.
+    failed: HashMap<MeetingId, Failed>,
+    /// Meetings that were created after this time may not have been seen.
+    looked: Timestamp,
+}
+
+/// When a meeting that could not be read is tried again.
+#[derive(Clone, Copy)]
+struct Failed {
+    at: Instant,
+    wait: Duration,
 }
 
 async fn all_events(shared: Shared, caller: Caller, wanted: AllWanted) -> Result<Response, Problem> {
@@ -157,11 +181,19 @@ async fn all_events(shared: Shared, caller: Caller, wanted: AllWanted) -> Result
         after: cursors,
         since,
         known: HashSet::new(),
+        finished: HashSet::new(),
+        failed: HashMap::new(),
+        looked: Timestamp::now(),
     };
     let first = reading.first().await?;
     let (events, waiting) = mpsc::channel(WAITING);
     // It ends when the reader is gone: then nothing takes its events.
-    tokio::spawn(async move { reading.run(first, &events).await });
+    tokio::spawn(async move {
+        tokio::select! {
+            () = reading.run(first, &events) => {}
+            () = events.closed() => {}
+        }
+    });
     let waiting = futures::stream::unfold(waiting, |mut waiting| async move {
         let event: (Event, bool) = waiting.recv().await?;
         Some((event, waiting))
@@ -214,33 +246,56 @@ impl Reading {
         for id in first {
             self.add(id, &mut feeds, events).await;
         }
-        loop {
-            tokio::select! {
-                Some((id, item)) = feeds.next() => {
-                    if events.send((self.event(&id, item), false)).await.is_err() {
-                        return;
+        for look in 1_u32.. {
+            // Until the next look.
+            loop {
+                tokio::select! {
+                    Some((id, item)) = feeds.next() => {
+                        if events.send((self.event(&id, item), false)).await.is_err() {
+                            return;
+                        }
                     }
+                    _ = ticks.tick() => break,
                 }
-                _ = ticks.tick() => {
-                    for id in self.new_ones() {
-                        self.add(id, &mut feeds, events).await;
-                    }
+            }
+            for id in self.look(look.is_multiple_of(LIST_EACH)).await {
+                if self.known.len() >= MOST {
+                    let data = json!({"title": format!("{MOST} meetings are the most of one stream"), "code": "too-many-meetings"});
+                    let _ = events.send((named("error", &data), true)).await;
+                    return;
                 }
-                () = events.closed() => return,
+                self.add(id, &mut feeds, events).await;
             }
         }
     }
 
-    /// Meetings that this node runs, and did not when it looked last.
-    fn new_ones(&self) -> Vec<MeetingId> {
+    /// Meetings to read from now on: that this node runs, that were created since the last look, or that could not be read
+    /// before. The store is listed for those that began and ended between two looks, and less often.
+    async fn look(&mut self, lists: bool) -> Vec<MeetingId> {
         let is_wanted = |meeting: &teammy_runtime::MeetingRef| {
             let labels = &meeting.metadata().labels;
             self.caller.outer(meeting.id()).is_some()
                 && self.labels.iter().all(|(key, value)| labels.get(key) == Some(value))
         };
         let running = self.shared.node.meetings().into_iter().filter(is_wanted);
-        let new = running.map(|meeting| meeting.id().clone()).filter(|id| !self.known.contains(id));
-        new.take(MOST.saturating_sub(self.known.len())).collect()
+        let mut found: HashSet<MeetingId> = running.map(|meeting| meeting.id().clone()).collect();
+        if lists {
+            let now = Timestamp::now();
+            // Nodes' clocks differ a little.
+            let since = self.looked.checked_sub(OVERLAP).unwrap_or(self.looked);
+            if let Ok(listed) = self.listed(MeetingQuery::default().from(since)).await {
+                found.extend(listed);
+                self.looked = now;
+                self.finished.retain(|id| found.contains(id));
+            }
+        }
+        let now = Instant::now();
+        found.extend(self.failed.keys().cloned());
+        let is_new = |id: &MeetingId| {
+            let is_due = self.failed.get(id).is_none_or(|failed| failed.at <= now);
+            is_due && !self.known.contains(id) && !self.finished.contains(id)
+        };
+        found.into_iter().filter(is_new).collect()
     }
 
     async fn add(
@@ -259,30 +314,51 @@ impl Reading {
                 self.known.insert(id.clone());
                 feeds.push(items.map(move |item| (id.clone(), item)).boxed());
             }
-            // Not known, so that it is looked for again once it runs here.
             Err(problem) => {
-                let problem = self.caller.problem(problem);
-                let data = json!({"meeting": self.caller.outer(&id), "problem": problem});
-                let _ = events.send((named("error", &data), false)).await;
+                let is_first = !self.failed.contains_key(&id);
+                if problem.is_not_found() {
+                    self.failed.remove(&id);
+                    self.finished.insert(id.clone());
+                } else {
+                    self.fail(&id);
+                }
+                if is_first {
+                    let problem = self.shared.shown(problem, &self.caller);
+                    let data = json!({"meeting": self.caller.outer(&id), "problem": problem});
+                    let _ = events.send((named("error", &data), false)).await;
+                }
             }
         }
+    }
+
+    /// A meeting cannot be read now: it is tried again, later each time.
+    fn fail(&mut self, id: &MeetingId) {
+        let wait = self.failed.get(id).map_or(FIRST_WAIT, |failed| (failed.wait * 2).min(LONGEST_WAIT));
+        self.failed.insert(id.clone(), Failed { at: Instant::now() + wait, wait });
     }
 
     fn event(&mut self, id: &MeetingId, item: Item) -> Event {
         let outer = self.caller.outer(id).unwrap_or_default();
         match item {
             Item::Packet { packet, is_stored } => {
+                self.failed.remove(id);
                 if is_stored {
                     self.after.insert(id.clone(), packet.seq);
                 }
                 packet_event(&packet, is_stored.then(|| format!("{outer}:{}", packet.seq)))
             }
             Item::Gap(packets) => named("gap", &json!({"meeting": outer, "packets": packets})),
-            Item::End => named("end", &json!({"meeting": outer})),
+            Item::End => {
+                let event = named("end", &json!({"meeting": outer}));
+                self.known.remove(id);
+                self.failed.remove(id);
+                self.finished.insert(id.clone());
+                event
+            }
             Item::Broken(title) => {
-                // It may come back to this node.
                 let event = named("error", &json!({"meeting": outer, "title": title}));
                 self.known.remove(id);
+                self.fail(id);
                 event
             }
         }

@@ -34,6 +34,9 @@ use crate::{
 /// The header with which the same request can be sent again.
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
+/// The largest title and labels, together, in bytes: each page of a list has those of many meetings.
+const MAX_WORDS: usize = 16 << 10;
+
 /// What a meeting is opened with. One that exists keeps its own.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -94,6 +97,11 @@ pub(crate) async fn open(
     metadata.started_at = opening.started_at;
     metadata.labels = opening.labels;
     let label = shared.node.tenant_label();
+    let labels = metadata.labels.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>();
+    if labels + metadata.title.as_ref().map_or(0, |title| title.len()) > MAX_WORDS {
+        let title = format!("title and labels are together larger than {} KiB", MAX_WORDS >> 10);
+        return Err(Problem::malformed(title).with_status(StatusCode::UNPROCESSABLE_ENTITY));
+    }
     let mut turn = None;
     if let Some(tenant) = caller.tenant() {
         if let Some(other) = metadata.labels.insert(label.to_owned(), tenant.to_owned())

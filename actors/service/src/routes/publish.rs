@@ -1,6 +1,6 @@
 //! Publishing: one packet, a list, lines as they come, or bytes.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use axum::{
     Json,
@@ -10,10 +10,13 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::BytesMut;
-use futures::{Stream, StreamExt, TryStreamExt, stream};
-use serde::Serialize;
+use futures::{FutureExt, Stream, StreamExt, TryStreamExt, stream};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{SeqAccess, Visitor},
+};
 use serde_json::value::RawValue;
-use teammy_kernel::{Publish, PublishError, Timestamp, wire::json};
+use teammy_kernel::{ErrorClass, ErrorKind, Publish, PublishError, Timestamp, wire::json};
 use teammy_runtime::{MeetingRef, Receipt};
 
 use utoipa::ToSchema;
@@ -29,6 +32,39 @@ use crate::{
 
 /// How many packets of a stream of lines wait at once to be stored.
 const UNSTORED: usize = 256;
+
+/// The most packets of a list, which is answered as a whole.
+const MOST_OF_LIST: usize = 10_000;
+
+/// The packets of a list. What is longer is not read further: small items take many times their size.
+struct List(Vec<Box<RawValue>>);
+
+impl<'de> Deserialize<'de> for List {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Items;
+        impl<'de> Visitor<'de> for Items {
+            type Value = List;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of packets")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<List, A::Error> {
+                let mut packets = Vec::new();
+                while let Some(packet) = items.next_element()? {
+                    packets.push(packet);
+                    if packets.len() > MOST_OF_LIST {
+                        let error =
+                            format!("the list is longer than {MOST_OF_LIST} packets; send lines instead");
+                        return Err(serde::de::Error::custom(error));
+                    }
+                }
+                Ok(List(packets))
+            }
+        }
+        deserializer.deserialize_seq(Items)
+    }
+}
 
 /// What stands around the bytes of a packet in its JSON form.
 const FRAME: usize = 64 << 10;
@@ -110,7 +146,7 @@ pub(crate) async fn publish(
     let durable = params.flag("durable")?;
     params.end()?;
     let packet_bytes = shared.settings.packet_bytes;
-    let meeting = Arc::new(Publisher { meeting, caller, quotas: shared.quotas.clone() });
+    let meeting = Arc::new(Publisher { meeting, caller, shared });
     let headers = request.headers().clone();
     match media_type(&headers).as_str() {
         "application/json" => {
@@ -140,10 +176,13 @@ async fn json_body(meeting: &Publisher, body: &[u8], durable: bool) -> Result<Re
         let outcome = send(meeting, json::parse(text)?.publish, durable, Room::MustBeThere).await?;
         return Ok(Json(outcome).into_response());
     }
-    let packets: Vec<Box<RawValue>> = parse(body)?;
+    let List(packets) = parse(body)?;
     let mut outcomes: Vec<Outcome> = Vec::with_capacity(packets.len());
     let mut receipts = Vec::new();
-    for packet in packets {
+    for (number, packet) in packets.into_iter().enumerate() {
+        if number % 256 == 255 {
+            tokio::task::yield_now().await;
+        }
         let accepted = async { meeting.accept(json::parse(packet.get())?.publish, Room::MustBeThere).await };
         outcomes.push(match accepted.await {
             Ok(receipt) => {
@@ -151,23 +190,30 @@ async fn json_body(meeting: &Publisher, body: &[u8], durable: bool) -> Result<Re
                 receipts.push((outcomes.len(), receipt));
                 outcome
             }
-            Err(problem) => Outcome::Failed { problem: meeting.caller.problem(problem) },
+            Err(problem) => Outcome::Failed { problem: meeting.shown(problem) },
         });
     }
     if durable {
         for (index, receipt) in receipts {
-            if let Err(error) = receipt.durable().await {
-                outcomes[index] = Outcome::Failed { problem: meeting.caller.problem(error.into()) };
+            if let Err(error) = stored(&receipt).await {
+                outcomes[index] = Outcome::Failed { problem: meeting.shown(error) };
             }
         }
     }
-    Ok(Json(serde_json::json!({"results": outcomes})).into_response())
+    Ok(Json(PublishedBody::Each { results: outcomes }).into_response())
 }
 
 /// A JSON object a line, of any number. Each is answered by a line as soon as it is published or, with `durable`, stored.
 fn lines(meeting: Arc<Publisher>, body: Body, packet_bytes: usize, durable: bool) -> Response {
-    let caller = meeting.caller.clone();
-    let lines = split(body, packet_bytes.saturating_mul(2).saturating_add(FRAME));
+    let publisher = meeting.clone();
+    let until = meeting.clone();
+    // What was read before is still answered, and the last line says why no more is read.
+    let over = async move { until.over().await }.boxed().shared();
+    let why = over.clone();
+    let last = stream::once(async move { why.peek().cloned() });
+    let lines = split(body, packet_bytes.saturating_mul(2).saturating_add(FRAME))
+        .take_until(over)
+        .chain(last.filter_map(|problem| std::future::ready(problem.map(Err))));
     let outcomes = lines
         .then(move |line| {
             let meeting = meeting.clone();
@@ -180,13 +226,13 @@ fn lines(meeting: Arc<Publisher>, body: Body, packet_bytes: usize, durable: bool
         .map(move |accepted: Result<Receipt, Problem>| async move {
             let receipt = accepted?;
             if durable {
-                receipt.durable().await?;
+                stored(&receipt).await?;
             }
             Ok(Outcome::of(&receipt))
         })
         .buffered(UNSTORED)
         .map(move |outcome: Result<Outcome, Problem>| {
-            let outcome = outcome.map_err(|problem| caller.problem(problem));
+            let outcome = outcome.map_err(|problem| publisher.shown(problem));
             let mut line = serde_json::to_vec(&Outcome::from(outcome))?;
             line.push(b'\n');
             Ok::<_, serde_json::Error>(line)
@@ -274,14 +320,38 @@ pub(super) enum Room {
 pub(super) struct Publisher {
     pub(super) meeting: MeetingRef,
     pub(super) caller: Caller,
-    pub(super) quotas: Arc<Quotas>,
+    pub(super) shared: Shared,
+}
+
+/// Waits until a packet is stored. One of a source that is not stored need not wait.
+pub(super) async fn stored(receipt: &Receipt) -> Result<(), Problem> {
+    match receipt.durable().await {
+        Ok(()) | Err(PublishError::Volatile(_)) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 impl Publisher {
+    /// A problem as the client knows its meetings.
+    pub(super) fn shown(&self, problem: Problem) -> Problem {
+        self.shared.shown(problem, &self.caller)
+    }
+
+    /// Waits until nothing more may be published, and says why.
+    async fn over(&self) -> Problem {
+        tokio::select! {
+            () = self.shared.over(&self.caller) => Problem::unauthorized("invalid-key", "the key has ended"),
+            () = self.shared.stop.stopping() => {
+                let class = ErrorClass::new("not-ready", ErrorKind::Unavailable);
+                Problem::new(class, "the node stops; send the rest again")
+            }
+        }
+    }
+
     /// Publishes a packet.
     pub(super) async fn accept(&self, packet: Publish, room: Room) -> Result<Receipt, Problem> {
         loop {
-            let wait = self.quotas.packet(&self.caller, packet.payload.len());
+            let wait = self.shared.quotas.packet(&self.caller, packet.payload.len());
             match room {
                 _ if wait.is_zero() => break,
                 Room::MustBeThere => return Err(Quotas::too_fast(wait)),
@@ -302,7 +372,7 @@ impl Publisher {
 async fn send(publisher: &Publisher, packet: Publish, durable: bool, room: Room) -> Result<Outcome, Problem> {
     let receipt = publisher.accept(packet, room).await?;
     if durable {
-        receipt.durable().await?;
+        stored(&receipt).await?;
     }
     Ok(Outcome::of(&receipt))
 }

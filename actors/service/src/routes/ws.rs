@@ -8,9 +8,10 @@ mod frame;
 mod messages;
 mod writer;
 
-use std::ops::ControlFlow;
+use std::{ops::ControlFlow, sync::Arc};
 
 use axum::{
+    Extension,
     body::Bytes,
     extract::{
         State,
@@ -26,15 +27,16 @@ use tokio::{sync::mpsc, time::Duration};
 use self::{
     closing::Closing,
     messages::{FromClient, Hello, Subscribe},
-    writer::{ToWriter, Writer},
+    writer::{Alive, ToWriter, Writer},
 };
 use super::publish::{Publisher, Room};
 use crate::{
     access::Caller,
     feed::{Wanted, follow},
-    limits::Slot,
+    limits::{Owner, Slot},
     params::{Meeting, Params},
     problem::Problem,
+    room::Room as ConnectionRoom,
     shared::Shared,
 };
 
@@ -61,6 +63,8 @@ pub(crate) async fn open(
     caller: Caller,
     Meeting(meeting): Meeting,
     mut params: Params,
+    room: Option<Extension<ConnectionRoom>>,
+    key_slot: Option<Extension<Arc<Slot<Owner>>>>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, Problem> {
     let durable = params.flag("durable")?;
@@ -74,41 +78,49 @@ pub(crate) async fn open(
         .read_buffer_size(8 << 10)
         .write_buffer_size(16 << 10)
         .max_write_buffer_size(largest.saturating_mul(2));
-    let publisher = Publisher { meeting, caller, quotas: shared.quotas.clone() };
-    Ok(upgrade.on_upgrade(move |socket| Connection { shared, publisher, slot, durable }.run(socket)))
+    let publisher = Publisher { meeting, caller, shared: shared.clone() };
+    Ok(upgrade.on_upgrade(move |socket| async move {
+        Connection { shared, publisher, durable }.run(socket).await;
+        // What it takes of the limits is free again.
+        drop((slot, room, key_slot));
+    }))
 }
 
 /// One connection.
 struct Connection {
     shared: Shared,
     publisher: Publisher,
-    slot: Slot<String>,
     durable: bool,
 }
 
 impl Connection {
     async fn run(self, socket: WebSocket) {
-        let Self { shared, publisher, slot, durable } = self;
+        let Self { shared, publisher, durable } = self;
         let caller = publisher.caller.clone();
-        let (sink, stream) = socket.split();
+        let (sink, mut stream) = socket.split();
         let (answers, waiting) = mpsc::channel(ANSWERS);
         let hello = Hello {
             meeting: caller.outer(publisher.meeting.id()).unwrap_or_default().to_owned(),
             frame_bytes: shared.settings.packet_bytes.saturating_mul(2).saturating_add(FRAME),
         };
-        let mut writer = Writer::new(sink, waiting, caller.clone(), durable);
+        let alive = Alive::default();
+        let mut writer = Writer::new(sink, waiting, &publisher, durable, &alive);
         let reader = Reader { shared: &shared, publisher: &publisher, answers, published: 0, durable };
         let closing = tokio::select! {
-            closing = reader.run(stream) => closing,
+            closing = reader.run(&mut stream, &alive) => closing,
             closing = writer.run(&hello) => closing,
             () = shared.stop.stopping() => Closing::Again,
             () = shared.over(&caller) => Closing::KeyEnded,
         };
-        if let Some(frame) = closing.frame() {
-            // Whoever does not take it is gone.
-            let _ = tokio::time::timeout(GOODBYE, writer.close(frame)).await;
-        }
-        drop(slot);
+        // Whoever does not take it is gone.
+        let goodbye = async {
+            if writer.finish(closing.frame()).await.is_ok() {
+                // What the client sent meanwhile is read away: with it unread, the system would cut the connection, and the
+                // client might not see why.
+                while stream.next().await.is_some_and(|message| message.is_ok()) {}
+            }
+        };
+        let _ = tokio::time::timeout(GOODBYE, goodbye).await;
     }
 }
 
@@ -123,9 +135,11 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    async fn run(mut self, mut stream: SplitStream<WebSocket>) -> Closing {
+    async fn run(mut self, stream: &mut SplitStream<WebSocket>, alive: &Alive) -> Closing {
         loop {
             let message = match tokio::time::timeout(SILENCE, stream.next()).await {
+                // A slow reader's answer to a ping comes behind all that it has still to take.
+                Err(_) if alive.is_taking(SILENCE) => continue,
                 Err(_) => return Closing::Silent,
                 Ok(None) => return Closing::Gone,
                 Ok(Some(Err(error))) => return Closing::of(error),
@@ -154,7 +168,9 @@ impl Reader<'_> {
     async fn text(&mut self, text: &str) -> ControlFlow<Closing> {
         match FromClient::read(text) {
             Ok(FromClient::Publish { packet }) => {
-                let read = json::parse(packet.get()).map(|parsed| parsed.publish).map_err(Problem::from);
+                let read = packet
+                    .map_err(|error| Problem::malformed(format!("the message cannot be read: {error}")));
+                let read = read.and_then(|packet| Ok(json::parse(packet.get())?.publish));
                 self.publish(read).await
             }
             Ok(FromClient::Subscribe(subscribe)) => {

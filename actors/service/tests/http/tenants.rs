@@ -8,7 +8,7 @@ use super::{Client, Running, chat, run, run_with};
 
 async fn key(running: &Running, tenant: &str, scopes: &[Scope]) -> Client {
     let new = NewKey::new(Name::new(tenant).unwrap(), scopes.iter().copied());
-    running.client.with_key(&running.node.keys().create(new).await.unwrap().0)
+    running.client.with_key(running.node.keys().create(new).await.unwrap().0.reveal())
 }
 
 const ALL: [Scope; 3] = [Scope::Publish, Scope::Read, Scope::Admin];
@@ -162,4 +162,66 @@ async fn a_tenant_uses_what_its_quota_allows() {
     let ended = small.json("POST", "/v1/meetings/a/end", &json!({"wait": true})).await;
     assert_eq!(ended.status, 200);
     assert_eq!(small.json("POST", "/v1/meetings", &json!({"id": "d"})).await.status, 201, "one has ended");
+}
+
+#[tokio::test]
+async fn the_first_key_ends_what_began_without_one() {
+    let running = run().await;
+    running.open("m").await;
+    let mut events = running.client.try_events("/v1/events", None).await.unwrap();
+    assert!(events.next().await.unwrap().name.is_none());
+    let acme = key(&running, "acme", &ALL).await;
+    let mut last = events.next().await;
+    while last.as_ref().is_some_and(|event| event.name.is_none()) {
+        last = events.next().await;
+    }
+    assert_eq!(last.unwrap().json()["code"], "invalid-key");
+    // What a browser asks before it sends a key tells nothing, whatever is there.
+    acme.json("POST", "/v1/meetings", &json!({"id": "m"})).await;
+    for path in ["/v1/meetings/acme%2Fm/ws", "/v1/meetings/none/ws", "/v1/meetings"] {
+        let asked = running.client.send("OPTIONS", path, &[], b"").await;
+        assert_eq!((asked.status, asked.text()), (204, ""), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn lines_end_with_their_key() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let running = run().await;
+    let new = NewKey::new(Name::new("acme").unwrap(), ALL);
+    let (secret, info) = running.node.keys().create(new).await.unwrap();
+    let acme = running.client.with_key(secret.reveal());
+    acme.json("POST", "/v1/meetings", &json!({"id": "m", "plugins": ["loud"]})).await;
+    let mut stream = tokio::net::TcpStream::connect(running.client.address()).await.unwrap();
+    let head = format!(
+        "POST /v1/meetings/m/packets HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {}\r\n\
+         content-type: application/x-ndjson\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n",
+        secret.reveal()
+    );
+    let line = format!("{}\n", chat("hello"));
+    stream.write_all(format!("{head}{:x}\r\n{line}\r\n", line.len()).as_bytes()).await.unwrap();
+    let (mut answer, mut bytes) = (String::new(), [0; 1024]);
+    while !answer.contains("\"duplicate\":false") {
+        let count = stream.read(&mut bytes).await.unwrap();
+        answer += str::from_utf8(&bytes[..count]).unwrap();
+    }
+    running.node.keys().revoke(&info.id).await.unwrap();
+    while let Ok(count @ 1..) = stream.read(&mut bytes).await {
+        answer += str::from_utf8(&bytes[..count]).unwrap();
+    }
+    assert!(answer.contains("invalid-key"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_list_and_a_title_have_bounds() {
+    let running = run().await;
+    running.open("m").await;
+    let list = format!("[{}]", vec!["0"; 10_001].join(","));
+    let json_type = [("content-type", "application/json")];
+    let answer = running.client.send("POST", "/v1/meetings/m/packets", &json_type, list.as_bytes()).await;
+    assert!(answer.status == 422 && answer.text().contains("10000"), "{answer:?}");
+    let opening = json!({"id": "n", "title": "x".repeat(20_000)});
+    assert_eq!(running.client.json("POST", "/v1/meetings", &opening).await.status, 422);
+    let page = running.client.get("/v1/meetings/m/packets?after=18446744073709551615").await;
+    assert_eq!((page.status, page.json()["packets"].clone()), (200, json!([])));
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio_tungstenite::{WebSocketStream, client_async, tungstenite::Message};
 
-use super::{Running, numbered, run};
+use super::{Running, numbered, run, run_with};
 
 type Socket = WebSocketStream<TcpStream>;
 
@@ -110,7 +110,7 @@ fn frame(source: &str, participant: &str, producer: (&str, u64), payload: &[u8])
 async fn sound_goes_in_and_out_as_bytes() {
     let running = run().await;
     running.open("m").await;
-    let mut socket = connect(&running, "/v1/meetings/m/ws").await;
+    let mut socket = connect(&running, "/v1/meetings/m/ws?durable=true").await;
     let mut reader = connect(&running, "/v1/meetings/m/ws").await;
     say(&mut reader, &json!({"type": "subscribe", "sources": ["audio"], "binary": true})).await;
     // Answered in order, so the reader subscribes before anything is published.
@@ -134,13 +134,14 @@ async fn mistakes_are_told_and_do_not_end_the_connection() {
         (Message::text("{\"type\": \"publish\", \"packet\": {\"source\": \"chat\"}}"), Some(1), "payload"),
         (Message::binary(vec![9]), Some(2), "version"),
         (frame("audio", "", ("b", 0), b"x"), Some(3), "producer"),
-        (Message::text(publish(7).to_string()), Some(4), "1"),
+        (Message::text("{\"type\": \"publish\", \"packet\": {}, \"x\": 1}"), Some(4), "x"),
+        (Message::text(publish(7).to_string()), Some(5), "1"),
     ] {
         socket.send(message).await.unwrap();
         let problem = next(&mut socket).await;
         assert_eq!(problem["number"].as_u64(), number, "{problem}");
         assert!(problem["problem"]["title"].as_str().unwrap().contains(says), "{problem}");
-        assert!(number != Some(4) || problem["problem"]["next"] == "1", "{problem}");
+        assert!(number != Some(5) || problem["problem"]["next"] == "1", "{problem}");
     }
     socket.send(Message::text("no JSON")).await.unwrap();
     assert_eq!(close_code(&mut socket).await, 1007);
@@ -191,4 +192,21 @@ async fn a_node_that_stops_says_come_back() {
     assert_eq!(close_code(&mut socket).await, 1012);
     drop(socket);
     running.serving.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_socket_takes_a_connection_as_long_as_it_is_open() {
+    let running = run_with("[service]\nlisten = \"127.0.0.1:0\"\nconnections = 2").await;
+    running.open("m").await;
+    let first = connect(&running, "/v1/meetings/m/ws").await;
+    let mut second = connect(&running, "/v1/meetings/m/ws").await;
+    assert!(running.client.try_send("GET", "/livez", &[], b"").await.is_err(), "there is no third");
+    second.close(None).await.unwrap();
+    // The other side answers the close.
+    assert!(matches!(second.next().await, Some(Ok(Message::Close(_)))));
+    assert!(second.next().await.is_none());
+    while running.client.try_send("GET", "/livez", &[], b"").await.is_err() {
+        tokio::task::yield_now().await;
+    }
+    drop(first);
 }

@@ -12,7 +12,8 @@ use crate::problem::Problem;
 #[derive(Debug)]
 pub(super) enum FromClient<'a> {
     /// Publish a packet. The client's packets are numbered from 1, in whatever frames they come.
-    Publish { packet: &'a RawValue },
+    /// It is counted also if it cannot be read, so that both sides count alike.
+    Publish { packet: Result<&'a RawValue, serde_json::Error> },
     /// Send packets after a seq, instead of what was sent before.
     Subscribe(Subscribe),
     /// Send no more packets.
@@ -65,7 +66,10 @@ impl<'a> FromClient<'a> {
             packets: u64,
         }
         match serde_json::from_str::<Tag<'_>>(text)?.r#type.as_ref() {
-            "publish" => Ok(Self::Publish { packet: serde_json::from_str::<Publish<'_>>(text)?.packet }),
+            "publish" => {
+                let read = serde_json::from_str::<Publish<'_>>(text);
+                Ok(Self::Publish { packet: read.map(|publish| publish.packet) })
+            }
             "subscribe" => Ok(Self::Subscribe(serde_json::from_str(text)?)),
             "unsubscribe" => Ok(Self::Unsubscribe),
             "credit" => Ok(Self::Credit { packets: serde_json::from_str::<Credit>(text)?.packets }),

@@ -8,20 +8,22 @@ use futures::{
     future::BoxFuture,
     stream::{BoxStream, FuturesOrdered, SplitSink},
 };
+use parking_lot::Mutex;
 use serde::Serialize as _;
 use teammy_kernel::Seq;
 use teammy_runtime::Receipt;
 use tokio::{
     sync::mpsc,
-    time::{Duration, MissedTickBehavior},
+    time::{Duration, Instant, MissedTickBehavior},
 };
 
+use super::super::publish::{Publisher, stored};
 use super::{
     closing::Closing,
     frame,
     messages::{Hello, ToClient},
 };
-use crate::{access::Caller, feed::Item, problem::Problem};
+use crate::{feed::Item, problem::Problem};
 
 /// How often a client is asked whether it is there.
 const PING: Duration = Duration::from_secs(20);
@@ -65,34 +67,81 @@ struct Following {
     binary: bool,
 }
 
-pub(super) struct Writer {
+/// When the client last took something.
+#[derive(Debug)]
+pub(super) struct Alive(Mutex<Instant>);
+
+impl Default for Alive {
+    fn default() -> Self {
+        Self(Mutex::new(Instant::now()))
+    }
+}
+
+impl Alive {
+    fn took(&self) {
+        *self.0.lock() = Instant::now();
+    }
+
+    /// Whether it took something within a time.
+    pub(super) fn is_taking(&self, within: Duration) -> bool {
+        self.0.lock().elapsed() < within
+    }
+}
+
+pub(super) struct Writer<'a> {
     sink: SplitSink<WebSocket, Message>,
     waiting: mpsc::Receiver<ToWriter>,
-    caller: Caller,
+    publisher: &'a Publisher,
+    alive: &'a Alive,
     durable: bool,
     /// In the packets' order.
     unstored: FuturesOrdered<BoxFuture<'static, Outcome>>,
     acks: Option<Acks>,
     following: Option<Following>,
     texts: VecDeque<Message>,
+    /// The bytes of those.
+    bytes: usize,
 }
 
 /// The client is gone.
 struct Gone;
 
-impl Writer {
+impl<'a> Writer<'a> {
     pub(super) fn new(
         sink: SplitSink<WebSocket, Message>,
         waiting: mpsc::Receiver<ToWriter>,
-        caller: Caller,
+        publisher: &'a Publisher,
         durable: bool,
+        alive: &'a Alive,
     ) -> Self {
         let (unstored, texts) = (FuturesOrdered::new(), VecDeque::new());
-        Self { sink, waiting, caller, durable, unstored, acks: None, following: None, texts }
+        Self {
+            sink,
+            waiting,
+            publisher,
+            alive,
+            durable,
+            unstored,
+            acks: None,
+            following: None,
+            texts,
+            bytes: 0,
+        }
     }
 
-    pub(super) async fn close(&mut self, frame: CloseFrame) -> Result<(), axum::Error> {
-        self.sink.send(Message::Close(Some(frame))).await
+    /// Sends what is there for the client, and why the connection is closed. Without a reason the client closed it, and its
+    /// close is answered.
+    pub(super) async fn finish(&mut self, frame: Option<CloseFrame>) -> Result<(), axum::Error> {
+        while let Ok(message) = self.waiting.try_recv() {
+            self.take(message);
+        }
+        while let Some(outcome) = self.unstored.next().await {
+            self.done(outcome);
+        }
+        if self.flush().await.is_ok() && frame.is_some() {
+            self.sink.send(Message::Close(frame)).await?;
+        }
+        Ok(())
     }
 
     pub(super) async fn run(&mut self, hello: &Hello) -> Closing {
@@ -126,7 +175,7 @@ impl Writer {
                 () = future::ready(()), if self.acks.is_some() || !self.texts.is_empty() => self.flush().await?,
                 else => return Ok(Closing::Gone),
             }
-            if self.texts.len() >= 64 {
+            if self.texts.len() >= 64 || self.bytes >= 256 << 10 {
                 self.flush().await?;
             }
         }
@@ -139,8 +188,8 @@ impl Writer {
             }
             ToWriter::Accepted { number, receipt } => self.unstored.push_back(Box::pin(async move {
                 let (seq, duplicate) = (receipt.seq(), receipt.is_repeat());
-                let stored = receipt.durable().await;
-                Outcome { number, result: stored.map(|()| (seq, duplicate)).map_err(Problem::from) }
+                let stored = stored(&receipt).await;
+                Outcome { number, result: stored.map(|()| (seq, duplicate)) }
             })),
             // In the packets' order, behind those that are to be stored.
             ToWriter::Failed { number: Some(number), problem } if self.durable => {
@@ -175,7 +224,7 @@ impl Writer {
 
     fn problem(&mut self, number: Option<u64>, problem: Problem) {
         self.queue_acks();
-        let problem = self.caller.problem(problem);
+        let problem = self.publisher.shown(problem);
         self.queue(&ToClient::Problem { number, problem });
     }
 
@@ -185,7 +234,10 @@ impl Writer {
             Item::Packet { packet, .. } => {
                 let binary = self.following.as_ref().is_some_and(|following| following.binary);
                 match binary.then(|| frame::write(&packet)).flatten() {
-                    Some(frame) => self.texts.push_back(Message::Binary(frame)),
+                    Some(frame) => {
+                        self.bytes += frame.len();
+                        self.texts.push_back(Message::Binary(frame));
+                    }
                     None => self.queue(&ToClient::Packet { packet: &packet }),
                 }
                 None
@@ -209,6 +261,7 @@ impl Writer {
         let mut text = Vec::with_capacity(128);
         let written = message.serialize(&mut serde_json::Serializer::new(&mut text));
         let text = written.ok().and_then(|()| String::from_utf8(text).ok());
+        self.bytes += text.as_ref().map_or(0, String::len);
         self.texts.extend(text.map(|text| Message::Text(text.into())));
     }
 
@@ -216,8 +269,12 @@ impl Writer {
         self.queue_acks();
         while let Some(message) = self.texts.pop_front() {
             self.sink.feed(message).await.map_err(|_| Gone)?;
+            self.alive.took();
         }
-        self.sink.flush().await.map_err(|_| Gone)
+        self.bytes = 0;
+        self.sink.flush().await.map_err(|_| Gone)?;
+        self.alive.took();
+        Ok(())
     }
 }
 
