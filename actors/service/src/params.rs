@@ -1,6 +1,6 @@
 //! The parameters of a request's URL, and what a path names.
 
-use std::{str::FromStr, time::Duration};
+use std::{collections::BTreeMap, str::FromStr, time::Duration};
 
 use axum::{
     body::Bytes,
@@ -61,6 +61,15 @@ impl Params {
     pub(crate) fn limit(&mut self) -> Result<Option<usize>, Problem> {
         let limit: Option<u32> = self.one("limit", "a number")?;
         Ok(limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX)))
+    }
+
+    /// The labels that are asked for, each as `KEY:VALUE`.
+    pub(crate) fn labels(&mut self) -> Result<BTreeMap<String, String>, Problem> {
+        let read = |label: String| match label.split_once(':') {
+            Some((key, value)) => Ok((key.to_owned(), value.to_owned())),
+            None => Err(Problem::malformed(format!("the parameter label is {label:?}; give KEY:VALUE"))),
+        };
+        self.all("label").into_iter().map(read).collect()
     }
 
     pub(crate) fn seq(&mut self, name: &str) -> Result<Option<Seq>, Problem> {

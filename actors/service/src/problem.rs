@@ -79,9 +79,9 @@ impl Problem {
 }
 
 impl Problem {
-    /// With another text instead of one in its title.
-    pub(crate) fn replaced(mut self, text: &str, other: &str) -> Self {
-        self.title = self.title.replace(text, other);
+    /// With another title, made of the present one.
+    pub(crate) fn with_title(mut self, change: impl FnOnce(String) -> String) -> Self {
+        self.title = change(self.title);
         self
     }
 

@@ -25,6 +25,15 @@ pub(crate) struct Settings {
     pub(crate) packet_bytes: usize,
 }
 
+impl Settings {
+    /// The largest line or frame that holds one packet, in bytes: base64 and escapes make its payload larger, and its JSON
+    /// stands around it.
+    pub(crate) fn packet_text_bytes(&self) -> usize {
+        const AROUND: usize = 64 << 10;
+        self.packet_bytes.saturating_mul(2).saturating_add(AROUND)
+    }
+}
+
 /// Renders metrics in the text format of Prometheus.
 pub(crate) type Render = Arc<dyn Fn() -> String + Send + Sync>;
 

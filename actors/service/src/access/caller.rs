@@ -69,18 +69,10 @@ impl Caller {
         Arc::new(DataPacket { meeting, ..(**packet).clone() })
     }
 
-    /// A problem as the caller knows its meetings.
-    pub(crate) fn problem(&self, problem: Problem) -> Problem {
-        match self.tenant() {
-            None => problem,
-            Some(tenant) => problem.replaced(&format!("meeting {tenant}/"), "meeting "),
-        }
-    }
-
     /// A problem as the caller knows its meetings, which passes if it comes of the node's start or stop.
     pub(crate) fn shown_problem(&self, problem: Problem, stop: &Stop) -> Problem {
         let is_of_change = problem.is_of_change(stop.is_starting(), stop.is_stopping());
-        let problem = self.problem(problem);
+        let problem = problem.with_title(|title| self.text(title));
         if is_of_change { problem.passing() } else { problem }
     }
 

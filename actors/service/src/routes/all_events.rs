@@ -100,12 +100,7 @@ pub(crate) async fn get(
     wanted.since = params.one("since", "a time, such as 2026-01-05T09:00:00Z")?;
     wanted.sources = params.sources()?;
     wanted.outputs = params.flag("outputs")?;
-    for label in params.all("label") {
-        let Some((key, value)) = label.split_once(':') else {
-            return Err(Problem::malformed(format!("the parameter label is {label:?}; give KEY:VALUE")));
-        };
-        wanted.labels.insert(key.to_owned(), value.to_owned());
-    }
+    wanted.labels = params.labels()?;
     params.end()?;
     all_events(shared, caller, wanted).await
 }

@@ -182,12 +182,7 @@ pub(crate) async fn list(
         let expected = "the parameter status is none of running, ending and ended";
         query.statuses = Some(statuses.map_err(|_| Problem::malformed(expected))?);
     }
-    for label in params.all("label") {
-        let Some((key, value)) = label.split_once(':') else {
-            return Err(Problem::malformed(format!("the parameter label is {label:?}; give KEY:VALUE")));
-        };
-        query.labels.insert(key.to_owned(), value.to_owned());
-    }
+    query.labels = params.labels()?;
     query.from = params.one("from", "a time, such as 2026-01-05T09:00:00Z")?;
     query.to = params.one("to", "a time, such as 2026-01-05T09:00:00Z")?;
     if let Some(after) = params.one::<String>("after", "the `next` of the page before")? {

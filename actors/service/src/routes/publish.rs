@@ -66,9 +66,6 @@ impl<'de> Deserialize<'de> for List {
     }
 }
 
-/// What stands around the bytes of a packet in its JSON form.
-const FRAME: usize = 64 << 10;
-
 /// A packet, or a list of packets.
 #[derive(ToSchema)]
 #[serde(untagged)]
@@ -145,7 +142,6 @@ pub(crate) async fn publish(
 ) -> Result<Response, Problem> {
     let durable = params.flag("durable")?;
     params.end()?;
-    let packet_bytes = shared.settings.packet_bytes;
     let meeting = Arc::new(Publisher { meeting, caller, shared });
     let headers = request.headers().clone();
     match media_type(&headers).as_str() {
@@ -153,9 +149,7 @@ pub(crate) async fn publish(
             let Whole(body) = Whole::from_request(request, &()).await?;
             json_body(&meeting, &body, durable).await
         }
-        "application/x-ndjson" | "application/jsonl" => {
-            Ok(lines(meeting, request.into_body(), packet_bytes, durable))
-        }
+        "application/x-ndjson" | "application/jsonl" => Ok(lines(meeting, request.into_body(), durable)),
         "application/octet-stream" => {
             let Whole(body) = Whole::from_request(request, &()).await?;
             let outcome = send(&meeting, of_bytes(&headers, body)?, durable, Room::MustBeThere).await?;
@@ -204,14 +198,14 @@ async fn json_body(meeting: &Publisher, body: &[u8], durable: bool) -> Result<Re
 }
 
 /// A JSON object a line, of any number. Each is answered by a line as soon as it is published or, with `durable`, stored.
-fn lines(meeting: Arc<Publisher>, body: Body, packet_bytes: usize, durable: bool) -> Response {
+fn lines(meeting: Arc<Publisher>, body: Body, durable: bool) -> Response {
     let publisher = meeting.clone();
     let until = meeting.clone();
     // What was read before is still answered, and the last line says why no more is read.
     let over = async move { until.over().await }.boxed().shared();
     let why = over.clone();
     let last = stream::once(async move { why.peek().cloned() });
-    let lines = split(body, packet_bytes.saturating_mul(2).saturating_add(FRAME))
+    let lines = split(body, meeting.shared.settings.packet_text_bytes())
         .take_until(over)
         .chain(last.filter_map(|problem| std::future::ready(problem.map(Err))));
     let outcomes = lines

@@ -46,9 +46,6 @@ const SILENCE: Duration = Duration::from_mins(1);
 /// How many answers wait for a client before no more is read of it.
 const ANSWERS: usize = 256;
 
-/// What stands around a payload in a text frame.
-const FRAME: usize = 64 << 10;
-
 /// How long a client may take to take the last frame.
 const GOODBYE: Duration = Duration::from_secs(1);
 
@@ -71,7 +68,7 @@ pub(crate) async fn open(
     params.end()?;
     let upgrade = upgrade?;
     let slot = shared.quotas.stream(&caller)?;
-    let largest = shared.settings.packet_bytes.saturating_mul(2).saturating_add(FRAME);
+    let largest = shared.settings.packet_text_bytes();
     let upgrade = upgrade
         .max_message_size(largest)
         .max_frame_size(largest)
@@ -101,7 +98,7 @@ impl Connection {
         let (answers, waiting) = mpsc::channel(ANSWERS);
         let hello = Hello {
             meeting: caller.outer(publisher.meeting.id()).unwrap_or_default().to_owned(),
-            frame_bytes: shared.settings.packet_bytes.saturating_mul(2).saturating_add(FRAME),
+            frame_bytes: shared.settings.packet_text_bytes(),
         };
         let alive = Alive::default();
         let mut writer = Writer::new(sink, waiting, &publisher, durable, &alive);
