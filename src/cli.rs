@@ -63,6 +63,7 @@ mod signal;
 mod status;
 mod summary;
 mod text;
+mod traces;
 mod usage;
 
 use std::{fmt, path::PathBuf, process::ExitCode};
@@ -163,6 +164,16 @@ impl Command {
             Self::Completions(_) => false,
         };
         if json { Form::Json } else { Form::Text }
+    }
+
+    /// Whether hooks may run, of which traces tell.
+    fn runs_meetings(&self) -> bool {
+        match self {
+            Self::Replay(_) | Self::Resume(_) | Self::DeadLetters(_) => true,
+            #[cfg(feature = "service")]
+            Self::Node(_) => true,
+            _ => false,
+        }
     }
 
     fn database(&self) -> Option<&str> {
@@ -273,7 +284,9 @@ impl Program {
         let loaded = load(args, &self.name)?;
         let bars = MultiProgress::new();
         let log = &loaded.config.log;
-        logs::to_stderr(&log.filter, log.format, &bars)?;
+        let export = if args.command.runs_meetings() { traces::export(&loaded.config.traces)? } else { None };
+        let (spans, _exporter) = export.unzip();
+        logs::to_stderr(&log.filter, log.format, &bars, spans)?;
         for ignored in loaded.warnings() {
             tracing::warn!("{ignored}");
         }

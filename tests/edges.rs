@@ -127,7 +127,7 @@ fn may_use(from: &str) -> Option<(&'static [&'static str], &'static str)> {
             &["teammy-kernel", "teammy-config", "teammy-runtime"],
             "the network API calls the runtime, and the runtime knows no transport",
         ),
-        "teammy-surreal" | "teammy-llm" => (
+        "teammy-surreal" | "teammy-llm" | "teammy-traces" => (
             &["teammy-kernel", "teammy-config"],
             "what the runtime only knows by a trait is built and tested without it",
         ),
@@ -339,8 +339,8 @@ fn a_plugin_and_the_client_do_not_turn_on_the_runtime() {
     let kernel = &members["teammy-kernel"]["features"];
     assert_eq!(
         kernel["runtime"],
-        serde_json::json!(["dep:jsonschema"]),
-        "the kernel's feature `runtime` brings in what compares types, and nothing else"
+        serde_json::json!(["dep:fastrand", "dep:jsonschema"]),
+        "the kernel's feature `runtime` brings in what compares types and what draws ids of spans, and nothing else"
     );
     assert_eq!(kernel["default"], Value::Null, "a plugin would get the kernel's default features unasked");
     nothing_wrong(&wrong);

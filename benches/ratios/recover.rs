@@ -49,6 +49,7 @@ async fn fill(store: &SurrealStore, db: &Surreal<Any>, index: usize) {
             payload,
             producer: None,
             causes: Vec::new(),
+            trace: None,
         })
     };
     let start = Lifecycle::Start { instances: vec![name("p0")], setups: std::collections::BTreeMap::new() };

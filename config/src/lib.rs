@@ -22,6 +22,7 @@ mod show;
 mod size;
 mod socket;
 mod table;
+mod traces;
 mod value_type;
 mod variables;
 
@@ -39,6 +40,7 @@ pub use sections::{
 };
 pub use size::{ParseSizeError, Size};
 pub use socket::Socket;
+pub use traces::{CollectorUrl, CollectorUrlError, Traces};
 pub use variables::IgnoredVariables;
 
 pub use secrecy::{ExposeSecret, SecretString};

@@ -16,6 +16,7 @@ use crate::{
     size::Size,
     socket::{self, Socket},
     table::{self, Table, table},
+    traces::Traces,
     value_type::{address, count, duration, file_path, name, secret, serde_value, size, text},
 };
 
@@ -63,6 +64,8 @@ pub struct Config {
     pub install: Install,
     /// What is logged.
     pub log: Log,
+    /// Where traces are exported.
+    pub traces: Traces,
     /// The user's own sources, as declared; the plugin graph checks their names.
     pub sources: Vec<Source>,
     /// The instances, as declared; `None` where no `[[plugin]]` is given, not even an empty list. The plugin
@@ -410,6 +413,7 @@ impl Config {
             LlmBudget::section(),
             Install::section(),
             Log::section(),
+            Traces::section(),
             Source::section(),
             InstanceConfig::section(),
         ]
@@ -431,6 +435,7 @@ impl Config {
             llm: Llm::read_all(reader),
             install: table::read(reader),
             log: table::read(reader),
+            traces: table::read(reader),
             sources: table::read_list(reader, |_, _| ()).unwrap_or_default(),
             plugins: table::read_list(reader, |_, _| ()),
         };

@@ -45,6 +45,7 @@ pub mod testing;
 mod timers;
 #[cfg(feature = "runtime")]
 pub mod timers;
+mod trace;
 #[cfg(not(feature = "runtime"))]
 mod wire;
 #[cfg(feature = "runtime")]
@@ -93,3 +94,6 @@ pub use publish_error::PublishError;
 pub use shortened::shortened;
 #[cfg(any(test, feature = "runtime"))]
 pub use store::Store;
+pub use trace::{InvalidTraceparent, TraceContext};
+#[cfg(any(test, feature = "runtime"))]
+pub use trace::{Outcome as SpanOutcome, Span};

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::{DataType, EncodeError, Error, JsonText, MalformedJson, MeetingId, Name, decode};
+use crate::{DataType, EncodeError, Error, JsonText, MalformedJson, MeetingId, Name, TraceContext, decode};
 
 /// A packet's sequence number in its meeting's log: from 1, rising, never used twice. Numbers may be skipped.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -158,14 +158,17 @@ pub struct DataPacket {
     pub producer: Option<Producer>,
     /// The packets that led to an output, in order; empty for packets of publishers.
     pub causes: Vec<Seq>,
+    /// Where the packet is in a trace: its publisher's position, or that of the hook that made it.
+    pub trace: Option<TraceContext>,
 }
 
 impl DataPacket {
-    /// The packet's size in bytes, as limits count it: payload, names, causes, and a flat rate for the rest.
+    /// The packet's size in bytes, as limits count it: payload, names, causes, position in a trace, and a flat rate for the rest.
     pub fn cost(&self) -> usize {
         let participant = self.participant.as_ref().map_or(0, |name| name.len());
         let producer = self.producer.as_ref().map_or(0, |producer| producer.id.len());
-        Self::ENVELOPE + self.payload.len() + participant + producer + 8 * self.causes.len()
+        let trace = self.trace.map_or(0, |_| TraceContext::TEXT_BYTES);
+        Self::ENVELOPE + self.payload.len() + participant + producer + trace + 8 * self.causes.len()
     }
 
     const ENVELOPE: usize = 160;
@@ -175,7 +178,8 @@ impl DataPacket {
 
     /// The largest [cost](Self::cost) of a publisher's packet whose payload is at most so many bytes.
     pub const fn max_cost(payload: usize) -> usize {
-        Self::ENVELOPE + Self::MAX_PARTICIPANT_BYTES + Producer::MAX_ID_BYTES + payload
+        let names = Self::MAX_PARTICIPANT_BYTES + Producer::MAX_ID_BYTES;
+        Self::ENVELOPE + names + TraceContext::TEXT_BYTES + payload
     }
 }
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::{DataPacket, MeetingId, Name, Payload, Producer, PublishError, Seq, participant};
+use crate::{DataPacket, MeetingId, Name, Payload, Producer, PublishError, Seq, TraceContext, participant};
 
 /// A packet to publish. The meeting adds its sequence number.
 ///
@@ -30,6 +30,8 @@ pub struct Publish {
     pub payload: Payload,
     /// The publisher's number, if there is one.
     pub producer: Option<Producer>,
+    /// The publisher's position in a trace, if it traces.
+    pub trace: Option<TraceContext>,
 }
 
 impl Publish {
@@ -43,7 +45,7 @@ impl Publish {
 
     /// A packet with any payload, on a source whose name is checked already.
     pub fn on(source: Name, payload: Payload) -> Self {
-        Self { source, timestamp: None, participant: None, payload, producer: None }
+        Self { source, timestamp: None, participant: None, payload, producer: None, trace: None }
     }
 
     /// A packet that carries a value as JSON.
@@ -108,6 +110,13 @@ impl Publish {
         self
     }
 
+    /// Says where in a trace the packet is published: what comes of it belongs to that trace.
+    #[must_use]
+    pub fn traced(mut self, trace: TraceContext) -> Self {
+        self.trace = Some(trace);
+        self
+    }
+
     /// The packet with its sequence number in a meeting's log.
     pub fn into_packet(self, meeting: MeetingId, seq: Seq, received_at: Timestamp) -> DataPacket {
         DataPacket {
@@ -120,6 +129,7 @@ impl Publish {
             payload: self.payload,
             producer: self.producer,
             causes: Vec::new(),
+            trace: self.trace,
         }
     }
 }

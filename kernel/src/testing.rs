@@ -70,6 +70,7 @@ mod cassette;
 mod clock;
 mod cost;
 mod crash;
+mod log;
 mod meeting;
 mod memory;
 mod script;
@@ -79,6 +80,7 @@ use serde::de::DeserializeOwned;
 pub use cassette::{Cassette, CassetteError};
 pub use cost::StoreCost;
 pub use crash::crash_everywhere;
+pub use log::{Fields, Logged};
 pub use meeting::{Builder, PluginTest, RejectedPacket};
 pub use script::ScriptedLlm;
 

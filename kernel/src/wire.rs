@@ -2,7 +2,8 @@
 //! JSON, for people and other programs. The one place that names bincode.
 //!
 //! Every type that leaves the process states the version of its layout. A reader knows the layouts that it
-//! was built with and rejects others with both versions, so that two builds never misread each other.
+//! was built with, which is the newest one and where it says so the one before, and rejects others with both
+//! versions, so that two builds never misread each other.
 //! Decoding is bounded: a length field is checked against [`LIMIT`] before anything is allocated.
 
 pub mod json;
@@ -14,7 +15,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::{DataPacket, JsonText, MeetingId, Name, Payload, Producer, Publish, Seq};
+use crate::{DataPacket, JsonText, MeetingId, Name, Payload, Producer, Publish, Seq, TraceContext};
 
 /// The largest message in bytes, its version byte included.
 pub const LIMIT: usize = 8 * 1024 * 1024;
@@ -26,6 +27,15 @@ const CONFIG: Configuration<LittleEndian, Fixint, Limit<LIMIT>> =
 pub trait Wire: Serialize + DeserializeOwned {
     /// The layout's version. Raise it with every change, and keep golden bytes of the old layouts.
     const VERSION: u8;
+
+    /// Reads an older layout. By default none is read.
+    ///
+    /// # Errors
+    /// [`Error::Version`] if this build doesn't read that layout, else those of [`decode`].
+    fn decode_older(version: u8, body: &[u8]) -> Result<Self, Error> {
+        let _ = body;
+        Err(Error::Version { expected: Self::VERSION, got: version })
+    }
 }
 
 /// Why bytes could not be written or read.
@@ -71,13 +81,31 @@ pub fn encode<T: Wire>(value: &T) -> Result<Vec<u8>, Error> {
 pub fn decode<T: Wire>(bytes: &[u8]) -> Result<T, Error> {
     let (&version, body) = bytes.split_first().ok_or(Error::Empty)?;
     if version != T::VERSION {
-        return Err(Error::Version { expected: T::VERSION, got: version });
+        return T::decode_older(version, body);
     }
+    read(body)
+}
+
+fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
     let (value, read) = bincode::serde::decode_from_slice(body, CONFIG).map_err(Error::Decode)?;
     match body.len() - read {
         0 => Ok(value),
         left => Err(Error::Trailing(left)),
     }
+}
+
+/// A packet on the wire: layout 2, which is layout 1 and then the position in a trace.
+#[derive(Serialize, Deserialize)]
+struct PacketV2 {
+    packet: PacketV1,
+    trace: Option<TraceContext>,
+}
+
+/// A packet to publish on the wire, as above.
+#[derive(Serialize, Deserialize)]
+struct PublishV2 {
+    publish: PublishV1,
+    trace: Option<TraceContext>,
 }
 
 /// A packet on the wire. Times are seconds and nanoseconds, which take half the bytes of their text.
@@ -142,13 +170,13 @@ fn join<E: serde::de::Error>((seconds, nanos): (i64, i32)) -> Result<Timestamp, 
     Timestamp::new(seconds, nanos).map_err(E::custom)
 }
 
-// In bincode as `PacketV1`, in JSON as `json::Packet`.
+// In bincode as `PacketV2`, in JSON as `json::Packet`.
 impl Serialize for DataPacket {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         if serializer.is_human_readable() {
             return json::Packet(self).serialize(serializer);
         }
-        PacketV1 {
+        let packet = PacketV1 {
             meeting: self.meeting.clone(),
             seq: self.seq,
             source: self.source.clone(),
@@ -158,8 +186,25 @@ impl Serialize for DataPacket {
             payload: (&self.payload).into(),
             producer: self.producer.clone(),
             causes: self.causes.clone(),
-        }
-        .serialize(serializer)
+        };
+        PacketV2 { packet, trace: self.trace }.serialize(serializer)
+    }
+}
+
+impl PacketV1 {
+    fn into_packet<E: serde::de::Error>(self, trace: Option<TraceContext>) -> Result<DataPacket, E> {
+        Ok(DataPacket {
+            meeting: self.meeting,
+            seq: self.seq,
+            source: self.source,
+            timestamp: join(self.timestamp)?,
+            received_at: join(self.received_at)?,
+            participant: self.participant,
+            payload: self.payload.into(),
+            producer: self.producer,
+            causes: self.causes,
+            trace,
+        })
     }
 }
 
@@ -168,39 +213,47 @@ impl<'de> Deserialize<'de> for DataPacket {
         if deserializer.is_human_readable() {
             return json::deserialize(deserializer)?.into_packet().map_err(serde::de::Error::custom);
         }
-        let packet = PacketV1::deserialize(deserializer)?;
-        Ok(Self {
-            meeting: packet.meeting,
-            seq: packet.seq,
-            source: packet.source,
-            timestamp: join(packet.timestamp)?,
-            received_at: join(packet.received_at)?,
-            participant: packet.participant,
-            payload: packet.payload.into(),
-            producer: packet.producer,
-            causes: packet.causes,
-        })
+        let PacketV2 { packet, trace } = PacketV2::deserialize(deserializer)?;
+        packet.into_packet(trace)
     }
 }
 
 impl Wire for DataPacket {
-    const VERSION: u8 = 1;
+    const VERSION: u8 = 2;
+
+    fn decode_older(version: u8, body: &[u8]) -> Result<Self, Error> {
+        match version {
+            1 => read::<PacketV1>(body)?.into_packet(None).map_err(Error::Decode),
+            _ => Err(Error::Version { expected: Self::VERSION, got: version }),
+        }
+    }
 }
 
-// In bincode as `PublishV1`, in JSON as `json::Publishing`.
+// In bincode as `PublishV2`, in JSON as `json::Publishing`.
 impl Serialize for Publish {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         if serializer.is_human_readable() {
             return json::Publishing(self).serialize(serializer);
         }
-        PublishV1 {
+        let publish = PublishV1 {
             source: self.source.clone(),
             timestamp: self.timestamp.map(split),
             participant: self.participant.clone(),
             payload: (&self.payload).into(),
             producer: self.producer.clone(),
-        }
-        .serialize(serializer)
+        };
+        PublishV2 { publish, trace: self.trace }.serialize(serializer)
+    }
+}
+
+impl PublishV1 {
+    fn into_publish<E: serde::de::Error>(self, trace: Option<TraceContext>) -> Result<Publish, E> {
+        let mut publish = Publish::on(self.source, self.payload.into());
+        publish.timestamp = self.timestamp.map(join).transpose()?;
+        publish.participant = self.participant;
+        publish.producer = self.producer;
+        publish.trace = trace;
+        Ok(publish)
     }
 }
 
@@ -209,17 +262,20 @@ impl<'de> Deserialize<'de> for Publish {
         if deserializer.is_human_readable() {
             return Ok(json::deserialize(deserializer)?.publish);
         }
-        let packet = PublishV1::deserialize(deserializer)?;
-        let mut publish = Self::on(packet.source, packet.payload.into());
-        publish.timestamp = packet.timestamp.map(join).transpose()?;
-        publish.participant = packet.participant;
-        publish.producer = packet.producer;
-        Ok(publish)
+        let PublishV2 { publish, trace } = PublishV2::deserialize(deserializer)?;
+        publish.into_publish(trace)
     }
 }
 
 impl Wire for Publish {
-    const VERSION: u8 = 1;
+    const VERSION: u8 = 2;
+
+    fn decode_older(version: u8, body: &[u8]) -> Result<Self, Error> {
+        match version {
+            1 => read::<PublishV1>(body)?.into_publish(None).map_err(Error::Decode),
+            _ => Err(Error::Version { expected: Self::VERSION, got: version }),
+        }
+    }
 }
 
 #[cfg(test)]

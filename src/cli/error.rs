@@ -77,6 +77,12 @@ pub(crate) enum Error {
     #[cfg(not(feature = "prometheus"))]
     #[error("metrics.listen is set, but this build cannot serve metrics; build it with feature `prometheus`")]
     NoPrometheus,
+    #[cfg(feature = "otel")]
+    #[error(transparent)]
+    Traces(#[from] teammy_traces::Error),
+    #[cfg(not(feature = "otel"))]
+    #[error("traces.endpoint is set, but this build cannot export traces; build it with feature `otel`")]
+    NoOtel,
     #[cfg(feature = "service")]
     #[error(transparent)]
     Service(#[from] teammy::service::Error),
@@ -227,6 +233,10 @@ impl Error {
             Self::Metrics { .. } | Self::NoRecorder(_) => 1,
             #[cfg(not(feature = "prometheus"))]
             Self::NoPrometheus => 2,
+            #[cfg(feature = "otel")]
+            Self::Traces(_) => 2,
+            #[cfg(not(feature = "otel"))]
+            Self::NoOtel => 2,
         }
     }
 

@@ -9,24 +9,55 @@ use indicatif::MultiProgress;
 use teammy::config::LogFormat;
 use tracing::{Event, Metadata, Subscriber};
 use tracing_subscriber::{
-    EnvFilter, Layer, fmt, layer::Context, layer::SubscriberExt, util::SubscriberInitExt,
+    EnvFilter, Layer, fmt, layer::Context, layer::SubscriberExt, registry::LookupSpan,
+    util::SubscriberInitExt,
 };
 
-use super::error::Error;
+use super::{error::Error, traces::Spans};
 
-/// Installs a subscriber that writes to stderr the events that a filter lets through, for people or as a JSON object a line.
-pub(crate) fn to_stderr(filter: &str, format: LogFormat, bars: &MultiProgress) -> Result<(), Error> {
+/// Installs a subscriber that writes to stderr the events that a filter lets through, for people or as a JSON object a line. If
+/// traces are exported, it takes their spans too.
+pub(super) fn to_stderr(
+    filter: &str,
+    format: LogFormat,
+    bars: &MultiProgress,
+    spans: Option<Spans>,
+) -> Result<(), Error> {
     let filter = EnvFilter::builder()
         .parse(filter)
         .map_err(|error| Error::LogFilter { filter: filter.to_owned(), error })?;
+    let registry = tracing_subscriber::registry();
+    match spans {
+        None => {
+            registry.with(filter).with(PrivacyFilter).with(FalseAlarmFilter).with(lines(format, bars)).init()
+        }
+        #[cfg(feature = "otel")]
+        Some(spans) => {
+            let spans = spans.with_filter(Spans::only());
+            registry
+                .with(PrivacyFilter)
+                .with(FalseAlarmFilter)
+                .with(lines(format, bars).with_filter(filter))
+                .with(spans)
+                .init();
+        }
+        #[cfg(not(feature = "otel"))]
+        Some(spans) => match spans {},
+    }
+    Ok(())
+}
+
+/// Writes the lines.
+fn lines<S>(format: LogFormat, bars: &MultiProgress) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
     let bars = bars.clone();
     let layer = fmt::layer().with_writer(move || Stderr(bars.clone()));
-    let layer = match format {
+    match format {
         LogFormat::Text => layer.with_ansi(io::stderr().is_terminal()).boxed(),
         LogFormat::Json => layer.json().flatten_event(true).boxed(),
-    };
-    tracing_subscriber::registry().with(filter).with(PrivacyFilter).with(FalseAlarmFilter).with(layer).init();
-    Ok(())
+    }
 }
 
 /// Installs a panic hook that prints where a panic occurred, and its message if that is a literal of the

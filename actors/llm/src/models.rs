@@ -11,14 +11,15 @@ use parking_lot::Mutex;
 use serde_json::Value;
 use teammy_kernel::{
     Budgets as BudgetReport, Caller, Charges, Deltas, EmbedRequest, Embeddings, LlmError, LlmProvider,
-    LlmRequest, LlmResponse, Meter, Model, Spend, Store, TranscribeRequest, Transcript, Usage,
+    LlmRequest, LlmResponse, Meter, Model, Span as TraceSpan, Spend, Store, TranscribeRequest, Transcript,
+    Usage,
 };
 use tokio::time::Instant;
 use tracing::{Instrument, debug};
 
 use self::line::Line;
 pub(crate) use self::{
-    question::{Answer, Question},
+    question::{Answer, OwnQuestion, Question},
     shared::Shared,
 };
 use crate::{
@@ -38,7 +39,7 @@ pub(crate) trait ModelClient: Send + Sync + 'static {
     /// The model's name in the configuration.
     fn name(&self) -> &str;
 
-    /// Asks once.
+    /// Asks once. The server is told where in a trace it is asked, as the caller says.
     fn ask(&self, question: Question<'_>) -> impl Future<Output = Result<Answer, Problem>> + Send;
 }
 
@@ -274,7 +275,13 @@ impl<C: ModelClient> Models<C> {
         tally.sent();
         let (model, operation, began) = (slot.client.name(), question.operation(), Instant::now());
         let span = telemetry::span(operation, model, caller);
+        let traced = caller.trace.and_then(|context| TraceSpan::below("model", context));
+        let copy = traced.as_ref().map(|span| question.at(span.context()));
+        let question = copy.as_ref().map_or(question, OwnQuestion::question);
         let outcome = slot.client.ask(question).instrument(span.clone()).await;
+        if let Some(traced) = traced {
+            telemetry::end(traced, operation, model, caller, &outcome);
+        }
         call.has_ended = true;
         let (now, took) = (Instant::now(), began.elapsed());
         tally.charges.took_ms += millis(took);

@@ -32,8 +32,8 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::de::IgnoredAny;
 use teammy_config::{ApiKey, Llm, LlmModel};
 use teammy_kernel::{
-    Deltas, EmbedRequest, Embeddings, LlmFormat, LlmRequest, LlmResponse, TranscribeRequest, Transcript,
-    Usage, chain,
+    Deltas, EmbedRequest, Embeddings, LlmFormat, LlmRequest, LlmResponse, TraceContext, TranscribeRequest,
+    Transcript, Usage, chain,
 };
 use tokio::time::Instant;
 
@@ -151,7 +151,7 @@ impl Endpoint {
         let call = self.call(request.caller.deadline);
         let mut embeddings = Embeddings::default();
         for batch in embeddings::batches(&request.texts) {
-            match self.embed_batch(&call, batch).await {
+            match self.embed_batch(&call, batch, request.caller.trace).await {
                 Ok((vectors, usage)) => {
                     embeddings.vectors.extend(vectors);
                     let sum = embeddings.usage.unwrap_or_default() + usage.unwrap_or_default();
@@ -173,9 +173,11 @@ impl Endpoint {
         &self,
         call: &Call<'_>,
         texts: &[String],
+        trace: Option<TraceContext>,
     ) -> Result<(Vec<Vec<f32>>, Option<Usage>), Problem> {
         let body = embeddings::body(&self.dialect.model, texts).to_string();
-        let request = self.post("/embeddings").header(header::CONTENT_TYPE, "application/json").body(body);
+        let request =
+            self.post("/embeddings", trace).header(header::CONTENT_TYPE, "application/json").body(body);
         let response = call.open(request.build().map_err(network)?).await?;
         let body = call.body(response, embeddings::MAX_ANSWER_BYTES, embeddings::too_large).await?;
         embeddings::read(&body, texts.len())
@@ -193,7 +195,7 @@ impl Endpoint {
             // As in `learns_from`, what was sent decides whether something is learned.
             let detail = *self.detail.lock();
             let form = audio::form(&self.dialect.model, request, sound.clone(), detail).map_err(network)?;
-            let post = self.post("/audio/transcriptions").multipart(form);
+            let post = self.post("/audio/transcriptions", request.caller.trace).multipart(form);
             match call.open(post.build().map_err(network)?).await {
                 Ok(response) => {
                     let kind = kind_of(&response).to_owned();
@@ -217,8 +219,8 @@ impl Endpoint {
         Call { client: &self.http, watch, has_version: self.has_version }
     }
 
-    fn post(&self, path: &str) -> RequestBuilder {
-        self.http.post(self.access.url(path)).headers(self.access.headers())
+    fn post(&self, path: &str, trace: Option<TraceContext>) -> RequestBuilder {
+        self.http.post(self.access.url(path)).headers(self.access.at(trace).headers)
     }
 
     fn usable(&self) -> Result<(), Problem> {
@@ -255,8 +257,8 @@ impl Endpoint {
         let body = chat::body(request, &self.dialect, learned);
         let watch = Watch::new(self.deadlines, Instant::now(), request.caller.deadline, self.dialect.stream);
         let exchange = Exchange::new(self.http.clone(), watch, deltas.cloned(), self.has_version);
-        let client =
-            Client::build(self.http.clone(), self.access.clone()).with_http_service(exchange.clone());
+        let client = Client::build(self.http.clone(), self.access.at(request.caller.trace))
+            .with_http_service(exchange.clone());
         let sent = client.chat().create_byot::<_, IgnoredAny>(body).await;
         match (exchange.take_outcome(), sent) {
             (Some(outcome), _) => outcome,
@@ -310,6 +312,15 @@ impl ServerAccess {
     /// A server that wants no key.
     fn new(base_url: String) -> Self {
         Self { base_url, headers: HeaderMap::new(), key: SecretString::default() }
+    }
+
+    /// The same, for requests that are made here in a trace.
+    fn at(&self, trace: Option<TraceContext>) -> Self {
+        let mut access = self.clone();
+        if let Some(trace) = trace.and_then(|trace| HeaderValue::try_from(trace.to_string()).ok()) {
+            access.headers.insert("traceparent", trace);
+        }
+        access
     }
 
     fn set_key(&mut self, key: &SecretString) -> Result<(), KeyProblem> {

@@ -40,18 +40,21 @@ pub const HISTOGRAMS: &[(&str, &[f64])] = &[
 ];
 
 #[cfg(feature = "openai")]
-pub(crate) use record::{describe, ended, span};
+pub(crate) use record::{describe, end, ended, span};
 
 #[cfg(feature = "openai")]
 mod record {
     use std::time::Duration;
 
     use metrics::{Unit, describe_histogram, histogram};
-    use teammy_kernel::{Caller, Usage};
+    use teammy_kernel::{Caller, Span as TraceSpan, SpanOutcome, Usage};
     use tracing::{Span, field::Empty, info_span};
 
     use super::{DURATION, TOKENS};
-    use crate::policy::Class;
+    use crate::{
+        models::Answer,
+        policy::{Class, Problem},
+    };
 
     const OPERATION: &str = "gen_ai.operation.name";
     const MODEL: &str = "gen_ai.request.model";
@@ -80,6 +83,27 @@ mod record {
             gen_ai.usage.cache_read.input_tokens = Empty,
             error.type = Empty,
         )
+    }
+
+    /// Ends what a trace knows of one try.
+    pub(crate) fn end(
+        span: TraceSpan,
+        operation: &'static str,
+        model: &str,
+        caller: &Caller,
+        outcome: &Result<Answer, Problem>,
+    ) {
+        let usage = outcome.as_ref().ok().and_then(Answer::usage);
+        span.end(SpanOutcome {
+            meeting: caller.is_in_meeting().then_some(caller.meeting.as_str()),
+            instance: Some(caller.instance.as_str()),
+            operation: Some(operation),
+            model: Some(model),
+            input_tokens: usage.map(|usage| usage.prompt),
+            output_tokens: usage.map(|usage| usage.completion),
+            error: outcome.as_ref().err().map(|problem| problem.class.name()),
+            ..SpanOutcome::default()
+        });
     }
 
     /// A try has ended.

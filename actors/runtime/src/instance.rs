@@ -20,6 +20,7 @@ mod completion;
 mod completion_tests;
 mod effects;
 mod history;
+mod hook_trace;
 mod meeting_port;
 mod models;
 mod outbox;

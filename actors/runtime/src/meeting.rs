@@ -26,6 +26,7 @@ mod handle;
 mod ingress;
 mod local;
 mod message;
+mod publish_span;
 mod receipt;
 mod remote;
 pub(crate) mod report;

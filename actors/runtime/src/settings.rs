@@ -16,12 +16,21 @@ pub(crate) struct Settings {
     limits: teammy_config::Limits,
     meeting: teammy_config::MeetingSettings,
     restart: teammy_config::Restart,
+    new_traces: f64,
 }
 
 impl Settings {
     pub(crate) fn new(config: &Config) -> Self {
         let Config { delivery, hooks, limits, meeting, restart, .. } = *config;
-        Self { delivery, hooks, limits, meeting, restart }
+        let one_in = u32::try_from(config.traces.one_in).unwrap_or(u32::MAX);
+        let is_exported = config.traces.endpoint.is_some() && one_in > 0;
+        let new_traces = if is_exported { 1.0 / f64::from(one_in) } else { 0.0 };
+        Self { delivery, hooks, limits, meeting, restart, new_traces }
+    }
+
+    /// For which share of the packets that come without a trace one begins.
+    pub(crate) fn new_traces(&self) -> f64 {
+        self.new_traces
     }
 
     /// The bounds of a meeting's log.

@@ -43,3 +43,5 @@ mod storing;
 mod subscriptions;
 #[path = "meetings/timers.rs"]
 mod timers;
+#[path = "meetings/traces.rs"]
+mod traces;

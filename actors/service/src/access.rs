@@ -21,7 +21,7 @@ use tracing::info;
 
 pub(crate) use caller::Caller;
 
-use crate::{limits::held_by, problem::Problem, shared::Shared};
+use crate::{limits::held_by, problem::Problem, shared::Shared, trace::position};
 
 /// Paths that need no key.
 const OPEN: [&str; 3] = ["/livez", "/readyz", "/openapi.json"];
@@ -32,6 +32,7 @@ pub(crate) async fn access(State(shared): State<Shared>, mut request: Request, n
     let method = request.method().clone();
     let path = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
     let origin = request.headers().get(header::ORIGIN).cloned();
+    let trace = position(request.headers());
     let (caller, response) = match admit(&shared, &request, path.as_deref()) {
         Err(problem) => (Caller::default(), problem.into_response()),
         // No route answers it: it needs no key, so it must tell nothing.
@@ -61,6 +62,7 @@ pub(crate) async fn access(State(shared): State<Shared>, mut request: Request, n
         status = response.status().as_u16(),
         key = caller.access().map(|access| tracing::field::display(&access.key)),
         tenant = caller.tenant(),
+        trace_id = trace.map(|trace| tracing::field::display(trace.shown_id())),
         micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX),
         "request"
     );

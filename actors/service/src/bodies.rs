@@ -157,6 +157,10 @@ pub(crate) struct PacketBody {
     /// The publisher's number.
     #[serde(skip_serializing_if = "Option::is_none")]
     producer: Option<ProducerBody>,
+    /// Where it is in a trace, as in W3C Trace Context.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")]
+    traceparent: Option<String>,
     /// The packets that led to an output.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     causes: Vec<u64>,
@@ -188,6 +192,10 @@ pub(crate) struct PublishBody {
     /// With it the packet can be sent again, and is published once.
     #[serde(skip_serializing_if = "Option::is_none")]
     producer: Option<ProducerBody>,
+    /// Where it is in a trace, as in W3C Trace Context.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")]
+    traceparent: Option<String>,
 }
 
 /// A publisher's own number of a packet.

@@ -23,6 +23,7 @@ mod shared;
 mod stall;
 mod stop;
 mod tls;
+mod trace;
 mod unix_socket;
 
 pub use error::Error;

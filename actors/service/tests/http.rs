@@ -13,6 +13,8 @@ mod description;
 mod tenants;
 #[path = "http/tls.rs"]
 mod tls;
+#[path = "http/traces.rs"]
+mod traces;
 #[path = "http/web_socket.rs"]
 mod web_socket;
 

@@ -15,7 +15,9 @@ use teammy_kernel::{
 
 use super::{
     error::{Cause, QueryError, UnexpectedValue},
-    values::{as_bytes, as_moment, as_name, as_names, as_number, as_producer, as_seqs, as_str, as_text},
+    values::{
+        as_bytes, as_moment, as_name, as_names, as_number, as_producer, as_seqs, as_str, as_text, as_trace,
+    },
 };
 
 /// Decodes each row of a query's answer.
@@ -192,6 +194,8 @@ impl StoredRow {
             payload,
             producer: self.optional("producer", as_producer, "a producer")?,
             causes: self.optional("causes", as_seqs, "seqs")?.unwrap_or_default(),
+            // Earlier versions of the program neither write nor miss this column.
+            trace: self.optional("traceparent", as_trace, "a position in a trace")?,
         })
     }
 

@@ -103,6 +103,9 @@ fn packet_row(table: &str, meeting: &MeetingId, packet: &DataPacket) -> Result<V
     if !packet.causes.is_empty() {
         row.insert("causes", seqs(&packet.causes)?);
     }
+    if let Some(trace) = &packet.trace {
+        row.insert("traceparent", text(&trace.to_string()));
+    }
     Ok(Value::Object(row))
 }
 

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::Serialize;
 use surrealdb::types::{Array, Datetime, Number, Object, Value, Variables};
-use teammy_kernel::{Name, Producer, Seq};
+use teammy_kernel::{Name, Producer, Seq, TraceContext};
 
 use super::error::{Cause, NumberTooHigh};
 
@@ -111,6 +111,10 @@ pub(super) fn as_producer(value: Value) -> Option<Producer> {
     let Value::Object(mut producer) = value else { return None };
     let id = as_text(producer.remove("id")?)?.into();
     Some(Producer { id, number: as_number(&producer.remove("number")?)? })
+}
+
+pub(super) fn as_trace(value: Value) -> Option<TraceContext> {
+    as_str(&value)?.parse().ok()
 }
 
 pub(super) fn as_seqs(value: Value) -> Option<Vec<Seq>> {

@@ -657,8 +657,8 @@ fn what_was_meant_is_found_elsewhere_or_beside_it() {
     assert_eq!(unknown("limits.zzz"), "is unknown; known in [limits] are: packet_bytes");
     assert_eq!(
         unknown("zzz"),
-        "is unknown; known are: node, database, delivery, hooks, meeting, restart, limits, metrics, service, llm, install, log, quota, \
-         source, plugin"
+        "is unknown; known are: node, database, delivery, hooks, meeting, restart, limits, metrics, service, llm, install, log, traces, \
+         quota, source, plugin"
     );
 }
 

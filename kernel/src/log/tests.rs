@@ -50,6 +50,7 @@ fn packet(seq: Seq, source: &str, causes: Vec<Seq>) -> Arc<DataPacket> {
         payload: Payload::Bytes(vec![0; 64].into()),
         producer: None,
         causes,
+        trace: None,
     })
 }
 

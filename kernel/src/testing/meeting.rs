@@ -810,6 +810,7 @@ impl<P> PluginTest<P> {
             payload: output.payload,
             producer: None,
             causes: causes.iter().map(|packet| packet.seq).collect(),
+            trace: causes.iter().rev().find_map(|packet| packet.trace),
         });
         self.memory.append(packet.clone(), self.output);
         self.outputs.push(packet.clone());

@@ -20,6 +20,7 @@
 //! | `payload_base64` | of bytes | | the payload: bytes, as base64 (RFC 4648, the standard alphabet) |
 //! | `payload_malformed` | of JSON that cannot be parsed | rejected | the payload's text, which should have been JSON |
 //! | `producer` | if numbered | may be left out | `{"id": "…", "number": 1}`: who numbers it, and its number there |
+//! | `traceparent` | if traced | may be left out | where it is in a trace, as in W3C Trace Context |
 //! | `causes` | always | ignored | the seqs of the packets that an output came from; empty from outside |
 //!
 //! Reading rejects every other key, so that a misspelt one is found. Null stands for a key that is left out,
@@ -75,8 +76,8 @@ use serde_json::value::RawValue;
 pub use dead_letter::DeadLetter;
 
 use crate::{
-    DataPacket, DecodeError, JsonText, MeetingId, Name, Payload, Producer, Publish, Seq, decode,
-    error_classes, name,
+    DataPacket, DecodeError, InvalidTraceparent, JsonText, MeetingId, Name, Payload, Producer, Publish, Seq,
+    TraceContext, decode, error_classes, name,
 };
 use verbatim::Verbatim;
 
@@ -116,6 +117,7 @@ impl Serialize for Packet<'_> {
             participant: packet.participant.as_deref(),
             producer: packet.producer.as_ref(),
             causes: Some(&packet.causes),
+            traceparent: packet.trace.map(Traceparent),
             ..Written::new(&packet.source, &packet.payload)
         };
         written.serialize(serializer)
@@ -134,6 +136,7 @@ impl Serialize for Publishing<'_> {
             timestamp: publish.timestamp,
             participant: publish.participant.as_deref(),
             producer: publish.producer.as_ref(),
+            traceparent: publish.trace.map(Traceparent),
             ..Written::new(&publish.source, &publish.payload)
         };
         written.serialize(serializer)
@@ -164,7 +167,18 @@ struct Written<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     producer: Option<&'a Producer>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    traceparent: Option<Traceparent>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     causes: Option<&'a [Seq]>,
+}
+
+/// A position in a trace that is written as its text.
+struct Traceparent(TraceContext);
+
+impl Serialize for Traceparent {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
 }
 
 impl<'a> Written<'a> {
@@ -182,6 +196,7 @@ impl<'a> Written<'a> {
             payload_base64: None,
             payload_malformed: None,
             producer: None,
+            traceparent: None,
             causes: None,
         };
         match payload {
@@ -245,6 +260,9 @@ pub enum Error {
     /// The bytes are no base64.
     #[error("`payload_base64` takes base64 in the standard alphabet: A-Z, a-z, 0-9, + and /")]
     Base64,
+    /// It is no position in a trace.
+    #[error("`traceparent` {}", InvalidTraceparent)]
+    Traceparent,
     /// An earlier version printed it, and its payload may be text, bytes or JSON.
     #[error(
         "an earlier version wrote this `payload`, in which text and bytes look like JSON: put text under `payload_text`, \
@@ -265,7 +283,7 @@ impl Error {
 
 error_classes!(Error {
     Self::NotAnObject | Self::OtherType | Self::Missing(_) | Self::Time(_) | Self::NoPayload
-    | Self::TwoPayloads(..) | Self::Base64 | Self::Ambiguous => "not-a-packet" Invalid,
+    | Self::TwoPayloads(..) | Self::Base64 | Self::Traceparent | Self::Ambiguous => "not-a-packet" Invalid,
 } else {
     Self::Json(error) => error.class(),
     Self::Name(error) => error.class(),
@@ -327,7 +345,18 @@ pub fn parse(text: &str) -> Result<Parsed, Error> {
         return Err(Error::OtherType);
     }
     let payload = object.payload()?;
-    let Object { source, timestamp, received_at, participant, meeting, seq, producer, causes, .. } = object;
+    let Object {
+        source,
+        timestamp,
+        received_at,
+        participant,
+        meeting,
+        seq,
+        producer,
+        causes,
+        traceparent,
+        ..
+    } = object;
     let time = |key, text: Option<Cow<'_, str>>| {
         text.map(|text| text.parse::<Timestamp>()).transpose().map_err(|_| Error::Time(key))
     };
@@ -336,6 +365,7 @@ pub fn parse(text: &str) -> Result<Parsed, Error> {
     publish.timestamp = timestamp;
     publish.participant = participant.map(Into::into);
     publish.producer = producer.map(|Numbered { id, number }| Producer { id: id.into(), number: number.0 });
+    publish.trace = traceparent.map(|text| text.parse()).transpose().map_err(|_| Error::Traceparent)?;
     Ok(Parsed {
         publish,
         meeting: meeting.map(MeetingId::new).transpose()?,
@@ -374,6 +404,8 @@ struct Object<'a> {
     #[serde(borrow)]
     payload_base64: Option<Cow<'a, str>>,
     producer: Option<Numbered>,
+    #[serde(borrow)]
+    traceparent: Option<Cow<'a, str>>,
     #[serde(borrow)]
     r#type: Option<Cow<'a, str>>,
     #[serde(borrow)]

@@ -1,14 +1,10 @@
-use std::{
-    sync::atomic::{AtomicUsize, Ordering},
-    time::Duration,
-};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use teammy_kernel::{
     Factory, LlmFormat, LlmRequest, Model, Publish,
-    testing::{self, PluginTest, ScriptedLlm},
+    testing::{self, Logged, PluginTest, ScriptedLlm},
 };
-use tracing::{Level, Metadata, span};
 
 use super::*;
 
@@ -382,43 +378,20 @@ async fn nothing_waits_for_a_budget_of_the_whole_meeting() {
     assert_eq!(llm.requests().len(), 1);
 }
 
-/// Counts warnings.
-#[derive(Clone, Default)]
-struct Warnings(Arc<AtomicUsize>);
-
-impl tracing::Subscriber for Warnings {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        *metadata.level() == Level::WARN
-    }
-
-    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
-        span::Id::from_u64(1)
-    }
-
-    fn event(&self, _: &tracing::Event<'_>) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
-    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
-    fn enter(&self, _: &span::Id) {}
-    fn exit(&self, _: &span::Id) {}
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_meeting_is_warned_of_once_however_many_words_the_first_time_leaves_out() {
     let refused = (0..2).fold(ScriptedLlm::default(), |llm, _| llm.refuse("not this"));
     let over = (0..2).fold(ScriptedLlm::default(), |llm, _| llm.fail_with(over_budget(None)));
     let unreadable = (0..4).fold(ScriptedLlm::default(), |llm, _| llm.reply("la la la"));
     for llm in [refused, over, unreadable] {
-        let warnings = Warnings::default();
-        let _guard = tracing::subscriber::set_default(warnings.clone());
+        let warnings = Logged::warnings();
+        let _guard = warnings.listen();
         let mut meeting = meeting_with(&llm, json!({})).await;
         for _ in 0..2 {
             meeting.receive_batch([said("Ada", "When is"), said("Ada", "high tide?")]).await.unwrap();
             meeting.advance(GATHER).await.unwrap();
         }
-        assert_eq!((warnings.0.load(Ordering::Relaxed), llm.remaining()), (1, 0));
+        assert_eq!((warnings.take().len(), llm.remaining()), (1, 0));
     }
 }
 

@@ -1,7 +1,8 @@
 //! What models are asked.
 
 use teammy_kernel::{
-    Caller, Deltas, EmbedRequest, Embeddings, LlmRequest, LlmResponse, TranscribeRequest, Transcript, Usage,
+    Caller, Deltas, EmbedRequest, Embeddings, LlmRequest, LlmResponse, TraceContext, TranscribeRequest,
+    Transcript, Usage,
 };
 
 use crate::policy::Bound;
@@ -22,6 +23,22 @@ impl Question<'_> {
             Self::Embed(request) => &request.caller,
             Self::Transcribe(request) => &request.caller,
         }
+    }
+
+    /// The same question, asked here in a trace.
+    pub(super) fn at(&self, trace: TraceContext) -> OwnQuestion {
+        let mut own = match *self {
+            Self::Chat(request, deltas) => OwnQuestion::Chat(request.clone(), deltas.cloned()),
+            Self::Embed(request) => OwnQuestion::Embed(request.clone()),
+            Self::Transcribe(request) => OwnQuestion::Transcribe(request.clone()),
+        };
+        let caller = match &mut own {
+            OwnQuestion::Chat(request, _) => &mut request.caller,
+            OwnQuestion::Embed(request) => &mut request.caller,
+            OwnQuestion::Transcribe(request) => &mut request.caller,
+        };
+        caller.trace = Some(trace);
+        own
     }
 
     /// The name of what is done, as the conventions for generative AI have it.
@@ -56,6 +73,23 @@ impl Question<'_> {
     }
 }
 
+/// A copy of a question.
+pub(crate) enum OwnQuestion {
+    Chat(LlmRequest, Option<Deltas>),
+    Embed(EmbedRequest),
+    Transcribe(TranscribeRequest),
+}
+
+impl OwnQuestion {
+    pub(super) fn question(&self) -> Question<'_> {
+        match self {
+            Self::Chat(request, deltas) => Question::Chat(request, deltas.as_ref()),
+            Self::Embed(request) => Question::Embed(request),
+            Self::Transcribe(request) => Question::Transcribe(request),
+        }
+    }
+}
+
 /// A model's answer.
 pub(crate) enum Answer {
     Chat(LlmResponse),
@@ -64,7 +98,7 @@ pub(crate) enum Answer {
 }
 
 impl Answer {
-    pub(super) fn usage(&self) -> Option<Usage> {
+    pub(crate) fn usage(&self) -> Option<Usage> {
         match self {
             Self::Chat(response) => response.usage,
             Self::Embed(embeddings) => embeddings.usage,

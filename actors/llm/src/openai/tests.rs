@@ -10,6 +10,7 @@ mod embeddings;
 mod faults;
 mod raw_server;
 mod server;
+mod traces;
 
 const KEY: &str = "sk-very-secret";
 

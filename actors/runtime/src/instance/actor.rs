@@ -13,6 +13,7 @@ use super::{
     activity::HookActivity,
     effects::CurrentSeq,
     history::InstanceStore,
+    hook_trace::HookTrace,
     models::{InstanceModels, InstanceModelsRef},
     outbox::Outbox,
     recorder::Recorder,
@@ -80,9 +81,10 @@ impl Actor for InstanceActor {
             store: args.store,
             outbox: outbox.clone(),
         });
+        let trace = HookTrace::new(meeting.clone(), args.instance.clone());
         let models = args.llm.is_configured().then(|| {
-            let (provider, outbox) = (provider.clone(), outbox.clone());
-            InstanceModels::new(args.llm, args.tenant, args.is_restarted, provider, outbox)
+            let (provider, outbox, trace) = (provider.clone(), outbox.clone(), trace.clone());
+            InstanceModels::new(args.llm, args.tenant, args.is_restarted, trace, provider, outbox)
         });
         if let Some(models) = models.as_ref().filter(|_| args.needs_llm && args.cursor > Seq::ZERO) {
             models.resume().await.map_err(ActorProcessingErr::from)?;
@@ -102,6 +104,7 @@ impl Actor for InstanceActor {
             args.instance,
             engine,
             models,
+            trace,
             outbox,
             args.packet_limit,
             args.current,

@@ -3,7 +3,7 @@
 use std::sync::{Arc, atomic::AtomicU64};
 
 use teammy_kernel::{
-    Payload, Seq, Timestamp,
+    Payload, Seq, Timestamp, TraceContext,
     log::{Effects, Slot},
 };
 
@@ -22,6 +22,8 @@ pub(crate) struct Output {
     pub(crate) causes: Vec<Seq>,
     /// The latest timestamp of its causes.
     pub(crate) timestamp: Timestamp,
+    /// Where its hook is in a trace.
+    pub(crate) trace: Option<TraceContext>,
 }
 
 /// The effects of one or more hooks, on their way into the log. Cursor, state, keys, outputs and dead letters

@@ -22,7 +22,7 @@ use teammy_kernel::{
 use tokio::sync::OnceCell;
 use tracing::debug;
 
-use super::outbox::Outbox;
+use super::{hook_trace::HookTrace, outbox::Outbox};
 use crate::{
     clock,
     kill_points::{self, KillPoint},
@@ -35,6 +35,8 @@ pub(super) struct InstanceModels {
     tenant: Option<Arc<str>>,
     /// Whether an earlier actor of the instance has failed in this process.
     has_failed: bool,
+    /// Where the running hook is in a trace.
+    trace: Arc<HookTrace>,
     provider: Arc<dyn PersistenceProvider>,
     outbox: Arc<Outbox>,
     memory: Mutex<Memory>,
@@ -65,11 +67,12 @@ impl InstanceModels {
         models: SharedLlm,
         tenant: Option<Arc<str>>,
         has_failed: bool,
+        trace: Arc<HookTrace>,
         provider: Arc<dyn PersistenceProvider>,
         outbox: Arc<Outbox>,
     ) -> Arc<Self> {
         let (memory, seq, restored) = (Mutex::default(), AtomicU64::new(0), OnceCell::new());
-        Arc::new(Self { models, tenant, has_failed, provider, outbox, memory, seq, restored })
+        Arc::new(Self { models, tenant, has_failed, trace, provider, outbox, memory, seq, restored })
     }
 
     /// A hook begins, for this packet.
@@ -178,6 +181,7 @@ impl InstanceModels {
 
     fn prepare(&self, caller: &mut Caller) {
         caller.tenant.clone_from(&self.tenant);
+        caller.trace = self.trace.context();
         caller.meter = self.memory.lock().meter.clone();
     }
 }

@@ -18,6 +18,7 @@ use teammy_kernel::{
 
 use super::{
     effects::{CurrentSeq, Output},
+    hook_trace::HookTrace,
     models::InstanceModels,
     outbox::{HookEffects, Outbox},
     stopwatch::Stopwatch,
@@ -37,6 +38,7 @@ pub(super) struct RunContext {
     pub(super) engine: EngineControl,
     /// The language models, if any is configured.
     models: Option<Arc<InstanceModels>>,
+    pub(super) trace: Arc<HookTrace>,
     pub(super) outbox: Arc<Outbox>,
     /// The largest output, in bytes of its payload.
     packet_limit: usize,
@@ -92,6 +94,7 @@ impl RunContext {
         instance: Name,
         engine: EngineControl,
         models: Option<Arc<InstanceModels>>,
+        trace: Arc<HookTrace>,
         outbox: Arc<Outbox>,
         packet_limit: usize,
         current: CurrentSeq,
@@ -105,6 +108,7 @@ impl RunContext {
             instance,
             engine,
             models,
+            trace,
             outbox,
             packet_limit,
             current,
@@ -264,9 +268,11 @@ impl RunContext {
         Call { packets, gap, tries, state, meeting, instance, engine }
     }
 
-    /// A hook is about to run on this packet.
-    pub(super) fn begin_hook(&self, packet: &DataPacket) {
-        self.begin_at(packet.seq, packet.timestamp);
+    /// A hook is about to run on these packets.
+    pub(super) fn begin_hook(&self, packets: &[Arc<DataPacket>]) {
+        let last = &packets[packets.len() - 1];
+        self.trace.begin(packets);
+        self.begin_at(last.seq, last.timestamp);
     }
 
     fn begin_at(&self, seq: Seq, timestamp: Timestamp) {
@@ -277,7 +283,8 @@ impl RunContext {
     }
 
     /// The running hook has failed.
-    pub(super) fn hook_failed(&self) {
+    pub(super) fn hook_failed(&self, error: &Error) {
+        self.trace.end(Some(if error.is_reject() { "rejected" } else { "failed" }));
         if let Some(models) = &self.models {
             models.failed();
         }
@@ -285,6 +292,7 @@ impl RunContext {
 
     /// A hook is about to run for a timer of this time. It reads all that the instance has finished with.
     pub(super) fn begin_timer(&self, at: Timestamp) {
+        self.trace.begin(&[]);
         self.begin_at(self.cursor().next(), at);
     }
 
@@ -317,6 +325,7 @@ impl RunContext {
             participant: output.participant,
             causes: vec![packet.seq],
             timestamp: packet.timestamp,
+            trace: self.trace.context(),
         };
         let outputs = outputs.into_iter().flatten().map(output);
         self.finish(packet.seq, 1, self.engine.take_writes(), outputs, Vec::new());
@@ -341,7 +350,7 @@ impl RunContext {
 impl HookObserver for RunContext {
     fn begins(&self, packet: &Arc<DataPacket>) {
         self.current.store(packet.seq.0, Ordering::Release);
-        self.begin_hook(packet);
+        self.begin_hook(std::slice::from_ref(packet));
     }
 
     fn has_timers(&self) -> bool {
@@ -366,6 +375,7 @@ impl HookObserver for RunContext {
             kill_points::pass(KillPoint::HookEnded);
             self.advance(packet.seq, 1);
         }
+        self.trace.end(None);
         self.ended.store(self.ended.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
         let untimed = self.untimed.load(Ordering::Relaxed) - 1;
         self.untimed.store(untimed, Ordering::Relaxed);

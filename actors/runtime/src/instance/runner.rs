@@ -190,7 +190,7 @@ impl Runner {
                 Err(error) => error,
             };
             tries += 1;
-            self.context.hook_failed();
+            self.context.hook_failed(&error);
             self.counts.errors += 1;
             // A hook that takes one packet at a time has failed on the first packet that is left.
             let failed = match planned.execution {
@@ -267,7 +267,7 @@ impl Runner {
             context.begin_timer(timer.at());
         } else {
             context.current.store(packets[0].seq.0, Ordering::Release);
-            context.begin_hook(&packets[packets.len() - 1]);
+            context.begin_hook(packets);
         }
         let call = context.call(packets, self.next_try(tries));
         let outcome = self.drive(context.hosted.run(handler, call), planned.timer.is_some()).await;
@@ -337,6 +337,7 @@ impl Runner {
         match ended {
             Ok(result) => result,
             Err(panic) => {
+                context.trace.end(Some("panic"));
                 self.submit(false);
                 // A formatted panic message may quote the packet. A literal one cannot.
                 let message = panic.downcast_ref::<&'static str>().copied();
@@ -380,10 +381,11 @@ impl Runner {
             let (causes, times): (Vec<_>, Vec<_>) =
                 handled.map(|(_, packet)| (packet.seq, packet.timestamp)).unzip();
             let timestamp = times.into_iter().max().expect("invariant: an output has a cause");
-            Output { payload, participant, causes, timestamp }
+            Output { payload, participant, causes, timestamp, trace: self.context.trace.context() }
         });
         let cursor = self.cursor_after(planned, packets);
         self.context.finish(cursor, planned.deliveries(packets), keys, outputs, dead_letters);
+        self.context.trace.end(None);
     }
 
     /// Logs and counts a packet that is given up. It becomes a dead letter if its source is durable.
@@ -396,7 +398,8 @@ impl Runner {
     ) -> Option<DeadLetter> {
         let (meeting, instance) = (&self.context.metadata.id, &self.context.instance);
         let (seq, source, error) = (packet.seq, &packet.source, error.chain());
-        warn!(%meeting, %instance, %seq, %source, tries, error, "packet given up");
+        let trace_id = packet.trace.map(|trace| trace.shown_id());
+        warn!(%meeting, %instance, %seq, %source, trace_id, tries, error, "packet given up");
         self.counts.dead_letters += 1;
         failure::dead_letter(instance, packet, planned.durability, tries, &error, clock::now())
     }

@@ -88,6 +88,8 @@ pub(crate) struct Options {
     pub(crate) marks: Vec<Mark>,
     pub(crate) memory: Arc<Memory>,
     pub(crate) metrics: Arc<Metrics>,
+    /// For which share of the packets that come without a trace one begins.
+    pub(crate) new_traces: f64,
 }
 
 #[derive(Debug)]
@@ -101,12 +103,13 @@ pub(crate) struct Ingress {
     reservation_raised: Notify,
     wake_gate: WakeGate,
     metrics: Arc<Metrics>,
+    pub(super) new_traces: f64,
 }
 
 impl Ingress {
     pub(crate) fn new(options: Options) -> Self {
-        let Options { meeting, graph, packet_bytes, backlog_bytes, sequencer, marks, memory, metrics } =
-            options;
+        let Options { meeting, graph, packet_bytes, backlog_bytes, sequencer, marks, memory, .. } = options;
+        let Options { metrics, new_traces, .. } = options;
         let sources = graph.sources().len();
         Self {
             meeting,
@@ -117,6 +120,7 @@ impl Ingress {
             reservation_raised: Notify::new(),
             wake_gate: WakeGate::new(SourceSet::ALL.bits()),
             metrics,
+            new_traces,
         }
     }
 

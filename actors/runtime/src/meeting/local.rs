@@ -13,6 +13,7 @@ use super::{
     error::{Closed, Error},
     ingress::{Accepted, Publisher, Wake},
     message::{Command, Message, RedriveTicket, Reply},
+    publish_span::PublishSpan,
     report::LogReport,
     shared::{Shared, WatchedInstance},
     state::MeetingState,
@@ -62,22 +63,39 @@ impl LocalMeeting {
     }
 
     /// Publishes a packet, waiting for room. See [`MeetingRef::publish`](super::MeetingRef::publish).
-    pub(crate) async fn publish(&self, publish: Publish) -> Result<Accepted, PublishError> {
-        match self.publisher().publish(publish).await {
+    pub(crate) async fn publish(&self, mut publish: Publish) -> Result<Accepted, PublishError> {
+        let span = PublishSpan::begin(&mut publish, self.shared.ingress.new_traces);
+        let result = match self.publisher().publish(publish).await {
             Err(PublishError::Repeated { producer, number }) => {
-                Ok(Accepted::repeated(self.original(&producer, number).await?))
+                self.original(&producer, number).await.map(Accepted::repeated)
             }
             result => result,
+        };
+        if let Some(span) = span {
+            span.end(self.id(), result.as_ref().copied());
         }
+        result
     }
 
-    pub(crate) fn try_publish(&self, publish: Publish) -> Result<Accepted, PublishError> {
-        self.publisher().try_publish(publish)
+    pub(crate) fn try_publish(&self, mut publish: Publish) -> Result<Accepted, PublishError> {
+        let span = PublishSpan::begin(&mut publish, self.shared.ingress.new_traces);
+        let result = self.publisher().try_publish(publish);
+        if let Some(span) = span {
+            span.end(self.id(), result.as_ref().copied());
+        }
+        result
     }
 
-    pub(crate) async fn publish_all(&self, packets: Vec<Publish>) -> Result<Vec<Accepted>, PublishError> {
+    pub(crate) async fn publish_all(&self, mut packets: Vec<Publish>) -> Result<Vec<Accepted>, PublishError> {
         if packets.iter().all(|packet| packet.producer.is_none()) {
-            return self.publisher().publish_all(packets).await;
+            let new_traces = self.shared.ingress.new_traces;
+            let begin = |(index, packet)| Some((index, PublishSpan::begin(packet, new_traces)?));
+            let spans: Vec<_> = packets.iter_mut().enumerate().filter_map(begin).collect();
+            let result = self.publisher().publish_all(packets).await;
+            for (index, span) in spans {
+                span.end(self.id(), result.as_ref().map(|accepted| accepted[index]));
+            }
+            return result;
         }
         self.shared.ingress.check_all(&packets)?;
         let mut accepted = Vec::with_capacity(packets.len());

@@ -102,6 +102,7 @@ impl Node {
             marks,
             memory: resources.memory.clone(),
             metrics: resources.metrics.clone(),
+            new_traces: settings.new_traces(),
         });
         let committed_log =
             CommittedLog::new(id.clone(), resources.store.clone(), last, settings.recent_bytes());

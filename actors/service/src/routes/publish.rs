@@ -16,7 +16,7 @@ use serde::{
     de::{SeqAccess, Visitor},
 };
 use serde_json::value::RawValue;
-use teammy_kernel::{ErrorClass, ErrorKind, Publish, PublishError, Timestamp, wire::json};
+use teammy_kernel::{ErrorClass, ErrorKind, Publish, PublishError, Timestamp, TraceContext, wire::json};
 use teammy_runtime::{MeetingRef, Receipt};
 
 use utoipa::ToSchema;
@@ -28,6 +28,7 @@ use crate::{
     params::{Meeting, Params, Whole, media_type, parse},
     problem::Problem,
     shared::Shared,
+    trace::position,
 };
 
 /// How many packets of a stream of lines wait at once to be stored.
@@ -126,7 +127,8 @@ impl From<Result<Outcome, Problem>> for Outcome {
 /// with the rest in headers.
 #[utoipa::path(post, path = "/v1/meetings/{meeting}/packets", tag = "packets", operation_id = "publish",
     params(("meeting" = String, Path),
-        ("durable" = Option<bool>, Query, description = "answers once it is stored")),
+        ("durable" = Option<bool>, Query, description = "answers once it is stored"),
+        ("traceparent" = Option<String>, Header, description = "where in a trace the packets are that do not say so themselves")),
     request_body(content(
         (PublishRequest = "application/json", example = json!({"source": "chat", "payload": {"text": "Good morning."}})),
         (String = "application/x-ndjson"),
@@ -142,8 +144,8 @@ pub(crate) async fn publish(
 ) -> Result<Response, Problem> {
     let durable = params.flag("durable")?;
     params.end()?;
-    let meeting = Arc::new(Publisher { meeting, caller, shared });
     let headers = request.headers().clone();
+    let meeting = Arc::new(Publisher { meeting, caller, shared, trace: position(&headers) });
     match media_type(&headers).as_str() {
         "application/json" => {
             let Whole(body) = Whole::from_request(request, &()).await?;
@@ -315,6 +317,8 @@ pub(super) struct Publisher {
     pub(super) meeting: MeetingRef,
     pub(super) caller: Caller,
     pub(super) shared: Shared,
+    /// Where packets are in a trace that do not say so themselves.
+    pub(super) trace: Option<TraceContext>,
 }
 
 /// Waits until a packet is stored. One of a source that is not stored need not wait.
@@ -343,7 +347,8 @@ impl Publisher {
     }
 
     /// Publishes a packet.
-    pub(super) async fn accept(&self, packet: Publish, room: Room) -> Result<Receipt, Problem> {
+    pub(super) async fn accept(&self, mut packet: Publish, room: Room) -> Result<Receipt, Problem> {
+        packet.trace = packet.trace.or(self.trace);
         loop {
             let wait = self.shared.quotas.packet(&self.caller, packet.payload.len());
             match room {

@@ -75,7 +75,7 @@ pub(crate) async fn open(
         .read_buffer_size(8 << 10)
         .write_buffer_size(16 << 10)
         .max_write_buffer_size(largest.saturating_mul(2));
-    let publisher = Publisher { meeting, caller, shared: shared.clone() };
+    let publisher = Publisher { meeting, caller, shared: shared.clone(), trace: None };
     Ok(upgrade.on_upgrade(move |socket| async move {
         Connection { shared, publisher, durable }.run(socket).await;
         // What it takes of the limits is free again.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::meter::Meter;
-use crate::{MeetingId, Name};
+use crate::{MeetingId, Name, TraceContext};
 
 /// Which of the requests that wait for a model goes first.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -36,6 +36,8 @@ pub struct Caller {
     pub priority: Priority,
     /// What the request is for, for accounts: a short name such as `summary`.
     pub purpose: Option<String>,
+    /// Where in a trace it is asked. Providers pass it on.
+    pub trace: Option<TraceContext>,
     /// Where the provider notes what the request cost, however it ends.
     pub meter: Meter,
 }
@@ -53,6 +55,7 @@ impl Caller {
             deadline: None,
             priority: Priority::Normal,
             purpose: None,
+            trace: None,
             meter: Meter::default(),
         }
     }

@@ -9,7 +9,7 @@ use super::{
     samples::{Numbers, at, commit, commit_one, create, meeting, name, packet},
 };
 use crate::{
-    DataPacket, JsonText, MeetingId, Payload, Producer, Seq, Timestamp,
+    DataPacket, JsonText, MeetingId, Payload, Producer, Seq, Timestamp, TraceContext,
     store::{Outcome, PacketQuery, Take},
 };
 
@@ -61,6 +61,8 @@ fn odd_packets(of: &MeetingId) -> Vec<DataPacket> {
     packets.push(DataPacket { causes: vec![Seq(1)], ..plain(80) });
     packets.push(DataPacket { causes: (1..=2_000).rev().map(Seq).collect(), ..plain(81) });
     packets.push(DataPacket { source: name("talk-time.de_1"), ..plain(82) });
+    let trace = TraceContext::sampled(u128::MAX - 1, 1);
+    packets.push(DataPacket { trace, ..plain(83) });
     packets.sort_by_key(|packet| packet.seq);
     packets
 }

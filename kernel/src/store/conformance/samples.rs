@@ -51,6 +51,7 @@ pub(super) fn packet(of: &MeetingId, seq: u64) -> Arc<DataPacket> {
             .expect("invariant: this is JSON"),
         producer: None,
         causes: Vec::new(),
+        trace: None,
     })
 }
 

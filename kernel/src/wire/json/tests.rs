@@ -18,6 +18,7 @@ fn packet(payload: Payload) -> DataPacket {
         payload,
         producer: None,
         causes: vec![Seq(3), Seq(5)],
+        trace: None,
     }
 }
 
@@ -47,12 +48,14 @@ fn refused(keys: &str) -> String {
 fn a_packet_is_written_so() {
     let mut whole = packet(json_payload("{\n \"a\": 1.0e2}"));
     whole.producer = Some(Producer { id: "p".into(), number: 3 });
+    whole.trace = TraceContext::sampled(10, 11);
     assert_eq!(
         written(&whole),
         concat!(
             r#"{"type":"packet","meeting":"m","seq":7,"source":"chat","timestamp":"2026-01-05T09:00:02.4Z","#,
             r#""received_at":"2026-01-05T09:00:02.600000001Z","participant":"A\"da","payload":{  "a": 1.0e2},"#,
-            r#""producer":{"id":"p","number":3},"causes":[3,5]}"#
+            r#""producer":{"id":"p","number":3},"traceparent":"00-0000000000000000000000000000000a-000000000000000b-03","#,
+            r#""causes":[3,5]}"#
         )
     );
     for (payload, shown) in [
@@ -90,7 +93,8 @@ fn little_is_needed_to_publish() {
     let publish = to_publish(r#""payload":{ "text" : "\u0041", "n":1e2}"#).unwrap();
     assert_eq!(publish, Publish::new("chat", json_payload(r#"{ "text" : "\u0041", "n":1e2}"#)).unwrap());
     let nulls = r#""payload":null,"payload_text":null,"payload_base64":null,"payload_malformed":null,"type":null,
-        "meeting":null,"seq":null,"timestamp":null,"received_at":null,"participant":null,"producer":null,"causes":null"#;
+        "meeting":null,"seq":null,"timestamp":null,"received_at":null,"participant":null,"producer":null,"causes":null,
+        "traceparent":null"#;
     assert_eq!(to_publish(nulls).unwrap(), Publish::new("chat", json_payload("null")).unwrap());
     let publish = to_publish(
         r#""type":"packet","timestamp":"2026-01-05T10:00:02+01:00","participant":"Ada","payload_text":"\"\u0000",
@@ -196,6 +200,7 @@ fn what_is_wrong_is_told_without_a_word_of_the_meeting() {
             "`type` is not \"packet\": this is something else, so leave it out",
         ),
         (r#""payload":1,"causes":[1,"MARKER"]"#, "causes[1]: invalid value: string, expected a whole number"),
+        (r#""payload":1,"traceparent":"MARKER""#, "`traceparent` takes a text as in W3C Trace Context"),
         (r#""payload":1,"producer":{"id":"MARKER"}"#, "producer: missing field `number`"),
         (r#""payload":1,"producer":{"id":"MARKER","number":1,"MARKER":1}"#, "producer: unknown field"),
         (r#""type":"MARKER","MARKER":1"#, "`type` is not \"packet\""),
@@ -392,6 +397,7 @@ prop_compose! {
         payload in any_payload(),
         producer in option::of((any::<String>(), any::<u64>())),
         causes: Vec<u64>,
+        trace: (u128, u64),
     ) -> DataPacket {
         DataPacket {
             meeting: MeetingId::new(meeting).unwrap(),
@@ -403,6 +409,7 @@ prop_compose! {
             payload,
             producer: producer.map(|(id, number)| Producer { id: id.into(), number }),
             causes: causes.into_iter().map(Seq).collect(),
+            trace: TraceContext::sampled(trace.0, trace.1),
         }
     }
 }

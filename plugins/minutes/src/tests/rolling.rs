@@ -1,11 +1,6 @@
 //! The running summary.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
-};
-
-use tracing::{Level, Metadata, span};
+use teammy_kernel::testing::Logged;
 
 use super::*;
 
@@ -217,40 +212,17 @@ async fn nothing_waits_for_a_budget_of_the_whole_meeting() {
     assert_eq!(llm.requests().len(), 1, "it is asked again when the next notes are due");
 }
 
-/// Counts warnings.
-#[derive(Clone, Default)]
-struct Warnings(Arc<AtomicUsize>);
-
-impl tracing::Subscriber for Warnings {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        *metadata.level() == Level::WARN
-    }
-
-    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
-        span::Id::from_u64(1)
-    }
-
-    fn event(&self, _: &tracing::Event<'_>) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
-    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
-    fn enter(&self, _: &span::Id) {}
-    fn exit(&self, _: &span::Id) {}
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_meeting_is_warned_of_its_budget_once() {
     for resets in [None, Some(Timestamp::MAX)] {
-        let warnings = Warnings::default();
-        let _guard = tracing::subscriber::set_default(warnings.clone());
+        let warnings = Logged::warnings();
+        let _guard = warnings.listen();
         let llm = (0..3).fold(ScriptedLlm::default(), |llm, _| llm.fail_with(over_budget(resets)));
         let mut meeting = meeting(json!({"every_words": 1}), &llm).await;
         for _ in 0..3 {
             assert!(meeting.receive(said("Ada", "one")).await.unwrap().is_none());
             meeting.restart().await.unwrap();
         }
-        assert_eq!((llm.remaining(), warnings.0.load(Ordering::Relaxed)), (0, 1));
+        assert_eq!((llm.remaining(), warnings.take().len()), (0, 1));
     }
 }

@@ -13,6 +13,8 @@ use tiny_http::{Header, Response};
 pub(crate) struct ReceivedRequest {
     pub(crate) path: String,
     pub(crate) authorization: Option<String>,
+    #[allow(dead_code, reason = "the program's tests share this file")]
+    pub(crate) traceparent: Option<String>,
     pub(crate) body: Value,
     /// The body as it came.
     #[allow(dead_code, reason = "the program's tests share this file, and read it")]
@@ -63,11 +65,14 @@ impl FakeServer {
                 let mut bytes = Vec::new();
                 request.as_reader().read_to_end(&mut bytes).unwrap();
                 let body = String::from_utf8_lossy(&bytes).into_owned();
-                let authorization =
-                    request.headers().iter().find(|header| header.field.equiv("authorization"));
+                let header = |name: &'static str| {
+                    let found = request.headers().iter().find(|header| header.field.equiv(name));
+                    found.map(|header| header.value.to_string())
+                };
                 let question = ReceivedRequest {
                     path: request.url().to_owned(),
-                    authorization: authorization.map(|header| header.value.to_string()),
+                    authorization: header("authorization"),
+                    traceparent: header("traceparent"),
                     body: serde_json::from_str(&body).unwrap_or(Value::String(body)),
                     bytes,
                 };

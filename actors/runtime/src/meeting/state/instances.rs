@@ -212,6 +212,7 @@ impl MeetingState {
                     payload: output.payload,
                     producer: None,
                     causes: output.causes,
+                    trace: output.trace,
                 })
             });
             effects.outputs = packets.collect();
