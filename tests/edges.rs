@@ -39,7 +39,13 @@ struct Confined {
     why: &'static str,
 }
 
-const CONFINED: [Confined; 10] = [
+const CONFINED: [Confined; 11] = [
+    Confined {
+        name: "opentelemetry",
+        within: "",
+        places: &["actors/traces/"],
+        why: "what is traced does not know who collects it: spans are events of `tracing`",
+    },
     Confined {
         name: "surrealdb",
         within: "",

@@ -29,7 +29,7 @@ pub(super) fn to_stderr(
     let registry = tracing_subscriber::registry();
     match spans {
         None => {
-            registry.with(filter).with(PrivacyFilter).with(FalseAlarmFilter).with(lines(format, bars)).init()
+            registry.with(filter).with(PrivacyFilter).with(FalseAlarmFilter).with(lines(format, bars)).init();
         }
         #[cfg(feature = "otel")]
         Some(spans) => {

@@ -195,7 +195,7 @@ impl StoredRow {
             producer: self.optional("producer", as_producer, "a producer")?,
             causes: self.optional("causes", as_seqs, "seqs")?.unwrap_or_default(),
             // Earlier versions of the program neither write nor miss this column.
-            trace: self.optional("traceparent", as_trace, "a position in a trace")?,
+            trace: self.optional("traceparent", |value| as_trace(&value), "a position in a trace")?,
         })
     }
 

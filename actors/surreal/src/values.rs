@@ -113,8 +113,8 @@ pub(super) fn as_producer(value: Value) -> Option<Producer> {
     Some(Producer { id, number: as_number(&producer.remove("number")?)? })
 }
 
-pub(super) fn as_trace(value: Value) -> Option<TraceContext> {
-    as_str(&value)?.parse().ok()
+pub(super) fn as_trace(value: &Value) -> Option<TraceContext> {
+    as_str(value)?.parse().ok()
 }
 
 pub(super) fn as_seqs(value: Value) -> Option<Vec<Seq>> {

@@ -1,16 +1,13 @@
 //! From an event to OpenTelemetry's span.
 
-use std::{
-    fmt,
-    time::{Duration, SystemTime},
-};
+use std::{fmt, time::Duration};
 
 use opentelemetry::{
     InstrumentationScope, KeyValue, SpanId, TraceFlags, TraceId,
     trace::{Link, SpanContext, SpanKind, Status, TraceState},
 };
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
-use teammy_kernel::TraceContext;
+use teammy_kernel::{Timestamp, TraceContext};
 use tracing::field::{Field, Visit};
 
 /// The fields of an event.
@@ -95,8 +92,8 @@ fn link(text: &str) -> Option<Link> {
 impl Ended {
     /// The span that ended just now; none if it has no ids.
     pub(crate) fn into_span(self) -> Option<SpanData> {
-        #[allow(clippy::disallowed_methods, reason = "a collector wants the machine's time")]
-        let end_time = SystemTime::now();
+        // A collector wants the machine's time.
+        let end_time = Timestamp::now();
         let start_time = end_time.checked_sub(Duration::from_micros(self.took_us)).unwrap_or(end_time);
         let trace_id = TraceId::from_hex(&self.trace_id).ok()?;
         let span_id = SpanId::from_hex(&self.span_id).ok()?;
@@ -117,8 +114,8 @@ impl Ended {
             parent_span_is_remote: kind == SpanKind::Server,
             span_kind: kind,
             name: name.into(),
-            start_time,
-            end_time,
+            start_time: start_time.into(),
+            end_time: end_time.into(),
             attributes: self.attributes,
             dropped_attributes_count: 0,
             events: SpanEvents::default(),

@@ -35,7 +35,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the last spans may take when the program ends.
 const LAST: Duration = Duration::from_secs(3);
 /// How often a failure is logged at most.
-const WARNING_EVERY: Duration = Duration::from_secs(60);
+const WARNING_EVERY: Duration = Duration::from_mins(1);
 
 /// Why spans cannot be exported.
 #[derive(Debug, thiserror::Error)]

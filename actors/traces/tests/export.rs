@@ -26,7 +26,7 @@ struct Received {
 fn collector(status: u16) -> (String, mpsc::Receiver<Received>) {
     let server = tiny_http::Server::http("127.0.0.1:0").unwrap();
     let url = format!("http://{}", server.server_addr().to_ip().unwrap());
-    let (sender, receiver) = mpsc::channel();
+    let (sender, requests) = mpsc::channel();
     thread::spawn(move || {
         for mut request in server.incoming_requests() {
             let mut body = Vec::new();
@@ -43,7 +43,7 @@ fn collector(status: u16) -> (String, mpsc::Receiver<Received>) {
             let _ = request.respond(tiny_http::Response::empty(status));
         }
     });
-    (url, receiver)
+    (url, requests)
 }
 
 fn config(url: &str) -> teammy_config::Traces {
@@ -99,16 +99,16 @@ fn spans_arrive_as_the_protocol_has_them() {
     assert_eq!(text(&resource.attributes, "service.name").as_deref(), Some("meetings"));
 
     let of = |request: &Received| request.body.resource_spans[0].scope_spans[0].spans.clone();
-    let exported: Vec<Exported> = received.iter().flat_map(of).collect();
-    let named = |name: &str| exported.iter().find(|span| span.name == name).unwrap();
+    let all: Vec<Exported> = received.iter().flat_map(of).collect();
+    let named = |name: &str| all.iter().find(|span| span.name == name).unwrap();
     let (publish, hook, model) = (named("publish"), named("hook helper"), named("chat big"));
-    assert_eq!(exported.len(), 3);
-    assert!(exported.iter().all(|span| span.trace_id == 0xab_u128.to_be_bytes()));
+    assert_eq!(all.len(), 3);
+    assert!(all.iter().all(|span| span.trace_id == 0xab_u128.to_be_bytes()));
     assert_eq!(publish.parent_span_id, 7_u64.to_be_bytes());
     assert_eq!((&hook.parent_span_id, &model.parent_span_id), (&publish.span_id, &hook.span_id));
     let kinds = [publish, hook, model].map(Exported::kind);
     assert_eq!(kinds, [SpanKind::Server, SpanKind::Consumer, SpanKind::Client]);
-    assert!(exported.iter().all(|span| span.start_time_unix_nano <= span.end_time_unix_nano));
+    assert!(all.iter().all(|span| span.start_time_unix_nano <= span.end_time_unix_nano));
     assert_eq!(text(&publish.attributes, "teammy.seq").as_deref(), Some("65541"));
     assert_eq!(text(&hook.attributes, "teammy.meeting").as_deref(), Some("m"));
     assert_eq!(text(&hook.attributes, "error.type").as_deref(), Some("rejected"));

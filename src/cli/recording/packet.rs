@@ -51,7 +51,8 @@ impl Rules {
             return Err(Problem::Json(json::Error::Missing("timestamp").into()));
         }
         // The replay numbers its packets itself.
-        publish.producer = None;
+        // A replay is no part of the trace in which it was said.
+        (publish.producer, publish.trace) = (None, None);
         self.check(&publish)?;
         Ok(Some(publish))
     }

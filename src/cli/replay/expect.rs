@@ -170,7 +170,7 @@ fn line(output: &Output, scope: Scope) -> String {
     let Output { publish, causes } = output;
     let mut publish = publish.clone();
     publish.timestamp = publish.timestamp.filter(|_| scope == Scope::Everything);
-    publish.producer = None;
+    (publish.producer, publish.trace) = (None, None);
     if let Payload::Json(text) = &publish.payload
         && let Ok(value) = serde_json::from_str::<Value>(text)
         && let Ok(payload) = Payload::json(&sorted(value))
