@@ -12,7 +12,7 @@ use futures::task::AtomicWaker;
 use parking_lot::Mutex;
 use teammy_kernel::{DataPacket, Durability, Key, Name};
 
-use super::source_set::SourceSet;
+use super::{read_budget::ReadBudget, source_set::SourceSet};
 
 /// What happens to packets of volatile sources that a subscriber is too slow for. It does not concern durable
 /// sources: their packets wait in the store.
@@ -33,10 +33,19 @@ pub enum Slow {
 pub(crate) struct Tap {
     sources: Vec<Name>,
     set: SourceSet,
-    limit: usize,
-    slow: Slow,
+    bounds: TapBounds,
     queue: Mutex<Queue>,
     waker: AtomicWaker,
+}
+
+/// How much waits for a subscriber, and what happens to the rest.
+#[derive(Debug)]
+pub(crate) struct TapBounds {
+    /// The subscriber's own bound, in bytes.
+    pub(crate) limit: usize,
+    pub(crate) slow: Slow,
+    /// What it shares with others.
+    pub(crate) budget: Option<ReadBudget>,
 }
 
 #[derive(Debug, Default)]
@@ -58,38 +67,57 @@ pub(crate) enum TapItem {
     TooSlow,
 }
 
-impl Queue {
-    fn lose(&mut self, index: usize) {
-        if let Some(packet) = self.packets.remove(index) {
-            self.bytes -= packet.cost();
-            self.gap += 1;
+impl Tap {
+    fn put(&self, queue: &mut Queue, packet: Arc<DataPacket>) {
+        queue.bytes += packet.cost();
+        if let Some(budget) = &self.bounds.budget {
+            budget.add_waiting(packet.cost());
+        }
+        queue.packets.push_back(packet);
+    }
+
+    fn take(&self, queue: &mut Queue, index: usize) -> Option<Arc<DataPacket>> {
+        let packet = queue.packets.remove(index)?;
+        queue.bytes -= packet.cost();
+        if let Some(budget) = &self.bounds.budget {
+            budget.remove_waiting(packet.cost());
+        }
+        Some(packet)
+    }
+
+    fn lose(&self, queue: &mut Queue, index: usize) {
+        if self.take(queue, index).is_some() {
+            queue.gap += 1;
         }
     }
-}
 
-impl Tap {
+    fn is_full(&self, queue: &Queue) -> bool {
+        let shared = self.bounds.budget.as_ref().is_some_and(ReadBudget::is_exceeded);
+        // One packet fits into a bound of one's own, but not into that of thousands.
+        (queue.bytes > self.bounds.limit && queue.packets.len() > 1) || (shared && !queue.packets.is_empty())
+    }
+
     fn push(&self, packet: &Arc<DataPacket>) {
         let mut queue = self.queue.lock();
         if queue.is_over {
             return;
         }
-        if let Slow::Latest(key) = &self.slow
+        if let Slow::Latest(key) = &self.bounds.slow
             && let Some(of) = key.of(packet)
         {
             let is_same = |other: &Arc<DataPacket>| {
                 other.source == packet.source && key.of(other).as_ref() == Some(&of)
             };
             if let Some(index) = queue.packets.iter().position(is_same) {
-                queue.lose(index);
+                self.lose(&mut queue, index);
             }
         }
-        queue.bytes += packet.cost();
-        queue.packets.push_back(packet.clone());
-        while queue.bytes > self.limit && queue.packets.len() > 1 {
-            if self.slow == Slow::End {
-                *queue = Queue { is_over: true, ..Queue::default() };
-            } else {
-                queue.lose(0);
+        self.put(&mut queue, packet.clone());
+        while self.is_full(&queue) {
+            self.lose(&mut queue, 0);
+            if self.bounds.slow == Slow::End {
+                self.clear(&mut queue);
+                queue.is_over = true;
             }
         }
         drop(queue);
@@ -105,13 +133,21 @@ impl Tap {
         if queue.is_over {
             return TapItem::TooSlow;
         }
-        match queue.packets.pop_front() {
-            Some(packet) => {
-                queue.bytes -= packet.cost();
-                TapItem::Packet(packet, std::mem::take(&mut queue.gap))
-            }
+        match self.take(&mut queue, 0) {
+            Some(packet) => TapItem::Packet(packet, std::mem::take(&mut queue.gap)),
             None => TapItem::Empty,
         }
+    }
+
+    fn clear(&self, queue: &mut Queue) {
+        while self.take(queue, 0).is_some() {}
+    }
+}
+
+impl Drop for Tap {
+    fn drop(&mut self) {
+        let mut queue = std::mem::take(&mut *self.queue.lock());
+        self.clear(&mut queue);
     }
 }
 
@@ -138,8 +174,8 @@ impl Taps {
         }
     }
 
-    pub(crate) fn add(&self, sources: Vec<Name>, set: SourceSet, limit: usize, slow: Slow) -> Arc<Tap> {
-        let tap = Tap { sources, set, limit, slow, queue: Mutex::default(), waker: AtomicWaker::new() };
+    pub(crate) fn add(&self, sources: Vec<Name>, set: SourceSet, bounds: TapBounds) -> Arc<Tap> {
+        let tap = Tap { sources, set, bounds, queue: Mutex::default(), waker: AtomicWaker::new() };
         let tap = Arc::new(tap);
         let mut taps = self.taps.lock();
         taps.push(tap.clone());
