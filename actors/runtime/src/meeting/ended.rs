@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use teammy_kernel::{
-    MeetingId, MeetingMetadata, Publish, PublishError, Seq, Store,
+    MeetingId, MeetingMetadata, Publish, PublishError, Seq, Store, Timestamp,
     graph::Graph,
     store::{DeadLetter, MeetingRecord},
 };
@@ -19,6 +19,7 @@ use super::{
 #[derive(Debug)]
 pub(crate) struct EndedMeeting {
     metadata: MeetingMetadata,
+    created: Option<Timestamp>,
     graph: Arc<Graph>,
     /// The largest payload, in bytes.
     packet_bytes: usize,
@@ -35,11 +36,21 @@ impl EndedMeeting {
         // No packet is kept in memory.
         let committed_log = CommittedLog::new(row.metadata.id.clone(), store, row.last, 0);
         committed_log.close(Closed::Ended(row.metadata.id.clone()));
-        Self { metadata: row.metadata, graph, packet_bytes, committed_log: Arc::new(committed_log) }
+        let MeetingRecord { metadata, created, .. } = row;
+        Self { metadata, created, graph, packet_bytes, committed_log: Arc::new(committed_log) }
     }
 
     pub(crate) fn metadata(&self) -> &MeetingMetadata {
         &self.metadata
+    }
+
+    pub(crate) fn created(&self) -> Option<Timestamp> {
+        self.created
+    }
+
+    /// The last seq.
+    pub(crate) fn stored_up_to(&self) -> Seq {
+        self.committed_log.stored_up_to()
     }
 
     fn id(&self) -> &MeetingId {

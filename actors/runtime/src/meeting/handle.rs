@@ -72,6 +72,30 @@ impl MeetingRef {
         }
     }
 
+    /// When the meeting was created, which tells it apart from an earlier one that had its id and was forgotten. None if that is
+    /// not known, as of one that another node runs.
+    pub fn created(&self) -> Option<Timestamp> {
+        match &self.0 {
+            Form::Local(meeting) => meeting.created(),
+            Form::Remote(_) => None,
+            Form::Ended(meeting) => meeting.created(),
+        }
+    }
+
+    /// The seq of its last stored packet; none if another node runs it.
+    pub fn stored_up_to(&self) -> Option<Seq> {
+        match &self.0 {
+            Form::Local(meeting) => Some(meeting.stored_up_to()),
+            Form::Remote(_) => None,
+            Form::Ended(meeting) => Some(meeting.stored_up_to()),
+        }
+    }
+
+    /// Whether it had ended when the handle was made.
+    pub fn has_ended(&self) -> bool {
+        matches!(self.0, Form::Ended(_))
+    }
+
     /// Publishes a packet, waiting while the meeting's backlog is full. The receipt comes as soon as the packet
     /// has its seq.
     ///

@@ -53,6 +53,15 @@ impl LocalMeeting {
         &self.shared.metadata
     }
 
+    pub(crate) fn created(&self) -> Option<Timestamp> {
+        self.shared.created
+    }
+
+    /// The last stored seq.
+    pub(crate) fn stored_up_to(&self) -> Seq {
+        self.shared.committed_log.stored_up_to()
+    }
+
     pub(crate) fn shared(&self) -> &Arc<Shared<MeetingState>> {
         &self.shared
     }

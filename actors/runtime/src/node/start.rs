@@ -107,6 +107,7 @@ impl Node {
             CommittedLog::new(id.clone(), resources.store.clone(), last, settings.recent_bytes());
         let shared = Arc::new(Shared {
             metadata: Arc::new(record.metadata.clone()),
+            created: record.created,
             graph: resources.graph.clone(),
             ingress,
             committed_log: Arc::new(committed_log),
@@ -135,6 +136,7 @@ impl Node {
             self.meetings.lock().remove(&id);
             meeting.shared().gone("its actor failed");
         }
+        self.announcer.announce(id);
         Ok(meeting)
     }
 }

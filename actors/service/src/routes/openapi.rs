@@ -99,7 +99,7 @@ fn refine(description: &mut Value, graph: &Graph) {
                 "label" => each(text("^[^:]*:")),
                 "from" if path.ends_with("{instance}") => json!({"type": "string", "enum": ["now", "start"]}),
                 "from" | "to" | "since" => time(),
-                "after" if of_all => each(text("^[a-z0-9]+:[0-9]{1,18}$")),
+                "after" if of_all => each(text(r"^[a-z0-9]+:[0-9]{1,18}(\.[0-9]{1,18})?$")),
                 "after" if path == "/v1/meetings" => text("^(-|20[0-9]{2}-01-0[1-9]T00:00:00Z)/[a-z0-9]+$"),
                 "after" | "Last-Event-ID" => text(SEQ),
                 "sources" => text("^[A-Za-z0-9][A-Za-z0-9._-]{0,63}(,[A-Za-z0-9][A-Za-z0-9._-]{0,63}){0,9}$"),
