@@ -5,7 +5,7 @@ use std::sync::Arc;
 use teammy_kernel::{
     MeetingId, MeetingMetadata, Publish, PublishError, Seq, Store, Timestamp,
     graph::Graph,
-    store::{DeadLetter, MeetingRecord},
+    store::{self, DeadLetter, MeetingRecord},
 };
 
 use super::{
@@ -97,6 +97,14 @@ impl EndedMeeting {
     pub(crate) async fn expects(&self, producer: &str) -> Result<u64, Error> {
         let marks = self.committed_log.marks().await?;
         Ok(marks.iter().find(|mark| *mark.producer == *producer).map_or(1, |mark| mark.number + 1))
+    }
+
+    pub(crate) async fn numbered(
+        &self,
+        producer: Arc<str>,
+        number: u64,
+    ) -> Result<Option<Seq>, store::Error> {
+        self.committed_log.numbered(producer, number).await
     }
 
     pub(crate) fn outputs_after(&self, seq: Seq) -> Packets {

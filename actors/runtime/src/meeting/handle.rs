@@ -207,6 +207,21 @@ impl MeetingRef {
         }
     }
 
+    /// The seq of the packet to which a producer gave this number; none if the meeting has no such packet, or another node runs
+    /// it.
+    ///
+    /// # Errors
+    /// [`Error::Read`].
+    pub async fn numbered(&self, producer: &str, number: u64) -> Result<Option<Seq>, Error> {
+        let producer: Arc<str> = producer.into();
+        let found = match &self.0 {
+            Form::Local(meeting) => meeting.numbered(&producer, number).await,
+            Form::Remote(_) => Ok(None),
+            Form::Ended(meeting) => meeting.numbered(producer, number).await,
+        };
+        found.map_err(|cause| Error::Read { meeting: self.id().clone(), cause: Arc::new(cause) })
+    }
+
     /// All outputs of the meeting's instances, from the first on, as they are stored.
     pub fn outputs(&self) -> Packets {
         self.outputs_after(Seq::ZERO)

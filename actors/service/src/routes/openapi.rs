@@ -6,7 +6,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde_json::{Value, json};
-use teammy_kernel::{Name, graph::Graph};
+use teammy_kernel::{Name, Producer, graph::Graph};
 use utoipa::{
     Modify, OpenApi,
     openapi::{
@@ -15,7 +15,7 @@ use utoipa::{
     },
 };
 
-use super::{all_events, events, meetings, node, packets, publish, ws};
+use super::{all_events, events, meetings, node, packets, producers, publish, ws};
 use crate::{
     bodies::{PacketBody, PublishBody},
     problem::Problem,
@@ -28,7 +28,7 @@ use crate::{
     paths(
         meetings::open, meetings::list, meetings::show, meetings::forget, meetings::end, meetings::token,
         meetings::assign, meetings::unassign, meetings::resume_instance, meetings::dead_letters, meetings::redrive,
-        publish::publish, packets::history, events::events, ws::open, all_events::get, all_events::post,
+        publish::publish, packets::history, producers::show, events::events, ws::open, all_events::get, all_events::post,
         node::plugins, node::usage, node::status, node::metrics, node::live, node::ready,
     ),
     components(schemas(Problem, PacketBody, PublishBody)),
@@ -95,6 +95,7 @@ fn refine(description: &mut Value, graph: &Graph) {
             let schema = match parameter["name"].as_str().unwrap_or_default() {
                 "meeting" => id.clone(),
                 "instance" => instances.clone(),
+                "producer" => json!({"type": "string", "minLength": 1, "maxLength": Producer::MAX_ID_BYTES}),
                 "status" => each(json!({"type": "string", "enum": ["running", "ending", "ended"]})),
                 "label" => each(text("^[^:]*:")),
                 "from" if path.ends_with("{instance}") => json!({"type": "string", "enum": ["now", "start"]}),

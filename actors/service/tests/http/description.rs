@@ -36,6 +36,7 @@ async fn answers_are_as_they_are_described() {
         ("post", format!("{one}/packets"), "/v1/meetings/m/packets".into(), json!([chat("fail"), 1])),
         ("post", format!("{one}/packets"), "/v1/meetings/m/packets".into(), json!({"source": 1})),
         ("get", format!("{one}/packets"), "/v1/meetings/m/packets".into(), json!({})),
+        ("get", format!("{one}/producers/{{producer}}"), "/v1/meetings/m/producers/p".into(), json!({})),
         ("get", one.into(), "/v1/meetings/m".into(), json!({})),
         ("get", one.into(), "/v1/meetings/none".into(), json!({})),
         ("put", format!("{one}/instances/{{instance}}"), "/v1/meetings/m/instances/second".into(), json!({})),

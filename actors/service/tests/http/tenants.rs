@@ -4,7 +4,7 @@ use serde_json::json;
 use teammy_kernel::Name;
 use teammy_runtime::keys::{NewKey, Scope};
 
-use super::{Client, Running, chat, run, run_with};
+use super::{Client, Running, chat, numbered, run, run_with};
 
 async fn key(running: &Running, tenant: &str, scopes: &[Scope]) -> Client {
     let new = NewKey::new(Name::new(tenant).unwrap(), scopes.iter().copied());
@@ -65,6 +65,11 @@ async fn a_tenant_sees_its_own_meetings_alone() {
         (packets["packets"].as_array().unwrap().len(), &packets["packets"][0]["meeting"]),
         (1, &json!("standup"))
     );
+    let place = async |client: &Client| client.get("/v1/meetings/standup/producers/backend").await;
+    acme.json("POST", "/v1/meetings/standup/packets", &numbered(1)).await;
+    assert_eq!(place(&acme).await.json()["next"], "2");
+    assert_eq!(place(&other).await.json()["next"], "1");
+    assert_eq!(place(&key(&running, "acme", &[Scope::Read]).await).await.status, 403);
     let mut events = acme.try_events("/v1/meetings/standup/events?outputs=true", None).await.unwrap();
     assert_eq!(events.next().await.unwrap().json()["meeting"], "standup");
     let label = json!({"id": "x", "labels": {"tenant": "other"}});
