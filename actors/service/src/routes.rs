@@ -60,7 +60,7 @@ pub(crate) fn router(shared: Shared) -> Router {
         .route("/v1/usage", get(node::usage))
         .route("/v1/status", get(node::status))
         .route("/v1/events", get(all_events::get).post(all_events::post))
-        .route("/openapi.json", get(openapi::document))
+        .route("/openapi.json", openapi::route())
         .route("/metrics", get(node::metrics))
         .route("/livez", get(node::live))
         .route("/readyz", get(node::ready))

@@ -1,9 +1,13 @@
 //! The description of the API, made of the routes and the bodies.
 
+use std::sync::{Arc, OnceLock};
+
 use axum::{
+    body::Bytes,
     extract::State,
-    http::header,
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
+    routing::{MethodRouter, get},
 };
 use serde_json::{Value, json};
 use teammy_kernel::{Name, Producer, graph::Graph};
@@ -63,11 +67,46 @@ impl Modify for Common {
     }
 }
 
-/// The description, in OpenAPI 3.1.
-pub(super) async fn document(State(shared): State<Shared>) -> Response {
-    let mut description = json!(Description::openapi());
-    refine(&mut description, shared.node.graph());
-    ([(header::CONTENT_TYPE, "application/json")], description.to_string()).into_response()
+/// The description as it is sent.
+struct Document {
+    text: Bytes,
+    /// Of this text, so that whoever has it need not get it again (RFC 9110, 8.8.3).
+    tag: HeaderValue,
+}
+
+impl Document {
+    fn of(graph: &Graph) -> Self {
+        let mut description = json!(Description::openapi());
+        refine(&mut description, graph);
+        let text = description.to_string();
+        let tag = format!("\"{}\"", &blake3::hash(text.as_bytes()).to_hex()[..32]);
+        let tag = HeaderValue::from_str(&tag).expect("invariant: hex digits in quotes");
+        Self { text: text.into(), tag }
+    }
+
+    fn answer(&self, headers: &HeaderMap) -> Response {
+        const REVALIDATED: HeaderValue = HeaderValue::from_static("no-cache");
+        let about = [(header::ETAG, self.tag.clone()), (header::CACHE_CONTROL, REVALIDATED)];
+        if self.is_known(headers) {
+            return (StatusCode::NOT_MODIFIED, about).into_response();
+        }
+        (about, [(header::CONTENT_TYPE, "application/json")], self.text.clone()).into_response()
+    }
+
+    /// Whether `If-None-Match` has the tag.
+    fn is_known(&self, headers: &HeaderMap) -> bool {
+        let tags = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|tags| tags.to_str().ok());
+        let mut tags = tags.flat_map(|tags| tags.split(',')).map(|tag| tag.trim().trim_start_matches("W/"));
+        tags.any(|tag| tag == "*" || tag.as_bytes() == self.tag.as_bytes())
+    }
+}
+
+/// The description, in OpenAPI 3.1. It is made once: all that it holds is fixed when the node starts.
+pub(super) fn route() -> MethodRouter<Shared> {
+    let document = Arc::new(OnceLock::new());
+    get(|State(shared): State<Shared>, headers: HeaderMap| async move {
+        document.get_or_init(|| Document::of(shared.node.graph())).answer(&headers)
+    })
 }
 
 /// A meeting's id: no control characters, and no space at its ends.

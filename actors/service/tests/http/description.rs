@@ -77,6 +77,22 @@ async fn answers_are_as_they_are_described() {
 }
 
 #[tokio::test]
+async fn the_description_is_sent_to_those_that_do_not_have_it() {
+    let running = run().await;
+    let path = "/openapi.json";
+    let first = running.client.get(path).await;
+    let tag = first.header("etag").unwrap();
+    assert!(tag.starts_with('"') && tag.len() > 20, "{tag}");
+    let asked = async |tags: &str| running.client.send("GET", path, &[("if-none-match", tags)], b"").await;
+    for tags in [tag, &format!("\"x\", W/{tag}"), "*"] {
+        let again = asked(tags).await;
+        assert_eq!((again.status, again.text(), again.header("etag")), (304, "", Some(tag)), "{tags}");
+    }
+    let other = asked("\"x\"").await;
+    assert_eq!((other.status, other.text()), (200, first.text()));
+}
+
+#[tokio::test]
 async fn a_unix_socket_answers_its_owner() {
     use std::os::unix::fs::PermissionsExt;
 
