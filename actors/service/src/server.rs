@@ -138,7 +138,7 @@ impl Service {
         let shared = Shared {
             node,
             stop: stop.clone(),
-            slots: Arc::new(Slots::of_keys(self.settings.service.requests_per_key)),
+            slots: Arc::new(Slots::of_keys()),
             quotas: Arc::new(self.quotas),
             metrics: self.metrics,
             settings: Arc::new(self.settings),

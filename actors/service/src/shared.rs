@@ -92,7 +92,7 @@ impl Shared {
         Self {
             node: Arc::new(node),
             stop: Stop::default(),
-            slots: Arc::new(Slots::of_keys(settings.service.requests_per_key)),
+            slots: Arc::new(Slots::of_keys()),
             quotas: Arc::new(Quotas::new(Vec::new())),
             metrics: None,
             settings: Arc::new(settings),

@@ -89,7 +89,7 @@ pub(super) fn until_stopped(
                 Some((Ok(event), (!is_last).then_some((events, stop, over, slot))))
             }
             () = &mut stop => Some((Ok(named("again", &json!({}))), None)),
-            () = &mut over => Some((Ok(named("error", &json!({"title": "the key or token has ended", "code": "invalid-key"}))), None)),
+            () = &mut over => Some((Ok(named("error", &json!(Problem::key_ended()))), None)),
         }
     })
 }

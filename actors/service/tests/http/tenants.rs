@@ -11,6 +11,9 @@ async fn key(running: &Running, tenant: &str, scopes: &[Scope]) -> Client {
     running.client.with_key(running.node.keys().create(new).await.unwrap().0.reveal())
 }
 
+/// What all streams say when their key ends.
+const KEY_ENDED: &str = "the key or token has ended";
+
 const ALL: [Scope; 3] = [Scope::Publish, Scope::Read, Scope::Admin];
 
 #[tokio::test]
@@ -101,6 +104,7 @@ async fn a_key_that_is_revoked_ends_its_streams() {
     }
     let last = last.unwrap();
     assert_eq!((last.name.as_deref(), &last.json()["code"]), (Some("error"), &json!("invalid-key")));
+    assert_eq!(last.json()["title"], KEY_ENDED);
     assert!(events.next().await.is_none());
     assert_eq!(acme.get("/v1/meetings/m").await.status, 401);
 }
@@ -214,7 +218,7 @@ async fn lines_end_with_their_key() {
     while let Ok(count @ 1..) = stream.read(&mut bytes).await {
         answer += str::from_utf8(&bytes[..count]).unwrap();
     }
-    assert!(answer.contains("invalid-key"), "{answer}");
+    assert!(answer.contains("invalid-key") && answer.contains(KEY_ENDED), "{answer}");
 }
 
 #[tokio::test]
