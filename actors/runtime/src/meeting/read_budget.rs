@@ -71,8 +71,13 @@ impl ReadBudget {
         self.0.waiting.fetch_sub(bytes, Ordering::Relaxed);
     }
 
+    /// The bytes of volatile packets that wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.0.waiting.load(Ordering::Relaxed)
+    }
+
     /// Whether more waits than may.
     pub(crate) fn is_exceeded(&self) -> bool {
-        self.0.waiting.load(Ordering::Relaxed) > self.0.bytes
+        self.waiting() > self.0.bytes
     }
 }

@@ -92,9 +92,12 @@ impl Tap {
     }
 
     fn is_full(&self, queue: &Queue) -> bool {
-        let shared = self.bounds.budget.as_ref().is_some_and(ReadBudget::is_exceeded);
-        // One packet fits into a bound of one's own, but not into that of thousands.
-        (queue.bytes > self.bounds.limit && queue.packets.len() > 1) || (shared && !queue.packets.is_empty())
+        let (count, bytes) = (queue.packets.len(), queue.bytes);
+        // One packet always fits: into one's own bound, and into a shared one if it is the only one of all.
+        let is_shared_full =
+            |budget: &ReadBudget| budget.is_exceeded() && (count > 1 || bytes != budget.waiting());
+        let budget = self.bounds.budget.as_ref();
+        (bytes > self.bounds.limit && count > 1) || (count > 0 && budget.is_some_and(is_shared_full))
     }
 
     fn push(&self, packet: &Arc<DataPacket>) {
@@ -195,5 +198,57 @@ impl Taps {
             sources.insert_all(tap.set);
         }
         self.sources.store(sources.bits(), Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use teammy_kernel::{MeetingId, Payload, Publish, Seq, Timestamp};
+
+    use super::*;
+
+    fn packet(seq: u64, bytes: usize) -> Arc<DataPacket> {
+        let publish = Publish::new("audio", Payload::Bytes(vec![0; bytes].into())).unwrap();
+        Arc::new(publish.into_packet(MeetingId::new("m").unwrap(), Seq(seq), Timestamp::UNIX_EPOCH))
+    }
+
+    /// The next packet's seq and the gap before it.
+    fn next(tap: &Tap) -> Option<(u64, u64)> {
+        match tap.pop() {
+            TapItem::Packet(packet, gap) => Some((packet.seq.0, gap)),
+            TapItem::Empty | TapItem::TooSlow => None,
+        }
+    }
+
+    #[test]
+    fn taps_of_many_meetings_hold_what_they_may_together() {
+        let budget = ReadBudget::new(10_000);
+        let meetings: Vec<Taps> = (0..100).map(|_| Taps::default()).collect();
+        let tap = |taps: &Taps| {
+            let bounds = TapBounds { limit: 5_000, slow: Slow::DropOldest, budget: Some(budget.clone()) };
+            taps.add(vec![], SourceSet::EMPTY, bounds)
+        };
+        let taps: Vec<_> = meetings.iter().map(tap).collect();
+        for seq in 1..=20 {
+            for tap in &taps {
+                tap.push(&packet(seq, 1_000));
+            }
+            assert!(budget.waiting() <= 10_000, "{budget:?}");
+        }
+        assert!(budget.waiting() > 8_000, "{budget:?}");
+        // What was lost is counted, and a reader that catches up makes room for the others.
+        let (mut read, mut lost) = (0, 0);
+        for tap in &taps {
+            while let Some((_, gap)) = next(tap) {
+                (read, lost) = (read + 1, lost + gap);
+            }
+        }
+        assert!(read >= 8 && lost > 0, "{read} {lost}");
+        assert_eq!(budget.waiting(), 0);
+        taps[99].push(&packet(21, 50_000));
+        assert_eq!(next(&taps[99]), Some((21, 20)), "one packet always fits");
+        taps[0].push(&packet(22, 1_000));
+        drop((taps, meetings));
+        assert_eq!(budget.waiting(), 0, "what nobody reads any more does not count");
     }
 }
