@@ -265,7 +265,7 @@ table! {
         /// The most requests of one key that are answered at once, streams included.
         requests_per_key: usize = count(1..=1_000_000).default(10_000);
         /// How many bytes of packets of sources that are not stored wait for a reader that is slow. Beyond that the oldest are
-        /// dropped, and a `gap` says how many.
+        /// dropped, and a `gap` says how many. It is also about what a stream of all meetings has in memory altogether.
         buffer_bytes: Size = size(Size::kib(1)..=LARGEST_BUFFER).default("1MiB");
     }
 }

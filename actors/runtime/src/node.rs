@@ -4,6 +4,7 @@
 //! that ends or fails off the list, and fails the waiters of one that failed.
 
 mod actor;
+mod beginnings;
 mod builder;
 mod error;
 mod handle;
@@ -16,6 +17,7 @@ mod start;
 mod takeover;
 mod watchdog;
 
+pub use beginnings::{Beginning, Beginnings};
 pub use builder::Builder;
 pub use error::{BoxError, Error, OpeningError};
 pub use handle::{MemoryUse, Node};

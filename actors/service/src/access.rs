@@ -37,7 +37,7 @@ pub(crate) async fn access(State(shared): State<Shared>, mut request: Request, n
         Err(problem) => (Caller::default(), problem.into_response()),
         // No route answers it: it needs no key, so it must tell nothing.
         Ok(caller) if method == Method::OPTIONS => (caller, StatusCode::NO_CONTENT.into_response()),
-        Ok(caller) => match shared.slots.take(caller.access()) {
+        Ok(caller) => match shared.slots.take(caller.access(), shared.settings.service.requests_per_key) {
             Err(problem) => (caller, problem.into_response()),
             Ok(slot) => {
                 let slot = Arc::new(slot);

@@ -210,6 +210,20 @@ pub(crate) struct ProducerBody {
     number: u64,
 }
 
+/// How far a producer is in a meeting.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ProducerPlaceBody {
+    /// The producer.
+    #[schema(example = "backend-7")]
+    pub(crate) producer: String,
+    /// The number that its next packet must have; 1 if the meeting has none of it.
+    #[schema(example = "7")]
+    pub(crate) next: String,
+    /// The seq of its last packet; null if there is none.
+    #[schema(example = "65541")]
+    pub(crate) last_seq: Option<String>,
+}
+
 /// What instances gave up.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct DeadLettersBody {

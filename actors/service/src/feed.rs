@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use axum::http::StatusCode;
 use futures::{Stream, StreamExt, future, stream::BoxStream};
-use teammy_kernel::{DataPacket, Durability, Name, Seq, chain};
+use teammy_kernel::{DataPacket, Durability, Name, Seq, chain, graph::Graph};
 use teammy_runtime::{
     MeetingRef, Node,
-    meeting::{self, Delivered, StartAt, Subscribe},
+    meeting::{self, Delivered, ReadBudget, StartAt, Subscribe},
 };
 
 use crate::{access::Caller, problem::Problem};
@@ -21,6 +21,8 @@ pub(crate) struct Wanted {
     pub(crate) outputs_only: bool,
     /// How many bytes of packets of sources that are not stored may wait for the reader.
     pub(crate) buffer_bytes: usize,
+    /// What it may hold together with the reader's other meetings.
+    pub(crate) budget: Option<ReadBudget>,
 }
 
 /// What a reader gets.
@@ -40,6 +42,17 @@ pub(crate) enum Item {
     Broken(String),
 }
 
+/// Whether there are these sources.
+pub(crate) fn check_sources(graph: &Graph, sources: &[Name]) -> Result<(), Problem> {
+    let Some(unknown) = sources.iter().find(|name| graph.source(name.as_str()).is_none()) else {
+        return Ok(());
+    };
+    let suggestion = graph.closest_source(unknown.as_str()).cloned();
+    let error = meeting::Error::UnknownSource { source_name: unknown.to_string(), suggestion };
+    // A parameter names what is not there, and not the path.
+    Err(Problem::from(error).with_status(StatusCode::UNPROCESSABLE_ENTITY))
+}
+
 /// A meeting's packets after a seq. The last item is [`Item::End`] or [`Item::Broken`].
 pub(crate) async fn follow(
     node: &Node,
@@ -48,22 +61,25 @@ pub(crate) async fn follow(
     wanted: Wanted,
     caller: Caller,
 ) -> Result<BoxStream<'static, Item>, Problem> {
-    let Wanted { sources, outputs_only, buffer_bytes } = wanted;
+    let Wanted { sources, outputs_only, buffer_bytes, budget } = wanted;
+    if let Some(sources) = &sources {
+        check_sources(node.graph(), sources)?;
+    }
     let items: BoxStream<'static, Result<Delivered, meeting::Error>> = match sources {
         Some(sources) if !outputs_only => {
             let names = sources.iter().map(Name::as_str);
-            let subscribe = Subscribe::to(names).from(StartAt::After(after)).buffer_bytes(buffer_bytes);
-            let subscribed = meeting.subscribe(subscribe).await.map_err(|error| {
-                // A parameter names what is not there, and not the path.
-                let is_of_params = matches!(error, meeting::Error::UnknownSource { .. });
-                let problem = Problem::from(error);
-                if is_of_params { problem.with_status(StatusCode::UNPROCESSABLE_ENTITY) } else { problem }
-            })?;
+            let mut subscribe = Subscribe::to(names).from(StartAt::After(after)).buffer_bytes(buffer_bytes);
+            subscribe.budget = budget;
+            let subscribed = meeting.subscribe(subscribe).await?;
             subscribed.boxed()
         }
         sources => {
             let packets =
                 if outputs_only { meeting.outputs_after(after) } else { meeting.packets_after(after) };
+            let packets = match &budget {
+                Some(budget) => packets.within(budget),
+                None => packets,
+            };
             let is_wanted = move |packet: &Arc<DataPacket>| {
                 sources.as_ref().is_none_or(|sources| sources.contains(&packet.source))
             };

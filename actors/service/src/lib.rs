@@ -14,6 +14,7 @@ mod bodies;
 mod error;
 mod feed;
 mod limits;
+mod linger;
 mod params;
 mod problem;
 mod room;

@@ -20,7 +20,6 @@ use crate::{access::Caller, problem::Problem};
 /// Counts what is in use, by owner.
 #[derive(Debug)]
 pub(crate) struct Slots<K> {
-    most: usize,
     code: &'static str,
     what: &'static str,
     used: Counts<K>,
@@ -50,8 +49,8 @@ fn exceeded(code: &'static str, title: impl Into<String>) -> Problem {
 }
 
 impl<K: std::hash::Hash + Eq + Clone> Slots<K> {
-    fn new(most: usize, code: &'static str, what: &'static str) -> Self {
-        Self { most, code, what, used: Arc::default() }
+    fn new(code: &'static str, what: &'static str) -> Self {
+        Self { code, what, used: Arc::default() }
     }
 
     fn of(&self, owner: &K, most: usize) -> Result<Slot<K>, Problem> {
@@ -70,13 +69,14 @@ impl<K: std::hash::Hash + Eq + Clone> Slots<K> {
 pub(crate) type Owner = (KeyId, Option<MeetingId>);
 
 impl Slots<Owner> {
-    pub(crate) fn of_keys(most: usize) -> Self {
-        Self::new(most, "too-many-requests", "requests of one key at once")
+    pub(crate) fn of_keys() -> Self {
+        Self::new("too-many-requests", "requests of one key at once")
     }
 
-    pub(crate) fn take(&self, access: Option<&Access>) -> Result<Slot<Owner>, Problem> {
+    /// A slot among the most that one owner may have.
+    pub(crate) fn take(&self, access: Option<&Access>, most: usize) -> Result<Slot<Owner>, Problem> {
         let Some(access) = access else { return Ok(Slot(None)) };
-        self.of(&(access.key.clone(), access.meeting.clone()), self.most)
+        self.of(&(access.key.clone(), access.meeting.clone()), most)
     }
 }
 
@@ -158,7 +158,7 @@ pub(crate) struct Quotas {
 
 impl Quotas {
     pub(crate) fn new(quotas: Vec<Quota>) -> Self {
-        let streams = Slots::new(usize::MAX, "too-many-streams", "streams at once");
+        let streams = Slots::new("too-many-streams", "streams at once");
         Self { configured: quotas, rates: Mutex::default(), streams, openings: Mutex::default() }
     }
 
@@ -256,7 +256,7 @@ mod tests {
 
     #[test]
     fn a_slot_is_free_again_when_it_is_dropped() {
-        let slots = Slots::new(2, "full", "things");
+        let slots = Slots::new("full", "things");
         let first = slots.of(&1, 2).ok();
         let _second = slots.of(&1, 2).ok().unwrap();
         assert!(slots.of(&1, 2).is_err() && slots.of(&2, 2).is_ok());

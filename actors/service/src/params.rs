@@ -143,12 +143,16 @@ impl<S: Send + Sync> FromRequestParts<S> for Id {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        // Beside the meeting, a path may name an instance.
-        let Path(pairs) = Path::<Vec<(String, String)>>::from_request_parts(parts, state).await?;
-        let id = pairs.into_iter().find(|(key, _)| key == "meeting").map(|(_, value)| value);
+        let id = of_path(parts, state, "meeting").await?;
         let Ok(caller) = Caller::from_request_parts(parts, state).await;
-        Ok(Self(caller.inner(&id.unwrap_or_default())?))
+        Ok(Self(caller.inner(&id)?))
     }
+}
+
+/// One of the names in a path.
+async fn of_path<S: Send + Sync>(parts: &mut Parts, state: &S, what: &str) -> Result<String, Problem> {
+    let Path(pairs) = Path::<Vec<(String, String)>>::from_request_parts(parts, state).await?;
+    Ok(pairs.into_iter().find(|(key, _)| key == what).map(|(_, value)| value).unwrap_or_default())
 }
 
 /// The instance that a path names.
@@ -158,9 +162,18 @@ impl<S: Send + Sync> FromRequestParts<S> for Instance {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let Path(pairs) = Path::<Vec<(String, String)>>::from_request_parts(parts, state).await?;
-        let name = pairs.into_iter().find(|(key, _)| key == "instance").map(|(_, value)| value);
-        Ok(Self(name.unwrap_or_default()))
+        of_path(parts, state, "instance").await.map(Self)
+    }
+}
+
+/// The producer that a path names.
+pub(crate) struct ProducerId(pub(crate) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for ProducerId {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        of_path(parts, state, "producer").await.map(Self)
     }
 }
 

@@ -67,6 +67,11 @@ impl Problem {
         Self::new(ErrorClass::new(code, ErrorKind::Invalid), title).with_status(StatusCode::UNAUTHORIZED)
     }
 
+    /// Who asked was known, and is not any more.
+    pub(crate) fn key_ended() -> Self {
+        Self::unauthorized("invalid-key", "the key or token has ended")
+    }
+
     /// Who asks may not.
     pub(crate) fn forbidden(code: &'static str, title: &str) -> Self {
         Self::new(ErrorClass::new(code, ErrorKind::Invalid), title).with_status(StatusCode::FORBIDDEN)

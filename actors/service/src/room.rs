@@ -6,10 +6,12 @@ use std::{
     task::{Context, Poll},
 };
 
-use axum::{Router, http::Request, response::Response, routing::future::RouteFuture};
+use axum::{Router, body::Body, http::Request, response::Response, routing::future::RouteFuture};
 use hyper::body::Incoming;
 use tokio::sync::OwnedSemaphorePermit;
 use tower_service::Service;
+
+use crate::linger::Left;
 
 /// A connection's place among `service.connections`. A WebSocket takes it along: to hyper the connection is then over.
 #[derive(Clone)]
@@ -21,11 +23,12 @@ impl Room {
     }
 }
 
-/// Gives each request its connection's place.
+/// Gives each request its connection's place, and tells the connection if a request's body was left.
 #[derive(Clone)]
 pub(crate) struct WithRoom {
     pub(crate) router: Router,
     pub(crate) room: Room,
+    pub(crate) left: Left,
 }
 
 impl Service<Request<Incoming>> for WithRoom {
@@ -34,11 +37,11 @@ impl Service<Request<Incoming>> for WithRoom {
     type Future = RouteFuture<Infallible>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Service::<Request<Incoming>>::poll_ready(&mut self.router, cx)
+        Service::<Request<Body>>::poll_ready(&mut self.router, cx)
     }
 
     fn call(&mut self, mut request: Request<Incoming>) -> Self::Future {
         request.extensions_mut().insert(self.room.clone());
-        self.router.call(request)
+        self.router.call(self.left.watch(request))
     }
 }

@@ -11,6 +11,7 @@
 //! | `GET`, `POST /v1/meetings/{meeting}/dead-letters` | lists what instances gave up; delivers it again |
 //! | `POST /v1/meetings/{meeting}/packets` | publishes |
 //! | `GET /v1/meetings/{meeting}/packets` | reads what is stored, page by page |
+//! | `GET /v1/meetings/{meeting}/producers/{producer}` | shows how far a producer is |
 //! | `GET /v1/meetings/{meeting}/events` | follows it, as server-sent events |
 //! | `GET /v1/meetings/{meeting}/ws` | publishes and follows it, over a WebSocket |
 //! | `POST /v1/meetings/{meeting}/tokens` | makes a token that reads it |
@@ -25,6 +26,7 @@ mod meetings;
 mod node;
 mod openapi;
 mod packets;
+mod producers;
 mod publish;
 mod ws;
 
@@ -47,6 +49,7 @@ pub(crate) fn router(shared: Shared) -> Router {
         .route("/instances/{instance}/resume", post(meetings::resume_instance))
         .route("/dead-letters", get(meetings::dead_letters).post(meetings::redrive))
         .route("/packets", get(packets::history).post(publish::publish))
+        .route("/producers/{producer}", get(producers::show))
         .route("/events", get(events::events))
         .route("/tokens", post(meetings::token))
         .route("/ws", get(ws::open));
@@ -57,7 +60,7 @@ pub(crate) fn router(shared: Shared) -> Router {
         .route("/v1/usage", get(node::usage))
         .route("/v1/status", get(node::status))
         .route("/v1/events", get(all_events::get).post(all_events::post))
-        .route("/openapi.json", get(openapi::document))
+        .route("/openapi.json", openapi::route())
         .route("/metrics", get(node::metrics))
         .route("/livez", get(node::live))
         .route("/readyz", get(node::ready))

@@ -22,6 +22,7 @@ use tracing::{debug, info, warn};
 use crate::{
     error::Error,
     limits::{Quotas, Slots},
+    linger::{Left, Linger},
     room::{Room, WithRoom},
     routes,
     shared::{Render, Settings, Shared},
@@ -137,7 +138,7 @@ impl Service {
         let shared = Shared {
             node,
             stop: stop.clone(),
-            slots: Arc::new(Slots::of_keys(self.settings.service.requests_per_key)),
+            slots: Arc::new(Slots::of_keys()),
             quotas: Arc::new(self.quotas),
             metrics: self.metrics,
             settings: Arc::new(self.settings),
@@ -243,12 +244,13 @@ impl Connections {
         let (router, stop) = (self.router.clone(), self.stop.clone());
         let tls = self.tls.clone().filter(|_| is_tcp);
         let room = Room::new(room);
+        let left = Left::default();
+        let router = WithRoom { router, room, left: left.clone() };
+        let stream = Linger::new(StallLimit::new(stream, STALL_TIME), left);
         tokio::spawn(async move {
-            let Some(tls) = tls else {
-                return serve(StallLimit::new(stream, STALL_TIME), router, room, &stop).await;
-            };
-            match tokio::time::timeout(HEAD_TIME, tls.accept(StallLimit::new(stream, STALL_TIME))).await {
-                Ok(Ok(stream)) => serve(stream, router, room, &stop).await,
+            let Some(tls) = tls else { return serve(stream, router, &stop).await };
+            match tokio::time::timeout(HEAD_TIME, tls.accept(stream)).await {
+                Ok(Ok(stream)) => serve(stream, router, &stop).await,
                 Ok(Err(error)) => debug!(%error, "a client did not agree on TLS"),
                 Err(_) => debug!("a client took too long to agree on TLS"),
             }
@@ -256,7 +258,7 @@ impl Connections {
     }
 }
 
-async fn serve<C>(stream: C, router: Router, room: Room, stop: &Stop)
+async fn serve<C>(stream: C, router: WithRoom, stop: &Stop)
 where
     C: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -264,7 +266,7 @@ where
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIME)
         .max_buf_size(HEAD_BYTES)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(WithRoom { router, room }))
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
         .with_upgrades();
     let mut connection = pin!(connection);
     let served = tokio::select! {
@@ -277,5 +279,45 @@ where
     };
     if let Err(error) = served {
         debug!(%error, "a connection broke");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::{http::StatusCode, routing::post};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+    use super::*;
+
+    /// What is answered to a client that sends all of a body of 400 KB before it reads, where nothing reads the body.
+    async fn answer(head: &str, body: &str) -> String {
+        let connections = Connections {
+            router: Router::new().route("/", post(async || StatusCode::PAYLOAD_TOO_LARGE)),
+            stop: Stop::default(),
+            room: Arc::new(Semaphore::new(1)),
+            tls: None,
+        };
+        let (mut client, connection) = duplex(1 << 10);
+        connections.start(connection, false);
+        client
+            .write_all(format!("POST / HTTP/1.1\r\nhost: localhost\r\n{head}\r\n\r\n").as_bytes())
+            .await
+            .unwrap();
+        for _ in 0..100 {
+            client.write_all(body.as_bytes()).await.unwrap();
+        }
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_sends_a_large_body_in_vain_gets_the_answer() {
+        let body = "x".repeat(4000);
+        let of_known_length = answer("content-length: 400000", &body).await;
+        let chunked = answer("transfer-encoding: chunked", &format!("fa0\r\n{body}\r\n")).await;
+        for answer in [of_known_length, chunked] {
+            assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
+        }
     }
 }

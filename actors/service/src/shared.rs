@@ -81,3 +81,22 @@ pub(crate) async fn ask(node: &Node, request: Request) -> Result<Json<Value>, Pr
     }
     Ok(Json(answer))
 }
+
+#[cfg(test)]
+impl Shared {
+    /// What requests to a node share in a test.
+    pub(crate) fn of_test(node: Node) -> Self {
+        let config = teammy_config::Config::default();
+        let settings =
+            Settings { service: config.service, packet_bytes: config.limits.packet_bytes.as_usize() };
+        Self {
+            node: Arc::new(node),
+            stop: Stop::default(),
+            slots: Arc::new(Slots::of_keys()),
+            quotas: Arc::new(Quotas::new(Vec::new())),
+            metrics: None,
+            settings: Arc::new(settings),
+            alive_while_held: mpsc::channel(1).0,
+        }
+    }
+}

@@ -188,6 +188,30 @@ async fn a_numbered_packet_can_be_sent_again_and_a_gap_is_named() {
 }
 
 #[tokio::test]
+async fn a_producer_without_its_numbers_asks_where_it_is() {
+    let running = run().await;
+    running.open("m").await;
+    let place =
+        async |path: &str| running.client.get(&format!("/v1/meetings/m/producers/{path}")).await.json();
+    let nothing = json!({"producer": "backend", "next": "1", "last_seq": null});
+    assert_eq!(place("backend").await, nothing);
+    let mut last = Value::Null;
+    for number in 1..=3 {
+        last = running.publish("m", &numbered(number)).await.json()["seq"].clone();
+    }
+    let there = json!({"producer": "backend", "next": "4", "last_seq": last});
+    for path in ["backend", "backend?durable=true"] {
+        assert_eq!(place(path).await, there, "{path}");
+    }
+    assert_eq!(place("a%2Fb%20%C3%BC").await["producer"], "a/b ü");
+    assert_eq!(place("backend?durabel=true").await["status"], 400);
+    // Also what only its row and its marks know, once it has ended.
+    running.client.json("POST", "/v1/meetings/m/end", &json!({"wait": true})).await;
+    assert_eq!(place("backend").await, there);
+    assert_eq!(running.client.get("/v1/meetings/none/producers/backend").await.status, 404);
+}
+
+#[tokio::test]
 async fn lists_lines_and_bytes_are_published_with_a_result_for_each() {
     let running = run().await;
     running.open("m").await;

@@ -160,6 +160,10 @@ impl Store for SurrealStore {
         async move { self.database.read_marks(&meeting).await }.boxed()
     }
 
+    fn with_marks(&self, meetings: Vec<MeetingId>) -> StoreFuture<'_, Vec<MeetingId>> {
+        self.database.find_marked(meetings).boxed()
+    }
+
     fn numbered(&self, meeting: MeetingId, producer: Arc<str>, number: u64) -> StoreFuture<'_, Option<Seq>> {
         async move { self.database.find_number(&meeting, &producer, number).await }.boxed()
     }

@@ -1,18 +1,21 @@
 //! Looks up numbered packets, and each producer's newest, by [runs](super::runs).
 
 use futures::{StreamExt, TryStreamExt, stream};
+use surrealdb::types::{Array, Value};
 use teammy_kernel::{
     MeetingId, Seq,
     store::{self, Mark},
 };
 
 use super::{
+    connection::QueryText,
     connection_manager::QueryKind,
     decode::StoredRow,
+    error::QueryError,
     ids,
     open_database::{OpenDatabase, SELECT},
     runs::MAX_RUN,
-    values::by_id,
+    values::{by_id, variables},
 };
 
 /// How many producers are looked up at once.
@@ -46,6 +49,28 @@ impl OpenDatabase {
         let mut newest: Vec<Mark> = newest.buffered(AT_ONCE).try_collect().await?;
         newest.sort_by(|a, b| a.producer.cmp(&b.producer));
         Ok(newest)
+    }
+
+    /// Those of some meetings that have marks: one query looks into the ranges of all of them. (`FROM` does not take several
+    /// ranges.)
+    pub(super) async fn find_marked(
+        &self,
+        mut meetings: Vec<MeetingId>,
+    ) -> Result<Vec<MeetingId>, store::Error> {
+        const READ: &QueryText =
+            &["RETURN $ranges.map(|$range| array::len((SELECT VALUE id FROM $range LIMIT 1)) > 0)"];
+        let ranges = || {
+            let ranges: Vec<Value> = meetings.iter().map(|id| ids::all_of(ids::MARKS, id)).collect();
+            Ok(variables([("ranges", Value::Array(Array::from(ranges)))]))
+        };
+        let read = async {
+            let are_marked = self.query(QueryKind::Read, READ, ranges).await?.take::<Vec<bool>>(0)?;
+            Ok::<_, QueryError>(are_marked)
+        };
+        let doing = || "looking for meetings with numbered packets".to_owned();
+        let mut are_marked = read.await.map_err(|error| error.into_store(doing))?.into_iter();
+        meetings.retain(|_| are_marked.next().unwrap_or(false));
+        Ok(meetings)
     }
 
     /// A producer's newest packet, which is in the stretch of numbers that begins at its stored mark.

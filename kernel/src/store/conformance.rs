@@ -53,7 +53,7 @@ pub use listing::{
 pub use marks::{
     a_mark_never_goes_back, a_new_owner_goes_on_from_the_marks, a_refused_commit_leaves_no_mark,
     a_repeated_commit_marks_once, long_runs_of_numbers_are_looked_up, meetings_do_not_share_marks,
-    producers_come_as_far_as_their_packets,
+    meetings_with_marks_are_found, producers_come_as_far_as_their_packets,
 };
 pub use packets::{packets_come_back_equal, queries_answer_as_the_model_does};
 pub use rows::{
@@ -111,6 +111,7 @@ macro_rules! store_conformance {
             long_runs_of_numbers_are_looked_up,
             meetings_are_listed_newest_first,
             meetings_do_not_share_marks,
+            meetings_with_marks_are_found,
             nothing_is_known_of_a_missing_meeting,
             open_meetings_are_listed_until_they_end,
             owners_count_on_one_account,

@@ -82,6 +82,10 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// The producers' marks, by producer: a new owner expects their next numbers.
     fn marks(&self, meeting: MeetingId) -> StoreFuture<'_, Vec<Mark>>;
 
+    /// Those of these meetings, in this order, that have numbered packets, of whatever producer. It is asked for a page of
+    /// meetings at a time, so it should cost less than [`marks`](Self::marks) of each.
+    fn with_marks(&self, meetings: Vec<MeetingId>) -> StoreFuture<'_, Vec<MeetingId>>;
+
     /// The seq of the packet that a producer gave this number; `None` if there is no such packet. The cost
     /// does not depend on how long the meeting is.
     fn numbered(&self, meeting: MeetingId, producer: Arc<str>, number: u64) -> StoreFuture<'_, Option<Seq>>;

@@ -233,6 +233,12 @@ impl Store for MemoryStore {
         })
     }
 
+    fn with_marks(&self, mut meetings: Vec<MeetingId>) -> StoreFuture<'_, Vec<MeetingId>> {
+        let stored = self.lock();
+        meetings.retain(|id| stored.get(id).is_some_and(|stored| !stored.numbered.is_empty()));
+        answer(Ok(meetings))
+    }
+
     fn numbered(&self, meeting: MeetingId, producer: Arc<str>, number: u64) -> StoreFuture<'_, Option<Seq>> {
         self.read(&meeting, |stored| stored.numbered.get(&producer)?.get(&number).copied())
     }

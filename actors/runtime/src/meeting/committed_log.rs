@@ -2,7 +2,8 @@
 //! on, without a hole or a duplicate.
 //!
 //! A reader is a cursor. The packets that were stored last are kept in memory within a bound. A reader that is
-//! behind them reads the store: a slow reader costs reads, never memory.
+//! behind them reads the store: a slow reader costs reads, never memory. It reads a page at a time, which is bounded
+//! in bytes; of the store it asks no more packets than are likely to fit.
 
 use std::{
     collections::VecDeque,
@@ -23,7 +24,10 @@ use teammy_kernel::{
 };
 use tokio::sync::watch;
 
-use super::error::{Closed, Error};
+use super::{
+    error::{Closed, Error},
+    read_budget::{ReadBudget, Turn},
+};
 
 /// How far a reader can read.
 #[derive(Debug, Clone)]
@@ -143,24 +147,67 @@ impl CommittedLog {
         self.progress.subscribe()
     }
 
-    /// Stored packets after `cursor` up to `to`, or the first of them, and the seq up to which they go.
-    async fn read(&self, cursor: Seq, to: Seq) -> Result<(Vec<Arc<DataPacket>>, Seq), Error> {
-        const CHUNK: usize = 256;
+    /// Stored packets after `cursor` up to `to`, or the first of them.
+    async fn read(&self, cursor: Seq, to: Seq, page: Page) -> Result<Read, Error> {
         {
             let recent = self.recent.lock();
             if recent.after <= cursor {
                 let start = recent.packets.partition_point(|packet| packet.seq <= cursor);
-                let chunk = recent.packets.range(start..).take(CHUNK);
-                let packets: Vec<_> = chunk.take_while(|packet| packet.seq <= to).cloned().collect();
-                let up_to = if packets.len() == CHUNK { packets[CHUNK - 1].seq } else { to };
-                return Ok((packets, up_to));
+                let packets = recent.packets.range(start..).take_while(|packet| packet.seq <= to);
+                let packets: Vec<_> = packets.take(page.packets).cloned().collect();
+                return Ok(page.of(packets, to));
             }
         }
-        let query = PacketQuery::range(cursor.next(), to).take(Take::First(CHUNK));
+        let query = PacketQuery::range(cursor.next(), to).take(Take::First(page.packets));
         let read = self.store.packets(self.meeting.clone(), query).await;
-        let packets = read.map_err(|cause| self.unreadable(cause))?;
-        let up_to = if packets.len() == CHUNK { packets[CHUNK - 1].seq } else { to };
-        Ok((packets, up_to))
+        Ok(page.of(read.map_err(|cause| self.unreadable(cause))?, to))
+    }
+}
+
+/// How much a reader reads at once.
+#[derive(Debug, Clone, Copy)]
+struct Page {
+    bytes: usize,
+    packets: usize,
+}
+
+/// What was read.
+struct Read {
+    packets: Vec<Arc<DataPacket>>,
+    /// The seq up to which they go.
+    up_to: Seq,
+    /// What to read next.
+    next: Page,
+}
+
+impl Page {
+    /// What a reader holds at most, if it shares no budget; one packet always fits.
+    const BYTES: usize = 1 << 20;
+    /// How many packets are asked for while their size is not known.
+    const FIRST: usize = 16;
+    /// The most that are asked for: they are in memory before their sizes are known.
+    const MOST: usize = 64;
+
+    fn first(bytes: usize) -> Self {
+        Self { bytes, packets: Self::FIRST }
+    }
+
+    /// Of packets that were read up to `to`, those that fit on the page, and the page for as many as are likely to fit.
+    fn of(self, mut packets: Vec<Arc<DataPacket>>, to: Seq) -> Read {
+        let (found, mut bytes) = (packets.len(), 0);
+        let fits = |packet: &&Arc<DataPacket>| {
+            bytes += packet.cost();
+            bytes <= self.bytes
+        };
+        let fitting = packets.iter().take_while(fits).count().max(found.min(1));
+        packets.truncate(fitting);
+        packets.shrink_to_fit();
+        let is_cut = fitting < found || found == self.packets;
+        let up_to = packets.last().filter(|_| is_cut).map_or(to, |last| last.seq);
+        let bytes: usize = packets.iter().map(|packet| packet.cost()).sum();
+        let likely = (self.bytes / (bytes / fitting.max(1)).max(1)).min(2 * self.packets);
+        let next = Self { packets: likely.clamp(1, Self::MOST), ..self };
+        Read { packets, up_to, next }
     }
 }
 
@@ -169,14 +216,23 @@ impl CommittedLog {
 /// An item is an error if the store cannot be read, or if this node no longer runs the meeting; the stream
 /// ends there.
 pub struct Packets {
+    /// What `stream` is made of when it is polled first.
+    unread: Option<(Reader, Wanted)>,
     stream: BoxStream<'static, Result<Arc<DataPacket>, Error>>,
 }
+
+/// Which packets are given.
+type Wanted = Box<dyn Fn(&DataPacket) -> bool + Send>;
 
 struct Reader {
     committed_log: Arc<CommittedLog>,
     progress: watch::Receiver<Progress>,
     cursor: Seq,
+    page: Page,
     queue: VecDeque<Arc<DataPacket>>,
+    budget: Option<ReadBudget>,
+    /// It has one while its queue holds packets, if it shares a budget.
+    turn: Option<Turn>,
     is_over: bool,
 }
 
@@ -184,6 +240,9 @@ impl Reader {
     async fn next(&mut self) -> Option<Result<Arc<DataPacket>, Error>> {
         loop {
             if let Some(packet) = self.queue.pop_front() {
+                if self.queue.is_empty() {
+                    self.turn = None;
+                }
                 return Some(Ok(packet));
             }
             if self.is_over {
@@ -191,13 +250,20 @@ impl Reader {
             }
             let Progress { stored, closed } = self.progress.borrow_and_update().clone();
             if stored > self.cursor {
-                match self.committed_log.read(self.cursor, stored).await {
-                    Ok((packets, up_to)) => {
-                        self.cursor = up_to;
+                if let Some(budget) = &self.budget {
+                    self.turn = Some(budget.turn().await);
+                }
+                match self.committed_log.read(self.cursor, stored, self.page).await {
+                    Ok(Read { packets, up_to, next }) => {
+                        (self.cursor, self.page) = (up_to, next);
+                        if packets.is_empty() {
+                            self.turn = None;
+                        }
                         self.queue = packets.into();
                     }
                     Err(error) => {
                         self.is_over = true;
+                        self.turn = None;
                         return Some(Err(error));
                     }
                 }
@@ -223,16 +289,28 @@ impl Packets {
         wanted: impl Fn(&DataPacket) -> bool + Send + 'static,
     ) -> Self {
         let progress = committed_log.progress();
-        let reader = Reader { committed_log, progress, cursor, queue: VecDeque::new(), is_over: false };
-        let stream = futures::stream::unfold((reader, wanted), |(mut reader, wanted)| async move {
-            loop {
-                match reader.next().await? {
-                    Ok(packet) if !wanted(&packet) => {}
-                    item => return Some((item, (reader, wanted))),
-                }
-            }
-        });
-        Self { stream: stream.boxed() }
+        let reader = Reader {
+            committed_log,
+            progress,
+            cursor,
+            page: Page::first(Page::BYTES),
+            queue: VecDeque::new(),
+            budget: None,
+            turn: None,
+            is_over: false,
+        };
+        Self { unread: Some((reader, Box::new(wanted))), stream: futures::stream::empty().boxed() }
+    }
+
+    /// Has it share a bound with other readers of this node, before it is read. The packets of a meeting that another node runs
+    /// do not count.
+    #[must_use]
+    pub fn within(mut self, budget: &ReadBudget) -> Self {
+        if let Some((reader, _)) = &mut self.unread {
+            reader.page = Page::first(budget.page_bytes());
+            reader.budget = Some(budget.clone());
+        }
+        self
     }
 
     /// The stored outputs after `cursor` of instances in `graph`.
@@ -242,14 +320,30 @@ impl Packets {
 
     /// The packets of a stream that another node sends.
     pub(crate) fn from_stream(stream: BoxStream<'static, Result<Arc<DataPacket>, Error>>) -> Self {
-        Self { stream }
+        Self { unread: None, stream }
     }
+}
+
+/// What a reader reads of what is wanted.
+fn read(reader: Reader, wanted: Wanted) -> BoxStream<'static, Result<Arc<DataPacket>, Error>> {
+    let stream = futures::stream::unfold((reader, wanted), |(mut reader, wanted)| async move {
+        loop {
+            match reader.next().await? {
+                Ok(packet) if !wanted(&packet) => {}
+                item => return Some((item, (reader, wanted))),
+            }
+        }
+    });
+    stream.boxed()
 }
 
 impl Stream for Packets {
     type Item = Result<Arc<DataPacket>, Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if let Some((reader, wanted)) = self.unread.take() {
+            self.stream = read(reader, wanted);
+        }
         self.stream.poll_next_unpin(cx)
     }
 }
@@ -257,5 +351,114 @@ impl Stream for Packets {
 impl std::fmt::Debug for Packets {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Packets").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+    use teammy_kernel::{
+        MeetingMetadata, Payload, Publish, Timestamp,
+        store::{Commit, Epoch, MemoryStore},
+    };
+
+    use super::*;
+
+    /// An ended meeting with packets of these sizes.
+    async fn log(id: &str, sizes: &[usize]) -> (Arc<CommittedLog>, Vec<Arc<DataPacket>>) {
+        let store = MemoryStore::default();
+        let id = MeetingId::new(id).unwrap();
+        let created =
+            store.create(MeetingMetadata::new(id.clone()), vec![], Seq(1 << 20), Timestamp::UNIX_EPOCH);
+        created.await.unwrap();
+        let packet = |(seq, size): (u64, &usize)| {
+            let publish = Publish::new("audio", Payload::Bytes(vec![0; *size].into())).unwrap();
+            Arc::new(publish.into_packet(id.clone(), Seq(seq), Timestamp::UNIX_EPOCH))
+        };
+        let packets: Vec<_> = (1..).zip(sizes).map(packet).collect();
+        let mut commit = Commit::new(id.clone(), Epoch(1), 1, Seq(1 << 20));
+        commit.packets.clone_from(&packets);
+        store.commit(&[commit]).await.unwrap();
+        let log = CommittedLog::new(id.clone(), Arc::new(store), Seq(sizes.len() as u64), 0);
+        log.close(Closed::Ended(id));
+        (Arc::new(log), packets)
+    }
+
+    /// The bytes of packets that somebody holds beside the store and the test.
+    fn held(packets: &[Arc<DataPacket>]) -> usize {
+        packets.iter().filter(|packet| Arc::strong_count(packet) > 2).map(|packet| packet.cost()).sum()
+    }
+
+    #[tokio::test]
+    async fn a_reader_holds_a_page_whatever_the_packets_sizes() {
+        let sizes: Vec<usize> = (0..600).map(|index| if index % 200 < 150 { 10 } else { 200_000 }).collect();
+        let (log, packets) = log("m", &sizes).await;
+        let mut reader = Packets::new(log, Seq::ZERO, |_| true);
+        let (mut seqs, mut most) = (Vec::new(), 0);
+        while let Some(packet) = reader.next().await {
+            seqs.push(packet.unwrap().seq.0);
+            most = most.max(held(&packets));
+        }
+        assert_eq!(seqs, (1..=600).collect::<Vec<u64>>());
+        assert!(most <= Page::BYTES && most > Page::BYTES / 2, "{most}");
+    }
+
+    #[test]
+    fn as_many_packets_are_asked_for_as_are_likely_to_fit() {
+        let publish = |size| Publish::new("audio", Payload::Bytes(vec![0; size].into())).unwrap();
+        let packets = |count: u64, size| -> Vec<_> {
+            let id = MeetingId::new("m").unwrap();
+            let packet = |seq| publish(size).into_packet(id.clone(), Seq(seq), Timestamp::UNIX_EPOCH);
+            (1..=count).map(|seq| Arc::new(packet(seq))).collect()
+        };
+        let page = Page { bytes: 10_000, packets: 16 };
+        // The count and the size of what is found, how many fit, up to which seq they go, how many are asked for next.
+        for (count, size, fitting, up_to, next) in [
+            (0, 0, 0, 99, 32),
+            (5, 10, 5, 99, 32),
+            (16, 10, 16, 16, 32),
+            (16, 2_000, 4, 4, 4),
+            (16, 20_000, 1, 1, 1),
+            (1, 20_000, 1, 99, 1),
+        ] {
+            let read = page.of(packets(count, size), Seq(99));
+            let is = (read.packets.len(), read.up_to.0, read.next.packets);
+            assert_eq!(is, (fitting, up_to, next), "{count} packets of {size}");
+        }
+        assert_eq!(Page { packets: 64, ..page }.of(Vec::new(), Seq(9)).next.packets, Page::MOST);
+    }
+
+    #[tokio::test]
+    async fn readers_of_many_meetings_hold_what_one_may_and_get_on_in_turn() {
+        let budget = ReadBudget::new(ReadBudget::TURNS * 5_000);
+        let (mut readers, mut packets) = (Vec::new(), Vec::new());
+        for index in 0..50 {
+            let (log, of_meeting) = log(&format!("m{index}"), &[1_000; 20]).await;
+            readers.push(Packets::new(log, Seq::ZERO, |_| true).within(&budget));
+            packets.extend(of_meeting);
+        }
+        // Each reader is asked by turns, as a stream of all of them asks, and takes what is there.
+        let (mut read, mut most) = (vec![0; readers.len()], 0);
+        while read.iter().sum::<usize>() < packets.len() {
+            // Tokio lets a task do only so much without a pause.
+            tokio::task::yield_now().await;
+            let before = read.iter().sum::<usize>();
+            for (reader, read) in readers.iter_mut().zip(&mut read) {
+                if *read < 20
+                    && let Some(Some(packet)) = reader.next().now_or_never()
+                {
+                    packet.unwrap();
+                    *read += 1;
+                }
+                most = most.max(held(&packets));
+            }
+            assert!(read.iter().sum::<usize>() > before, "nobody waits for ever: {read:?}");
+            let (least, furthest) = (read.iter().min().unwrap(), read.iter().max().unwrap());
+            assert!(furthest - least <= 8, "a page or two apart: {read:?}");
+        }
+        assert!(most <= budget.page_bytes() * ReadBudget::TURNS, "{most}");
+        for reader in &mut readers {
+            assert!(reader.next().await.is_none());
+        }
     }
 }

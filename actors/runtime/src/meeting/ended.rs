@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use teammy_kernel::{
-    MeetingId, MeetingMetadata, Publish, PublishError, Seq, Store,
+    MeetingId, MeetingMetadata, Publish, PublishError, Seq, Store, Timestamp,
     graph::Graph,
-    store::{DeadLetter, MeetingRecord},
+    store::{self, DeadLetter, MeetingRecord},
 };
 
 use super::{
@@ -19,6 +19,7 @@ use super::{
 #[derive(Debug)]
 pub(crate) struct EndedMeeting {
     metadata: MeetingMetadata,
+    created: Option<Timestamp>,
     graph: Arc<Graph>,
     /// The largest payload, in bytes.
     packet_bytes: usize,
@@ -35,11 +36,21 @@ impl EndedMeeting {
         // No packet is kept in memory.
         let committed_log = CommittedLog::new(row.metadata.id.clone(), store, row.last, 0);
         committed_log.close(Closed::Ended(row.metadata.id.clone()));
-        Self { metadata: row.metadata, graph, packet_bytes, committed_log: Arc::new(committed_log) }
+        let MeetingRecord { metadata, created, .. } = row;
+        Self { metadata, created, graph, packet_bytes, committed_log: Arc::new(committed_log) }
     }
 
     pub(crate) fn metadata(&self) -> &MeetingMetadata {
         &self.metadata
+    }
+
+    pub(crate) fn created(&self) -> Option<Timestamp> {
+        self.created
+    }
+
+    /// The last seq.
+    pub(crate) fn stored_up_to(&self) -> Seq {
+        self.committed_log.stored_up_to()
     }
 
     fn id(&self) -> &MeetingId {
@@ -86,6 +97,14 @@ impl EndedMeeting {
     pub(crate) async fn expects(&self, producer: &str) -> Result<u64, Error> {
         let marks = self.committed_log.marks().await?;
         Ok(marks.iter().find(|mark| *mark.producer == *producer).map_or(1, |mark| mark.number + 1))
+    }
+
+    pub(crate) async fn numbered(
+        &self,
+        producer: Arc<str>,
+        number: u64,
+    ) -> Result<Option<Seq>, store::Error> {
+        self.committed_log.numbered(producer, number).await
     }
 
     pub(crate) fn outputs_after(&self, seq: Seq) -> Packets {

@@ -72,6 +72,30 @@ impl MeetingRef {
         }
     }
 
+    /// When the meeting was created, which tells it apart from an earlier one that had its id and was forgotten. None if that is
+    /// not known, as of one that another node runs.
+    pub fn created(&self) -> Option<Timestamp> {
+        match &self.0 {
+            Form::Local(meeting) => meeting.created(),
+            Form::Remote(_) => None,
+            Form::Ended(meeting) => meeting.created(),
+        }
+    }
+
+    /// The seq of its last stored packet; none if another node runs it.
+    pub fn stored_up_to(&self) -> Option<Seq> {
+        match &self.0 {
+            Form::Local(meeting) => Some(meeting.stored_up_to()),
+            Form::Remote(_) => None,
+            Form::Ended(meeting) => Some(meeting.stored_up_to()),
+        }
+    }
+
+    /// Whether it had ended when the handle was made.
+    pub fn has_ended(&self) -> bool {
+        matches!(self.0, Form::Ended(_))
+    }
+
     /// Publishes a packet, waiting while the meeting's backlog is full. The receipt comes as soon as the packet
     /// has its seq.
     ///
@@ -181,6 +205,21 @@ impl MeetingRef {
             Form::Remote(meeting) => meeting.expects(producer.to_owned()).await,
             Form::Ended(meeting) => meeting.expects(producer).await,
         }
+    }
+
+    /// The seq of the packet to which a producer gave this number; none if the meeting has no such packet, or another node runs
+    /// it.
+    ///
+    /// # Errors
+    /// [`Error::Read`].
+    pub async fn numbered(&self, producer: &str, number: u64) -> Result<Option<Seq>, Error> {
+        let producer: Arc<str> = producer.into();
+        let found = match &self.0 {
+            Form::Local(meeting) => meeting.numbered(&producer, number).await,
+            Form::Remote(_) => Ok(None),
+            Form::Ended(meeting) => meeting.numbered(producer, number).await,
+        };
+        found.map_err(|cause| Error::Read { meeting: self.id().clone(), cause: Arc::new(cause) })
     }
 
     /// All outputs of the meeting's instances, from the first on, as they are stored.

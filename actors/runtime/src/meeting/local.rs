@@ -4,7 +4,9 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use ractor::{ActorId, ActorRef, ActorStatus};
 use teammy_kernel::{
-    MeetingId, MeetingMetadata, Name, Publish, PublishError, Seq, Timestamp, log::JoinAt, store::DeadLetter,
+    MeetingId, MeetingMetadata, Name, Publish, PublishError, Seq, Timestamp,
+    log::JoinAt,
+    store::{self, DeadLetter},
 };
 use tokio::{sync::oneshot, time::Instant};
 
@@ -52,6 +54,15 @@ impl LocalMeeting {
 
     pub(crate) fn metadata(&self) -> &MeetingMetadata {
         &self.shared.metadata
+    }
+
+    pub(crate) fn created(&self) -> Option<Timestamp> {
+        self.shared.created
+    }
+
+    /// The last stored seq.
+    pub(crate) fn stored_up_to(&self) -> Seq {
+        self.shared.committed_log.stored_up_to()
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared<MeetingState>> {
@@ -109,18 +120,10 @@ impl LocalMeeting {
         self.shared.ingress.expects(producer)
     }
 
-    /// The seq of the packet with this number. The unstored packets are asked before the store: a packet that
-    /// is stored in between is in at least one of the answers.
+    /// The seq of the packet that was accepted with this number.
     async fn original(&self, producer: &Arc<str>, number: u64) -> Result<Seq, PublishError> {
-        let (reply, unstored) = oneshot::channel();
-        let command = Command::UnstoredNumber { producer: producer.clone(), number, reply };
-        if self.actor.cast(command.into()).is_ok()
-            && let Ok(Some(seq)) = unstored.await
-        {
-            return Ok(seq);
-        }
         let meeting = self.id().clone();
-        match self.shared.committed_log.numbered(producer.clone(), number).await {
+        match self.numbered(producer, number).await {
             Ok(Some(seq)) => Ok(seq),
             // Its owner lost it before it was stored.
             Ok(None) => {
@@ -128,6 +131,23 @@ impl LocalMeeting {
             }
             Err(cause) => Err(PublishError::Read { meeting, cause: Arc::new(cause) }),
         }
+    }
+
+    /// The seq of the packet with this number. The unstored packets are asked before the store: a packet that
+    /// is stored in between is in at least one of the answers.
+    pub(crate) async fn numbered(
+        &self,
+        producer: &Arc<str>,
+        number: u64,
+    ) -> Result<Option<Seq>, store::Error> {
+        let (reply, unstored) = oneshot::channel();
+        let command = Command::UnstoredNumber { producer: producer.clone(), number, reply };
+        if self.actor.cast(command.into()).is_ok()
+            && let Ok(Some(seq)) = unstored.await
+        {
+            return Ok(Some(seq));
+        }
+        self.shared.committed_log.numbered(producer.clone(), number).await
     }
 
     pub(crate) fn outputs_after(&self, seq: Seq) -> Packets {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use ractor::ActorRef;
-use teammy_kernel::{MeetingMetadata, Name, PublishError, Seq, graph::Graph, log::Slot};
+use teammy_kernel::{MeetingMetadata, Name, PublishError, Seq, Timestamp, graph::Graph, log::Slot};
 use tracing::error;
 
 use super::{
@@ -36,6 +36,8 @@ pub(crate) struct WatchedInstance {
 #[derive(Debug)]
 pub(crate) struct Shared<S> {
     pub(crate) metadata: Arc<MeetingMetadata>,
+    /// When the meeting was created in the store.
+    pub(crate) created: Option<Timestamp>,
     pub(crate) graph: Arc<Graph>,
     pub(crate) ingress: Ingress,
     pub(crate) committed_log: Arc<CommittedLog>,

@@ -13,8 +13,9 @@ use teammy_kernel::{DataPacket, Durability, MeetingId, Seq, graph::Graph};
 use super::{
     committed_log::{CommittedLog, Packets},
     error::Error,
+    read_budget::ReadBudget,
     source_set::SourceSet,
-    taps::{Slow, Tap, TapItem, Taps},
+    taps::{Slow, Tap, TapBounds, TapItem, Taps},
 };
 
 /// Where a subscription to durable sources begins.
@@ -50,13 +51,15 @@ pub struct Subscribe {
     pub buffer_bytes: usize,
     /// What happens to volatile packets beyond the buffer.
     pub slow: Slow,
+    /// What it may hold together with other readers.
+    pub budget: Option<ReadBudget>,
 }
 
 impl Subscribe {
     /// Subscribes to these sources: well-known ones, declared ones, or instances' outputs.
     pub fn to(sources: impl IntoIterator<Item = impl Into<String>>) -> Self {
         let sources = sources.into_iter().map(Into::into).collect();
-        Self { sources, from: StartAt::default(), buffer_bytes: 1 << 20, slow: Slow::default() }
+        Self { sources, from: StartAt::default(), buffer_bytes: 1 << 20, slow: Slow::default(), budget: None }
     }
 
     /// Sets where to begin; the default is now. It concerns durable sources only: volatile ones are always
@@ -79,6 +82,14 @@ impl Subscribe {
     #[must_use]
     pub fn slow(mut self, slow: Slow) -> Self {
         self.slow = slow;
+        self
+    }
+
+    /// Has it share a bound with other readers of this node, beside its own buffer. A subscription to a meeting that another
+    /// node runs does not count.
+    #[must_use]
+    pub fn within(mut self, budget: &ReadBudget) -> Self {
+        self.budget = Some(budget.clone());
         self
     }
 }
@@ -175,8 +186,10 @@ impl LocalSubscription {
                 }
             }
         }
-        let live =
-            (!volatile.is_empty()).then(|| taps.add(volatile, set, subscribe.buffer_bytes, subscribe.slow));
+        let budget = subscribe.budget;
+        let bounds =
+            TapBounds { limit: subscribe.buffer_bytes, slow: subscribe.slow, budget: budget.clone() };
+        let live = (!volatile.is_empty()).then(|| taps.add(volatile, set, bounds));
         let after = match subscribe.from {
             _ if durable.is_empty() => committed_log.stored_up_to(),
             StartAt::Now => committed_log.stored_up_to(),
@@ -184,7 +197,11 @@ impl LocalSubscription {
             StartAt::After(seq) => seq,
         };
         let is_wanted = move |packet: &DataPacket| durable.contains(&packet.source);
-        let stored = Some(Packets::new(committed_log.clone(), after, is_wanted));
+        let stored = Packets::new(committed_log.clone(), after, is_wanted);
+        let stored = Some(match &budget {
+            Some(budget) => stored.within(budget),
+            None => stored,
+        });
         Ok(Self { meeting, taps, stored, live, was_live: false })
     }
 

@@ -12,7 +12,7 @@ use futures::task::AtomicWaker;
 use parking_lot::Mutex;
 use teammy_kernel::{DataPacket, Durability, Key, Name};
 
-use super::source_set::SourceSet;
+use super::{read_budget::ReadBudget, source_set::SourceSet};
 
 /// What happens to packets of volatile sources that a subscriber is too slow for. It does not concern durable
 /// sources: their packets wait in the store.
@@ -33,10 +33,19 @@ pub enum Slow {
 pub(crate) struct Tap {
     sources: Vec<Name>,
     set: SourceSet,
-    limit: usize,
-    slow: Slow,
+    bounds: TapBounds,
     queue: Mutex<Queue>,
     waker: AtomicWaker,
+}
+
+/// How much waits for a subscriber, and what happens to the rest.
+#[derive(Debug)]
+pub(crate) struct TapBounds {
+    /// The subscriber's own bound, in bytes.
+    pub(crate) limit: usize,
+    pub(crate) slow: Slow,
+    /// What it shares with others.
+    pub(crate) budget: Option<ReadBudget>,
 }
 
 #[derive(Debug, Default)]
@@ -58,38 +67,60 @@ pub(crate) enum TapItem {
     TooSlow,
 }
 
-impl Queue {
-    fn lose(&mut self, index: usize) {
-        if let Some(packet) = self.packets.remove(index) {
-            self.bytes -= packet.cost();
-            self.gap += 1;
+impl Tap {
+    fn put(&self, queue: &mut Queue, packet: Arc<DataPacket>) {
+        queue.bytes += packet.cost();
+        if let Some(budget) = &self.bounds.budget {
+            budget.add_waiting(packet.cost());
+        }
+        queue.packets.push_back(packet);
+    }
+
+    fn take(&self, queue: &mut Queue, index: usize) -> Option<Arc<DataPacket>> {
+        let packet = queue.packets.remove(index)?;
+        queue.bytes -= packet.cost();
+        if let Some(budget) = &self.bounds.budget {
+            budget.remove_waiting(packet.cost());
+        }
+        Some(packet)
+    }
+
+    fn lose(&self, queue: &mut Queue, index: usize) {
+        if self.take(queue, index).is_some() {
+            queue.gap += 1;
         }
     }
-}
 
-impl Tap {
+    fn is_full(&self, queue: &Queue) -> bool {
+        let (count, bytes) = (queue.packets.len(), queue.bytes);
+        // One packet always fits: into one's own bound, and into a shared one if it is the only one of all.
+        let is_shared_full =
+            |budget: &ReadBudget| budget.is_exceeded() && (count > 1 || bytes != budget.waiting());
+        let budget = self.bounds.budget.as_ref();
+        (bytes > self.bounds.limit && count > 1) || (count > 0 && budget.is_some_and(is_shared_full))
+    }
+
     fn push(&self, packet: &Arc<DataPacket>) {
         let mut queue = self.queue.lock();
         if queue.is_over {
             return;
         }
-        if let Slow::Latest(key) = &self.slow
+        if let Slow::Latest(key) = &self.bounds.slow
             && let Some(of) = key.of(packet)
         {
             let is_same = |other: &Arc<DataPacket>| {
                 other.source == packet.source && key.of(other).as_ref() == Some(&of)
             };
             if let Some(index) = queue.packets.iter().position(is_same) {
-                queue.lose(index);
+                self.lose(&mut queue, index);
             }
         }
-        queue.bytes += packet.cost();
-        queue.packets.push_back(packet.clone());
-        while queue.bytes > self.limit && queue.packets.len() > 1 {
-            if self.slow == Slow::End {
-                *queue = Queue { is_over: true, ..Queue::default() };
-            } else {
-                queue.lose(0);
+        self.put(&mut queue, packet.clone());
+        while self.is_full(&queue) {
+            self.lose(&mut queue, 0);
+            if self.bounds.slow == Slow::End {
+                self.clear(&mut queue);
+                queue.is_over = true;
             }
         }
         drop(queue);
@@ -105,13 +136,21 @@ impl Tap {
         if queue.is_over {
             return TapItem::TooSlow;
         }
-        match queue.packets.pop_front() {
-            Some(packet) => {
-                queue.bytes -= packet.cost();
-                TapItem::Packet(packet, std::mem::take(&mut queue.gap))
-            }
+        match self.take(&mut queue, 0) {
+            Some(packet) => TapItem::Packet(packet, std::mem::take(&mut queue.gap)),
             None => TapItem::Empty,
         }
+    }
+
+    fn clear(&self, queue: &mut Queue) {
+        while self.take(queue, 0).is_some() {}
+    }
+}
+
+impl Drop for Tap {
+    fn drop(&mut self) {
+        let mut queue = std::mem::take(&mut *self.queue.lock());
+        self.clear(&mut queue);
     }
 }
 
@@ -138,8 +177,8 @@ impl Taps {
         }
     }
 
-    pub(crate) fn add(&self, sources: Vec<Name>, set: SourceSet, limit: usize, slow: Slow) -> Arc<Tap> {
-        let tap = Tap { sources, set, limit, slow, queue: Mutex::default(), waker: AtomicWaker::new() };
+    pub(crate) fn add(&self, sources: Vec<Name>, set: SourceSet, bounds: TapBounds) -> Arc<Tap> {
+        let tap = Tap { sources, set, bounds, queue: Mutex::default(), waker: AtomicWaker::new() };
         let tap = Arc::new(tap);
         let mut taps = self.taps.lock();
         taps.push(tap.clone());
@@ -159,5 +198,57 @@ impl Taps {
             sources.insert_all(tap.set);
         }
         self.sources.store(sources.bits(), Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use teammy_kernel::{MeetingId, Payload, Publish, Seq, Timestamp};
+
+    use super::*;
+
+    fn packet(seq: u64, bytes: usize) -> Arc<DataPacket> {
+        let publish = Publish::new("audio", Payload::Bytes(vec![0; bytes].into())).unwrap();
+        Arc::new(publish.into_packet(MeetingId::new("m").unwrap(), Seq(seq), Timestamp::UNIX_EPOCH))
+    }
+
+    /// The next packet's seq and the gap before it.
+    fn next(tap: &Tap) -> Option<(u64, u64)> {
+        match tap.pop() {
+            TapItem::Packet(packet, gap) => Some((packet.seq.0, gap)),
+            TapItem::Empty | TapItem::TooSlow => None,
+        }
+    }
+
+    #[test]
+    fn taps_of_many_meetings_hold_what_they_may_together() {
+        let budget = ReadBudget::new(10_000);
+        let meetings: Vec<Taps> = (0..100).map(|_| Taps::default()).collect();
+        let tap = |taps: &Taps| {
+            let bounds = TapBounds { limit: 5_000, slow: Slow::DropOldest, budget: Some(budget.clone()) };
+            taps.add(vec![], SourceSet::EMPTY, bounds)
+        };
+        let taps: Vec<_> = meetings.iter().map(tap).collect();
+        for seq in 1..=20 {
+            for tap in &taps {
+                tap.push(&packet(seq, 1_000));
+            }
+            assert!(budget.waiting() <= 10_000, "{budget:?}");
+        }
+        assert!(budget.waiting() > 8_000, "{budget:?}");
+        // What was lost is counted, and a reader that catches up makes room for the others.
+        let (mut read, mut lost) = (0, 0);
+        for tap in &taps {
+            while let Some((_, gap)) = next(tap) {
+                (read, lost) = (read + 1, lost + gap);
+            }
+        }
+        assert!(read >= 8 && lost > 0, "{read} {lost}");
+        assert_eq!(budget.waiting(), 0);
+        taps[99].push(&packet(21, 50_000));
+        assert_eq!(next(&taps[99]), Some((21, 20)), "one packet always fits");
+        taps[0].push(&packet(22, 1_000));
+        drop((taps, meetings));
+        assert_eq!(budget.waiting(), 0, "what nobody reads any more does not count");
     }
 }

@@ -20,6 +20,7 @@ use tracing::{info, warn};
 
 use super::{
     actor::{self, NodeActor},
+    beginnings::Announcer,
     error::{Error, OpeningError},
     handle::Node,
     registry::{Meetings, Reserved},
@@ -271,6 +272,7 @@ impl Builder {
             resources,
             meetings,
             reserved: Reserved::default(),
+            announcer: Announcer::default(),
             actor,
             runtime: Mutex::new(runtime.and_then(|mut guard| guard.0.take())),
         })

@@ -9,6 +9,7 @@ use tokio::runtime::Runtime;
 
 use super::{
     actor,
+    beginnings::{Announcer, Beginnings},
     error::Error,
     registry::{Meetings, Reserved},
     shutdown_progress::ShutdownProgress,
@@ -38,6 +39,7 @@ pub struct Node {
     pub(super) resources: Arc<Resources>,
     pub(super) meetings: Meetings,
     pub(super) reserved: Reserved,
+    pub(super) announcer: Announcer,
     pub(super) actor: ActorRef<actor::Message>,
     pub(super) shutdown: ShutdownProgress,
     /// None once the node has shut down.
@@ -104,6 +106,11 @@ impl Node {
     /// The meetings that this node runs, by id.
     pub fn meetings(&self) -> Vec<MeetingRef> {
         self.local_meetings().into_iter().map(Into::into).collect()
+    }
+
+    /// Tells from now on of each meeting that begins to run here.
+    pub fn beginnings(&self) -> Beginnings {
+        self.announcer.listen()
     }
 
     pub(crate) fn local_meeting(&self, id: &MeetingId) -> Option<LocalMeeting> {

@@ -1,17 +1,19 @@
 //! Resuming all that a store holds, when a backend starts.
 
+use std::collections::HashSet;
+
 use futures::{
     StreamExt,
     stream::{self, BoxStream},
 };
 use teammy_kernel::{
     MeetingId,
-    store::{self, MeetingQuery, MeetingRecord},
+    store::{self, MeetingCursor, MeetingPage, MeetingQuery, MeetingRecord},
 };
 use tracing::{info, warn};
 
 use super::{error::Error, handle::Node};
-use crate::meeting::MeetingRef;
+use crate::meeting::{LocalMeeting, MeetingRef};
 
 /// How many rows are read from the store at once.
 const PAGE: usize = 256;
@@ -82,6 +84,9 @@ impl Node {
     /// time (0 counts as 1). Each is resumed as [`open`](Self::open) does it. A meeting that fails is in the
     /// report, and fails no other.
     ///
+    /// Those come first whose publishers number their packets: their publishers are programs that wait and try again. Among
+    /// equals the one that was created last comes first.
+    ///
     /// **Of nodes that share a store,** only one can own a meeting: each meeting that is resumed here stops on the
     /// node that runs it. The store doesn't know which nodes are alive. So where several share one, the filter
     /// must choose those that this node is to own, for example by a label of their metadata.
@@ -95,17 +100,35 @@ impl Node {
         at_once: usize,
         mut filter: impl FnMut(&MeetingRecord) -> bool,
     ) -> ResumeReport {
-        let mut unread = None;
+        let (mut unread, mut later, mut meetings) = (None, Vec::new(), Vec::new());
         let rows = self.open_rows().filter_map(|row| {
             let row = row.map_err(|error| unread = Some(Error::Store(error))).ok();
-            std::future::ready(row.map(|row| (filter(&row), row)))
+            std::future::ready(row)
         });
-        let resumptions = rows.enumerate().map(|(place, (is_wanted, row))| async move {
+        let first = rows.enumerate().filter_map(|(place, (row, is_numbered))| {
+            let is_wanted = filter(&row);
             let id = row.metadata.id.clone();
-            let outcome = if is_wanted { self.resume_listed(row).await } else { ResumeOutcome::LeftOut };
+            match (is_wanted, is_numbered) {
+                (true, true) => return std::future::ready(Some((place, row))),
+                // Its row is read again in its turn: there may be many.
+                (true, false) => later.push((place, id)),
+                (false, _) => meetings.push((place, Resumption { id, outcome: ResumeOutcome::LeftOut })),
+            }
+            std::future::ready(None)
+        });
+        let at_once = at_once.max(1);
+        let first = first.map(|(place, row)| async move {
+            let id = row.metadata.id.clone();
+            (place, Resumption { id, outcome: self.resume_listed(row).await })
+        });
+        let first: Vec<_> = first.buffer_unordered(at_once).collect().await;
+        meetings.extend(first);
+        let later = stream::iter(later).map(|(place, id)| async move {
+            let outcome = self.resume_later(&id).await;
             (place, Resumption { id, outcome })
         });
-        let mut meetings: Vec<_> = resumptions.buffer_unordered(at_once.max(1)).collect().await;
+        let later: Vec<_> = later.buffer_unordered(at_once).collect().await;
+        meetings.extend(later);
         meetings.sort_unstable_by_key(|(place, _)| *place);
         let meetings = meetings.into_iter().map(|(_, resumption)| resumption).collect();
         let report = ResumeReport { meetings, unread };
@@ -116,15 +139,14 @@ impl Node {
         report
     }
 
-    /// The rows of all meetings that have not ended. An error is the last item.
-    fn open_rows(&self) -> BoxStream<'_, Result<MeetingRecord, store::Error>> {
+    /// The rows of all meetings that have not ended, each with whether it has numbered packets. An error is the last item.
+    fn open_rows(&self) -> BoxStream<'_, Result<(MeetingRecord, bool), store::Error>> {
         let first = Some(MeetingQuery::open().limit(PAGE));
         let pages = stream::unfold(first, move |query| async move {
             let query = query?;
-            Some(match self.resources.store.meetings(query.clone()).await {
-                Ok(page) => {
-                    let rows: Vec<_> = page.meetings.into_iter().map(Ok).collect();
-                    (rows, page.next.map(|next| query.after(next)))
+            Some(match self.page(query.clone()).await {
+                Ok((rows, next)) => {
+                    (rows.into_iter().map(Ok).collect::<Vec<_>>(), next.map(|next| query.after(next)))
                 }
                 Err(error) => (vec![Err(error)], None),
             })
@@ -132,17 +154,48 @@ impl Node {
         pages.flat_map(stream::iter).boxed()
     }
 
+    async fn page(
+        &self,
+        query: MeetingQuery,
+    ) -> Result<(Vec<(MeetingRecord, bool)>, Option<MeetingCursor>), store::Error> {
+        let store = &self.resources.store;
+        let MeetingPage { meetings, next, .. } = store.meetings(query).await?;
+        let ids = meetings.iter().map(|row| row.metadata.id.clone()).collect();
+        let numbered: HashSet<MeetingId> = store.with_marks(ids).await?.into_iter().collect();
+        let rows = meetings.into_iter().map(|row| {
+            let is_numbered = numbered.contains(&row.metadata.id);
+            (row, is_numbered)
+        });
+        Ok((rows.collect(), next))
+    }
+
     /// Resumes a meeting from a row that may be out of date.
     async fn resume_listed(&self, row: MeetingRecord) -> ResumeOutcome {
         let id = row.metadata.id.clone();
         let _reserved = self.reserved.reserve(&id).await;
-        if let Some(meeting) = self.running_meeting(&id) {
+        match self.running_meeting(&id) {
+            Some(meeting) => ResumeOutcome::Running(meeting.into()),
+            None => ResumeOutcome::of(self.resume_row(row).await),
+        }
+    }
+
+    /// Resumes a meeting that was listed a while ago.
+    async fn resume_later(&self, id: &MeetingId) -> ResumeOutcome {
+        let _reserved = self.reserved.reserve(id).await;
+        if let Some(meeting) = self.running_meeting(id) {
             return ResumeOutcome::Running(meeting.into());
         }
-        match self.resume_row(row).await {
-            Ok(meeting) => ResumeOutcome::Resumed(meeting.into()),
-            Err(Error::Ended(_) | Error::NoMeeting(_)) => ResumeOutcome::Over,
-            Err(error) => ResumeOutcome::Failed(error),
+        let resumed = async { self.resume_row(self.row(id).await?).await };
+        ResumeOutcome::of(resumed.await)
+    }
+}
+
+impl ResumeOutcome {
+    fn of(resumed: Result<LocalMeeting, Error>) -> Self {
+        match resumed {
+            Ok(meeting) => Self::Resumed(meeting.into()),
+            Err(Error::Ended(_) | Error::NoMeeting(_)) => Self::Over,
+            Err(error) => Self::Failed(error),
         }
     }
 }

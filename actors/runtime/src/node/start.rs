@@ -108,6 +108,7 @@ impl Node {
             CommittedLog::new(id.clone(), resources.store.clone(), last, settings.recent_bytes());
         let shared = Arc::new(Shared {
             metadata: Arc::new(record.metadata.clone()),
+            created: record.created,
             graph: resources.graph.clone(),
             ingress,
             committed_log: Arc::new(committed_log),
@@ -136,6 +137,7 @@ impl Node {
             self.meetings.lock().remove(&id);
             meeting.shared().gone("its actor failed");
         }
+        self.announcer.announce(id);
         Ok(meeting)
     }
 }

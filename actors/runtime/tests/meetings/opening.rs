@@ -12,7 +12,7 @@ use teammy_kernel::{
 use teammy_runtime::{
     MeetingRef, Node, PublishError, admin,
     meeting::{Error, StartAt, Subscribe},
-    node::{self, Opened, ResumeOutcome},
+    node::{self, Beginning, Opened, ResumeOutcome},
 };
 use tokio::task::JoinSet;
 
@@ -402,6 +402,32 @@ async fn so_many_are_resumed_at_once_and_no_more() {
         assert_eq!(store.most_claims(), expected, "at most {at_once} at once");
         assert_eq!(node.meetings().len(), 300);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn meetings_with_numbered_publishers_are_resumed_first() {
+    let store = FaultyStore::default();
+    let first = node(&store, &probe_toml("")).await;
+    // More than a page, so that the oldest is on the second one.
+    for number in 0..300 {
+        let opened = first.open(metadata(&format!("m {number:03}")), ["probe"]).await.unwrap();
+        if [0, 150, 299].contains(&number) {
+            let packet = Publish::text("chat", "one").unwrap().numbered("backend", 1);
+            opened.meeting().publish(packet).await.unwrap().durable().await.unwrap();
+        }
+    }
+    first.shutdown(Duration::from_secs(5)).await.unwrap();
+    let node = node(&store, &probe_toml("")).await;
+    let mut beginnings = node.beginnings();
+    let report = node.resume_all(1, |_| true).await;
+    assert_eq!((report.resumed(), report.unread.is_none()), (300, true));
+    let mut order = Vec::new();
+    for _ in 0..300 {
+        let Some(Beginning::Of(id)) = beginnings.next().await else { panic!("{order:?}") };
+        order.push(id.as_str()["m ".len()..].parse::<u32>().unwrap());
+    }
+    assert_eq!(order[..3], [299, 150, 0]);
+    assert!(order[3..].is_sorted_by(|newer, older| newer > older), "the newest first: {order:?}");
 }
 
 #[tokio::test(start_paused = true)]

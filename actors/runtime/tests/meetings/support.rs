@@ -472,6 +472,10 @@ impl Store for FaultyStore {
         self.inner.marks(meeting)
     }
 
+    fn with_marks(&self, meetings: Vec<MeetingId>) -> StoreFuture<'_, Vec<MeetingId>> {
+        self.inner.with_marks(meetings)
+    }
+
     fn numbered(&self, meeting: MeetingId, producer: Arc<str>, number: u64) -> StoreFuture<'_, Option<Seq>> {
         self.inner.numbered(meeting, producer, number)
     }

@@ -11,6 +11,7 @@ fn needed(method: &Method, path: &str) -> Option<Scope> {
         ("GET" | "HEAD", "/v1/status" | "/metrics") => Some(Scope::Node),
         ("GET" | "HEAD", "/v1/plugins") => None,
         ("GET" | "HEAD", "/v1/usage" | "/v1/meetings/{meeting}/dead-letters") => Some(Scope::Admin),
+        ("GET" | "HEAD", "/v1/meetings/{meeting}/producers/{producer}") => Some(Scope::Publish),
         ("GET" | "HEAD", _) | ("POST", "/v1/events" | "/v1/meetings/{meeting}/tokens") => Some(Scope::Read),
         ("POST", "/v1/meetings" | "/v1/meetings/{meeting}/packets" | "/v1/meetings/{meeting}/end") => {
             Some(Scope::Publish)
@@ -44,6 +45,7 @@ mod tests {
             ("GET", "/v1/meetings", Scope::Read),
             ("GET", "/v1/meetings/{meeting}/ws", Scope::Read),
             ("POST", "/v1/meetings/{meeting}/packets", Scope::Publish),
+            ("GET", "/v1/meetings/{meeting}/producers/{producer}", Scope::Publish),
             ("DELETE", "/v1/meetings/{meeting}", Scope::Admin),
             ("PUT", "/v1/meetings/{meeting}/instances/{instance}", Scope::Admin),
             ("PATCH", "/v1/something/new", Scope::Admin),

@@ -51,7 +51,7 @@ pub(crate) async fn events(
     let slot = shared.quotas.stream(&caller)?;
     let after = last_event(&headers)?.or(after).unwrap_or(Seq::ZERO);
     let buffer_bytes = shared.settings.service.buffer_bytes.as_usize();
-    let wanted = Wanted { sources, outputs_only, buffer_bytes };
+    let wanted = Wanted { sources, outputs_only, buffer_bytes, budget: None };
     let items = follow(&shared.node, &meeting, after, wanted, caller.clone()).await?;
     let events = items.map(|item| {
         let is_last = matches!(item, Item::End | Item::Broken(_));
@@ -89,7 +89,7 @@ pub(super) fn until_stopped(
                 Some((Ok(event), (!is_last).then_some((events, stop, over, slot))))
             }
             () = &mut stop => Some((Ok(named("again", &json!({}))), None)),
-            () = &mut over => Some((Ok(named("error", &json!({"title": "the key or token has ended", "code": "invalid-key"}))), None)),
+            () = &mut over => Some((Ok(named("error", &json!(Problem::key_ended()))), None)),
         }
     })
 }

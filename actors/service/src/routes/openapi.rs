@@ -1,12 +1,16 @@
 //! The description of the API, made of the routes and the bodies.
 
+use std::sync::{Arc, OnceLock};
+
 use axum::{
+    body::Bytes,
     extract::State,
-    http::header,
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
+    routing::{MethodRouter, get},
 };
 use serde_json::{Value, json};
-use teammy_kernel::{Name, graph::Graph};
+use teammy_kernel::{Name, Producer, graph::Graph};
 use utoipa::{
     Modify, OpenApi,
     openapi::{
@@ -15,7 +19,7 @@ use utoipa::{
     },
 };
 
-use super::{all_events, events, meetings, node, packets, publish, ws};
+use super::{all_events, events, meetings, node, packets, producers, publish, ws};
 use crate::{
     bodies::{PacketBody, PublishBody},
     problem::Problem,
@@ -28,7 +32,7 @@ use crate::{
     paths(
         meetings::open, meetings::list, meetings::show, meetings::forget, meetings::end, meetings::token,
         meetings::assign, meetings::unassign, meetings::resume_instance, meetings::dead_letters, meetings::redrive,
-        publish::publish, packets::history, events::events, ws::open, all_events::get, all_events::post,
+        publish::publish, packets::history, producers::show, events::events, ws::open, all_events::get, all_events::post,
         node::plugins, node::usage, node::status, node::metrics, node::live, node::ready,
     ),
     components(schemas(Problem, PacketBody, PublishBody)),
@@ -63,11 +67,46 @@ impl Modify for Common {
     }
 }
 
-/// The description, in OpenAPI 3.1.
-pub(super) async fn document(State(shared): State<Shared>) -> Response {
-    let mut description = json!(Description::openapi());
-    refine(&mut description, shared.node.graph());
-    ([(header::CONTENT_TYPE, "application/json")], description.to_string()).into_response()
+/// The description as it is sent.
+struct Document {
+    text: Bytes,
+    /// Of this text, so that whoever has it need not get it again (RFC 9110, 8.8.3).
+    tag: HeaderValue,
+}
+
+impl Document {
+    fn of(graph: &Graph) -> Self {
+        let mut description = json!(Description::openapi());
+        refine(&mut description, graph);
+        let text = description.to_string();
+        let tag = format!("\"{}\"", &blake3::hash(text.as_bytes()).to_hex()[..32]);
+        let tag = HeaderValue::from_str(&tag).expect("invariant: hex digits in quotes");
+        Self { text: text.into(), tag }
+    }
+
+    fn answer(&self, headers: &HeaderMap) -> Response {
+        const REVALIDATED: HeaderValue = HeaderValue::from_static("no-cache");
+        let about = [(header::ETAG, self.tag.clone()), (header::CACHE_CONTROL, REVALIDATED)];
+        if self.is_known(headers) {
+            return (StatusCode::NOT_MODIFIED, about).into_response();
+        }
+        (about, [(header::CONTENT_TYPE, "application/json")], self.text.clone()).into_response()
+    }
+
+    /// Whether `If-None-Match` has the tag.
+    fn is_known(&self, headers: &HeaderMap) -> bool {
+        let tags = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|tags| tags.to_str().ok());
+        let mut tags = tags.flat_map(|tags| tags.split(',')).map(|tag| tag.trim().trim_start_matches("W/"));
+        tags.any(|tag| tag == "*" || tag.as_bytes() == self.tag.as_bytes())
+    }
+}
+
+/// The description, in OpenAPI 3.1. It is made once: all that it holds is fixed when the node starts.
+pub(super) fn route() -> MethodRouter<Shared> {
+    let document = Arc::new(OnceLock::new());
+    get(|State(shared): State<Shared>, headers: HeaderMap| async move {
+        document.get_or_init(|| Document::of(shared.node.graph())).answer(&headers)
+    })
 }
 
 /// A meeting's id: no control characters, and no space at its ends.
@@ -95,11 +134,12 @@ fn refine(description: &mut Value, graph: &Graph) {
             let schema = match parameter["name"].as_str().unwrap_or_default() {
                 "meeting" => id.clone(),
                 "instance" => instances.clone(),
+                "producer" => json!({"type": "string", "minLength": 1, "maxLength": Producer::MAX_ID_BYTES}),
                 "status" => each(json!({"type": "string", "enum": ["running", "ending", "ended"]})),
                 "label" => each(text("^[^:]*:")),
                 "from" if path.ends_with("{instance}") => json!({"type": "string", "enum": ["now", "start"]}),
                 "from" | "to" | "since" => time(),
-                "after" if of_all => each(text("^[a-z0-9]+:[0-9]{1,18}$")),
+                "after" if of_all => each(text(r"^[a-z0-9]+:[0-9]{1,18}(\.[0-9]{1,18})?$")),
                 "after" if path == "/v1/meetings" => text("^(-|20[0-9]{2}-01-0[1-9]T00:00:00Z)/[a-z0-9]+$"),
                 "after" | "Last-Event-ID" => text(SEQ),
                 "sources" => text("^[A-Za-z0-9][A-Za-z0-9._-]{0,63}(,[A-Za-z0-9][A-Za-z0-9._-]{0,63}){0,9}$"),

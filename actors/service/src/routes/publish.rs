@@ -338,7 +338,7 @@ impl Publisher {
     /// Waits until nothing more may be published, and says why.
     async fn over(&self) -> Problem {
         tokio::select! {
-            () = self.shared.over(&self.caller) => Problem::unauthorized("invalid-key", "the key has ended"),
+            () = self.shared.over(&self.caller) => Problem::key_ended(),
             () = self.shared.stop.stopping() => {
                 let class = ErrorClass::new("not-ready", ErrorKind::Unavailable);
                 Problem::new(class, "the node stops; send the rest again")

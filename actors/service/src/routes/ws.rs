@@ -229,7 +229,7 @@ impl Reader<'_> {
             }
         };
         let buffer_bytes = self.shared.settings.service.buffer_bytes.as_usize();
-        let wanted = Wanted { sources, outputs_only, buffer_bytes };
+        let wanted = Wanted { sources, outputs_only, buffer_bytes, budget: None };
         let Publisher { meeting, caller, .. } = self.publisher;
         follow(&self.shared.node, meeting, after, wanted, caller.clone()).await
     }

@@ -36,6 +36,7 @@ async fn answers_are_as_they_are_described() {
         ("post", format!("{one}/packets"), "/v1/meetings/m/packets".into(), json!([chat("fail"), 1])),
         ("post", format!("{one}/packets"), "/v1/meetings/m/packets".into(), json!({"source": 1})),
         ("get", format!("{one}/packets"), "/v1/meetings/m/packets".into(), json!({})),
+        ("get", format!("{one}/producers/{{producer}}"), "/v1/meetings/m/producers/p".into(), json!({})),
         ("get", one.into(), "/v1/meetings/m".into(), json!({})),
         ("get", one.into(), "/v1/meetings/none".into(), json!({})),
         ("put", format!("{one}/instances/{{instance}}"), "/v1/meetings/m/instances/second".into(), json!({})),
@@ -73,6 +74,22 @@ async fn answers_are_as_they_are_described() {
         let errors: Vec<_> = validator.iter_errors(&answered).map(|error| error.to_string()).collect();
         assert!(errors.is_empty(), "{method} {path}: {errors:?}: {answered}");
     }
+}
+
+#[tokio::test]
+async fn the_description_is_sent_to_those_that_do_not_have_it() {
+    let running = run().await;
+    let path = "/openapi.json";
+    let first = running.client.get(path).await;
+    let tag = first.header("etag").unwrap();
+    assert!(tag.starts_with('"') && tag.len() > 20, "{tag}");
+    let asked = async |tags: &str| running.client.send("GET", path, &[("if-none-match", tags)], b"").await;
+    for tags in [tag, &format!("\"x\", W/{tag}"), "*"] {
+        let again = asked(tags).await;
+        assert_eq!((again.status, again.text(), again.header("etag")), (304, "", Some(tag)), "{tags}");
+    }
+    let other = asked("\"x\"").await;
+    assert_eq!((other.status, other.text()), (200, first.text()));
 }
 
 #[tokio::test]

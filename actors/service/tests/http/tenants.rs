@@ -4,12 +4,15 @@ use serde_json::json;
 use teammy_kernel::Name;
 use teammy_runtime::keys::{NewKey, Scope};
 
-use super::{Client, Running, chat, run, run_with};
+use super::{Client, Running, chat, numbered, run, run_with};
 
 async fn key(running: &Running, tenant: &str, scopes: &[Scope]) -> Client {
     let new = NewKey::new(Name::new(tenant).unwrap(), scopes.iter().copied());
     running.client.with_key(running.node.keys().create(new).await.unwrap().0.reveal())
 }
+
+/// What all streams say when their key ends.
+const KEY_ENDED: &str = "the key or token has ended";
 
 const ALL: [Scope; 3] = [Scope::Publish, Scope::Read, Scope::Admin];
 
@@ -65,6 +68,11 @@ async fn a_tenant_sees_its_own_meetings_alone() {
         (packets["packets"].as_array().unwrap().len(), &packets["packets"][0]["meeting"]),
         (1, &json!("standup"))
     );
+    let place = async |client: &Client| client.get("/v1/meetings/standup/producers/backend").await;
+    acme.json("POST", "/v1/meetings/standup/packets", &numbered(1)).await;
+    assert_eq!(place(&acme).await.json()["next"], "2");
+    assert_eq!(place(&other).await.json()["next"], "1");
+    assert_eq!(place(&key(&running, "acme", &[Scope::Read]).await).await.status, 403);
     let mut events = acme.try_events("/v1/meetings/standup/events?outputs=true", None).await.unwrap();
     assert_eq!(events.next().await.unwrap().json()["meeting"], "standup");
     let label = json!({"id": "x", "labels": {"tenant": "other"}});
@@ -96,6 +104,7 @@ async fn a_key_that_is_revoked_ends_its_streams() {
     }
     let last = last.unwrap();
     assert_eq!((last.name.as_deref(), &last.json()["code"]), (Some("error"), &json!("invalid-key")));
+    assert_eq!(last.json()["title"], KEY_ENDED);
     assert!(events.next().await.is_none());
     assert_eq!(acme.get("/v1/meetings/m").await.status, 401);
 }
@@ -209,7 +218,7 @@ async fn lines_end_with_their_key() {
     while let Ok(count @ 1..) = stream.read(&mut bytes).await {
         answer += str::from_utf8(&bytes[..count]).unwrap();
     }
-    assert!(answer.contains("invalid-key"), "{answer}");
+    assert!(answer.contains("invalid-key") && answer.contains(KEY_ENDED), "{answer}");
 }
 
 #[tokio::test]

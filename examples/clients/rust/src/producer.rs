@@ -10,10 +10,12 @@ use std::{
 };
 
 use futures::{FutureExt, Stream, StreamExt, stream};
+use serde::Deserialize;
 use teammy_kernel::{MeetingId, Publish};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::{
+    digits::Digits,
     error::Error,
     http::{Http, Request},
     published::{self, Published},
@@ -157,8 +159,8 @@ impl Producer {
     async fn attempt(&mut self, tries: &mut Tries) -> VecDeque<Outcome> {
         let mut outcomes = VecDeque::new();
         let turn = match self.window.attempt() {
-            Attempt::Ask(packet) => {
-                let answer = self.ask(packet, tries.deadline()).await;
+            Attempt::Ask => {
+                let answer = self.ask(tries.deadline()).await;
                 self.window.asked(answer)
             }
             Attempt::Send(packets) => {
@@ -183,14 +185,21 @@ impl Producer {
         outcomes
     }
 
-    fn request(&self) -> Request {
-        let request = Request::post(["meetings", self.meeting.as_str(), "packets"]);
+    fn durably(&self, request: Request) -> Request {
         if self.is_durable { request.query("durable", "true") } else { request }
     }
 
-    async fn ask(&self, packet: Publish, deadline: Option<Instant>) -> Result<Published, Error> {
-        let request = self.request().json(&packet);
-        before(deadline, async { published::read(&self.http.send(request).await?.whole().await?) }).await
+    /// Asks which number is next.
+    async fn ask(&self, deadline: Option<Instant>) -> Result<u64, Error> {
+        #[derive(Deserialize)]
+        struct Place {
+            next: Digits,
+        }
+        let path = ["meetings", self.meeting.as_str(), "producers", self.window.producer()];
+        let request = self.durably(Request::get(path));
+        let Place { next: Digits(next) } =
+            before(deadline, self.http.json(request, "how far a producer is")).await?;
+        Ok(next)
     }
 
     /// Sends packets as lines, and hands their results over as they come.
@@ -200,7 +209,8 @@ impl Producer {
         deadline: Option<Instant>,
         outcomes: &mut VecDeque<Outcome>,
     ) -> Result<(), Error> {
-        let request = self.request().body("application/x-ndjson", lines::write(packets));
+        let request = Request::post(["meetings", self.meeting.as_str(), "packets"]);
+        let request = self.durably(request).body("application/x-ndjson", lines::write(packets));
         let mut answer = before(deadline, self.http.send(request)).await?;
         let mut lines = Lines::default();
         while let Some(chunk) = before(deadline, answer.chunk()).await? {

@@ -183,6 +183,43 @@ pub async fn meetings_do_not_share_marks(fixture: Fixture) {
     }
 }
 
+/// Of many meetings those are found that have numbered packets, in the order in which they were asked for.
+pub async fn meetings_with_marks_are_found(fixture: Fixture) {
+    let store = &*fixture.store;
+    let with_marks = async |ids: &[MeetingId]| {
+        store.with_marks(ids.to_vec()).await.expect("meetings with marks are found")
+    };
+    assert_eq!(with_marks(&[]).await, Vec::<MeetingId>::new());
+    let many = (0..300).map(|number| meeting(&format!("many {number:03}")));
+    let ids: Vec<MeetingId> =
+        ODD_IDS.into_iter().chain(["m", "m!", "m0", "mm"]).map(meeting).chain(many).collect();
+    assert_eq!(with_marks(&ids).await, Vec::<MeetingId>::new(), "there are none yet");
+    let mut expected = Vec::new();
+    for (index, id) in ids.iter().enumerate() {
+        create(store, id.as_str()).await;
+        match index % 3 {
+            // Packets without a number, and with one; the others have no packet.
+            0 => assert_eq!(commit_one(store, commit(id, 1, 1)).await, Outcome::Applied),
+            1 => {
+                // Of a long run, whose mark is not its last number, and of many producers.
+                let mut part = of_producer(id, 1, 1, &[(1, 1), (2, 2), (3, 3)]);
+                let others = (0..20).map(|n| numbered(packet(id, 10 + n), &format!("p{n}"), 1));
+                part.packets.extend(others);
+                assert_eq!(commit_one(store, part).await, Outcome::Applied);
+                expected.push(id.clone());
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(with_marks(&ids).await, expected);
+    let backwards: Vec<_> = ids.iter().rev().cloned().chain([meeting("missing")]).collect();
+    expected.reverse();
+    assert_eq!(with_marks(&backwards).await, expected);
+    assert_eq!(with_marks(&expected[..1]).await, expected[..1]);
+    assert!(store.forget(expected[0].clone()).await.expect("a meeting is forgotten"));
+    assert_eq!(with_marks(&backwards).await, expected[1..]);
+}
+
 /// A new owner goes on after the producers' marks; packets that the old owner still sends with the same
 /// numbers are not found.
 pub async fn a_new_owner_goes_on_from_the_marks(fixture: Fixture) {

@@ -116,6 +116,10 @@ impl Store for FaultyStore {
         unused()
     }
 
+    fn with_marks(&self, _: Vec<MeetingId>) -> StoreFuture<'_, Vec<MeetingId>> {
+        unused()
+    }
+
     fn numbered(&self, _: MeetingId, _: Arc<str>, _: u64) -> StoreFuture<'_, Option<Seq>> {
         unused()
     }

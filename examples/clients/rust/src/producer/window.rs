@@ -12,13 +12,9 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use teammy_kernel::{Payload, Publish};
+use teammy_kernel::Publish;
 
 use crate::{error::Error, published::Published};
-
-/// A number that no producer gets to, and that JavaScript can write: it is always after a gap, so the answer says which number is
-/// next.
-const BEYOND: u64 = (1 << 53) - 1;
 
 /// The most bytes of payloads that are sent at once. Beyond, an answer would come late.
 const MAX_BYTES: usize = 256 << 10;
@@ -36,8 +32,8 @@ struct Item {
 /// What to send now.
 #[derive(Debug, PartialEq)]
 pub(super) enum Attempt {
-    /// This packet, to learn from the refusal which number is next. Send its result to [`Window::asked`].
-    Ask(Publish),
+    /// The question which number is next. Send its answer to [`Window::asked`].
+    Ask,
     /// These packets. Send their results to [`Window::line`], and then call [`Window::over`].
     Send(Vec<Publish>),
 }
@@ -101,6 +97,10 @@ impl Window {
         }
     }
 
+    pub(super) fn producer(&self) -> &str {
+        &self.producer
+    }
+
     pub(super) fn next(&self) -> Option<u64> {
         self.next
     }
@@ -151,7 +151,7 @@ impl Window {
     /// Begins an attempt. There must be a packet, unless the next number is all that is asked for.
     pub(super) fn attempt(&mut self) -> Attempt {
         (self.sent, self.held, self.held_by, self.has_hole) = (0, 0, None, false);
-        let Some(next) = self.next.filter(|_| self.doubt.is_none()) else { return self.ask() };
+        let Some(next) = self.next.filter(|_| self.doubt.is_none()) else { return Attempt::Ask };
         let most = if self.adrift > 0 { 1 } else { MAX_PACKETS };
         let numbered = (next..).zip(self.items.iter().take(most));
         let packets: Vec<_> = numbered
@@ -161,18 +161,10 @@ impl Window {
         Attempt::Send(packets)
     }
 
-    fn ask(&self) -> Attempt {
-        // `chat` is there in each configuration. The packet is never published, so what it holds does not matter.
-        let null = Payload::json(&()).expect("invariant: null is JSON");
-        let packet = Publish::new("chat", null).expect("invariant: chat is a name");
-        Attempt::Ask(packet.numbered(self.producer.clone(), BEYOND))
-    }
-
     /// The answer to [`Attempt::Ask`].
-    pub(super) fn asked(&mut self, answer: Result<Published, Error>) -> Turn {
+    pub(super) fn asked(&mut self, answer: Result<u64, Error>) -> Turn {
         let error = match answer {
-            Err(Error::Problem { next: Some(next), .. }) => return self.told(next),
-            Ok(_) => Error::malformed("the next number", "the meeting took a number after a gap"),
+            Ok(next) => return self.told(next),
             Err(error) if error.can_retry() => return Turn::Wait(error),
             Err(error) => error,
         };
