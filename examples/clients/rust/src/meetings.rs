@@ -128,10 +128,13 @@ pub struct MeetingInfo {
     pub labels: BTreeMap<String, String>,
     /// The instances that it was started with.
     #[serde(default)]
-    pub instances: Vec<Name>,
-    /// What its instances do, if it runs at the node that was asked and one meeting was asked for.
+    pub plugins: Vec<Name>,
+    /// What its instances do, if it runs at the node that was asked.
     #[serde(default)]
-    pub stats: Option<Value>,
+    pub running: Option<Value>,
+    /// What its requests to language models have cost, if one meeting was asked for.
+    #[serde(default)]
+    pub spend: Option<Value>,
 }
 
 /// Which meetings to list.

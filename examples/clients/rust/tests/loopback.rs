@@ -285,7 +285,7 @@ async fn a_producer_goes_on_after_a_packet_that_nobody_waited_for() {
 #[tokio::test]
 async fn a_meeting_without_an_id_is_opened_once() {
     let info = json!({"id": "m-1", "title": null, "status": "running", "created": "2026-01-05T09:00:00Z", "started_at": null,
-        "last_seq": "0", "labels": {}, "instances": ["minutes"], "opened": "started", "stats": {"packets": 0}});
+        "last_seq": "0", "labels": {}, "plugins": ["minutes"], "opened": "started", "running": {"backlog": 0}});
     let ended = json!({"id": "m-1", "title": null, "status": "ended", "created": null, "started_at": null, "last_seq": 9});
     let server = Server::script([
         Reply::nothing(),
