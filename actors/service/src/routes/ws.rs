@@ -46,13 +46,17 @@ const SILENCE: Duration = Duration::from_mins(1);
 /// How many answers wait for a client before no more is read of it.
 const ANSWERS: usize = 256;
 
+/// The longest that acknowledgements may wait for more, far below [`SILENCE`].
+const LONGEST_ACK: Duration = Duration::from_secs(10);
+
 /// How long a client may take to take the last frame.
 const GOODBYE: Duration = Duration::from_secs(1);
 
 /// Opens a WebSocket to publish and to read. docs/http.md describes its messages.
 #[utoipa::path(get, path = "/v1/meetings/{meeting}/ws", tag = "packets", operation_id = "webSocket",
     params(("meeting" = String, Path),
-        ("durable" = Option<bool>, Query, description = "acknowledges a packet once it is stored")),
+        ("durable" = Option<bool>, Query, description = "acknowledges a packet once it is stored"),
+        ("ack_ms" = Option<u32>, Query, description = "acknowledgements wait up to so many milliseconds for more, up to 10000")),
     responses((status = 101, description = "the connection is a WebSocket"),
         (status = 426, description = "the request asks for no WebSocket", body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn open(
@@ -65,6 +69,12 @@ pub(crate) async fn open(
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, Problem> {
     let durable = params.flag("durable")?;
+    let ack_within =
+        params.one("ack_ms", "a number of milliseconds")?.map_or(Duration::ZERO, Duration::from_millis);
+    if ack_within > LONGEST_ACK {
+        let title = format!("the parameter ack_ms takes up to {}", LONGEST_ACK.as_millis());
+        return Err(Problem::malformed(title));
+    }
     params.end()?;
     let upgrade = upgrade?;
     let slot = shared.quotas.stream(&caller)?;
@@ -77,7 +87,7 @@ pub(crate) async fn open(
         .max_write_buffer_size(largest.saturating_mul(2));
     let publisher = Publisher { meeting, caller, shared: shared.clone() };
     Ok(upgrade.on_upgrade(move |socket| async move {
-        Connection { shared, publisher, durable }.run(socket).await;
+        Connection { shared, publisher, durable, ack_within }.run(socket).await;
         // What it takes of the limits is free again.
         drop((slot, room, key_slot));
     }))
@@ -88,11 +98,13 @@ struct Connection {
     shared: Shared,
     publisher: Publisher,
     durable: bool,
+    /// How long acknowledgements wait for more.
+    ack_within: Duration,
 }
 
 impl Connection {
     async fn run(self, socket: WebSocket) {
-        let Self { shared, publisher, durable } = self;
+        let Self { shared, publisher, durable, ack_within } = self;
         let caller = publisher.caller.clone();
         let (sink, mut stream) = socket.split();
         let (answers, waiting) = mpsc::channel(ANSWERS);
@@ -101,7 +113,7 @@ impl Connection {
             frame_bytes: shared.settings.packet_text_bytes(),
         };
         let alive = Alive::default();
-        let mut writer = Writer::new(sink, waiting, &publisher, durable, &alive);
+        let mut writer = Writer::new(sink, waiting, &publisher, durable, &alive).ack_within(ack_within);
         let reader = Reader { shared: &shared, publisher: &publisher, answers, published: 0, durable };
         let closing = tokio::select! {
             closing = reader.run(&mut stream, &alive) => closing,

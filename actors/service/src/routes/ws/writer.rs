@@ -1,6 +1,6 @@
 //! The half of a WebSocket that writes: answers first, then packets as the client takes them.
 
-use std::{collections::VecDeque, future};
+use std::{collections::VecDeque, future, pin::Pin};
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket};
 use futures::{
@@ -14,7 +14,7 @@ use teammy_kernel::Seq;
 use teammy_runtime::Receipt;
 use tokio::{
     sync::mpsc,
-    time::{Duration, Instant, MissedTickBehavior},
+    time::{Duration, Instant, MissedTickBehavior, Sleep},
 };
 
 use super::super::publish::{Publisher, stored};
@@ -97,10 +97,19 @@ pub(super) struct Writer<'a> {
     /// In the packets' order.
     unstored: FuturesOrdered<BoxFuture<'static, Outcome>>,
     acks: Option<Acks>,
+    /// Acknowledgements wait for more, if the client wants it.
+    patience: Option<Patience>,
     following: Option<Following>,
     texts: VecDeque<Message>,
     /// The bytes of those.
     bytes: usize,
+}
+
+/// How long acknowledgements wait for more. A client that sends a frame each 20 ms saves the node most writes so.
+struct Patience {
+    within: Duration,
+    /// Runs from the first packet on that is not acknowledged.
+    timer: Pin<Box<Sleep>>,
 }
 
 /// The client is gone.
@@ -123,10 +132,18 @@ impl<'a> Writer<'a> {
             durable,
             unstored,
             acks: None,
+            patience: None,
             following: None,
             texts,
             bytes: 0,
         }
+    }
+
+    /// Has acknowledgements wait so long for more.
+    pub(super) fn ack_within(mut self, within: Duration) -> Self {
+        let patience = || Patience { within, timer: Box::pin(tokio::time::sleep(within)) };
+        self.patience = (!within.is_zero()).then(patience);
+        self
     }
 
     /// Sends what is there for the client, and why the connection is closed. Without a reason the client closed it, and its
@@ -159,6 +176,8 @@ impl<'a> Writer<'a> {
         pings.reset();
         loop {
             let has_room = self.unstored.len() < UNSTORED;
+            let has_acks = self.acks.is_some();
+            let sends = !self.texts.is_empty() || (has_acks && self.patience.is_none());
             let next = next_packet(&mut self.following);
             tokio::select! {
                 biased;
@@ -172,7 +191,8 @@ impl<'a> Writer<'a> {
                 }
                 _ = pings.tick() => self.texts.push_back(Message::Ping(axum::body::Bytes::new())),
                 // It is ready once nothing above is, and there is something to send.
-                () = future::ready(()), if self.acks.is_some() || !self.texts.is_empty() => self.flush().await?,
+                () = future::ready(()), if sends => self.flush().await?,
+                () = acks_waited(&mut self.patience), if has_acks => self.flush().await?,
                 else => return Ok(Closing::Gone),
             }
             if self.texts.len() >= 64 || self.bytes >= 256 << 10 {
@@ -215,6 +235,9 @@ impl<'a> Writer<'a> {
     fn done(&mut self, Outcome { number, result }: Outcome) {
         match result {
             Ok((seq, duplicate)) => {
+                if let (None, Some(Patience { within, timer })) = (&self.acks, &mut self.patience) {
+                    timer.as_mut().reset(Instant::now() + *within);
+                }
                 let duplicates = self.acks.map_or(0, |acks| acks.duplicates) + u64::from(duplicate);
                 self.acks = Some(Acks { number, seq, duplicates });
             }
@@ -275,6 +298,14 @@ impl<'a> Writer<'a> {
         self.sink.flush().await.map_err(|_| Gone)?;
         self.alive.took();
         Ok(())
+    }
+}
+
+/// Waits until acknowledgements have waited long enough.
+async fn acks_waited(patience: &mut Option<Patience>) {
+    match patience {
+        Some(Patience { timer, .. }) => timer.as_mut().await,
+        None => future::pending().await,
     }
 }
 
