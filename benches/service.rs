@@ -73,10 +73,18 @@ use median::{median, of_rounds};
 use plan::{Measured, Protocol};
 use steps::{Server, Side, Times};
 
-const ECHO: Side = Side { name: "echo", protocol: Protocol::Echo, has_plugins: true };
-const FRAMES: Side = Side { name: "no plugins", protocol: Protocol::Teammy, has_plugins: false };
-const MEETINGS: Side = Side { name: "five plugins", protocol: Protocol::Teammy, has_plugins: true };
-const PIPECAT: Side = Side { name: "pipecat", protocol: Protocol::Pipecat, has_plugins: true };
+/// What is measured in turns with the echo. With `ack_ms` the node acknowledges several frames at once.
+const BESIDE: [Side; 5] = [
+    ECHO,
+    Side { name: "no plugins", has_plugins: false, ..MEETINGS },
+    Side { name: "no plugins, ack_ms=100", has_plugins: false, ack_ms: 100, ..MEETINGS },
+    MEETINGS,
+    Side { name: "five plugins, ack_ms=100", ack_ms: 100, ..MEETINGS },
+];
+const ECHO: Side = Side { name: "echo", protocol: Protocol::Echo, ..MEETINGS };
+const MEETINGS: Side =
+    Side { name: "five plugins", protocol: Protocol::Teammy, has_plugins: true, ack_ms: 0 };
+const PIPECAT: Side = Side { name: "pipecat", protocol: Protocol::Pipecat, ..MEETINGS };
 
 struct Options {
     part: Option<String>,
@@ -163,10 +171,10 @@ fn load_part(part: &str, side: Side, (first, most): (usize, usize), options: &Op
 
 /// Measures the echo and a node in turns. A ratio is the median of the rounds' ratios.
 fn echo_part(options: &Options) -> io::Result<()> {
-    let sides = [ECHO, FRAMES, MEETINGS];
+    let sides = BESIDE;
     let meetings = options.meetings.unwrap_or(200);
     let mut table = report::table(report::COLUMNS);
-    let mut cpu = [const { Vec::new() }; 3];
+    let mut cpu = [const { Vec::new() }; BESIDE.len()];
     for round in 0..options.rounds {
         for turn in 0..sides.len() {
             let at = (round + turn) % sides.len();

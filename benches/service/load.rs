@@ -243,7 +243,7 @@ async fn receive(
 /// Opens the connections of a meeting: the publisher's, and what reads its outputs.
 fn open(plan: &Plan, meeting: usize) -> io::Result<(Publisher, Option<Opened>)> {
     let path = match plan.protocol {
-        Protocol::Teammy => format!("/v1/meetings/{}/ws", meetings::id(meeting)),
+        Protocol::Teammy => format!("/v1/meetings/{}/ws?ack_ms={}", meetings::id(meeting), plan.ack_ms),
         Protocol::Echo => "/".to_owned(),
         Protocol::Pipecat => "/ws".to_owned(),
     };

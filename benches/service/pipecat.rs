@@ -28,6 +28,8 @@ pub fn version() -> Result<String, String> {
 pub fn start() -> io::Result<Server> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("service/pipecat_server.py");
     let mut command = Command::new(python().ok_or(io::ErrorKind::NotFound)?);
+    // It greets on stderr.
+    command.env("LOGURU_LEVEL", "ERROR");
     command.args(["-W", "ignore::DeprecationWarning"]).arg(script);
     Role::of(command).and_then(Server::new)
 }

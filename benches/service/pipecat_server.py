@@ -16,7 +16,6 @@ import threading
 
 import uvicorn
 from fastapi import FastAPI, WebSocket
-from loguru import logger
 from pipecat.frames.frames import (
     Frame,
     InputAudioRawFrame,
@@ -161,8 +160,6 @@ def end_with_the_input():
 
 
 if __name__ == "__main__":
-    logger.remove()
-    logger.add(sys.stderr, level="ERROR")
     threading.Thread(target=end_with_the_input, daemon=True).start()
     # Of a socket that does not say TCP, asyncio does not know that small writes are to be sent at once.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)

@@ -33,6 +33,8 @@ pub struct Plan {
     pub meetings: usize,
     /// Whether meetings have plugins and transcriptions, and a reader of outputs; without it they have audio alone.
     pub has_plugins: bool,
+    /// How long acknowledgements wait for more, in milliseconds.
+    pub ack_ms: u32,
     /// Before it is measured.
     pub warm_up: Duration,
     pub lasts: Duration,

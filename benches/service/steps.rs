@@ -20,6 +20,7 @@ pub struct Side {
     pub name: &'static str,
     pub protocol: Protocol,
     pub has_plugins: bool,
+    pub ack_ms: u32,
 }
 
 /// A server in a process of its own.
@@ -63,6 +64,7 @@ pub fn step(
         server: server.id(),
         meetings,
         has_plugins: side.has_plugins,
+        ack_ms: side.ack_ms,
         warm_up: times.warm_up,
         lasts: times.lasts,
     };
