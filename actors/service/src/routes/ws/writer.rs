@@ -12,13 +12,11 @@ use parking_lot::Mutex;
 use serde::Serialize as _;
 use teammy_kernel::Seq;
 use teammy_runtime::Receipt;
-use tokio::{
-    sync::mpsc,
-    time::{Duration, Instant, MissedTickBehavior, Sleep},
-};
+use tokio::time::{Duration, Instant, MissedTickBehavior, Sleep};
 
 use super::super::publish::{Publisher, stored};
 use super::{
+    answers::Answers,
     closing::Closing,
     frame,
     messages::{Hello, ToClient},
@@ -90,7 +88,7 @@ impl Alive {
 
 pub(super) struct Writer<'a> {
     sink: SplitSink<WebSocket, Message>,
-    waiting: mpsc::Receiver<ToWriter>,
+    answers: &'a Answers<ToWriter>,
     publisher: &'a Publisher,
     alive: &'a Alive,
     durable: bool,
@@ -118,7 +116,7 @@ struct Gone;
 impl<'a> Writer<'a> {
     pub(super) fn new(
         sink: SplitSink<WebSocket, Message>,
-        waiting: mpsc::Receiver<ToWriter>,
+        answers: &'a Answers<ToWriter>,
         publisher: &'a Publisher,
         durable: bool,
         alive: &'a Alive,
@@ -126,7 +124,7 @@ impl<'a> Writer<'a> {
         let (unstored, texts) = (FuturesOrdered::new(), VecDeque::new());
         Self {
             sink,
-            waiting,
+            answers,
             publisher,
             alive,
             durable,
@@ -149,7 +147,7 @@ impl<'a> Writer<'a> {
     /// Sends what is there for the client, and why the connection is closed. Without a reason the client closed it, and its
     /// close is answered.
     pub(super) async fn finish(&mut self, frame: Option<CloseFrame>) -> Result<(), axum::Error> {
-        while let Ok(message) = self.waiting.try_recv() {
+        while let Some(message) = self.answers.take() {
             self.take(message);
         }
         while let Some(outcome) = self.unstored.next().await {
@@ -182,7 +180,7 @@ impl<'a> Writer<'a> {
             tokio::select! {
                 biased;
                 Some(outcome) = self.unstored.next(), if !self.unstored.is_empty() => self.done(outcome),
-                Some(message) = self.waiting.recv(), if has_room => self.take(message),
+                message = self.answers.next(), if has_room => self.take(message),
                 item = next => {
                     if let Some(closing) = self.item(item) {
                         self.flush().await?;
@@ -193,7 +191,6 @@ impl<'a> Writer<'a> {
                 // It is ready once nothing above is, and there is something to send.
                 () = future::ready(()), if sends => self.flush().await?,
                 () = acks_waited(&mut self.patience), if has_acks => self.flush().await?,
-                else => return Ok(Closing::Gone),
             }
             if self.texts.len() >= 64 || self.bytes >= 256 << 10 {
                 self.flush().await?;
