@@ -307,13 +307,15 @@ async fn load(plan: Arc<Plan>) -> Measured {
         sending.spawn(send(plan.clone(), counts.clone(), slots, origin));
     }
     tokio::time::sleep_until(began).await;
-    let (server_before, own_before) = (process::cpu(plan.server), ProcessTime::now());
+    let (server_before, own_before, busy_before) =
+        (process::cpu(plan.server), ProcessTime::now(), process::busy());
     let (acks_before, sent_before) =
         (counts.acks.load(Ordering::Relaxed), counts.sent.load(Ordering::Relaxed));
     tokio::time::sleep_until(ends).await;
     let server = process::cpu(plan.server).saturating_sub(server_before);
     let (own, sent) = (own_before.elapsed(), counts.sent.load(Ordering::Relaxed) - sent_before);
     let acks = counts.acks.load(Ordering::Relaxed) - acks_before;
+    let busy = process::busy().saturating_sub(busy_before);
     let took = began.elapsed().as_secs_f64();
     let resident = process::resident(plan.server) as f64 / f64::from(1 << 20);
 
@@ -349,6 +351,7 @@ async fn load(plan: Arc<Plan>) -> Measured {
         cpu_each: server.as_secs_f64() * 1e6 / sent as f64,
         server_cores: server.as_secs_f64() / took,
         own_cores: own.as_secs_f64() / took,
+        other_cores: busy.saturating_sub(server + own).as_secs_f64() / took,
         resident,
         unanswered,
         problems: counts.problems.load(Ordering::Relaxed),

@@ -58,9 +58,10 @@ pub struct Measured {
     pub late_p99: f64,
     /// The processor time of the server for each frame, in microseconds.
     pub cpu_each: f64,
-    /// The cores that the server and the generator kept busy.
+    /// The cores that the server, the generator, and the rest of the machine kept busy.
     pub server_cores: f64,
     pub own_cores: f64,
+    pub other_cores: f64,
     /// The server's resident memory at the end, in MiB.
     pub resident: f64,
     /// Frames whose acknowledgement, or echo, did not come, and messages about problems.

@@ -14,6 +14,16 @@ pub fn cpu(process: u32) -> Duration {
     Duration::from_secs_f64(ticks as f64 / TICKS)
 }
 
+/// The time that all cores have not been idle, or were not there because the machine is virtual.
+pub fn busy() -> Duration {
+    let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
+    // Of all cores together: user, nice, system, idle, waiting for disks, two kinds of interrupts, stolen.
+    let fields = stat.lines().next().unwrap_or_default().split_whitespace().skip(1).take(8);
+    let busy = fields.enumerate().filter(|(at, _)| ![3, 4].contains(at));
+    let ticks: u64 = busy.filter_map(|(_, field)| field.parse::<u64>().ok()).sum();
+    Duration::from_secs_f64(ticks as f64 / TICKS)
+}
+
 /// The resident memory of a process, in bytes.
 pub fn resident(process: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();

@@ -19,7 +19,7 @@ pub fn table<'a>(header: impl IntoIterator<Item = &'a str>) -> Table {
 }
 
 /// The columns of a step.
-pub const COLUMNS: [&str; 12] = [
+pub const COLUMNS: [&str; 13] = [
     "",
     "meetings",
     "frames/s",
@@ -28,6 +28,7 @@ pub const COLUMNS: [&str; 12] = [
     "max, ms",
     "server, cores",
     "generator, cores",
+    "others, cores",
     "CPU a frame, µs",
     "resident, MiB",
     "generator late, p99 ms",
@@ -46,6 +47,7 @@ pub fn row(side: &str, measured: &Measured) -> Vec<String> {
         of_time(measured.max),
         format!("{:.2}", measured.server_cores),
         format!("{:.2}", measured.own_cores),
+        format!("{:.2}", measured.other_cores),
         format!("{:.1}", measured.cpu_each),
         format!("{:.0}", measured.resident),
         format!("{:.1}", measured.late_p99),
