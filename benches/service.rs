@@ -27,6 +27,7 @@
 //! | `--warm-up S` | and lets it run S seconds before; 3 by default |
 //! | `--rounds N` | so many turns of `echo`; 3 by default |
 //! | `--meetings N` | measures `load` or `pipecat` with N meetings only, and `echo` with N instead of 200 |
+//! | `--ack-ms N` | has acknowledgements of `load` wait up to N milliseconds for more; 0 by default |
 //! | `--idle N` | so many idle meetings, and connections of each kind; 2000 by default |
 
 #![allow(
@@ -91,6 +92,7 @@ struct Options {
     times: Times,
     rounds: usize,
     meetings: Option<usize>,
+    ack_ms: u32,
     idle: usize,
 }
 
@@ -125,7 +127,7 @@ fn measure(part: &str, side: Side, meetings: usize, times: Times) -> io::Result<
 fn run(options: &Options) -> io::Result<()> {
     let is_wanted = |part: &str| options.part.as_deref().is_none_or(|only| only == part);
     if is_wanted("load") {
-        load_part("load", MEETINGS, (100, 6_400), options)?;
+        load_part("load", Side { ack_ms: options.ack_ms, ..MEETINGS }, (100, 6_400), options)?;
     }
     if is_wanted("echo") {
         echo_part(options)?;
@@ -199,7 +201,7 @@ fn echo_part(options: &Options) -> io::Result<()> {
 
 fn options(arguments: Vec<String>) -> Options {
     let times = Times { warm_up: Duration::from_secs(3), lasts: Duration::from_secs(10) };
-    let mut options = Options { part: None, times, rounds: 3, meetings: None, idle: 2000 };
+    let mut options = Options { part: None, times, rounds: 3, meetings: None, ack_ms: 0, idle: 2000 };
     let mut arguments = arguments.into_iter();
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().unwrap_or_else(|| usage(&format!("{argument} takes a value")));
@@ -213,6 +215,7 @@ fn options(arguments: Vec<String>) -> Options {
             "--warm-up" => options.times.warm_up = Duration::from_secs(number(value()) as u64),
             "--rounds" => options.rounds = number(value()),
             "--meetings" => options.meetings = Some(number(value())),
+            "--ack-ms" => options.ack_ms = number(value()) as u32,
             "--idle" => options.idle = number(value()),
             // Cargo passes it.
             "--bench" => {}
