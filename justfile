@@ -79,7 +79,7 @@ features:
     done
 
 # Measure everything beside the peers, each part in a process of its own, then a quiet meeting beside busy ones, slow plugins, the log and the wire format alone.
-# Takes about 35 minutes. See docs/performance.md; `just bench --plots docs/performance` draws its pictures.
+# Takes about 45 minutes. See docs/performance.md; `just bench --plots docs/performance` draws its pictures.
 bench *OPTIONS:
     #!/usr/bin/env bash
     set -euo pipefail
@@ -89,6 +89,7 @@ bench *OPTIONS:
     cargo bench --package teammy-benches --bench fair --features surrealdb
     cargo bench --package teammy-benches --bench slow
     cargo bench --package teammy-benches --bench llm
+    cargo bench --package teammy-benches --bench service
     cargo bench --package teammy-benches --bench log --bench codec
 
 # Measure the same figures in short runs, within 3 minutes.

@@ -34,7 +34,7 @@
     reason = "figures are rounded anyway; the modules' docs describe their content"
 )]
 
-#[path = "llm/child.rs"]
+#[path = "child.rs"]
 mod child;
 #[path = "llm/clients.rs"]
 mod clients;
@@ -42,6 +42,8 @@ mod clients;
 mod figures;
 #[path = "llm/litellm.rs"]
 mod litellm;
+#[path = "median.rs"]
+mod median;
 #[path = "llm/server.rs"]
 mod server;
 

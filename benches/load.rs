@@ -26,8 +26,12 @@
     clippy::cast_possible_truncation,
     clippy::cast_precision_loss,
     missing_docs,
+    unreachable_pub,
     reason = "figures are rounded anyway"
 )]
+
+#[path = "median.rs"]
+mod median;
 
 use std::{
     path::{Path, PathBuf},
@@ -49,6 +53,8 @@ use teammy_kernel::{
 use teammy_runtime::{MeetingRef, Node};
 use teammy_surreal as surreal;
 use tokio::{task::JoinSet, time::Instant};
+
+use median::median;
 
 const FRAME: Duration = Duration::from_millis(20);
 const FRAME_BYTES: usize = 640;
@@ -308,12 +314,6 @@ fn run(program: &Path, arm: &str, options: &Options) -> Value {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{arm} failed: {said}");
     serde_json::from_slice(&output.stdout).expect("an arm prints a JSON line")
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    let half = values.len() / 2;
-    if values.len().is_multiple_of(2) { f64::midpoint(values[half - 1], values[half]) } else { values[half] }
 }
 
 fn main() {

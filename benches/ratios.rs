@@ -41,6 +41,8 @@ mod fanout;
 mod latency;
 #[path = "ratios/lateness.rs"]
 mod lateness;
+#[path = "median.rs"]
+mod median;
 #[path = "ratios/meetings.rs"]
 mod meetings;
 #[path = "ratios/options.rs"]

@@ -6,7 +6,10 @@ use comfy_table::{CellAlignment, Table, presets};
 use hdrhistogram::Histogram;
 use serde_json::json;
 
-use crate::Case;
+use crate::{
+    Case,
+    median::{median, of_rounds},
+};
 
 /// What one side took in one round.
 pub struct Slice {
@@ -48,20 +51,6 @@ impl Side {
     fn p99(&self) -> f64 {
         self.times.value_at_quantile(0.99) as f64 / 1e3
     }
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    match values.len() {
-        0 => f64::NAN,
-        n if n % 2 == 1 => values[n / 2],
-        n => f64::midpoint(values[n / 2 - 1], values[n / 2]),
-    }
-}
-
-/// The median of what each round of two sides gives: a disturbance of the machine affects both sides of a round.
-fn of_rounds(left: &[f64], right: &[f64], with: impl Fn(f64, f64) -> f64) -> f64 {
-    median(left.iter().zip(right).map(|(left, right)| with(*left, *right)).collect())
 }
 
 /// The table of all cases.

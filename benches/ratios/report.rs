@@ -5,7 +5,10 @@ use std::path::Path;
 use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 
-use crate::plot::{self, Bar, Group};
+use crate::{
+    median::median,
+    plot::{self, Bar, Group},
+};
 
 /// The values of one side, one for each round.
 #[derive(Debug, Clone, Default)]
@@ -46,15 +49,6 @@ pub struct RatioReport {
     lines: Vec<(ReportLine, FigureUnit)>,
     /// The bench that is running.
     bench: &'static str,
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    match values.len() {
-        0 => f64::NAN,
-        n if n % 2 == 1 => values[n / 2],
-        n => f64::midpoint(values[n / 2 - 1], values[n / 2]),
-    }
 }
 
 impl Figure {

@@ -1,14 +1,15 @@
 //! Publishing into a meeting and reading it over one WebSocket.
 //!
 //! Two halves run side by side: one reads what the client sends and publishes it, the other writes answers and packets. The
-//! channel between them is short, so a client that takes no answers is not read further.
+//! queue between them is short, so a client that takes no answers is not read further.
 
+mod answers;
 mod closing;
 mod frame;
 mod messages;
 mod writer;
 
-use std::{ops::ControlFlow, sync::Arc};
+use std::{ops::ControlFlow, pin::pin, sync::Arc};
 
 use axum::{
     Extension,
@@ -22,9 +23,10 @@ use axum::{
 use futures::{StreamExt, stream::SplitStream};
 use teammy_kernel::{Name, Publish, Seq, wire::json};
 use teammy_runtime::keys::Scope;
-use tokio::{sync::mpsc, time::Duration};
+use tokio::time::{Duration, Instant};
 
 use self::{
+    answers::Answers,
     closing::Closing,
     messages::{FromClient, Hello, Subscribe},
     writer::{Alive, ToWriter, Writer},
@@ -46,13 +48,17 @@ const SILENCE: Duration = Duration::from_mins(1);
 /// How many answers wait for a client before no more is read of it.
 const ANSWERS: usize = 256;
 
+/// The longest that acknowledgements may wait for more, far below [`SILENCE`].
+const LONGEST_ACK: Duration = Duration::from_secs(10);
+
 /// How long a client may take to take the last frame.
 const GOODBYE: Duration = Duration::from_secs(1);
 
 /// Opens a WebSocket to publish and to read. docs/http.md describes its messages.
 #[utoipa::path(get, path = "/v1/meetings/{meeting}/ws", tag = "packets", operation_id = "webSocket",
     params(("meeting" = String, Path),
-        ("durable" = Option<bool>, Query, description = "acknowledges a packet once it is stored")),
+        ("durable" = Option<bool>, Query, description = "acknowledges a packet once it is stored"),
+        ("ack_ms" = Option<u32>, Query, description = "acknowledgements wait up to so many milliseconds for more, up to 10000")),
     responses((status = 101, description = "the connection is a WebSocket"),
         (status = 426, description = "the request asks for no WebSocket", body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn open(
@@ -65,6 +71,12 @@ pub(crate) async fn open(
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, Problem> {
     let durable = params.flag("durable")?;
+    let ack_within =
+        params.one("ack_ms", "a number of milliseconds")?.map_or(Duration::ZERO, Duration::from_millis);
+    if ack_within > LONGEST_ACK {
+        let title = format!("the parameter ack_ms takes up to {}", LONGEST_ACK.as_millis());
+        return Err(Problem::malformed(title));
+    }
     params.end()?;
     let upgrade = upgrade?;
     let slot = shared.quotas.stream(&caller)?;
@@ -77,7 +89,7 @@ pub(crate) async fn open(
         .max_write_buffer_size(largest.saturating_mul(2));
     let publisher = Publisher { meeting, caller, shared: shared.clone(), trace: None };
     Ok(upgrade.on_upgrade(move |socket| async move {
-        Connection { shared, publisher, durable }.run(socket).await;
+        Connection { shared, publisher, durable, ack_within }.run(socket).await;
         // What it takes of the limits is free again.
         drop((slot, room, key_slot));
     }))
@@ -88,22 +100,27 @@ struct Connection {
     shared: Shared,
     publisher: Publisher,
     durable: bool,
+    /// How long acknowledgements wait for more.
+    ack_within: Duration,
 }
 
 impl Connection {
     async fn run(self, socket: WebSocket) {
-        let Self { shared, publisher, durable } = self;
+        let Self { shared, publisher, durable, ack_within } = self;
         let caller = publisher.caller.clone();
         let (sink, mut stream) = socket.split();
-        let (answers, waiting) = mpsc::channel(ANSWERS);
+        let answers = Answers::new(ANSWERS);
         let hello = Hello {
             meeting: caller.outer(publisher.meeting.id()).unwrap_or_default().to_owned(),
             frame_bytes: shared.settings.packet_text_bytes(),
         };
         let alive = Alive::default();
-        let mut writer = Writer::new(sink, waiting, &publisher, durable, &alive);
-        let reader = Reader { shared: &shared, publisher: &publisher, answers, published: 0, durable };
+        let mut writer = Writer::new(sink, &answers, &publisher, durable, &alive).ack_within(ack_within);
+        let reader =
+            Reader { shared: &shared, publisher: &publisher, answers: &answers, published: 0, durable };
         let closing = tokio::select! {
+            // The writing half sees what the reading half has just put into `answers`.
+            biased;
             closing = reader.run(&mut stream, &alive) => closing,
             closing = writer.run(&hello) => closing,
             () = shared.stop.stopping() => Closing::Again,
@@ -125,7 +142,7 @@ impl Connection {
 struct Reader<'a> {
     shared: &'a Shared,
     publisher: &'a Publisher,
-    answers: mpsc::Sender<ToWriter>,
+    answers: &'a Answers<ToWriter>,
     /// How many packets the client has sent: the last one's number.
     published: u64,
     durable: bool,
@@ -133,15 +150,29 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     async fn run(mut self, stream: &mut SplitStream<WebSocket>, alive: &Alive) -> Closing {
+        let mut heard = Instant::now();
+        // It is set again when it ends, not with each message.
+        let mut silence = pin!(tokio::time::sleep(SILENCE));
         loop {
-            let message = match tokio::time::timeout(SILENCE, stream.next()).await {
-                // A slow reader's answer to a ping comes behind all that it has still to take.
-                Err(_) if alive.is_taking(SILENCE) => continue,
-                Err(_) => return Closing::Silent,
-                Ok(None) => return Closing::Gone,
-                Ok(Some(Err(error))) => return Closing::of(error),
-                Ok(Some(Ok(message))) => message,
+            let message = tokio::select! {
+                biased;
+                message = stream.next() => match message {
+                    None => return Closing::Gone,
+                    Some(Err(error)) => return Closing::of(error),
+                    Some(Ok(message)) => message,
+                },
+                () = silence.as_mut() => {
+                    let is_silent = heard.elapsed() >= SILENCE;
+                    // A slow reader's answer to a ping comes behind all that it has still to take.
+                    if is_silent && !alive.is_taking(SILENCE) {
+                        return Closing::Silent;
+                    }
+                    let since = if is_silent { Instant::now() } else { heard };
+                    silence.as_mut().reset(since + SILENCE);
+                    continue;
+                }
             };
+            heard = Instant::now();
             let went_on = match message {
                 Message::Text(text) => self.text(&text).await,
                 Message::Binary(bytes) => self.binary(bytes).await,
@@ -156,10 +187,8 @@ impl Reader<'_> {
     }
 
     async fn answer(&self, answer: ToWriter) -> ControlFlow<Closing> {
-        match self.answers.send(answer).await {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(_) => ControlFlow::Break(Closing::Gone),
-        }
+        self.answers.put(answer).await;
+        ControlFlow::Continue(())
     }
 
     async fn text(&mut self, text: &str) -> ControlFlow<Closing> {

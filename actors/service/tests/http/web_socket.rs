@@ -123,6 +123,33 @@ async fn sound_goes_in_and_out_as_bytes() {
 }
 
 #[tokio::test]
+async fn acknowledgements_wait_for_more_if_the_client_wants_it() {
+    let running = run().await;
+    running.open("m").await;
+    let mut reader = connect(&running, "/v1/meetings/m/ws").await;
+    say(&mut reader, &json!({"type": "subscribe", "sources": ["audio"], "binary": true})).await;
+    say(&mut reader, &json!({"type": "nonsense"})).await;
+    assert_eq!(next(&mut reader).await["type"], "problem");
+    let mut socket = connect(&running, "/v1/meetings/m/ws?ack_ms=10000").await;
+    for _ in 0..3 {
+        socket.send(frame("audio", "Ada", ("", 0), &[7; 640])).await.unwrap();
+        // It is published, and could be acknowledged.
+        assert!(reader.next().await.unwrap().unwrap().is_binary());
+    }
+    // Whatever is sent takes them along.
+    say(&mut socket, &json!({"type": "nonsense"})).await;
+    let acknowledged = next(&mut socket).await;
+    assert_eq!((&acknowledged["type"], &acknowledged["number"]), (&json!("ack"), &json!(3)));
+    assert_eq!(next(&mut socket).await["type"], "problem");
+
+    let mut socket = connect(&running, "/v1/meetings/m/ws?ack_ms=1").await;
+    socket.send(frame("audio", "Ada", ("", 0), &[7; 640])).await.unwrap();
+    assert_eq!(next(&mut socket).await["number"], 1, "it does not wait for ever");
+    let wrong = running.client.get("/v1/meetings/m/ws?ack_ms=10001").await;
+    assert!(wrong.json()["title"].as_str().unwrap().contains("ack_ms"), "{wrong:?}");
+}
+
+#[tokio::test]
 async fn mistakes_are_told_and_do_not_end_the_connection() {
     let running = run().await;
     running.open("m").await;

@@ -1,6 +1,6 @@
 //! The half of a WebSocket that writes: answers first, then packets as the client takes them.
 
-use std::{collections::VecDeque, future};
+use std::{collections::VecDeque, future, pin::Pin};
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket};
 use futures::{
@@ -12,13 +12,11 @@ use parking_lot::Mutex;
 use serde::Serialize as _;
 use teammy_kernel::Seq;
 use teammy_runtime::Receipt;
-use tokio::{
-    sync::mpsc,
-    time::{Duration, Instant, MissedTickBehavior},
-};
+use tokio::time::{Duration, Instant, MissedTickBehavior, Sleep};
 
 use super::super::publish::{Publisher, stored};
 use super::{
+    answers::Answers,
     closing::Closing,
     frame,
     messages::{Hello, ToClient},
@@ -90,17 +88,26 @@ impl Alive {
 
 pub(super) struct Writer<'a> {
     sink: SplitSink<WebSocket, Message>,
-    waiting: mpsc::Receiver<ToWriter>,
+    answers: &'a Answers<ToWriter>,
     publisher: &'a Publisher,
     alive: &'a Alive,
     durable: bool,
     /// In the packets' order.
     unstored: FuturesOrdered<BoxFuture<'static, Outcome>>,
     acks: Option<Acks>,
+    /// Acknowledgements wait for more, if the client wants it.
+    patience: Option<Patience>,
     following: Option<Following>,
     texts: VecDeque<Message>,
     /// The bytes of those.
     bytes: usize,
+}
+
+/// How long acknowledgements wait for more. A client that sends a frame each 20 ms saves the node most writes so.
+struct Patience {
+    within: Duration,
+    /// Runs from the first packet on that is not acknowledged.
+    timer: Pin<Box<Sleep>>,
 }
 
 /// The client is gone.
@@ -109,7 +116,7 @@ struct Gone;
 impl<'a> Writer<'a> {
     pub(super) fn new(
         sink: SplitSink<WebSocket, Message>,
-        waiting: mpsc::Receiver<ToWriter>,
+        answers: &'a Answers<ToWriter>,
         publisher: &'a Publisher,
         durable: bool,
         alive: &'a Alive,
@@ -117,22 +124,30 @@ impl<'a> Writer<'a> {
         let (unstored, texts) = (FuturesOrdered::new(), VecDeque::new());
         Self {
             sink,
-            waiting,
+            answers,
             publisher,
             alive,
             durable,
             unstored,
             acks: None,
+            patience: None,
             following: None,
             texts,
             bytes: 0,
         }
     }
 
+    /// Has acknowledgements wait so long for more.
+    pub(super) fn ack_within(mut self, within: Duration) -> Self {
+        let patience = || Patience { within, timer: Box::pin(tokio::time::sleep(within)) };
+        self.patience = (!within.is_zero()).then(patience);
+        self
+    }
+
     /// Sends what is there for the client, and why the connection is closed. Without a reason the client closed it, and its
     /// close is answered.
     pub(super) async fn finish(&mut self, frame: Option<CloseFrame>) -> Result<(), axum::Error> {
-        while let Ok(message) = self.waiting.try_recv() {
+        while let Some(message) = self.answers.take() {
             self.take(message);
         }
         while let Some(outcome) = self.unstored.next().await {
@@ -159,11 +174,13 @@ impl<'a> Writer<'a> {
         pings.reset();
         loop {
             let has_room = self.unstored.len() < UNSTORED;
+            let has_acks = self.acks.is_some();
+            let sends = !self.texts.is_empty() || (has_acks && self.patience.is_none());
             let next = next_packet(&mut self.following);
             tokio::select! {
                 biased;
                 Some(outcome) = self.unstored.next(), if !self.unstored.is_empty() => self.done(outcome),
-                Some(message) = self.waiting.recv(), if has_room => self.take(message),
+                message = self.answers.next(), if has_room => self.take(message),
                 item = next => {
                     if let Some(closing) = self.item(item) {
                         self.flush().await?;
@@ -172,8 +189,8 @@ impl<'a> Writer<'a> {
                 }
                 _ = pings.tick() => self.texts.push_back(Message::Ping(axum::body::Bytes::new())),
                 // It is ready once nothing above is, and there is something to send.
-                () = future::ready(()), if self.acks.is_some() || !self.texts.is_empty() => self.flush().await?,
-                else => return Ok(Closing::Gone),
+                () = future::ready(()), if sends => self.flush().await?,
+                () = acks_waited(&mut self.patience), if has_acks => self.flush().await?,
             }
             if self.texts.len() >= 64 || self.bytes >= 256 << 10 {
                 self.flush().await?;
@@ -215,6 +232,9 @@ impl<'a> Writer<'a> {
     fn done(&mut self, Outcome { number, result }: Outcome) {
         match result {
             Ok((seq, duplicate)) => {
+                if let (None, Some(Patience { within, timer })) = (&self.acks, &mut self.patience) {
+                    timer.as_mut().reset(Instant::now() + *within);
+                }
                 let duplicates = self.acks.map_or(0, |acks| acks.duplicates) + u64::from(duplicate);
                 self.acks = Some(Acks { number, seq, duplicates });
             }
@@ -275,6 +295,14 @@ impl<'a> Writer<'a> {
         self.sink.flush().await.map_err(|_| Gone)?;
         self.alive.took();
         Ok(())
+    }
+}
+
+/// Waits until acknowledgements have waited long enough.
+async fn acks_waited(patience: &mut Option<Patience>) {
+    match patience {
+        Some(Patience { timer, .. }) => timer.as_mut().await,
+        None => future::pending().await,
     }
 }
 

@@ -16,8 +16,19 @@ impl Role {
     /// Starts the bench's own program with these arguments. It is to end when its input ends.
     pub fn start(arguments: &[&str]) -> io::Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
-        command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
-        command.spawn().map(Self)
+        command.args(arguments);
+        Self::of(command)
+    }
+
+    /// Starts another program, which is to end when its input ends.
+    pub fn of(mut command: Command) -> io::Result<Self> {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().map(Self)
+    }
+
+    /// The process' id.
+    #[allow(dead_code, reason = "not every bench reads what the system counts of it")]
+    pub fn id(&self) -> u32 {
+        self.0.id()
     }
 
     /// Waits for the next line that it prints.
@@ -54,6 +65,7 @@ pub fn wait_for_the_end() {
 }
 
 /// Runs another program until this process' input ends. What it prints goes to the file `log`.
+#[allow(dead_code, reason = "not every bench runs a program that does not end with its input")]
 pub fn keep(log: &str, program: &str, arguments: &[String]) -> io::Result<()> {
     let log = File::create(log)?;
     let mut command = Command::new(program);
