@@ -72,19 +72,22 @@ use std::{io, time::Duration};
 use child::Role;
 use median::{median, of_rounds};
 use plan::{Measured, Protocol};
+use plugins::Plugins;
 use steps::{Server, Side, Times};
 
 /// What is measured in turns with the echo. With `ack_ms` the node acknowledges several frames at once.
-const BESIDE: [Side; 5] = [
+const BESIDE: [Side; 7] = [
     ECHO,
-    Side { name: "no plugins", has_plugins: false, ..MEETINGS },
-    Side { name: "no plugins, ack_ms=100", has_plugins: false, ack_ms: 100, ..MEETINGS },
+    Side { name: "no plugins", plugins: Plugins::None, ..MEETINGS },
+    Side { name: "no plugins, ack_ms=100", plugins: Plugins::None, ack_ms: 100, ..MEETINGS },
     MEETINGS,
     Side { name: "five plugins, ack_ms=100", ack_ms: 100, ..MEETINGS },
+    Side { name: "five, two take audio", plugins: Plugins::TwoAudio, ..MEETINGS },
+    Side { name: "five, two store each frame", plugins: Plugins::Storing, ..MEETINGS },
 ];
 const ECHO: Side = Side { name: "echo", protocol: Protocol::Echo, ..MEETINGS };
 const MEETINGS: Side =
-    Side { name: "five plugins", protocol: Protocol::Teammy, has_plugins: true, ack_ms: 0 };
+    Side { name: "five plugins", protocol: Protocol::Teammy, plugins: Plugins::Five, ack_ms: 0 };
 const PIPECAT: Side = Side { name: "pipecat", protocol: Protocol::Pipecat, ..MEETINGS };
 
 struct Options {

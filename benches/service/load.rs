@@ -157,7 +157,7 @@ impl Frames {
                 (frames::audio("Ada", &sound), publish)
             }
         };
-        Self { audio, transcription: plan.has_plugins.then(|| frames::text(&said)) }
+        Self { audio, transcription: plan.plugins.are_any().then(|| frames::text(&said)) }
     }
 }
 
@@ -249,7 +249,7 @@ fn open(plan: &Plan, meeting: usize) -> io::Result<(Publisher, Option<Opened>)> 
     };
     let (stream, received) = frames::connect(plan.address, &path)?;
     let reader = match plan.protocol {
-        Protocol::Teammy if plan.has_plugins => {
+        Protocol::Teammy if plan.plugins.are_any() => {
             let (mut reader, received) = frames::connect(plan.address, &path)?;
             let subscribe = format!("{{\"type\":\"subscribe\",\"outputs\":true,\"sources\":[\"{TIMED}\"]}}");
             reader.write_all(&frames::text(&subscribe))?;
@@ -274,8 +274,7 @@ pub fn run(plan: &str) {
 
 async fn load(plan: Arc<Plan>) -> Measured {
     if plan.protocol == Protocol::Teammy {
-        let instances: &[&str] = if plan.has_plugins { &crate::plugins::ALL } else { &[] };
-        meetings::open(plan.address, plan.meetings, instances).await;
+        meetings::open(plan.address, plan.meetings, plan.plugins.instances()).await;
     }
     let mut slots: Vec<Vec<Vec<Publisher>>> = Vec::new();
     slots.resize_with(SENDERS, || (0..SLOTS).map(|_| Vec::new()).collect());
@@ -334,7 +333,7 @@ async fn load(plan: Arc<Plan>) -> Measured {
         }
     }
     let lost = match plan.protocol {
-        Protocol::Teammy if plan.has_plugins => meetings::lost(plan.address).await,
+        Protocol::Teammy if plan.plugins.are_any() => meetings::lost(plan.address).await,
         _ => 0,
     };
     let latency = counts.latency.lock();

@@ -51,7 +51,7 @@ pub fn measure(meetings: usize, connections: usize, node: Server, echo: Server) 
         let resident = process::resident(node.id());
         let mut figures = Figures { table, server: node, resident };
         let address = figures.server.address;
-        meetings::open(address, meetings, &plugins::ALL).await;
+        meetings::open(address, meetings, &plugins::FIVE).await;
         figures.add("idle meetings with five instances", meetings).await;
         let path =
             |number: usize, what: &str| format!("/v1/meetings/{}/{what}", meetings::id(number % meetings));

@@ -78,13 +78,6 @@ class Processor(FrameProcessor):
         pass
 
 
-class Level(Processor):
-    loudest = 0
-
-    async def heard(self, frame):
-        self.loudest = max(self.loudest, audioop.max(frame.audio, 2))
-
-
 class Speech(Processor):
     speaks = False
     frames = 0
@@ -125,8 +118,12 @@ class TalkTime(Processor):
 
 
 class Captions(Processor):
+    def __init__(self, source: str):
+        super().__init__()
+        self.source = source
+
     async def said(self, frame):
-        await self.put_out("captions", f"{frame.user_id}: {frame.text}")
+        await self.put_out(self.source, f"{frame.user_id}: {frame.text}")
 
 
 app = FastAPI()
@@ -139,7 +136,7 @@ async def session(websocket: WebSocket):
         audio_in_enabled=True, audio_in_sample_rate=RATE, audio_in_passthrough=True, serializer=Serializer()
     )
     transport = FastAPIWebsocketTransport(websocket=websocket, params=params)
-    processors = [Captions(), Level(), Speech(), TalkTime(), WatchList()]
+    processors = [Captions("captions"), Captions("notes"), Speech(), TalkTime(), WatchList()]
     pipeline = Pipeline([transport.input(), *processors, transport.output()])
     worker = PipelineWorker(
         pipeline, params=PipelineParams(audio_in_sample_rate=RATE), idle_timeout_secs=None, enable_rtvi=False

@@ -5,6 +5,8 @@ use std::{net::SocketAddr, time::Duration};
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
+use crate::plugins::Plugins;
+
 /// From one frame of a meeting to the next.
 pub const FRAME: Duration = Duration::from_millis(20);
 /// The bytes of sound in a frame: 20 ms at 16 kHz.
@@ -31,8 +33,8 @@ pub struct Plan {
     /// The process whose processor time is measured.
     pub server: u32,
     pub meetings: usize,
-    /// Whether meetings have plugins and transcriptions, and a reader of outputs; without it they have audio alone.
-    pub has_plugins: bool,
+    /// The plugins of each meeting; without them it has audio alone.
+    pub plugins: Plugins,
     /// How long acknowledgements wait for more, in milliseconds.
     pub ack_ms: u32,
     /// Before it is measured.

@@ -19,8 +19,8 @@ use crate::{child, plugins};
 /// Serves a node until the process' input ends. It prints its port.
 pub fn teammy() -> ! {
     let mut config = "[service]\nlisten = \"127.0.0.1:0\"\n".to_owned();
-    for name in plugins::ALL {
-        config += &format!("[[plugin]]\nname = \"{name}\"\n");
+    for (name, kind) in plugins::ALL {
+        config += &format!("[[plugin]]\nname = \"{name}\"\nkind = \"{kind}\"\n");
     }
     let config = Config::from_toml(&config).expect("the configuration is right");
     run(async {

@@ -9,6 +9,7 @@ use std::{
 use crate::{
     child::Role,
     plan::{Measured, Plan, Protocol},
+    plugins::Plugins,
 };
 
 /// The longest time from a transcription to its output, at p99, that counts as well served, in milliseconds.
@@ -19,7 +20,7 @@ pub const SERVED: f64 = 100.0;
 pub struct Side {
     pub name: &'static str,
     pub protocol: Protocol,
-    pub has_plugins: bool,
+    pub plugins: Plugins,
     pub ack_ms: u32,
 }
 
@@ -63,7 +64,7 @@ pub fn step(
         address: server.address,
         server: server.id(),
         meetings,
-        has_plugins: side.has_plugins,
+        plugins: side.plugins,
         ack_ms: side.ack_ms,
         warm_up: times.warm_up,
         lasts: times.lasts,
