@@ -27,7 +27,7 @@
 //! | `--warm-up S` | and lets it run S seconds before; 3 by default |
 //! | `--rounds N` | so many turns of `echo`; 3 by default |
 //! | `--meetings N` | measures `load` or `pipecat` with N meetings only, and `echo` with N instead of 200 |
-//! | `--ack-ms N` | has acknowledgements of `load` wait up to N milliseconds for more; 0 by default |
+//! | `--ack-ms N` | has acknowledgements of `load` wait up to N milliseconds for more, instead of what is usual |
 //! | `--idle N` | so many idle meetings, and connections of each kind; 2000 by default |
 
 #![allow(
@@ -75,19 +75,19 @@ use plan::{Measured, Protocol};
 use plugins::Plugins;
 use steps::{Server, Side, Times};
 
-/// What is measured in turns with the echo. With `ack_ms` the node acknowledges several frames at once.
+/// What is measured in turns with the echo. By default the node acknowledges several frames at once, with `ack_ms=0` each.
 const BESIDE: [Side; 7] = [
     ECHO,
     Side { name: "no plugins", plugins: Plugins::None, ..MEETINGS },
-    Side { name: "no plugins, ack_ms=100", plugins: Plugins::None, ack_ms: 100, ..MEETINGS },
+    Side { name: "no plugins, ack_ms=0", plugins: Plugins::None, ack_ms: Some(0), ..MEETINGS },
     MEETINGS,
-    Side { name: "five plugins, ack_ms=100", ack_ms: 100, ..MEETINGS },
+    Side { name: "five plugins, ack_ms=0", ack_ms: Some(0), ..MEETINGS },
     Side { name: "five, two take audio", plugins: Plugins::TwoAudio, ..MEETINGS },
     Side { name: "five, two store each frame", plugins: Plugins::Storing, ..MEETINGS },
 ];
 const ECHO: Side = Side { name: "echo", protocol: Protocol::Echo, ..MEETINGS };
 const MEETINGS: Side =
-    Side { name: "five plugins", protocol: Protocol::Teammy, plugins: Plugins::Five, ack_ms: 0 };
+    Side { name: "five plugins", protocol: Protocol::Teammy, plugins: Plugins::Five, ack_ms: None };
 const PIPECAT: Side = Side { name: "pipecat", protocol: Protocol::Pipecat, ..MEETINGS };
 
 struct Options {
@@ -95,7 +95,7 @@ struct Options {
     times: Times,
     rounds: usize,
     meetings: Option<usize>,
-    ack_ms: u32,
+    ack_ms: Option<u32>,
     idle: usize,
 }
 
@@ -204,7 +204,7 @@ fn echo_part(options: &Options) -> io::Result<()> {
 
 fn options(arguments: Vec<String>) -> Options {
     let times = Times { warm_up: Duration::from_secs(3), lasts: Duration::from_secs(10) };
-    let mut options = Options { part: None, times, rounds: 3, meetings: None, ack_ms: 0, idle: 2000 };
+    let mut options = Options { part: None, times, rounds: 3, meetings: None, ack_ms: None, idle: 2000 };
     let mut arguments = arguments.into_iter();
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().unwrap_or_else(|| usage(&format!("{argument} takes a value")));
@@ -218,7 +218,9 @@ fn options(arguments: Vec<String>) -> Options {
             "--warm-up" => options.times.warm_up = Duration::from_secs(number(value()) as u64),
             "--rounds" => options.rounds = number(value()),
             "--meetings" => options.meetings = Some(number(value())),
-            "--ack-ms" => options.ack_ms = number(value()) as u32,
+            "--ack-ms" => {
+                options.ack_ms = Some(value().parse().unwrap_or_else(|_| usage("--ack-ms takes a number")))
+            }
             "--idle" => options.idle = number(value()),
             // Cargo passes it.
             "--bench" => {}

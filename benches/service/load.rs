@@ -243,7 +243,10 @@ async fn receive(
 /// Opens the connections of a meeting: the publisher's, and what reads its outputs.
 fn open(plan: &Plan, meeting: usize) -> io::Result<(Publisher, Option<Opened>)> {
     let path = match plan.protocol {
-        Protocol::Teammy => format!("/v1/meetings/{}/ws?ack_ms={}", meetings::id(meeting), plan.ack_ms),
+        Protocol::Teammy => {
+            let ack_ms = plan.ack_ms.map_or(String::new(), |ack_ms| format!("?ack_ms={ack_ms}"));
+            format!("/v1/meetings/{}/ws{ack_ms}", meetings::id(meeting))
+        }
         Protocol::Echo => "/".to_owned(),
         Protocol::Pipecat => "/ws".to_owned(),
     };

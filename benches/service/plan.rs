@@ -36,7 +36,7 @@ pub struct Plan {
     /// The plugins of each meeting; without them it has audio alone.
     pub plugins: Plugins,
     /// How long acknowledgements wait for more, in milliseconds.
-    pub ack_ms: u32,
+    pub ack_ms: Option<u32>,
     /// Before it is measured.
     pub warm_up: Duration,
     pub lasts: Duration,

@@ -21,7 +21,7 @@ pub struct Side {
     pub name: &'static str,
     pub protocol: Protocol,
     pub plugins: Plugins,
-    pub ack_ms: u32,
+    pub ack_ms: Option<u32>,
 }
 
 /// A server in a process of its own.

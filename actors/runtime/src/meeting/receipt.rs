@@ -71,6 +71,11 @@ impl Receipt {
         }
     }
 
+    /// Whether the packet's source is volatile, so that the packet is never stored.
+    pub fn is_volatile(&self) -> bool {
+        self.volatile().is_some()
+    }
+
     /// The packet's source, if the source is volatile.
     fn volatile(&self) -> Option<&Name> {
         match &self.0 {

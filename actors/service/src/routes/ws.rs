@@ -71,9 +71,8 @@ pub(crate) async fn open(
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, Problem> {
     let durable = params.flag("durable")?;
-    let ack_within =
-        params.one("ack_ms", "a number of milliseconds")?.map_or(Duration::ZERO, Duration::from_millis);
-    if ack_within > LONGEST_ACK {
+    let ack_within = params.one("ack_ms", "a number of milliseconds")?.map(Duration::from_millis);
+    if ack_within > Some(LONGEST_ACK) {
         let title = format!("the parameter ack_ms takes up to {}", LONGEST_ACK.as_millis());
         return Err(Problem::malformed(title));
     }
@@ -101,7 +100,7 @@ struct Connection {
     publisher: Publisher,
     durable: bool,
     /// How long acknowledgements wait for more.
-    ack_within: Duration,
+    ack_within: Option<Duration>,
 }
 
 impl Connection {
@@ -236,8 +235,9 @@ impl Reader<'_> {
                 self.answer(ToWriter::Accepted { number, receipt: Box::new(receipt) }).await
             }
             Ok(receipt) => {
-                let (seq, duplicate) = (receipt.seq(), receipt.is_repeat());
-                self.answer(ToWriter::Done { number, seq, duplicate }).await
+                let (seq, duplicate, is_volatile) =
+                    (receipt.seq(), receipt.is_repeat(), receipt.is_volatile());
+                self.answer(ToWriter::Done { number, seq, duplicate, is_volatile }).await
             }
             Err(problem) => self.answer(ToWriter::Failed { number: Some(number), problem }).await,
         }

@@ -26,13 +26,17 @@ use crate::{feed::Item, problem::Problem};
 /// How often a client is asked whether it is there.
 const PING: Duration = Duration::from_secs(20);
 
+/// How long acknowledgements of packets that are not stored wait for more, if the client has not said: a client that sends a frame
+/// each 20 ms saves the node most writes so, and what is not stored cannot be more certain later.
+const VOLATILE_ACK: Duration = Duration::from_millis(100);
+
 /// How many packets may wait to be stored before no more is read of the client.
 const UNSTORED: usize = 1024;
 
 /// What the other half has for the client.
 pub(super) enum ToWriter {
     /// A packet has its place.
-    Done { number: u64, seq: Seq, duplicate: bool },
+    Done { number: u64, seq: Seq, duplicate: bool, is_volatile: bool },
     /// A packet has its place, and is to be stored before the client is told.
     Accepted { number: u64, receipt: Box<Receipt> },
     /// A packet is not published, or another message was wrong.
@@ -48,7 +52,13 @@ pub(super) enum ToWriter {
 /// What became of one packet.
 struct Outcome {
     number: u64,
-    result: Result<(Seq, bool), Problem>,
+    result: Result<Published, Problem>,
+}
+
+struct Published {
+    seq: Seq,
+    duplicate: bool,
+    is_volatile: bool,
 }
 
 /// Consecutive successes, which one message acknowledges.
@@ -95,19 +105,23 @@ pub(super) struct Writer<'a> {
     /// In the packets' order.
     unstored: FuturesOrdered<BoxFuture<'static, Outcome>>,
     acks: Option<Acks>,
-    /// Acknowledgements wait for more, if the client wants it.
-    patience: Option<Patience>,
+    /// How long acknowledgements wait for more, if the client has said so.
+    ack_within: Option<Duration>,
+    due: Due,
+    /// Runs while acknowledgements wait.
+    timer: Pin<Box<Sleep>>,
     following: Option<Following>,
     texts: VecDeque<Message>,
     /// The bytes of those.
     bytes: usize,
 }
 
-/// How long acknowledgements wait for more. A client that sends a frame each 20 ms saves the node most writes so.
-struct Patience {
-    within: Duration,
-    /// Runs from the first packet on that is not acknowledged.
-    timer: Pin<Box<Sleep>>,
+/// When acknowledgements are sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Due {
+    Now,
+    /// When the timer ends.
+    Later,
 }
 
 /// The client is gone.
@@ -130,7 +144,9 @@ impl<'a> Writer<'a> {
             durable,
             unstored,
             acks: None,
-            patience: None,
+            ack_within: None,
+            due: Due::Later,
+            timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
             following: None,
             texts,
             bytes: 0,
@@ -138,9 +154,8 @@ impl<'a> Writer<'a> {
     }
 
     /// Has acknowledgements wait so long for more.
-    pub(super) fn ack_within(mut self, within: Duration) -> Self {
-        let patience = || Patience { within, timer: Box::pin(tokio::time::sleep(within)) };
-        self.patience = (!within.is_zero()).then(patience);
+    pub(super) fn ack_within(mut self, within: Option<Duration>) -> Self {
+        self.ack_within = within;
         self
     }
 
@@ -175,7 +190,7 @@ impl<'a> Writer<'a> {
         loop {
             let has_room = self.unstored.len() < UNSTORED;
             let has_acks = self.acks.is_some();
-            let sends = !self.texts.is_empty() || (has_acks && self.patience.is_none());
+            let sends = !self.texts.is_empty() || (has_acks && self.due == Due::Now);
             let next = next_packet(&mut self.following);
             tokio::select! {
                 biased;
@@ -190,7 +205,7 @@ impl<'a> Writer<'a> {
                 _ = pings.tick() => self.texts.push_back(Message::Ping(axum::body::Bytes::new())),
                 // It is ready once nothing above is, and there is something to send.
                 () = future::ready(()), if sends => self.flush().await?,
-                () = acks_waited(&mut self.patience), if has_acks => self.flush().await?,
+                () = self.timer.as_mut(), if has_acks => self.flush().await?,
             }
             if self.texts.len() >= 64 || self.bytes >= 256 << 10 {
                 self.flush().await?;
@@ -200,13 +215,14 @@ impl<'a> Writer<'a> {
 
     fn take(&mut self, message: ToWriter) {
         match message {
-            ToWriter::Done { number, seq, duplicate } => {
-                self.done(Outcome { number, result: Ok((seq, duplicate)) });
+            ToWriter::Done { number, seq, duplicate, is_volatile } => {
+                self.done(Outcome { number, result: Ok(Published { seq, duplicate, is_volatile }) });
             }
             ToWriter::Accepted { number, receipt } => self.unstored.push_back(Box::pin(async move {
-                let (seq, duplicate) = (receipt.seq(), receipt.is_repeat());
+                let (seq, duplicate, is_volatile) =
+                    (receipt.seq(), receipt.is_repeat(), receipt.is_volatile());
                 let stored = stored(&receipt).await;
-                Outcome { number, result: stored.map(|()| (seq, duplicate)) }
+                Outcome { number, result: stored.map(|()| Published { seq, duplicate, is_volatile }) }
             })),
             // In the packets' order, behind those that are to be stored.
             ToWriter::Failed { number: Some(number), problem } if self.durable => {
@@ -231,9 +247,14 @@ impl<'a> Writer<'a> {
 
     fn done(&mut self, Outcome { number, result }: Outcome) {
         match result {
-            Ok((seq, duplicate)) => {
-                if let (None, Some(Patience { within, timer })) = (&self.acks, &mut self.patience) {
-                    timer.as_mut().reset(Instant::now() + *within);
+            Ok(Published { seq, duplicate, is_volatile }) => {
+                let usual = if is_volatile { VOLATILE_ACK } else { Duration::ZERO };
+                let within = self.ack_within.unwrap_or(usual);
+                if within.is_zero() {
+                    self.due = Due::Now;
+                } else if self.acks.is_none() {
+                    self.due = Due::Later;
+                    self.timer.as_mut().reset(Instant::now() + within);
                 }
                 let duplicates = self.acks.map_or(0, |acks| acks.duplicates) + u64::from(duplicate);
                 self.acks = Some(Acks { number, seq, duplicates });
@@ -295,14 +316,6 @@ impl<'a> Writer<'a> {
         self.sink.flush().await.map_err(|_| Gone)?;
         self.alive.took();
         Ok(())
-    }
-}
-
-/// Waits until acknowledgements have waited long enough.
-async fn acks_waited(patience: &mut Option<Patience>) {
-    match patience {
-        Some(Patience { timer, .. }) => timer.as_mut().await,
-        None => future::pending().await,
     }
 }
 
