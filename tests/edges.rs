@@ -133,6 +133,10 @@ fn may_use(from: &str) -> Option<(&'static [&'static str], &'static str)> {
             &["teammy-kernel", "teammy-config", "teammy-runtime"],
             "the network API calls the runtime, and the runtime knows no transport",
         ),
+        "teammy-cluster" => (
+            &["teammy-kernel", "teammy-config", "teammy-runtime"],
+            "a cluster places what the runtime runs, and the runtime knows other nodes by a trait",
+        ),
         "teammy-surreal" | "teammy-llm" | "teammy-traces" => (
             &["teammy-kernel", "teammy-config"],
             "what the runtime only knows by a trait is built and tested without it",

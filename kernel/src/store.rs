@@ -14,10 +14,13 @@
 //!
 //! Beside meetings a store keeps [accounts](AccountRecord): small documents that several owners change by turns.
 //!
+//! Where several nodes share a store, each has a [lease](LeaseRecord), and owns meetings as long as it renews it.
+//!
 //! Every store must pass the suite in module `conformance` (feature `testing`).
 
 mod account;
 mod error;
+mod lease;
 mod listing;
 mod query;
 mod record;
@@ -34,8 +37,9 @@ mod memory;
 
 pub use account::{AccountId, AccountRecord};
 pub use commit::{Commit, Outcome};
-pub use contract::{Store, StoreFuture};
+pub use contract::{Leases, Store, StoreFuture};
 pub use error::Error;
+pub use lease::{Incarnation, InvalidIncarnation, LeaseRecord, LeaseStatus};
 pub use listing::{MeetingCursor, MeetingPage, MeetingQuery};
 pub use mark::Mark;
 pub use memory::MemoryStore;

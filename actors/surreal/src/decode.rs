@@ -1,6 +1,6 @@
 //! Rows to the kernel's records.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
@@ -10,13 +10,14 @@ use surrealdb::{
 };
 use teammy_kernel::{
     DataPacket, JsonText, MeetingId, MeetingMetadata, Name, Payload, Seq,
-    store::{DeadLetter, Epoch, InstanceRecord, Mark, MeetingRecord},
+    store::{DeadLetter, Epoch, InstanceRecord, LeaseRecord, Mark, MeetingRecord},
 };
 
 use super::{
     error::{Cause, QueryError, UnexpectedValue},
     values::{
-        as_bytes, as_moment, as_name, as_names, as_number, as_producer, as_seqs, as_str, as_text, as_trace,
+        as_bytes, as_incarnation, as_moment, as_name, as_names, as_number, as_producer, as_seqs, as_str,
+        as_text, as_trace,
     },
 };
 
@@ -153,9 +154,17 @@ impl StoredRow {
         let last = self.optional("last", |value| as_number(&value), "a number")?;
         let mut row = MeetingRecord::first(metadata, instances, reserved, created.unwrap_or_default());
         (row.created, row.last) = (created, Seq(last.unwrap_or_default()));
+        row.owner = self.optional("owner", |value| as_incarnation(&value), "a node's incarnation")?;
         (row.epoch, row.commit) = self.progress()?;
         row.status = self.word("status")?;
         Ok(row)
+    }
+
+    pub(super) fn lease(mut self) -> Result<LeaseRecord, Cause> {
+        let key = Value::Array(self.key.iter().cloned().collect());
+        let holder = as_incarnation(&key).ok_or_else(|| self.unexpected("key", "a node's incarnation"))?;
+        let left = Duration::from_micros(self.number("left")?);
+        Ok(LeaseRecord::new(holder, self.word("status")?, left, self.text("document")?.into()))
     }
 
     /// A meeting's epoch and the number of its last commit.

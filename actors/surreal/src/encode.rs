@@ -31,6 +31,9 @@ pub(super) fn meeting_row(meeting: &MeetingRecord) -> Result<Value, Cause> {
         ("instances", Value::Array(meeting.instances.iter().map(|name| text(name.as_str())).collect())),
         ("place", Value::Array(ids::place(meeting.created, &meeting.metadata.id).into_iter().collect())),
     ]);
+    if let Some(owner) = &meeting.owner {
+        row.insert("owner", ids::holder(owner));
+    }
     if let Some(created) = meeting.created {
         row.insert("created", moment(created));
     }

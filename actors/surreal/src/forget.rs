@@ -8,7 +8,7 @@ use surrealdb::types::Value;
 use teammy_kernel::{MeetingId, store};
 
 use super::{
-    connection::QueryText, connection_manager::QueryKind, decode::StoredRow, ids,
+    connection::QueryText, connection_manager::QueryKind, decode::StoredRow, ids, leases::NOT_OWNED,
     open_database::OpenDatabase, values::by_id,
 };
 
@@ -18,7 +18,8 @@ const TABLES: [&str; 7] =
 /// How many seqs are deleted in one transaction.
 const WINDOW: u16 = 4096;
 
-const FENCE: &QueryText = &["UPDATE $id SET epoch += 1, forgotten = true RETURN AFTER"];
+const FENCE: &QueryText =
+    &["BEGIN;", NOT_OWNED, "UPDATE $id SET epoch += 1, forgotten = true, owner = NONE RETURN AFTER; COMMIT"];
 const DELETE: &QueryText = &["DELETE $id RETURN NONE"];
 
 impl OpenDatabase {

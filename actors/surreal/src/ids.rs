@@ -6,7 +6,7 @@ use std::ops::Bound;
 use surrealdb::types::{Array, Range, RecordId, RecordIdKey, RecordIdKeyRange, Value};
 use teammy_kernel::{
     MeetingId, Name, Seq, Timestamp,
-    store::{AccountId, MeetingQuery},
+    store::{AccountId, Incarnation, MeetingQuery},
 };
 
 use super::{
@@ -29,11 +29,39 @@ pub(super) const DEAD_LETTERS: &str = "dead_letter";
 pub(super) const ACCOUNTS: &str = "account";
 /// The meetings' places in the order of listings.
 pub(super) const LISTED: &str = "listed";
+/// Nodes that are there, or were.
+pub(super) const LEASES: &str = "lease";
+/// Which node owns which meetings.
+pub(super) const OWNED: &str = "owned";
 /// The places of those that have not ended, and of some that have.
 pub(super) const OPEN: &str = "open";
 
 pub(super) fn meeting_id(meeting: &MeetingId) -> Value {
     record(MEETINGS, [text(meeting.as_str())])
+}
+
+/// A node's incarnation: the key of its lease, and what a meeting's row has as its owner.
+pub(super) fn holder(holder: &Incarnation) -> Value {
+    Value::Array(Array::from(Vec::from(holder_key(holder))))
+}
+
+fn holder_key(holder: &Incarnation) -> [Value; 2] {
+    [text(holder.node.as_str()), text(&format!("{:016x}", holder.boot))]
+}
+
+pub(super) fn lease_id(holder: &Incarnation) -> Value {
+    record(LEASES, holder_key(holder))
+}
+
+pub(super) fn owned_id(owner: &Incarnation, meeting: &MeetingId) -> Value {
+    let [node, boot] = holder_key(owner);
+    record(OWNED, [node, boot, text(meeting.as_str())])
+}
+
+/// All meetings of an owner, by id.
+pub(super) fn owned_by(owner: &Incarnation) -> Value {
+    let [node, boot] = holder_key(owner);
+    range(OWNED, [node.clone(), boot.clone()], Bound::Excluded([node, boot, top()]))
 }
 
 /// The id of a packet in [`PACKETS`] or [`LIFECYCLE`].

@@ -47,6 +47,7 @@ mod encode;
 mod error;
 mod forget;
 mod ids;
+mod leases;
 mod listing;
 mod meetings;
 mod numbers;
@@ -57,14 +58,14 @@ mod runs;
 mod schema;
 mod values;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use futures::FutureExt;
 use teammy_kernel::{
     DataPacket, MeetingId, MeetingMetadata, Name, Seq, Store, Timestamp,
     store::{
-        AccountId, AccountRecord, Commit, DeadLetter, InstanceRecord, Mark, MeetingPage, MeetingQuery,
-        MeetingRecord, Outcome, PacketQuery, StoreFuture,
+        AccountId, AccountRecord, Commit, DeadLetter, Epoch, Incarnation, InstanceRecord, LeaseRecord,
+        Leases, Mark, MeetingPage, MeetingQuery, MeetingRecord, Outcome, PacketQuery, StoreFuture,
     },
 };
 
@@ -126,6 +127,10 @@ impl Store for SurrealStore {
 
     fn claim(&self, meeting: MeetingId, reserve: u64) -> StoreFuture<'_, MeetingRecord> {
         self.database.claim_meeting(meeting, reserve).boxed()
+    }
+
+    fn leases(&self) -> &dyn Leases {
+        self
     }
 
     fn commit<'a>(&'a self, batch: &'a [Commit]) -> StoreFuture<'a, Vec<Outcome>> {
@@ -241,5 +246,59 @@ impl Store for SurrealStore {
 
     fn close(&self) -> StoreFuture<'_, ()> {
         self.database.close().boxed()
+    }
+}
+
+impl Leases for SurrealStore {
+    fn create_as(
+        &self,
+        owner: Incarnation,
+        metadata: MeetingMetadata,
+        instances: Vec<Name>,
+        reserve: Seq,
+        created: Timestamp,
+    ) -> StoreFuture<'_, MeetingRecord> {
+        self.database.create_owned(owner, metadata, instances, reserve, created).boxed()
+    }
+
+    fn claim_as(
+        &self,
+        owner: Incarnation,
+        meeting: MeetingId,
+        reserve: u64,
+    ) -> StoreFuture<'_, MeetingRecord> {
+        self.database.claim_owned(owner, meeting, reserve).boxed()
+    }
+
+    fn disown(&self, meeting: MeetingId, epoch: Epoch) -> StoreFuture<'_, bool> {
+        self.database.disown_meeting(meeting, epoch).boxed()
+    }
+
+    fn owned(&self, owner: Incarnation, limit: usize) -> StoreFuture<'_, Vec<MeetingId>> {
+        self.database.owned_meetings(owner, limit).boxed()
+    }
+
+    fn take_lease(&self, holder: Incarnation, ttl: Duration, document: Arc<str>) -> StoreFuture<'_, bool> {
+        self.database.take_lease(holder, ttl, document).boxed()
+    }
+
+    fn renew_lease(&self, holder: Incarnation, ttl: Duration, document: Arc<str>) -> StoreFuture<'_, bool> {
+        self.database.renew_lease(holder, ttl, document).boxed()
+    }
+
+    fn release_lease(&self, holder: Incarnation) -> StoreFuture<'_, ()> {
+        self.database.release_lease(holder).boxed()
+    }
+
+    fn end_lease(&self, holder: Incarnation) -> StoreFuture<'_, bool> {
+        self.database.end_lease(holder).boxed()
+    }
+
+    fn remove_lease(&self, holder: Incarnation) -> StoreFuture<'_, bool> {
+        self.database.remove_lease(holder).boxed()
+    }
+
+    fn all_leases(&self) -> StoreFuture<'_, Vec<LeaseRecord>> {
+        self.database.read_leases().boxed()
     }
 }

@@ -12,6 +12,7 @@ use super::{
     encode,
     error::QueryError,
     ids,
+    leases::NOT_OWNED,
     open_database::{OpenDatabase, SELECT},
     values::{by_id, number, variables},
 };
@@ -22,12 +23,15 @@ const CREATE: &QueryText = &["BEGIN;
     INSERT IGNORE INTO open { id: $open } RETURN NONE;
     COMMIT"];
 /// A meeting that has ended may be claimed to be reopened, so a claim puts it among the open ones again.
-const CLAIM: &QueryText = &["BEGIN;
-    UPDATE $id SET epoch += 1, reserved += $reserve WHERE forgotten != true RETURN AFTER;
+const CLAIM: &QueryText = &[
+    "BEGIN;",
+    NOT_OWNED,
+    "UPDATE $id SET epoch += 1, reserved += $reserve, owner = NONE WHERE forgotten != true RETURN AFTER;
     FOR $place IN (SELECT VALUE place FROM $id WHERE forgotten != true AND place != NONE) {
         INSERT IGNORE INTO open { id: type::record('open', $place) } RETURN NONE
     };
-    COMMIT"];
+    COMMIT",
+];
 
 impl OpenDatabase {
     pub(super) async fn create_meeting(

@@ -23,7 +23,8 @@ use super::{
 /// - 4: `listed` and `open`, and of each meeting `created` and `place`. The upgrade dates a meeting by its first
 ///   packet of source `meeting`, and gives each meeting that has packets its `last`.
 /// - 5: `account`, which starts empty.
-const VERSION: i64 = 5;
+/// - 6: `lease` and `owned`, which start empty.
+const VERSION: i64 = 6;
 
 const SELECT_MEETING_IDS: &QueryText = &["SELECT id FROM meeting"];
 
@@ -42,7 +43,9 @@ pub(super) async fn prepare(connection: &Connection, options: &Options) -> Resul
         DEFINE TABLE IF NOT EXISTS dead_letter SCHEMALESS;
         DEFINE TABLE IF NOT EXISTS listed SCHEMALESS;
         DEFINE TABLE IF NOT EXISTS open SCHEMALESS;
-        DEFINE TABLE IF NOT EXISTS account SCHEMALESS;";
+        DEFINE TABLE IF NOT EXISTS account SCHEMALESS;
+        DEFINE TABLE IF NOT EXISTS lease SCHEMALESS;
+        DEFINE TABLE IF NOT EXISTS owned SCHEMALESS;";
     const DEFINE: &QueryText = &["BEGIN;", TABLES, "COMMIT"];
     const FINISH: &QueryText =
         &["BEGIN;", TABLES, "UPSERT teammy:schema SET version = $version RETURN NONE; COMMIT"];

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::Serialize;
 use surrealdb::types::{Array, Datetime, Number, Object, Value, Variables};
-use teammy_kernel::{Name, Producer, Seq, TraceContext};
+use teammy_kernel::{Name, Producer, Seq, TraceContext, store::Incarnation};
 
 use super::error::{Cause, NumberTooHigh};
 
@@ -111,6 +111,13 @@ pub(super) fn as_producer(value: Value) -> Option<Producer> {
     let Value::Object(mut producer) = value else { return None };
     let id = as_text(producer.remove("id")?)?.into();
     Some(Producer { id, number: as_number(&producer.remove("number")?)? })
+}
+
+pub(super) fn as_incarnation(value: &Value) -> Option<Incarnation> {
+    let Value::Array(key) = value else { return None };
+    let mut key = key.iter();
+    let (node, boot, None) = (as_name(key.next()?)?, as_str(key.next()?)?, key.next()) else { return None };
+    Some(Incarnation { node, boot: u64::from_str_radix(boot, 16).ok()? })
 }
 
 pub(super) fn as_trace(value: &Value) -> Option<TraceContext> {

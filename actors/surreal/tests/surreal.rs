@@ -198,9 +198,9 @@ async fn a_newer_schema_is_refused_and_left_alone() {
     by_hand(directory.path(), "UPDATE teammy:schema SET version = 7").await;
     for _ in 0..2 {
         let error = surreal::open(Options::new(url(directory.path()))).await.unwrap_err();
-        assert!(matches!(error, OpenError::NewerSchema { found: 7, known: 5, .. }), "{error:?}");
+        assert!(matches!(error, OpenError::NewerSchema { found: 7, known: 6, .. }), "{error:?}");
     }
-    by_hand(directory.path(), "UPDATE teammy:schema SET version = 5").await;
+    by_hand(directory.path(), "UPDATE teammy:schema SET version = 6").await;
     let store = open_directory(directory.path()).await;
     assert_eq!(listed(&store, MeetingQuery::default()).await, ["m"]);
     store.close().await.unwrap();
@@ -229,7 +229,7 @@ async fn a_database_from_before_packets_were_numbered_goes_on() {
     assert_eq!(store.numbered(meeting("m"), "p".into(), 1).await.unwrap(), Some(Seq(4)));
     store.close().await.unwrap();
     let version = by_hand(directory.path(), "SELECT VALUE version FROM teammy:schema").await;
-    assert_eq!(version.into_array().unwrap().into_vec(), [Value::Number(5.into())]);
+    assert_eq!(version.into_array().unwrap().into_vec(), [Value::Number(6.into())]);
 }
 
 /// A commit with packets of source `meeting`, and others between them.

@@ -25,6 +25,7 @@ mod crash;
 mod forgetting;
 mod interleave;
 mod keys;
+mod leases;
 mod listing;
 mod marks;
 mod packets;
@@ -46,6 +47,12 @@ pub use interleave::{
     claims_and_commits_in_every_order, claims_and_commits_race, commits_of_other_meetings_overlap,
 };
 pub use keys::{keys_are_listed_by_prefix, keys_are_set_and_deleted, keys_do_not_collide};
+pub use leases::{
+    a_late_claim_of_a_lost_owner_is_found, a_lease_is_renewed_until_it_ends,
+    a_lease_that_ended_never_comes_back, a_meeting_is_owned_as_long_as_its_owners_lease_holds,
+    a_renewal_and_an_end_race, meetings_are_owned_by_live_nodes_alone,
+    only_the_present_owner_lets_a_meeting_go,
+};
 pub use listing::{
     listings_answer_as_the_model_does, meetings_are_listed_newest_first,
     open_meetings_are_listed_until_they_end, pages_go_on_while_meetings_come_and_go,
@@ -85,13 +92,18 @@ macro_rules! store_conformance {
             a_creation_whose_answer_is_lost_is_repeated,
             a_lasting_store_keeps_everything,
             a_forgotten_meeting_is_gone,
+            a_late_claim_of_a_lost_owner_is_found,
+            a_lease_is_renewed_until_it_ends,
+            a_lease_that_ended_never_comes_back,
             a_long_meeting_is_forgotten,
             a_lost_commit_and_a_claim_leave_all_or_nothing,
             a_mark_never_goes_back,
             a_meeting_is_created_once,
+            a_meeting_is_owned_as_long_as_its_owners_lease_holds,
             a_new_owner_goes_on_from_the_marks,
             a_part_of_a_lost_batch_may_be_fenced,
             a_redriven_letter_goes,
+            a_renewal_and_an_end_race,
             a_refused_commit_leaves_no_mark,
             a_repeated_commit_is_applied_once,
             a_repeated_commit_marks_once,
@@ -110,9 +122,11 @@ macro_rules! store_conformance {
             listings_answer_as_the_model_does,
             long_runs_of_numbers_are_looked_up,
             meetings_are_listed_newest_first,
+            meetings_are_owned_by_live_nodes_alone,
             meetings_do_not_share_marks,
             meetings_with_marks_are_found,
             nothing_is_known_of_a_missing_meeting,
+            only_the_present_owner_lets_a_meeting_go,
             open_meetings_are_listed_until_they_end,
             owners_count_on_one_account,
             packets_come_back_equal,

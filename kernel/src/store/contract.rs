@@ -1,6 +1,6 @@
 //! The [`Store`] trait.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
 
@@ -8,10 +8,11 @@ use super::{
     account::{AccountId, AccountRecord},
     commit::{Commit, Outcome},
     error::Error,
+    lease::{Incarnation, LeaseRecord},
     listing::{MeetingPage, MeetingQuery},
     mark::Mark,
     query::PacketQuery,
-    record::{DeadLetter, InstanceRecord, MeetingRecord},
+    record::{DeadLetter, Epoch, InstanceRecord, MeetingRecord},
 };
 use crate::{DataPacket, MeetingId, MeetingMetadata, Name, Seq, Timestamp};
 
@@ -44,11 +45,14 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
     /// Takes a meeting over: raises its epoch by one and its reservation by `reserve` seqs. The new owner's
     /// first seq is one above the old reservation, which is the answer's `reserved` less `reserve`. From here
-    /// on an owner with a lower epoch is fenced.
+    /// on an owner with a lower epoch is fenced, and the meeting is owned by no [lease](LeaseRecord).
     ///
     /// # Errors
     /// [`Error::NotFound`]; [`Error::Unavailable`], [`Error::Failed`].
     fn claim(&self, meeting: MeetingId, reserve: u64) -> StoreFuture<'_, MeetingRecord>;
+
+    /// Leases of nodes, where several share the store.
+    fn leases(&self) -> &dyn Leases;
 
     /// Applies commits of several meetings (at most one of each), in one transaction if the store has
     /// transactions. A meeting that is fenced or out of order does not affect the others. The outcomes are in
@@ -132,4 +136,68 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
     /// Finishes what is under way and releases files and connections. No method is called afterwards.
     fn close(&self) -> StoreFuture<'_, ()>;
+}
+
+/// Leases of nodes, and the meetings that they own: what a store does for a cluster. A node renews its [lease](LeaseRecord), and owns meetings as long as it holds.
+pub trait Leases: Send + Sync {
+    /// As [`create`](Store::create), by a node with a lease, which owns the meeting from then on.
+    ///
+    /// # Errors
+    /// Those of [`create`](Store::create), and [`Error::LeaseEnded`].
+    fn create_as(
+        &self,
+        owner: Incarnation,
+        metadata: MeetingMetadata,
+        instances: Vec<Name>,
+        reserve: Seq,
+        created: Timestamp,
+    ) -> StoreFuture<'_, MeetingRecord>;
+
+    /// As [`claim`](Store::claim), by a node with a lease, which owns the meeting from then on. It gets one that nobody owns, its
+    /// own, or one whose owner's lease has [ended](Self::end_lease) or is not there; the time of a lease may be over, and it has
+    /// not ended until then.
+    ///
+    /// # Errors
+    /// Those of [`claim`](Store::claim), [`Error::Owned`] and [`Error::LeaseEnded`].
+    fn claim_as(
+        &self,
+        owner: Incarnation,
+        meeting: MeetingId,
+        reserve: u64,
+    ) -> StoreFuture<'_, MeetingRecord>;
+
+    /// The owner of this epoch owns the meeting no more, so that any node may claim it. Returns whether it did so: false if another
+    /// owner has claimed it.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`], [`Error::Failed`].
+    fn disown(&self, meeting: MeetingId, epoch: Epoch) -> StoreFuture<'_, bool>;
+
+    /// Meetings that a node owns and that have not ended, by id; the first `limit` of them.
+    fn owned(&self, owner: Incarnation, limit: usize) -> StoreFuture<'_, Vec<MeetingId>>;
+
+    /// Begins a lease that lasts for `ttl` from now on by the store's clock, or renews it as [`renew_lease`](Self::renew_lease)
+    /// does, if an earlier call did so whose answer was lost. Returns whether it is live: false if this incarnation had a lease
+    /// that has ended.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] if what became of it is unknown. [`Error::Failed`]. The same for the methods below.
+    fn take_lease(&self, holder: Incarnation, ttl: Duration, document: Arc<str>) -> StoreFuture<'_, bool>;
+
+    /// Renews a lease: it lasts for `ttl` from now on. Returns whether it is live: false if it has ended, if its time is over, or if
+    /// there is none. Then its holder may own nothing any more.
+    fn renew_lease(&self, holder: Incarnation, ttl: Duration, document: Arc<str>) -> StoreFuture<'_, bool>;
+
+    /// Gives a lease back. Nothing happens if it has ended.
+    fn release_lease(&self, holder: Incarnation) -> StoreFuture<'_, ()>;
+
+    /// Ends a lease whose time is over. Returns whether it has ended, by this call or before, or is not there: then its holder cannot
+    /// renew it, and its meetings may be claimed.
+    fn end_lease(&self, holder: Incarnation) -> StoreFuture<'_, bool>;
+
+    /// Removes the row of a lease that has ended. Returns whether it is gone.
+    fn remove_lease(&self, holder: Incarnation) -> StoreFuture<'_, bool>;
+
+    /// All leases, by holder.
+    fn all_leases(&self) -> StoreFuture<'_, Vec<LeaseRecord>>;
 }

@@ -1,5 +1,6 @@
 //! Why a store failed.
 
+use super::lease::Incarnation;
 use crate::{MeetingId, error_classes};
 
 /// Why a store did not do what it was asked.
@@ -12,6 +13,17 @@ pub enum Error {
     /// No meeting of this id exists.
     #[error("there is no meeting {0}")]
     NotFound(MeetingId),
+    /// A live node owns the meeting.
+    #[error("meeting {meeting} is owned by node {owner}")]
+    Owned {
+        /// The meeting.
+        meeting: MeetingId,
+        /// Who owns it.
+        owner: Incarnation,
+    },
+    /// The lease has ended, or its time is over: its holder may own nothing.
+    #[error("the lease of node {0} has ended")]
+    LeaseEnded(Incarnation),
     /// The store cannot be reached, or failed for a reason that may pass; whether it did the work is unknown.
     #[error("the store is unavailable while {doing}")]
     Unavailable {
@@ -35,6 +47,8 @@ pub enum Error {
 error_classes!(Error {
     Self::Exists(_) => "meeting-exists" Conflict,
     Self::NotFound(_) => "no-meeting" NotFound,
+    Self::Owned { .. } => "owned" Conflict,
+    Self::LeaseEnded(_) => "lease-ended" Gone,
     Self::Unavailable { .. } => "store-unavailable" Unavailable,
     Self::Failed { .. } => "store-failed" Internal,
 });

@@ -8,19 +8,22 @@ use std::{
     collections::BTreeMap,
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use futures::FutureExt;
+use tokio::time::Instant;
 
 use super::{
     account::{AccountId, AccountRecord},
     commit::{Commit, Outcome},
-    contract::{Store, StoreFuture},
+    contract::{Leases, Store, StoreFuture},
     error::Error,
+    lease::{Incarnation, LeaseRecord, LeaseStatus},
     listing::{MeetingPage, MeetingQuery},
     mark::Mark,
     query::{PacketQuery, Take},
-    record::{DeadLetter, InstanceRecord, MeetingRecord},
+    record::{DeadLetter, Epoch, InstanceRecord, MeetingRecord, MeetingStatus},
 };
 use crate::{DataPacket, MeetingId, MeetingMetadata, Name, Seq, Timestamp};
 
@@ -29,6 +32,20 @@ use crate::{DataPacket, MeetingId, MeetingMetadata, Name, Seq, Timestamp};
 pub struct MemoryStore {
     meetings: Arc<Mutex<BTreeMap<MeetingId, Stored>>>,
     accounts: Arc<Mutex<BTreeMap<AccountId, AccountRecord>>>,
+    leases: Arc<Mutex<BTreeMap<Incarnation, Lease>>>,
+}
+
+/// A lease. Its clock is tokio's, so that a test may pause it.
+struct Lease {
+    status: LeaseStatus,
+    until: Instant,
+    document: Arc<str>,
+}
+
+impl Lease {
+    fn is_live(&self) -> bool {
+        self.status == LeaseStatus::Held && self.until > Instant::now()
+    }
 }
 
 /// One meeting.
@@ -134,6 +151,61 @@ impl MemoryStore {
         self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn lock_leases(&self) -> MutexGuard<'_, BTreeMap<Incarnation, Lease>> {
+        self.leases.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Creates a meeting. The leases stay locked, so that the owner's does not end meanwhile.
+    fn insert(
+        &self,
+        owner: Option<Incarnation>,
+        metadata: MeetingMetadata,
+        instances: Vec<Name>,
+        reserve: Seq,
+        created: Timestamp,
+    ) -> Result<MeetingRecord, Error> {
+        let leases = self.lock_leases();
+        let mut meetings = self.lock();
+        if meetings.contains_key(&metadata.id) {
+            return Err(Error::Exists(metadata.id));
+        }
+        if let Some(owner) = &owner {
+            live(&leases, owner)?;
+        }
+        let mut row = MeetingRecord::first(metadata, instances, reserve, created);
+        row.owner = owner;
+        meetings.insert(row.metadata.id.clone(), Stored::new(row.clone()));
+        Ok(row)
+    }
+
+    fn take(
+        &self,
+        owner: Option<Incarnation>,
+        meeting: MeetingId,
+        reserve: u64,
+    ) -> Result<MeetingRecord, Error> {
+        let leases = self.lock_leases();
+        let mut meetings = self.lock();
+        let Some(stored) = meetings.get_mut(&meeting) else { return Err(Error::NotFound(meeting)) };
+        if let Some(owner) = &owner {
+            live(&leases, owner)?;
+            let held = |other: &Incarnation| {
+                leases.get(other).is_some_and(|lease| lease.status == LeaseStatus::Held)
+            };
+            if let Some(other) = stored.row.owner.as_ref().filter(|other| *other != owner && held(other)) {
+                return Err(Error::Owned { meeting, owner: other.clone() });
+            }
+        }
+        let Some(reserved) = stored.row.reserved.0.checked_add(reserve) else {
+            let doing = format!("claiming meeting {meeting}");
+            return Err(Error::Failed { doing, cause: Box::new(SeqsUsedUp) });
+        };
+        stored.row.epoch.0 += 1;
+        stored.row.reserved = Seq(reserved);
+        stored.row.owner = owner;
+        Ok(stored.row.clone())
+    }
+
     /// Reads one meeting; the default value if there is none.
     fn read<'a, T: Default + Send + 'a>(
         &'a self,
@@ -141,6 +213,14 @@ impl MemoryStore {
         read: impl FnOnce(&Stored) -> T,
     ) -> StoreFuture<'a, T> {
         answer(Ok(self.lock().get(meeting).map(read).unwrap_or_default()))
+    }
+}
+
+/// Whether a lease is live.
+fn live(leases: &BTreeMap<Incarnation, Lease>, owner: &Incarnation) -> Result<(), Error> {
+    match leases.get(owner).is_some_and(Lease::is_live) {
+        true => Ok(()),
+        false => Err(Error::LeaseEnded(owner.clone())),
     }
 }
 
@@ -164,27 +244,15 @@ impl Store for MemoryStore {
         reserve: Seq,
         created: Timestamp,
     ) -> StoreFuture<'_, MeetingRecord> {
-        let mut meetings = self.lock();
-        if meetings.contains_key(&metadata.id) {
-            return answer(Err(Error::Exists(metadata.id)));
-        }
-        let row = MeetingRecord::first(metadata, instances, reserve, created);
-        meetings.insert(row.metadata.id.clone(), Stored::new(row.clone()));
-        answer(Ok(row))
+        answer(self.insert(None, metadata, instances, reserve, created))
     }
 
     fn claim(&self, meeting: MeetingId, reserve: u64) -> StoreFuture<'_, MeetingRecord> {
-        let mut meetings = self.lock();
-        let Some(stored) = meetings.get_mut(&meeting) else {
-            return answer(Err(Error::NotFound(meeting)));
-        };
-        let Some(reserved) = stored.row.reserved.0.checked_add(reserve) else {
-            let doing = format!("claiming meeting {meeting}");
-            return answer(Err(Error::Failed { doing, cause: Box::new(SeqsUsedUp) }));
-        };
-        stored.row.epoch.0 += 1;
-        stored.row.reserved = Seq(reserved);
-        answer(Ok(stored.row.clone()))
+        answer(self.take(None, meeting, reserve))
+    }
+
+    fn leases(&self) -> &dyn Leases {
+        self
     }
 
     fn commit<'a>(&'a self, batch: &'a [Commit]) -> StoreFuture<'a, Vec<Outcome>> {
@@ -300,6 +368,95 @@ impl Store for MemoryStore {
 
     fn close(&self) -> StoreFuture<'_, ()> {
         answer(Ok(()))
+    }
+}
+
+impl Leases for MemoryStore {
+    fn create_as(
+        &self,
+        owner: Incarnation,
+        metadata: MeetingMetadata,
+        instances: Vec<Name>,
+        reserve: Seq,
+        created: Timestamp,
+    ) -> StoreFuture<'_, MeetingRecord> {
+        answer(self.insert(Some(owner), metadata, instances, reserve, created))
+    }
+
+    fn claim_as(
+        &self,
+        owner: Incarnation,
+        meeting: MeetingId,
+        reserve: u64,
+    ) -> StoreFuture<'_, MeetingRecord> {
+        answer(self.take(Some(owner), meeting, reserve))
+    }
+
+    fn disown(&self, meeting: MeetingId, epoch: Epoch) -> StoreFuture<'_, bool> {
+        let mut meetings = self.lock();
+        let row = meetings.get_mut(&meeting).map(|stored| &mut stored.row).filter(|row| row.epoch == epoch);
+        answer(Ok(row.map(|row| row.owner = None).is_some()))
+    }
+
+    fn owned(&self, owner: Incarnation, limit: usize) -> StoreFuture<'_, Vec<MeetingId>> {
+        let meetings = self.lock();
+        let owned = meetings.iter().filter(|(_, stored)| {
+            stored.row.owner.as_ref() == Some(&owner) && stored.row.status != MeetingStatus::Ended
+        });
+        answer(Ok(owned.map(|(id, _)| id.clone()).take(limit).collect()))
+    }
+
+    fn take_lease(&self, holder: Incarnation, ttl: Duration, document: Arc<str>) -> StoreFuture<'_, bool> {
+        let mut leases = self.lock_leases();
+        let until = Instant::now() + ttl;
+        let is_live = leases.get(&holder).is_none_or(Lease::is_live);
+        if is_live {
+            leases.insert(holder, Lease { status: LeaseStatus::Held, until, document });
+        }
+        answer(Ok(is_live))
+    }
+
+    fn renew_lease(&self, holder: Incarnation, ttl: Duration, document: Arc<str>) -> StoreFuture<'_, bool> {
+        let mut leases = self.lock_leases();
+        let live = leases.get_mut(&holder).filter(|lease| lease.is_live());
+        let renewed = live.map(|lease| (lease.until, lease.document) = (Instant::now() + ttl, document));
+        answer(Ok(renewed.is_some()))
+    }
+
+    fn release_lease(&self, holder: Incarnation) -> StoreFuture<'_, ()> {
+        let mut leases = self.lock_leases();
+        if let Some(lease) = leases.get_mut(&holder).filter(|lease| lease.status == LeaseStatus::Held) {
+            lease.status = LeaseStatus::Released;
+        }
+        answer(Ok(()))
+    }
+
+    fn end_lease(&self, holder: Incarnation) -> StoreFuture<'_, bool> {
+        let mut leases = self.lock_leases();
+        let Some(lease) = leases.get_mut(&holder) else { return answer(Ok(true)) };
+        if lease.status == LeaseStatus::Held && !lease.is_live() {
+            lease.status = LeaseStatus::Expired;
+        }
+        answer(Ok(lease.status != LeaseStatus::Held))
+    }
+
+    fn remove_lease(&self, holder: Incarnation) -> StoreFuture<'_, bool> {
+        let mut leases = self.lock_leases();
+        let is_held = leases.get(&holder).is_some_and(|lease| lease.status == LeaseStatus::Held);
+        if !is_held {
+            leases.remove(&holder);
+        }
+        answer(Ok(!is_held))
+    }
+
+    fn all_leases(&self) -> StoreFuture<'_, Vec<LeaseRecord>> {
+        let now = Instant::now();
+        let leases = self.lock_leases();
+        let row = |(holder, lease): (&Incarnation, &Lease)| {
+            let left = lease.until.saturating_duration_since(now);
+            LeaseRecord::new(holder.clone(), lease.status, left, lease.document.clone())
+        };
+        answer(Ok(leases.iter().map(row).collect()))
     }
 }
 

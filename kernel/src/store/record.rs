@@ -5,6 +5,7 @@ use std::{fmt, sync::Arc};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::lease::Incarnation;
 use crate::{DataPacket, MeetingMetadata, Name, Seq, error};
 
 /// How many owners a meeting has had, which is the newest owner's right to write. The first owner's is 1.
@@ -53,6 +54,8 @@ pub struct MeetingRecord {
     pub created: Option<Timestamp>,
     /// The seq of the last stored packet; [`Seq::ZERO`] if there is none.
     pub last: Seq,
+    /// The node that owns the meeting, if its owner has a lease.
+    pub owner: Option<Incarnation>,
 }
 
 impl MeetingRecord {
@@ -67,6 +70,7 @@ impl MeetingRecord {
             status: MeetingStatus::Running,
             created: Some(created),
             last: Seq::ZERO,
+            owner: None,
         }
     }
 }

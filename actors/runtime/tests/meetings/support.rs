@@ -19,8 +19,8 @@ use teammy_kernel::{
     Batch, Cx, DataPacket, Error, Factory, History, Hooks, InCallPlugin, Json, MeetingId, MeetingMetadata,
     Name, Payload, Publish, Receive, Seq, ShutdownCx, StartupCx, Store, Tick, Timestamp,
     store::{
-        AccountId, AccountRecord, Commit, DeadLetter, InstanceRecord, Mark, MeetingPage, MeetingQuery,
-        MeetingRecord, MemoryStore, Outcome, PacketQuery, StoreFuture,
+        AccountId, AccountRecord, Commit, DeadLetter, InstanceRecord, Leases, Mark, MeetingPage,
+        MeetingQuery, MeetingRecord, MemoryStore, Outcome, PacketQuery, StoreFuture,
     },
 };
 use teammy_runtime::{MeetingRef, Node};
@@ -404,6 +404,10 @@ impl Store for FaultyStore {
             self.inner.claim(meeting, reserve).await
         }
         .boxed()
+    }
+
+    fn leases(&self) -> &dyn Leases {
+        self.inner.leases()
     }
 
     fn commit<'a>(&'a self, batch: &'a [Commit]) -> StoreFuture<'a, Vec<Outcome>> {

@@ -6,8 +6,8 @@ use parking_lot::Mutex;
 use teammy_kernel::{
     DataPacket, MeetingId, MeetingMetadata, Name, Seq, Timestamp,
     store::{
-        AccountId, AccountRecord, Commit, DeadLetter, Error, InstanceRecord, Mark, MeetingPage, MeetingQuery,
-        MeetingRecord, MemoryStore, Outcome, PacketQuery, Store, StoreFuture,
+        AccountId, AccountRecord, Commit, DeadLetter, Error, InstanceRecord, Leases, Mark, MeetingPage,
+        MeetingQuery, MeetingRecord, MemoryStore, Outcome, PacketQuery, Store, StoreFuture,
     },
 };
 
@@ -90,6 +90,10 @@ impl Store for FaultyStore {
 
     fn claim(&self, _: MeetingId, _: u64) -> StoreFuture<'_, MeetingRecord> {
         unused()
+    }
+
+    fn leases(&self) -> &dyn Leases {
+        self.store.leases()
     }
 
     fn commit<'a>(&'a self, _: &'a [Commit]) -> StoreFuture<'a, Vec<Outcome>> {

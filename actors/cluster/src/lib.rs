@@ -1,0 +1,21 @@
+//! Several nodes over one store: which of them are there, and which may own meetings.
+//!
+//! ```text
+//! Keeper (when to renew, until when this node may own anything) ──▶ Membership (a task) ──▶ store's leases
+//!                                                                        │
+//!                                                                        ▼
+//!                                                     View: members, and whether this node is one
+//! ```
+//!
+//! # Invariants
+//! * A node owns meetings only while its lease holds by its own monotonic clock, which ends before the store's does.
+//! * Times of two machines are never compared: whether another node's lease is over is said by the store.
+//! * A node that was too late is never a member again; it starts as another incarnation.
+
+mod keeper;
+mod member;
+mod membership;
+
+pub use keeper::Timing;
+pub use member::{Member, NodeDocument, Versions};
+pub use membership::{Error, Membership, View};
