@@ -219,7 +219,7 @@ fn options(arguments: Vec<String>) -> Options {
             "--rounds" => options.rounds = number(value()),
             "--meetings" => options.meetings = Some(number(value())),
             "--ack-ms" => {
-                options.ack_ms = Some(value().parse().unwrap_or_else(|_| usage("--ack-ms takes a number")))
+                options.ack_ms = Some(value().parse().unwrap_or_else(|_| usage("--ack-ms takes a number")));
             }
             "--idle" => options.idle = number(value()),
             // Cargo passes it.

@@ -159,13 +159,14 @@ impl Holder {
         self.view.send_modify(|view| view.is_member = false);
         match done {
             None => {
-                warn!(node = %self.me, "the lease could not be renewed in time: this node is no member any more")
+                warn!(node = %self.me, "the lease could not be renewed in time: this node is no member any more");
             }
             Some(done) => {
                 let released = self.store.leases().release_lease(self.me.clone());
-                match timeout_at(self.keeper.until(), released).await {
-                    Ok(Ok(())) => info!(node = %self.me, "this node has left"),
-                    _ => warn!(node = %self.me, "the lease could not be given back; it ends by itself"),
+                if let Ok(Ok(())) = timeout_at(self.keeper.until(), released).await {
+                    info!(node = %self.me, "this node has left");
+                } else {
+                    warn!(node = %self.me, "the lease could not be given back; it ends by itself");
                 }
                 let _ = done.send(());
             }

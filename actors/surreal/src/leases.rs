@@ -273,9 +273,9 @@ impl OpenDatabase {
             ]))
         };
         let doing = || format!("listing the meetings of node {owner}");
-        let mut owned = self.rows(QueryKind::Read, OWNED, values, doing, |row| row.meeting_id()).await?;
-        owned.sort_unstable();
-        Ok(owned)
+        let mut found = self.rows(QueryKind::Read, OWNED, values, doing, |row| row.meeting_id()).await?;
+        found.sort_unstable();
+        Ok(found)
     }
 }
 

@@ -218,10 +218,7 @@ impl MemoryStore {
 
 /// Whether a lease is live.
 fn live(leases: &BTreeMap<Incarnation, Lease>, owner: &Incarnation) -> Result<(), Error> {
-    match leases.get(owner).is_some_and(Lease::is_live) {
-        true => Ok(()),
-        false => Err(Error::LeaseEnded(owner.clone())),
-    }
+    if leases.get(owner).is_some_and(Lease::is_live) { Ok(()) } else { Err(Error::LeaseEnded(owner.clone())) }
 }
 
 fn answer<'a, T: Send + 'a>(result: Result<T, Error>) -> StoreFuture<'a, T> {
@@ -400,10 +397,10 @@ impl Leases for MemoryStore {
 
     fn owned(&self, owner: Incarnation, limit: usize) -> StoreFuture<'_, Vec<MeetingId>> {
         let meetings = self.lock();
-        let owned = meetings.iter().filter(|(_, stored)| {
+        let of_owner = meetings.iter().filter(|(_, stored)| {
             stored.row.owner.as_ref() == Some(&owner) && stored.row.status != MeetingStatus::Ended
         });
-        answer(Ok(owned.map(|(id, _)| id.clone()).take(limit).collect()))
+        answer(Ok(of_owner.map(|(id, _)| id.clone()).take(limit).collect()))
     }
 
     fn take_lease(&self, holder: Incarnation, ttl: Duration, document: Arc<str>) -> StoreFuture<'_, bool> {
