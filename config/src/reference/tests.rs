@@ -117,6 +117,7 @@ fn every_key_is_there_once_and_in_order() {
             "[[llm.budget]]",
             "[install]",
             "[log]",
+            "[traces]",
             "[[source]]",
             "[[plugin]]",
         ]
