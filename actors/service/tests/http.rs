@@ -205,6 +205,8 @@ async fn a_producer_without_its_numbers_asks_where_it_is() {
     }
     assert_eq!(place("a%2Fb%20%C3%BC").await["producer"], "a/b ü");
     assert_eq!(place("backend?durabel=true").await["status"], 400);
+    assert_eq!(place(&"p".repeat(255)).await["next"], "1");
+    assert_eq!(place(&"p".repeat(256)).await["code"], "bad-number", "nobody can publish so");
     // Also what only its row and its marks know, once it has ended.
     running.client.json("POST", "/v1/meetings/m/end", &json!({"wait": true})).await;
     assert_eq!(place("backend").await, there);

@@ -1,6 +1,7 @@
 //! How far a producer is in a meeting: a program that comes back without its numbers asks for the next one.
 
 use axum::Json;
+use teammy_kernel::{Producer, PublishError};
 
 use crate::{
     bodies::ProducerPlaceBody,
@@ -20,6 +21,9 @@ pub(crate) async fn show(
 ) -> Result<Json<ProducerPlaceBody>, Problem> {
     let durable = params.flag("durable")?;
     params.end()?;
+    if producer.is_empty() || producer.len() > Producer::MAX_ID_BYTES {
+        return Err(PublishError::BadNumber.into());
+    }
     let next = meeting.expects(&producer).await?;
     let last_seq = match next.checked_sub(1).filter(|last| *last > 0) {
         Some(last) => meeting.numbered(&producer, last).await?,
