@@ -279,11 +279,13 @@ impl<C: ModelClient> Models<C> {
         let copy = traced.as_ref().map(|span| question.at(span.context()));
         let question = copy.as_ref().map_or(question, OwnQuestion::question);
         let outcome = slot.client.ask(question).instrument(span.clone()).await;
-        if let Some(traced) = traced {
-            telemetry::end(traced, operation, model, caller, &outcome);
-        }
         call.has_ended = true;
         let (now, took) = (Instant::now(), began.elapsed());
+        let told = outcome.as_ref().map(Answer::usage).map_err(|problem| problem.class);
+        telemetry::ended(&span, operation, model, took, told);
+        if let Some(traced) = traced {
+            telemetry::end(traced, operation, model, caller, told);
+        }
         tally.charges.took_ms += millis(took);
         // A server that does not count has read no more than the request's bytes, and written none more than its answer's.
         let of_answer = |bytes: u64| {
@@ -293,7 +295,6 @@ impl<C: ModelClient> Models<C> {
         let (usage, cost) = match &outcome {
             Ok(answer) => {
                 slot.breaker.lock().succeeded();
-                telemetry::ended(&span, operation, model, took, Ok(answer.usage()));
                 let usage = answer.usage();
                 let cost = match usage {
                     Some(usage) => slot.prices.spent(usage),
@@ -304,7 +305,6 @@ impl<C: ModelClient> Models<C> {
             Err(problem) => {
                 slot.breaker.lock().failed(problem, pass, now);
                 slot.last_failure.lock().clone_from(&problem.text);
-                telemetry::ended(&span, operation, model, took, Err(problem.class));
                 (problem.usage, problem.spent(slot.prices.spent(problem.usage), of_answer, most))
             }
         };

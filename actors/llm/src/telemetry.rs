@@ -51,10 +51,7 @@ mod record {
     use tracing::{Span, field::Empty, info_span};
 
     use super::{DURATION, TOKENS};
-    use crate::{
-        models::Answer,
-        policy::{Class, Problem},
-    };
+    use crate::policy::Class;
 
     const OPERATION: &str = "gen_ai.operation.name";
     const MODEL: &str = "gen_ai.request.model";
@@ -91,9 +88,9 @@ mod record {
         operation: &'static str,
         model: &str,
         caller: &Caller,
-        outcome: &Result<Answer, Problem>,
+        outcome: Result<Option<Usage>, Class>,
     ) {
-        let usage = outcome.as_ref().ok().and_then(Answer::usage);
+        let usage = outcome.ok().flatten();
         span.end(SpanOutcome {
             meeting: caller.is_in_meeting().then_some(caller.meeting.as_str()),
             instance: Some(caller.instance.as_str()),
@@ -101,7 +98,7 @@ mod record {
             model: Some(model),
             input_tokens: usage.map(|usage| usage.prompt),
             output_tokens: usage.map(|usage| usage.completion),
-            error: outcome.as_ref().err().map(|problem| problem.class.name()),
+            error: outcome.err().map(Class::name),
             ..SpanOutcome::default()
         });
     }

@@ -8,8 +8,8 @@ use teammy_kernel::store::{self, AccountId, AccountRecord};
 use super::{
     connection::QueryText,
     connection_manager::QueryKind,
-    decode::{self, StoredRow},
-    error::{Cause, QueryError},
+    decode::StoredRow,
+    error::Cause,
     ids,
     open_database::{OpenDatabase, SELECT},
     values::{self, number, text, variables},
@@ -80,8 +80,6 @@ impl OpenDatabase {
             ]))
         };
         let doing = || "changing accounts".to_owned();
-        let results = self.transaction(REPLACE, parts).await;
-        let fits = results.and_then(|mut results| decode::first_rows(&mut results).map_err(QueryError::from));
-        Ok(fits.map_err(|error| error.into_store(doing))?.contains(&Value::Bool(true)))
+        self.did(REPLACE, parts).await.map_err(|error| error.into_store(doing))
     }
 }

@@ -8,7 +8,7 @@ use surrealdb::types::Value;
 use teammy_kernel::{MeetingId, store};
 
 use super::{
-    connection::QueryText, connection_manager::QueryKind, decode::StoredRow, ids, leases::NOT_OWNED,
+    connection::QueryText, connection_manager::QueryKind, decode::StoredRow, ids, meetings::NOT_OWNED,
     open_database::OpenDatabase, values::by_id,
 };
 

@@ -17,9 +17,9 @@ use super::{
     connection::QueryText,
     connection_manager::QueryKind,
     decode::{self, StoredRow},
-    encode,
     error::{Cause, QueryError},
     ids,
+    meetings::new_meeting,
     open_database::OpenDatabase,
     values::{by_id, number, text, variables},
 };
@@ -107,9 +107,7 @@ impl OpenDatabase {
         doing: impl Fn() -> String,
         values: impl Fn() -> Result<Variables, Cause>,
     ) -> Result<bool, store::Error> {
-        let results = self.transaction(statements, values).await;
-        let done = results.and_then(|mut results| decode::first_rows(&mut results).map_err(QueryError::from));
-        Ok(done.map_err(|error| error.into_store(doing))?.contains(&Value::Bool(true)))
+        self.did(statements, values).await.map_err(|error| error.into_store(doing))
     }
 
     async fn hold(
@@ -182,20 +180,14 @@ impl OpenDatabase {
         meeting.owner = Some(owner.clone());
         let id = &meeting.metadata.id;
         let values = || {
-            let place = ids::place(meeting.created, id);
-            Ok(variables([
-                ("id", ids::meeting_id(id)),
-                ("row", encode::meeting_row(&meeting)?),
-                ("listed", ids::place_id(ids::LISTED, place.clone())),
-                ("open", ids::place_id(ids::OPEN, place)),
-                ("lease", ids::lease_id(&owner)),
-                ("owned", ids::owned_id(&owner, id)),
-            ]))
+            let mut values = new_meeting(&meeting)?;
+            values.insert("lease", ids::lease_id(&owner));
+            values.insert("owned", ids::owned_id(&owner, id));
+            Ok(values)
         };
-        let results = self.transaction(CREATE_AS, values).await;
-        match results.and_then(|mut results| decode::first_rows(&mut results).map_err(QueryError::from)) {
-            Ok(done) if done.contains(&Value::Bool(true)) => Ok(meeting),
-            Ok(_) => Err(store::Error::LeaseEnded(owner)),
+        match self.did(CREATE_AS, values).await {
+            Ok(true) => Ok(meeting),
+            Ok(false) => Err(store::Error::LeaseEnded(owner)),
             Err(QueryError::Database(error)) if error.is_already_exists() => {
                 Err(store::Error::Exists(meeting.metadata.id))
             }
@@ -278,9 +270,3 @@ impl OpenDatabase {
         Ok(found)
     }
 }
-
-/// Deletes the record in `owned` of a meeting that a program without a lease claims, or that is forgotten.
-pub(super) const NOT_OWNED: &str = "
-    FOR $old IN (SELECT VALUE array::append(owner, record::id(id)[0]) FROM $id WHERE owner != NONE) {
-        DELETE type::record('owned', $old) RETURN NONE
-    };";

@@ -1,5 +1,6 @@
 //! Creating, claiming and reading meetings' rows.
 
+use surrealdb::types::Variables;
 use teammy_kernel::{
     MeetingId, MeetingMetadata, Name, Seq, Timestamp,
     store::{self, MeetingRecord},
@@ -10,12 +11,17 @@ use super::{
     connection_manager::QueryKind,
     decode::StoredRow,
     encode,
-    error::QueryError,
+    error::{Cause, QueryError},
     ids,
-    leases::NOT_OWNED,
     open_database::{OpenDatabase, SELECT},
     values::{by_id, number, variables},
 };
+
+/// Deletes the record in `owned` of a meeting that a program without a lease claims, or that is forgotten.
+pub(super) const NOT_OWNED: &str = "
+    FOR $old IN (SELECT VALUE array::append(owner, record::id(id)[0]) FROM $id WHERE owner != NONE) {
+        DELETE type::record('owned', $old) RETURN NONE
+    };";
 
 const CREATE: &QueryText = &["BEGIN;
     CREATE $id CONTENT $row RETURN NONE;
@@ -33,6 +39,18 @@ const CLAIM: &QueryText = &[
     COMMIT",
 ];
 
+/// The variables of a query that creates a meeting.
+pub(super) fn new_meeting(meeting: &MeetingRecord) -> Result<Variables, Cause> {
+    let id = &meeting.metadata.id;
+    let place = ids::place(meeting.created, id);
+    Ok(variables([
+        ("id", ids::meeting_id(id)),
+        ("row", encode::meeting_row(meeting)?),
+        ("listed", ids::place_id(ids::LISTED, place.clone())),
+        ("open", ids::place_id(ids::OPEN, place)),
+    ]))
+}
+
 impl OpenDatabase {
     pub(super) async fn create_meeting(
         &self,
@@ -44,16 +62,7 @@ impl OpenDatabase {
         let meeting = MeetingRecord::first(metadata, instances, reserve, created);
         let id = &meeting.metadata.id;
         let doing = || format!("creating meeting {id}");
-        let values = || {
-            let place = ids::place(meeting.created, id);
-            Ok(variables([
-                ("id", ids::meeting_id(id)),
-                ("row", encode::meeting_row(&meeting)?),
-                ("listed", ids::place_id(ids::LISTED, place.clone())),
-                ("open", ids::place_id(ids::OPEN, place)),
-            ]))
-        };
-        match self.query(QueryKind::Write, CREATE, values).await {
+        match self.query(QueryKind::Write, CREATE, || new_meeting(&meeting)).await {
             Ok(_) => Ok(meeting),
             Err(QueryError::Database(error)) if error.is_already_exists() => {
                 Err(store::Error::Exists(meeting.metadata.id))

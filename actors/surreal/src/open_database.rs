@@ -1,6 +1,9 @@
 //! An open database, and how queries run on it.
 
-use surrealdb::{IndexedResults, types::Variables};
+use surrealdb::{
+    IndexedResults,
+    types::{Value, Variables},
+};
 use teammy_kernel::store;
 
 use super::{
@@ -89,6 +92,16 @@ impl OpenDatabase {
                 result => return result,
             }
         }
+    }
+
+    /// Runs statements as one transaction whose last one selects whether it did what it was for.
+    pub(super) async fn did(
+        &self,
+        statements: &QueryText,
+        variables: impl Fn() -> Result<Variables, Cause>,
+    ) -> Result<bool, QueryError> {
+        let mut results = self.transaction(statements, variables).await?;
+        Ok(decode::first_rows(&mut results)?.contains(&Value::Bool(true)))
     }
 
     /// Runs a query with one result, and decodes each of its rows. `doing` is what an error says was being

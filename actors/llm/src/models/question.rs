@@ -98,7 +98,7 @@ pub(crate) enum Answer {
 }
 
 impl Answer {
-    pub(crate) fn usage(&self) -> Option<Usage> {
+    pub(super) fn usage(&self) -> Option<Usage> {
         match self {
             Self::Chat(response) => response.usage,
             Self::Embed(embeddings) => embeddings.usage,
