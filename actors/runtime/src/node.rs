@@ -9,6 +9,7 @@ mod builder;
 mod error;
 mod handle;
 mod open;
+mod plugin_threads;
 mod registry;
 mod resume_all;
 mod shutdown;

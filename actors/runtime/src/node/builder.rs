@@ -12,10 +12,7 @@ use teammy_kernel::{
     plugin::{ResourceMap, StartedPlugin},
     store::MemoryStore,
 };
-use tokio::{
-    runtime::{self, Handle},
-    sync::oneshot,
-};
+use tokio::{runtime::Handle, sync::oneshot};
 use tracing::{info, warn};
 
 use super::{
@@ -23,6 +20,7 @@ use super::{
     beginnings::Announcer,
     error::{Error, OpeningError},
     handle::Node,
+    plugin_threads::PluginThreads,
     registry::{Meetings, Reserved},
     shutdown_progress::ShutdownProgress,
     watchdog::Watchdog,
@@ -206,9 +204,9 @@ impl Builder {
         let (runtime, plugin_runtime) = if let Some(handle) = self.plugin_runtime {
             (None, handle)
         } else {
-            let runtime = plugin_threads(self.config.node.plugin_threads)?;
-            let handle = runtime.handle().clone();
-            (Some(RuntimeGuard(Some(runtime))), handle)
+            let threads = PluginThreads::start(self.config.node.plugin_threads).map_err(Error::Runtime)?;
+            let handle = threads.handle();
+            (Some(threads), handle)
         };
         let mut plugins = BTreeMap::new();
         for instance in graph.instances() {
@@ -274,7 +272,7 @@ impl Builder {
             reserved: Reserved::default(),
             announcer: Announcer::default(),
             actor,
-            runtime: Mutex::new(runtime.and_then(|mut guard| guard.0.take())),
+            runtime: Mutex::new(runtime),
         })
     }
 }
@@ -326,24 +324,4 @@ fn durability(is_durable: bool) -> Durability {
 
 fn failed(error: &(dyn std::error::Error + 'static)) -> Error {
     Error::Start(chain(error))
-}
-
-fn plugin_threads(threads: usize) -> Result<runtime::Runtime, Error> {
-    runtime::Builder::new_multi_thread()
-        .worker_threads(threads)
-        .thread_name("teammy-plugin")
-        .enable_all()
-        .build()
-        .map_err(Error::Runtime)
-}
-
-/// Shuts a runtime down in the background if the start fails: it must not be dropped in async code.
-struct RuntimeGuard(Option<runtime::Runtime>);
-
-impl Drop for RuntimeGuard {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.0.take() {
-            runtime.shutdown_background();
-        }
-    }
 }

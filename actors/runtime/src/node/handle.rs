@@ -5,12 +5,12 @@ use std::{fmt, sync::Arc};
 use parking_lot::Mutex;
 use ractor::ActorRef;
 use teammy_kernel::{MeetingId, Store, graph::Graph};
-use tokio::runtime::Runtime;
 
 use super::{
     actor,
     beginnings::{Announcer, Beginnings},
     error::Error,
+    plugin_threads::PluginThreads,
     registry::{Meetings, Reserved},
     shutdown_progress::ShutdownProgress,
     watchdog::Watchdog,
@@ -47,7 +47,7 @@ pub struct Node {
     /// How many threads it has.
     pub(super) plugin_threads: Option<usize>,
     /// The plugins' runtime, if it is this node's own and has not shut down.
-    pub(super) runtime: Mutex<Option<Runtime>>,
+    pub(super) runtime: Mutex<Option<PluginThreads>>,
 }
 
 impl fmt::Debug for Node {
@@ -145,9 +145,7 @@ impl Node {
         }
         self.watchdog.lock().take();
         self.actor.stop(None);
-        if let Some(runtime) = self.runtime.lock().take() {
-            runtime.shutdown_background();
-        }
+        self.runtime.lock().take();
     }
 
     /// Forgets a meeting: deletes everything that is stored of it, and ends the meeting's actors if this node
