@@ -12,10 +12,16 @@
 //! * Times of two machines are never compared: whether another node's lease is over is said by the store.
 //! * A node that was too late is never a member again; it starts as another incarnation.
 
+mod handler;
 mod keeper;
+mod links;
 mod member;
 mod membership;
+mod transport;
 
+pub use handler::{Call, Handler, Opening};
 pub use keeper::Timing;
+pub use links::{CallError, LinkSettings, LinkStatus, Links};
 pub use member::{Member, NodeDocument, Versions};
 pub use membership::{Error, Membership, View};
+pub use transport::{Closed, ConnectError, Connection, FrameSender, MAX_FRAME, Transport};
