@@ -89,7 +89,7 @@ table! {
     "[node]"
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct Node {
-        /// Threads that run plugins.
+        /// Threads that run plugins. No more of them than there are cores run, until hooks hold those.
         plugin_threads: usize = count(FEWEST_THREADS..=MOST_THREADS)
             .otherwise(format!("the number of cores, {FEWEST_THREADS} to {MOST_THREADS}"), cores())
             .example(4);
