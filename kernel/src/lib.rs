@@ -36,6 +36,8 @@ mod participant;
 pub mod plugin;
 mod publish;
 mod publish_error;
+#[cfg(any(test, feature = "runtime"))]
+mod remote_error;
 mod shortened;
 #[cfg(any(test, feature = "runtime"))]
 pub mod store;
@@ -90,6 +92,8 @@ pub use plugin::{
 };
 pub use publish::Publish;
 pub use publish_error::PublishError;
+#[cfg(any(test, feature = "runtime"))]
+pub use remote_error::RemoteError;
 #[cfg(any(test, feature = "runtime"))]
 pub use shortened::shortened;
 #[cfg(any(test, feature = "runtime"))]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::{DataPacket, EncodeError, MalformedJson, MeetingId, Name, Producer, name};
 #[cfg(any(test, feature = "runtime"))]
-use crate::{error_classes, store};
+use crate::{RemoteError, error_classes, store};
 
 /// Why a packet cannot be made, was not accepted, or is not stored.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -100,6 +100,21 @@ pub enum PublishError {
         /// Why.
         reason: Arc<str>,
     },
+    /// Another node runs the meeting, and the link to it broke before it answered: the packet may have been published or not. With a
+    /// [number](crate::Publish::numbered) it can be published again.
+    #[error(
+        "whether meeting {meeting} got the packet is unknown: {reason}; only a numbered packet can be published again without a double"
+    )]
+    Unknown {
+        /// The meeting.
+        meeting: MeetingId,
+        /// Why.
+        reason: Arc<str>,
+    },
+    /// Another node failed to publish it.
+    #[cfg(any(test, feature = "runtime"))]
+    #[error(transparent)]
+    Remote(Arc<RemoteError>),
     /// The store could not be asked for the original of a repeated packet.
     #[cfg(any(test, feature = "runtime"))]
     #[error("cannot read the history of meeting {meeting}")]
@@ -132,7 +147,9 @@ error_classes!(PublishError {
     Self::Volatile(_) => "volatile" Invalid,
     Self::Ended(_) => "ended" Gone,
     Self::Gone { .. } => "gone" Gone,
+    Self::Unknown { .. } => "fate-unknown" Internal,
 } else {
+    Self::Remote(error) => error.class(&[Self::CLASSES, store::Error::CLASSES]),
     Self::Source(error) => error.class(),
     Self::Read { cause, .. } => cause.class(),
 });

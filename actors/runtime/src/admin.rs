@@ -16,7 +16,7 @@ pub use dead_letters::{Redrive, Redriven};
 pub use error::Error;
 pub use history::HistoryPage;
 pub use meetings::{MeetingList, MeetingSummary};
-pub use request::{Request, Response, handle};
+pub use request::{Request, Response, handle, handle_here};
 pub use status::{Status, StoreStatus};
 pub use teammy_kernel::ledger::UsageRow;
 pub use usage::{usage, usage_of};

@@ -6,6 +6,7 @@
 mod actor;
 mod beginnings;
 mod builder;
+mod cluster;
 mod error;
 mod handle;
 mod open;
@@ -20,6 +21,7 @@ mod watchdog;
 
 pub use beginnings::{Beginning, Beginnings};
 pub use builder::Builder;
+pub use cluster::{Cluster, HandOver};
 pub use error::{BoxError, Error, OpeningError};
 pub use handle::{MemoryUse, Node};
 pub use open::Opened;

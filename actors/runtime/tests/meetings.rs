@@ -25,6 +25,8 @@ mod numbered;
 mod opening;
 #[path = "meetings/outputs.rs"]
 mod outputs;
+#[path = "meetings/owned.rs"]
+mod owned;
 #[path = "meetings/privacy.rs"]
 mod privacy;
 #[path = "meetings/recovery.rs"]

@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     keys::{KeyId, KeyInfo, NewKey, PrintedKey},
+    meeting::report::MeetingReport,
     node::{self, Node},
 };
 
@@ -29,6 +30,11 @@ pub enum Request {
         /// Which meetings.
         #[serde(default)]
         query: MeetingQuery,
+    },
+    /// How a meeting runs, if this node runs it, or another one of its cluster.
+    Report {
+        /// The meeting.
+        meeting: MeetingId,
     },
     /// A page of a meeting's stored packets.
     History {
@@ -102,6 +108,11 @@ pub enum Response {
     },
     /// To [`Request::Meetings`].
     Meetings(MeetingList),
+    /// To [`Request::Report`].
+    Report {
+        /// None if no node that can be asked runs it.
+        report: Option<Box<MeetingReport>>,
+    },
     /// To [`Request::History`].
     History(HistoryPage),
     /// To [`Request::DeadLetters`].
@@ -155,7 +166,20 @@ impl Response {
     }
 }
 
-/// Does what is asked.
+impl Request {
+    /// The meeting, of requests that are for the node that runs it.
+    fn of_running(&self) -> Option<&MeetingId> {
+        match self {
+            Self::Report { meeting }
+            | Self::Redrive { meeting, .. }
+            | Self::ResumeInstance { meeting, .. }
+            | Self::Forget { meeting } => Some(meeting),
+            _ => None,
+        }
+    }
+}
+
+/// Does what is asked. In a cluster it is done by the node that runs the meeting.
 ///
 /// # Errors
 /// See [`Error`].
@@ -163,8 +187,28 @@ impl Response {
 /// # Cancel safety
 /// A dropped call may have done it or not.
 pub async fn handle(node: &Node, request: Request) -> Result<Response, Error> {
+    if let Some(meeting) = request.of_running()
+        && let Some(cluster) = node.cluster()
+        && let Some(answer) = cluster.ask(meeting, &request).await
+    {
+        return answer;
+    }
+    handle_here(node, request).await
+}
+
+/// As [`handle`], by this node.
+///
+/// # Errors
+/// As [`handle`].
+///
+/// # Cancel safety
+/// As [`handle`].
+pub async fn handle_here(node: &Node, request: Request) -> Result<Response, Error> {
     match request {
         Request::Status => Ok(Response::Status { status: Box::new(node.status().await) }),
+        Request::Report { meeting } => {
+            Ok(Response::Report { report: node.report(&meeting).await.map(Box::new) })
+        }
         Request::Meetings { query } => Ok(Response::Meetings(MeetingList::of(node, query).await?)),
         Request::History { meeting, query } => Ok(Response::History(node.history(&meeting, query).await?)),
         Request::DeadLetters { meeting } => {

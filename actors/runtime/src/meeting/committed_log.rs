@@ -71,6 +71,12 @@ impl CommittedLog {
         }
     }
 
+    /// Whether a packet of this seq is stored.
+    pub(crate) async fn has(&self, seq: Seq) -> Result<bool, store::Error> {
+        let packets = self.store.packets(self.meeting.clone(), PacketQuery::range(seq, seq)).await?;
+        Ok(!packets.is_empty())
+    }
+
     /// The seq of the stored packet to which a producer gave this number.
     pub(crate) async fn numbered(
         &self,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use teammy_kernel::{MeetingId, Name, PublishError, error_classes, store};
+use teammy_kernel::{MeetingId, Name, PublishError, RemoteError, error_classes, store};
 
 /// Why a meeting could not do what was asked.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -95,6 +95,9 @@ pub enum Error {
     /// A subscriber was too slow, and [`Slow::End`](super::Slow::End) ended its subscription.
     #[error("the subscriber to meeting {0} was too slow")]
     TooSlow(MeetingId),
+    /// Another node could not do it.
+    #[error(transparent)]
+    Remote(Arc<RemoteError>),
     /// The store could not be read.
     #[error("cannot read the history of meeting {meeting}")]
     Read {
@@ -125,6 +128,7 @@ error_classes!(Error {
     Self::UnknownSource { .. } => "unknown-source" NotFound,
     Self::TooSlow(_) => "too-slow" Gone,
 } else {
+    Self::Remote(error) => error.class(&[Self::CLASSES, crate::node::Error::CLASSES, store::Error::CLASSES]),
     Self::Read { cause, .. } => cause.class(),
 });
 

@@ -73,11 +73,11 @@ impl MeetingRef {
     }
 
     /// When the meeting was created, which tells it apart from an earlier one that had its id and was forgotten. None if that is
-    /// not known, as of one that another node runs.
+    /// not known, as of one that an older version made.
     pub fn created(&self) -> Option<Timestamp> {
         match &self.0 {
             Form::Local(meeting) => meeting.created(),
-            Form::Remote(_) => None,
+            Form::Remote(meeting) => meeting.created(),
             Form::Ended(meeting) => meeting.created(),
         }
     }
@@ -188,7 +188,7 @@ impl MeetingRef {
     /// Can be dropped and called again.
     pub async fn stored(&self, seq: Seq) -> Result<(), PublishError> {
         match &self.0 {
-            Form::Local(meeting) => meeting.shared().stored(seq).await,
+            Form::Local(meeting) => meeting.stored(seq).await,
             Form::Remote(meeting) => meeting.stored(seq).await,
             Form::Ended(meeting) => meeting.stored(seq),
         }
@@ -207,16 +207,15 @@ impl MeetingRef {
         }
     }
 
-    /// The seq of the packet to which a producer gave this number; none if the meeting has no such packet, or another node runs
-    /// it.
+    /// The seq of the packet to which a producer gave this number; none if the meeting has no such packet.
     ///
     /// # Errors
-    /// [`Error::Read`].
+    /// [`Error::Read`]; [`Error::Gone`] if another node runs the meeting and does not answer.
     pub async fn numbered(&self, producer: &str, number: u64) -> Result<Option<Seq>, Error> {
         let producer: Arc<str> = producer.into();
         let found = match &self.0 {
             Form::Local(meeting) => meeting.numbered(&producer, number).await,
-            Form::Remote(_) => Ok(None),
+            Form::Remote(meeting) => return meeting.numbered(producer, number).await,
             Form::Ended(meeting) => meeting.numbered(producer, number).await,
         };
         found.map_err(|cause| Error::Read { meeting: self.id().clone(), cause: Arc::new(cause) })

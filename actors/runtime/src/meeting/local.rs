@@ -6,9 +6,12 @@ use ractor::{ActorId, ActorRef, ActorStatus};
 use teammy_kernel::{
     MeetingId, MeetingMetadata, Name, Publish, PublishError, Seq, Timestamp,
     log::JoinAt,
-    store::{self, DeadLetter},
+    store::{self, DeadLetter, Epoch},
 };
-use tokio::{sync::oneshot, time::Instant};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, timeout},
+};
 
 use super::{
     committed_log::Packets,
@@ -243,12 +246,37 @@ impl LocalMeeting {
     }
 
     /// Releases the meeting without ending it: batches in flight finish, and everything is stored. Another
-    /// owner can take it over.
-    pub(crate) async fn release(&self) {
-        let (reply, released) = oneshot::channel();
+    /// owner can take it over. Hooks that still run after `grace` are cut off: the next owner runs them again.
+    pub(crate) async fn release_within(&self, grace: Duration) {
+        let (reply, mut released) = oneshot::channel();
         if self.actor.cast(Command::Release { reply }.into()).is_ok() {
             // An actor that ends without a reply has released the meeting, too.
-            let _ = released.await;
+            if timeout(grace, &mut released).await.is_err()
+                && self.actor.cast(Command::ReleaseNow.into()).is_ok()
+            {
+                let _ = released.await;
+            }
+        }
+    }
+
+    /// Which ownership of the meeting this is.
+    pub(crate) fn epoch(&self) -> Epoch {
+        self.shared.epoch
+    }
+
+    /// Waits until everything up to a seq is stored. A packet of an earlier owner is stored, or was lost with it.
+    pub(crate) async fn stored(&self, seq: Seq) -> Result<(), PublishError> {
+        if seq >= self.shared.first_seq {
+            return self.shared.stored(seq).await;
+        }
+        let meeting = || self.id().clone();
+        match self.shared.committed_log.has(seq).await {
+            Ok(true) => Ok(()),
+            Ok(false) => {
+                let reason = "the packet was lost with an earlier owner before it was stored".into();
+                Err(PublishError::Gone { meeting: meeting(), reason })
+            }
+            Err(cause) => Err(PublishError::Read { meeting: meeting(), cause: Arc::new(cause) }),
         }
     }
 

@@ -43,6 +43,8 @@ pub(crate) enum Command {
     CatchUp { reply: Reply },
     /// Release the meeting without ending it. The reply comes once everything is stored.
     Release { reply: oneshot::Sender<()> },
+    /// Release it without waiting for the hooks that still run.
+    ReleaseNow,
     /// Report the state of the log.
     Report { reply: oneshot::Sender<LogReport> },
     /// Reply with the packets of a read that are not stored yet.

@@ -85,6 +85,9 @@ pub trait RemoteMeeting: fmt::Debug + Send + Sync + 'static {
     /// What the meeting was started with.
     fn metadata(&self) -> &MeetingMetadata;
 
+    /// When it was created, if that is known.
+    fn created(&self) -> Option<Timestamp>;
+
     /// Publishes a packet: [`publish`](super::MeetingRef::publish) or
     /// [`try_publish`](super::MeetingRef::try_publish).
     fn publish(
@@ -102,6 +105,9 @@ pub trait RemoteMeeting: fmt::Debug + Send + Sync + 'static {
 
     /// The number that a producer is to publish next.
     fn expects(&self, producer: String) -> BoxFuture<'_, Result<u64, Error>>;
+
+    /// The seq of the packet to which a producer gave this number.
+    fn numbered(&self, producer: Arc<str>, number: u64) -> BoxFuture<'_, Result<Option<Seq>, Error>>;
 
     /// Stored packets after a seq, then new ones as they are stored:
     /// [`packets_after`](super::MeetingRef::packets_after) or

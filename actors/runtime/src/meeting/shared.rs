@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use ractor::ActorRef;
-use teammy_kernel::{MeetingMetadata, Name, PublishError, Seq, Timestamp, graph::Graph, log::Slot};
+use teammy_kernel::{
+    MeetingMetadata, Name, PublishError, Seq, Timestamp, graph::Graph, log::Slot, store::Epoch,
+};
 use tracing::error;
 
 use super::{
@@ -38,6 +40,10 @@ pub(crate) struct Shared<S> {
     pub(crate) metadata: Arc<MeetingMetadata>,
     /// When the meeting was created in the store.
     pub(crate) created: Option<Timestamp>,
+    /// Which ownership this is.
+    pub(crate) epoch: Epoch,
+    /// The first seq that this owner may give out.
+    pub(crate) first_seq: Seq,
     pub(crate) graph: Arc<Graph>,
     pub(crate) ingress: Ingress,
     pub(crate) committed_log: Arc<CommittedLog>,

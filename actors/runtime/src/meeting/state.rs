@@ -56,7 +56,7 @@ pub(crate) enum StartFrom {
 }
 
 /// The error of commands that come while, or after, the meeting is released.
-const SHUTTING_DOWN: &str = "the node is shutting down";
+const RELEASED: &str = "the node has released it";
 
 /// The state of a meeting that this node runs.
 pub(crate) struct MeetingState {
@@ -96,6 +96,8 @@ pub(crate) struct MeetingState {
     catching_up: Vec<Reply>,
     /// The waiter for the meeting to be released.
     releasing: Option<oneshot::Sender<()>>,
+    /// The release does not wait for hooks that still run: another owner runs them again.
+    cuts_hooks_off: bool,
 }
 
 impl Drive for MeetingState {
@@ -136,6 +138,7 @@ impl MeetingState {
             redriving: Vec::new(),
             catching_up: Vec::new(),
             releasing: None,
+            cuts_hooks_off: false,
         }
     }
 
@@ -177,9 +180,10 @@ impl MeetingState {
             }
             Command::CatchUp { reply } => self.catching_up.push(reply),
             Command::Release { reply } => {
-                self.shared.close(SHUTTING_DOWN);
+                self.shared.close(RELEASED);
                 self.releasing = Some(reply);
             }
+            Command::ReleaseNow => self.cuts_hooks_off = true,
             Command::Report { reply } => {
                 self.drain_ingress(0);
                 let _ = reply.send(self.report());

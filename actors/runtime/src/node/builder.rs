@@ -1,6 +1,10 @@
 //! The builder of a node.
 
-use std::{collections::BTreeMap, fmt, fs, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fmt, fs,
+    sync::{Arc, OnceLock},
+};
 
 use futures::{FutureExt, future::BoxFuture};
 use parking_lot::Mutex;
@@ -10,7 +14,7 @@ use teammy_kernel::{
     DataType, DeliveryPolicy, Durability, Factory, LlmProvider, SharedLlm, Store, chain,
     graph::{self, Bundle, Graph, InstanceSpec, KnownKind, SourceSpec},
     plugin::{ResourceMap, StartedPlugin},
-    store::MemoryStore,
+    store::{Incarnation, MemoryStore},
 };
 use tokio::{runtime::Handle, sync::oneshot};
 use tracing::{info, warn};
@@ -43,6 +47,7 @@ pub struct Builder {
     store: Option<OpenStore>,
     llm: Option<OpenLlm>,
     plugin_runtime: Option<Handle>,
+    owner: Option<Incarnation>,
     resources: ResourceMap,
 }
 
@@ -79,6 +84,7 @@ impl Builder {
             store: None,
             llm: None,
             plugin_runtime: None,
+            owner: None,
             resources: ResourceMap::default(),
         }
     }
@@ -152,6 +158,14 @@ impl Builder {
         Opening: Future<Output = Result<SharedLlm, OpeningError>> + Send + 'static,
     {
         self.llm = Some(Box::new(|config, is_needed| open(config, is_needed).boxed()));
+        self
+    }
+
+    /// Owns meetings as this incarnation of a node, which must hold a [lease](teammy_kernel::store::Leases) in the store: for a store
+    /// that several nodes share. A meeting that another live node owns is not taken from it.
+    #[must_use]
+    pub fn owner(mut self, owner: Incarnation) -> Self {
+        self.owner = Some(owner);
         self
     }
 
@@ -271,6 +285,9 @@ impl Builder {
             meetings,
             reserved: Reserved::default(),
             announcer: Announcer::default(),
+            owner: self.owner,
+            cluster: OnceLock::new(),
+            fenced: Mutex::default(),
             actor,
             runtime: Mutex::new(runtime),
         })

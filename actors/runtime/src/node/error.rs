@@ -150,6 +150,17 @@ pub enum Error {
     /// The store failed.
     #[error(transparent)]
     Store(store::Error),
+    /// No node of the cluster takes the meeting now.
+    #[error("no node takes meeting {meeting} now: {reason}")]
+    NoRoom {
+        /// The meeting.
+        meeting: MeetingId,
+        /// What each node said.
+        reason: String,
+    },
+    /// The node's lease has ended: it may run no meetings any more.
+    #[error("this node is no member of its cluster any more: {0}; start it again")]
+    NoMember(String),
     /// The node is shutting down, or has shut down.
     #[error("the node is shutting down or has shut down: it takes no meetings; start another node")]
     ShutDown,
@@ -172,6 +183,8 @@ error_classes!(Error {
     Self::Ended(_) => "ended" Gone,
     Self::MissingInstance { .. } => "missing-instance" Conflict,
     Self::MeetingExists(_) => "meeting-exists" Conflict,
+    Self::NoRoom { .. } => "no-room" Busy,
+    Self::NoMember(_) => "no-member" Gone,
     Self::ShutDown => "shut-down" Gone,
     Self::Deadline(_) => "deadline" Internal,
 } else {

@@ -1,14 +1,18 @@
 //! The way to a node from outside.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, OnceLock, Weak},
+};
 
 use parking_lot::Mutex;
 use ractor::ActorRef;
-use teammy_kernel::{MeetingId, Store, graph::Graph};
+use teammy_kernel::{MeetingId, Store, graph::Graph, store::Incarnation};
 
 use super::{
     actor,
     beginnings::{Announcer, Beginnings},
+    cluster::Cluster,
     error::Error,
     plugin_threads::PluginThreads,
     registry::{Meetings, Reserved},
@@ -41,6 +45,11 @@ pub struct Node {
     pub(super) reserved: Reserved,
     pub(super) announcer: Announcer,
     pub(super) actor: ActorRef<actor::Message>,
+    /// As which incarnation it owns meetings, if its store is shared.
+    pub(super) owner: Option<Incarnation>,
+    pub(super) cluster: OnceLock<Weak<dyn Cluster>>,
+    /// Why it may run no meetings. Locked while the meetings are, or alone.
+    pub(super) fenced: Mutex<Option<Arc<str>>>,
     pub(super) shutdown: ShutdownProgress,
     /// None once the node has shut down.
     pub(super) watchdog: Mutex<Option<Watchdog>>,
@@ -133,9 +142,9 @@ impl Node {
     }
 
     /// # Errors
-    /// [`Error::ShutDown`] once a shutdown has begun.
+    /// [`Error::ShutDown`] once a shutdown has begun, [`Error::NoMember`] once the node is fenced.
     pub(super) fn check_open(&self) -> Result<(), Error> {
-        if self.shutdown.has_begun() { Err(Error::ShutDown) } else { Ok(()) }
+        if self.shutdown.has_begun() { Err(Error::ShutDown) } else { self.check_fence() }
     }
 
     /// Stops what still runs.

@@ -1,7 +1,7 @@
 //! Opening a meeting, whatever has become of it.
 
 use teammy_kernel::{
-    MeetingId, MeetingMetadata,
+    MeetingId, MeetingMetadata, Name,
     store::{MeetingRecord, MeetingStatus},
 };
 
@@ -89,6 +89,22 @@ impl Node {
     ) -> Result<Opened, Error> {
         self.check_open()?;
         let names = self.instance_names(instances)?;
+        match self.cluster() {
+            Some(cluster) => cluster.open(metadata, names).await,
+            None => self.open_here(metadata, names).await,
+        }
+    }
+
+    /// As [`open`](Self::open), on this node: of a node in a cluster. The names are those of instances that are configured here.
+    ///
+    /// # Errors
+    /// Those of [`open`](Self::open), and [`Error::Store`] with [`store::Error::Owned`] if a live node owns the meeting.
+    ///
+    /// # Cancel safety
+    /// As [`open`](Self::open).
+    pub async fn open_here(&self, metadata: MeetingMetadata, names: Vec<Name>) -> Result<Opened, Error> {
+        self.check_open()?;
+        let names = self.instance_names(names)?;
         let id = metadata.id.clone();
         if let Some(meeting) = self.running_meeting(&id) {
             return Ok(Opened::Running(meeting.into()));
@@ -119,12 +135,23 @@ impl Node {
     }
 
     /// A handle of a meeting that this node runs, or that has ended, wherever that was. It starts and resumes
-    /// nothing.
+    /// nothing. In a cluster it finds meetings on all nodes, and resumes one that no node runs.
     ///
     /// # Errors
     /// [`Error::NoMeeting`]; [`Error::NotRunning`] if the meeting has not ended and does not run here;
     /// [`Error::Store`].
     pub async fn find_meeting(&self, id: &MeetingId) -> Result<MeetingRef, Error> {
+        match self.cluster() {
+            Some(cluster) => cluster.find(id).await,
+            None => self.find_here(id).await,
+        }
+    }
+
+    /// As [`find_meeting`](Self::find_meeting) of a node that is in no cluster.
+    ///
+    /// # Errors
+    /// As [`find_meeting`](Self::find_meeting).
+    pub async fn find_here(&self, id: &MeetingId) -> Result<MeetingRef, Error> {
         if let Some(meeting) = self.running_meeting(id) {
             return Ok(meeting.into());
         }

@@ -12,7 +12,6 @@ use super::{
     shutdown_progress::{Closing, Failure, Limit, OnShutdown, Step},
     watchdog,
 };
-use crate::meeting::LocalMeeting;
 
 /// How long a store may take to close after the deadline.
 const CLOSING_GRACE: Duration = Duration::from_secs(1);
@@ -49,7 +48,9 @@ impl Node {
     async fn release_meetings(&self, limit: Limit) -> Step {
         let meetings = self.local_meetings();
         info!(meetings = meetings.len(), "node shuts down");
-        let releases = futures::future::join_all(meetings.iter().map(LocalMeeting::release));
+        // What could not be disowned says so itself, and is claimed when the node's lease has ended.
+        let releases =
+            futures::future::join_all(meetings.iter().map(|meeting| self.release(meeting, Duration::MAX)));
         if self.shutdown.within(limit, releases).await.is_none() {
             self.shutdown.cut_off(limit);
         }

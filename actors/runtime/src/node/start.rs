@@ -10,7 +10,7 @@ use teammy_kernel::{
     store::{self, Mark},
 };
 
-use super::{error::Error, handle::Node};
+use super::{error::Error, handle::Node, open::Opened};
 use crate::{
     clock,
     kill_points::{self, KillPoint},
@@ -37,6 +37,13 @@ impl Node {
     ) -> Result<MeetingRef, Error> {
         self.check_open()?;
         let names = self.instance_names(instances)?;
+        if let Some(cluster) = self.cluster() {
+            let id = metadata.id.clone();
+            return match cluster.open(metadata, names).await? {
+                Opened::Started(meeting) => Ok(meeting),
+                _ => Err(Error::MeetingExists(id)),
+            };
+        }
         let _reserved = self.reserved.reserve(&metadata.id).await;
         Ok(self.start_new(metadata, names).await?.into())
     }
@@ -72,7 +79,11 @@ impl Node {
     ) -> Result<LocalMeeting, Error> {
         self.check_open()?;
         let reserve = Seq(Sequencer::BLOCK);
-        let created = self.resources.store.create(metadata, instances, reserve, clock::now()).await;
+        let store = &self.resources.store;
+        let created = match self.owner.clone() {
+            Some(owner) => store.leases().create_as(owner, metadata, instances, reserve, clock::now()).await,
+            None => store.create(metadata, instances, reserve, clock::now()).await,
+        };
         let record = created.map_err(|error| match error {
             store::Error::Exists(id) => Error::MeetingExists(id),
             error => Error::Store(error),
@@ -92,7 +103,8 @@ impl Node {
         let id = record.metadata.id.clone();
         // Earlier owners have given out seqs of their reservations only, which end where this one begins.
         let reserved_before = Seq(record.reserved.0.saturating_sub(Sequencer::BLOCK));
-        let sequencer = Sequencer::new(reserved_before.max(last).next(), record.reserved);
+        let first_seq = reserved_before.max(last).next();
+        let sequencer = Sequencer::new(first_seq, record.reserved);
         let ingress = Ingress::new(IngressOptions {
             meeting: id.clone(),
             graph: resources.graph.clone(),
@@ -109,6 +121,8 @@ impl Node {
         let shared = Arc::new(Shared {
             metadata: Arc::new(record.metadata.clone()),
             created: record.created,
+            epoch: record.epoch,
+            first_seq,
             graph: resources.graph.clone(),
             ingress,
             committed_log: Arc::new(committed_log),

@@ -117,7 +117,25 @@ impl Node {
     /// # Cancel safety
     /// A dropped call may have claimed the meeting, though no node runs it; call it again. So may a call that a
     /// shutdown overtook.
+    ///
+    /// In a cluster a meeting is resumed on whichever node it is to run, and one that runs stays where it is.
     pub async fn resume_meeting(&self, id: &MeetingId) -> Result<MeetingRef, Error> {
+        if let Some(cluster) = self.cluster() {
+            let meeting = cluster.find(id).await?;
+            return if meeting.has_ended() { Err(Error::Ended(id.clone())) } else { Ok(meeting) };
+        }
+        self.resume_here(id).await
+    }
+
+    /// As [`resume_meeting`](Self::resume_meeting), on this node.
+    ///
+    /// # Errors
+    /// Those of [`resume_meeting`](Self::resume_meeting), and [`Error::Store`] with [`store::Error::Owned`] if a live node owns the
+    /// meeting.
+    ///
+    /// # Cancel safety
+    /// As [`resume_meeting`](Self::resume_meeting).
+    pub async fn resume_here(&self, id: &MeetingId) -> Result<MeetingRef, Error> {
         let _reserved = self.reserved.reserve(id).await;
         if self.running_meeting(id).is_some() {
             return Err(Error::Running(id.clone()));
@@ -169,7 +187,10 @@ impl Node {
         let mut known = LifecyclePackets::default();
         let mut before = read(&**store, record, &mut known).await?;
         check(&before)?;
-        let claimed = store.claim(id.clone(), Sequencer::BLOCK).await;
+        let claimed = match self.owner.clone() {
+            Some(owner) => store.leases().claim_as(owner, id.clone(), Sequencer::BLOCK).await,
+            None => store.claim(id.clone(), Sequencer::BLOCK).await,
+        };
         let record = claimed.map_err(|error| match error {
             store::Error::NotFound(id) => Error::NoMeeting(id),
             error => Error::Store(error),

@@ -187,7 +187,7 @@ async fn a_shutdown_releases_meetings_without_ending_them() {
     assert!(!events("released").contains(&"probe end m 2".to_owned()));
     assert_eq!(events("released").last().unwrap(), "shutdown");
     let error = meeting.publish(transcription("late")).await.unwrap_err().to_string();
-    assert_eq!(error, "meeting m is no longer run by this node: the node is shutting down");
+    assert_eq!(error, "meeting m is no longer run by this node: the node has released it");
     let row = store.instance("m", "probe").await;
     let packets = store.packets("m").await;
     let handled = packets.iter().filter(|packet| packet.source == "probe").count();

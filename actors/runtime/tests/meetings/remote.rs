@@ -12,7 +12,9 @@ use futures::{
     stream::{self, BoxStream},
 };
 use serde_json::json;
-use teammy_kernel::{DataPacket, MeetingMetadata, Publish, Seq, chain, log::JoinAt, store::DeadLetter};
+use teammy_kernel::{
+    DataPacket, MeetingMetadata, Publish, Seq, Timestamp, chain, log::JoinAt, store::DeadLetter,
+};
 use teammy_runtime::{
     MeetingRef, MeetingStats, Node, Packets, PublishError,
     meeting::{
@@ -49,6 +51,10 @@ impl RemoteMeeting for Loopback {
         &self.metadata
     }
 
+    fn created(&self) -> Option<Timestamp> {
+        self.meeting.created()
+    }
+
     fn publish(
         &self,
         publish: Publish,
@@ -81,6 +87,10 @@ impl RemoteMeeting for Loopback {
 
     fn expects(&self, producer: String) -> BoxFuture<'_, Result<u64, Error>> {
         async move { self.called().expects(&producer).await }.boxed()
+    }
+
+    fn numbered(&self, producer: Arc<str>, number: u64) -> BoxFuture<'_, Result<Option<Seq>, Error>> {
+        async move { self.called().numbered(&producer, number).await }.boxed()
     }
 
     fn packets(

@@ -211,6 +211,6 @@ async fn a_node_can_be_dropped_at_any_step_of_a_shutdown() {
         drop(shutdown);
         drop(node);
         let error = meeting.publish(transcription("late")).await.unwrap_err().to_string();
-        assert!(error.starts_with("meeting m is no longer run by this node: the node is "), "{error}");
+        assert!(error.starts_with("meeting m is no longer run by this node: the node "), "{error}");
     }
 }

@@ -208,7 +208,9 @@ async fn shown(node: &Node, id: &MeetingId, caller: &Caller) -> Result<MeetingBo
     let row = node.store().meeting(id.clone()).await.map_err(node::Error::Store)?;
     let shown = row.and_then(|row| MeetingBody::of(row, caller, node.tenant_label()));
     let mut shown = shown.ok_or_else(|| admin::Error::NoMeeting(id.clone()))?;
-    if let Some(report) = node.report(id).await {
+    // One that does not answer is shown as it is stored.
+    let report = admin::handle(node, Request::Report { meeting: id.clone() }).await;
+    if let Ok(Response::Report { report: Some(report) }) = report {
         shown.runs_as(&report);
     }
     Ok(shown)

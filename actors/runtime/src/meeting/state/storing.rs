@@ -11,7 +11,7 @@ use teammy_kernel::{
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
-use super::{MeetingState, SHUTTING_DOWN};
+use super::{MeetingState, RELEASED};
 use crate::{
     kill_points::{self, KillPoint},
     meeting::{error::Closed, message::Event},
@@ -188,9 +188,9 @@ impl MeetingState {
         if self.releasing.is_none() {
             return;
         }
-        let is_busy = self.log.slots().any(|slot| self.log.view(slot).has_batch);
+        let is_busy = !self.cuts_hooks_off && self.log.slots().any(|slot| self.log.view(slot).has_batch);
         if !is_busy && self.log.is_stored(self.wanted_reservation) {
-            self.shared.gone(SHUTTING_DOWN);
+            self.shared.gone(RELEASED);
             if let Some(reply) = self.releasing.take() {
                 let _ = reply.send(());
             }

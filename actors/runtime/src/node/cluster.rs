@@ -1,0 +1,118 @@
+//! A node that shares its store with others: what it asks of the cluster, and what the cluster asks of it.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use futures::future::BoxFuture;
+use teammy_kernel::{
+    MeetingId, MeetingMetadata, Name,
+    store::{Epoch, Incarnation},
+};
+use tracing::{error, warn};
+
+use super::{error::Error, handle::Node, open::Opened};
+use crate::{
+    admin,
+    meeting::{LocalMeeting, MeetingRef},
+};
+
+/// The cluster that a node is part of. With it [`Node::open`], [`Node::start_meeting`], [`Node::find_meeting`],
+/// [`Node::resume_meeting`] and an operator's [requests](admin::handle) concern meetings on any node.
+pub trait Cluster: fmt::Debug + Send + Sync + 'static {
+    /// Opens a meeting, on whichever node it is to run: as [`Node::open`].
+    fn open(&self, metadata: MeetingMetadata, instances: Vec<Name>) -> BoxFuture<'_, Result<Opened, Error>>;
+
+    /// A handle of a meeting that exists: wherever it runs, or of one that has ended. One that no node runs is resumed.
+    fn find<'a>(&'a self, id: &'a MeetingId) -> BoxFuture<'a, Result<MeetingRef, Error>>;
+
+    /// Has the node that runs a meeting do what an operator asks. None if this node is to do it: it runs the meeting itself, or
+    /// nobody does.
+    fn ask<'a>(
+        &'a self,
+        id: &'a MeetingId,
+        request: &'a admin::Request,
+    ) -> BoxFuture<'a, Option<Result<admin::Response, admin::Error>>>;
+}
+
+/// What became of a meeting that was [handed over](Node::hand_over).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum HandOver {
+    /// It is released: another node may take it over. This was its ownership here.
+    Released(Epoch),
+    /// This node does not run it.
+    NotHere,
+}
+
+impl Node {
+    /// Has the node be part of a cluster from now on; it needs an [owner](super::Builder::owner). The caller keeps the cluster.
+    ///
+    /// # Panics
+    /// If it is part of one already.
+    pub fn join(&self, cluster: &Arc<dyn Cluster>) {
+        assert!(self.cluster.set(Arc::downgrade(cluster)).is_ok(), "the node is part of a cluster already");
+    }
+
+    /// As which incarnation it owns meetings, if its store is shared.
+    pub fn owner(&self) -> Option<&Incarnation> {
+        self.owner.as_ref()
+    }
+
+    pub(crate) fn cluster(&self) -> Option<Arc<dyn Cluster>> {
+        self.cluster.get()?.upgrade()
+    }
+
+    /// Stops running a meeting, so that another node can take it over at once: nothing more is accepted or delivered, hooks that
+    /// still run after `grace` are cut off, to run again on the next owner, all that was accepted is stored, and the meeting has no
+    /// owner.
+    ///
+    /// # Errors
+    /// [`Error::Store`]: the meeting is released, and the store may still name this node as its owner.
+    ///
+    /// # Cancel safety
+    /// A dropped call does not call it off.
+    pub async fn hand_over(&self, id: &MeetingId, grace: Duration) -> Result<HandOver, Error> {
+        let _reserved = self.reserved.reserve(id).await;
+        let Some(meeting) = self.local_meeting(id) else { return Ok(HandOver::NotHere) };
+        self.release(&meeting, grace).await?;
+        Ok(HandOver::Released(meeting.epoch()))
+    }
+
+    /// Stops all meetings at once, and takes none from now on: the node's lease has ended, and others may own them. What was not
+    /// stored is lost.
+    pub fn fence(&self, reason: &str) {
+        let meetings: Vec<_> = {
+            let mut meetings = self.meetings.lock();
+            *self.fenced.lock() = Some(reason.into());
+            meetings.drain().map(|(_, meeting)| meeting).collect()
+        };
+        if !meetings.is_empty() {
+            error!(meetings = meetings.len(), reason, "this node stops all its meetings");
+        }
+        for meeting in meetings {
+            meeting.kill(reason);
+        }
+    }
+
+    /// # Errors
+    /// [`Error::NoMember`] once the node is [fenced](Self::fence).
+    pub(super) fn check_fence(&self) -> Result<(), Error> {
+        match &*self.fenced.lock() {
+            Some(reason) => Err(Error::NoMember(reason.to_string())),
+            None => Ok(()),
+        }
+    }
+
+    /// Releases a meeting, and has the store know that nobody owns it.
+    pub(crate) async fn release(&self, meeting: &LocalMeeting, grace: Duration) -> Result<(), Error> {
+        meeting.release_within(grace).await;
+        if self.owner.is_some() {
+            let disowned =
+                self.resources().store.leases().disown(meeting.id().clone(), meeting.epoch()).await;
+            if let Err(error) = disowned {
+                warn!(meeting = %meeting.id(), error = teammy_kernel::chain(&error), "the store still names this node as its owner");
+                return Err(Error::Store(error));
+            }
+        }
+        Ok(())
+    }
+}

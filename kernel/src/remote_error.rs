@@ -1,0 +1,47 @@
+//! An error of another process.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{ErrorClass, ErrorKind};
+
+/// An error of another node, as that node said it: its text, with what caused it, its code and its kind.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{text}")]
+pub struct RemoteError {
+    /// Its [code](ErrorClass::code).
+    pub code: String,
+    /// Its kind.
+    pub kind: ErrorKind,
+    /// What it says.
+    pub text: String,
+}
+
+impl RemoteError {
+    /// The form of an error that another process is told.
+    pub fn new(class: ErrorClass, error: &(dyn std::error::Error + 'static)) -> Self {
+        Self { code: class.code().to_owned(), kind: class.kind(), text: crate::chain(error) }
+    }
+
+    /// Its class: the one of `known` that has its code. Of a code that is not known here the kind is kept.
+    pub fn class(&self, known: &[&[ErrorClass]]) -> ErrorClass {
+        let class = known.iter().copied().flatten().find(|class| class.code() == self.code);
+        class.copied().unwrap_or(ErrorClass::new("of-another-node", self.kind))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::PublishError;
+
+    #[test]
+    fn a_known_code_stays_and_an_unknown_one_keeps_its_kind() {
+        let error = PublishError::Busy(crate::MeetingId::new("m").unwrap());
+        let remote = RemoteError::new(error.class(), &error);
+        let (text, class) = (remote.to_string(), remote.class(&[PublishError::CLASSES]));
+        assert_eq!((text.as_str(), class), ("meeting m is busy: its backlog is full", error.class()));
+        let newer = RemoteError { code: "of-a-later-version".to_owned(), ..remote };
+        let class = newer.class(&[PublishError::CLASSES]);
+        assert_eq!((class.code(), class.kind()), ("of-another-node", ErrorKind::Busy));
+    }
+}
