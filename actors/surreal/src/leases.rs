@@ -85,11 +85,17 @@ const CLAIM_AS: &QueryText = &["
     } ELSE { NONE };
     SELECT * FROM $claimed;
     "];
-const DISOWN: &QueryText = &["
+const PASS_ON: &QueryText = &["
+    LET $can = $owner = NONE OR (SELECT VALUE id FROM $lease WHERE status = 'held') != [];
     LET $before = (SELECT VALUE owner FROM $id WHERE owner != NONE AND epoch = $epoch);
-    LET $disowned = (UPDATE $id SET owner = NONE WHERE epoch = $epoch AND forgotten != true RETURN VALUE epoch);
-    FOR $old IN $before { DELETE type::record('owned', array::append($old, $meeting)) RETURN NONE };
-    SELECT VALUE done FROM [{ done: $disowned != [] }];
+    LET $passed = IF $can {
+        (UPDATE $id SET owner = $owner WHERE epoch = $epoch AND forgotten != true RETURN VALUE epoch)
+    } ELSE { [] };
+    LET $noted = IF $passed != [] {
+        FOR $old IN $before { DELETE type::record('owned', array::append($old, $meeting)) RETURN NONE };
+        IF $owner != NONE { INSERT IGNORE INTO owned { id: $owned } RETURN NONE }
+    } ELSE { NONE };
+    SELECT VALUE done FROM [{ done: $passed != [] }];
     "];
 const OWNED: &QueryText = &["SELECT id FROM
     (SELECT VALUE type::record('meeting', [record::id(id)[2]]) FROM $range)
@@ -237,19 +243,23 @@ impl OpenDatabase {
         })
     }
 
-    pub(super) async fn disown_meeting(
+    pub(super) async fn pass_meeting_on(
         &self,
         meeting: MeetingId,
         epoch: Epoch,
+        to: Option<Incarnation>,
     ) -> Result<bool, store::Error> {
         let values = || {
             Ok(variables([
                 ("id", ids::meeting_id(&meeting)),
                 ("meeting", text(meeting.as_str())),
                 ("epoch", number(epoch.0)?),
+                ("owner", to.as_ref().map_or(Value::None, ids::holder)),
+                ("lease", to.as_ref().map_or(Value::None, ids::lease_id)),
+                ("owned", to.as_ref().map_or(Value::None, |to| ids::owned_id(to, &meeting))),
             ]))
         };
-        self.done(DISOWN, || format!("letting meeting {meeting} go"), values).await
+        self.done(PASS_ON, || format!("passing meeting {meeting} on"), values).await
     }
 
     pub(super) async fn owned_meetings(

@@ -270,8 +270,8 @@ impl Leases for SurrealStore {
         self.database.claim_owned(owner, meeting, reserve).boxed()
     }
 
-    fn disown(&self, meeting: MeetingId, epoch: Epoch) -> StoreFuture<'_, bool> {
-        self.database.disown_meeting(meeting, epoch).boxed()
+    fn pass_on(&self, meeting: MeetingId, epoch: Epoch, to: Option<Incarnation>) -> StoreFuture<'_, bool> {
+        self.database.pass_meeting_on(meeting, epoch, to).boxed()
     }
 
     fn owned(&self, owner: Incarnation, limit: usize) -> StoreFuture<'_, Vec<MeetingId>> {

@@ -166,12 +166,12 @@ pub trait Leases: Send + Sync {
         reserve: u64,
     ) -> StoreFuture<'_, MeetingRecord>;
 
-    /// The owner of this epoch owns the meeting no more, so that any node may claim it. Returns whether it did so: false if another
-    /// owner has claimed it.
+    /// The owner of this epoch owns the meeting no more: the node `to` does, which holds a lease and is to claim it, or nobody, so
+    /// that any node may. Returns whether it was done: false if another owner has claimed it, or `to` holds no lease.
     ///
     /// # Errors
     /// [`Error::Unavailable`], [`Error::Failed`].
-    fn disown(&self, meeting: MeetingId, epoch: Epoch) -> StoreFuture<'_, bool>;
+    fn pass_on(&self, meeting: MeetingId, epoch: Epoch, to: Option<Incarnation>) -> StoreFuture<'_, bool>;
 
     /// Meetings that a node owns and that have not ended, by id; the first `limit` of them.
     fn owned(&self, owner: Incarnation, limit: usize) -> StoreFuture<'_, Vec<MeetingId>>;

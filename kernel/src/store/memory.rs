@@ -389,10 +389,12 @@ impl Leases for MemoryStore {
         answer(self.take(Some(owner), meeting, reserve))
     }
 
-    fn disown(&self, meeting: MeetingId, epoch: Epoch) -> StoreFuture<'_, bool> {
+    fn pass_on(&self, meeting: MeetingId, epoch: Epoch, to: Option<Incarnation>) -> StoreFuture<'_, bool> {
+        let leases = self.lock_leases();
+        let holds = |to: &Incarnation| leases.get(to).is_some_and(|lease| lease.status == LeaseStatus::Held);
         let mut meetings = self.lock();
         let row = meetings.get_mut(&meeting).map(|stored| &mut stored.row).filter(|row| row.epoch == epoch);
-        answer(Ok(row.map(|row| row.owner = None).is_some()))
+        answer(Ok(row.filter(|_| to.as_ref().is_none_or(holds)).map(|row| row.owner = to).is_some()))
     }
 
     fn owned(&self, owner: Incarnation, limit: usize) -> StoreFuture<'_, Vec<MeetingId>> {

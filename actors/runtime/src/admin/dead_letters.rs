@@ -118,7 +118,7 @@ impl Node {
                 Ok(tickets) if !tickets.is_empty() => Ok(Redriven::new(tickets, Some(meeting))),
                 // Nothing is left to redrive: the meeting was taken over for nothing.
                 result => {
-                    let _ = self.release(&meeting, std::time::Duration::MAX).await;
+                    meeting.release_within(std::time::Duration::MAX).await;
                     Ok(Redriven::new(result?, None))
                 }
             },

@@ -7,13 +7,10 @@ use teammy_kernel::{
     MeetingId, MeetingMetadata, Name,
     store::{Epoch, Incarnation},
 };
-use tracing::{error, warn};
+use tracing::error;
 
 use super::{error::Error, handle::Node, open::Opened};
-use crate::{
-    admin,
-    meeting::{LocalMeeting, MeetingRef},
-};
+use crate::{admin, meeting::MeetingRef};
 
 /// The cluster that a node is part of. With it [`Node::open`], [`Node::start_meeting`], [`Node::find_meeting`],
 /// [`Node::resume_meeting`] and an operator's [requests](admin::handle) concern meetings on any node.
@@ -37,8 +34,10 @@ pub trait Cluster: fmt::Debug + Send + Sync + 'static {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HandOver {
-    /// It is released: another node may take it over. This was its ownership here.
+    /// It is released, and the other node owns it. This was its ownership here.
     Released(Epoch),
+    /// It is released, and the other node does not own it: that one's lease has ended, or yet another node has taken the meeting over.
+    Kept,
     /// This node does not run it.
     NotHere,
 }
@@ -61,20 +60,30 @@ impl Node {
         self.cluster.get()?.upgrade()
     }
 
-    /// Stops running a meeting, so that another node can take it over at once: nothing more is accepted or delivered, hooks that
-    /// still run after `grace` are cut off, to run again on the next owner, all that was accepted is stored, and the meeting has no
-    /// owner.
+    /// Stops running a meeting, so that `to` can take it over at once: nothing more is accepted or delivered, hooks that still run
+    /// after `grace` are cut off, to run again on the next owner, all that was accepted is stored, and the meeting belongs to `to`,
+    /// which is to [resume](Self::resume_here) it.
     ///
     /// # Errors
-    /// [`Error::Store`]: the meeting is released, and the store may still name this node as its owner.
+    /// [`Error::Store`]: the meeting is released, and the store may still name this node as its owner, which then is to resume it.
     ///
     /// # Cancel safety
     /// A dropped call does not call it off.
-    pub async fn hand_over(&self, id: &MeetingId, grace: Duration) -> Result<HandOver, Error> {
+    pub async fn hand_over(
+        &self,
+        id: &MeetingId,
+        to: Incarnation,
+        grace: Duration,
+    ) -> Result<HandOver, Error> {
         let _reserved = self.reserved.reserve(id).await;
         let Some(meeting) = self.local_meeting(id) else { return Ok(HandOver::NotHere) };
-        self.release(&meeting, grace).await?;
-        Ok(HandOver::Released(meeting.epoch()))
+        meeting.release_within(grace).await;
+        let leases = self.resources().store.leases();
+        match leases.pass_on(id.clone(), meeting.epoch(), Some(to)).await {
+            Ok(true) => Ok(HandOver::Released(meeting.epoch())),
+            Ok(false) => Ok(HandOver::Kept),
+            Err(error) => Err(Error::Store(error)),
+        }
     }
 
     /// Stops all meetings at once, and takes none from now on: the node's lease has ended, and others may own them. What was not
@@ -100,19 +109,5 @@ impl Node {
             Some(reason) => Err(Error::NoMember(reason.to_string())),
             None => Ok(()),
         }
-    }
-
-    /// Releases a meeting, and has the store know that nobody owns it.
-    pub(crate) async fn release(&self, meeting: &LocalMeeting, grace: Duration) -> Result<(), Error> {
-        meeting.release_within(grace).await;
-        if self.owner.is_some() {
-            let disowned =
-                self.resources().store.leases().disown(meeting.id().clone(), meeting.epoch()).await;
-            if let Err(error) = disowned {
-                warn!(meeting = %meeting.id(), error = teammy_kernel::chain(&error), "the store still names this node as its owner");
-                return Err(Error::Store(error));
-            }
-        }
-        Ok(())
     }
 }

@@ -48,9 +48,8 @@ impl Node {
     async fn release_meetings(&self, limit: Limit) -> Step {
         let meetings = self.local_meetings();
         info!(meetings = meetings.len(), "node shuts down");
-        // What could not be disowned says so itself, and is claimed when the node's lease has ended.
         let releases =
-            futures::future::join_all(meetings.iter().map(|meeting| self.release(meeting, Duration::MAX)));
+            futures::future::join_all(meetings.iter().map(|meeting| meeting.release_within(Duration::MAX)));
         if self.shutdown.within(limit, releases).await.is_none() {
             self.shutdown.cut_off(limit);
         }

@@ -53,8 +53,11 @@ async fn a_meeting_is_taken_from_no_live_node_and_handed_over_at_once() {
     assert!(is_owned_by(&error, "owned-north"), "{error}");
     meeting.publish(transcription("two")).await.unwrap();
 
-    assert_eq!(south.hand_over(&id("m"), TTL).await.unwrap(), HandOver::NotHere);
-    assert!(matches!(north.hand_over(&id("m"), TTL).await.unwrap(), HandOver::Released(_)));
+    assert_eq!(south.hand_over(&id("m"), incarnation("owned-north"), TTL).await.unwrap(), HandOver::NotHere);
+    assert!(matches!(
+        north.hand_over(&id("m"), incarnation("owned-south"), TTL).await.unwrap(),
+        HandOver::Released(_)
+    ));
     let error = meeting.publish(transcription("late")).await.unwrap_err();
     assert!(matches!(error, PublishError::Gone { .. }), "{error}");
     let meeting = south.resume_here(&id("m")).await.unwrap();
@@ -63,7 +66,9 @@ async fn a_meeting_is_taken_from_no_live_node_and_handed_over_at_once() {
     meeting.caught_up().await.unwrap();
     assert_eq!(texts(&store, "m", "transcription").await, ["one", "two", "three"]);
     south.shutdown(TTL).await.unwrap();
-    // A node that shuts down owns nothing afterwards.
+    // What it owned may be taken once its lease is given back.
+    assert!(is_owned_by(&north.resume_here(&id("m")).await.unwrap_err(), "owned-south"));
+    store.leases().release_lease(incarnation("owned-south")).await.unwrap();
     north.resume_here(&id("m")).await.unwrap();
     north.shutdown(TTL).await.unwrap();
 }
@@ -76,7 +81,7 @@ async fn a_hand_over_waits_for_no_hook_but_for_all_that_was_accepted() {
     meeting.publish(transcription("wait 30")).await.unwrap();
     meeting.publish(transcription("accepted")).await.unwrap();
     let began = tokio::time::Instant::now();
-    north.hand_over(&id("m"), Duration::from_millis(250)).await.unwrap();
+    north.hand_over(&id("m"), incarnation("grace-south"), Duration::from_millis(250)).await.unwrap();
     assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
     let meeting = south.resume_here(&id("m")).await.unwrap();
     meeting.caught_up().await.unwrap();

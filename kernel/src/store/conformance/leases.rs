@@ -207,16 +207,29 @@ pub async fn only_the_present_owner_lets_a_meeting_go(fixture: Fixture) {
     assert_eq!(owned(store, &a).await, ids);
     assert!(owned(store, &b).await.is_empty());
     assert_eq!(store.leases().owned(a.clone(), 3).await.expect("some are listed"), ids[..3]);
-    let disown = async |id: &MeetingId, epoch: u64| {
-        let disowned = store.leases().disown(id.clone(), crate::store::Epoch(epoch)).await;
-        disowned.expect("a meeting is let go")
+    let pass_on = async |id: &MeetingId, epoch: u64, to: Option<&Incarnation>| {
+        let passed = store.leases().pass_on(id.clone(), crate::store::Epoch(epoch), to.cloned()).await;
+        passed.expect("a meeting is let go")
     };
+    let disown = async |id: &MeetingId, epoch: u64| pass_on(id, epoch, None).await;
     assert!(!disown(&ids[0], 2).await && !disown(&ids[0], 0).await && !disown(&meeting("missing"), 1).await);
     assert_eq!(owned(store, &a).await, ids);
     assert!(disown(&ids[0], 1).await && disown(&ids[0], 1).await);
     assert_eq!(row(store, &ids[0]).await.owner, None);
     assert_eq!(claim(store, &b, &ids[0]).await.expect("it is free").owner.as_ref(), Some(&b));
     assert!(!disown(&ids[0], 1).await, "another node owns it");
+    assert_eq!(owned(store, &b).await, ids[..1]);
+    // To a node, which then owns it and is to claim it; not to one without a lease.
+    assert!(!pass_on(&ids[0], 2, Some(&node("missing", 1))).await && !pass_on(&ids[0], 1, Some(&a)).await);
+    assert_eq!(row(store, &ids[0]).await.owner.as_ref(), Some(&b));
+    assert!(pass_on(&ids[0], 2, Some(&a)).await);
+    assert_eq!(row(store, &ids[0]).await.owner.as_ref(), Some(&a));
+    assert!(owned(store, &b).await.is_empty());
+    assert_eq!(owned(store, &a).await, ids);
+    let refused = claim(store, &b, &ids[0]).await;
+    assert!(matches!(&refused, Err(Error::Owned { owner, .. }) if *owner == a), "{refused:?}");
+    assert_eq!(claim(store, &a, &ids[0]).await.expect("it was passed on").epoch.0, 3);
+    assert!(pass_on(&ids[0], 3, Some(&b)).await);
     assert_eq!(owned(store, &b).await, ids[..1]);
     let mut last = commit(&ids[1], 1, 1);
     last.status = MeetingStatus::Ended;
