@@ -17,6 +17,7 @@ mod keeper;
 mod links;
 mod member;
 mod membership;
+pub mod placement;
 mod transport;
 
 pub use handler::{Call, Handler, Opening};
