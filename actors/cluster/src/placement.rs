@@ -55,7 +55,7 @@ fn score(meeting: &MeetingId, node: &Name, capacity: u32) -> f64 {
 }
 
 /// The same on every platform and in every version: two nodes of different versions rank alike.
-fn hash(meeting: &MeetingId, node: &Name) -> u64 {
+pub(crate) fn hash(meeting: &MeetingId, node: &Name) -> u64 {
     let node = node.as_str().as_bytes();
     let mut hasher = blake3::Hasher::new();
     // A name has at most 64 bytes. Its length keeps "a" + "bc" and "ab" + "c" apart.
