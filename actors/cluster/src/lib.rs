@@ -17,6 +17,8 @@ mod keeper;
 mod links;
 mod member;
 mod membership;
+pub mod placement;
+pub mod takeover;
 mod transport;
 
 pub use handler::{Call, Handler, Opening};
