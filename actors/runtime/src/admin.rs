@@ -4,6 +4,7 @@
 //! [`handle`] takes a typed [`Request`] and returns a typed [`Response`] or [`Error`]. The
 //! [local socket](crate::control) and any other transport call it, so that all of them do the same.
 
+mod cluster;
 mod dead_letters;
 mod error;
 mod history;
@@ -12,6 +13,7 @@ mod request;
 mod status;
 mod usage;
 
+pub use cluster::{ClusterReport, LinkReport, NodeReport};
 pub use dead_letters::{Redrive, Redriven};
 pub use error::Error;
 pub use history::HistoryPage;

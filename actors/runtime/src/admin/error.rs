@@ -14,6 +14,9 @@ pub enum Error {
     /// The meeting is in the store, and this node does not run it.
     #[error("meeting {0} does not run on this node")]
     NotRunning(MeetingId),
+    /// The node is in no cluster.
+    #[error("this node is in no cluster; give it a name in `[cluster] node`")]
+    NoCluster,
     /// The keys could not be read or changed.
     #[error(transparent)]
     Keys(#[from] keys::Error),
@@ -25,6 +28,7 @@ pub enum Error {
 error_classes!(Error {
     Self::NoMeeting(_) => "no-meeting" NotFound,
     Self::NotRunning(_) => "not-running" Conflict,
+    Self::NoCluster => "no-cluster" Invalid,
 } else {
     Self::Keys(error) => error.class(),
     Self::Node(error) => error.class(),

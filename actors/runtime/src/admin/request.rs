@@ -1,5 +1,7 @@
 //! The verbs, and what does them.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use teammy_kernel::{
     MeetingId, Name, Timestamp,
@@ -9,13 +11,13 @@ use teammy_kernel::{
 use tokio::time::Duration;
 
 use super::{
-    dead_letters::Redrive, error::Error, history::HistoryPage, meetings::MeetingList, status::Status,
-    usage::usage,
+    cluster::ClusterReport, dead_letters::Redrive, error::Error, history::HistoryPage, meetings::MeetingList,
+    status::Status, usage::usage,
 };
 use crate::{
     keys::{KeyId, KeyInfo, NewKey, PrintedKey},
     meeting::report::MeetingReport,
-    node::{self, Node},
+    node::{self, Cluster, Node},
 };
 
 /// What an operator asks of a node.
@@ -94,6 +96,20 @@ pub enum Request {
         /// The meeting.
         meeting: MeetingId,
     },
+    /// The nodes of this node's cluster.
+    Cluster,
+    /// Have a node of the cluster hand its meetings over, and take none from then on.
+    Drain {
+        /// The node.
+        node: Name,
+    },
+    /// Have a meeting run on a node of the cluster.
+    Move {
+        /// The meeting.
+        meeting: MeetingId,
+        /// The node.
+        node: Name,
+    },
 }
 
 /// What a node answers to a [`Request`]. [`Response::from_json`] reads its JSON form.
@@ -141,6 +157,11 @@ pub enum Response {
     Keys {
         /// By tenant, then by age.
         keys: Vec<KeyInfo>,
+    },
+    /// To [`Request::Cluster`].
+    Cluster {
+        /// The nodes.
+        cluster: ClusterReport,
     },
     /// To the others: it is done.
     Done,
@@ -248,6 +269,15 @@ pub async fn handle_here(node: &Node, request: Request) -> Result<Response, Erro
             let (secret, key) = node.keys().rotate(&id, Duration::from_secs(overlap)).await?;
             Ok(Response::Key { secret, key })
         }
+        Request::Cluster => Ok(Response::Cluster { cluster: cluster(node)?.report().await? }),
+        Request::Drain { node: name } => {
+            cluster(node)?.drain(&name).await?;
+            Ok(Response::Done)
+        }
+        Request::Move { meeting, node: name } => {
+            cluster(node)?.move_to(&meeting, &name).await?;
+            Ok(Response::Done)
+        }
         Request::Forget { meeting } => {
             if node.forget(&meeting).await? {
                 Ok(Response::Done)
@@ -256,6 +286,10 @@ pub async fn handle_here(node: &Node, request: Request) -> Result<Response, Erro
             }
         }
     }
+}
+
+fn cluster(node: &Node) -> Result<Arc<dyn Cluster>, Error> {
+    node.cluster().ok_or(Error::NoCluster)
 }
 
 async fn must_exist(node: &Node, meeting: &MeetingId) -> Result<(), Error> {

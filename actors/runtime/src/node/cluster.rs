@@ -28,6 +28,15 @@ pub trait Cluster: fmt::Debug + Send + Sync + 'static {
         id: &'a MeetingId,
         request: &'a admin::Request,
     ) -> BoxFuture<'a, Option<Result<admin::Response, admin::Error>>>;
+
+    /// Who is there, and how the links to them are.
+    fn report(&self) -> BoxFuture<'_, Result<admin::ClusterReport, Error>>;
+
+    /// Has a node hand all its meetings over and take none from then on; waits until it runs none.
+    fn drain<'a>(&'a self, node: &'a Name) -> BoxFuture<'a, Result<(), Error>>;
+
+    /// Has a meeting run on a node, and waits until it does.
+    fn move_to<'a>(&'a self, id: &'a MeetingId, node: &'a Name) -> BoxFuture<'a, Result<(), Error>>;
 }
 
 /// What became of a meeting that was [handed over](Node::hand_over).

@@ -122,6 +122,16 @@ impl Node {
         self.announcer.listen()
     }
 
+    /// How many meetings this node runs.
+    pub fn meeting_count(&self) -> usize {
+        self.meetings.lock().len()
+    }
+
+    /// A meeting that this node runs and has not lost, ended or released.
+    pub fn running(&self, id: &MeetingId) -> Option<MeetingRef> {
+        self.running_meeting(id).map(Into::into)
+    }
+
     pub(crate) fn local_meeting(&self, id: &MeetingId) -> Option<LocalMeeting> {
         self.meetings.lock().get(id).cloned()
     }
