@@ -18,6 +18,7 @@ mod links;
 mod member;
 mod membership;
 pub mod placement;
+pub mod rebalance;
 pub mod takeover;
 mod transport;
 
