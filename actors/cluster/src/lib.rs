@@ -12,16 +12,24 @@
 //! * Times of two machines are never compared: whether another node's lease is over is said by the store.
 //! * A node that was too late is never a member again; it starts as another incarnation.
 
+mod cluster;
+mod failure;
+mod gateway;
 mod handler;
 mod keeper;
 mod links;
 mod member;
 mod membership;
 pub mod placement;
+mod protocol;
 pub mod rebalance;
+mod routed;
+mod router;
+mod runner;
 pub mod takeover;
 mod transport;
 
+pub use cluster::{ClusterNode, ClusterSettings};
 pub use handler::{Call, Handler, Opening};
 pub use keeper::Timing;
 pub use links::{CallError, LinkSettings, LinkStatus, Links};

@@ -41,7 +41,8 @@ pub struct View {
     pub ended: Vec<Incarnation>,
 }
 
-enum Command {
+#[derive(Debug)]
+pub(crate) enum Command {
     /// Tell the others something else, at once.
     Tell(NodeDocument),
     /// Give the lease back.
@@ -103,16 +104,35 @@ impl Membership {
 
     /// Tells the others something else of this node.
     pub async fn tell(&self, document: NodeDocument) {
-        let _ = self.commands.send(Command::Tell(document)).await;
+        self.teller().tell(document).await;
     }
 
-    /// Gives the lease back, so that others need not wait for its end. The node must own nothing any more. It waits no longer than
+    /// Tells the others of this node.
+    pub(crate) fn teller(&self) -> Teller {
+        Teller(self.commands.clone())
+    }
+
+    /// Gives the lease back, so that others need not wait for its end. The node must run nothing any more. It waits no longer than
     /// the lease would last.
     pub async fn leave(self) {
+        self.give_back().await;
+    }
+
+    pub(crate) async fn give_back(&self) {
         let (done, left) = oneshot::channel();
         if self.commands.send(Command::Leave(done)).await.is_ok() {
             let _ = left.await;
         }
+    }
+}
+
+/// Tells others of a node.
+#[derive(Debug, Clone)]
+pub(crate) struct Teller(mpsc::Sender<Command>);
+
+impl Teller {
+    pub(crate) async fn tell(&self, document: NodeDocument) {
+        let _ = self.0.send(Command::Tell(document)).await;
     }
 }
 
