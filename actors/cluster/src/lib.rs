@@ -14,14 +14,23 @@
 
 mod handler;
 mod keeper;
+mod link;
 mod links;
 mod member;
 mod membership;
 mod transport;
+mod wire;
 
 pub use handler::{Call, Handler, Opening};
 pub use keeper::Timing;
-pub use links::{CallError, LinkSettings, LinkStatus, Links};
+pub use links::{CallError, LinkSettings, LinkStatus, Links, Opened};
 pub use member::{Member, NodeDocument, Versions};
 pub use membership::{Error, Membership, View};
 pub use transport::{Closed, ConnectError, Connection, FrameSender, MAX_FRAME, Transport};
+pub use wire::LAYOUTS;
+
+/// A network in memory with faults, for tests of what uses [`Links`].
+#[cfg(any(test, feature = "testing"))]
+pub mod testing {
+    pub use crate::transport::memory::{Faults, Network};
+}

@@ -1,0 +1,4 @@
+mod world;
+
+mod calls;
+mod streams;
