@@ -151,14 +151,12 @@ impl Peer {
             self.breaks.fetch_add(1, Ordering::Relaxed);
             older.close("a newer connection took its place");
         }
-        match refused {
-            Some(reason) => Err(reason),
-            None => {
-                info!(peer = %self.incarnation, "the link is up");
-                *self.logged.lock() = None;
-                Ok(())
-            }
+        if let Some(reason) = refused {
+            return Err(reason);
         }
+        info!(peer = %self.incarnation, "the link is up");
+        *self.logged.lock() = None;
+        Ok(())
     }
 
     /// A connection has ended.

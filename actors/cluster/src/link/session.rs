@@ -166,7 +166,7 @@ impl Session {
     /// Tells who waits for it what came, or hands it on.
     fn happened(self: &Arc<Self>, event: Event) -> Option<Request> {
         match event {
-            Event::Greeted(_) => {}
+            Event::Greeted(_) | Event::Moved => {}
             Event::Asked { id, call, asked, cost } => {
                 let signals = Arc::new(Signals::default());
                 if asked == Asked::Open {
@@ -217,7 +217,6 @@ impl Session {
                     signals.cancelled.notify_one();
                 }
             }
-            Event::Moved => {}
         }
         None
     }

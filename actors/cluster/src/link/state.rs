@@ -261,7 +261,7 @@ impl State {
 
     /// Sends an item to the reader; gives it back while the reader has no room.
     pub(crate) fn item(&mut self, stream: u64, body: Bytes) -> Option<Bytes> {
-        let Some(unread) = self.writers.get_mut(&stream) else { return None };
+        let unread = self.writers.get_mut(&stream)?;
         let cost = cost(body.len());
         if *unread > 0 && *unread + cost > self.peer_stream_window {
             return Some(body);

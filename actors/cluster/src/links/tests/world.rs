@@ -21,17 +21,17 @@ pub(super) fn incarnation(node: &str) -> Incarnation {
     Incarnation { node: Name::new(node).unwrap(), boot: 1 }
 }
 
-pub(super) fn meeting(id: &str) -> Option<MeetingId> {
-    Some(MeetingId::new(id).unwrap())
+pub(super) fn meeting(id: &str) -> MeetingId {
+    MeetingId::new(id).unwrap()
 }
 
 /// A call that is not ordered.
 pub(super) fn call(body: impl Into<Bytes>) -> Call {
-    Call { meeting: meeting("m"), epoch: 1, is_ordered: false, trace: None, body: body.into() }
+    Call { meeting: Some(meeting("m")), epoch: 1, is_ordered: false, trace: None, body: body.into() }
 }
 
 pub(super) fn ordered(id: &str, body: impl Into<Bytes>) -> Call {
-    Call { meeting: meeting(id), is_ordered: true, ..call(body) }
+    Call { meeting: Some(meeting(id)), is_ordered: true, ..call(body) }
 }
 
 /// Answers by the body's first word: `echo`, `wait` (for a permit), `slow` (10 ms), `panic`, `count N` (a stream of N items of the
@@ -129,7 +129,6 @@ impl Handler for Told {
 
 /// A node.
 pub(super) struct Node {
-    pub(super) me: Incarnation,
     pub(super) handler: Arc<Told>,
     pub(super) links: Arc<Links>,
 }
@@ -156,14 +155,9 @@ impl World {
             let transport = network.transport(&me);
             view.send_modify(|view| view.members.push(member(&me, &*transport)));
             let handler = Arc::new(Told::default());
-            let links = Links::start(
-                me.clone(),
-                transport,
-                Arc::clone(&handler) as _,
-                view.subscribe(),
-                settings.clone(),
-            );
-            nodes.insert((*name).to_owned(), Node { me, handler, links: Arc::new(links) });
+            let links =
+                Links::start(me, transport, Arc::clone(&handler) as _, view.subscribe(), settings.clone());
+            nodes.insert((*name).to_owned(), Node { handler, links: Arc::new(links) });
         }
         Self { network, view, nodes }
     }
