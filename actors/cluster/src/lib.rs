@@ -17,6 +17,7 @@ mod failure;
 mod gateway;
 mod handler;
 mod keeper;
+mod link;
 mod links;
 mod member;
 mod membership;
@@ -28,11 +29,19 @@ mod router;
 mod runner;
 pub mod takeover;
 mod transport;
+mod wire;
 
 pub use cluster::{ClusterNode, ClusterSettings};
 pub use handler::{Call, Handler, Opening};
 pub use keeper::Timing;
-pub use links::{CallError, LinkSettings, LinkStatus, Links};
+pub use links::{CallError, LinkSettings, LinkStatus, Links, Opened};
 pub use member::{Member, NodeDocument, Versions};
 pub use membership::{Error, Membership, View};
 pub use transport::{Closed, ConnectError, Connection, FrameSender, MAX_FRAME, Transport};
+pub use wire::LAYOUTS;
+
+/// A network in memory with faults, for tests of what uses [`Links`].
+#[cfg(any(test, feature = "testing"))]
+pub mod testing {
+    pub use crate::transport::memory::{Faults, Network};
+}

@@ -1,5 +1,8 @@
 //! Connections between nodes, whatever carries them.
 
+#[cfg(any(test, feature = "testing"))]
+pub(crate) mod memory;
+
 use std::fmt;
 
 use bytes::Bytes;

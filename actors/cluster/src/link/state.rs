@@ -1,0 +1,557 @@
+//! The rules of one connection, without I/O: handshake, heartbeats, windows, and what a peer may send.
+//!
+//! # Invariants
+//! * What a peer makes this side keep is bounded: by the windows that this side told, by the number of calls, and by the streams'.
+//!   A peer that goes beyond a bound is cut off.
+//! * Frames are numbered: a hole, a repeat or a swap breaks the connection.
+//! * Every call has at most one answer, and only calls that were made have one.
+
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+
+use bytes::{Bytes, BytesMut};
+use teammy_kernel::store::Incarnation;
+use tokio::time::Instant;
+
+use crate::{
+    handler::Call,
+    link::{
+        outbox::{Asked, MAX_CALLS, Outbox, cost},
+        settings::LinkSettings,
+    },
+    wire::{self, Ask, Credit, Head, Header, Hello, Kind, LAYOUTS, MAX_BODY, What},
+};
+
+/// How long a handshake may take.
+pub(crate) const HANDSHAKE: Duration = Duration::from_secs(3);
+
+/// How many streams may be open in one direction.
+pub(crate) const MAX_STREAMS: usize = 16_384;
+
+/// How many heartbeats of the peer may come during one of this side.
+const MAX_PINGS: u32 = 64;
+
+/// Credit is told at the latest when it is this share of the window: one in this many.
+const CREDIT_SHARE: usize = 8;
+
+/// Why a connection must end.
+pub(crate) type Broken = Arc<str>;
+
+/// What a peer wants.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// It has introduced itself.
+    Greeted(Incarnation),
+    /// It asks, and gets its credit back by [`State::taken`].
+    Asked { id: u64, call: Call, asked: Asked, cost: usize },
+    /// It answers a call; none if its handler failed.
+    Answered { call: u64, body: Option<Bytes> },
+    /// It answers a call that opens a stream.
+    Opened { call: u64, body: Bytes, has_items: bool },
+    /// An item, which counts until [`State::read`].
+    Item { stream: u64, body: Bytes },
+    /// A stream's end.
+    Ended { stream: u64, has_failed: bool },
+    /// The reader has read items.
+    HasRoom { stream: u64 },
+    /// The reader wants no more.
+    Cancelled { stream: u64 },
+    /// The window has more room, or an answer came.
+    Moved,
+}
+
+/// What crossed a connection.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Traffic {
+    pub(crate) sent_messages: u64,
+    pub(crate) sent_bytes: u64,
+    pub(crate) received_messages: u64,
+    pub(crate) received_bytes: u64,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// The peer has to introduce itself.
+    Greeting {
+        until: Instant,
+    },
+    Up,
+}
+
+/// What this side holds of the peer's messages of one window.
+#[derive(Debug, Default)]
+struct Held {
+    /// Not given back.
+    bytes: usize,
+    /// Taken, and to be given back with the next frame.
+    due: usize,
+}
+
+#[derive(Debug, Default)]
+struct Reader {
+    /// Bytes that have come and were not read, or not told.
+    buffered: usize,
+    /// Read and not told.
+    read: usize,
+    is_cancelled: bool,
+}
+
+#[derive(Debug)]
+struct Partial {
+    head: Head,
+    body: BytesMut,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct State {
+    settings: LinkSettings,
+    me: Incarnation,
+    phase: Phase,
+    sent: u64,
+    received: u64,
+    heard: Instant,
+    next_ping: Instant,
+    ping: Option<(u64, Instant)>,
+    pings: u32,
+    peer_pings: u32,
+    round_trip: Option<Duration>,
+    control: VecDeque<Kind>,
+    outbox: Outbox,
+    /// The window of one message, in bytes: the smaller of both sides'.
+    window: usize,
+    peer_stream_window: usize,
+    calls: Held,
+    replies: Held,
+    told_blocked: bool,
+    peer_is_blocked: bool,
+    partial: HashMap<u64, Partial>,
+    /// The peer's calls that have no answer.
+    answering: HashSet<u64>,
+    /// Streams that the peer sends here.
+    readers: HashMap<u64, Reader>,
+    /// Streams that go to the peer, with the bytes that it has not read.
+    writers: HashMap<u64, usize>,
+    traffic: Traffic,
+}
+
+impl State {
+    /// A new connection. Nothing is sent before [`greet`](Self::greet).
+    pub(crate) fn new(me: Incarnation, settings: LinkSettings, now: Instant) -> Self {
+        Self {
+            me,
+            phase: Phase::Greeting { until: now + HANDSHAKE },
+            sent: 0,
+            received: 0,
+            heard: now,
+            next_ping: now + settings.heartbeat,
+            ping: None,
+            pings: 0,
+            peer_pings: 0,
+            round_trip: None,
+            control: VecDeque::new(),
+            outbox: Outbox::new(),
+            window: settings.window,
+            peer_stream_window: 0,
+            calls: Held::default(),
+            replies: Held::default(),
+            told_blocked: false,
+            peer_is_blocked: false,
+            partial: HashMap::new(),
+            answering: HashSet::new(),
+            readers: HashMap::new(),
+            writers: HashMap::new(),
+            traffic: Traffic::default(),
+            settings,
+        }
+    }
+
+    /// Introduces this node.
+    pub(crate) fn greet(&mut self) {
+        self.control.push_back(Kind::Hello(Hello {
+            incarnation: self.me.clone(),
+            layouts: LAYOUTS,
+            window: self.settings.window as u64,
+            stream_window: self.settings.stream_window as u64,
+        }));
+    }
+
+    /// When [`tick`](Self::tick) is due.
+    pub(crate) fn deadline(&self) -> Instant {
+        match self.phase {
+            Phase::Greeting { until } => until,
+            Phase::Up => self.next_ping.min(self.heard + self.settings.patience()),
+        }
+    }
+
+    /// Does what is due: breaks a connection without a sign of life, or sends one.
+    pub(crate) fn tick(&mut self, now: Instant) -> Result<(), Broken> {
+        if let Phase::Greeting { until } = self.phase {
+            return if now >= until { Err("it did not introduce itself in time".into()) } else { Ok(()) };
+        }
+        let silence = now - self.heard;
+        if silence >= self.settings.patience() {
+            return Err(format!("nothing came for {} ms", silence.as_millis()).into());
+        }
+        if now >= self.next_ping {
+            self.next_ping = now + self.settings.heartbeat;
+            self.peer_pings = 0;
+            let number = u64::from(self.pings);
+            self.pings = self.pings.wrapping_add(1);
+            self.ping = Some((number, now));
+            self.control.push_back(Kind::Ping(number));
+        }
+        Ok(())
+    }
+
+    /// The largest body of a message.
+    pub(crate) fn largest_body(&self) -> usize {
+        MAX_BODY.min(self.window)
+    }
+
+    /// Adds a call, or one that opens a stream. Its body must not be larger than [`largest_body`](Self::largest_body).
+    pub(crate) fn ask(&mut self, call: Call, asked: Asked) -> u64 {
+        let (ask, body) = Ask::of(call);
+        self.outbox.push(if asked == Asked::Open { What::Open(ask) } else { What::Call(ask) }, body)
+    }
+
+    /// Takes a call back of which nothing was sent; false if something was.
+    pub(crate) fn withdraw(&mut self, id: u64) -> bool {
+        self.outbox.withdraw(id)
+    }
+
+    /// Whether nothing of a call was sent.
+    pub(crate) fn is_waiting(&self, id: u64) -> bool {
+        self.outbox.is_waiting(id)
+    }
+
+    /// A call of the peer is in its handler's hands.
+    pub(crate) fn taken(&mut self, cost: usize) {
+        self.calls.due += cost;
+    }
+
+    /// Answers a call of the peer; no body if there is no answer.
+    pub(crate) fn answer(&mut self, call: u64, body: Option<Bytes>) {
+        if self.answering.remove(&call) {
+            match body.filter(|body| body.len() <= self.largest_body()) {
+                Some(body) => self.outbox.push(What::Answer { call }, body),
+                None => self.outbox.push(What::Failed { call }, Bytes::new()),
+            };
+        }
+    }
+
+    /// Answers a call of the peer that opens a stream; false if there is no stream to send.
+    pub(crate) fn opened(&mut self, call: u64, body: Bytes, has_items: bool) -> bool {
+        if body.len() > self.largest_body() || has_items && self.writers.len() >= MAX_STREAMS {
+            self.answer(call, None);
+            return false;
+        }
+        if !self.answering.remove(&call) {
+            return false;
+        }
+        if has_items {
+            self.writers.insert(call, 0);
+        }
+        self.outbox.push(What::Opened { call, has_items }, body);
+        has_items
+    }
+
+    /// Sends an item to the reader; gives it back while the reader has no room.
+    pub(crate) fn item(&mut self, stream: u64, body: Bytes) -> Option<Bytes> {
+        let unread = self.writers.get_mut(&stream)?;
+        let cost = cost(body.len());
+        if *unread > 0 && *unread + cost > self.peer_stream_window {
+            return Some(body);
+        }
+        *unread += cost;
+        self.outbox.push(What::Item { stream }, body);
+        None
+    }
+
+    /// Ends a stream to the reader.
+    pub(crate) fn end(&mut self, stream: u64, has_failed: bool) {
+        if self.writers.remove(&stream).is_some() {
+            self.outbox.push(What::End { stream, has_failed }, Bytes::new());
+        }
+    }
+
+    /// An item was read.
+    pub(crate) fn read(&mut self, stream: u64, bytes: usize) {
+        let Some(reader) = self.readers.get_mut(&stream) else { return };
+        reader.read += cost(bytes);
+        // A large item waits until all was read, so that is told at once.
+        let is_all = reader.read == reader.buffered;
+        if !reader.is_cancelled && (is_all || reader.read >= self.settings.stream_window / CREDIT_SHARE) {
+            let bytes = std::mem::take(&mut reader.read);
+            reader.buffered -= bytes;
+            self.control.push_back(Kind::StreamCredit { stream, bytes: bytes as u64 });
+        }
+    }
+
+    /// The reader of a stream has gone, or whoever waits for its opening.
+    pub(crate) fn cancel(&mut self, stream: u64) {
+        if let Some(reader) = self.readers.get_mut(&stream)
+            && std::mem::replace(&mut reader.is_cancelled, true)
+        {
+            return;
+        }
+        self.control.push_back(Kind::Cancel { stream });
+    }
+
+    /// The last frame, which tells the peer why.
+    pub(crate) fn last_frame(&mut self, reason: &str) -> Bytes {
+        self.frame(wire::bye(reason), &Bytes::new())
+    }
+
+    /// The next frame to send.
+    pub(crate) fn next_frame(&mut self) -> Option<Bytes> {
+        if let Some(kind) = self.control.pop_front() {
+            return Some(self.frame(kind, &Bytes::new()));
+        }
+        if matches!(self.phase, Phase::Greeting { .. }) {
+            return None;
+        }
+        if let Some((kind, body)) = self.outbox.next() {
+            if let Kind::Message(_) = kind {
+                self.traffic.sent_messages += 1;
+            }
+            return Some(self.frame(kind, &body));
+        }
+        if self.outbox.is_blocked() && !self.told_blocked {
+            self.told_blocked = true;
+            return Some(self.frame(Kind::Blocked, &Bytes::new()));
+        }
+        let due = self.calls.due.max(self.replies.due);
+        if due > 0 && (self.peer_is_blocked || due >= self.window / CREDIT_SHARE) {
+            return Some(self.frame(Kind::Credit, &Bytes::new()));
+        }
+        None
+    }
+
+    fn frame(&mut self, kind: Kind, body: &Bytes) -> Bytes {
+        let give = |held: &mut Held| {
+            let due = std::mem::take(&mut held.due);
+            held.bytes -= due;
+            due as u64
+        };
+        let credit = Credit { calls: give(&mut self.calls), replies: give(&mut self.replies) };
+        if credit != Credit::default() {
+            self.peer_is_blocked = false;
+        }
+        let frame = wire::write(&Header { seq: self.sent, credit, kind }, body);
+        self.sent += 1;
+        self.traffic.sent_bytes += frame.len() as u64;
+        frame
+    }
+
+    /// Takes a frame of the peer, and adds what it means.
+    pub(crate) fn receive(
+        &mut self,
+        frame: &Bytes,
+        now: Instant,
+        events: &mut Vec<Event>,
+    ) -> Result<(), Broken> {
+        let (header, body) =
+            wire::read(frame).map_err(|error| Broken::from(teammy_kernel::error::chain(&error)))?;
+        if header.seq != self.received {
+            return Err(format!("its frame {} came where {} was due", header.seq, self.received).into());
+        }
+        self.received += 1;
+        self.heard = now;
+        self.traffic.received_bytes += frame.len() as u64;
+        if !self.outbox.credit(header.credit) {
+            return Err("it gave back more bytes than were under way".into());
+        }
+        if header.credit != Credit::default() {
+            self.told_blocked = false;
+            events.push(Event::Moved);
+        }
+        if !body.is_empty() && !matches!(header.kind, Kind::Message(_) | Kind::Part(_)) {
+            return Err("it sent bytes that belong to nothing".into());
+        }
+        match (&self.phase, header.kind) {
+            (_, Kind::Bye(reason)) => {
+                return Err(format!("it closed the link: {}", teammy_kernel::shortened(&reason, 512)).into());
+            }
+            (Phase::Greeting { .. }, Kind::Hello(hello)) => {
+                wire::agree(LAYOUTS, hello.layouts)?;
+                let window = usize::try_from(hello.window).unwrap_or(usize::MAX);
+                self.window = self.settings.window.min(window);
+                self.peer_stream_window = usize::try_from(hello.stream_window).unwrap_or(usize::MAX);
+                self.outbox.open(self.window);
+                self.phase = Phase::Up;
+                self.next_ping = now + self.settings.heartbeat;
+                events.push(Event::Greeted(hello.incarnation));
+            }
+            (Phase::Greeting { .. }, _) => return Err("it did not introduce itself".into()),
+            (Phase::Up, kind) => self.receive_kind(kind, body, now, events)?,
+        }
+        Ok(())
+    }
+
+    fn receive_kind(
+        &mut self,
+        kind: Kind,
+        body: Bytes,
+        now: Instant,
+        events: &mut Vec<Event>,
+    ) -> Result<(), Broken> {
+        match kind {
+            Kind::Hello(_) => return Err("it introduced itself twice".into()),
+            Kind::Ping(number) => {
+                self.peer_pings += 1;
+                if self.peer_pings > MAX_PINGS {
+                    return Err("it sent too many heartbeats".into());
+                }
+                self.control.push_back(Kind::Pong(number));
+            }
+            Kind::Pong(number) => {
+                if let Some((_, at)) = self.ping.take_if(|(sent, _)| *sent == number) {
+                    self.round_trip = Some(now - at);
+                }
+            }
+            Kind::Credit | Kind::Bye(_) => {}
+            Kind::Blocked => self.peer_is_blocked = true,
+            Kind::StreamCredit { stream, bytes } => {
+                // One that has ended may still be told of.
+                if let Some(unread) = self.writers.get_mut(&stream) {
+                    let left = usize::try_from(bytes).ok().and_then(|bytes| unread.checked_sub(bytes));
+                    *unread = left.ok_or("it read more bytes of a stream than were sent")?;
+                    events.push(Event::HasRoom { stream });
+                }
+            }
+            Kind::Cancel { stream } => events.push(Event::Cancelled { stream }),
+            Kind::Message(head) => return self.begin(head, body, events),
+            Kind::Part(id) => {
+                let partial = self.partial.get_mut(&id).ok_or("it sent a part of no message")?;
+                let left = partial.head.bytes as usize - partial.body.len();
+                if body.is_empty() || body.len() > left {
+                    return Err("it sent a part that is no part of its message".into());
+                }
+                partial.body.extend_from_slice(&body);
+                if body.len() == left {
+                    let Partial { head, body } = self.partial.remove(&id).expect("invariant: it was there");
+                    return self.complete(head, body.freeze(), events);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self, head: Head, body: Bytes, events: &mut Vec<Event>) -> Result<(), Broken> {
+        let bytes = head.bytes as usize;
+        if bytes > MAX_BODY || body.len() > bytes || (body.is_empty() && bytes > 0) {
+            return Err("it sent a message of a wrong length".into());
+        }
+        let is_ask = matches!(head.what, What::Call(_) | What::Open(_));
+        let held = if is_ask { &mut self.calls } else { &mut self.replies };
+        held.bytes += cost(bytes);
+        if held.bytes > self.window {
+            return Err(format!("it sent more than the window of {} bytes", self.window).into());
+        }
+        if body.len() == bytes {
+            return self.complete(head, body, events);
+        }
+        let mut whole = BytesMut::with_capacity(bytes);
+        whole.extend_from_slice(&body);
+        match self.partial.insert(head.id, Partial { head, body: whole }) {
+            None => Ok(()),
+            Some(_) => Err("it used a number for two messages".into()),
+        }
+    }
+
+    fn complete(&mut self, head: Head, body: Bytes, events: &mut Vec<Event>) -> Result<(), Broken> {
+        let Head { id, what, .. } = head;
+        self.traffic.received_messages += 1;
+        let cost = cost(body.len());
+        let asked = if let What::Open(_) = what { Asked::Open } else { Asked::Call };
+        if let What::Call(ask) | What::Open(ask) = what {
+            let is_new = !self.writers.contains_key(&id) && self.answering.insert(id);
+            if !is_new {
+                return Err("it used a number for two calls".into());
+            }
+            if self.answering.len() > MAX_CALLS {
+                return Err("it made too many calls at a time".into());
+            }
+            events.push(Event::Asked { id, call: ask.with(body), asked, cost });
+            return Ok(());
+        }
+        // Replies are taken at once: calls and streams of this side bound them.
+        self.replies.due += cost;
+        let answered = |state: &mut Self, call: u64, wanted: Option<Asked>| {
+            let asked = state.outbox.answered(call);
+            let is_right = asked.is_some_and(|asked| wanted.is_none_or(|wanted| wanted == asked));
+            if is_right { Ok(()) } else { Err(Broken::from("it answered what was not asked")) }
+        };
+        match what {
+            What::Call(_) | What::Open(_) => {}
+            What::Answer { call } => {
+                answered(self, call, Some(Asked::Call))?;
+                events.push(Event::Answered { call, body: Some(body) });
+            }
+            What::Failed { call } => {
+                answered(self, call, None)?;
+                events.push(Event::Answered { call, body: None });
+            }
+            What::Opened { call, has_items } => {
+                answered(self, call, Some(Asked::Open))?;
+                if has_items {
+                    self.readers.insert(call, Reader::default());
+                }
+                events.push(Event::Opened { call, body, has_items });
+            }
+            What::Item { stream } => {
+                let reader = self.readers.get_mut(&stream).ok_or("it sent an item of no stream")?;
+                if reader.is_cancelled {
+                    return Ok(());
+                }
+                if reader.buffered > 0 && reader.buffered + cost > self.settings.stream_window {
+                    return Err("it sent more items than the stream's window".into());
+                }
+                reader.buffered += cost;
+                events.push(Event::Item { stream, body });
+            }
+            What::End { stream, has_failed } => {
+                self.readers.remove(&stream).ok_or("it ended no stream")?;
+                events.push(Event::Ended { stream, has_failed });
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether calls of one side wait for answers.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.outbox.unanswered() == 0 && self.outbox.waiting() == 0 && self.answering.is_empty()
+    }
+
+    /// How long ago something came.
+    pub(crate) fn silence(&self, now: Instant) -> Duration {
+        now - self.heard
+    }
+
+    /// How long the last heartbeat took there and back.
+    pub(crate) fn round_trip(&self) -> Option<Duration> {
+        self.round_trip
+    }
+
+    /// Bytes that the peer has not taken.
+    pub(crate) fn under_way(&self) -> usize {
+        self.outbox.under_way()
+    }
+
+    /// Messages that wait to be sent.
+    pub(crate) fn waiting(&self) -> usize {
+        self.outbox.waiting()
+    }
+
+    /// What crossed the connection.
+    pub(crate) fn traffic(&self) -> Traffic {
+        self.traffic
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,6 @@
+mod world;
+
+mod calls;
+mod raw;
+mod streams;
+mod views;
