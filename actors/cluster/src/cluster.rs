@@ -216,7 +216,11 @@ impl Shared {
                         Ok(Place::Over(meeting)) => return Ok(Opened::Ended(meeting)),
                         Ok(place) => {
                             let meeting = self.routed(&id, place, || (row.metadata, row.created));
-                            return Ok(if was_owned { Opened::Running(meeting) } else { Opened::Resumed(meeting) });
+                            return Ok(if was_owned {
+                                Opened::Running(meeting)
+                            } else {
+                                Opened::Resumed(meeting)
+                            });
                         }
                         Err(Unplaced::Never(error)) => return Err(error),
                         Err(Unplaced::Later(why)) => why,
@@ -299,7 +303,11 @@ impl Shared {
                 version: document.version,
                 layouts: document.layouts.map(|layouts| (layouts.from, layouts.to)),
                 capacity: document.capacity,
-                meetings: if incarnation == self.router.me { self.router.reserved() } else { document.reserved },
+                meetings: if incarnation == self.router.me {
+                    self.router.reserved()
+                } else {
+                    document.reserved
+                },
                 is_draining: document.is_draining,
                 api: document.api,
                 link: link.map(link_report),
@@ -330,11 +338,7 @@ fn not_done(what: &str, reason: &dyn fmt::Display) -> Error {
 }
 
 impl node::Cluster for Shared {
-    fn open(
-        &self,
-        metadata: MeetingMetadata,
-        instances: Vec<Name>,
-    ) -> BoxFuture<'_, Result<Opened, Error>> {
+    fn open(&self, metadata: MeetingMetadata, instances: Vec<Name>) -> BoxFuture<'_, Result<Opened, Error>> {
         self.open_meeting(metadata, instances).boxed()
     }
 
@@ -364,7 +368,9 @@ impl node::Cluster for Shared {
                     .map_err(|error| not_done("the node's answer cannot be read", &error).into()),
                 Ok(Answer::NodeFailed(failure)) => Err(Error::from(failure).into()),
                 Ok(Answer::NotHere) => Err(admin::Error::NotRunning(id.clone())),
-                Ok(answer) => Err(not_done("the node's answer cannot be read", &format!("{answer:?}")).into()),
+                Ok(answer) => {
+                    Err(not_done("the node's answer cannot be read", &format!("{answer:?}")).into())
+                }
                 Err(error) => Err(not_done("it is not known whether it was done", &error).into()),
             })
         }
@@ -382,7 +388,8 @@ impl node::Cluster for Shared {
                 self.drain_here().await;
                 return Ok(());
             }
-            let body = crate::protocol::encode(&Ask::Drain).map_err(|error| not_done("drain", &chain(&error)))?;
+            let body =
+                crate::protocol::encode(&Ask::Drain).map_err(|error| not_done("drain", &chain(&error)))?;
             match self.router.call(&to, None, false, body).await {
                 Ok(Answer::Done) => Ok(()),
                 Ok(answer) => Err(not_done("the node was not drained", &format!("{answer:?}"))),

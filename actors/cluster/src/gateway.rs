@@ -7,7 +7,7 @@ use futures::{FutureExt, StreamExt, future::BoxFuture, stream};
 use teammy_kernel::{MeetingId, Publish, PublishError, Seq, chain, store::Incarnation, wire};
 use teammy_runtime::{
     MeetingRef, admin,
-    meeting::{self, Delivered, Instruction, RemoteReceipt, StartAt, Subscribe},
+    meeting::{self, Delivered, Instruction, RemoteReceipt, StartAt},
     node::{Beginning, Error},
 };
 use tokio::time::{Duration, timeout};
@@ -119,7 +119,9 @@ impl Gateway {
             Err(error) => return Answer::Unread(error.to_string()),
         };
         match admin::handle_here(&self.router.node, request).await {
-            Ok(response) => Answer::Json(serde_json::to_string(&response).expect("invariant: it has a JSON form")),
+            Ok(response) => {
+                Answer::Json(serde_json::to_string(&response).expect("invariant: it has a JSON form"))
+            }
             Err(admin::Error::NoMeeting(id)) => Answer::NodeFailed(Error::NoMeeting(id).into()),
             Err(admin::Error::NotRunning(_)) => Answer::NotHere,
             Err(admin::Error::Node(error)) => Answer::NodeFailed(error.into()),
@@ -151,7 +153,7 @@ impl Gateway {
         let stored = meeting.stored_up_to().unwrap_or(Seq::ZERO);
         let items = match ask {
             Ask::Subscribe(form) => {
-                let subscribe = Subscribe::from(form);
+                let subscribe = form.into_subscribe();
                 let from = match subscribe.from {
                     StartAt::Now => StartAt::After(stored),
                     from => from,
@@ -162,7 +164,8 @@ impl Gateway {
                 }
             }
             Ask::Packets { is_outputs, after } => {
-                let packets = if is_outputs { meeting.outputs_after(after) } else { meeting.packets_after(after) };
+                let packets =
+                    if is_outputs { meeting.outputs_after(after) } else { meeting.packets_after(after) };
                 packets.map(|item| item.map(|packet| Delivered::new(packet, 0))).boxed()
             }
             ask => return refused(Answer::Unread(format!("{ask:?} is no stream"))),
@@ -209,11 +212,14 @@ async fn serve(meeting: &MeetingRef, ask: Ask) -> Answer {
             Err(error) => Answer::Unread(chain(&error)),
         },
         Ask::PublishAll { packets } => {
-            let packets: Result<Vec<Publish>, _> = packets.iter().map(|packet| wire::decode(packet)).collect();
+            let packets: Result<Vec<Publish>, _> =
+                packets.iter().map(|packet| wire::decode(packet)).collect();
             match packets {
-                Ok(packets) => published(meeting.publish_all(packets).await.map(|receipts| {
-                    receipts.iter().map(|receipt| RemoteReceipt::from(&receipt)).collect()
-                })),
+                Ok(packets) => {
+                    published(meeting.publish_all(packets).await.map(|receipts| {
+                        receipts.iter().map(|receipt| RemoteReceipt::from(&receipt)).collect()
+                    }))
+                }
                 Err(error) => Answer::Unread(chain(&error)),
             }
         }

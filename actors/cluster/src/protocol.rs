@@ -13,9 +13,7 @@ use teammy_kernel::{
     store::Incarnation,
     wire::{self, Wire},
 };
-use teammy_runtime::meeting::{
-    Delivered, Instruction, RemoteReceipt, Slow, StartAt, Subscribe,
-};
+use teammy_runtime::meeting::{Delivered, Instruction, RemoteReceipt, Slow, StartAt, Subscribe};
 
 use crate::failure::{MeetingFailure, NodeFailure, PublishFailure};
 
@@ -79,7 +77,9 @@ pub(crate) enum Answer {
     /// The meeting runs here now.
     Runs(Ran),
     /// A stream is open; how far the meeting was stored then.
-    Streams { stored: Seq },
+    Streams {
+        stored: Seq,
+    },
     /// The meeting does not run here. Nothing was done.
     NotHere,
     /// Another node owns the meeting. Nothing was done.
@@ -217,9 +217,9 @@ impl From<&Subscribe> for SubscribeForm {
         Self {
             sources: subscribe.sources.clone(),
             from: match subscribe.from {
-                StartAt::Now => FromForm::Now,
                 StartAt::Start => FromForm::Start,
                 StartAt::After(seq) => FromForm::After(seq),
+                _ => FromForm::Now,
             },
             buffer_bytes: subscribe.buffer_bytes as u64,
             slow: match &subscribe.slow {
@@ -231,21 +231,21 @@ impl From<&Subscribe> for SubscribeForm {
     }
 }
 
-impl From<SubscribeForm> for Subscribe {
-    fn from(form: SubscribeForm) -> Self {
-        let from = match form.from {
+impl SubscribeForm {
+    pub(crate) fn into_subscribe(self) -> Subscribe {
+        let from = match self.from {
             FromForm::Now => StartAt::Now,
             FromForm::Start => StartAt::Start,
             FromForm::After(seq) => StartAt::After(seq),
         };
-        let slow = match form.slow {
+        let slow = match self.slow {
             // A key that this version cannot read: losing the oldest is what is left.
             SlowForm::Latest(key) => key.parse().map_or(Slow::DropOldest, Slow::Latest),
             SlowForm::End => Slow::End,
             SlowForm::DropOldest => Slow::DropOldest,
         };
-        let bytes = usize::try_from(form.buffer_bytes).unwrap_or(usize::MAX);
-        Self::to(form.sources).from(from).buffer_bytes(bytes).slow(slow)
+        let bytes = usize::try_from(self.buffer_bytes).unwrap_or(usize::MAX);
+        Subscribe::to(self.sources).from(from).buffer_bytes(bytes).slow(slow)
     }
 }
 
@@ -280,7 +280,7 @@ mod tests {
     fn what_is_asked_and_answered_comes_out_as_it_went_in() {
         let subscribe = Subscribe::to(["chat", "audio"]).from(StartAt::After(Seq(7))).buffer_bytes(9);
         let subscribe = subscribe.slow(Slow::Latest("participant".parse().unwrap()));
-        assert_eq!(Subscribe::from(SubscribeForm::from(&subscribe)), subscribe);
+        assert_eq!(SubscribeForm::from(&subscribe).into_subscribe(), subscribe);
         for instruction in [
             Instruction::Assign { instance: "i".into(), at: JoinAt::Start },
             Instruction::Unassign { instance: "i".into() },

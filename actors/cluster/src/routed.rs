@@ -10,14 +10,16 @@ use futures::{
 };
 use parking_lot::Mutex;
 use teammy_kernel::{
-    DataPacket, Durability, ErrorClass, ErrorKind, MeetingId, MeetingMetadata, Publish, PublishError, RemoteError,
-    Seq, Timestamp, chain,
+    DataPacket, Durability, ErrorClass, ErrorKind, MeetingId, MeetingMetadata, Publish, PublishError,
+    RemoteError, Seq, Timestamp, chain,
     store::{DeadLetter, Incarnation},
     wire,
 };
 use teammy_runtime::{
     MeetingRef, MeetingStats,
-    meeting::{self, Delivered, Instruction, RemoteMeeting, RemoteReceipt, Selection, StartAt, Subscribe, WhenFull},
+    meeting::{
+        self, Delivered, Instruction, RemoteMeeting, RemoteReceipt, Selection, StartAt, Subscribe, WhenFull,
+    },
     node,
 };
 
@@ -202,15 +204,19 @@ impl RoutedMeeting {
                 Place::There(owner) => {
                     if let Some(ask) = ask.take() {
                         let encoded = ask().map_err(|error| {
-                            E::of(RemoteError::new(ErrorClass::new("packet-not-sent", ErrorKind::Invalid), &error))
+                            E::of(RemoteError::new(
+                                ErrorClass::new("packet-not-sent", ErrorKind::Invalid),
+                                &error,
+                            ))
                         })?;
                         body = Some(encoded);
                     }
                     let (body, is_ordered) = body.clone().expect("invariant: it was made above");
                     match self.router().call(&owner, Some(self.id()), is_ordered, body).await {
-                        Ok(Answer::NotHere | Answer::OwnedBy(_)) => {
-                            (Err(E::unknown(self.id().clone(), "".into())), format!("node {owner} does not run it"))
-                        }
+                        Ok(Answer::NotHere | Answer::OwnedBy(_)) => (
+                            Err(E::unknown(self.id().clone(), "".into())),
+                            format!("node {owner} does not run it"),
+                        ),
                         Ok(Answer::Unread(reason)) => {
                             let text = format!("node {owner} cannot read the call: {reason}");
                             let kind = ErrorKind::Internal;
@@ -319,7 +325,11 @@ impl RemoteMeeting for RoutedMeeting {
         }
     }
 
-    fn publish(&self, publish: Publish, when_full: WhenFull) -> BoxFuture<'_, Result<RemoteReceipt, PublishError>> {
+    fn publish(
+        &self,
+        publish: Publish,
+        when_full: WhenFull,
+    ) -> BoxFuture<'_, Result<RemoteReceipt, PublishError>> {
         async move {
             let repeat = if publish.producer.is_some() { Repeat::Safe } else { Repeat::Never };
             let waits = when_full == WhenFull::Wait;
@@ -330,8 +340,11 @@ impl RemoteMeeting for RoutedMeeting {
             let here = |meeting: MeetingRef| {
                 let publish = publish.clone();
                 async move {
-                    let receipt =
-                        if waits { meeting.publish(publish).await? } else { meeting.try_publish(publish).await? };
+                    let receipt = if waits {
+                        meeting.publish(publish).await?
+                    } else {
+                        meeting.try_publish(publish).await?
+                    };
                     Ok(RemoteReceipt::from(&receipt))
                 }
             };
@@ -344,7 +357,10 @@ impl RemoteMeeting for RoutedMeeting {
         .boxed()
     }
 
-    fn publish_all(&self, publishes: Vec<Publish>) -> BoxFuture<'_, Result<Vec<RemoteReceipt>, PublishError>> {
+    fn publish_all(
+        &self,
+        publishes: Vec<Publish>,
+    ) -> BoxFuture<'_, Result<Vec<RemoteReceipt>, PublishError>> {
         async move {
             let is_numbered = publishes.iter().all(|publish| publish.producer.is_some());
             let repeat = if is_numbered { Repeat::Safe } else { Repeat::Never };
@@ -413,7 +429,11 @@ impl RemoteMeeting for RoutedMeeting {
         .boxed()
     }
 
-    fn numbered(&self, producer: Arc<str>, number: u64) -> BoxFuture<'_, Result<Option<Seq>, meeting::Error>> {
+    fn numbered(
+        &self,
+        producer: Arc<str>,
+        number: u64,
+    ) -> BoxFuture<'_, Result<Option<Seq>, meeting::Error>> {
         async move {
             let here = |meeting: MeetingRef| {
                 let producer = producer.clone();
@@ -446,8 +466,12 @@ impl RemoteMeeting for RoutedMeeting {
                     return Err(meeting::Error::UnknownSource { source_name: source.clone(), suggestion });
                 }
             }
-            let mut follower =
-                Follower { meeting: self.clone(), form: Following::Subscription(subscribe), items: None, was_cut: false };
+            let mut follower = Follower {
+                meeting: self.clone(),
+                form: Following::Subscription(subscribe),
+                items: None,
+                was_cut: false,
+            };
             // Where the subscription begins is settled before this returns.
             follower.connect().await?;
             Ok(stream::unfold(Some(follower), |follower| async move {
@@ -605,14 +629,17 @@ impl Follower {
         match place {
             Place::Here(meeting) | Place::Over(meeting) => {
                 let items = match &self.form {
-                    Following::Packets { is_outputs: true, after } => {
-                        meeting.outputs_after(*after).map(|item| item.map(|packet| Delivered::new(packet, 0))).boxed()
-                    }
-                    Following::Packets { is_outputs: false, after } => {
-                        meeting.packets_after(*after).map(|item| item.map(|packet| Delivered::new(packet, 0))).boxed()
-                    }
+                    Following::Packets { is_outputs: true, after } => meeting
+                        .outputs_after(*after)
+                        .map(|item| item.map(|packet| Delivered::new(packet, 0)))
+                        .boxed(),
+                    Following::Packets { is_outputs: false, after } => meeting
+                        .packets_after(*after)
+                        .map(|item| item.map(|packet| Delivered::new(packet, 0)))
+                        .boxed(),
                     Following::Subscription(subscribe) => {
-                        let subscribe = subscribe.clone().from(settled(subscribe.from, meeting.stored_up_to()));
+                        let subscribe =
+                            subscribe.clone().from(settled(subscribe.from, meeting.stored_up_to()));
                         let items = meeting.subscribe(subscribe.clone()).await?.boxed();
                         self.form = Following::Subscription(subscribe);
                         items
@@ -623,7 +650,9 @@ impl Follower {
             }
             Place::There(owner) => {
                 let ask = match &self.form {
-                    Following::Packets { is_outputs, after } => Ask::Packets { is_outputs: *is_outputs, after: *after },
+                    Following::Packets { is_outputs, after } => {
+                        Ask::Packets { is_outputs: *is_outputs, after: *after }
+                    }
                     Following::Subscription(subscribe) => Ask::Subscribe(SubscribeForm::from(subscribe)),
                 };
                 let body = protocol::encode(&ask).map_err(|error| Cut::Moved(chain(&error)))?;

@@ -198,11 +198,14 @@ impl Router {
     }
 
     /// As [`call`](Self::call), of something that has a short form.
-    pub(crate) async fn ask(&self, to: &Incarnation, meeting: &MeetingId, ask: &Ask) -> Result<Answer, CallError> {
-        let body = protocol::encode(ask).map_err(|error| CallError::NotSent {
-            peer: to.clone(),
-            reason: chain(&error).into(),
-        })?;
+    pub(crate) async fn ask(
+        &self,
+        to: &Incarnation,
+        meeting: &MeetingId,
+        ask: &Ask,
+    ) -> Result<Answer, CallError> {
+        let body = protocol::encode(ask)
+            .map_err(|error| CallError::NotSent { peer: to.clone(), reason: chain(&error).into() })?;
         self.call(to, Some(meeting), false, body).await
     }
 
@@ -273,7 +276,9 @@ impl Router {
             if *to == self.me {
                 match self.run_here(id, opening.clone()).await {
                     Answer::Runs(ran) => return self.ran_here(id, ran).await,
-                    Answer::OwnedBy(owner) if owner != self.me => return Ok((Place::There(owner), Ran::Already)),
+                    Answer::OwnedBy(owner) if owner != self.me => {
+                        return Ok((Place::There(owner), Ran::Already));
+                    }
                     Answer::Full(reason) => reasons.push(reason),
                     Answer::NodeFailed(failure) => return Err(Error::from(failure).into()),
                     answer => reasons.push(format!("this node answered {answer:?}")),
@@ -298,11 +303,8 @@ impl Router {
                 Err(error) => reasons.push(error.to_string()),
             }
         }
-        let reason = if reasons.is_empty() {
-            "no live node runs meetings".to_owned()
-        } else {
-            reasons.join("; ")
-        };
+        let reason =
+            if reasons.is_empty() { "no live node runs meetings".to_owned() } else { reasons.join("; ") };
         Err(Unplaced::Never(Error::NoRoom { meeting: id.clone(), reason }))
     }
 
@@ -328,12 +330,14 @@ impl Router {
             Err(reason) => return Answer::Full(reason),
         };
         let opened = match opening {
-            Some((metadata, instances)) => self.node.open_here(metadata, instances).await.map(|opened| match opened {
-                Opened::Started(_) => Ran::Started,
-                Opened::Resumed(_) => Ran::Resumed,
-                Opened::Ended(_) => Ran::HasEnded,
-                _ => Ran::Already,
-            }),
+            Some((metadata, instances)) => {
+                self.node.open_here(metadata, instances).await.map(|opened| match opened {
+                    Opened::Started(_) => Ran::Started,
+                    Opened::Resumed(_) => Ran::Resumed,
+                    Opened::Ended(_) => Ran::HasEnded,
+                    _ => Ran::Already,
+                })
+            }
             None => match self.node.resume_here(id).await {
                 Err(Error::Running(_)) => Ok(Ran::Already),
                 Err(Error::Ended(_)) => Ok(Ran::HasEnded),

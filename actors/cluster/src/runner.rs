@@ -4,7 +4,10 @@
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
-use teammy_kernel::{MeetingId, chain, store::{self, Incarnation}};
+use teammy_kernel::{
+    MeetingId, chain,
+    store::{self, Incarnation},
+};
 use teammy_runtime::node::{Beginning, Error};
 use tokio::{
     sync::{mpsc, oneshot},
@@ -152,7 +155,9 @@ impl Runner {
         let shared = &self.shared;
         let take = loop {
             match self.takeover.next(Instant::now()) {
-                takeover::Step::List { of, limit } => self.steps.push(list(shared.clone(), of, limit).boxed()),
+                takeover::Step::List { of, limit } => {
+                    self.steps.push(list(shared.clone(), of, limit).boxed())
+                }
                 takeover::Step::Take { meeting, from } => {
                     self.steps.push(take(shared.clone(), meeting, from).boxed());
                 }
