@@ -58,6 +58,9 @@ impl KnownKeys {
     /// The message about an unknown key: the key that was meant, or those of its table.
     pub(crate) fn unknown(&self, path: &str) -> String {
         let (table, last) = path.rsplit_once('.').unwrap_or(("", path));
+        if table == "llm" && is_api_key(last) {
+            return format!("is unknown; {API_KEY} in [[llm.model]]");
+        }
         if let Some(meant) = self.paths().find(|path| path.rsplit('.').next() == Some(last)) {
             return format!("is unknown; did you mean {meant}?");
         }

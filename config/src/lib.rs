@@ -6,6 +6,7 @@
 //!
 //! This crate depends on no other crate of Teammy. The plugin graph checks whether plugins and sources exist.
 
+mod cluster;
 pub mod database;
 mod error;
 mod known_keys;
@@ -18,6 +19,7 @@ mod reader;
 pub mod reference;
 mod section;
 mod sections;
+mod service;
 mod show;
 mod size;
 mod socket;
@@ -26,6 +28,7 @@ mod traces;
 mod value_type;
 mod variables;
 
+pub use cluster::Cluster;
 pub use error::{DataDirectoryError, Error, Problem};
 pub use lists::{DeliveryPolicyConfig, Durability, InstanceConfig, Source};
 pub use llm::{
@@ -36,8 +39,9 @@ pub use loader::{Loaded, Loader};
 pub use reader::Setting;
 pub use sections::{
     Config, Database, Delivery, Hooks, Install, Limits, Log, LogFormat, MeetingSettings, Metrics, Node,
-    Quota, Restart, Service,
+    Quota, Restart,
 };
+pub use service::Service;
 pub use size::{ParseSizeError, Size};
 pub use socket::Socket;
 pub use traces::{CollectorUrl, CollectorUrlError, Traces};

@@ -6,6 +6,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    cluster::Cluster,
     database,
     error::Error,
     lists::{InstanceConfig, Source},
@@ -13,7 +14,8 @@ use crate::{
     places,
     reader::Reader,
     section::Section,
-    size::Size,
+    service::Service,
+    size::{LARGEST_BUFFER, Size},
     socket::{self, Socket},
     table::{self, Table, table},
     traces::Traces,
@@ -56,6 +58,8 @@ pub struct Config {
     pub metrics: Metrics,
     /// The network API.
     pub service: Service,
+    /// This node's part in a cluster.
+    pub cluster: Cluster,
     /// What tenants may use; no two are for the same tenant.
     pub quotas: Vec<Quota>,
     /// The language models.
@@ -74,7 +78,6 @@ pub struct Config {
 }
 
 const MILLISECOND: Duration = Duration::from_millis(1);
-const LARGEST_BUFFER: Size = Size::mib(1 << 10);
 const LARGEST_MEMORY: Size = Size::mib(1 << 20);
 const FEWEST_THREADS: usize = 4;
 const MOST_THREADS: usize = 1024;
@@ -238,39 +241,6 @@ table! {
 }
 
 table! {
-    /// The network API of `teammy node`.
-    "[service]"
-    #[derive(Debug, Clone)]
-    pub struct Service {
-        /// The address on which the node listens. Without keys (`teammy key create`) whoever reaches it can do everything, so
-        /// it is then one of loopback. With port 0 the system chooses the port, which the program prints.
-        listen: SocketAddr = address().default("127.0.0.1:7600");
-        /// A Unix socket on which the node listens as well. Only its owner can open it.
-        socket: Option<PathBuf> = file_path().or_blank().optional().words("none").example("/run/teammy/http.sock");
-        /// A file with the certificate chain for TLS, in PEM form. It is read again when it changes.
-        tls_certificate: Option<PathBuf> = file_path().or_blank().optional()
-            .words("none: HTTP without TLS").example("/etc/teammy/tls.crt");
-        /// A file with the private key of that certificate, in PEM form.
-        tls_key: Option<PathBuf> = file_path().or_blank().optional().words("none").example("/etc/teammy/tls.key");
-        /// A text that is hashed with each key and is not in the database, so that whoever can write to the database cannot
-        /// add a key. Nodes that share a database share it; with another one no key of before is valid. Set
-        /// `TEAMMY_SERVICE__PEPPER` rather than write it into a file.
-        pepper: Option<SecretString> = secret().optional().words("empty").example("3b1f…");
-        /// The origins of web pages that may use the API with a key or token, such as `https://app.example.com`. Others, and
-        /// all without keys, are rejected.
-        origins: Vec<String> = serde_value("a list of origins in quotes").optional()
-            .example(serde_json::json!(["https://app.example.com"]));
-        /// The most connections at once. Those above are closed at once.
-        connections: usize = count(1..=1_000_000).default(20_000);
-        /// The most requests of one key that are answered at once, streams included.
-        requests_per_key: usize = count(1..=1_000_000).default(10_000);
-        /// How many bytes of packets of sources that are not stored wait for a reader that is slow. Beyond that the oldest are
-        /// dropped, and a `gap` says how many. It is also about what a stream of all meetings has in memory altogether.
-        buffer_bytes: Size = size(Size::kib(1)..=LARGEST_BUFFER).default("1MiB");
-    }
-}
-
-table! {
     /// What a tenant may use on each node. A request above that is answered with 429.
     "[[quota]]"
     #[derive(Debug, Clone, PartialEq, Eq)]
@@ -326,27 +296,6 @@ pub enum LogFormat {
     Text,
     /// A JSON object.
     Json,
-}
-
-impl Service {
-    /// The pepper; empty if none is set.
-    pub fn pepper(&self) -> &str {
-        self.pepper.as_ref().map_or("", |pepper| pepper.expose_secret())
-    }
-}
-
-impl PartialEq for Service {
-    fn eq(&self, other: &Self) -> bool {
-        self.listen == other.listen
-            && self.socket == other.socket
-            && self.tls_certificate == other.tls_certificate
-            && self.tls_key == other.tls_key
-            && self.pepper() == other.pepper()
-            && self.origins == other.origins
-            && self.connections == other.connections
-            && self.requests_per_key == other.requests_per_key
-            && self.buffer_bytes == other.buffer_bytes
-    }
 }
 
 impl Database {
@@ -407,6 +356,7 @@ impl Config {
             Limits::section(),
             Metrics::section(),
             Service::section(),
+            Cluster::section(),
             Quota::section(),
             Llm::section(),
             LlmModel::section(),
@@ -431,6 +381,7 @@ impl Config {
             limits: table::read(reader),
             metrics: table::read(reader),
             service: table::read(reader),
+            cluster: table::read(reader),
             quotas: table::read_list(reader, |_, _| ()).unwrap_or_default(),
             llm: Llm::read_all(reader),
             install: table::read(reader),
@@ -479,22 +430,8 @@ impl Config {
                 reader.complain_about(&format!("quota[{at}].tenant"), format!("is the second quota of {of}"));
             }
         }
-        match (&self.service.tls_certificate, &self.service.tls_key) {
-            (Some(_), None) => {
-                reader.complain_about("service.tls_certificate", "is given, but service.tls_key is not");
-            }
-            (None, Some(_)) => {
-                reader.complain_about("service.tls_key", "is given, but service.tls_certificate is not");
-            }
-            _ => {}
-        }
-        for (at, origin) in self.service.origins.iter().enumerate() {
-            let parsed = url::Url::parse(origin).ok().map(|url| url.origin().ascii_serialization());
-            if parsed.as_deref() != Some(origin) {
-                let problem = format!("is {origin:?}, but takes an origin, such as https://app.example.com");
-                reader.complain_about(&format!("service.origins[{at}]"), problem);
-            }
-        }
+        self.service.check(reader);
+        self.cluster.check(reader);
         match (&self.database.username, &self.database.password) {
             (Some(_), None) => {
                 reader.complain_about("database.username", "is given, but database.password is not");

@@ -25,6 +25,9 @@ pub struct ParseSizeError;
 const BINARY: [(&str, u32); 4] = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)];
 const DECIMAL: [(&str, u32); 4] = [("TB", 12), ("GB", 9), ("MB", 6), ("kB", 3)];
 
+/// The largest buffer that can be configured.
+pub(crate) const LARGEST_BUFFER: Size = Size::mib(1 << 10);
+
 impl Size {
     /// A size of `bytes` bytes.
     pub const fn from_bytes(bytes: u64) -> Self {

@@ -107,15 +107,22 @@ pub(crate) fn count<T: TryFrom<usize> + ToString + 'static>(range: RangeInclusiv
 /// A duration of at least `least`. The longest is short enough that no clock overflows on it.
 pub(crate) fn duration(least: Duration) -> ValueType<Duration> {
     const LONGEST_DAYS: u64 = 365;
+    duration_in(least, Duration::from_hours(LONGEST_DAYS * 24), format!("{LONGEST_DAYS} days"))
+}
+
+/// A duration from `least` to `most`.
+pub(crate) fn short_duration(least: Duration, most: Duration) -> ValueType<Duration> {
+    duration_in(least, most, humantime::format_duration(most).to_string())
+}
+
+fn duration_in(least: Duration, most: Duration, most_shown: String) -> ValueType<Duration> {
     let least_shown = humantime::format_duration(least);
     let show = |duration: &Duration| show::quoted(&humantime::format_duration(*duration));
-    ValueType::new(format!("duration, {least_shown} to {LONGEST_DAYS} days"), show, move |raw| {
+    ValueType::new(format!("duration, {least_shown} to {most_shown}"), show, move |raw| {
         match raw.text().and_then(|text| humantime::parse_duration(text.trim()).ok()) {
             None => Err(raw.but_takes("a duration such as \"200ms\", \"60s\" or \"1m 30s\"")),
             Some(duration) if duration < least => Err(raw.but_takes(format_args!("at least {least_shown}"))),
-            Some(duration) if duration > Duration::from_hours(LONGEST_DAYS * 24) => {
-                Err(raw.but_takes(format_args!("at most {LONGEST_DAYS} days")))
-            }
+            Some(duration) if duration > most => Err(raw.but_takes(format_args!("at most {most_shown}"))),
             Some(duration) => Ok(duration),
         }
     })
@@ -194,6 +201,16 @@ pub(crate) fn address() -> ValueType<SocketAddr> {
     ValueType::new("address and port", show::quoted, |raw| {
         let address = raw.text().and_then(|text| text.trim().parse().ok());
         address.ok_or_else(|| raw.but_takes("an address and a port in quotes, such as \"127.0.0.1:9464\""))
+    })
+}
+
+/// True or false, of a variable too.
+pub(crate) fn flag() -> ValueType<bool> {
+    const TAKES: &str = "true or false";
+    ValueType::new(TAKES, bool::to_string, |raw| {
+        let text = raw.text().filter(|_| raw.is_untyped);
+        let flag = text.map_or_else(|| raw.value.to_bool(), |text| text.trim().parse().ok());
+        flag.ok_or_else(|| raw.but_takes(TAKES))
     })
 }
 

@@ -1,12 +1,13 @@
 //! Which node a meeting belongs on: rendezvous hashing, weighted by capacity.
 //!
-//! Every node computes the same ranking from the members' documents, so nodes agree without talking. A ranking only says who is asked
-//! first; who owns a meeting is decided by the store. When a node joins or leaves, only meetings move for which it is the best one.
+//! Every node computes the same ranking from the members' documents, so nodes agree without talking. A ranking only says who is
+//! asked first; who owns a meeting is decided by the store. When a node joins, only meetings move that it is the best node
+//! for from then on; when one leaves, only those that it had.
 //!
-//! The method is highest random weight hashing (Thaler and Ravishankar, "Using name-based mappings to increase hit rates", IEEE/ACM
-//! Transactions on Networking 6(1), 1998). Weights follow the logarithmic method (Schindelhauer and Schomaker, "Weighted distributed
-//! hash tables", SPAA 2005): with a hash `u` in (0, 1), a node's score is `-capacity / ln(u)`, and a node of twice the capacity gets
-//! twice the meetings.
+//! The method is highest random weight hashing (Thaler and Ravishankar, "Using name-based mappings to increase hit rates",
+//! IEEE/ACM Transactions on Networking 6(1), 1998). Weights follow the logarithmic method (Schindelhauer and Schomaker, "Weighted
+//! distributed hash tables", SPAA 2005): with a hash `u` in (0, 1), a node's score is `-capacity / ln(u)`, and a node of twice
+//! the capacity gets twice the meetings.
 
 use std::cmp::Ordering;
 
@@ -14,8 +15,8 @@ use teammy_kernel::{MeetingId, Name};
 
 use crate::member::Member;
 
-/// The members that take meetings, best first for this one: those with a capacity that are not draining. Members without room come
-/// after all others.
+/// The members that take meetings, best first for this one: those with a capacity that are not draining. Members without room
+/// come after all others.
 ///
 /// A node's name counts and not its boot number, so a node that starts again gets the same meetings.
 pub fn ranked<'a>(meeting: &MeetingId, members: &'a [Member]) -> Vec<&'a Member> {
@@ -48,8 +49,8 @@ pub(crate) fn has_room(member: &Member) -> bool {
     member.document.reserved < member.document.capacity
 }
 
-/// The score of a node for a meeting: larger is better. Platforms may differ in the last bit of a logarithm, which matters only to
-/// scores that are as good as equal.
+/// The score of a node for a meeting: larger is better. Platforms may differ in the last bit of a logarithm, which matters only
+/// to scores that are as good as equal.
 fn score(meeting: &MeetingId, node: &Name, capacity: u32) -> f64 {
     -f64::from(capacity) / unit(hash(meeting, node)).ln()
 }

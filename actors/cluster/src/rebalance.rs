@@ -6,7 +6,8 @@
 //!
 //! Nodes decide alone, and it ends: a move of the first two kinds takes a meeting up in its own ranking, which depends on the
 //! members and their capacities and not on their load. So a meeting makes fewer moves than there are nodes, whatever each of them
-//! knows of the others. And it goes to a node below the mean that is not left with more load than this one, so moves stop at balance.
+//! knows of the others. And it goes to a node below the mean that is not left with more load than this one, so moves stop at
+//! balance.
 //!
 //! The shell calls [`Rebalance::next`] until it says [`Step::Wait`], and tells the outcome of each move.
 

@@ -654,10 +654,11 @@ fn what_was_meant_is_found_elsewhere_or_beside_it() {
     assert_eq!(unknown("plugins"), "is unknown; did you mean plugin?");
     assert_eq!(unknown("intensity"), "is unknown; did you mean restart.intensity?");
     assert_eq!(unknown("hooks.end_deadline"), "is unknown; did you mean meeting.end_deadline?");
+    assert!(unknown("llm.key").contains("api_key_env") && unknown("llm.api_key").contains("api_key_env"));
     assert_eq!(unknown("limits.zzz"), "is unknown; known in [limits] are: packet_bytes");
     assert_eq!(
         unknown("zzz"),
-        "is unknown; known are: node, database, delivery, hooks, meeting, restart, limits, metrics, service, llm, install, log, traces, \
+        "is unknown; known are: node, database, delivery, hooks, meeting, restart, limits, metrics, service, cluster, llm, install, log, traces, \
          quota, source, plugin"
     );
 }

@@ -111,6 +111,7 @@ fn every_key_is_there_once_and_in_order() {
             "[limits]",
             "[metrics]",
             "[service]",
+            "[cluster]",
             "[[quota]]",
             "[llm]",
             "[[llm.model]]",
@@ -208,9 +209,10 @@ fn ranges_are_as_they_are_said() {
                 (below, vec![first.to_string(), last.to_string()], (last + 1).to_string())
             }
             "duration" => {
-                let below = (first == "1ms").then(|| "\"999us\"".to_owned());
-                let end = "\"365days\"".to_owned();
-                (below, vec![format!("\"{first}\""), end], "\"365days 1ns\"".to_owned())
+                let end = humantime::parse_duration(first).unwrap();
+                let below = end.checked_sub(std::time::Duration::from_nanos(1));
+                let below = below.map(|below| format!("\"{}\"", humantime::format_duration(below)));
+                (below, vec![format!("\"{first}\""), format!("\"{last}\"")], format!("\"{last} 1ns\""))
             }
             other => panic!("{path}: a range of {other}?"),
         };
