@@ -270,7 +270,7 @@ impl Router {
         if !view.is_member {
             return Err(Unplaced::Never(Error::NoMember("its lease has ended".to_owned())));
         }
-        let mut reasons = Vec::new();
+        let (mut reasons, mut is_away) = (Vec::new(), false);
         for member in placement::ranked(id, &view.members) {
             let to = &member.incarnation;
             if *to == self.me {
@@ -300,11 +300,17 @@ impl Router {
                 Ok(answer) => reasons.push(format!("node {} answered {answer:?}", to.node)),
                 // It may run there or not: the store knows.
                 Err(error @ CallError::Unknown { .. }) => return Err(Unplaced::Later(error.to_string())),
-                Err(error) => reasons.push(error.to_string()),
+                Err(error) => {
+                    is_away = true;
+                    reasons.push(error.to_string());
+                }
             }
         }
         let reason =
             if reasons.is_empty() { "no live node runs meetings".to_owned() } else { reasons.join("; ") };
+        if is_away {
+            return Err(Unplaced::Later(reason));
+        }
         Err(Unplaced::Never(Error::NoRoom { meeting: id.clone(), reason }))
     }
 

@@ -22,8 +22,7 @@ async fn a_dead_nodes_meetings_go_on_and_publishers_and_readers_see_a_pause() {
     let mut outputs = meeting.subscribe(Subscribe::to(["counter"]).from(StartAt::Start)).await.unwrap();
     meeting.publish(chat("one").numbered("p", 1)).await.unwrap().durable().await.unwrap();
     assert_eq!(output(&outputs.next().await.unwrap().unwrap().packet), (1, "one".to_owned()));
-    let (dead, other) =
-        if cluster.owner("m").await.unwrap().node == "a" { (a, b) } else { (b, a) };
+    let (dead, other) = if cluster.owner("m").await.unwrap().node == "a" { (a, b) } else { (b, a) };
     let dead_one = dead.cluster.incarnation().clone();
     dead.kill(&cluster);
     let began = Instant::now();
@@ -88,10 +87,13 @@ async fn a_drained_node_is_empty_at_once_and_a_move_goes_where_it_is_told() {
     let request = admin::Request::Move { meeting: id("m0"), node: Name::new("c").unwrap() };
     admin::handle(&a, request).await.unwrap();
     assert_eq!(cluster.owner("m0").await.as_ref(), Some(c.cluster.incarnation()));
-    let admin::Response::Cluster { cluster: report } = admin::handle(&a, admin::Request::Cluster).await.unwrap() else {
+    let admin::Response::Cluster { cluster: report } =
+        admin::handle(&a, admin::Request::Cluster).await.unwrap()
+    else {
         panic!("another answer");
     };
-    let nodes: Vec<_> = report.nodes.iter().map(|node| (node.incarnation.node.as_str(), node.is_draining)).collect();
+    let nodes: Vec<_> =
+        report.nodes.iter().map(|node| (node.incarnation.node.as_str(), node.is_draining)).collect();
     assert_eq!(nodes, [("a", true), ("b", false), ("c", false)]);
 }
 

@@ -23,7 +23,8 @@ async fn every_node_starts_publishes_subscribes_and_ends_by_id() {
         let meeting = format!("m{number}");
         let opened = nodes[number % 3].open(MeetingMetadata::new(id(&meeting)), ["counter"]).await.unwrap();
         assert_eq!(opened.as_str(), "started");
-        let again = nodes[(number + 1) % 3].open(MeetingMetadata::new(id(&meeting)), ["counter"]).await.unwrap();
+        let again =
+            nodes[(number + 1) % 3].open(MeetingMetadata::new(id(&meeting)), ["counter"]).await.unwrap();
         assert_eq!(again.as_str(), "running");
         owners.insert(cluster.owner(&meeting).await.unwrap().node.to_string());
         let reader = nodes[(number + 2) % 3].find_meeting(&id(&meeting)).await.unwrap();
@@ -44,7 +45,11 @@ async fn every_node_starts_publishes_subscribes_and_ends_by_id() {
         let history: Vec<_> = ended.outputs().map(|packet| output(&packet.unwrap())).collect().await;
         assert_eq!(history.len(), 3);
     }
-    assert_eq!(owners, ["a", "b"].map(str::to_owned).into(), "meetings are spread, and none runs on the gateway");
+    assert_eq!(
+        owners,
+        ["a", "b"].map(str::to_owned).into(),
+        "meetings are spread, and none runs on the gateway"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -64,9 +69,11 @@ async fn errors_are_the_same_from_every_node() {
         let (here, there) = (here.unwrap_err(), there.unwrap_err());
         assert_eq!((here.to_string(), here.class()), (there.to_string(), there.class()));
     }
-    let (here, there) = (local.assign("nobody").await.unwrap_err(), meeting.assign("nobody").await.unwrap_err());
+    let (here, there) =
+        (local.assign("nobody").await.unwrap_err(), meeting.assign("nobody").await.unwrap_err());
     assert_eq!((here.to_string(), here.class()), (there.to_string(), there.class()));
-    let (here, there) = (local.assign("counter").await.unwrap_err(), meeting.assign("counter").await.unwrap_err());
+    let (here, there) =
+        (local.assign("counter").await.unwrap_err(), meeting.assign("counter").await.unwrap_err());
     assert_eq!((here.to_string(), here.class()), (there.to_string(), there.class()));
     assert_eq!(meeting.expects("p").await.unwrap(), 1);
     let first = meeting.publish(chat("one").numbered("p", 1)).await.unwrap();

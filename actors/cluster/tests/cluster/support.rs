@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use teammy_cluster::{ClusterNode, ClusterSettings, Membership, NodeDocument, Timing, testing::Network};
 use teammy_config::Config;
 use teammy_kernel::{
-    Cx, DataPacket, Error, Factory, Hooks, InCallPlugin, Json, MeetingId, MeetingMetadata, Name, Publish, Receive,
-    StartupCx, Store,
+    Cx, DataPacket, Error, Factory, Hooks, InCallPlugin, Json, MeetingId, MeetingMetadata, Name, Payload,
+    Publish, Receive, StartupCx, Store,
     store::{Incarnation, MemoryStore, PacketQuery},
 };
 use teammy_runtime::{MeetingRef, Node};
@@ -17,7 +17,7 @@ use teammy_runtime::{MeetingRef, Node};
 /// Counts what it gets, in its state, and gives each count out once.
 pub(crate) struct Counter;
 
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
 pub(crate) struct Counted {
     count: u64,
 }
@@ -45,7 +45,11 @@ impl InCallPlugin for Counter {
 }
 
 impl Receive<Json<Message>> for Counter {
-    async fn receive(&self, chat: Json<Message>, cx: &mut Cx<'_, Self>) -> Result<Option<Json<Value>>, Error> {
+    async fn receive(
+        &self,
+        chat: Json<Message>,
+        cx: &mut Cx<'_, Self>,
+    ) -> Result<Option<Json<Value>>, Error> {
         if let Some(seconds) = chat.0.text.strip_prefix("wait ") {
             tokio::time::sleep(Duration::from_secs(seconds.parse()?)).await;
         }
@@ -135,7 +139,8 @@ impl Member {
 }
 
 pub(crate) fn output(packet: &DataPacket) -> (u64, String) {
-    let value: Value = packet.payload.json().unwrap();
+    let Payload::Json(json) = &packet.payload else { panic!("an output is JSON") };
+    let value: Value = serde_json::from_str(json).unwrap();
     (value["count"].as_u64().unwrap(), value["text"].as_str().unwrap().to_owned())
 }
 
