@@ -40,17 +40,16 @@ impl Lanes {
 
     /// Does the jobs of a lane, until there are none.
     async fn run(self: Arc<Self>, meeting: Option<MeetingId>) {
-        while let Some(job) = self.next(&meeting) {
+        let next = || {
+            let mut waiting = self.waiting.lock();
+            let job = waiting.get_mut(&meeting)?.pop_front();
+            if job.is_none() {
+                waiting.remove(&meeting);
+            }
+            job
+        };
+        while let Some(job) = next() {
             job.await;
         }
-    }
-
-    fn next(&self, meeting: &Option<MeetingId>) -> Option<Job> {
-        let mut waiting = self.waiting.lock();
-        let job = waiting.get_mut(meeting)?.pop_front();
-        if job.is_none() {
-            waiting.remove(meeting);
-        }
-        job
     }
 }

@@ -3,7 +3,8 @@
 //! Calls and replies (answers, items, ends) have a window each, so that an answer never waits for calls that the peer does not
 //! take. Messages wait in queues: one for each meeting's ordered calls, one for each meeting's others, one for each answer or
 //! stream. A queue keeps its order, and queues take turns, a part of a message each. A message begins only when its window has
-//! room for all of it; until then no later message of its window begins, so that large ones are not passed over for ever.
+//! room for all of it; until then no later message of its window begins, so that large ones are not passed over for ever. But if that
+//! lasts for a heartbeat, perhaps because a meeting does not take its calls, others pass it for [some](PASSING) heartbeats.
 //!
 //! The ordered calls of one meeting may wait for each other at the peer, so they get at most a quarter of the window: a slow
 //! meeting cannot take it all.
@@ -23,6 +24,9 @@ pub(crate) const MAX_CALLS: usize = 16_384;
 
 /// The share of a window, and of the calls, that one meeting's ordered calls may have: one in this many.
 const LANE_SHARE: usize = 4;
+
+/// For how many heartbeats messages pass one that waited for one.
+const PASSING: u32 = 8;
 
 /// What a message counts in windows.
 pub(crate) fn cost(bytes: usize) -> usize {
@@ -100,6 +104,20 @@ struct Ring {
     begun: usize,
     /// Whether the next message waits for credit.
     is_blocked: bool,
+    /// For how many heartbeats more others may pass it.
+    passing: u32,
+}
+
+impl Ring {
+    /// A heartbeat has passed.
+    fn tick(&mut self) {
+        if self.passing > 0 {
+            self.passing -= 1;
+        } else if self.is_blocked {
+            self.passing = PASSING;
+            self.is_blocked = false;
+        }
+    }
 }
 
 /// See the module.
@@ -157,6 +175,8 @@ impl Outbox {
         self.messages.insert(id, message);
         let is_full = matches!(&queue, Queue::Ordered(meeting) if self.lanes.get(meeting).is_some_and(|lane| lane.is_full));
         let ring = self.ring(&queue);
+        // It may pass those that wait.
+        ring.is_blocked &= ring.passing == 0;
         let ids = ring.queues.entry(queue.clone()).or_insert_with(|| {
             if !is_full {
                 ring.turns.push_back(queue);
@@ -215,6 +235,12 @@ impl Outbox {
     /// How many calls wait for their answers.
     pub(crate) fn unanswered(&self) -> usize {
         self.unanswered.len()
+    }
+
+    /// A heartbeat has passed.
+    pub(crate) fn tick(&mut self) {
+        self.calls.tick();
+        self.replies.tick();
     }
 
     /// The peer has taken bytes; false if that is more than were under way.
@@ -281,12 +307,16 @@ impl Outbox {
 
     fn next_of(&mut self, replies: bool) -> Option<(Kind, Bytes)> {
         let mut turn = 0;
+        let mut has_waited = false;
         loop {
             let ring = if replies { &mut self.replies } else { &mut self.calls };
             if ring.is_blocked && ring.begun == 0 {
                 return None;
             }
-            let queue = ring.turns.get(turn)?.clone();
+            let Some(queue) = ring.turns.get(turn).cloned() else {
+                ring.is_blocked |= has_waited;
+                return None;
+            };
             let ids = ring.queues.get_mut(&queue).expect("invariant: a queue with a turn exists");
             while ids.ids.front().is_some_and(|id| !self.messages.contains_key(id)) {
                 ids.ids.pop_front();
@@ -305,7 +335,8 @@ impl Outbox {
                 match room {
                     Room::Yes => {}
                     Room::None => {
-                        ring.is_blocked = true;
+                        has_waited = true;
+                        ring.is_blocked |= ring.passing == 0;
                         turn += 1;
                         continue;
                     }

@@ -11,7 +11,7 @@ use std::{
 use parking_lot::Mutex;
 use teammy_kernel::store::Incarnation;
 use tokio::{
-    sync::watch,
+    sync::{Mutex as AsyncMutex, watch},
     time::{Instant, timeout_at},
 };
 use tracing::{info, warn};
@@ -76,6 +76,8 @@ pub(crate) struct Peer {
     /// Until when it may have a link without being in the view; none if it is in the view.
     pub(crate) stranger_until: Mutex<Option<Instant>>,
     breaks: AtomicU64,
+    /// Calls wait for a connection one after the other, so that they keep their order.
+    turn: AsyncMutex<()>,
     /// Calls that wait for a connection.
     waiting: AtomicUsize,
     /// What was last logged of it.
@@ -103,6 +105,7 @@ impl Peer {
             link: watch::Sender::new(Link::Down("there was no connection yet".into())),
             stranger_until: Mutex::new(stranger_until),
             breaks: AtomicU64::new(0),
+            turn: AsyncMutex::new(()),
             waiting: AtomicUsize::new(0),
             logged: Mutex::new(None),
         })
@@ -205,16 +208,19 @@ impl Peer {
 
     /// Makes a call, and waits no longer than until `until` for a link.
     pub(crate) async fn ask(&self, call: Call, asked: Asked, until: Instant) -> Result<Reply, CallError> {
-        match self.connected(until).await {
-            Ok(session) => session.ask(call, asked).await,
-            Err(reason) => Err(CallError::NotSent { peer: self.incarnation.clone(), reason }),
-        }
+        let not_sent = |reason| CallError::NotSent { peer: self.incarnation.clone(), reason };
+        let asking = {
+            self.waiting.fetch_add(1, Ordering::Relaxed);
+            let _waits = Waits(&self.waiting);
+            let turn = timeout_at(until, self.turn.lock()).await;
+            let _turn = turn.map_err(|_| not_sent(self.reason()))?;
+            self.connected(until).await.map_err(not_sent)?.ask(call, asked)?
+        };
+        asking.answer().await
     }
 
     /// The connection, once there is one.
     async fn connected(&self, until: Instant) -> Result<Arc<Session>, Broken> {
-        self.waiting.fetch_add(1, Ordering::Relaxed);
-        let _waits = Waits(&self.waiting);
         let mut link = self.link();
         let is_decided = |link: &Link| match link {
             Link::Up(session) => session.is_open(),

@@ -223,7 +223,7 @@ impl Registry {
 
 /// Runs a connection until it ends.
 pub(crate) async fn run(peer: Arc<Peer>, session: Arc<Session>, frames: Frames) {
-    let (server, served) = (Arc::clone(&peer.server), Arc::clone(&session));
-    let reason = Arc::clone(&session).run(frames, move |request| server.serve(&served, request)).await;
+    let (server, from) = (Arc::clone(&peer.server), Arc::clone(&session));
+    let reason = Arc::clone(&session).run(frames, move |request| server.serve(&from, request)).await;
     peer.detach(&session, &reason);
 }

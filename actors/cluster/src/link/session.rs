@@ -3,6 +3,8 @@
 //! All of it is behind one lock that nobody holds while waiting. Sending does not wait, so callers send their calls themselves,
 //! and the connection's task only reads frames and keeps time.
 
+mod asking;
+
 use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
@@ -20,7 +22,7 @@ use crate::{
         outbox::Asked,
         settings::LinkSettings,
         state::{Broken, Event, State, Traffic},
-        stream::{Delivery, Reader},
+        stream::{Delivery, Reader, Source},
     },
     transport::FrameSender,
 };
@@ -187,7 +189,7 @@ impl Session {
                 let reader = has_items.then(|| {
                     let (sender, items) = mpsc::unbounded_channel();
                     inner.waiting.readers.insert(call, sender);
-                    Reader::new(Arc::clone(self), call, items)
+                    Reader::new(Arc::clone(self) as _, call, items)
                 });
                 drop(inner);
                 // Without a caller the reader is dropped, which cancels the stream.
@@ -233,35 +235,6 @@ impl Session {
         Some(done)
     }
 
-    /// Makes a call, and waits for its answer.
-    pub(crate) async fn ask(self: &Arc<Self>, call: Call, asked: Asked) -> Result<Reply, CallError> {
-        let (caller, answered) = oneshot::channel();
-        let id = {
-            let mut inner = self.inner.lock();
-            if let Some(reason) = &inner.broken {
-                return Err(self.not_sent(reason));
-            }
-            if inner.sender.is_none() {
-                return Err(self.not_sent("the connection ended"));
-            }
-            let largest = inner.state.largest_body();
-            if call.body.len() > largest {
-                let reason = format!("it would be {} bytes, the largest may have {largest}", call.body.len());
-                return Err(self.not_sent(&reason));
-            }
-            let id = inner.state.ask(call, asked);
-            inner.waiting.callers.insert(id, caller);
-            if inner.flush().is_err() {
-                inner.sender = None;
-            }
-            id
-        };
-        let mut guard = Asking { session: self, id, asked, is_done: false };
-        let reply = answered.await;
-        guard.is_done = true;
-        reply.unwrap_or_else(|_| Err(self.unknown("the link was dropped")))
-    }
-
     /// A call of the peer is in its handler's hands.
     pub(crate) fn taken(&self, cost: usize) {
         self.change(|state| state.taken(cost));
@@ -293,17 +266,6 @@ impl Session {
     pub(crate) fn end(&self, stream: u64, has_failed: bool) {
         self.change(|state| state.end(stream, has_failed));
         self.inner.lock().waiting.writers.remove(&stream);
-    }
-
-    /// An item of the peer was read.
-    pub(crate) fn read(&self, stream: u64, bytes: usize) {
-        self.change(|state| state.read(stream, bytes));
-    }
-
-    /// The reader of a stream has gone.
-    pub(crate) fn cancel(&self, stream: u64) {
-        self.inner.lock().waiting.readers.remove(&stream);
-        self.change(|state| state.cancel(stream));
     }
 
     /// The largest body of a message.
@@ -385,6 +347,17 @@ impl Session {
     }
 }
 
+impl Source for Session {
+    fn read(&self, stream: u64, bytes: usize) {
+        self.change(|state| state.read(stream, bytes));
+    }
+
+    fn cancel(&self, stream: u64) {
+        self.inner.lock().waiting.readers.remove(&stream);
+        self.change(|state| state.cancel(stream));
+    }
+}
+
 /// See [`Session::figures`].
 #[derive(Debug)]
 pub(crate) struct Figures {
@@ -403,28 +376,5 @@ impl Inner {
             sender.send(frame).map_err(|closed| Broken::from(closed.to_string()))?;
         }
         Ok(())
-    }
-}
-
-/// A call that waits for its answer.
-struct Asking<'a> {
-    session: &'a Arc<Session>,
-    id: u64,
-    asked: Asked,
-    is_done: bool,
-}
-
-impl Drop for Asking<'_> {
-    fn drop(&mut self) {
-        if self.is_done {
-            return;
-        }
-        self.session.inner.lock().waiting.callers.remove(&self.id);
-        self.session.change(|state| {
-            let was_sent = !state.withdraw(self.id);
-            if was_sent && self.asked == Asked::Open {
-                state.cancel(self.id);
-            }
-        });
     }
 }

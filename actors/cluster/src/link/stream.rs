@@ -1,6 +1,7 @@
 //! The reading end of a stream.
 
 use std::{
+    fmt,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -10,15 +11,24 @@ use bytes::Bytes;
 use futures::Stream;
 use tokio::sync::mpsc;
 
-use crate::link::{fault::CallError, session::Session};
+use crate::link::fault::CallError;
 
 /// What comes to a reader.
 pub(crate) type Delivery = Result<Bytes, CallError>;
 
+/// What a stream comes from.
+pub(crate) trait Source: fmt::Debug + Send + Sync {
+    /// An item was read.
+    fn read(&self, stream: u64, bytes: usize);
+
+    /// The reader wants no more.
+    fn cancel(&self, stream: u64);
+}
+
 /// Gives the items of a stream, and each one's room back to the sender once it is taken. Dropping it ends the stream there.
 #[derive(Debug)]
 pub(crate) struct Reader {
-    session: Arc<Session>,
+    source: Arc<dyn Source>,
     stream: u64,
     /// As many as the stream's window allows.
     items: mpsc::UnboundedReceiver<Delivery>,
@@ -26,8 +36,12 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    pub(crate) fn new(session: Arc<Session>, stream: u64, items: mpsc::UnboundedReceiver<Delivery>) -> Self {
-        Self { session, stream, items, is_done: false }
+    pub(crate) fn new(
+        source: Arc<dyn Source>,
+        stream: u64,
+        items: mpsc::UnboundedReceiver<Delivery>,
+    ) -> Self {
+        Self { source, stream, items, is_done: false }
     }
 }
 
@@ -40,7 +54,7 @@ impl Stream for Reader {
         }
         let item = std::task::ready!(self.items.poll_recv(cx));
         match &item {
-            Some(Ok(body)) => self.session.read(self.stream, body.len()),
+            Some(Ok(body)) => self.source.read(self.stream, body.len()),
             Some(Err(_)) | None => self.is_done = true,
         }
         Poll::Ready(item)
@@ -51,7 +65,7 @@ impl Drop for Reader {
     fn drop(&mut self) {
         // The channel closes when the stream has ended; then there is nothing to cancel.
         if !self.is_done && !self.items.is_closed() {
-            self.session.cancel(self.stream);
+            self.source.cancel(self.stream);
         }
     }
 }

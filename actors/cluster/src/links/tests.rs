@@ -1,6 +1,7 @@
 mod world;
 
 mod calls;
+mod chaos;
 mod raw;
 mod streams;
 mod views;

@@ -279,3 +279,39 @@ async fn dropped_links_end_what_waits_at_the_other_side() {
     assert!(matches!(&error, CallError::Unknown { .. }), "{error:?}");
     assert!(reason_of(&error).contains("the node has closed its links"), "{error}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_cannot_fit_beside_a_stuck_meeting_holds_others_up_for_a_heartbeat_only() {
+    let world = World::pair().await;
+    let stuck: Vec<_> = (0..3)
+        .map(|_| {
+            let mut body = vec![0; 500 << 10];
+            body[..4].copy_from_slice(b"wait");
+            world.begin("a", "b", ordered("stuck", body))
+        })
+        .collect();
+    settle().await;
+    let large = world.begin("a", "b", ordered("large", vec![0; LinkSettings::default().window]));
+    settle().await;
+    for number in 0..100 {
+        let call = world.call("a", "b", ordered("m", format!("{number}")));
+        let answer = timeout(Duration::from_millis(1100), call).await.expect("it waits for others");
+        assert_eq!(answer.unwrap(), format!("{number}"));
+    }
+    assert!(!large.is_finished());
+    world.handler("b").permits.add_permits(3);
+    for call in stuck {
+        call.await.unwrap().unwrap();
+    }
+    // The others do not stop, and it goes all the same.
+    let began = Instant::now();
+    while !large.is_finished() {
+        let others: Vec<_> =
+            (0..64).map(|_| world.begin("a", "b", ordered("m", vec![0; 256 << 10]))).collect();
+        for other in others {
+            other.await.unwrap().unwrap();
+        }
+        sleep(Duration::from_millis(10)).await;
+        assert!(began.elapsed() < Duration::from_secs(20), "it is passed over for ever");
+    }
+}

@@ -145,6 +145,9 @@ async fn garbage_breaks_the_link_and_nothing_else() {
     assert_eq!(world.status("a", "b").breaks, 0);
 }
 
+/// The reason for which a link breaks, and the frames that break it with the lengths of their bodies.
+type Case = (&'static str, Vec<(Credit, Kind, usize)>);
+
 #[tokio::test(start_paused = true)]
 async fn frames_that_break_a_rule_break_the_link() {
     let world = alone();
@@ -152,7 +155,7 @@ async fn frames_that_break_a_rule_break_the_link() {
     let item = What::Item { stream: 1 };
     let end = What::End { stream: 1, has_failed: false };
     let too_much = Credit { calls: 1, replies: 0 };
-    let cases: Vec<(&str, Vec<(Credit, Kind, usize)>)> = vec![
+    let cases: Vec<Case> = vec![
         (
             "it sent a message of a wrong length",
             vec![(Credit::default(), message(1, 3, What::Call(ask())), 4)],
