@@ -12,6 +12,8 @@
 //! * Times of two machines are never compared: whether another node's lease is over is said by the store.
 //! * A node that was too late is never a member again; it starts as another incarnation.
 
+#[cfg(feature = "certs")]
+pub mod certs;
 mod handler;
 mod keeper;
 mod links;
@@ -24,4 +26,7 @@ pub use keeper::Timing;
 pub use links::{CallError, LinkSettings, LinkStatus, Links};
 pub use member::{Member, NodeDocument, Versions};
 pub use membership::{Error, Membership, View};
-pub use transport::{Closed, ConnectError, Connection, FrameSender, MAX_FRAME, Transport};
+pub use transport::{
+    Closed, ConnectError, Connection, FrameSender, MAX_FRAME, Transport,
+    ractor::{RactorSettings, RactorTransport, Security, StartError, TlsError},
+};

@@ -1,5 +1,7 @@
 //! Connections between nodes, whatever carries them.
 
+pub(crate) mod ractor;
+
 use std::fmt;
 
 use bytes::Bytes;
