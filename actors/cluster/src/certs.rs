@@ -37,7 +37,7 @@ use crate::transport::ractor::tls::server_name;
 const AUTHORITY_DAYS: u32 = 3650;
 
 /// How much the clocks of two nodes may differ where a certificate is new.
-const SKEW: Duration = Duration::from_secs(3600);
+const SKEW: Duration = Duration::from_hours(1);
 
 /// Why there is no certificate.
 #[derive(Debug, thiserror::Error)]
@@ -93,7 +93,7 @@ impl Validity {
     /// From an hour ago, for clocks that differ, and for so many days from now.
     pub fn days(days: u32) -> Self {
         let now = Timestamp::now();
-        let length = Duration::from_secs(u64::from(days) * 24 * 3600);
+        let length = Duration::from_hours(u64::from(days) * 24);
         Self {
             from: now.checked_sub(SKEW).unwrap_or(Timestamp::MIN),
             until: now.checked_add(length).unwrap_or(Timestamp::MAX),

@@ -28,5 +28,5 @@ pub use member::{Member, NodeDocument, Versions};
 pub use membership::{Error, Membership, View};
 pub use transport::{
     Closed, ConnectError, Connection, FrameSender, MAX_FRAME, Transport,
-    ractor::{RactorSettings, RactorTransport, Security, StartError, TlsError},
+    ractor::{LOG_TARGET, RactorSettings, RactorTransport, Security, StartError, TlsError},
 };

@@ -12,7 +12,7 @@
 //! * Nodes of one process share nothing by name.
 //!
 //! # Logs
-//! At `debug`, `ractor_cluster` logs what frames hold. A subscriber must not let its events below `info` through.
+//! At `debug`, `ractor_cluster` logs what frames hold. A subscriber must let no event of [`LOG_TARGET`] below `info` through.
 
 mod acceptor;
 mod admission;
@@ -37,6 +37,9 @@ use tokio::{
 pub use self::tls::TlsError;
 use self::{node::Node, tls::Tls};
 use crate::transport::{ConnectError, Connection, Transport};
+
+/// The target of the events that may hold what frames hold, below `info`.
+pub const LOG_TARGET: &str = "ractor_cluster";
 
 /// How many accepted connections may wait for [`Transport::accept`].
 const ACCEPTED: usize = 64;

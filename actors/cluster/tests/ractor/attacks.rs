@@ -7,10 +7,10 @@ use std::sync::{
 
 use futures::future::join_all;
 use rustls::{
-    ClientConfig, RootCertStore,
+    ClientConfig, RootCertStore, SupportedProtocolVersion,
     crypto::ring,
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
-    version::TLS13,
+    version::{TLS12, TLS13},
 };
 use teammy_cluster::{ConnectError, Transport, certs::NodeFiles};
 use tokio::{
@@ -21,6 +21,17 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 use tracing::{Level, Metadata, span};
 
 use super::nodes::{Cluster, Node, echo, plain, start, tls};
+
+/// A paused clock does not advance while a blocking task runs: so no time limit helps.
+struct Still(#[expect(dead_code, reason = "the task ends when it is dropped")] std::sync::mpsc::Sender<()>);
+
+impl Still {
+    fn stand() -> Self {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        tokio::task::spawn_blocking(move || receiver.recv());
+        Self(sender)
+    }
+}
 
 /// What a node says first: eight bytes, its token, the number of its gateway, and who it is.
 fn greeting(who: &str) -> Vec<u8> {
@@ -49,11 +60,12 @@ async fn tls_client(
     ca: &NodeFiles,
     mine: Option<&NodeFiles>,
     to: &Node,
+    version: &'static SupportedProtocolVersion,
 ) -> std::io::Result<TlsStream<TcpStream>> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(&ca.ca).unwrap()).unwrap();
     let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_protocol_versions(&[&TLS13])
+        .with_protocol_versions(&[version])
         .unwrap()
         .with_root_certificates(roots);
     let config = match mine {
@@ -74,8 +86,9 @@ async fn greet(mut stream: impl AsyncRead + AsyncWrite + Unpin, who: &str) {
     is_sent_away(&mut stream).await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn idle_connections_hold_nobody_up() {
+    let _still = Still::stand();
     let cluster = Cluster::new();
     let (north, south) = (cluster.start("north").await, cluster.start("south").await);
     let address = south.address();
@@ -106,7 +119,7 @@ async fn without_a_certificate_nobody_comes_in() {
     let cluster = Cluster::new();
     let files = cluster.files("south");
     let (north, south) = (cluster.start("north").await, start("south", tls(&files)).await);
-    greet(tls_client(&files, None, &south).await.unwrap(), &north.me.to_string()).await;
+    greet(tls_client(&files, None, &south, &TLS13).await.unwrap(), &north.me.to_string()).await;
     reaches(&north, &south).await;
 }
 
@@ -115,8 +128,11 @@ async fn a_certificate_of_another_authority_does_not_count() {
     let (cluster, other) = (Cluster::new(), Cluster::new());
     let files = cluster.files("south");
     let (north, south) = (cluster.start("north").await, start("south", tls(&files)).await);
-    greet(tls_client(&files, Some(&other.files("north")), &south).await.unwrap(), &north.me.to_string())
-        .await;
+    greet(
+        tls_client(&files, Some(&other.files("north")), &south, &TLS13).await.unwrap(),
+        &north.me.to_string(),
+    )
+    .await;
     let stranger = other.start("east").await;
     let error = stranger.transport.connect(&south.me, &south.address()).await.unwrap_err();
     assert!(matches!(error, ConnectError::NotThePeer { .. }), "{error:?}");
@@ -131,9 +147,10 @@ async fn nobody_takes_the_name_of_another_node() {
     let files = cluster.files("south");
     let (north, south) = (cluster.start("north").await, start("south", tls(&files)).await);
     let east = cluster.files("east");
-    greet(tls_client(&files, Some(&east), &south).await.unwrap(), &north.me.to_string()).await;
+    greet(tls_client(&files, Some(&east), &south, &TLS13).await.unwrap(), &north.me.to_string()).await;
+    tls_client(&files, Some(&east), &south, &TLS12).await.unwrap_err();
     // It is let in as itself.
-    let mut stream = tls_client(&files, Some(&east), &south).await.unwrap();
+    let mut stream = tls_client(&files, Some(&east), &south, &TLS13).await.unwrap();
     stream.write_all(&greeting("east.00000000000000ff")).await.unwrap();
     let mut answer = [0; 8];
     stream.read_exact(&mut answer).await.unwrap();
@@ -158,15 +175,54 @@ async fn garbage_is_sent_away() {
     }
 }
 
+/// Takes part in the handshake as this node, without TLS.
+async fn greeted(who: &str, by: &Node) -> TcpStream {
+    let mut stream = TcpStream::connect(by.address()).await.unwrap();
+    stream.write_all(&greeting(who)).await.unwrap();
+    let mut answer = vec![0; greeting(&by.me.to_string()).len()];
+    stream.read_exact(&mut answer).await.unwrap();
+    assert!(answer.ends_with(by.me.to_string().as_bytes()));
+    stream
+}
+
+/// A field of protobuf that holds bytes, of at most 127.
+fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
+    let mut field = vec![number << 3 | 2, bytes.len().try_into().unwrap()];
+    field.extend(bytes);
+    field
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_belongs_to_who_has_greeted() {
+    let _still = Still::stand();
+    let south = plain("south").await;
+    let mut sessions = Vec::new();
+    for claimed in ["east.00000000000000ff@teammy", "north.00000000000000ff@teammy"] {
+        let mut stream = greeted("east.00000000000000ff", &south).await;
+        let message = field(1, &field(1, &field(1, claimed.as_bytes())));
+        stream.write_u64(message.len().try_into().unwrap()).await.unwrap();
+        stream.write_all(&message).await.unwrap();
+        sessions.push(stream);
+    }
+    // Who is let in hears a status and a challenge.
+    for _ in 0..2 {
+        let length = sessions[0].read_u64().await.unwrap();
+        let mut message = vec![0; length.try_into().unwrap()];
+        sessions[0].read_exact(&mut message).await.unwrap();
+    }
+    let mut answer = Vec::new();
+    let _ = sessions[1].read_to_end(&mut answer).await;
+    let name = south.me.to_string();
+    assert!(!answer.windows(name.len()).any(|window| window == name.as_bytes()), "no challenge: {answer:?}");
+}
+
 /// It ends by the length alone: nothing of what it announces is sent.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_message_of_two_gibibytes_is_refused_by_its_length() {
+    let _still = Still::stand();
     let (north, south) = (plain("north").await, plain("south").await);
     for length in [2_u64 << 30, u64::MAX] {
-        let mut stream = TcpStream::connect(south.address()).await.unwrap();
-        stream.write_all(&greeting("east.00000000000000ff")).await.unwrap();
-        let mut answer = vec![0; greeting(&south.me.to_string()).len()];
-        stream.read_exact(&mut answer).await.unwrap();
+        let mut stream = greeted("east.00000000000000ff", &south).await;
         stream.write_all(&length.to_be_bytes()).await.unwrap();
         let mut rest = Vec::new();
         let _ = stream.read_to_end(&mut rest).await;

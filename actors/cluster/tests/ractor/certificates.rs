@@ -119,7 +119,7 @@ async fn certificates_are_renewed_without_a_restart() {
 #[tokio::test]
 async fn an_expired_certificate_is_refused_on_both_sides() {
     let cluster = Cluster::new();
-    let day = Duration::from_secs(24 * 3600);
+    let day = Duration::from_hours(24);
     let validity = Validity { from: Timestamp::now() - 2 * day, until: Timestamp::now() - day };
     let files = cluster.authority.add(&Name::new("south").unwrap(), validity).unwrap();
     let (north, south) = (cluster.start("north").await, start("south", tls(&files)).await);

@@ -17,64 +17,64 @@ use tempfile::TempDir;
 static BOOTS: AtomicU64 = AtomicU64::new(1);
 
 /// Another run of this node.
-pub fn incarnation(node: &str) -> Incarnation {
+pub(crate) fn incarnation(node: &str) -> Incarnation {
     Incarnation { node: Name::new(node).unwrap(), boot: BOOTS.fetch_add(1, Ordering::Relaxed) }
 }
 
 #[derive(Debug)]
-pub struct Node {
-    pub me: Incarnation,
-    pub transport: Arc<RactorTransport>,
+pub(crate) struct Node {
+    pub(crate) me: Incarnation,
+    pub(crate) transport: Arc<RactorTransport>,
 }
 
-pub async fn start(node: &str, security: Security) -> Node {
+pub(crate) async fn start(node: &str, security: Security) -> Node {
     let me = incarnation(node);
     let listen = Some("127.0.0.1:0".parse().unwrap());
     let settings = RactorSettings { me: me.clone(), listen, advertise: None, security };
     Node { me, transport: RactorTransport::start(settings).await.unwrap() }
 }
 
-pub async fn plain(node: &str) -> Node {
+pub(crate) async fn plain(node: &str) -> Node {
     start(node, Security::Plain).await
 }
 
-pub fn tls(files: &NodeFiles) -> Security {
+pub(crate) fn tls(files: &NodeFiles) -> Security {
     Security::Tls { cert: files.cert.clone(), key: files.key.clone(), ca: files.ca.clone() }
 }
 
 /// An authority, and nodes with its certificates.
-pub struct Cluster {
-    pub folder: TempDir,
-    pub authority: Authority,
+pub(crate) struct Cluster {
+    pub(crate) folder: TempDir,
+    pub(crate) authority: Authority,
 }
 
 impl Cluster {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let authority = Authority::open(folder.path()).unwrap();
         Self { folder, authority }
     }
 
-    pub fn folder(&self) -> &Path {
+    pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    pub fn files(&self, node: &str) -> NodeFiles {
+    pub(crate) fn files(&self, node: &str) -> NodeFiles {
         self.authority.add(&Name::new(node).unwrap(), Validity::default()).unwrap()
     }
 
-    pub async fn start(&self, node: &str) -> Node {
+    pub(crate) async fn start(&self, node: &str) -> Node {
         start(node, tls(&self.files(node))).await
     }
 }
 
 impl Node {
-    pub fn address(&self) -> String {
+    pub(crate) fn address(&self) -> String {
         self.transport.address().unwrap()
     }
 
     /// Both ends of a new connection, this node's first.
-    pub async fn connect(&self, to: &Self) -> (Connection, Connection) {
+    pub(crate) async fn connect(&self, to: &Self) -> (Connection, Connection) {
         let address = to.address();
         let (near, far) = tokio::join!(self.transport.connect(&to.me, &address), to.transport.accept());
         let (near, far) = (near.unwrap(), far.unwrap());
@@ -84,7 +84,7 @@ impl Node {
 }
 
 /// A frame goes over the connection, each way.
-pub async fn echo(near: &mut Connection, far: &mut Connection) {
+pub(crate) async fn echo(near: &mut Connection, far: &mut Connection) {
     near.sender.send(Bytes::from_static(b"there")).unwrap();
     assert_eq!(&far.receiver.recv().await.unwrap()[..], b"there");
     far.sender.send(Bytes::from_static(b"and back")).unwrap();

@@ -50,7 +50,7 @@ impl<K: Copy + Eq + Hash> Handshakes<K> {
 }
 
 /// From one log line about an address to the next.
-const QUIET: Duration = Duration::from_secs(60);
+const QUIET: Duration = Duration::from_mins(1);
 
 /// How many addresses are remembered. The rest share one line a minute.
 const ADDRESSES: usize = 256;

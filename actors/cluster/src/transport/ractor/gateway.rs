@@ -190,8 +190,12 @@ pub(super) struct Frames {
 
 impl FrameSender for Frames {
     fn send(&self, frame: Bytes) -> Result<(), Closed> {
+        // The peer would end the whole session for a frame that is much larger.
         debug_assert!(frame.len() <= MAX_FRAME, "the link cuts messages");
-        if self.guard.0.is_closed.load(Ordering::Acquire) || frame.len() > MAX_FRAME {
+        if frame.len() > MAX_FRAME {
+            self.guard.0.close();
+        }
+        if self.guard.0.is_closed.load(Ordering::Acquire) {
             return Err(Closed);
         }
         self.gateway.send_message(Frame { token: self.token, body: frame }).map_err(|_| Closed)

@@ -6,7 +6,7 @@
 
 use std::io;
 
-use teammy_kernel::store::Incarnation;
+use teammy_kernel::{Name, store::Incarnation};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     time::Duration,
@@ -40,6 +40,8 @@ pub(super) enum Refused {
     Itself,
     #[error("it says that it is {0}, and its certificate is for {1:?}")]
     Certificate(Incarnation, Vec<String>),
+    #[error("no certificate can be for the name {0}")]
+    NoHost(Name),
     #[error("it is {0}")]
     Another(Incarnation),
     #[error("its session ended before it was ready")]
@@ -90,7 +92,7 @@ impl Greeting {
 
 /// An error of the stream. Once a handshake of TLS 1.3 is over at the client's, the server may still refuse its certificate.
 pub(super) fn broke(error: io::Error) -> Refused {
-    if error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) {
+    if error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>) {
         Refused::Tls(error)
     } else {
         Refused::Broke(error)
@@ -137,8 +139,6 @@ fn check(peer: &Greeting, me: &Greeting, names: Option<&[String]>) -> Result<(),
 
 #[cfg(test)]
 mod tests {
-    use teammy_kernel::Name;
-
     use super::*;
 
     fn greeting(node: &str) -> Greeting {

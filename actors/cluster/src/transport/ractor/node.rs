@@ -86,8 +86,7 @@ impl Node {
             return session::start(table, &me, peer, Side::Dialled, stream, socket).await;
         };
         let agreed = timeout(HANDSHAKE_TIME, async {
-            let host =
-                server_name(&peer.node).ok_or_else(|| Refused::Certificate(peer.clone(), Vec::new()))?;
+            let host = server_name(&peer.node).ok_or_else(|| Refused::NoHost(peer.node.clone()))?;
             let connector = TlsConnector::from(tls.configs().client);
             let mut stream = connector.connect(host, stream).await.map_err(broke)?;
             let names = names_of(stream.get_ref().1.peer_certificates());

@@ -117,7 +117,7 @@ fn value_for<Argument: Default, Answer>(_: &impl Fn(Argument) -> Answer) -> Argu
     Argument::default()
 }
 
-fn node_session(arguments: &Arguments, number: u64, supervisor: ActorRef<NodeServerMessage>) -> NodeSession {
+fn node_session(arguments: &Arguments, number: u64, supervisor: &ActorRef<NodeServerMessage>) -> NodeSession {
     let is_server = arguments.side == Side::Accepted;
     let of = |me| {
         let mode = NodeConnectionMode::Isolated;
@@ -142,7 +142,7 @@ impl Actor for Supervisor {
         arguments: Arguments,
     ) -> Result<State, ActorProcessingErr> {
         let number = SESSIONS.fetch_add(1, Ordering::Relaxed);
-        let session = node_session(&arguments, number, myself.clone());
+        let session = node_session(&arguments, number, &myself);
         let Arguments { peer, gateway, stream, wire, ready, .. } = arguments;
         let (session, _) = Actor::spawn_linked(None, session, stream, myself.get_cell()).await?;
         let gateway = ActorId::Remote { node_id: number, pid: gateway };
