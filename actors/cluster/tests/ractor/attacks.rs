@@ -16,6 +16,7 @@ use teammy_cluster::{ConnectError, Transport, certs::NodeFiles};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
+    time::{Duration, Instant},
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use tracing::{Level, Metadata, span};
@@ -109,8 +110,10 @@ async fn idle_connections_hold_nobody_up() {
 async fn an_idle_connection_is_closed() {
     let cluster = Cluster::new();
     for south in [plain("south").await, cluster.start("south").await] {
+        let began = Instant::now();
         let mut stream = TcpStream::connect(south.address()).await.unwrap();
         is_sent_away(&mut stream).await;
+        assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
     }
 }
 

@@ -3,6 +3,8 @@
 use bytes::Bytes;
 use teammy_cluster::{Closed, ConnectError, Connection, MAX_FRAME, Transport};
 
+use tokio::time::{Duration, Instant};
+
 use super::nodes::{Cluster, echo, incarnation, plain};
 
 /// As many frames, each with its number.
@@ -187,7 +189,9 @@ async fn somebody_who_never_answers_is_given_up() {
     let north = plain("north").await;
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = silent.local_addr().unwrap().to_string();
+    let began = Instant::now();
     let error = north.transport.connect(&incarnation("south"), &address).await.unwrap_err();
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
     let ConnectError::Unreachable { cause, .. } = &error else { panic!("{error:?}") };
     assert_eq!(cause.kind(), std::io::ErrorKind::TimedOut);
 }

@@ -249,6 +249,25 @@ mod tests {
         assert!(Frame::deserialize(SerializedMessage::CallReply(1, vec![])).is_err());
     }
 
+    #[tokio::test]
+    async fn frames_go_where_their_token_says_and_nowhere_else() {
+        let socket = || Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        let table = Table::new();
+        let (first, second) = (Token([1; TOKEN]), Token([2; TOKEN]));
+        let (guard, mut frames) = table.add(first, socket()).unwrap();
+        let (_other_guard, mut other) = table.add(second, socket()).unwrap();
+        for (token, body) in [(Token([3; TOKEN]), "nobody"), (second, "second"), (first, "first")] {
+            table.deliver(Frame { token, body: body.into() });
+        }
+        assert_eq!(frames.recv().await.unwrap(), "first");
+        assert_eq!(other.recv().await.unwrap(), "second");
+        drop(guard);
+        assert_eq!(frames.recv().await, None);
+        table.close();
+        assert_eq!(other.recv().await, None);
+        assert_eq!(table.add(first, socket()).unwrap_err(), Closed);
+    }
+
     #[test]
     fn frames_on_the_wire_stay_as_they_are() {
         let frame = Frame { token: Token([7; TOKEN]), body: Bytes::from_static(b"body") };

@@ -156,8 +156,7 @@ impl Actor for Supervisor {
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            // The greeting has said who it is.
-            NodeServerMessage::UpdateSession { name, .. } if name.name != state.peer => state.wire.close(),
+            // Asked by both ends before they let frames through: the name must be the one of the greeting.
             NodeServerMessage::CheckSession { peer_name, reply } => {
                 let answer = if peer_name.name == state.peer {
                     SessionCheckReply::NoOtherConnection
