@@ -44,10 +44,16 @@ const SKEW: Duration = Duration::from_hours(1);
 #[non_exhaustive]
 pub enum CertsError {
     /// Nothing is overwritten.
-    #[error("{} is there already: remove it first, if nothing uses it any more, or choose another folder", .0.display())]
+    #[error(
+        "{} is there already: remove it first, if nothing uses it any more, or choose another folder",
+        .0.display()
+    )]
     Exists(PathBuf),
     /// An authority is two files.
-    #[error("{} is there without {}: bring the other back, or choose an empty folder for a new authority", found.display(), missing.display())]
+    #[error(
+        "{} is there without {}: bring the other back, or choose an empty folder for a new authority",
+        found.display(), missing.display()
+    )]
     HalfAnAuthority {
         /// The file that is there.
         found: PathBuf,
@@ -56,8 +62,8 @@ pub enum CertsError {
     },
     /// The name cannot be in a certificate.
     #[error(
-        "{0} cannot be in a certificate: use a node's name that can be a host's, with at most 63 characters from dot to dot, no dash \
-         before or after a dot, and a letter after the last"
+        "{0} cannot be in a certificate: use a node's name that can be a host's, with at most 63 characters from dot to dot, \
+         no dash before or after a dot, and a letter after the last"
     )]
     Name(Name),
     /// A file or the folder cannot be read or written.

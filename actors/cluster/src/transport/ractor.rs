@@ -8,7 +8,8 @@
 //!
 //! # Invariants
 //! * Nothing that an outsider sends reaches an actor: who a peer is, is known before its session begins.
-//! * A node has one actor that others can send to, its gateway; frames carry a token that only the two ends of their connection know.
+//! * A node has one actor that others can send to, its gateway. Frames carry a token that only the two ends of their connection
+//!   know.
 //! * Nodes of one process share nothing by name.
 //!
 //! # Limits
@@ -92,8 +93,8 @@ pub enum StartError {
     NothingToAdvertise(SocketAddr),
     /// A certificate cannot be for this name.
     #[error(
-        "{0} cannot be in a certificate: use a node's name that can be a host's, with at most 63 characters from dot to dot, no dash \
-         before or after a dot, and a letter after the last"
+        "{0} cannot be in a certificate: use a node's name that can be a host's, with at most 63 characters from dot to dot, \
+         no dash before or after a dot, and a letter after the last"
     )]
     Name(teammy_kernel::Name),
     /// A file cannot be used.

@@ -10,7 +10,8 @@ pub(super) const HANDSHAKES: usize = 64;
 /// The handshakes under way, oldest first.
 ///
 /// A handshake takes milliseconds, and one that does nothing takes its whole time limit. So when there are too many, the oldest
-/// of the address with the most gives way: a crowd of idle connections cannot keep a node out, nor can one address push out another.
+/// of the address with the most gives way: a crowd of idle connections cannot keep a node out, nor can one address push out
+/// another.
 #[derive(Debug)]
 pub(super) struct Handshakes<K>(Vec<(K, IpAddr)>);
 
