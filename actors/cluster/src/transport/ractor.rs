@@ -14,8 +14,8 @@
 //!
 //! # Limits
 //! * A connection that is closed loses what has not left yet.
-//! * Whoever has a certificate of the authority is trusted not to exhaust this node: the library bounds neither its queues nor what
-//!   a peer tells of itself. Without TLS, that is everybody on the machine.
+//! * Whoever has a certificate of the authority is trusted not to exhaust this node: the library bounds neither its queues nor
+//!   what a peer tells of itself. Without TLS, that is everybody on the machine.
 //!
 //! # Logs
 //! At `debug`, `ractor_cluster` logs what frames hold. A subscriber must let no event of [`LOG_TARGET`] below `info` through.
