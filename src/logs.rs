@@ -80,6 +80,10 @@ pub fn at_most(target: &str) -> LevelFilter {
     if teammy_surreal::LOG_TARGETS.iter().any(|start| target.starts_with(start)) {
         return LevelFilter::INFO;
     }
+    // What one node tells another.
+    if target.starts_with("ractor_cluster") {
+        return LevelFilter::INFO;
+    }
     if target.starts_with("teammy") { LevelFilter::TRACE } else { LevelFilter::DEBUG }
 }
 
@@ -96,6 +100,7 @@ mod tests {
     fn dependencies_log_nothing_that_passes_through_them() {
         assert_eq!(at_most("teammy_kernel::log"), LevelFilter::TRACE);
         assert_eq!(at_most("rustls::client"), LevelFilter::DEBUG);
+        assert_eq!(at_most("ractor_cluster::net::session"), LevelFilter::INFO);
         #[cfg(feature = "surrealdb")]
         for target in teammy_surreal::LOG_TARGETS {
             for target in [target.to_owned(), format!("{target}::kvs"), format!("{target}_core")] {

@@ -12,6 +12,8 @@
 //! * Times of two machines are never compared: whether another node's lease is over is said by the store.
 //! * A node that was too late is never a member again; it starts as another incarnation.
 
+#[cfg(feature = "certs")]
+pub mod certs;
 mod cluster;
 mod failure;
 mod gateway;
@@ -37,7 +39,11 @@ pub use keeper::Timing;
 pub use links::{CallError, LinkSettings, LinkStatus, Links, Opened};
 pub use member::{Member, NodeDocument, Versions};
 pub use membership::{Error, Membership, View};
-pub use transport::{Closed, ConnectError, Connection, FrameSender, MAX_FRAME, Transport};
+
+pub use transport::{
+    Closed, ConnectError, Connection, FrameSender, MAX_FRAME, Transport,
+    ractor::{LOG_TARGET, RactorSettings, RactorTransport, Security, StartError, TlsError},
+};
 pub use wire::LAYOUTS;
 
 /// A network in memory with faults, for tests of what uses [`Links`].

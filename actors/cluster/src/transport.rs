@@ -2,6 +2,7 @@
 
 #[cfg(any(test, feature = "testing"))]
 pub(crate) mod memory;
+pub(crate) mod ractor;
 
 use std::fmt;
 
