@@ -34,7 +34,11 @@
 //! Results go to stdout, as one JSON object a line with `--json`. What is only for people (progress, the
 //! table at the end, warnings, the log) goes to stderr. The help text lists the exit codes.
 
+#[cfg(feature = "cluster")]
+mod certs;
 mod client;
+#[cfg(feature = "cluster")]
+mod cluster;
 mod completions;
 mod config;
 mod dead_letters;
@@ -134,6 +138,18 @@ enum Command {
     Key(keys::Args),
     /// Show the status of the node that runs on this machine
     Status(status::Args),
+    /// Show the nodes of the cluster that the node on this machine is part of
+    #[cfg(feature = "cluster")]
+    Cluster(cluster::ShowArgs),
+    /// Have a node of the cluster hand its meetings over to the others and take none
+    #[cfg(feature = "cluster")]
+    Drain(cluster::DrainArgs),
+    /// Have a meeting run on another node of the cluster
+    #[cfg(feature = "cluster")]
+    Move(cluster::MoveArgs),
+    /// Make certificates for the links between nodes
+    #[cfg(feature = "cluster")]
+    Certs(certs::Args),
     /// Show the plugins and the configured instances
     Plugins(plugins::Args),
     /// Show every setting, and where its value comes from
@@ -158,6 +174,14 @@ impl Command {
             Self::Usage(args) => args.json,
             Self::Key(args) => args.json,
             Self::Status(args) => args.json,
+            #[cfg(feature = "cluster")]
+            Self::Cluster(args) => args.json,
+            #[cfg(feature = "cluster")]
+            Self::Drain(args) => args.json,
+            #[cfg(feature = "cluster")]
+            Self::Move(args) => args.json,
+            #[cfg(feature = "cluster")]
+            Self::Certs(args) => args.json,
             Self::Plugins(args) => args.json,
             Self::Config(args) => args.json,
             Self::Install(args) => args.json,
@@ -188,6 +212,8 @@ impl Command {
             Self::Forget(args) => args.db.as_deref(),
             Self::Usage(args) => args.db.as_deref(),
             Self::Key(args) => args.db.as_deref(),
+            #[cfg(feature = "cluster")]
+            Self::Cluster(_) | Self::Drain(_) | Self::Move(_) | Self::Certs(_) => None,
             Self::Status(_)
             | Self::Plugins(_)
             | Self::Config(_)
@@ -206,7 +232,7 @@ pub fn main(plugins: impl Into<Bundle>) -> ExitCode {
 }
 
 /// A program with every command of `teammy`: replay, node (with feature `service`), history, meetings, resume, dead letters, forget, usage,
-/// key, status, plugins, config, install, completions.
+/// key, status, cluster, drain, move and certs (with feature `cluster`), plugins, config, install, completions.
 ///
 /// It reads `teammy.toml` and `TEAMMY_…` variables as `teammy` does. It logs to stderr, installs a panic hook that
 /// leaves out what a message may quote, and handles signals: one process runs one program.
@@ -303,6 +329,14 @@ impl Program {
             Command::Usage(args) => usage::run(args, &loaded.config, &output),
             Command::Key(args) => keys::run(args, &loaded.config, &output),
             Command::Status(_) => status::run(&loaded.config, &output),
+            #[cfg(feature = "cluster")]
+            Command::Cluster(_) => cluster::show(&loaded.config, &output),
+            #[cfg(feature = "cluster")]
+            Command::Drain(args) => cluster::drain(args, &loaded.config, &output),
+            #[cfg(feature = "cluster")]
+            Command::Move(args) => cluster::move_to(args, &loaded.config, &output),
+            #[cfg(feature = "cluster")]
+            Command::Certs(args) => certs::run(args, &output),
             Command::Plugins(_) => plugins::run(&self.plugins, loaded.config, &output),
             Command::Config(_) => config::run(&loaded, &output),
             Command::Install(_) => install::run(self.plugins.bundle(), &loaded.config, &output),

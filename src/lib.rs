@@ -42,6 +42,8 @@ extern crate self as teammy;
 
 #[cfg(feature = "cli")]
 pub mod cli;
+#[cfg(feature = "cluster")]
+pub mod cluster;
 mod error;
 pub mod logs;
 pub mod node;

@@ -93,6 +93,12 @@ impl Builder {
         Self(self.0.llm_from(|_, _| behind_actor(provider)))
     }
 
+    /// Owns meetings as this incarnation of a node, for a store that several nodes share: `teammy::cluster` gives one.
+    #[must_use]
+    pub fn owner(self, owner: teammy_kernel::store::Incarnation) -> Self {
+        Self(self.0.owner(owner))
+    }
+
     /// Runs plugins on this runtime; otherwise the node makes one with `node.plugin_threads` threads.
     #[must_use]
     pub fn plugin_runtime(self, handle: Handle) -> Self {

@@ -86,6 +86,23 @@ pub(crate) enum Error {
     #[cfg(feature = "service")]
     #[error(transparent)]
     Service(#[from] teammy::service::Error),
+    #[cfg(feature = "cluster")]
+    #[error(transparent)]
+    Cluster(#[from] teammy::cluster::Error),
+    #[cfg(feature = "cluster")]
+    #[error(transparent)]
+    Certs(#[from] teammy::cluster::certs::CertsError),
+    #[cfg(feature = "cluster")]
+    #[error(
+        "this node's lease in the database has ended before it could be renewed; its meetings were stopped, and other nodes take them over"
+    )]
+    LeaseEnded,
+    #[cfg(feature = "cluster")]
+    #[error("the node's answer is not one of this version")]
+    UnexpectedAnswer,
+    #[cfg(not(feature = "cluster"))]
+    #[error("cluster.node is set, but this build is no part of a cluster; build it with feature `cluster`")]
+    NoCluster,
     #[error(transparent)]
     Keys(#[from] teammy::keys::Error),
     #[error("there is no meeting {0}")]
@@ -229,6 +246,14 @@ impl Error {
             ) => 2,
             #[cfg(feature = "service")]
             Self::Service(_) => 1,
+            #[cfg(feature = "cluster")]
+            Self::Cluster(error) if error.kind() == teammy::ErrorKind::Invalid => 2,
+            #[cfg(feature = "cluster")]
+            Self::Cluster(_) | Self::LeaseEnded | Self::UnexpectedAnswer => 1,
+            #[cfg(feature = "cluster")]
+            Self::Certs(_) => 2,
+            #[cfg(not(feature = "cluster"))]
+            Self::NoCluster => 2,
             #[cfg(feature = "prometheus")]
             Self::Metrics { .. } | Self::NoRecorder(_) => 1,
             #[cfg(not(feature = "prometheus"))]

@@ -67,21 +67,130 @@ async fn serve(args: &Args, plugins: &PluginSet, mut config: Config, output: &Ou
     let service = recorder.show(Service::bind(&config).await?);
     let (host, manifest, deadline) =
         (Host::new(&config), config.install.clone(), config.node.shutdown_deadline);
-    let builder = plugins.builder(config);
-    let factories: Vec<_> = builder.check()?.instances().map(|instance| instance.factory.clone()).collect();
-    install::missing(&factories, &manifest, output).await?;
-    let node = tokio::select! {
-        node = builder.start() => Arc::new(node?.into_runtime()),
-        _ = signals.next() => return Ok(()),
+    let mut membership = Part::take(&config, service.url()).await?;
+    let builder = membership.prepare(plugins.builder(config));
+    let started = async {
+        let factories: Vec<_> =
+            builder.check()?.instances().map(|instance| instance.factory.clone()).collect();
+        install::missing(&factories, &manifest, output).await?;
+        tokio::select! {
+            node = builder.start() => Ok(Some(Arc::new(node?.into_runtime()))),
+            _ = signals.next() => Ok(None),
+        }
     };
-    let mut running = Running { node, signals, output, deadline, began: Instant::now() };
+    let node = match started.await {
+        Ok(Some(node)) => node,
+        other => {
+            membership.leave().await;
+            return other.map(|_| ());
+        }
+    };
+    membership.join(&node);
+    let mut running = Running { node, part: membership, signals, output, deadline, began: Instant::now() };
     let done = running.serve(service, &host).await;
     running.shut_down(done).await
+}
+
+/// The node's part in a cluster, if it has one.
+#[cfg(feature = "cluster")]
+enum Part {
+    Alone,
+    Seat(Box<teammy::cluster::Seat>),
+    Member(Box<teammy::cluster::ClusterNode>),
+}
+
+#[cfg(feature = "cluster")]
+impl Part {
+    async fn take(config: &Config, api: String) -> Result<Self, Error> {
+        let seat = Box::pin(teammy::cluster::Seat::take(config, Some(api))).await?;
+        Ok(seat.map_or(Self::Alone, |seat| Self::Seat(Box::new(seat))))
+    }
+
+    fn prepare(&self, builder: teammy::Builder) -> teammy::Builder {
+        match self {
+            Self::Seat(seat) => builder.store(seat.store()).owner(seat.owner().clone()),
+            _ => builder,
+        }
+    }
+
+    fn join(&mut self, node: &Arc<RunningNode>) {
+        if let Self::Seat(seat) = std::mem::replace(self, Self::Alone) {
+            *self = Self::Member(Box::new(seat.join(node.clone())));
+        }
+    }
+
+    /// The node did not start.
+    async fn leave(self) {
+        if let Self::Seat(seat) = self {
+            seat.leave().await;
+        }
+    }
+
+    fn is_member(&self) -> bool {
+        matches!(self, Self::Member(_))
+    }
+
+    /// Waits until the node is no member any more.
+    async fn lost(&self) -> Result<(), Error> {
+        match self {
+            Self::Member(member) => member.lost().await,
+            _ => std::future::pending().await,
+        }
+        Err(Error::LeaseEnded)
+    }
+
+    async fn drain(&self) {
+        if let Self::Member(member) = self {
+            member.drain().await;
+        }
+    }
+
+    async fn shut_down(self, node: &RunningNode, left: Duration) -> Result<(), teammy::node::Error> {
+        match self {
+            Self::Member(member) => member.shutdown(left).await,
+            _ => node.shutdown(left).await,
+        }
+    }
+}
+
+/// Without feature `cluster` every node is alone.
+#[cfg(not(feature = "cluster"))]
+struct Part;
+
+#[cfg(not(feature = "cluster"))]
+#[expect(clippy::unused_async, reason = "as with the feature")]
+impl Part {
+    async fn take(config: &Config, _: String) -> Result<Self, Error> {
+        if config.cluster.node.is_some() { Err(Error::NoCluster) } else { Ok(Self) }
+    }
+
+    fn prepare(&self, builder: teammy::Builder) -> teammy::Builder {
+        builder
+    }
+
+    fn join(&mut self, _: &Arc<RunningNode>) {}
+
+    async fn leave(self) {}
+
+    fn is_member(&self) -> bool {
+        false
+    }
+
+    async fn lost(&self) -> Result<(), Error> {
+        std::future::pending().await
+    }
+
+    async fn drain(&self) {}
+
+    async fn shut_down(self, node: &RunningNode, left: Duration) -> Result<(), teammy::node::Error> {
+        node.shutdown(left).await
+    }
 }
 
 /// A node that was started.
 struct Running<'a> {
     node: Arc<RunningNode>,
+    part: Part,
     signals: Signals,
     output: &'a Output,
     deadline: Duration,
@@ -95,7 +204,7 @@ type Done = (Result<(), Error>, bool);
 impl Running<'_> {
     /// Serves until a signal comes or something fails.
     async fn serve(&mut self, service: Service, host: &Host) -> Done {
-        let Self { node, signals, output, deadline, began } = self;
+        let Self { node, part, signals, output, deadline, began } = self;
         let (asks_for_keys, socket) = match (service.asks_for_keys(node).await, host.listen()) {
             (Ok(asks), Ok(socket)) => (asks, socket),
             (Err(error), _) => return (Err(error.into()), false),
@@ -107,9 +216,12 @@ impl Running<'_> {
         let stop = Stop::default();
         let mut serving = pin!(service.serve(node.clone(), stop.clone(), *deadline / 2));
         let working = async {
-            let report = node.resume_all(RESUMED_AT_ONCE, |_| true).await;
+            // In a cluster the members take over what nobody runs.
+            if !part.is_member() {
+                let report = node.resume_all(RESUMED_AT_ONCE, |_| true).await;
+                print_resumed(output, report.resumed(), report.failures().count())?;
+            }
             stop.ready();
-            print_resumed(output, report.resumed(), report.failures().count())?;
             std::future::pending::<Result<(), Error>>().await
         };
         let answering = async {
@@ -122,10 +234,18 @@ impl Running<'_> {
             served = &mut serving => return (served.map_err(Into::into), false),
             done = working => done,
             () = answering => Ok(()),
+            lost = part.lost() => lost,
             _ = signals.next() => Ok(()),
         };
         output.note("stopping; a second signal stops at once");
         *began = Instant::now();
+        // What moves to other nodes is still reached through this one meanwhile.
+        stop.drain();
+        tokio::select! {
+            served = &mut serving => return (served.map_err(Into::into), false),
+            _ = tokio::time::timeout(*deadline / 2, part.drain()) => {}
+            _ = signals.next() => return (Ok(()), true),
+        }
         stop.stop();
         tokio::select! {
             _ = serving => (done, false),
@@ -139,7 +259,7 @@ impl Running<'_> {
         }
         let left = self.deadline.saturating_sub(self.began.elapsed());
         tokio::select! {
-            stopped = self.node.shutdown(left) => stopped.map_err(Error::Node)?,
+            stopped = self.part.shut_down(&self.node, left) => stopped.map_err(Error::Node)?,
             _ = self.signals.next() => {}
         }
         done

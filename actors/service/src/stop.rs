@@ -8,6 +8,8 @@ use tokio::sync::watch;
 enum Phase {
     Starting,
     Ready,
+    /// It serves, but should get no new work.
+    Draining,
     Stopping,
 }
 
@@ -28,6 +30,17 @@ impl Stop {
             let is_new = *phase == Phase::Starting;
             if is_new {
                 *phase = Phase::Ready;
+            }
+            is_new
+        });
+    }
+
+    /// The node will stop: readiness is off, and it goes on serving what comes.
+    pub fn drain(&self) {
+        self.0.send_if_modified(|phase| {
+            let is_new = *phase != Phase::Stopping;
+            if is_new {
+                *phase = Phase::Draining;
             }
             is_new
         });
