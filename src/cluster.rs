@@ -27,10 +27,7 @@ use teammy_cluster::{
     Transport, Versions,
 };
 use teammy_config::{Config, database::Kind};
-use teammy_kernel::{
-    ErrorClass, ErrorKind, Name, Store, error_classes,
-    store::Incarnation,
-};
+use teammy_kernel::{ErrorClass, ErrorKind, Name, Store, error_classes, store::Incarnation};
 use teammy_runtime::Node;
 
 use crate::node;

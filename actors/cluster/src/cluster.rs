@@ -116,7 +116,7 @@ impl ClusterNode {
         let gateway = Arc::new(Gateway::new(router.clone(), operations));
         router.connect(Links::start(me, transport.clone(), gateway, view, settings.links.clone()));
         node.join(&(shared.clone() as Arc<dyn node::Cluster>));
-        let runner = Runner::new(shared.clone(), membership.teller(), document, &settings);
+        let runner = Runner::new(shared.clone(), &membership, document, &settings);
         Self { shared, membership, runner: tokio::spawn(runner.run(received)), acceptor: transport }
     }
 

@@ -23,6 +23,7 @@ mod link;
 mod links;
 mod member;
 mod membership;
+mod metrics;
 pub mod placement;
 mod protocol;
 pub mod rebalance;

@@ -54,6 +54,7 @@ pub(crate) enum Command {
 pub struct Membership {
     me: Incarnation,
     view: watch::Receiver<View>,
+    until: watch::Receiver<Instant>,
     commands: mpsc::Sender<Command>,
     task: JoinHandle<()>,
 }
@@ -86,9 +87,18 @@ impl Membership {
         let (commands, received) = mpsc::channel(8);
         let keeper = Keeper::granted(timing, asked);
         info!(node = %me, "this node is a member");
-        let holder =
-            Holder { store, me: me.clone(), document, timing, keeper, view: sender, commands: received };
-        Ok(Self { me, view, commands, task: tokio::spawn(holder.run()) })
+        let (lasts, until) = watch::channel(keeper.until());
+        let holder = Holder {
+            store,
+            me: me.clone(),
+            document,
+            timing,
+            keeper,
+            view: sender,
+            lasts,
+            commands: received,
+        };
+        Ok(Self { me, view, until, commands, task: tokio::spawn(holder.run()) })
     }
 
     /// Which run of which node this is.
@@ -100,6 +110,11 @@ impl Membership {
     /// may claim its meetings [a margin](Timing::margin) later.
     pub fn view(&self) -> watch::Receiver<View> {
         self.view.clone()
+    }
+
+    /// Until when this node may own meetings, by its own clock.
+    pub(crate) fn until(&self) -> watch::Receiver<Instant> {
+        self.until.clone()
     }
 
     /// Tells the others something else of this node.
@@ -154,6 +169,7 @@ struct Holder {
     timing: Timing,
     keeper: Keeper,
     view: watch::Sender<View>,
+    lasts: watch::Sender<Instant>,
     commands: mpsc::Receiver<Command>,
 }
 
@@ -202,7 +218,10 @@ impl Holder {
             timeout_at(by, leases.renew_lease(self.me.clone(), self.timing.ttl, self.document.to_json()))
                 .await;
         match renewed {
-            Ok(Ok(true)) => self.keeper.renewed(asked, Instant::now()),
+            Ok(Ok(true)) => {
+                self.keeper.renewed(asked, Instant::now());
+                self.lasts.send_replace(self.keeper.until());
+            }
             Ok(Ok(false)) => return self.keeper.refused(),
             Ok(Err(error)) => {
                 let error = teammy_kernel::chain(&error);

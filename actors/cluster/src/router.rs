@@ -246,6 +246,12 @@ impl Router {
         Ok(!leases.iter().any(|lease| lease.holder == *node && lease.status == store::LeaseStatus::Held))
     }
 
+    /// Whether a node's lease is not even in the store.
+    pub(crate) async fn is_forgotten(&self, node: &Incarnation) -> Result<bool, store::Error> {
+        let leases = self.node.store().leases().all_leases().await?;
+        Ok(leases.iter().all(|lease| lease.holder != *node))
+    }
+
     /// Resumes a meeting that this node owns and does not run: it was passed on to it.
     pub(crate) async fn resume_own(&self, id: &MeetingId) -> Result<Place, Unplaced> {
         match self.node.resume_here(id).await {

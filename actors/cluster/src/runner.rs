@@ -1,16 +1,20 @@
 //! What a node of a cluster does by itself: it takes over what dead nodes owned, moves meetings to where they belong, tells the
 //! others how many it runs, and stops everything when its lease has ended.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use teammy_kernel::{
     MeetingId, chain,
-    store::{self, Incarnation},
+    store::{self, Incarnation, MeetingQuery},
 };
 use teammy_runtime::node::{Beginning, Error};
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{mpsc, oneshot, watch},
     time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
 use tracing::{info, warn};
@@ -18,7 +22,8 @@ use tracing::{info, warn};
 use crate::{
     cluster::{ClusterSettings, Shared},
     member::NodeDocument,
-    membership::Teller,
+    membership::{Membership, Teller},
+    metrics::{Metrics, seconds, wide},
     protocol::{Answer, Ran},
     rebalance::{self, Rebalance},
     router::Place,
@@ -29,6 +34,8 @@ use crate::{
 const TICK: Duration = Duration::from_secs(1);
 /// How long one step with the store may take.
 const STEP: Duration = Duration::from_secs(30);
+/// How often the first member looks for meetings that nobody owns.
+const SWEEP: Duration = Duration::from_mins(5);
 /// How many of its own meetings are looked for at once.
 const OWN: usize = 100_000;
 
@@ -48,11 +55,17 @@ enum Event {
     Removed { of: Incarnation, is_gone: bool },
     Moved { meeting: MeetingId, outcome: rebalance::Outcome },
     Adopted,
+    Swept,
 }
 
 pub(crate) struct Runner {
     shared: Arc<Shared>,
     teller: Teller,
+    lease: watch::Receiver<Instant>,
+    metrics: Metrics,
+    /// When meetings without an owner were last looked for.
+    swept: Option<Instant>,
+    is_sweeping: bool,
     document: NodeDocument,
     takeover: Takeover,
     rebalance: Rebalance,
@@ -67,7 +80,7 @@ pub(crate) struct Runner {
 impl Runner {
     pub(crate) fn new(
         shared: Arc<Shared>,
-        teller: Teller,
+        membership: &Membership,
         document: NodeDocument,
         settings: &ClusterSettings,
     ) -> Self {
@@ -76,7 +89,11 @@ impl Runner {
             takeover: Takeover::new(me.clone(), settings.takeover.clone()),
             rebalance: Rebalance::new(me, settings.rebalance.clone()),
             shared,
-            teller,
+            teller: membership.teller(),
+            lease: membership.until(),
+            metrics: Metrics::new(),
+            swept: None,
+            is_sweeping: false,
             document,
             known: HashSet::new(),
             steps: FuturesUnordered::new(),
@@ -138,6 +155,8 @@ impl Runner {
                 _ = tick.tick() => {
                     self.count();
                     self.adopt();
+                    self.sweep();
+                    self.measure();
                     self.tell().await;
                 }
                 () = asleep => {}
@@ -182,17 +201,22 @@ impl Runner {
         match event {
             Event::Listed { of, found: Some(found) } => self.takeover.listed(&of, found, now),
             Event::Listed { of, found: None } => self.takeover.not_listed(&of, now),
-            Event::Taken { meeting, outcome } => self.takeover.finished(&meeting, outcome, now),
+            Event::Taken { meeting, outcome } => {
+                self.metrics.takeovers.increment(u64::from(outcome == takeover::Outcome::Taken));
+                self.takeover.finished(&meeting, outcome, now);
+            }
             Event::Removed { of, is_gone: true } => self.takeover.removed(&of),
             Event::Removed { of, is_gone: false } => self.takeover.not_removed(&of, now),
             Event::Moved { meeting, outcome } => {
                 if outcome == rebalance::Outcome::Moved {
+                    self.metrics.handovers.increment(1);
                     self.known.remove(&meeting);
                     self.stalled = self.stalled.map(|_| now);
                 }
                 self.rebalance.finished(&meeting, outcome, now);
             }
             Event::Adopted => self.is_adopting = false,
+            Event::Swept => self.is_sweeping = false,
         }
     }
 
@@ -235,11 +259,43 @@ impl Runner {
         );
     }
 
+    /// Has meetings run that have no owner, of which no lease tells: those of a node that was in no cluster. The member that comes
+    /// first looks for all.
+    fn sweep(&mut self) {
+        let router = &self.shared.router;
+        let is_first =
+            router.view.borrow().members.iter().map(|member| &member.incarnation).min() == Some(&router.me);
+        let is_due = self.swept.is_none_or(|swept| swept.elapsed() >= SWEEP);
+        if !is_first || !is_due || self.is_sweeping {
+            return;
+        }
+        (self.swept, self.is_sweeping) = (Some(Instant::now()), true);
+        let shared = self.shared.clone();
+        self.steps.push(
+            async move {
+                if let Err(error) = sweep(&shared).await {
+                    warn!(error = chain(&error), "cannot look for meetings without an owner");
+                }
+                Event::Swept
+            }
+            .boxed(),
+        );
+    }
+
+    fn measure(&mut self) {
+        let (metrics, router) = (&mut self.metrics, &self.shared.router);
+        metrics.lease.set(seconds(self.lease.borrow().saturating_duration_since(Instant::now())));
+        metrics.members.set(wide(router.view.borrow().members.len() as u64));
+        metrics.waiting.set(wide(self.takeover.counts().1 as u64));
+        metrics.forwards.absolute(router.counts.forwards.load(Ordering::Relaxed));
+        metrics.misses.absolute(router.counts.misses.load(Ordering::Relaxed));
+        metrics.links(&router.links().status());
+    }
+
     /// Tells the others how many meetings this node runs, if that has changed.
     async fn tell(&mut self) {
         let router = &self.shared.router;
-        let (reserved, is_draining) =
-            (router.reserved(), router.is_draining.load(std::sync::atomic::Ordering::Relaxed));
+        let (reserved, is_draining) = (router.reserved(), router.is_draining.load(Ordering::Relaxed));
         if (self.document.reserved, self.document.is_draining) != (reserved, is_draining) {
             (self.document.reserved, self.document.is_draining) = (reserved, is_draining);
             self.teller.tell(self.document.clone()).await;
@@ -256,6 +312,32 @@ impl Runner {
             for done in self.draining.drain(..) {
                 let _ = done.send(());
             }
+        }
+    }
+}
+
+/// Has meetings run that nobody owns.
+async fn sweep(shared: &Arc<Shared>) -> Result<(), store::Error> {
+    let router = &shared.router;
+    let mut query = MeetingQuery::open().limit(MeetingQuery::MAX_LIMIT);
+    loop {
+        let page = router.node.store().meetings(query.clone()).await?;
+        for row in page.meetings {
+            let is_unowned = match &row.owner {
+                None => true,
+                // Its lease was removed before this was stored.
+                Some(owner) => {
+                    *owner != router.me && !router.is_live(owner) && router.is_forgotten(owner).await?
+                }
+            };
+            if is_unowned && router.node.running(&row.metadata.id).is_none() {
+                let placed = router.run_somewhere(&row.metadata.id, None).await;
+                info!(meeting = %row.metadata.id, ?placed, "nobody owned the meeting");
+            }
+        }
+        match page.next {
+            Some(next) => query = query.after(next),
+            None => return Ok(()),
         }
     }
 }

@@ -65,6 +65,11 @@ impl Node {
         self.owner.as_ref()
     }
 
+    /// Whether it is part of a cluster, so that meetings run on other nodes, too.
+    pub fn is_in_cluster(&self) -> bool {
+        self.cluster.get().is_some()
+    }
+
     pub(crate) fn cluster(&self) -> Option<Arc<dyn Cluster>> {
         self.cluster.get()?.upgrade()
     }

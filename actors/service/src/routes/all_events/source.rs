@@ -94,8 +94,8 @@ impl Source {
         opened.await.unwrap_or_else(|problem| stream::once(ready(Step::Failed(problem))).boxed())
     }
 
-    /// Whether a meeting runs here.
+    /// Whether a meeting runs here, or may run on another node of this one's cluster: then it is live as well.
     pub(super) fn runs(&self, id: &MeetingId) -> bool {
-        self.shared.node.meeting(id).is_some()
+        self.shared.node.is_in_cluster() || self.shared.node.meeting(id).is_some()
     }
 }
