@@ -209,6 +209,13 @@ impl Outbox {
             }
         }
         ring.is_blocked = false;
+        // What comes after it may be smaller.
+        if let Queue::Ordered(meeting) = &queue
+            && let Some(lane) = self.lanes.get_mut(meeting)
+            && std::mem::take(&mut lane.is_full)
+        {
+            ring.turns.push_back(queue);
+        }
         true
     }
 
