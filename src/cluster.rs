@@ -181,7 +181,7 @@ impl Seat {
     /// # Panics
     /// If it is part of a cluster already.
     pub fn join(self, node: Arc<Node>) -> ClusterNode {
-        ClusterNode::start(node, self.membership, self.document, self.transport, self.settings)
+        ClusterNode::start(node, self.membership, self.document, self.transport, &self.settings)
     }
 }
 

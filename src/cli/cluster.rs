@@ -130,10 +130,9 @@ fn link(node: &NodeReport) -> String {
 }
 
 pub(crate) fn drain(args: &DrainArgs, config: &Config, output: &Output) -> Result<(), Error> {
-    ask(config, Request::Drain { node: args.node.clone() })?;
-    let report = report(config)?;
-    let left =
-        report.nodes.iter().find(|node| node.incarnation.node == args.node).map_or(0, |node| node.meetings);
+    let Response::Drained { left } = ask(config, Request::Drain { node: args.node.clone() })? else {
+        return Err(Error::UnexpectedAnswer);
+    };
     match output.form() {
         Form::Json => output.object(&json!({"type": "drained", "node": args.node, "left": left})),
         Form::Text if left > 0 => output.text(&format!(

@@ -105,18 +105,17 @@ impl ClusterNode {
         membership: Membership,
         document: NodeDocument,
         transport: Arc<dyn Transport>,
-        settings: ClusterSettings,
+        settings: &ClusterSettings,
     ) -> Self {
         let (me, view) = (membership.incarnation().clone(), membership.view());
-        let router =
-            Router::new(me.clone(), node.clone(), view.clone(), document.capacity, settings.patience);
+        let router = Router::new(me.clone(), node, view.clone(), document.capacity, settings.patience);
         let (router, (orders, received)) = (Arc::new(router), mpsc::unbounded_channel());
         let shared = Arc::new(Shared { router: router.clone(), settings: settings.clone(), orders });
         let operations: Weak<dyn Operations> = Arc::downgrade(&(shared.clone() as Arc<dyn Operations>));
         let gateway = Arc::new(Gateway::new(router.clone(), operations));
         router.connect(Links::start(me, transport.clone(), gateway, view, settings.links.clone()));
-        node.join(&(shared.clone() as Arc<dyn node::Cluster>));
-        let runner = Runner::new(shared.clone(), &membership, document, &settings);
+        router.node.join(&(shared.clone() as Arc<dyn node::Cluster>));
+        let runner = Runner::new(shared.clone(), &membership, document, settings);
         Self { shared, membership, runner: tokio::spawn(runner.run(received)), acceptor: transport }
     }
 
@@ -152,7 +151,7 @@ impl ClusterNode {
     /// Hands all meetings over to other nodes and takes none from then on. Waits until this node runs none, or until no other node
     /// takes those that are left.
     pub async fn drain(&self) {
-        self.shared.drain_here().await;
+        let _ = self.shared.drain_here().await;
     }
 
     /// Leaves the cluster: hands all meetings over, as far as others take them within `deadline`, and gives the lease back once the
@@ -278,14 +277,16 @@ impl Shared {
         }
     }
 
-    /// Stops taking meetings, and hands all over.
-    pub(crate) async fn drain_here(&self) {
+    /// Stops taking meetings, and hands all over. Returns how many are left.
+    pub(crate) async fn drain_here(&self) -> usize {
         self.router.is_draining.store(true, Ordering::Relaxed);
         let (done, drained) = tokio::sync::oneshot::channel();
         if self.orders.send(Order::Drain(done)).is_ok() {
             let _ = drained.await;
         }
-        info!(left = self.router.node.meeting_count(), "drained");
+        let left = self.router.node.meeting_count();
+        info!(left, "drained");
+        left
     }
 
     async fn leases(&self) -> Result<Vec<LeaseRecord>, Error> {
@@ -381,17 +382,16 @@ impl node::Cluster for Shared {
         self.report_all().boxed()
     }
 
-    fn drain<'a>(&'a self, node: &'a Name) -> BoxFuture<'a, Result<(), Error>> {
+    fn drain<'a>(&'a self, node: &'a Name) -> BoxFuture<'a, Result<usize, Error>> {
         async move {
             let to = self.router.live(node)?;
             if to == self.router.me {
-                self.drain_here().await;
-                return Ok(());
+                return Ok(self.drain_here().await);
             }
             let body =
                 crate::protocol::encode(&Ask::Drain).map_err(|error| not_done("drain", &chain(&error)))?;
             match self.router.call(&to, None, false, body).await {
-                Ok(Answer::Done) => Ok(()),
+                Ok(Answer::Number(left)) => Ok(usize::try_from(left).unwrap_or(usize::MAX)),
                 Ok(answer) => Err(not_done("the node was not drained", &format!("{answer:?}"))),
                 Err(error) => Err(not_done("it is not known whether the node was drained", &error)),
             }
@@ -456,10 +456,6 @@ impl Operations for Shared {
     }
 
     fn drain(&self) -> BoxFuture<'_, Answer> {
-        async move {
-            self.drain_here().await;
-            Answer::Done
-        }
-        .boxed()
+        async move { Answer::Number(self.drain_here().await as u64) }.boxed()
     }
 }

@@ -8,7 +8,7 @@ use teammy_kernel::{MeetingId, Publish, PublishError, Seq, chain, store::Incarna
 use teammy_runtime::{
     MeetingRef, admin,
     meeting::{self, Delivered, Instruction, RemoteReceipt, StartAt},
-    node::{Beginning, Error},
+    node::Error,
 };
 use tokio::time::{Duration, timeout};
 
@@ -88,13 +88,13 @@ impl Gateway {
                 }
             }
             Ask::Admin { request } => self.admin(&request).await,
-            ask => match self.meeting(&id).await {
-                Some(meeting) => serve(&meeting, ask).await,
-                None => {
-                    router.counts.misses.fetch_add(1, Ordering::Relaxed);
-                    Answer::NotHere
+            ask => {
+                if let Some(meeting) = self.meeting(&id).await {
+                    return serve(&meeting, ask).await;
                 }
-            },
+                router.counts.misses.fetch_add(1, Ordering::Relaxed);
+                Answer::NotHere
+            }
         }
     }
 
@@ -135,18 +135,6 @@ impl Gateway {
             Ok(ask) => ask,
             Err(error) => return refused(Answer::Unread(chain(&error))),
         };
-        if ask == Ask::Beginnings {
-            let beginnings = self.router.node.beginnings();
-            let items = stream::unfold(beginnings, |mut beginnings| async move {
-                let item = match beginnings.next().await? {
-                    Beginning::Of(id) => Item::Began(id),
-                    _ => Item::Missed,
-                };
-                Some((encoded(&item), beginnings))
-            });
-            let body = encoded(&Answer::Streams { stored: Seq::ZERO });
-            return Opening { body, items: Some(items.boxed()) };
-        }
         let Some(id) = call.meeting else { return refused(Answer::Unread("no meeting is named".to_owned())) };
         let Some(meeting) = self.meeting(&id).await else { return refused(Answer::NotHere) };
         // What is stored later comes in the stream.

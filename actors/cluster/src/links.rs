@@ -46,6 +46,7 @@ pub type Opened = (Bytes, Option<BoxStream<'static, Result<Bytes, CallError>>>);
 /// The links of a node to all other members. Dropping it closes them: calls end, and streams with an error.
 pub struct Links {
     registry: Arc<Registry>,
+    view: watch::Receiver<View>,
     tasks: Vec<AbortHandle>,
 }
 
@@ -75,8 +76,8 @@ impl Links {
         let registry = Registry::new(me, transport, handler, settings);
         let accept = tokio::spawn(Arc::clone(&registry).accept());
         let manager = Manager { registry: Arc::clone(&registry), diallers: HashMap::new() };
-        let manage = tokio::spawn(manager.run(view));
-        Self { registry, tasks: vec![accept.abort_handle(), manage.abort_handle()] }
+        let manage = tokio::spawn(manager.run(view.clone()));
+        Self { registry, view, tasks: vec![accept.abort_handle(), manage.abort_handle()] }
     }
 
     /// Asks a node for something and waits for its answer. It waits while the window is full, and for a link that is being made no
@@ -105,7 +106,10 @@ impl Links {
 
     async fn ask(&self, to: &Incarnation, call: Call, asked: Asked) -> Result<Reply, CallError> {
         let until = Instant::now() + self.registry.settings.heartbeat;
-        match self.registry.peer(to) {
+        // The caller may have seen a view that the task which follows it has not.
+        let is_member = || self.view.borrow().members.iter().any(|member| member.incarnation == *to);
+        let peer = self.registry.peer(to).or_else(|| is_member().then(|| self.registry.member(to)));
+        match peer {
             Some(peer) => peer.ask(call, asked, until).await,
             None => Err(CallError::NotSent { peer: to.clone(), reason: "it is no member".into() }),
         }

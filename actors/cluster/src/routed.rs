@@ -695,7 +695,6 @@ fn read_item(item: Result<Bytes, CallError>) -> Result<Delivered, Cut> {
         }
         Ok(Item::Failed(failure)) => Err(meeting::Error::from(failure).into()),
         Ok(Item::End) => Err(Cut::Over),
-        Ok(Item::Began(_) | Item::Missed) => Err(Cut::Failed(misread())),
         Err(error) => Err(Cut::Moved(chain(&error))),
     }
 }

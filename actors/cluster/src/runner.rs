@@ -175,7 +175,7 @@ impl Runner {
         let take = loop {
             match self.takeover.next(Instant::now()) {
                 takeover::Step::List { of, limit } => {
-                    self.steps.push(list(shared.clone(), of, limit).boxed())
+                    self.steps.push(list(shared.clone(), of, limit).boxed());
                 }
                 takeover::Step::Take { meeting, from } => {
                     self.steps.push(take(shared.clone(), meeting, from).boxed());

@@ -107,7 +107,7 @@ impl Cluster {
         let membership = Membership::join(store, me, document.clone(), timing).await.unwrap();
         let node = Arc::new(node);
         let cluster =
-            ClusterNode::start(node.clone(), membership, document, transport, ClusterSettings::default());
+            ClusterNode::start(node.clone(), membership, document, transport, &ClusterSettings::default());
         Member { node, cluster }
     }
 

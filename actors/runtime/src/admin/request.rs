@@ -163,6 +163,11 @@ pub enum Response {
         /// The nodes.
         cluster: ClusterReport,
     },
+    /// To [`Request::Drain`].
+    Drained {
+        /// How many meetings the node still runs, because no other one takes them.
+        left: usize,
+    },
     /// To the others: it is done.
     Done,
 }
@@ -270,10 +275,7 @@ pub async fn handle_here(node: &Node, request: Request) -> Result<Response, Erro
             Ok(Response::Key { secret, key })
         }
         Request::Cluster => Ok(Response::Cluster { cluster: cluster(node)?.report().await? }),
-        Request::Drain { node: name } => {
-            cluster(node)?.drain(&name).await?;
-            Ok(Response::Done)
-        }
+        Request::Drain { node: name } => Ok(Response::Drained { left: cluster(node)?.drain(&name).await? }),
         Request::Move { meeting, node: name } => {
             cluster(node)?.move_to(&meeting, &name).await?;
             Ok(Response::Done)

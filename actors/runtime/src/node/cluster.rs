@@ -32,8 +32,9 @@ pub trait Cluster: fmt::Debug + Send + Sync + 'static {
     /// Who is there, and how the links to them are.
     fn report(&self) -> BoxFuture<'_, Result<admin::ClusterReport, Error>>;
 
-    /// Has a node hand all its meetings over and take none from then on; waits until it runs none.
-    fn drain<'a>(&'a self, node: &'a Name) -> BoxFuture<'a, Result<(), Error>>;
+    /// Has a node hand all its meetings over and take none from then on. Waits until it runs none, or until no other node takes
+    /// those that are left, and tells how many those are.
+    fn drain<'a>(&'a self, node: &'a Name) -> BoxFuture<'a, Result<usize, Error>>;
 
     /// Has a meeting run on a node, and waits until it does.
     fn move_to<'a>(&'a self, id: &'a MeetingId, node: &'a Name) -> BoxFuture<'a, Result<(), Error>>;
