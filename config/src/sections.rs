@@ -421,6 +421,12 @@ impl Config {
                 reader.complain_about(&format!("{table}.backoff_max"), problem);
             }
         }
+        if self.cluster.window < least {
+            let (window, key) = (self.cluster.window, "cluster.window");
+            let problem =
+                format!("is {window}, but takes at least {least}, twice limits.packet_bytes ({packet})");
+            reader.complain_about(key, problem);
+        }
         for (at, quota) in self.quotas.iter().enumerate() {
             if self.quotas[..at].iter().any(|other| other.tenant == quota.tenant) {
                 let of = quota

@@ -100,6 +100,9 @@ pub enum PublishError {
         /// Why.
         reason: Arc<str>,
     },
+    /// The packet was accepted by an earlier owner of the meeting, which was lost before it stored the packet. Publish it again.
+    #[error("meeting {0} lost the packet with the node that had accepted it, before it was stored")]
+    Lost(MeetingId),
     /// Another node runs the meeting, and the link to it broke before it answered: the packet may have been published or not. With a
     /// [number](crate::Publish::numbered) it can be published again.
     #[error(
@@ -147,6 +150,7 @@ error_classes!(PublishError {
     Self::Volatile(_) => "volatile" Invalid,
     Self::Ended(_) => "ended" Gone,
     Self::Gone { .. } => "gone" Gone,
+    Self::Lost(_) => "lost" Gone,
     Self::Unknown { .. } => "fate-unknown" Internal,
 } else {
     Self::Remote(error) => error.class(&[Self::CLASSES, store::Error::CLASSES]),

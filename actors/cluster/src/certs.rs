@@ -31,7 +31,7 @@ use rcgen::{
 };
 use teammy_kernel::{Name, Timestamp};
 
-use crate::transport::ractor::tls::server_name;
+use crate::transport::tcp::tls::server_name;
 
 /// How long an authority is valid.
 const AUTHORITY_DAYS: u32 = 3650;

@@ -22,6 +22,8 @@ pub(crate) enum PublishFailure {
     Volatile(Name),
     Ended(MeetingId),
     Gone { meeting: MeetingId, reason: Arc<str> },
+    Lost(MeetingId),
+    Unknown { meeting: MeetingId, reason: Arc<str> },
     Other(RemoteError),
 }
 
@@ -52,6 +54,9 @@ impl From<PublishError> for PublishFailure {
             PublishError::Volatile(source) => Self::Volatile(source),
             PublishError::Ended(meeting) => Self::Ended(meeting),
             PublishError::Gone { meeting, reason } => Self::Gone { meeting, reason },
+            PublishError::Lost(meeting) => Self::Lost(meeting),
+            PublishError::Unknown { meeting, reason } => Self::Unknown { meeting, reason },
+            PublishError::Remote(error) => Self::Other((*error).clone()),
             error => Self::Other(RemoteError::new(error.class(), &error)),
         }
     }
@@ -76,6 +81,8 @@ impl From<PublishFailure> for PublishError {
             PublishFailure::Volatile(source) => Self::Volatile(source),
             PublishFailure::Ended(meeting) => Self::Ended(meeting),
             PublishFailure::Gone { meeting, reason } => Self::Gone { meeting, reason },
+            PublishFailure::Lost(meeting) => Self::Lost(meeting),
+            PublishFailure::Unknown { meeting, reason } => Self::Unknown { meeting, reason },
             PublishFailure::Other(error) => Self::Remote(Arc::new(error)),
         }
     }
@@ -225,6 +232,7 @@ mod tests {
             PublishError::Volatile(name()),
             PublishError::Ended(id()),
             PublishError::Gone { meeting: id(), reason: "r".into() },
+            PublishError::Lost(id()),
             PublishError::Unknown { meeting: id(), reason: "r".into() },
         ] {
             let (says, class) = (error.to_string(), error.class());

@@ -4,7 +4,7 @@ use std::sync::{Arc, Weak, atomic::Ordering};
 
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream};
-use teammy_kernel::{MeetingId, Publish, PublishError, Seq, chain, store::Incarnation, wire};
+use teammy_kernel::{MeetingId, Publish, PublishError, RemoteError, Seq, chain, store::Incarnation, wire};
 use teammy_runtime::{
     MeetingRef, admin,
     meeting::{self, Delivered, Instruction, RemoteReceipt, StartAt},
@@ -168,8 +168,7 @@ impl Gateway {
 }
 
 fn unsendable(error: &wire::Error) -> Item {
-    let class = teammy_kernel::ErrorClass::new("packet-not-sent", teammy_kernel::ErrorKind::Internal);
-    let error = teammy_kernel::RemoteError::new(class, error);
+    let error = RemoteError::new(RemoteError::NOT_SENT, error);
     Item::Failed(meeting::Error::Remote(Arc::new(error)).into())
 }
 

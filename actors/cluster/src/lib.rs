@@ -30,20 +30,22 @@ pub mod rebalance;
 mod routed;
 mod router;
 mod runner;
+mod settings;
+mod shared;
 pub mod takeover;
 mod transport;
 mod wire;
 
-pub use cluster::{ClusterNode, ClusterSettings};
+pub use cluster::ClusterNode;
 pub use handler::{Call, Handler, Opening};
 pub use keeper::Timing;
 pub use links::{CallError, LinkSettings, LinkStatus, Links, Opened};
 pub use member::{Member, NodeDocument, Versions};
 pub use membership::{Error, Membership, View};
-
+pub use settings::ClusterSettings;
 pub use transport::{
     Closed, ConnectError, Connection, FrameSender, MAX_FRAME, Transport,
-    ractor::{LOG_TARGET, RactorSettings, RactorTransport, Security, StartError, TlsError},
+    tcp::{LOG_TARGET, RactorSettings, RactorTransport, Security, StartError, TlsError},
 };
 pub use wire::LAYOUTS;
 

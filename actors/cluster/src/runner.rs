@@ -20,33 +20,28 @@ use tokio::{
 use tracing::{info, warn};
 
 use crate::{
-    cluster::{ClusterSettings, Shared},
     member::NodeDocument,
     membership::{Membership, Teller},
     metrics::{Metrics, seconds, wide},
     protocol::{Answer, Ran},
     rebalance::{self, Rebalance},
     router::Place,
+    settings::ClusterSettings,
+    shared::{Order, Shared},
     takeover::{self, Found, Takeover},
 };
 
-/// How often the node looks for meetings that it owns and does not run, and tells how many it runs.
+/// How often the node tells how many meetings it runs.
 const TICK: Duration = Duration::from_secs(1);
+/// After how many ticks it looks for meetings that it owns and does not run: what told it of them was lost. A call for one of them
+/// finds it sooner.
+const ADOPT: u64 = 10;
 /// How long one step with the store may take.
 const STEP: Duration = Duration::from_secs(30);
 /// How often the first member looks for meetings that nobody owns.
 const SWEEP: Duration = Duration::from_mins(5);
 /// How many of its own meetings are looked for at once.
 const OWN: usize = 100_000;
-
-/// What the runner is told.
-#[derive(Debug)]
-pub(crate) enum Order {
-    /// Hand everything over, and tell when that is done, or when nobody takes what is left.
-    Drain(oneshot::Sender<()>),
-    /// This meeting was handed over to this node.
-    Received(MeetingId),
-}
 
 /// What came of a step.
 enum Event {
@@ -107,7 +102,7 @@ impl Runner {
         let router = self.shared.router.clone();
         let mut view = router.view.clone();
         let mut beginnings = router.node.beginnings();
-        let mut tick = interval(TICK);
+        let (mut tick, mut ticks) = (interval(TICK), 0_u64);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         self.see(&view.borrow_and_update().clone());
         loop {
@@ -126,6 +121,7 @@ impl Runner {
                     let view = view.borrow_and_update().clone();
                     self.see(&view);
                     if !view.is_member {
+                        self.metrics.lease.set(0.0);
                         router.node.fence("the lease of this node has ended");
                         return;
                     }
@@ -154,7 +150,10 @@ impl Runner {
                 },
                 _ = tick.tick() => {
                     self.count();
-                    self.adopt();
+                    ticks += 1;
+                    if ticks % ADOPT == 0 {
+                        self.adopt();
+                    }
                     self.sweep();
                     self.measure();
                     self.tell().await;

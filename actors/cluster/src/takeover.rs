@@ -16,47 +16,15 @@ use std::{
 };
 
 use teammy_kernel::{MeetingId, store::Incarnation};
-use tokio::time::{Duration, Instant};
+use tokio::time::Instant;
 
 use crate::{member::Member, membership::View, placement};
 
 mod dead;
+mod settings;
 
 use dead::Dead;
-
-/// How fast meetings are taken over.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Settings {
-    /// How much later than the one before it in the ranking a node tries; also the longest time between two lists.
-    pub step: Duration,
-    /// The most takeovers at once, at least 1.
-    pub at_once: usize,
-    /// How many meetings a first list has. A longer one is read by larger lists.
-    pub page: usize,
-    /// The wait after a first failure; it doubles each time. Also the shortest time between two lists.
-    pub backoff: Duration,
-    /// The longest wait after a failure.
-    pub longest_backoff: Duration,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            step: Duration::from_secs(5),
-            at_once: 8,
-            page: 512,
-            backoff: Duration::from_secs(1),
-            longest_backoff: Duration::from_mins(1),
-        }
-    }
-}
-
-impl Settings {
-    fn backoff(&self, failures: u32) -> Duration {
-        let factor = 1 << failures.saturating_sub(1).min(16);
-        self.backoff.saturating_mul(factor).min(self.longest_backoff)
-    }
-}
+pub use settings::Settings;
 
 /// What is to be done next.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -393,6 +361,6 @@ fn ranking_inputs(members: &[Member]) -> impl Iterator<Item = (&Incarnation, u32
 }
 
 #[cfg(test)]
-mod simulation;
+mod simulation_tests;
 #[cfg(test)]
 mod tests;

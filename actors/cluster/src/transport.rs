@@ -2,7 +2,7 @@
 
 #[cfg(any(test, feature = "testing"))]
 pub(crate) mod memory;
-pub(crate) mod ractor;
+pub(crate) mod tcp;
 
 use std::fmt;
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use teammy_kernel::MeetingId;
 use tokio::time::Instant;
 
-use super::Settings;
+use super::settings::Settings;
 
 /// A list that has arrived.
 #[derive(Debug, Clone, Copy)]

@@ -1,5 +1,7 @@
 use teammy_kernel::Name;
 
+use tokio::time::Duration;
+
 use super::*;
 use crate::member::NodeDocument;
 

@@ -128,7 +128,7 @@ error_classes!(Error {
     Self::UnknownSource { .. } => "unknown-source" NotFound,
     Self::TooSlow(_) => "too-slow" Gone,
 } else {
-    Self::Remote(error) => error.class(&[Self::CLASSES, crate::node::Error::CLASSES, store::Error::CLASSES]),
+    Self::Remote(error) => error.class(&[Self::CLASSES, store::Error::CLASSES]),
     Self::Read { cause, .. } => cause.class(),
 });
 

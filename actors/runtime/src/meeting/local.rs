@@ -272,10 +272,7 @@ impl LocalMeeting {
         let meeting = || self.id().clone();
         match self.shared.committed_log.has(seq).await {
             Ok(true) => Ok(()),
-            Ok(false) => {
-                let reason = "the packet was lost with an earlier owner before it was stored".into();
-                Err(PublishError::Gone { meeting: meeting(), reason })
-            }
+            Ok(false) => Err(PublishError::Lost(meeting())),
             Err(cause) => Err(PublishError::Read { meeting: meeting(), cause: Arc::new(cause) }),
         }
     }

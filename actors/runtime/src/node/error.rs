@@ -150,6 +150,17 @@ pub enum Error {
     /// The store failed.
     #[error(transparent)]
     Store(store::Error),
+    /// No node of this name is live.
+    #[error("there is no live node {node}; live are {live}")]
+    NoNode {
+        /// The name.
+        node: Name,
+        /// The names of those that are.
+        live: String,
+    },
+    /// Another node was to do something and did not.
+    #[error("{0}")]
+    NotDone(String),
     /// No node of the cluster takes the meeting now.
     #[error("no node takes meeting {meeting} now: {reason}")]
     NoRoom {
@@ -183,6 +194,8 @@ error_classes!(Error {
     Self::Ended(_) => "ended" Gone,
     Self::MissingInstance { .. } => "missing-instance" Conflict,
     Self::MeetingExists(_) => "meeting-exists" Conflict,
+    Self::NoNode { .. } => "no-node" NotFound,
+    Self::NotDone(_) => "not-done" Internal,
     Self::NoRoom { .. } => "no-room" Busy,
     Self::NoMember(_) => "no-member" Gone,
     Self::ShutDown => "shut-down" Gone,

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 
 use fastrand::Rng;
 
+use tokio::time::Duration;
+
 use super::{tests::incarnation, *};
 use crate::member::NodeDocument;
 
