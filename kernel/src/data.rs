@@ -155,6 +155,10 @@ pub struct AudioFrame {
 
 impl Wire for AudioFrame {
     const VERSION: u8 = 1;
+
+    fn size_hint(&self) -> usize {
+        4 + 2 + 8 + self.samples.len()
+    }
 }
 
 impl FromPacket for AudioFrame {

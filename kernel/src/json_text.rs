@@ -153,11 +153,6 @@ impl MalformedJson {
         &self.text
     }
 
-    /// The whole text, shared.
-    pub(crate) fn shared(&self) -> Arc<str> {
-        self.text.clone()
-    }
-
     /// The line at which the text stops being JSON, from 1.
     pub fn line(&self) -> usize {
         self.at.line

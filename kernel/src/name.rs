@@ -4,7 +4,7 @@
 
 use std::{fmt, sync::Arc};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Visitor};
 
 use crate::error_classes;
 
@@ -81,6 +81,30 @@ macro_rules! string_type {
             }
         }
 
+        impl Serialize for $type {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                struct Checks;
+                impl Visitor<'_> for Checks {
+                    type Value = $type;
+
+                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                        f.write_str("a string")
+                    }
+
+                    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<$type, E> {
+                        $type::new(text).map_err(E::custom)
+                    }
+                }
+                deserializer.deserialize_str(Checks)
+            }
+        }
+
         impl TryFrom<String> for $type {
             type Error = Error;
 
@@ -131,8 +155,7 @@ macro_rules! string_type {
 /// assert!(MeetingId::new("two\nlines").is_err());
 /// # Ok::<(), teammy_kernel::name::Error>(())
 /// ```
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MeetingId(Arc<str>);
 
 impl MeetingId {
@@ -167,8 +190,7 @@ string_type!(MeetingId);
 ///
 /// Sources and instances share one type because an instance's output is a source that carries the instance's
 /// name.
-#[derive(Clone, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Eq, PartialOrd, Ord)]
 pub struct Name(Arc<str>);
 
 impl PartialEq for Name {

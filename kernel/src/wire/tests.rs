@@ -1,7 +1,11 @@
 use proptest::prelude::*;
 
+use jiff::Timestamp;
+
 use super::*;
-use crate::data::AudioFrame;
+use crate::{
+    DataPacket, JsonText, MeetingId, Name, Payload, Producer, Publish, Seq, TraceContext, data::AudioFrame,
+};
 
 fn hex(byte: u8) -> [char; 2] {
     [byte >> 4, byte & 15].map(|digit| char::from_digit(digit.into(), 16).unwrap())
@@ -97,6 +101,10 @@ fn golden_bytes_of_a_publish_in_layout_2() {
     let traced = publish().traced(TraceContext::sampled(10, 11).unwrap());
     assert_eq!(written(&traced), format!("02{body}01{TRACE}"));
     assert_eq!(decode::<Publish>(&encode(&traced).unwrap()).unwrap(), traced);
+    let least = Publish::bytes("chat", "a").unwrap();
+    for publish in [publish(), traced, least] {
+        assert_eq!(publish.size_hint(), encode(&publish).unwrap().len() - 1);
+    }
 }
 
 #[test]
@@ -128,6 +136,7 @@ fn golden_bytes_of_an_audio_frame_in_layout_1() {
     let frame = AudioFrame { sample_rate: 16_000, channels: 1, samples: vec![1, 2].into() };
     let bytes = encode(&frame).unwrap();
     assert_eq!(bytes, [1, 0x80, 0x3e, 0, 0, 1, 0, 2, 0, 0, 0, 0, 0, 0, 0, 1, 2]);
+    assert_eq!(frame.size_hint(), bytes.len() - 1);
     assert_eq!(decode::<AudioFrame>(&bytes).unwrap(), frame);
 }
 
@@ -183,7 +192,9 @@ proptest! {
             trace: TraceContext::sampled(trace.0, trace.1),
             ..packet()
         };
-        prop_assert_eq!(decode::<DataPacket>(&encode(&packet).unwrap()).unwrap(), packet);
+        let bytes = encode(&packet).unwrap();
+        prop_assert_eq!(packet.size_hint(), bytes.len() - 1);
+        prop_assert_eq!(decode::<DataPacket>(&bytes).unwrap(), packet);
     }
 
     #[test]
