@@ -28,7 +28,8 @@ use super::{
     options::Options,
 };
 
-/// How long a server may take to accept a connection before it counts as unreachable.
+/// How long a server may take to accept a connection before it counts as unreachable. To sign a user in, it may take as long as
+/// to answer a query.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How often it is checked whether the last user of a connection is gone, and for how long at most.
@@ -151,12 +152,22 @@ async fn connect_to_server(options: &Options) -> Result<Connection, OpenError> {
     let db = connected
         .map_err(|_| unreachable(Box::new(io::Error::from(io::ErrorKind::TimedOut))))?
         .map_err(|error| unreachable(Box::new(error)))?;
-    sign_in(&db, options).await?;
+    match timeout(options.answer_timeout, begin_session(&db, options)).await {
+        Ok(begun) => begun?,
+        Err(_) => return Err(unreachable(QueryError::Timeout(options.answer_timeout).into_cause())),
+    }
+    Ok(Connection::Server { db, answer_timeout: options.answer_timeout })
+}
+
+/// Signs in, and selects the database.
+async fn begin_session(db: &Surreal<Any>, options: &Options) -> Result<(), OpenError> {
+    let url = &options.url;
+    sign_in(db, options).await?;
     // The first client makes the namespace and the database; clients that connect at the same time conflict.
     let mut retries = ConflictRetries::default();
     loop {
         match db.use_ns(&options.namespace).use_db(&options.database).await {
-            Ok(_) => break,
+            Ok(_) => return Ok(()),
             Err(error) if error::is_conflict(&error) && retries.are_left() => retries.back_off().await,
             Err(error) if error::is_not_allowed(&error) => {
                 let (account, database) =
@@ -167,7 +178,6 @@ async fn connect_to_server(options: &Options) -> Result<Connection, OpenError> {
             Err(error) => return Err(OpenError::Failed { url: url.clone(), cause: Box::new(error) }),
         }
     }
-    Ok(Connection::Server { db, answer_timeout: options.answer_timeout })
 }
 
 async fn sign_in(db: &Surreal<Any>, options: &Options) -> Result<(), OpenError> {

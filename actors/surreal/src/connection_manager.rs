@@ -6,6 +6,13 @@
 //! carries its number, and a claim the epoch that it raises. A connection whose session has expired, or whose
 //! user has lost its rights, is replaced, too: the new one signs in again.
 //!
+//! **Leases** have a connection to a server of their own, which their first query opens: a renewal must not wait
+//! behind large commits and answers, nor until a broken connection is noticed. Whoever renews a lease gives up
+//! long before the answer timeout. So a query that is given up breaks this connection, and the next one opens
+//! another. The server may still get what was given up, and a lease then lasts longer than its holder knows.
+//!
+//! A connection is opened by a task of its own, so that an opening goes on while those that wait for it give up.
+//!
 //! An **embedded engine** that could not write to its directory cannot be trusted any more. (SurrealKV is
 //! left so by a disk that is full for a while.) Its log may have half a record in it, and a crash loses all
 //! records behind that one, although the engine reported them as stored. Reopening the engine cuts the half
@@ -17,7 +24,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use teammy_kernel::store;
-use tokio::sync::MutexGuard;
+use tokio::sync::{MutexGuard, OwnedMutexGuard};
 use tracing::{info, warn};
 
 use super::{
@@ -35,11 +42,20 @@ pub(super) enum QueryKind {
     Write,
 }
 
+/// What a connection is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    AllQueries,
+    /// Only for a server. The rest of a store's queries go over another connection.
+    Leases,
+}
+
 pub(super) struct ConnectionManager {
     options: Options,
+    purpose: Purpose,
     state: Mutex<ConnectionState>,
-    /// Held while a task reopens or closes the connection.
-    reopening: tokio::sync::Mutex<()>,
+    /// Held while a task opens or closes the connection.
+    opening: Arc<tokio::sync::Mutex<()>>,
     /// `None` for a server.
     engine: Option<EmbeddedEngine>,
 }
@@ -53,7 +69,8 @@ struct EmbeddedEngine {
 
 enum ConnectionState {
     Open(Arc<Connection>),
-    /// New queries do not use the connection. It is closed before another one is opened.
+    /// New queries do not use the connection. It is closed before another one is opened. `None` if it is closed
+    /// already, or if none was opened yet.
     Broken(Option<Arc<Connection>>),
     Closed,
 }
@@ -66,22 +83,37 @@ impl ConnectionManager {
         });
         Self {
             options,
+            purpose: Purpose::AllQueries,
             state: Mutex::new(ConnectionState::Open(Arc::new(connection))),
-            reopening: tokio::sync::Mutex::default(),
+            opening: Arc::default(),
             engine,
         }
     }
 
-    /// The open connection. Reopens it first if it was broken.
-    pub(super) async fn connection(&self) -> Result<Arc<Connection>, QueryError> {
+    /// For the leases of a store on a server. The first query opens the connection.
+    pub(super) fn for_leases(options: Options) -> Self {
+        Self {
+            options,
+            purpose: Purpose::Leases,
+            state: Mutex::new(ConnectionState::Broken(None)),
+            opening: Arc::default(),
+            engine: None,
+        }
+    }
+
+    /// The open connection. Opens it first if it was broken.
+    pub(super) async fn connection(self: &Arc<Self>) -> Result<Arc<Connection>, QueryError> {
         if let Some(connection) = self.open_connection()? {
             return Ok(connection);
         }
-        let _reopening = self.reopening.lock().await;
-        // Another task may have reopened it meanwhile.
-        match self.open_connection()? {
-            Some(connection) => Ok(connection),
-            None => self.reopen().await,
+        let opening = self.opening.clone().lock_owned().await;
+        // Another task may have opened it meanwhile.
+        if let Some(connection) = self.open_connection()? {
+            return Ok(connection);
+        }
+        match tokio::spawn(self.clone().reopen(opening)).await {
+            Ok(opened) => opened,
+            Err(error) => Err(QueryError::Unavailable(Box::new(error))),
         }
     }
 
@@ -104,7 +136,7 @@ impl ConnectionManager {
         }
     }
 
-    async fn reopen(&self) -> Result<Arc<Connection>, QueryError> {
+    async fn reopen(self: Arc<Self>, _opening: OwnedMutexGuard<()>) -> Result<Arc<Connection>, QueryError> {
         let broken = match &mut *self.state.lock() {
             ConnectionState::Broken(connection) => connection.take(),
             _ => None,
@@ -125,7 +157,11 @@ impl ConnectionManager {
         schema::prepare(&connection, &self.options).await.map_err(unavailable)?;
         let connection = Arc::new(connection);
         *self.state.lock() = ConnectionState::Open(connection.clone());
-        info!(url = %self.options.shown_url(), "reopened the database");
+        let url = self.options.shown_url();
+        match self.purpose {
+            Purpose::AllQueries => info!(%url, "reopened the database"),
+            Purpose::Leases => info!(%url, "opened a connection for leases"),
+        }
         Ok(connection)
     }
 
@@ -137,10 +173,13 @@ impl ConnectionManager {
         }
     }
 
-    /// Marks the connection as broken if a write to an embedded engine is cancelled before it completed:
-    /// nobody learns then whether the engine failed.
+    /// Marks the connection as broken if a write to an embedded engine is cancelled before it completed, because
+    /// nobody learns then whether the engine failed; or if any query about leases is.
     pub(super) fn begin<'a>(&'a self, connection: &'a Arc<Connection>, kind: QueryKind) -> RunningQuery<'a> {
-        let breaks_on_cancel = kind == QueryKind::Write && self.engine.is_some();
+        let breaks_on_cancel = match self.purpose {
+            Purpose::AllQueries => kind == QueryKind::Write && self.engine.is_some(),
+            Purpose::Leases => true,
+        };
         RunningQuery { manager: self, connection, breaks_on_cancel }
     }
 
@@ -173,14 +212,18 @@ impl ConnectionManager {
         if let ConnectionState::Open(connection) = &*state
             && Arc::ptr_eq(connection, broken)
         {
-            warn!(url = %self.options.shown_url(), "the next query reopens the broken database");
+            let url = self.options.shown_url();
+            match self.purpose {
+                Purpose::AllQueries => warn!(%url, "the next query reopens the broken database"),
+                Purpose::Leases => warn!(%url, "the next query about leases opens another connection"),
+            }
             *state = ConnectionState::Broken(Some(connection.clone()));
         }
     }
 
     /// Closes the connection; a directory is free afterwards, unless a query still runs.
     pub(super) async fn close(&self) -> Result<(), store::Error> {
-        let _reopening = self.reopening.lock().await;
+        let _opening = self.opening.lock().await;
         let connection = match std::mem::replace(&mut *self.state.lock(), ConnectionState::Closed) {
             ConnectionState::Open(connection) | ConnectionState::Broken(Some(connection)) => connection,
             ConnectionState::Broken(None) | ConnectionState::Closed => return Ok(()),

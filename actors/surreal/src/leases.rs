@@ -12,6 +12,7 @@ use teammy_kernel::{
     MeetingId, MeetingMetadata, Name, Seq, Timestamp,
     store::{self, Epoch, Incarnation, LeaseRecord, MeetingRecord},
 };
+use tokio::time::timeout;
 
 use super::{
     connection::QueryText,
@@ -105,6 +106,10 @@ fn micros(ttl: Duration) -> Result<Value, Cause> {
     number(u64::try_from(ttl.as_micros()).unwrap_or(u64::MAX))
 }
 
+fn doing_renewal(holder: &Incarnation) -> String {
+    format!("renewing the lease of node {holder}")
+}
+
 impl OpenDatabase {
     /// Runs a transaction that says whether it did something.
     async fn done(
@@ -130,7 +135,7 @@ impl OpenDatabase {
                 ("document", text(document)),
             ]))
         };
-        self.done(statements, || format!("renewing the lease of node {holder}"), values).await
+        self.done(statements, || doing_renewal(holder), values).await
     }
 
     pub(super) async fn take_lease(
@@ -142,13 +147,22 @@ impl OpenDatabase {
         self.hold(TAKE, &holder, ttl, &document).await
     }
 
+    /// A server has a third of the lease to answer, so that there is time for another try over another connection.
     pub(super) async fn renew_lease(
         &self,
         holder: Incarnation,
         ttl: Duration,
         document: Arc<str>,
     ) -> Result<bool, store::Error> {
-        self.hold(RENEW, &holder, ttl, &document).await
+        let renewal = self.hold(RENEW, &holder, ttl, &document);
+        if self.is_embedded() {
+            return renewal.await;
+        }
+        let limit = ttl / 3;
+        match timeout(limit, renewal).await {
+            Ok(renewed) => renewed,
+            Err(_) => Err(QueryError::Timeout(limit).into_store(|| doing_renewal(&holder))),
+        }
     }
 
     pub(super) async fn release_lease(&self, holder: Incarnation) -> Result<(), store::Error> {

@@ -70,6 +70,7 @@ use teammy_kernel::{
 };
 
 use self::{
+    connection::Connection,
     connection_manager::QueryKind,
     decode::StoredRow,
     open_database::{OpenDatabase, SELECT},
@@ -93,7 +94,7 @@ pub const LOG_TARGETS: [&str; 3] = ["surrealdb", "surrealkv", "tungstenite"];
 pub async fn open(options: Options) -> Result<SurrealStore, OpenError> {
     let connection = connection::open(&options).await?;
     match schema::prepare(&connection, &options).await {
-        Ok(()) => Ok(SurrealStore { database: Arc::new(OpenDatabase::new(options, connection)) }),
+        Ok(()) => Ok(SurrealStore::new(options, connection)),
         Err(error) => {
             // Frees the directory, so that a newer program can open it at once.
             connection.close().await.ok();
@@ -106,6 +107,19 @@ pub async fn open(options: Options) -> Result<SurrealStore, OpenError> {
 #[derive(Clone)]
 pub struct SurrealStore {
     database: Arc<OpenDatabase>,
+    /// The same database, over a connection of its own if it is on a server.
+    leases: Arc<OpenDatabase>,
+}
+
+impl SurrealStore {
+    fn new(options: Options, connection: Connection) -> Self {
+        let database = Arc::new(OpenDatabase::new(options.clone(), connection));
+        let leases = match database.is_embedded() {
+            true => database.clone(),
+            false => Arc::new(OpenDatabase::for_leases(options)),
+        };
+        Self { database, leases }
+    }
 }
 
 impl fmt::Debug for SurrealStore {
@@ -245,7 +259,11 @@ impl Store for SurrealStore {
     }
 
     fn close(&self) -> StoreFuture<'_, ()> {
-        self.database.close().boxed()
+        async move {
+            let leases = self.leases.close().await;
+            self.database.close().await.and(leases)
+        }
+        .boxed()
     }
 }
 
@@ -279,26 +297,26 @@ impl Leases for SurrealStore {
     }
 
     fn take_lease(&self, holder: Incarnation, ttl: Duration, document: Arc<str>) -> StoreFuture<'_, bool> {
-        self.database.take_lease(holder, ttl, document).boxed()
+        self.leases.take_lease(holder, ttl, document).boxed()
     }
 
     fn renew_lease(&self, holder: Incarnation, ttl: Duration, document: Arc<str>) -> StoreFuture<'_, bool> {
-        self.database.renew_lease(holder, ttl, document).boxed()
+        self.leases.renew_lease(holder, ttl, document).boxed()
     }
 
     fn release_lease(&self, holder: Incarnation) -> StoreFuture<'_, ()> {
-        self.database.release_lease(holder).boxed()
+        self.leases.release_lease(holder).boxed()
     }
 
     fn end_lease(&self, holder: Incarnation) -> StoreFuture<'_, bool> {
-        self.database.end_lease(holder).boxed()
+        self.leases.end_lease(holder).boxed()
     }
 
     fn remove_lease(&self, holder: Incarnation) -> StoreFuture<'_, bool> {
-        self.database.remove_lease(holder).boxed()
+        self.leases.remove_lease(holder).boxed()
     }
 
     fn all_leases(&self) -> StoreFuture<'_, Vec<LeaseRecord>> {
-        self.database.read_leases().boxed()
+        self.leases.read_leases().boxed()
     }
 }

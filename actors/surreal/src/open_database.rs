@@ -1,5 +1,7 @@
 //! An open database, and how queries run on it.
 
+use std::sync::Arc;
+
 use surrealdb::{
     IndexedResults,
     types::{Value, Variables},
@@ -23,7 +25,7 @@ pub(super) struct OpenDatabase {
     pub(super) url: String,
     /// The most bytes that one transaction may take.
     pub(super) transaction_bytes: u64,
-    manager: ConnectionManager,
+    manager: Arc<ConnectionManager>,
 }
 
 impl OpenDatabase {
@@ -31,8 +33,22 @@ impl OpenDatabase {
         Self {
             url: options.shown_url(),
             transaction_bytes: options.transaction_bytes(),
-            manager: ConnectionManager::new(options, connection),
+            manager: Arc::new(ConnectionManager::new(options, connection)),
         }
+    }
+
+    /// The database on a server, over a connection for leases.
+    pub(super) fn for_leases(options: Options) -> Self {
+        Self {
+            url: options.shown_url(),
+            transaction_bytes: options.transaction_bytes(),
+            manager: Arc::new(ConnectionManager::for_leases(options)),
+        }
+    }
+
+    /// Whether the database is an engine in this process.
+    pub(super) fn is_embedded(&self) -> bool {
+        self.manager.is_embedded()
     }
 
     pub(super) async fn query(

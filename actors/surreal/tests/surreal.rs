@@ -8,8 +8,14 @@
 #[path = "surreal/crashes.rs"]
 mod crashes;
 #[cfg(unix)]
+#[path = "surreal/leases.rs"]
+mod leases;
+#[cfg(unix)]
 #[path = "surreal/over_ws.rs"]
 mod over_ws;
+#[cfg(unix)]
+#[path = "surreal/proxy.rs"]
+mod proxy;
 #[cfg(unix)]
 #[path = "surreal/server.rs"]
 mod server;

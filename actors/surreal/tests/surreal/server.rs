@@ -72,6 +72,12 @@ impl Server {
         format!("ws://127.0.0.1:{}", self.port)
     }
 
+    /// The port that it listens on.
+    #[allow(dead_code, reason = "not every test program has a proxy before its server")]
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Kills the server as a crash would, and waits until it is gone.
     pub(crate) fn kill(&mut self) {
         if let Some(ServerProcess { mut shell, leash }) = self.process.take() {
