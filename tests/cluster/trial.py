@@ -144,7 +144,7 @@ class Trial:
         others = [node for node in NODES if node != victim]
         reports = {node: self.world.report(node) for node in others}
         incarnation = next((node["incarnation"] for nodes in reports.values() for node in nodes or ()
-                            if node["incarnation"]["node"] == victim and node["lease"] == "held"), None)
+                            if node["incarnation"].rpartition(".")[0] == victim and node["lease"] == "held"), None)
         noticed = self.figures.setdefault("noticed", {})
 
         def look(observer):
