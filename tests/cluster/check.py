@@ -5,7 +5,7 @@ Per meeting:
 * each number of its publisher is stored once, in order and without a hole, with the packet that was sent under it,
 * what was acknowledged as stored is stored, where the acknowledgement said,
 * what plugins put out is what they put out of the same packets with nothing to disturb them: each output once, in order,
-* its subscriber saw what is stored, all of it, once and in order.
+* its subscriber, and one that follows all meetings, saw what is stored, all of it, once and in order.
 """
 
 import json
@@ -55,21 +55,27 @@ def check_stored(meeting, stored, log, wrong):
 
 
 def check_seen(stored, log, wrong):
+    """`log` is of a subscriber to this meeting."""
     saw = [(line["seq"], line["digest"]) for line in log if line["what"] == "packet"]
     there = [(str(packet["seq"]), packet["digest"]) for packet in stored]
     if saw != there:
         first = next((at for at, (one, other) in enumerate(zip(saw, there)) if one != other), min(len(saw), len(there)))
-        wrong.append(f"the subscriber saw {len(saw)} of {len(there)}; at {first} it saw {saw[first:first + 3]}, "
+        wrong.append(f"a subscriber saw {len(saw)} of {len(there)}; at {first} it saw {saw[first:first + 3]}, "
                      f"stored is {there[first:first + 3]}")
-    wrong.extend(f"the subscriber was told of a {line['what']}" for line in log if line["what"] in ("gap", "reset", "mismatch"))
+    wrong.extend(f"a subscriber was told of a {line['what']}" for line in log if line["what"] in ("gap", "reset", "mismatch"))
     if not any(line["what"] == "end" for line in log):
-        wrong.append("the subscriber saw no end")
+        wrong.append("a subscriber saw no end")
 
 
 def check(folder):
     """What is wrong, by meeting."""
     folder = Path(folder)
     found = {}
+    backend = {}
+    for line in lines(folder / "backend-all.jsonl"):
+        # Of packets the log has the meeting, of other events the text that came.
+        meeting = line.get("meeting") or (json.loads(line["data"]).get("meeting") if line.get("data") else None)
+        backend.setdefault(meeting, []).append(line)
     for meeting in json.loads((folder / "meetings.json").read_text()):
         wrong = found[meeting["id"]] = []
         publisher = lines(folder / f"publisher-{meeting['id']}.jsonl")
@@ -79,6 +85,7 @@ def check(folder):
         wrong.extend(f"a client broke: {line['error']}" for line in publisher + subscriber if line["what"] == "broken")
         check_stored(meeting, stored, publisher, wrong)
         check_seen(stored, subscriber, wrong)
+        check_seen(stored, backend.get(meeting["id"], []), wrong)
         came, should = outputs(stored), outputs(expected)
         for source in sorted(came.keys() | should.keys()):
             if came.get(source) != should.get(source):
@@ -111,15 +118,15 @@ def spread(values):
             "max": round(max(values), 2)}
 
 
-def figures(folder, meetings, fault, affected):
-    """How long publishers waited from the fault on: per meeting the longest wait for one packet, and when the first packet was
-    acknowledged that was sent after the fault."""
+def figures(folder, meetings, fault, until, affected):
+    """How long publishers waited from the fault on, for packets that were due by `until`: per meeting the longest wait for one
+    packet, and when the first packet was acknowledged that was sent after the fault."""
     waits, waits_affected, again, before, failed, failures, resumes = [], [], [], [], 0, {}, 0
     for meeting in meetings:
         log = lines(Path(folder) / f"publisher-{meeting['id']}.jsonl")
         acks = [line for line in log if line["what"] == "ack"]
         before += [ack["at"] - ack["began"] for ack in acks if ack["at"] < fault]
-        after = [ack for ack in acks if ack["at"] > fault]
+        after = [ack for ack in acks if ack["at"] > fault and ack["began"] < until]
         longest = max((ack["at"] - ack["began"] for ack in after), default=0.0)
         failed += sum(ack["at"] - ack["began"] > 10 for ack in acks)
         waits.append(longest)

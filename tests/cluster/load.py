@@ -254,27 +254,67 @@ class Subscriber(Client):
             time.sleep(0.2)
             return False
         self.log("connected", node=self.connection.node[0], after=self.last)
-        event = {}
-        for line in response:
-            name, _, value = line.decode().rstrip("\r\n").partition(":")
-            if name:
-                event[name] = value.removeprefix(" ")
+        for kind, name, data in events(response):
+            if kind is None:
+                packet = json.loads(data)
+                if str(packet["seq"]) != name:
+                    self.log("mismatch", id=name, seq=packet["seq"])
+                self.last = name
+                self.log("packet", seq=name, digest=digest(packet))
                 continue
-            kind = event.get("event")
-            if kind is None and "data" in event:
-                packet = json.loads(event["data"])
-                if str(packet["seq"]) != event["id"]:
-                    self.log("mismatch", id=event["id"], seq=packet["seq"])
-                self.last = event["id"]
-                self.log("packet", seq=event["id"], digest=digest(packet))
-            elif kind is not None:
-                self.log(kind, data=event.get("data"))
-                if kind == "end":
-                    return True
-                if kind in ("again", "error"):
-                    raise ConnectionError(f"the stream ended with {kind}: {event.get('data')}")
-            event = {}
+            self.log(kind, data=data)
+            if kind == "end":
+                return True
+            if kind in ("again", "error"):
+                raise ConnectionError(f"the stream ended with {kind}: {data}")
         raise ConnectionError("the stream was cut")
+
+
+class Backend(Client):
+    """Follows all meetings in one stream, until each has ended."""
+
+    def __init__(self, plan):
+        super().__init__(plan, {"id": "all"}, "backend")
+        self.places = {}
+        self.running = {meeting["id"] for meeting in plan["meetings"]}
+
+    def work(self):
+        while self.running:
+            self.tried("follow", self.follow, limit=300.0)
+
+    def follow(self):
+        self.connection.close()
+        body = {"after": self.places, "since": self.plan["since"]}
+        response = self.connection.send("POST", "/v1/events", body, timeout=SILENCE, Accept="text/event-stream")
+        self.log("connected", node=self.connection.node[0], places=len(self.places))
+        for kind, name, data in events(response):
+            if kind is None:
+                packet = json.loads(data)
+                meeting, _, place = name.rpartition(":")
+                self.places[meeting] = place
+                self.log("packet", meeting=meeting, seq=str(packet["seq"]), digest=digest(packet))
+                continue
+            self.log(kind, data=data)
+            if kind == "again":
+                raise ConnectionError(f"the stream ended with again: {data}")
+            if kind == "end":
+                self.running.discard(json.loads(data)["meeting"])
+                if not self.running:
+                    return
+        raise ConnectionError("the stream was cut")
+
+
+def events(response):
+    """Each event's name, id and data."""
+    event = {}
+    for line in response:
+        name, _, value = line.decode().rstrip("\r\n").partition(":")
+        if name:
+            event[name] = value.removeprefix(" ")
+            continue
+        if "data" in event or "event" in event:
+            yield event.get("event"), event.get("id"), event.get("data")
+        event = {}
 
 
 def fetch(connection, meeting):
@@ -313,7 +353,8 @@ def live(plan):
     finish = threading.Event()
     publishers = [Publisher(plan, meeting, finish) for meeting in plan["meetings"]]
     subscribers = [Subscriber(plan, meeting) for meeting in plan["meetings"]]
-    for client in [*publishers, *subscribers]:
+    clients = [Backend(plan), *publishers, *subscribers]
+    for client in clients:
         client.start()
         time.sleep(0.02)
     print("started", flush=True)
@@ -322,9 +363,9 @@ def live(plan):
             break
     finish.set()
     by = time.monotonic() + plan["ending"]
-    for client in [*publishers, *subscribers]:
+    for client in clients:
         client.join(max(0.0, by - time.monotonic()))
-    hung = [client.meeting["id"] for client in [*publishers, *subscribers] if client.is_alive()]
+    hung = [client.meeting["id"] for client in clients if client.is_alive()]
     rng = random.Random(plan["seed"])
     for meeting in plan["meetings"]:
         store(plan, "stored", meeting, fetched(plan, meeting, rng))

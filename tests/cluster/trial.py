@@ -16,11 +16,11 @@ import sys
 import tempfile
 import threading
 import time
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 from check import check, count_published, figures
-from load import Connection  # noqa: F401  (the same clients run in the namespace)
-from world import API, CLIENTS, NODES, STORE, Failed, World, address
+from world import API, CLIENTS, NODES, PLUGINS, STORE, Failed, World, address
 
 HERE = Path(__file__).resolve().parent
 INSTANCES = ["watch-list", "talk-time"]
@@ -35,6 +35,8 @@ class Trial:
         self.began = time.monotonic()
         self.events = []
         self.at_fault, self.affected, self.victim = None, set(), None
+        # Until when waits belong to the fault.
+        self.until = float("inf")
         self.figures = {}
 
     def note(self, text):
@@ -50,7 +52,8 @@ class Trial:
             self.world = world
             plan = {"do": "live", "seed": f"{self.fault} {self.seed}", "folder": str(self.folder), "key": world.key,
                     "nodes": [(address(node), API) for node in NODES], "plugins": INSTANCES, "meetings": meetings,
-                    "rate": self.arguments.rate, "ending": 120}
+                    "rate": self.arguments.rate, "ending": 120,
+                    "since": (datetime.now(timezone.utc) - timedelta(minutes=1)).isoformat()}
             clients = self.start_clients(plan)
             try:
                 self.expect(clients, "started")
@@ -73,7 +76,7 @@ class Trial:
         wrong = check(self.folder)
         for client in hung:
             wrong.setdefault(client, []).append("a client did not come to its end")
-        self.figures.update(figures(self.folder, meetings, self.at_fault, self.affected))
+        self.figures.update(figures(self.folder, meetings, self.at_fault, self.until, self.affected))
         return wrong
 
     def plan_meetings(self):
@@ -106,7 +109,6 @@ class Trial:
     def reference(self, plan, meetings):
         """What the plugins put out of the same packets on one node that nothing disturbs."""
         configuration = self.folder / "reference.toml"
-        from world import PLUGINS
         configuration.write_text(f'[node]\nsocket = "off"\n[service]\nlisten = "127.0.0.1:{API}"\n{PLUGINS}')
         log = open(self.folder / "reference.log", "ab")
         command = (self.arguments.teammy, "--config", configuration, "node", "--db", "mem://", "--json")
@@ -267,6 +269,8 @@ class Trial:
         self.note(f"drained, asked at {asked}: {answer}; it still runs {len(left) if left is not None else '?'}")
         self.figures["left by the drain"] = len(left) if left is not None else None
         time.sleep(3)
+        # What comes of the restart is another matter.
+        self.until = time.monotonic()
         self.world.programs[victim].end(signal.SIGTERM)
         self.world.programs[victim].start()
         time.sleep(2)
