@@ -71,6 +71,8 @@ enum Repeat<'a> {
 trait Failure: Sized {
     fn of(failure: RemoteError) -> Self;
     fn unknown(meeting: MeetingId, reason: Arc<str>) -> Self;
+    /// This node can do nothing for the meeting any more, but others can.
+    fn gone(meeting: MeetingId, reason: Arc<str>) -> Self;
     fn of_node(error: node::Error) -> Self;
     /// Whether the meeting left the node before the call had an effect.
     fn is_gone(&self) -> bool;
@@ -87,6 +89,10 @@ impl Failure for PublishError {
 
     fn unknown(meeting: MeetingId, reason: Arc<str>) -> Self {
         Self::Unknown { meeting, reason }
+    }
+
+    fn gone(meeting: MeetingId, reason: Arc<str>) -> Self {
+        Self::Gone { meeting, reason }
     }
 
     fn of_node(error: node::Error) -> Self {
@@ -111,6 +117,10 @@ impl Failure for meeting::Error {
     }
 
     fn unknown(meeting: MeetingId, reason: Arc<str>) -> Self {
+        Self::Gone { meeting, reason }
+    }
+
+    fn gone(meeting: MeetingId, reason: Arc<str>) -> Self {
         Self::Gone { meeting, reason }
     }
 
@@ -170,6 +180,9 @@ impl RoutedMeeting {
                         _ => None,
                     };
                     return Ok(place);
+                }
+                Err(Unplaced::Never(error @ (node::Error::NoMember(_) | node::Error::ShutDown))) => {
+                    return Err(E::gone(self.id().clone(), chain(&error).into()));
                 }
                 Err(Unplaced::Never(error)) => return Err(E::of_node(error)),
                 Err(Unplaced::Later(why)) => why,

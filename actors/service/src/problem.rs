@@ -95,12 +95,13 @@ impl Problem {
         self.status == 404
     }
 
-    /// What a node answers while it starts or stops, and a meeting is not there for that reason alone: it will be, here or on
-    /// another node.
+    /// What a node answers while it starts or stops, or has lost its lease, and a meeting is not there for that reason alone: it
+    /// will be, here or on another node.
     pub(crate) fn is_of_change(&self, is_starting: bool, is_stopping: bool) -> bool {
         match self.code.as_str() {
             "not-running" => is_starting || is_stopping,
             "gone" | "shut-down" => is_stopping,
+            "no-member" => true,
             _ => false,
         }
     }
