@@ -49,8 +49,5 @@ pub use transport::{
 };
 pub use wire::LAYOUTS;
 
-/// A network in memory with faults, for tests of what uses [`Links`].
 #[cfg(any(test, feature = "testing"))]
-pub mod testing {
-    pub use crate::transport::memory::{Faults, Network};
-}
+pub mod testing;
