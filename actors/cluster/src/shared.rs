@@ -218,11 +218,7 @@ impl node::Cluster for Shared {
         self.find_meeting(id).boxed()
     }
 
-    fn ask<'a>(
-        &'a self,
-        id: &'a MeetingId,
-        request: &'a admin::Request,
-    ) -> BoxFuture<'a, Option<Result<admin::Response, admin::Error>>> {
+    fn ask<'a>(&'a self, id: &'a MeetingId, request: String) -> BoxFuture<'a, Option<Result<String, Error>>> {
         async move {
             let router = &self.router;
             if router.node.running(id).is_some() {
@@ -230,20 +226,15 @@ impl node::Cluster for Shared {
             }
             let row = match router.node.store().meeting(id.clone()).await {
                 Ok(row) => row?,
-                Err(error) => return Some(Err(Error::Store(error).into())),
+                Err(error) => return Some(Err(Error::Store(error))),
             };
             let owner = row.owner.filter(|owner| *owner != router.me && router.is_live(owner))?;
-            let form = serde_json::to_string(request).expect("invariant: a request has a JSON form");
-            let answer = router.ask(&owner, id, &Ask::Admin { request: form }).await;
-            Some(match answer {
-                Ok(Answer::Json(text)) => admin::Response::from_json(&text)
-                    .map_err(|error| not_done("the node's answer cannot be read", &error).into()),
-                Ok(Answer::NodeFailed(failure)) => Err(Error::from(failure).into()),
-                Ok(Answer::NotHere) => Err(admin::Error::NotRunning(id.clone())),
-                Ok(answer) => {
-                    Err(not_done("the node's answer cannot be read", &format!("{answer:?}")).into())
-                }
-                Err(error) => Err(not_done("it is not known whether it was done", &error).into()),
+            Some(match router.ask(&owner, id, &Ask::Admin { request }).await {
+                Ok(Answer::Json(text)) => Ok(text),
+                Ok(Answer::NodeFailed(failure)) => Err(failure.into()),
+                Ok(Answer::NotHere) => Err(Error::NotRunning(id.clone())),
+                Ok(answer) => Err(not_done("the node's answer cannot be read", &format!("{answer:?}"))),
+                Err(error) => Err(not_done("it is not known whether it was done", &error)),
             })
         }
         .boxed()

@@ -26,7 +26,9 @@ pub(crate) async fn restart(world: Arc<World>) {
                 let started = timeout(Duration::from_secs(20), world.cluster.start(name, *capacity)).await;
                 match started {
                     Ok(Ok(node)) => world.note(format_args!("{node:?} started")),
-                    Ok(Err(error)) => world.note(format_args!("{name} did not start: {}", teammy_kernel::chain(&error))),
+                    Ok(Err(error)) => {
+                        world.note(format_args!("{name} did not start: {}", teammy_kernel::chain(&error)))
+                    }
                     Err(_) => world.note(format_args!("{name} did not start in time")),
                 }
             }

@@ -165,6 +165,10 @@ pub(crate) async fn on<T>(node: &TestNode, call: impl Future<Output = T>) -> Opt
 }
 
 /// As [`on`], for so long at most.
-pub(crate) async fn on_within<T>(node: &TestNode, limit: Duration, call: impl Future<Output = T>) -> Option<T> {
+pub(crate) async fn on_within<T>(
+    node: &TestNode,
+    limit: Duration,
+    call: impl Future<Output = T>,
+) -> Option<T> {
     timeout(limit, on(node, call)).await.ok().flatten()
 }

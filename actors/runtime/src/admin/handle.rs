@@ -23,11 +23,17 @@ use crate::node::{self, Cluster, Node};
 pub async fn handle(node: &Node, request: Request) -> Result<Response, Error> {
     if let Some(meeting) = request.of_running()
         && let Some(cluster) = node.cluster()
-        && let Some(answer) = cluster.ask(meeting, &request).await
+        && let Some(answer) = cluster.ask(meeting, to_json(&request)).await
     {
-        return answer;
+        let unread =
+            |error| node::Error::NotDone(format!("the answer of the meeting's node cannot be read: {error}"));
+        return Ok(Response::from_json(&answer?).map_err(unread)?);
     }
     handle_here(node, request).await
+}
+
+fn to_json(request: &Request) -> String {
+    serde_json::to_string(request).expect("invariant: a request has a JSON form")
 }
 
 /// As [`handle`], by this node.

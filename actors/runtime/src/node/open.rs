@@ -5,7 +5,7 @@ use teammy_kernel::{
     store::{MeetingRecord, MeetingStatus},
 };
 
-use super::{error::Error, handle::Node};
+use super::{error::Error, handle::Node, opened::Opened};
 use crate::{
     meeting::{EndedMeeting, MeetingRef},
     resources::Resources,
@@ -13,52 +13,6 @@ use crate::{
 
 /// How often a meeting is looked at anew, if another node creates or forgets it between two steps.
 const ATTEMPTS: usize = 3;
-
-/// A meeting that [`Node::open`] found or made.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub enum Opened {
-    /// It is new, and was started.
-    Started(MeetingRef),
-    /// It was in the store, and was resumed.
-    Resumed(MeetingRef),
-    /// This node ran it already.
-    Running(MeetingRef),
-    /// It has ended: its handle reads what is stored, and nothing new can be published.
-    Ended(MeetingRef),
-}
-
-impl Opened {
-    /// The meeting.
-    pub fn meeting(&self) -> &MeetingRef {
-        match self {
-            Self::Started(meeting)
-            | Self::Resumed(meeting)
-            | Self::Running(meeting)
-            | Self::Ended(meeting) => meeting,
-        }
-    }
-
-    /// The meeting.
-    pub fn into_meeting(self) -> MeetingRef {
-        match self {
-            Self::Started(meeting)
-            | Self::Resumed(meeting)
-            | Self::Running(meeting)
-            | Self::Ended(meeting) => meeting,
-        }
-    }
-
-    /// Which it is, in a word: `started`, `resumed`, `running` or `ended`.
-    pub fn as_str(&self) -> &'static str {
-        match self {
-            Self::Started(_) => "started",
-            Self::Resumed(_) => "resumed",
-            Self::Running(_) => "running",
-            Self::Ended(_) => "ended",
-        }
-    }
-}
 
 impl Node {
     /// Opens a meeting: starts it if its id is new, resumes it if it is in the store, returns the one that this

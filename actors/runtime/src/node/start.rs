@@ -10,7 +10,7 @@ use teammy_kernel::{
     store::{self, Mark},
 };
 
-use super::{error::Error, handle::Node, open::Opened};
+use super::{error::Error, handle::Node, opened::Opened};
 use crate::{
     clock,
     kill_points::{self, KillPoint},
