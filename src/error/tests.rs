@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use teammy_kernel::ErrorClass;
+use teammy_kernel::{ErrorClass, RemoteError};
 
 use super::*;
 
@@ -13,6 +13,11 @@ fn codes() -> BTreeMap<&'static str, ErrorKind> {
         PublishError::CLASSES,
         store::Error::CLASSES,
         admin::Error::CLASSES,
+        RemoteError::CLASSES,
+        #[cfg(feature = "cluster")]
+        crate::cluster::Error::CLASSES,
+        #[cfg(not(feature = "cluster"))]
+        &[],
         #[cfg(unix)]
         control::Error::CLASSES,
         install::Error::CLASSES,
@@ -37,8 +42,12 @@ fn codes() -> BTreeMap<&'static str, ErrorKind> {
     let parsed = ["database-url", "llm-url", "size"].map(|code| ErrorClass::new(code, ErrorKind::Invalid));
     // What a store or a client that an embedder opens fails with, and what a node of an earlier version answers.
     let others = ["not-opened", "unknown"].map(|code| ErrorClass::new(code, ErrorKind::Internal));
+    // A lease that has ended is an error of a node's start, too.
+    let leases = [ErrorClass::new("lease-ended", ErrorKind::Gone)];
     let mut codes = BTreeMap::new();
-    for class in tables.iter().copied().flatten().copied().chain(config).chain(parsed).chain(others) {
+    for class in
+        tables.iter().copied().flatten().copied().chain(config).chain(parsed).chain(others).chain(leases)
+    {
         let kind = *codes.entry(class.code()).or_insert(class.kind());
         assert_eq!(kind, class.kind(), "the code {} has two kinds", class.code());
     }
@@ -80,6 +89,14 @@ fn the_guide_lists_each_code_with_its_kind() {
         let row = (code.to_owned(), kind.to_string(), retry(kind).to_owned());
         assert!(documented.contains(&row), "docs/embedding.md lacks | `{}` | {} | {} |", row.0, row.1, row.2);
         missing.remove(code);
+    }
+    // It has the kind of whatever error it stands for.
+    missing.remove("of-another-node");
+    if cfg!(not(feature = "cluster")) {
+        missing.retain(|code| {
+            !["database-not-shared", "node-name", "no-certificates", "links-not-started"]
+                .contains(&code.as_str())
+        });
     }
     if cfg!(not(feature = "surrealdb")) {
         missing.retain(|code| !code.starts_with("database-"));

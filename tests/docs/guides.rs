@@ -4,7 +4,8 @@ use std::path::Path;
 
 use crate::read;
 
-const GUIDES: [&str; 5] = ["plugin-guide.md", "mistakes.md", "from-python.md", "embedding.md", "socket.md"];
+const GUIDES: [&str; 6] =
+    ["plugin-guide.md", "mistakes.md", "from-python.md", "embedding.md", "cluster.md", "socket.md"];
 
 /// A fenced block of a guide.
 #[derive(Debug)]

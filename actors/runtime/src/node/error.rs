@@ -194,7 +194,7 @@ error_classes!(Error {
     Self::Ended(_) => "ended" Gone,
     Self::MissingInstance { .. } => "missing-instance" Conflict,
     Self::MeetingExists(_) => "meeting-exists" Conflict,
-    Self::NoNode { .. } => "no-node" NotFound,
+    Self::NoNode { .. } => "no-such-node" NotFound,
     Self::NotDone(_) => "not-done" Internal,
     Self::NoRoom { .. } => "no-room" Busy,
     Self::NoMember(_) => "no-member" Gone,
