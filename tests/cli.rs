@@ -9,6 +9,9 @@
 
 #[path = "cli/bad_input.rs"]
 mod bad_input;
+#[cfg(all(unix, feature = "cluster", feature = "service", feature = "surrealdb"))]
+#[path = "cli/cluster.rs"]
+mod cluster;
 #[cfg(all(unix, feature = "surrealdb"))]
 #[path = "cli/crash.rs"]
 mod crash;

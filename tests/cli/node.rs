@@ -13,7 +13,7 @@ use tokio::runtime::Runtime;
 use crate::Place;
 
 #[path = "../../actors/service/tests/http/client.rs"]
-mod client;
+pub(crate) mod client;
 
 use client::Client;
 
