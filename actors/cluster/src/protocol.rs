@@ -111,6 +111,16 @@ pub(crate) enum Item {
 
 impl Wire for Ask {
     const VERSION: u8 = 1;
+
+    fn size_hint(&self) -> usize {
+        match self {
+            Self::Publish { packet, .. } => 4 + 8 + packet.len() + 1,
+            Self::PublishAll { packets } => {
+                4 + 8 + packets.iter().map(|packet| 8 + packet.len()).sum::<usize>()
+            }
+            _ => 64,
+        }
+    }
 }
 
 impl Wire for Answer {
@@ -119,6 +129,13 @@ impl Wire for Answer {
 
 impl Wire for Item {
     const VERSION: u8 = 1;
+
+    fn size_hint(&self) -> usize {
+        match self {
+            Self::Packet { packet, .. } => 4 + 8 + packet.len() + 8,
+            _ => 64,
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -285,6 +302,19 @@ mod tests {
         is_same(&Ask::Publish { packet: Bytes::from_static(b"packet"), waits: true });
         is_same(&Answer::Receipts(vec![ReceiptForm { seq: Seq(3), volatile: None, is_repeat: true }]));
         is_same(&Item::Packet { packet: Bytes::from_static(b"packet"), gap: 2 });
+    }
+
+    #[test]
+    fn what_carries_packets_is_written_without_a_second_allocation() {
+        let packet = Bytes::from_static(b"packet");
+        for ask in [
+            Ask::Publish { packet: packet.clone(), waits: true },
+            Ask::PublishAll { packets: vec![packet.clone(), packet.clone()] },
+        ] {
+            assert_eq!(ask.size_hint(), encode(&ask).unwrap().len() - 1);
+        }
+        let item = Item::Packet { packet, gap: 2 };
+        assert_eq!(item.size_hint(), encode(&item).unwrap().len() - 1);
     }
 
     #[test]

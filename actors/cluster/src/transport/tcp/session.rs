@@ -22,7 +22,7 @@ use ractor_cluster::{
 use socket2::Socket;
 use teammy_kernel::store::Incarnation;
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncWrite, BufReader},
     sync::oneshot,
     time::{Duration, timeout},
 };
@@ -66,7 +66,8 @@ pub(super) async fn start(
     let stream = NetworkStream::External {
         peer_label: None,
         local_label: None,
-        reader: Box::new(reader),
+        // The library reads a frame's length, and then the frame: mostly both are in the buffer.
+        reader: Box::new(BufReader::new(reader)),
         writer: Box::new(writer),
     };
     let (ready, is_ready) = oneshot::channel();
