@@ -73,16 +73,19 @@ pub enum OpenError {
         #[source]
         cause: Cause,
     },
-    /// A newer version of this program has written the database.
+    /// A newer version of this program has upgraded the database, and this version can't work with it.
     #[error(
-        "the database {url} has schema version {found}, and this program supports versions up to {known}; use a newer version of the program"
+        "the database {url} has schema version {found}, which programs of version {compatible_from} and newer can use, and this \
+         program has version {known}; use a newer version of the program"
     )]
     NewerSchema {
         /// The URL, without credentials.
         url: String,
         /// The version that the database has.
         found: i64,
-        /// The newest version that this program supports.
+        /// The oldest version whose programs can use the database.
+        compatible_from: i64,
+        /// This program's version.
         known: i64,
     },
     /// Any other error of the database.

@@ -6,7 +6,7 @@
 //!
 //! | record | columns |
 //! |---|---|
-//! | `meeting:[id]` | `epoch`, `commit`, `reserved`, `status`, `metadata` (an object), `instances` (those it was started with), `created` (when; absent if it is unknown), `place` (in the order of listings), `last` (the seq of its last packet, once there is one), `forgotten` (true while it is being forgotten) |
+//! | `meeting:[id]` | `epoch`, `commit`, `reserved`, `status`, `metadata` (an object), `instances` (those it was started with), `created` (when; absent if it is unknown), `place` (in the order of listings), `last` (the seq of its last packet, once there is one), `forgotten` (true while it is being forgotten), `owner` (the node that owns it, as `[node, boot]`) |
 //! | `listed:[seconds, nanoseconds, meeting]` | none: the `place` of each meeting, by the time of its creation, counted down |
 //! | `open:[seconds, nanoseconds, meeting]` | none: the `place` of each meeting that has not ended, and of some that have |
 //! | `packet:[meeting, seq]` | `source`, `timestamp`, `received_at`, `form` (`bytes`, `text` or `json`), `payload` (bytes or a string); where there are any: `participant`, `producer` (`id`, `number`), `causes` |
@@ -17,7 +17,9 @@
 //! | `kv:[meeting, instance, key]` | `value`, as JSON text |
 //! | `dead_letter:[meeting, instance, seq]` | `source`, `tries`, `error`, `at` |
 //! | `account:[meeting, key]` | `version` and `document` of what several owners change; the meeting is empty where there is none |
-//! | `teammy:schema` | `version` |
+//! | `lease:[node, boot]` | `status`, `until` (when its time is over), `document` |
+//! | `owned:[node, boot, meeting]` | none: a meeting that the node owned last; the meeting's `owner` says whether it still does |
+//! | `teammy:schema` | `version`, and `compatible_from`, the oldest version of programs that can use it |
 //!
 //! JSON stays text, as everywhere in Teammy, because SurrealDB's numbers are not JSON's. A query by hand
 //! decodes it with a function, for example `SELECT timestamp, participant, encoding::json::decode(payload) AS
@@ -69,6 +71,8 @@ use teammy_kernel::{
     },
 };
 
+use tracing::info;
+
 use self::{
     connection::Connection,
     connection_manager::QueryKind,
@@ -84,7 +88,8 @@ pub use options::Options;
 /// that they are given.
 pub const LOG_TARGETS: [&str; 3] = ["surrealdb", "surrealkv", "tungstenite"];
 
-/// Opens a store. Makes its tables if they don't exist, and upgrades an older schema.
+/// Opens a store. Makes its tables if they don't exist, and upgrades an older schema. A database that a newer program
+/// has upgraded is opened if that program says that this one can work with it, which holds for the next version.
 ///
 /// A directory is made together with its parents. One process at a time can hold it, until [`Store::close`]
 /// has ended.
@@ -94,7 +99,13 @@ pub const LOG_TARGETS: [&str; 3] = ["surrealdb", "surrealkv", "tungstenite"];
 pub async fn open(options: Options) -> Result<SurrealStore, OpenError> {
     let connection = connection::open(&options).await?;
     match schema::prepare(&connection, &options).await {
-        Ok(()) => Ok(SurrealStore::new(options, connection)),
+        Ok(newer) => {
+            if let Some(version) = newer {
+                let url = options.shown_url();
+                info!(%url, version, "opened a database that a newer version of the program has upgraded");
+            }
+            Ok(SurrealStore::new(options, connection))
+        }
         Err(error) => {
             // Frees the directory, so that a newer program can open it at once.
             connection.close().await.ok();

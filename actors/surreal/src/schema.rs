@@ -1,4 +1,26 @@
 //! The schema's version, and the upgrade of an older database.
+//!
+//! # Versions side by side
+//! Nodes that share a database are upgraded one after the other, so programs of two adjacent versions work on it
+//! at once, and the newer one upgrades it under the older one. Therefore `teammy:schema` holds, beside `version`,
+//! `compatible_from`: the oldest version whose programs can work with the database. A program opens a newer
+//! database if this allows it. It writes what its own version writes, leaves alone what it doesn't know, and
+//! never lowers the version. A row without this column, as the first programs of version 6 wrote it, is compatible
+//! with its own version alone. Programs of earlier versions don't know the column: they refuse each newer database,
+//! so an upgrade from them is an upgrade with all nodes stopped.
+//!
+//! What a version may change:
+//! - **An addition** leaves `compatible_from` as it was: an optional column, or a table. Rows that an older program
+//!   writes lack it, also after the upgrade. An older program does not know a new table when it forgets a meeting,
+//!   so the table holds nothing of a meeting.
+//! - **Anything else** raises it to the new version or the one before: a column or a table that goes away or means
+//!   something else, a new word of a status, a table that each writer has to keep in step (as `lifecycle`, `listed`
+//!   and `open`), or one that holds something of a meeting. It takes two versions, so that no node has to stop:
+//!   version N+1 adds the new beside the old, writes both and reads either; version N+2 reads only the new, removes
+//!   the old and has N+1 as its `compatible_from`. The check is made when a connection is opened, so no node
+//!   of version N may run any more when one of N+2 starts.
+//! - An upgrade's steps run while older programs write and other programs make the same upgrade, and again after an
+//!   interruption: a step is a transaction that does nothing where it was done.
 
 use surrealdb::types::{Value, Variables};
 use teammy_kernel::Lifecycle;
@@ -24,31 +46,59 @@ use super::{
 ///   packet of source `meeting`, and gives each meeting that has packets its `last`.
 /// - 5: `account`, which starts empty.
 /// - 6: `lease` and `owned`, which start empty.
-const VERSION: i64 = 6;
+const SCHEMA: Schema = Schema { version: 6, compatible_from: 6 };
+
+/// A version of the schema: what a program writes, or what a database holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Schema {
+    version: i64,
+    /// The oldest version whose programs can work with it.
+    compatible_from: i64,
+}
+
+impl Schema {
+    /// Whether a program of this version can work with a database.
+    fn can_use(self, database: Schema) -> bool {
+        self.version >= database.version || self.version >= database.compatible_from
+    }
+}
+
+const TABLES: &str = "
+    DEFINE TABLE IF NOT EXISTS meeting SCHEMALESS;
+    DEFINE TABLE IF NOT EXISTS packet SCHEMALESS;
+    DEFINE TABLE IF NOT EXISTS lifecycle SCHEMALESS;
+    DEFINE TABLE IF NOT EXISTS numbered SCHEMALESS;
+    DEFINE TABLE IF NOT EXISTS mark SCHEMALESS;
+    DEFINE TABLE IF NOT EXISTS state SCHEMALESS;
+    DEFINE TABLE IF NOT EXISTS kv SCHEMALESS;
+    DEFINE TABLE IF NOT EXISTS dead_letter SCHEMALESS;
+    DEFINE TABLE IF NOT EXISTS listed SCHEMALESS;
+    DEFINE TABLE IF NOT EXISTS open SCHEMALESS;
+    DEFINE TABLE IF NOT EXISTS account SCHEMALESS;
+    DEFINE TABLE IF NOT EXISTS lease SCHEMALESS;
+    DEFINE TABLE IF NOT EXISTS owned SCHEMALESS;";
+const DEFINE: &QueryText = &["BEGIN;", TABLES, "COMMIT"];
+const FINISH: &QueryText = &[
+    "BEGIN;",
+    TABLES,
+    "IF (teammy:schema.version ?? 0) < $version {
+        UPSERT teammy:schema SET version = $version, compatible_from = $compatible_from RETURN NONE
+    };
+    COMMIT",
+];
 
 const SELECT_MEETING_IDS: &QueryText = &["SELECT id FROM meeting"];
 
-/// Checks the schema's version, and upgrades it if it is older.
-pub(super) async fn prepare(connection: &Connection, options: &Options) -> Result<(), OpenError> {
-    const READ_VERSION: &QueryText =
-        &["DEFINE TABLE IF NOT EXISTS teammy SCHEMALESS; SELECT VALUE version FROM teammy:schema"];
-    const TABLES: &str = "
-        DEFINE TABLE IF NOT EXISTS meeting SCHEMALESS;
-        DEFINE TABLE IF NOT EXISTS packet SCHEMALESS;
-        DEFINE TABLE IF NOT EXISTS lifecycle SCHEMALESS;
-        DEFINE TABLE IF NOT EXISTS numbered SCHEMALESS;
-        DEFINE TABLE IF NOT EXISTS mark SCHEMALESS;
-        DEFINE TABLE IF NOT EXISTS state SCHEMALESS;
-        DEFINE TABLE IF NOT EXISTS kv SCHEMALESS;
-        DEFINE TABLE IF NOT EXISTS dead_letter SCHEMALESS;
-        DEFINE TABLE IF NOT EXISTS listed SCHEMALESS;
-        DEFINE TABLE IF NOT EXISTS open SCHEMALESS;
-        DEFINE TABLE IF NOT EXISTS account SCHEMALESS;
-        DEFINE TABLE IF NOT EXISTS lease SCHEMALESS;
-        DEFINE TABLE IF NOT EXISTS owned SCHEMALESS;";
-    const DEFINE: &QueryText = &["BEGIN;", TABLES, "COMMIT"];
-    const FINISH: &QueryText =
-        &["BEGIN;", TABLES, "UPSERT teammy:schema SET version = $version RETURN NONE; COMMIT"];
+/// Checks the schema's version, and upgrades it if it is older. Returns the version if it is newer than this program's.
+pub(super) async fn prepare(connection: &Connection, options: &Options) -> Result<Option<i64>, OpenError> {
+    prepare_for(SCHEMA, connection, options).await
+}
+
+async fn prepare_for(
+    program: Schema,
+    connection: &Connection,
+    options: &Options,
+) -> Result<Option<i64>, OpenError> {
     let url = options.shown_url();
     let failed = |error: QueryError| {
         let url = url.clone();
@@ -60,35 +110,67 @@ pub(super) async fn prepare(connection: &Connection, options: &Options) -> Resul
             OpenError::Failed { url, cause: error.into_cause() }
         }
     };
-    let read_version = async || {
-        let mut results = connection.query(READ_VERSION, || Ok(Variables::new())).await?;
-        Ok(results.take::<Vec<i64>>(1)?.first().copied())
+    let found = read_schema(connection).await.map_err(failed)?;
+    let database = match found {
+        Some(found) if found.version >= program.version => found,
+        _ => {
+            if let Some(older) = found {
+                info!(%url, from = older.version, to = program.version, "upgrading the database's schema");
+                connection.query(DEFINE, || Ok(Variables::new())).await.map_err(failed)?;
+                upgrade_rows(connection, older.version).await.map_err(failed)?;
+            }
+            let finished = finish(connection, program).await;
+            match (read_schema(connection).await.map_err(failed)?, finished) {
+                // If all conflicts were lost to clients that opened the database at the same time, one of them did the
+                // work.
+                (Some(now), _) if now.version >= program.version => now,
+                (_, Err(error)) => return Err(failed(error)),
+                (_, Ok(_)) => {
+                    return Err(failed(QueryError::Value("the schema's version was not stored".into())));
+                }
+            }
+        }
     };
-    match read_version().await.map_err(failed)? {
-        Some(found) if found > VERSION => {
-            return Err(OpenError::NewerSchema { url, found, known: VERSION });
-        }
-        Some(VERSION) => return Ok(()),
-        Some(older) => {
-            info!(%url, from = older, to = VERSION, "upgrading the database's schema");
-            connection.query(DEFINE, || Ok(Variables::new())).await.map_err(failed)?;
-            if older < 3 {
-                copy_lifecycle(connection).await.map_err(failed)?;
-            }
-            if older < 4 {
-                list_meetings(connection).await.map_err(failed)?;
-            }
-        }
-        None => {}
+    if !program.can_use(database) {
+        return Err(OpenError::NewerSchema {
+            url,
+            found: database.version,
+            compatible_from: database.compatible_from,
+            known: program.version,
+        });
     }
-    let version = || Ok(values::variables([("version", Value::Number(VERSION.into()))]));
-    match connection.query(FINISH, version).await {
-        Ok(_) => Ok(()),
-        // All conflicts were lost to clients that opened the database at the same time, and one of them did
-        // the work.
-        Err(error) if error.is_conflict() && read_version().await.map_err(failed)? == Some(VERSION) => Ok(()),
-        Err(error) => Err(failed(error)),
+    Ok((database.version > program.version).then_some(database.version))
+}
+
+/// The schema of a database; `None` if it is empty.
+async fn read_schema(connection: &Connection) -> Result<Option<Schema>, QueryError> {
+    const READ: &QueryText = &["DEFINE TABLE IF NOT EXISTS teammy SCHEMALESS;
+        SELECT VALUE [version, compatible_from ?? version] FROM teammy:schema"];
+    let mut results = connection.query(READ, || Ok(Variables::new())).await?;
+    let row = results.take::<Vec<(i64, i64)>>(1)?.pop();
+    Ok(row.map(|(version, compatible_from)| Schema { version, compatible_from }))
+}
+
+/// Makes all tables and stores the version, unless a newer program has done so meanwhile.
+async fn finish(connection: &Connection, program: Schema) -> Result<(), QueryError> {
+    let version = || {
+        Ok(values::variables([
+            ("version", Value::Number(program.version.into())),
+            ("compatible_from", Value::Number(program.compatible_from.into())),
+        ]))
+    };
+    connection.query(FINISH, version).await.map(drop)
+}
+
+/// Brings the rows of an older version up to this one.
+async fn upgrade_rows(connection: &Connection, from: i64) -> Result<(), QueryError> {
+    if from < 3 {
+        copy_lifecycle(connection).await?;
     }
+    if from < 4 {
+        list_meetings(connection).await?;
+    }
+    Ok(())
 }
 
 /// Copies the packets of source `meeting` into their own table, where version 3 reads them. It goes meeting
@@ -108,16 +190,18 @@ async fn copy_lifecycle(connection: &Connection) -> Result<(), QueryError> {
     Ok(())
 }
 
-/// Dates each meeting and lists it, where version 4 looks for it. It goes meeting by meeting; after an
-/// interruption it can run again.
+/// Dates each meeting that is not listed, and lists it, where version 4 looks for it. It goes meeting by meeting; after an
+/// interruption it can run again, and while meetings are created.
 async fn list_meetings(connection: &Connection) -> Result<(), QueryError> {
     const FIRST: &QueryText = &["SELECT VALUE received_at FROM $range ORDER BY id LIMIT 1"];
     const LIST: &QueryText = &["BEGIN;
-        UPDATE $id SET created = $created, place = $place,
-            last = last ?? array::last((SELECT VALUE record::id(id)[1] FROM $packets)) RETURN NONE;
-        INSERT IGNORE INTO listed { id: $listed } RETURN NONE;
-        FOR $open IN (SELECT VALUE type::record('open', place) FROM $id WHERE status != 'ended') {
-            INSERT IGNORE INTO open { id: $open } RETURN NONE
+        FOR $row IN (UPDATE $id SET created = $created, place = $place,
+            last = last ?? array::last((SELECT VALUE record::id(id)[1] FROM $packets))
+            WHERE place = NONE RETURN AFTER) {
+            INSERT IGNORE INTO listed { id: $listed } RETURN NONE;
+            IF $row.status != 'ended' {
+                INSERT IGNORE INTO open { id: type::record('open', $row.place) } RETURN NONE
+            }
         };
         COMMIT"];
     let results = connection.query(SELECT_MEETING_IDS, || Ok(Variables::new())).await?;
@@ -139,3 +223,6 @@ async fn list_meetings(connection: &Connection) -> Result<(), QueryError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,6 +22,8 @@ mod server;
 #[cfg(unix)]
 #[path = "surreal/sign_in.rs"]
 mod sign_in;
+#[path = "surreal/versions.rs"]
+mod versions;
 
 use std::{fs, path::Path, sync::Arc};
 
@@ -191,25 +193,12 @@ async fn by_hand(path: &Path, text: &str) -> Value {
     let db = db.await.unwrap();
     db.use_ns("teammy").use_db("teammy").await.unwrap();
     let value = db.query(text).await.unwrap().check().unwrap().take(0).unwrap();
-    datastore.shutdown().await.unwrap();
-    value
-}
-
-#[tokio::test]
-async fn a_newer_schema_is_refused_and_left_alone() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = open_directory(directory.path()).await;
-    create(&store, "m").await;
-    store.close().await.unwrap();
-    by_hand(directory.path(), "UPDATE teammy:schema SET version = 7").await;
-    for _ in 0..2 {
-        let error = surreal::open(Options::new(url(directory.path()))).await.unwrap_err();
-        assert!(matches!(error, OpenError::NewerSchema { found: 7, known: 6, .. }), "{error:?}");
+    drop(db);
+    // The SDK's task shuts the engine down after its last client, and the directory is free when that has ended.
+    while Arc::strong_count(&datastore) > 1 {
+        tokio::task::yield_now().await;
     }
-    by_hand(directory.path(), "UPDATE teammy:schema SET version = 6").await;
-    let store = open_directory(directory.path()).await;
-    assert_eq!(listed(&store, MeetingQuery::default()).await, ["m"]);
-    store.close().await.unwrap();
+    value
 }
 
 #[tokio::test]
