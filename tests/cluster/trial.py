@@ -67,6 +67,8 @@ class Trial:
                 clients.stdin.flush()
                 hung = json.loads(clients.stdout.readline() or '{"hung": ["the clients themselves"]}')["hung"]
                 self.note("the meetings have ended")
+                leftovers = world.leftovers(20)
+                self.note("the cluster is tidy" if not leftovers else "something is left over")
             finally:
                 clients.kill()
                 clients.wait()
@@ -76,6 +78,8 @@ class Trial:
         wrong = check(self.folder)
         for client in hung:
             wrong.setdefault(client, []).append("a client did not come to its end")
+        if leftovers:
+            wrong["the cluster"] = leftovers
         self.figures.update(figures(self.folder, meetings, self.at_fault, self.until, self.affected))
         return wrong
 

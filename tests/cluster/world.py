@@ -249,6 +249,25 @@ class World:
         links = [other for other in held if other["link"] and other["link"]["is_up"]]
         return len(held) == len(NODES) and len(links) == len(NODES) - 1
 
+    def leftovers(self, seconds):
+        """What is there that should not be once all meetings have ended: leases of runs that are over, meetings that still run."""
+        by = time.monotonic() + seconds
+        while True:
+            found = []
+            for node in NODES:
+                nodes = self.report(node)
+                if nodes is None:
+                    found.append(f"{node} does not answer")
+                    continue
+                found += [f"{node} sees {other['incarnation']}: lease {other['lease']}, {other['meetings']} meetings"
+                          for other in nodes if other["lease"] != "held" or other["meetings"]]
+                running = self.meetings(node)
+                if running:
+                    found.append(f"{node} runs {sorted(running)[:5]}")
+            if not found or time.monotonic() > by:
+                return found
+            time.sleep(0.5)
+
     def await_node(self, node, seconds=60):
         self._await(seconds, node, lambda: self.ask(node, {"ask": "status"}, 2) is not None)
 

@@ -220,6 +220,11 @@ impl Rebalance {
         }
     }
 
+    /// Whether a meeting is being moved: then what comes of it is told by the move's outcome.
+    pub fn is_moving(&self, meeting: &MeetingId) -> bool {
+        self.moving.contains_key(meeting)
+    }
+
     /// How many meetings are being moved, and how many this node runs, those included.
     pub fn counts(&self) -> (usize, usize) {
         (self.moving.len(), self.held.len())

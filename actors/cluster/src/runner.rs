@@ -213,6 +213,12 @@ impl Runner {
                     self.stalled = self.stalled.map(|_| now);
                 }
                 self.rebalance.finished(&meeting, outcome, now);
+                // It has ended meanwhile, or moved although nobody said so.
+                if outcome == rebalance::Outcome::Failed
+                    && self.shared.router.node.running(&meeting).is_none()
+                {
+                    self.rebalance.ended(&meeting);
+                }
             }
             Event::Adopted => self.is_adopting = false,
             Event::Swept => self.is_sweeping = false,
@@ -224,7 +230,9 @@ impl Runner {
         let running: HashSet<MeetingId> =
             self.shared.router.node.meetings().into_iter().map(|meeting| meeting.id().clone()).collect();
         for ended in self.known.difference(&running) {
-            self.rebalance.ended(ended);
+            if !self.rebalance.is_moving(ended) {
+                self.rebalance.ended(ended);
+            }
         }
         for meeting in running.difference(&self.known) {
             self.rebalance.runs(meeting.clone());
@@ -301,12 +309,13 @@ impl Runner {
         }
     }
 
-    /// A drain is over when nothing runs here, or when nobody has taken anything for a while.
+    /// A drain is over when nothing runs here and nothing is under way, or when nobody has taken anything for a while.
     fn finish_draining(&mut self) {
         let Some(since) = self.stalled else { return };
         let (moving, _) = self.rebalance.counts();
-        let is_stalled = moving == 0 && since.elapsed() > TICK * 2;
-        if self.shared.router.node.meeting_count() == 0 || is_stalled {
+        // A meeting that has been released is under way until the other node runs it.
+        let is_over = self.shared.router.node.meeting_count() == 0 || since.elapsed() > TICK * 2;
+        if moving == 0 && is_over {
             self.stalled = None;
             for done in self.draining.drain(..) {
                 let _ = done.send(());
