@@ -1,12 +1,12 @@
 //! What it costs to publish through a node that does not run the meeting, beside one that does and beside a bare RPC of
 //! `ractor_cluster`, in one run: `cargo bench -p teammy-benches --bench cluster -- [OPTIONS]`.
 //!
-//! All nodes are in this process and share a store in memory. Their links are sockets over loopback, plain and with TLS, and so is
-//! the session of the bare RPC. Packets have 256 bytes and a volatile source, and the meetings have no plugins.
+//! All nodes are in this process and share a store in memory. Their links are sockets over loopback, plain and with TLS, and so
+//! is the session of the bare RPC. Packets have 256 bytes and a volatile source, and the meetings have no plugins.
 //!
 //! | part | what it measures |
 //! |---|---|
-//! | `forward` | one publish at a time, and 64 at a time, to one meeting: through its owner, through another node, and the bare RPC |
+//! | `forward` | one publish at a time, and 64 at a time, to one meeting: by its owner, by another node, and the bare RPC |
 //! | `nodes` | 12 meetings on 1, 2 and 3 nodes, 8 publishers each: through the owners, and through other nodes |
 //!
 //! The bare RPC carries 256 bytes there and a number back, from one actor to another. Every round measures each side once, in

@@ -1,8 +1,8 @@
 //! The wire forms of packets beside bare bincode, in one run: `cargo bench -p teammy-benches --bench wire -- [--rounds N]`.
 //!
 //! The peer is what anybody would write: a plain struct with owned fields and derived serde, with the same numbers of fixed
-//! length. Once its payload is a `Vec<u8>`, which serde takes apart byte by byte, and once `Bytes`, which it does not. Every round
-//! measures each side once, in turns, and a ratio is the median of the rounds' ratios.
+//! length. Once its payload is a `Vec<u8>`, which serde takes apart byte by byte, and once `Bytes`, which it does not. Every
+//! round measures each side once, in turns, and a ratio is the median of the rounds' ratios.
 
 #![allow(missing_docs, unreachable_pub, reason = "the module's docs describe its content")]
 
