@@ -1,12 +1,6 @@
 //! Nodes of a cluster in one process.
 
-use std::{
-    collections::BTreeMap,
-    fmt,
-    ops::Deref,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, fmt, ops::Deref, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use teammy_config::Config;
@@ -244,7 +238,8 @@ impl TestCluster {
     /// # Errors
     /// As [`start`](Self::start).
     pub async fn restart(&self, name: &str) -> Result<TestNode, StartError> {
-        let capacity = self.nodes.lock().iter().find(|(slot, _)| slot.as_str() == name).map(|(_, it)| it.capacity);
+        let capacity =
+            self.nodes.lock().iter().find(|(slot, _)| slot.as_str() == name).map(|(_, it)| it.capacity);
         self.start(name, capacity.unwrap_or_default()).await
     }
 

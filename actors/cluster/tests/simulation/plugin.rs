@@ -57,7 +57,8 @@ impl Receive<Json<Message>> for Counter {
 }
 
 pub(crate) fn config() -> Config {
-    let instances = ["counter", "second"].map(|name| format!("[[plugin]]\nname = \"{name}\"\nkind = \"counter\"\n"));
+    let instances =
+        ["counter", "second"].map(|name| format!("[[plugin]]\nname = \"{name}\"\nkind = \"counter\"\n"));
     Config::from_toml(&instances.concat()).unwrap()
 }
 

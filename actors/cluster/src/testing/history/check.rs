@@ -58,13 +58,22 @@ fn told(meeting: &Meeting<'_>) -> Found {
         let at = seqs.get(key.as_str()).map(Vec::as_slice).unwrap_or_default();
         match outcome {
             Outcome::Stored if at.is_empty() => {
-                found.push((RULE, format!("{publisher} was told that {key} is stored as {seq:?}, and it is not")));
+                found.push((
+                    RULE,
+                    format!("{publisher} was told that {key} is stored as {seq:?}, and it is not"),
+                ));
             }
             Outcome::Stored if seq.is_some_and(|seq| !at.contains(&seq)) => {
-                found.push((RULE, format!("{publisher} was told that {key} is seq {seq:?}, and it is {at:?}")));
+                found.push((
+                    RULE,
+                    format!("{publisher} was told that {key} is seq {seq:?}, and it is {at:?}"),
+                ));
             }
             Outcome::Refused if !at.is_empty() => {
-                found.push((RULE, format!("{publisher} was told that {key} was refused, and it is seq {at:?}")));
+                found.push((
+                    RULE,
+                    format!("{publisher} was told that {key} was refused, and it is seq {at:?}"),
+                ));
             }
             _ => {}
         }
@@ -115,7 +124,8 @@ fn subscribers(meeting: &Meeting<'_>) -> Found {
                     found.push((RULE, format!("{subscriber} saw seq {seq} after {last}")));
                 }
                 if meeting.stored.get(seq).is_none_or(|stored| stored.source != *source) {
-                    found.push((RULE, format!("{subscriber} saw seq {seq} of {source}, which is not stored")));
+                    found
+                        .push((RULE, format!("{subscriber} saw seq {seq} of {source}, which is not stored")));
                 }
                 state.seen.push(*seq);
             }
@@ -168,9 +178,15 @@ fn lifecycle(meeting: &Meeting<'_>) -> Found {
     for record in &meeting.records {
         let Record::SaidEnded { by, at, .. } = record else { continue };
         if asked.is_none_or(|asked| *at < asked) {
-            found.push((RULE, format!("{by} was told at {at} ms that it has ended, before that was asked for")));
+            found.push((
+                RULE,
+                format!("{by} was told at {at} ms that it has ended, before that was asked for"),
+            ));
         } else if ended.is_empty() && !meeting.stored.is_empty() {
-            found.push((RULE, format!("{by} was told at {at} ms that it has ended, and its end is not stored")));
+            found.push((
+                RULE,
+                format!("{by} was told at {at} ms that it has ended, and its end is not stored"),
+            ));
         }
     }
     found
@@ -192,7 +208,8 @@ fn owners(meeting: &Meeting<'_>) -> Found {
             }
             Record::Committed { node, epoch, number, first, last, .. } => {
                 if owner.is_some_and(|owner| owner != (*epoch, node)) {
-                    let text = format!("{node} committed {number} (seqs {first:?} to {last:?}) in epoch {epoch}");
+                    let text =
+                        format!("{node} committed {number} (seqs {first:?} to {last:?}) in epoch {epoch}");
                     found.push((RULE, format!("{text}, and the owner was {owner:?}")));
                 }
                 // An answer was lost, and it was sent again.
@@ -222,5 +239,6 @@ fn runs(meeting: &Meeting<'_>) -> Found {
     }
     runs.sort_unstable();
     let both = runs.windows(2).filter(|pair| pair[1].0 <= pair[0].1 && pair[0].2 != pair[1].2);
-    both.map(|pair| ("one owner at a time", format!("{:?} and {:?} overlap (ms, node)", pair[0], pair[1]))).collect()
+    both.map(|pair| ("one owner at a time", format!("{:?} and {:?} overlap (ms, node)", pair[0], pair[1])))
+        .collect()
 }

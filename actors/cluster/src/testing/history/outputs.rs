@@ -14,7 +14,7 @@ struct Expected<'a> {
     present: BTreeSet<&'a str>,
 }
 
-/// Each instance has one output for each input between its join and its leave, in the inputs' order, and counts them without a hole.
+/// Each instance has one output for each input between its join and its leave, in their order, and counts them without a hole.
 pub(super) fn outputs(meeting: &Meeting<'_>) -> Found {
     const RULE: &str = "as undisturbed";
     let mut found = Vec::new();
@@ -50,7 +50,9 @@ pub(super) fn outputs(meeting: &Meeting<'_>) -> Found {
         let pairs = (1..).zip(outputs).zip(inputs.iter().map(Some).chain(std::iter::repeat(None)));
         for ((place, (seq, count, key)), input) in pairs {
             if *count != place || input.is_none_or(|(input, of)| of != key || input >= seq) {
-                let text = format!("output {place} of {instance} (seq {seq}) is {count} of {key}; its input is {input:?}");
+                let text = format!(
+                    "output {place} of {instance} (seq {seq}) is {count} of {key}; its input is {input:?}"
+                );
                 found.push((RULE, text));
                 break;
             }
@@ -58,7 +60,10 @@ pub(super) fn outputs(meeting: &Meeting<'_>) -> Found {
         if has_ended && outputs.len() < inputs.len() {
             let missing: Vec<_> = inputs[outputs.len()..].iter().take(5).collect();
             let counts = (outputs.len(), inputs.len());
-            found.push((RULE, format!("{instance} has {counts:?} outputs and inputs; missing are those of {missing:?}")));
+            found.push((
+                RULE,
+                format!("{instance} has {counts:?} outputs and inputs; missing are those of {missing:?}"),
+            ));
         }
     }
     found
