@@ -29,7 +29,7 @@ use crate::{
     transport::Transport,
 };
 
-/// A node that is part of a cluster. Dropping it stops its links and its tasks, and gives nothing back: use
+/// A node that is part of a cluster. Dropping it stops its links, its tasks and its node's meetings, and gives nothing back: use
 /// [`shutdown`](Self::shutdown).
 pub struct ClusterNode {
     shared: Arc<Shared>,
@@ -48,6 +48,10 @@ impl fmt::Debug for ClusterNode {
 impl Drop for ClusterNode {
     fn drop(&mut self) {
         self.runner.abort();
+        // The links' handler refers to the router, and the router to the links: neither would end by itself.
+        self.shared.router.links().close();
+        // Nobody renews the lease any more, and nobody would stop the meetings when it ends.
+        self.shared.router.node.fence("the node is no part of its cluster any more");
     }
 }
 

@@ -58,12 +58,17 @@ impl fmt::Debug for Links {
 
 impl Drop for Links {
     fn drop(&mut self) {
-        self.tasks.iter().for_each(AbortHandle::abort);
-        self.registry.close();
+        self.close();
     }
 }
 
 impl Links {
+    /// Closes all links, as dropping this does: for an owner that the handler of the links refers to.
+    pub(crate) fn close(&self) {
+        self.tasks.iter().for_each(AbortHandle::abort);
+        self.registry.close();
+    }
+
     /// Keeps a link with each member of `view` that has an address, or that reaches this node: of two nodes the one with the
     /// smaller incarnation dials, unless only its own address is known.
     pub fn start(

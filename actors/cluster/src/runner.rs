@@ -115,12 +115,10 @@ impl Runner {
             };
             tokio::select! {
                 changed = view.changed() => {
-                    if changed.is_err() {
-                        return;
-                    }
-                    let view = view.borrow_and_update().clone();
-                    self.see(&view);
-                    if !view.is_member {
+                    let seen = view.borrow_and_update().clone();
+                    self.see(&seen);
+                    // Without its membership nobody renews the lease.
+                    if changed.is_err() || !seen.is_member {
                         self.metrics.lease.set(0.0);
                         router.node.fence("the lease of this node has ended");
                         return;

@@ -234,3 +234,6 @@ impl Recorder {
         self.0.records.lock().clone()
     }
 }
+
+#[cfg(test)]
+mod tests;

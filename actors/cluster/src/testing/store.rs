@@ -114,8 +114,28 @@ impl StoreLink {
     }
 }
 
+impl StoreLink {
+    /// Asks for the ownership of a meeting, and notes it.
+    fn own<F, Owned>(&self, doing: &'static str, own: F) -> StoreFuture<'static, MeetingRecord>
+    where
+        F: FnOnce(MemoryStore) -> Owned + Send + 'static,
+        Owned: Future<Output = Result<MeetingRecord, Error>> + Send + 'static,
+    {
+        let (node, recorder) = (self.me.clone(), self.recorder.clone());
+        self.ask(doing, |store| {
+            let owned = own(store);
+            async move {
+                let row = owned.await?;
+                recorder.record(Record::claimed(&node, &row));
+                Ok(row)
+            }
+            .boxed()
+        })
+    }
+}
+
 impl Shared {
-    /// One way: returns whether it was arrived.
+    /// One way: returns whether the message arrives.
     async fn travel(&self) -> bool {
         let delay = {
             let range = self.delay.lock();
@@ -170,9 +190,24 @@ impl Store for StoreLink {
         futures::future::ready(Ok(())).boxed()
     }
 
+    fn create(
+        &self,
+        metadata: MeetingMetadata,
+        instances: Vec<Name>,
+        reserve: Seq,
+        created: Timestamp,
+    ) -> StoreFuture<'_, MeetingRecord> {
+        let create = move |store: MemoryStore| async move {
+            store.create(metadata, instances, reserve, created).await
+        };
+        self.own("create", create)
+    }
+
+    fn claim(&self, meeting: MeetingId, reserve: u64) -> StoreFuture<'_, MeetingRecord> {
+        self.own("claim", move |store| async move { store.claim(meeting, reserve).await })
+    }
+
     forward! {
-        create(metadata: MeetingMetadata, instances: Vec<Name>, reserve: Seq, created: Timestamp) -> MeetingRecord;
-        claim(meeting: MeetingId, reserve: u64) -> MeetingRecord;
         meeting(meeting: MeetingId) -> Option<MeetingRecord>;
         meetings(query: MeetingQuery) -> MeetingPage;
         instances(meeting: MeetingId) -> Vec<InstanceRecord>;
@@ -199,13 +234,10 @@ impl Leases for StoreLink {
         reserve: Seq,
         created: Timestamp,
     ) -> StoreFuture<'_, MeetingRecord> {
-        let (node, recorder) = (self.me.clone(), self.recorder.clone());
-        let apply = move |store: MemoryStore| async move {
-            let row = store.create_as(owner, metadata, instances, reserve, created).await?;
-            recorder.record(Record::claimed(&node, &row));
-            Ok(row)
+        let create = move |store: MemoryStore| async move {
+            store.create_as(owner, metadata, instances, reserve, created).await
         };
-        self.ask("create_as", |store| apply(store).boxed())
+        self.own("create_as", create)
     }
 
     fn claim_as(
@@ -214,13 +246,7 @@ impl Leases for StoreLink {
         meeting: MeetingId,
         reserve: u64,
     ) -> StoreFuture<'_, MeetingRecord> {
-        let (node, recorder) = (self.me.clone(), self.recorder.clone());
-        let apply = move |store: MemoryStore| async move {
-            let row = store.claim_as(owner, meeting, reserve).await?;
-            recorder.record(Record::claimed(&node, &row));
-            Ok(row)
-        };
-        self.ask("claim_as", |store| apply(store).boxed())
+        self.own("claim_as", move |store| async move { store.claim_as(owner, meeting, reserve).await })
     }
 
     forward! {

@@ -113,3 +113,21 @@ async fn a_node_that_shuts_down_leaves_its_meetings_to_the_others_at_once() {
     assert_eq!(b.meeting_count(), 20);
     b.sees(1).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_hand_over_waits_for_what_runs_though_a_shutdown_releases_the_meeting_too() {
+    let cluster = Cluster::new();
+    let (a, b) = (cluster.node("a", 1, 100).await, cluster.node("b", 1, 0).await);
+    a.sees(2).await;
+    let meeting = open(&a, "m").await;
+    let receipt = meeting.publish(chat("wait 5")).await.unwrap();
+    receipt.durable().await.unwrap();
+    let (to, began) = (b.cluster.incarnation().clone(), Instant::now());
+    let m = id("m");
+    let hand_over = a.hand_over(&m, to, Duration::from_secs(20));
+    let (released, shut_down) = tokio::join!(hand_over, a.shutdown(Duration::from_secs(30)));
+    assert!(matches!(released.unwrap(), teammy_runtime::node::HandOver::Released(_)));
+    shut_down.unwrap();
+    assert!(began.elapsed() >= Duration::from_secs(4), "the hook was not cut off: {:?}", began.elapsed());
+    assert_eq!(cluster.outputs("m").await, [(1, "wait 5".to_owned())]);
+}

@@ -33,7 +33,7 @@ pub(crate) fn all(
     let clients = Clients { world: world.clone(), meeting: meeting.to_owned() };
     Box::pin(async move {
         let it = &clients;
-        it.open().await;
+        open(&it.world, &it.meeting).await;
         let publishers = async {
             tokio::join!(
                 it.numbered("p0", 25),
@@ -50,6 +50,18 @@ pub(crate) fn all(
     })
 }
 
+/// Starts a meeting.
+pub(crate) async fn open(world: &World, meeting: &str) {
+    let metadata = MeetingMetadata::new(MeetingId::new(meeting).unwrap());
+    loop {
+        let node = world.node().await;
+        if let Some(Ok(_)) = on(&node, node.open(metadata.clone(), ["counter"])).await {
+            return;
+        }
+        sleep(world.millis(0..500)).await;
+    }
+}
+
 impl Clients {
     fn id(&self) -> MeetingId {
         MeetingId::new(&self.meeting).unwrap()
@@ -57,16 +69,6 @@ impl Clients {
 
     async fn pause(&self, most: u64) {
         sleep(self.world.millis(0..most)).await;
-    }
-
-    async fn open(&self) {
-        loop {
-            let node = self.world.node().await;
-            if let Some(Ok(_)) = on(&node, node.open(MeetingMetadata::new(self.id()), ["counter"])).await {
-                return;
-            }
-            self.pause(500).await;
-        }
     }
 
     fn said_ended(&self, by: &str) {
@@ -78,6 +80,14 @@ impl Clients {
         let (meeting, publisher) = (self.meeting.clone(), publisher.to_owned());
         let seq = seq.map(|seq| seq.0);
         self.world.record(Record::Told { meeting, publisher, number, key, outcome, seq });
+    }
+
+    /// A packet that was accepted was not stored.
+    fn lost(&self, key: &str) {
+        if self.world.is_calm {
+            let text = format!("{} lost {key}, though its owner was well", self.meeting);
+            self.world.wrong.lock().push(text);
+        }
     }
 
     fn wait(&self) -> u64 {
@@ -130,7 +140,9 @@ impl Clients {
                     next = number + 1;
                 }
                 Err(error) => {
-                    tracing::debug!(meeting = self.meeting, name, number, %error, "not stored");
+                    if error.to_string().contains("lost with an earlier owner") {
+                        self.lost(&format!("{name}-{number}"));
+                    }
                     is_cut = true;
                     break;
                 }
@@ -156,6 +168,7 @@ impl Clients {
                     Ok(receipt) => match receipt.durable().await {
                         Ok(()) => (Outcome::Stored, Some(receipt.seq())),
                         Err(error) if error.to_string().contains("lost with an earlier owner") => {
+                            self.lost(&key);
                             (Outcome::Refused, None)
                         }
                         Err(_) => (Outcome::Unknown, None),

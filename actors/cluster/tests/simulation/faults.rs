@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::world::{World, on_within};
 
 /// How long things go wrong.
-const LENGTH: Duration = Duration::from_secs(40);
+const LENGTH: Duration = Duration::from_secs(25);
 
 /// Starts nodes again that have stopped, or whose lease has ended, as what supervises programs does.
 pub(crate) async fn restart(world: Arc<World>) {
@@ -46,7 +46,8 @@ pub(crate) async fn inject(world: &Arc<World>) {
         let nodes = world.cluster.nodes();
         let Some(node) = world.one_of(&nodes).cloned() else { continue };
         let world = world.clone();
-        match world.random(|random| random.u32(0..14)) {
+        let kinds = if world.is_calm { 12..15 } else { 0..15 };
+        match world.random(|random| random.u32(kinds)) {
             0 | 1 => {
                 world.note(format_args!("{node:?} dies"));
                 node.kill();
@@ -58,10 +59,16 @@ pub(crate) async fn inject(world: &Arc<World>) {
             7 => drop(under_way.spawn(cut_store(world, node))),
             8 => drop(under_way.spawn(slow_store(world, node))),
             9 => drop(under_way.spawn(stop_store(world))),
-            10 => drop(under_way.spawn(drain(world, node))),
-            11 => drop(under_way.spawn(disturb(world))),
+            10 => drop(under_way.spawn(disturb(world))),
+            11 => drop(under_way.spawn(break_one(world, node))),
+            12 => drop(under_way.spawn(drain(world, node))),
+            13 if world.is_calm => drop(under_way.spawn(shut_down(world, node))),
             _ => drop(under_way.spawn(move_one(world, node))),
         }
+    }
+    if world.is_calm {
+        while under_way.join_next().await.is_some() {}
+        return;
     }
     under_way.abort_all();
     while under_way.join_next().await.is_some() {}
@@ -78,7 +85,8 @@ pub(crate) async fn inject(world: &Arc<World>) {
 
 async fn shut_down(world: Arc<World>, node: TestNode) {
     world.note(format_args!("{node:?} shuts down"));
-    let result = node.shutdown(world.millis(500..8000)).await;
+    let deadline = if world.is_calm { Duration::from_mins(1) } else { world.millis(500..8000) };
+    let result = node.shutdown(deadline).await;
     world.note(format_args!("{node:?} has shut down: {result:?}"));
 }
 
@@ -146,7 +154,7 @@ async fn drain(world: Arc<World>, node: TestNode) {
     let answer = on_within(&asked, Duration::from_secs(20), admin::handle(&asked, request)).await;
     world.note(format_args!("{node:?} is drained: {answer:?}"));
     sleep(world.millis(0..3000)).await;
-    node.kill();
+    if world.is_calm { shut_down(world, node).await } else { node.kill() }
 }
 
 async fn move_one(world: Arc<World>, asked: TestNode) {
@@ -156,6 +164,13 @@ async fn move_one(world: Arc<World>, asked: TestNode) {
         admin::Request::Move { meeting: MeetingId::new(&meeting).unwrap(), node: Name::new(&to).unwrap() };
     let answer = on_within(&asked, Duration::from_secs(20), admin::handle(&asked, request)).await;
     world.note(format_args!("{asked:?} was asked to move {meeting} to {to}: {answer:?}"));
+}
+
+async fn break_one(world: Arc<World>, node: TestNode) {
+    let others = world.cluster.nodes();
+    let Some(other) = world.one_of(&others) else { return };
+    world.note(format_args!("the connections of {node:?} and {other:?} break"));
+    world.cluster.network().break_connections(node.incarnation(), other.incarnation());
 }
 
 async fn disturb(world: Arc<World>) {

@@ -21,7 +21,13 @@ pub(crate) struct World {
     /// The nodes, and their room.
     pub(crate) names: Vec<(String, u32)>,
     pub(crate) meetings: Vec<String>,
+    /// Meetings that nobody uses once they are open.
+    quiet: Vec<String>,
+    /// Meetings only move: nothing goes wrong, so nothing may be lost that was accepted.
+    pub(crate) is_calm: bool,
     random: Mutex<fastrand::Rng>,
+    /// What was wrong when it happened.
+    pub(crate) wrong: Mutex<Vec<String>>,
     notes: Mutex<Vec<String>>,
 }
 
@@ -74,8 +80,9 @@ impl World {
         let meetings = (0..random.usize(5..=10)).map(|number| format!("m{number}")).collect();
         let cluster = TestCluster::new(seed, plugin::config(), plugin::factories());
         cluster.network().delay(Duration::ZERO..Duration::from_millis(5));
-        let (random, notes) = (Mutex::new(random), Mutex::default());
-        let world = Arc::new(Self { cluster, names, meetings, random, notes });
+        let (quiet, is_calm) = (vec!["q0".to_owned(), "q1".to_owned()], seed % 8 == 7);
+        let (random, notes, wrong) = (Mutex::new(random), Mutex::default(), Mutex::default());
+        let world = Arc::new(Self { cluster, names, meetings, quiet, is_calm, random, notes, wrong });
         for (name, capacity) in &world.names {
             world.cluster.start(name, *capacity).await.map_err(|error| teammy_kernel::chain(&error))?;
         }
@@ -86,6 +93,9 @@ impl World {
         let mut clients: FuturesUnordered<_> =
             world.meetings.iter().map(|meeting| clients::all(&world, meeting, healed.subscribe())).collect();
         let scenario = async {
+            for meeting in &world.quiet {
+                clients::open(&world, meeting).await;
+            }
             faults::inject(&world).await;
             world.cluster.heal();
             world.note("all is well");
@@ -96,12 +106,16 @@ impl World {
             () = scenario => false,
             () = async { while clients.next().await.is_some() {} } => true,
         };
-        background.abort_all();
-        while background.join_next().await.is_some() {}
-        let mut wrong = world.violations().await;
-        if !is_done {
+        let mut wrong = std::mem::take(&mut *world.wrong.lock());
+        if is_done {
+            world.cluster.heal();
+            wrong.extend(world.all_run().await.err());
+        } else {
             wrong.push(world.stuck().await);
         }
+        background.abort_all();
+        while background.join_next().await.is_some() {}
+        wrong.extend(world.violations().await);
         if wrong.is_empty() {
             return Ok(());
         }
@@ -118,17 +132,39 @@ impl World {
         check(&self.cluster.recorder().records()).iter().map(ToString::to_string).collect()
     }
 
+    /// Waits until nodes run the meetings that nobody uses.
+    async fn all_run(&self) -> Result<(), String> {
+        for _ in 0..1200 {
+            let nodes = self.cluster.nodes();
+            let runs = |meeting: &String| {
+                let id = MeetingId::new(meeting).unwrap();
+                nodes.iter().any(|node| node.running(&id).is_some())
+            };
+            let rows = self
+                .quiet
+                .iter()
+                .map(|meeting| self.cluster.store().meeting(MeetingId::new(meeting).unwrap()));
+            let rows = futures::future::try_join_all(rows).await.unwrap();
+            // One that could not be opened before all was over is not there.
+            if self.quiet.iter().zip(rows).all(|(meeting, row)| row.is_none() || runs(meeting)) {
+                return Ok(());
+            }
+            sleep(Duration::from_millis(100)).await;
+        }
+        Err(format!("a meeting that nobody uses runs nowhere; {}", self.stuck().await))
+    }
+
     /// What is known of meetings that have not ended.
     async fn stuck(&self) -> String {
         let mut rows = Vec::new();
-        for meeting in &self.meetings {
+        for meeting in self.meetings.iter().chain(&self.quiet) {
             let row = self.cluster.store().meeting(MeetingId::new(meeting).unwrap()).await.unwrap();
             rows.push(row.map_or(format!("{meeting} is not there"), |row| {
                 format!("{meeting} is {:?}, of {:?} in epoch {}", row.status, row.owner, row.epoch.0)
             }));
         }
         let nodes: Vec<_> = self.cluster.nodes().iter().map(|node| node.incarnation().to_string()).collect();
-        format!("not done in time; the nodes are {nodes:?}; {}", rows.join("; "))
+        format!("not in time; the nodes are {nodes:?}; {}", rows.join("; "))
     }
 
     /// Notes who runs what.

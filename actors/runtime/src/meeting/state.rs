@@ -94,8 +94,8 @@ pub(crate) struct MeetingState {
     redriving: Vec<(Vec<RedriveTicket>, Reply)>,
     /// Waiters for the instances to catch up with the log.
     catching_up: Vec<Reply>,
-    /// The waiter for the meeting to be released.
-    releasing: Option<oneshot::Sender<()>>,
+    /// Waiters for the meeting to be released: a hand-over and a shutdown may come together.
+    releasing: Vec<oneshot::Sender<()>>,
     /// The release does not wait for hooks that still run: another owner runs them again.
     cuts_hooks_off: bool,
 }
@@ -137,7 +137,7 @@ impl MeetingState {
             ending: Vec::new(),
             redriving: Vec::new(),
             catching_up: Vec::new(),
-            releasing: None,
+            releasing: Vec::new(),
             cuts_hooks_off: false,
         }
     }
@@ -181,7 +181,7 @@ impl MeetingState {
             Command::CatchUp { reply } => self.catching_up.push(reply),
             Command::Release { reply } => {
                 self.shared.close(RELEASED);
-                self.releasing = Some(reply);
+                self.releasing.push(reply);
             }
             Command::ReleaseNow => self.cuts_hooks_off = true,
             Command::Report { reply } => {
@@ -250,7 +250,7 @@ impl MeetingState {
             self.drain_ingress(0);
             self.apply_submitted();
             self.collect_completions();
-            if self.releasing.is_none() {
+            if self.releasing.is_empty() {
                 for slot in self.log.slots() {
                     self.check_clock(slot);
                     let delivery = self.log.deliver(slot);
@@ -258,7 +258,7 @@ impl MeetingState {
                 }
             }
             // A release and a catch-up wait for every batch.
-            let of_all = self.releasing.is_some() || !self.catching_up.is_empty();
+            let of_all = !self.releasing.is_empty() || !self.catching_up.is_empty();
             if !self.request_completions(of_all) {
                 break;
             }
@@ -301,7 +301,7 @@ impl MeetingState {
     fn needs_the_actor(&mut self) -> bool {
         !self.catching_up.is_empty()
             || !self.redriving.is_empty()
-            || self.releasing.is_some()
+            || !self.releasing.is_empty()
             || self.log.is_finished()
             || self.is_commit_due()
     }
@@ -309,7 +309,7 @@ impl MeetingState {
     /// Whether a commit is due now. If only cursors have moved, starts the timer for theirs.
     fn is_commit_due(&mut self) -> bool {
         // A release and a catch-up need the cursors stored, too, so they do not wait for the timer.
-        let hurries = self.releasing.is_some() || !self.catching_up.is_empty() && self.log.is_caught_up();
+        let hurries = !self.releasing.is_empty() || !self.catching_up.is_empty() && self.log.is_caught_up();
         if hurries {
             self.log.slots().for_each(|slot| self.log.checkpoint_due(slot));
         }

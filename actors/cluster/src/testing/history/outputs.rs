@@ -14,7 +14,7 @@ struct Expected<'a> {
     present: BTreeSet<&'a str>,
 }
 
-/// Each instance has one output for each input between its join and its leave, in the inputs' order, and counts them without a hole.
+/// Each instance has one output for each input between its join and its leave, in their order, and counts them without a hole.
 pub(super) fn outputs(meeting: &Meeting<'_>) -> Found {
     const RULE: &str = "as undisturbed";
     let mut found = Vec::new();

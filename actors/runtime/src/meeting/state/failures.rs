@@ -110,7 +110,7 @@ impl MeetingState {
     /// Delivers to a suspended instance again.
     pub(super) fn resume_instance(&mut self, name: &Name) -> Result<(), Error> {
         let meeting = self.id().clone();
-        if self.log.status() == MeetingStatus::Ended || self.releasing.is_some() {
+        if self.log.status() == MeetingStatus::Ended || !self.releasing.is_empty() {
             return Err(Error::Ended(meeting));
         }
         let instance = name.clone();

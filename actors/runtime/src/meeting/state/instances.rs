@@ -178,7 +178,7 @@ impl MeetingState {
     /// other packet. If not, looks again when the clock will have, unless a packet comes first.
     pub(super) fn check_clock(&mut self, slot: Slot) {
         let Some(at) = self.instances[slot.index()].wake_at else { return };
-        if self.releasing.is_some() || !self.log.can_tick(slot) {
+        if !self.releasing.is_empty() || !self.log.can_tick(slot) {
             return;
         }
         let Some(wait) = self.shared.ingress.time_until(at) else { return };

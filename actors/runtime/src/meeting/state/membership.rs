@@ -7,7 +7,7 @@ use teammy_kernel::{
 };
 use tracing::info;
 
-use super::MeetingState;
+use super::{MeetingState, RELEASED};
 use crate::meeting::error::Error;
 
 impl MeetingState {
@@ -72,10 +72,13 @@ impl MeetingState {
     }
 
     fn check_running(&self) -> Result<(), Error> {
-        if self.log.status() == MeetingStatus::Running && self.releasing.is_none() {
-            Ok(())
-        } else {
-            Err(Error::Ended(self.id().clone()))
+        if self.log.status() != MeetingStatus::Running {
+            return Err(Error::Ended(self.id().clone()));
         }
+        // It has not ended: its next owner can do it.
+        if !self.releasing.is_empty() {
+            return Err(Error::Gone { meeting: self.id().clone(), reason: RELEASED.into() });
+        }
+        Ok(())
     }
 }

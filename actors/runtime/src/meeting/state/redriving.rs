@@ -23,7 +23,7 @@ impl MeetingState {
     /// Redrives dead letters. Skips those that are under way already.
     pub(super) fn redrive(&mut self, letters: Vec<(Name, Seq)>) -> Result<Vec<RedriveTicket>, Error> {
         let meeting = self.id().clone();
-        if self.releasing.is_some() {
+        if !self.releasing.is_empty() {
             return Err(Error::Ended(meeting));
         }
         if self.log.status() == MeetingStatus::Ended && !self.log.is_stored(self.wanted_reservation) {
@@ -107,7 +107,7 @@ impl MeetingState {
         redrive: DueRedrive,
         packet: Result<Option<Arc<DataPacket>>, store::Error>,
     ) {
-        if self.releasing.is_some() {
+        if !self.releasing.is_empty() {
             return self.log.redrive_failed(slot);
         }
         let instance = &self.instances[slot.index()].name;

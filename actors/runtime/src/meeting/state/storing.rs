@@ -44,7 +44,7 @@ impl MeetingState {
         fetch: &Fetch,
         packets: Result<Vec<Arc<DataPacket>>, store::Error>,
     ) {
-        if self.releasing.is_some() {
+        if !self.releasing.is_empty() {
             return self.log.fetch_failed(slot);
         }
         match packets {
@@ -185,13 +185,13 @@ impl MeetingState {
     }
 
     pub(super) fn release_if_stored(&mut self) {
-        if self.releasing.is_none() {
+        if self.releasing.is_empty() {
             return;
         }
         let is_busy = !self.cuts_hooks_off && self.log.slots().any(|slot| self.log.view(slot).has_batch);
         if !is_busy && self.log.is_stored(self.wanted_reservation) {
             self.shared.gone(RELEASED);
-            if let Some(reply) = self.releasing.take() {
+            for reply in self.releasing.drain(..) {
                 let _ = reply.send(());
             }
             info!(meeting = %self.id(), seq = %self.log.end_seq(), "meeting released");
