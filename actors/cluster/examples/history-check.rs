@@ -27,7 +27,9 @@ fn main() -> ExitCode {
         }
     }
     let violations = history::check(&records);
-    violations.iter().for_each(|violation| println!("{violation}"));
+    for violation in &violations {
+        println!("{violation}");
+    }
     println!("{} records, {} violations", records.len(), violations.len());
     if violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -23,6 +23,7 @@
 //! may leave out what nobody noted: without `claimed` and `committed`, owners are not checked.
 
 mod check;
+mod meeting;
 mod outputs;
 
 use std::{fmt, sync::Arc};

@@ -147,9 +147,8 @@ impl Shared {
         let mut way = self.way.subscribe();
         let present = *way.borrow_and_update();
         match present {
-            Way::Open => true,
             Way::Cut | Way::Gone if self.random.lock().bool() => false,
-            Way::Gone => true,
+            Way::Open | Way::Gone => true,
             Way::Cut | Way::Held => {
                 let opened = way.wait_for(|way| matches!(way, Way::Open | Way::Gone)).await;
                 opened.is_ok_and(|way| *way == Way::Open) || self.random.lock().bool()

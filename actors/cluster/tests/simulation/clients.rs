@@ -276,14 +276,16 @@ impl Clients {
                 result.map_err(|error| Some(node::Error::Meeting(error)))
             });
             match result.await {
-                Some(Ok(())) => return,
                 Some(Err(Some(node::Error::Meeting(meeting::Error::Ended(_))))) => {
                     self.said_ended("operator");
                     return;
                 }
-                Some(Err(Some(node::Error::Meeting(
-                    meeting::Error::Assigned { .. } | meeting::Error::NotAssigned { .. },
-                )))) => return,
+                Some(
+                    Ok(())
+                    | Err(Some(node::Error::Meeting(
+                        meeting::Error::Assigned { .. } | meeting::Error::NotAssigned { .. },
+                    ))),
+                ) => return,
                 _ => self.pause(500).await,
             }
         }

@@ -27,7 +27,7 @@ pub(crate) async fn restart(world: Arc<World>) {
                 match started {
                     Ok(Ok(node)) => world.note(format_args!("{node:?} started")),
                     Ok(Err(error)) => {
-                        world.note(format_args!("{name} did not start: {}", teammy_kernel::chain(&error)))
+                        world.note(format_args!("{name} did not start: {}", teammy_kernel::chain(&error)));
                     }
                     Err(_) => world.note(format_args!("{name} did not start in time")),
                 }
@@ -60,7 +60,7 @@ pub(crate) async fn inject(world: &Arc<World>) {
             8 => drop(under_way.spawn(slow_store(world, node))),
             9 => drop(under_way.spawn(stop_store(world))),
             10 => drop(under_way.spawn(disturb(world))),
-            11 => drop(under_way.spawn(break_one(world, node))),
+            11 => break_one(&world, &node),
             12 => drop(under_way.spawn(drain(world, node))),
             13 if world.is_calm => drop(under_way.spawn(shut_down(world, node))),
             _ => drop(under_way.spawn(move_one(world, node))),
@@ -166,7 +166,7 @@ async fn move_one(world: Arc<World>, asked: TestNode) {
     world.note(format_args!("{asked:?} was asked to move {meeting} to {to}: {answer:?}"));
 }
 
-async fn break_one(world: Arc<World>, node: TestNode) {
+fn break_one(world: &World, node: &TestNode) {
     let others = world.cluster.nodes();
     let Some(other) = world.one_of(&others) else { return };
     world.note(format_args!("the connections of {node:?} and {other:?} break"));

@@ -14,7 +14,7 @@ use tokio::time::{sleep, timeout};
 use crate::{clients, faults, plugin};
 
 /// How long publishers, subscribers and ends may take once all is well again.
-const PATIENCE: Duration = Duration::from_secs(240);
+const PATIENCE: Duration = Duration::from_mins(4);
 
 pub(crate) struct World {
     pub(crate) cluster: TestCluster,
@@ -73,16 +73,16 @@ impl World {
 
     pub(crate) async fn run(seed: u64) -> Result<(), String> {
         let mut random = fastrand::Rng::with_seed(seed);
-        let nodes = random.usize(3..=5);
+        let count = random.usize(3..=5);
         let has_gateway = random.bool();
         let capacity = |place| if place == 0 && has_gateway { 0 } else { 100 };
-        let names = (0..nodes).map(|place| (format!("n{place}"), capacity(place))).collect();
+        let names = (0..count).map(|place| (format!("n{place}"), capacity(place))).collect();
         let meetings = (0..random.usize(5..=10)).map(|number| format!("m{number}")).collect();
         let cluster = TestCluster::new(seed, plugin::config(), plugin::factories());
         cluster.network().delay(Duration::ZERO..Duration::from_millis(5));
         let (quiet, is_calm) = (vec!["q0".to_owned(), "q1".to_owned()], seed % 8 == 7);
         let (random, notes, wrong) = (Mutex::new(random), Mutex::default(), Mutex::default());
-        let world = Arc::new(Self { cluster, names, meetings, quiet, is_calm, random, notes, wrong });
+        let world = Arc::new(Self { cluster, names, meetings, quiet, is_calm, random, wrong, notes });
         for (name, capacity) in &world.names {
             world.cluster.start(name, *capacity).await.map_err(|error| teammy_kernel::chain(&error))?;
         }
@@ -127,7 +127,9 @@ impl World {
         for meeting in &self.meetings {
             let id = MeetingId::new(meeting).unwrap();
             let packets = self.cluster.store().packets(id, PacketQuery::default()).await.unwrap();
-            packets.iter().for_each(|packet| self.record(Record::stored(packet)));
+            for packet in &packets {
+                self.record(Record::stored(packet));
+            }
         }
         check(&self.cluster.recorder().records()).iter().map(ToString::to_string).collect()
     }

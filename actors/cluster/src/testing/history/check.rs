@@ -4,17 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use teammy_kernel::Lifecycle;
 
-use super::{Outcome, Record, Stored, Violation, outputs};
-
-/// What a rule says of one meeting: the violations' rule and text.
-pub(super) type Found = Vec<(&'static str, String)>;
-
-/// What a history says of one meeting.
-pub(super) struct Meeting<'a> {
-    pub(super) records: Vec<&'a Record>,
-    /// By seq.
-    pub(super) stored: BTreeMap<u64, &'a Stored>,
-}
+use super::{
+    Outcome, Record, Violation,
+    meeting::{Found, Meeting},
+    outputs,
+};
 
 /// Checks a history. Returns what must not be, by meeting; nothing if all is well.
 pub fn check(history: &[Record]) -> Vec<Violation> {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use teammy_kernel::Lifecycle;
 
-use super::check::{Found, Meeting};
+use super::meeting::{Found, Meeting};
 
 /// The instances that take part, and from when on.
 #[derive(Default)]
