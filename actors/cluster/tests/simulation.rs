@@ -23,7 +23,7 @@ use std::{
 use world::World;
 
 /// The seeds of a usual run.
-const SEEDS: std::ops::Range<u64> = 0..200;
+const SEEDS: std::ops::Range<u64> = 0..40;
 
 fn seeds() -> std::ops::Range<u64> {
     let Ok(text) = std::env::var("SEEDS") else { return SEEDS };

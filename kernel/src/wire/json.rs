@@ -489,6 +489,21 @@ impl<'de> Deserialize<'de> for Number {
                 Ok(Number(number))
             }
 
+            /// JSON has one kind of number, so `7.0` is a whole one. Above 2^53 nobody can say which was meant.
+            fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<Number, E> {
+                const LIMIT: f64 = 9_007_199_254_740_992.0;
+                if number.fract() != 0.0 || !(0.0..LIMIT).contains(&number) {
+                    return Err(E::invalid_value(Unexpected::Float(number), &self));
+                }
+                #[expect(
+                    clippy::cast_possible_truncation,
+                    clippy::cast_sign_loss,
+                    reason = "it is whole and in range"
+                )]
+                let number = number as u64;
+                Ok(Number(number))
+            }
+
             fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Number, E> {
                 let is_digits = text.bytes().all(|byte| byte.is_ascii_digit());
                 let number = text.parse().ok().filter(|_| is_digits);

@@ -52,7 +52,7 @@ impl Node {
     /// As [`open`](Self::open), on this node: of a node in a cluster. The names are those of instances that are configured here.
     ///
     /// # Errors
-    /// Those of [`open`](Self::open), and [`Error::Store`] with [`store::Error::Owned`] if a live node owns the meeting.
+    /// Those of [`open`](Self::open), and [`Error::Store`] with [`Owned`](teammy_kernel::store::Error::Owned) if a live node owns the meeting.
     ///
     /// # Cancel safety
     /// As [`open`](Self::open).

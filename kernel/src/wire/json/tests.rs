@@ -121,11 +121,25 @@ fn a_seq_is_read_as_a_number_or_as_its_digits() {
         (r#""seq":18446744073709551615"#, Seq::MAX),
         (r#""seq":"18446744073709551615""#, Seq::MAX),
         (r#""seq":9007199254740993"#, Seq((1 << 53) + 1)),
+        (r#""seq":7.0"#, Seq(7)),
+        (r#""seq":1e3"#, Seq(1000)),
     ] {
         let parsed = parse(&format!(r#"{{"source":"chat","payload":1,{keys},"causes":["6",5]}}"#)).unwrap();
         assert_eq!((parsed.seq, parsed.causes), (Some(seq), vec![Seq(6), Seq(5)]), "{keys}");
     }
-    for seq in ["-1", "1.5", "1e3", "true", "[]", r#""""#, r#""+7""#, r#""MARKER""#, "18446744073709551616"] {
+    for seq in [
+        "-1",
+        "1.5",
+        "-7.0",
+        "9007199254740992.0",
+        "1e300",
+        "true",
+        "[]",
+        r#""""#,
+        r#""+7""#,
+        r#""MARKER""#,
+        "18446744073709551616",
+    ] {
         let error = refused(&format!(r#""payload":1,"seq":{seq}"#));
         assert!(
             error.starts_with("seq: invalid")
