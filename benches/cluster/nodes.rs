@@ -121,7 +121,7 @@ impl Member {
         let membership = Membership::join(store, me, document.clone(), timing).await?;
         let node = Arc::new(node);
         let settings = ClusterSettings::default();
-        let cluster = ClusterNode::start(node.clone(), membership, document, transport, settings);
+        let cluster = ClusterNode::start(node.clone(), membership, document, transport, &settings);
         Ok(Self { node, cluster })
     }
 }

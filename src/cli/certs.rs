@@ -50,9 +50,12 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Error> {
             Form::Json => output.object(&json!({
                 "type": "certificate", "node": node, "certificate": cert, "key": key, "ca": ca,
             }))?,
+            // JSON's strings are TOML's as well.
             Form::Text => output.text(&format!(
-                "# node {node}\n[cluster]\nnode = \"{node}\"\ncertificate = {:?}\nkey = {:?}\nca = {:?}\n",
-                cert, key, ca
+                "# node {node}\n[cluster]\nnode = \"{node}\"\ncertificate = {}\nkey = {}\nca = {}\n",
+                json!(cert),
+                json!(key),
+                json!(ca)
             ))?,
         }
     }

@@ -125,9 +125,10 @@ pub struct SurrealStore {
 impl SurrealStore {
     fn new(options: Options, connection: Connection) -> Self {
         let database = Arc::new(OpenDatabase::new(options.clone(), connection));
-        let leases = match database.is_embedded() {
-            true => database.clone(),
-            false => Arc::new(OpenDatabase::for_leases(options)),
+        let leases = if database.is_embedded() {
+            database.clone()
+        } else {
+            Arc::new(OpenDatabase::for_leases(options))
         };
         Self { database, leases }
     }

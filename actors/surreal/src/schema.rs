@@ -125,7 +125,7 @@ async fn prepare_for(
                 // work.
                 (Some(now), _) if now.version >= program.version => now,
                 (_, Err(error)) => return Err(failed(error)),
-                (_, Ok(_)) => {
+                (_, Ok(())) => {
                     return Err(failed(QueryError::Value("the schema's version was not stored".into())));
                 }
             }
