@@ -10,7 +10,7 @@ use axum::{
     routing::{MethodRouter, get},
 };
 use serde_json::{Value, json};
-use teammy_kernel::{Name, Producer, graph::Graph};
+use teammy_kernel::{Durability, Name, Producer, graph::Graph};
 use utoipa::{
     Modify, OpenApi,
     openapi::{
@@ -120,6 +120,9 @@ fn refine(description: &mut Value, graph: &Graph) {
     let names = |names: &mut dyn Iterator<Item = String>| json!({"type": "string", "enum": names.collect::<Vec<_>>()});
     let instances = names(&mut graph.instances().map(|instance| instance.name.to_string()));
     let is_external = |name: &&Name| graph.source(name.as_str()).is_some_and(|source| source.is_external);
+    let is_volatile = |name: &&Name| graph.durability(name.as_str()) == Some(Durability::Volatile);
+    let volatile: Vec<String> =
+        graph.sources().filter(is_external).filter(is_volatile).map(ToString::to_string).collect();
     let external = names(&mut graph.sources().filter(is_external).map(ToString::to_string));
     let id = json!({"type": "string", "minLength": 1, "maxLength": 190, "pattern": ID});
     let each = |schema: Value| json!({"type": "array", "items": schema});
@@ -155,6 +158,13 @@ fn refine(description: &mut Value, graph: &Graph) {
     schemas["PublishBody"]["properties"]["source"] = external;
     schemas["PublishBody"]["oneOf"] =
         ["payload", "payload_text", "payload_base64"].map(|one| json!({"required": [one]})).into();
+    if !volatile.is_empty() {
+        // Their packets cannot be numbered.
+        schemas["PublishBody"]["not"] = json!({
+            "required": ["producer", "source"],
+            "properties": {"source": {"enum": volatile}, "producer": {"type": "object"}},
+        });
+    }
     for body in ["PublishBody", "ProducerBody", "Opening", "Ending", "TokenWish", "AllWanted"] {
         schemas[body]["additionalProperties"] = false.into();
     }

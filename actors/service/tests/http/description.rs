@@ -77,6 +77,31 @@ async fn answers_are_as_they_are_described() {
 }
 
 #[tokio::test]
+async fn what_is_published_is_refused_if_the_description_says_so() {
+    let running = run().await;
+    let client = &running.client;
+    client.json("POST", "/v1/meetings", &json!({"id": "m"})).await;
+    let description = client.get("/openapi.json").await.json();
+    let schema = json!({"$ref": "#/components/schemas/PublishBody", "components": description["components"]});
+    let validator = jsonschema::options().build(&schema).unwrap();
+    for (packet, is_taken) in [
+        (json!({"source": "chat", "payload": 1, "producer": {"id": "p", "number": 1}}), true),
+        (json!({"source": "chat", "payload": 1, "producer": {"id": "p", "number": 2.0}}), true),
+        (json!({"source": "chat", "payload": 1, "producer": {"id": "p", "number": 2.5}}), false),
+        (json!({"source": "chat", "payload": 1, "producer": {"id": "p", "number": 0}}), false),
+        (json!({"source": "audio", "payload": 1, "producer": null}), true),
+        (json!({"source": "audio", "payload": 1}), true),
+        (json!({"source": "audio", "payload": 1, "producer": {"id": "p", "number": 1}}), false),
+        (json!({"source": "chat"}), false),
+        (json!({"source": "nothing", "payload": 1}), false),
+    ] {
+        let answer = client.json("POST", "/v1/meetings/m/packets", &packet).await;
+        assert_eq!(answer.status == 200, is_taken, "{packet}: {answer:?}");
+        assert_eq!(validator.is_valid(&packet), is_taken, "{packet}");
+    }
+}
+
+#[tokio::test]
 async fn the_description_is_sent_to_those_that_do_not_have_it() {
     let running = run().await;
     let path = "/openapi.json";
