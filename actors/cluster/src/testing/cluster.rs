@@ -54,27 +54,27 @@ pub enum StartError {
 /// #     const KIND: &'static str = "echo";
 /// #     const VERSION: &'static str = "1.0.0";
 /// #     async fn on_startup((): (), _: &StartupCx) -> Result<Self, Error> { Ok(Self) }
-/// #     fn hooks(hooks: Hooks<Self>) -> Hooks<Self> { hooks.on::<Json<u32>>("chat") }
+/// #     fn hooks(hooks: Hooks<Self>) -> Hooks<Self> { hooks.on::<Json<u32>>("points") }
 /// # }
 /// # impl Receive<Json<u32>> for Echo {
-/// #     async fn receive(&self, chat: Json<u32>, cx: &mut Cx<'_, Self>) -> Result<Option<Json<u32>>, Error> {
-/// #         *cx.state_mut() += chat.0;
+/// #     async fn receive(&self, points: Json<u32>, cx: &mut Cx<'_, Self>) -> Result<Option<Json<u32>>, Error> {
+/// #         *cx.state_mut() += points.0;
 /// #         Ok(Some(Json(*cx.state())))
 /// #     }
 /// # }
 /// # tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build()?.block_on(async {
-/// let config = Config::from_toml("[[plugin]]\nname = \"echo\"")?;
+/// let config = Config::from_toml("[[plugin]]\nname = \"echo\"\n[[source]]\nname = \"points\"")?;
 /// let cluster = TestCluster::new(1, config, vec![Factory::of::<Echo>("echo")]);
 /// let (a, b) = (cluster.start("a", 100).await?, cluster.start("b", 100).await?);
 /// a.sees(2).await;
 /// b.sees(2).await;
 /// let meeting = a.open(MeetingMetadata::new("standup".parse()?), ["echo"]).await?.into_meeting();
-/// meeting.publish(Publish::json("chat", &1)?.numbered("phone", 1)).await?.durable().await?;
+/// meeting.publish(Publish::json("points", &1)?.numbered("phone", 1)).await?.durable().await?;
 /// // Whichever node runs it, the meeting goes on when that one dies.
 /// let owner = cluster.owner("standup").await.expect("a node owns it");
 /// let other = if owner == *a.incarnation() { a.kill(); b } else { b.kill(); a };
 /// let meeting = other.find_meeting(&"standup".parse()?).await?;
-/// meeting.publish(Publish::json("chat", &2)?.numbered("phone", 2)).await?.durable().await?;
+/// meeting.publish(Publish::json("points", &2)?.numbered("phone", 2)).await?.durable().await?;
 /// meeting.end().await?;
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// # }).unwrap();
