@@ -111,6 +111,8 @@ pub(super) fn route() -> MethodRouter<Shared> {
 
 /// A meeting's id: no control characters, and no space at its ends.
 const ID: &str = r"^[^\s\x00-\x1f\x7f-\x9f]([^\x00-\x1f\x7f-\x9f\u2028\u2029]*[^\s\x00-\x1f\x7f-\x9f])?$";
+/// A traceparent as most programs write it. The ids are never all zeros; that their last digits are not either leaves some out.
+const TRACEPARENT: &str = "^00-[0-9a-f]{31}[1-9a-f]-[0-9a-f]{15}[1-9a-f]-[0-9a-f]{2}$";
 const SEQ: &str = "^[0-9]{1,18}$";
 
 /// Says what the types do not: which parameters have which form, and what this node's configuration has.
@@ -156,6 +158,8 @@ fn refine(description: &mut Value, graph: &Graph) {
     schemas["Opening"]["properties"]["id"] = json!({"anyOf": [{"type": "null"}, id]});
     schemas["Opening"]["properties"]["plugins"] = each(instances);
     schemas["PublishBody"]["properties"]["source"] = external;
+    schemas["PublishBody"]["properties"]["traceparent"] =
+        json!({"anyOf": [{"type": "null"}, text(TRACEPARENT)]});
     schemas["PublishBody"]["oneOf"] =
         ["payload", "payload_text", "payload_base64"].map(|one| json!({"required": [one]})).into();
     if !volatile.is_empty() {

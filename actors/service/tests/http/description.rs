@@ -6,6 +6,8 @@ use serde_json::{Value, json};
 
 use super::{chat, run, run_with};
 
+const TRACEPARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
 /// The schema of a status of an operation, in the whole description, so that its references resolve.
 fn schema(description: &Value, path: &str, method: &str, status: &str) -> Option<Value> {
     let response = &description["paths"][path][method]["responses"];
@@ -93,6 +95,9 @@ async fn what_is_published_is_refused_if_the_description_says_so() {
         (json!({"source": "audio", "payload": 1}), true),
         (json!({"source": "audio", "payload": 1, "producer": {"id": "p", "number": 1}}), false),
         (json!({"source": "chat"}), false),
+        (json!({"source": "chat", "payload": 1, "traceparent": null}), true),
+        (json!({"source": "chat", "payload": 1, "traceparent": TRACEPARENT}), true),
+        (json!({"source": "chat", "payload": 1, "traceparent": "none"}), false),
         (json!({"source": "nothing", "payload": 1}), false),
     ] {
         let answer = client.json("POST", "/v1/meetings/m/packets", &packet).await;
