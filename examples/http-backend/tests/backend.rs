@@ -238,5 +238,5 @@ async fn a_stream_of_a_running_meeting_does_not_hold_up_the_end_of_the_server() 
     let mut outputs = server.follow("/meetings/m/outputs", 0).await;
     assert_eq!(outputs.next().await.unwrap()["source"], "watch-list");
     let ((), error) = tokio::join!(server.stop(), outputs.next());
-    assert_eq!(error.unwrap(), "meeting m is no longer run by this node: the node is shutting down");
+    assert_eq!(error.unwrap(), "meeting m is no longer run by this node: the node has released it");
 }
