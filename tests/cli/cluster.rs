@@ -77,6 +77,8 @@ impl Node {
             };
             program.env(key, value);
         }
+        // A busy machine may take longer for all of it.
+        program.env("TEAMMY_CLUSTER__LEASE", "10s").env("TEAMMY_CLUSTER__PATIENCE", "2m");
         let mut child = program.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
