@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde_json::json;
 use teammy::{
     Name,
-    cluster::certs::{Authority, NodeFiles, Validity},
+    cluster::certs::{self, Authority, NodeFiles, Validity},
 };
 
 use super::{
@@ -40,6 +40,8 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Error> {
+    // Before anything is written.
+    args.nodes.iter().try_for_each(certs::check)?;
     let authority = Authority::open(&args.out)?;
     if authority.is_new() && output.form() == Form::Text {
         output.note(&format!("made an authority in {}", args.out.display()));

@@ -63,9 +63,12 @@ pub enum CertsError {
     /// The name cannot be in a certificate.
     #[error(
         "{0} cannot be in a certificate: use a node's name that can be a host's, with at most 63 characters from dot to dot, \
-         no dash before or after a dot, and a letter after the last"
+         no dash before or after a dot, no dot at the end, and a last part that is not only digits"
     )]
     Name(Name),
+    /// The authority's own files have this name.
+    #[error("{0} is the name of the authority's own files: give the node another name")]
+    Reserved(Name),
     /// A file or the folder cannot be read or written.
     #[error("cannot use {}", path.display())]
     File {
@@ -205,6 +208,17 @@ impl Authority {
     }
 }
 
+/// Whether a node of this name can have a certificate.
+///
+/// # Errors
+/// [`CertsError::Name`] and [`CertsError::Reserved`].
+pub fn check(node: &Name) -> Result<(), CertsError> {
+    if matches!(node.as_str(), "ca" | "ca-key") {
+        return Err(CertsError::Reserved(node.clone()));
+    }
+    server_name(node).map(drop).ok_or_else(|| CertsError::Name(node.clone()))
+}
+
 fn failed(path: &Path) -> impl FnOnce(rcgen::Error) -> CertsError {
     let path = path.to_owned();
     move |cause| CertsError::Certificate { path, cause }
@@ -242,7 +256,9 @@ fn write(path: &Path, text: &str, mode: u32) -> Result<(), CertsError> {
         _ => CertsError::File { path: path.to_owned(), cause },
     };
     let mut file = options.open(path).map_err(failed)?;
-    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)
+    let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
+    // A part of a file is of no use, and would be in the way of the next try.
+    written.inspect_err(|_| drop(fs::remove_file(path))).map_err(failed)
 }
 
 #[cfg(test)]
@@ -300,6 +316,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let authority = Authority::open(folder.path()).unwrap();
         assert!(matches!(authority.add(&node("7"), Validity::default()), Err(CertsError::Name(_))));
+        assert!(matches!(authority.add(&node("a."), Validity::default()), Err(CertsError::Name(_))));
         authority.add(&node("north_1.eu"), Validity::default()).unwrap();
+        assert!(matches!(check(&node("7")), Err(CertsError::Name(_))));
+        for name in ["ca", "ca-key"] {
+            assert!(matches!(check(&node(name)), Err(CertsError::Reserved(_))));
+        }
+        check(&node("north_1.eu")).unwrap();
     }
 }

@@ -83,7 +83,7 @@ impl Membership {
             return Err(Error::Ended(me));
         }
         let leases = store.leases().all_leases().await.map_err(Error::Store)?;
-        let (sender, view) = watch::channel(view_of(&leases, true));
+        let (sender, view) = watch::channel(view_of(&leases));
         let (commands, received) = mpsc::channel(8);
         let keeper = Keeper::granted(timing, asked);
         info!(node = %me, "this node is a member");
@@ -151,11 +151,11 @@ impl Teller {
     }
 }
 
-fn view_of(leases: &[LeaseRecord], is_member: bool) -> View {
+fn view_of(leases: &[LeaseRecord]) -> View {
     let live = leases.iter().filter(|lease| lease.is_live());
     let ended = leases.iter().filter(|lease| lease.status != LeaseStatus::Held);
     View {
-        is_member,
+        is_member: true,
         members: live.map(Member::of).collect(),
         ended: ended.map(|lease| lease.holder.clone()).collect(),
     }
@@ -256,7 +256,7 @@ impl Holder {
         };
         match seen.await {
             Ok(seen) => {
-                let view = view_of(&seen, true);
+                let view = view_of(&seen);
                 self.view.send_if_modified(|old| {
                     let is_other = *old != view;
                     *old = view;

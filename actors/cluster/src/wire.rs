@@ -27,7 +27,7 @@ pub(crate) const MAX_BODY: usize = wire::LIMIT;
 pub(crate) const PART: usize = 256 << 10;
 
 /// The longest reason that is told to a peer, in bytes.
-const MAX_REASON: usize = 512;
+pub(crate) const MAX_REASON: usize = 512;
 
 /// What comes before a frame's bytes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -179,14 +179,17 @@ impl Peer {
 
     /// A connection could not be made.
     pub(crate) fn failed(&self, reason: &Broken) {
-        self.link.send_if_modified(|link| {
+        let is_down = self.link.send_if_modified(|link| {
             let is_down = matches!(link, Link::Down(_));
             if is_down {
                 *link = Link::Down(Arc::clone(reason));
             }
             is_down
         });
-        self.log(reason);
+        // The other side may have made one meanwhile.
+        if is_down {
+            self.log(reason);
+        }
     }
 
     /// Makes no more connections, and takes no more calls.

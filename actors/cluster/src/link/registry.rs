@@ -221,8 +221,18 @@ impl Registry {
     }
 }
 
+/// Closes a connection when what runs it is dropped: whoever waits for it is told.
+struct Closes(Arc<Session>);
+
+impl Drop for Closes {
+    fn drop(&mut self) {
+        self.0.close("this node has closed its links");
+    }
+}
+
 /// Runs a connection until it ends.
 pub(crate) async fn run(peer: Arc<Peer>, session: Arc<Session>, frames: Frames) {
+    let _closes = Closes(Arc::clone(&session));
     let (server, from) = (Arc::clone(&peer.server), Arc::clone(&session));
     let reason = Arc::clone(&session).run(frames, move |request| server.serve(&from, request)).await;
     peer.detach(&session, &reason);

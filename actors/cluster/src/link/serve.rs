@@ -116,6 +116,8 @@ impl Server {
 
 /// Sends a stream's items as the reader takes them, until their end, or until nobody wants them.
 async fn send(session: Arc<Session>, id: u64, mut items: BoxStream<'static, Bytes>, signals: Arc<Signals>) {
+    // The window is settled by the greetings.
+    let largest = session.largest_body();
     let has_failed = loop {
         let item = tokio::select! {
             biased;
@@ -130,7 +132,7 @@ async fn send(session: Arc<Session>, id: u64, mut items: BoxStream<'static, Byte
                 break true;
             }
         };
-        if body.len() > session.largest_body() {
+        if body.len() > largest {
             warn!(bytes = body.len(), "an item of a stream is too large: the stream ends");
             break true;
         }

@@ -162,13 +162,15 @@ impl Session {
         if now >= deadline {
             inner.state.tick(now)?;
         }
-        inner.flush()
+        let flushed = inner.flush();
+        self.moved.notify_waiters();
+        flushed
     }
 
     /// Tells who waits for it what came, or hands it on.
     fn happened(self: &Arc<Self>, event: Event) -> Option<Request> {
         match event {
-            Event::Greeted(_) | Event::Moved => {}
+            Event::Greeted(_) => {}
             Event::Asked { id, call, asked, cost } => {
                 let signals = Arc::new(Signals::default());
                 if asked == Asked::Open {
@@ -181,7 +183,6 @@ impl Session {
                 let reply = body.map(|body| (body, None)).ok_or_else(|| self.unknown("it has no answer"));
                 // A caller may have gone.
                 let _ = caller.map(|caller| caller.send(reply));
-                self.moved.notify_waiters();
             }
             Event::Opened { call, body, has_items } => {
                 let mut inner = self.inner.lock();
@@ -194,7 +195,6 @@ impl Session {
                 drop(inner);
                 // Without a caller the reader is dropped, which cancels the stream.
                 let _ = caller.map(|caller| caller.send(Ok((body, reader))));
-                self.moved.notify_waiters();
             }
             Event::Item { stream, body } => {
                 if let Some(reader) = self.inner.lock().waiting.readers.get(&stream) {
@@ -232,6 +232,7 @@ impl Session {
             // The task sees the connection's end when it has taken the frames that came before it.
             inner.sender = None;
         }
+        self.moved.notify_waiters();
         Some(done)
     }
 
@@ -244,7 +245,6 @@ impl Session {
     pub(crate) fn answer(&self, call: u64, body: Option<Bytes>) {
         self.change(|state| state.answer(call, body));
         self.inner.lock().waiting.writers.remove(&call);
-        self.moved.notify_waiters();
     }
 
     /// Answers a call of the peer that opens a stream; false if there is nobody to send items to.
@@ -253,7 +253,6 @@ impl Session {
         if !is_open {
             self.inner.lock().waiting.writers.remove(&call);
         }
-        self.moved.notify_waiters();
         is_open
     }
 

@@ -61,8 +61,6 @@ pub(crate) enum Event {
     HasRoom { stream: u64 },
     /// The reader wants no more.
     Cancelled { stream: u64 },
-    /// The window has more room, or an answer came.
-    Moved,
 }
 
 /// What crossed a connection.
@@ -314,7 +312,8 @@ impl State {
         if let Some(kind) = self.control.pop_front() {
             return Some(self.frame(kind, &Bytes::new()));
         }
-        if matches!(self.phase, Phase::Greeting { .. }) {
+        // A call may come between the peer's greeting and this side's own, which is the first frame.
+        if self.sent == 0 || matches!(self.phase, Phase::Greeting { .. }) {
             return None;
         }
         if let Some((kind, body)) = self.outbox.next() {

@@ -30,14 +30,17 @@ impl State {
         }
         if header.credit != Credit::default() {
             self.told_blocked = false;
-            events.push(Event::Moved);
         }
         if !body.is_empty() && !matches!(header.kind, Kind::Message(_) | Kind::Part(_)) {
             return Err("it sent bytes that belong to nothing".into());
         }
         match (&self.phase, header.kind) {
             (_, Kind::Bye(reason)) => {
-                return Err(format!("it closed the link: {}", teammy_kernel::shortened(&reason, 512)).into());
+                return Err(format!(
+                    "it closed the link: {}",
+                    teammy_kernel::shortened(&reason, wire::MAX_REASON)
+                )
+                .into());
             }
             (Phase::Greeting { .. }, Kind::Hello(hello)) => {
                 wire::agree(LAYOUTS, hello.layouts)?;

@@ -192,3 +192,20 @@ fn round_trips_are_measured() {
     pair.exchange();
     assert_eq!(pair.a.round_trip(), Some(Duration::from_millis(30)));
 }
+
+#[test]
+fn the_greeting_is_the_first_frame_though_a_call_comes_before_it() {
+    let now = Instant::now();
+    let (mut dialler, mut acceptor) =
+        (State::new(incarnation("a"), settings(), now), State::new(incarnation("b"), settings(), now));
+    dialler.greet();
+    let (hello, mut events) = (dialler.next_frame().unwrap(), Vec::new());
+    acceptor.receive(&hello, now, &mut events).unwrap();
+    acceptor.ask(call(1), Asked::Call);
+    assert!(acceptor.next_frame().is_none());
+    acceptor.greet();
+    while let Some(frame) = acceptor.next_frame() {
+        dialler.receive(&frame, now, &mut events).unwrap();
+    }
+    assert!(events.iter().any(|event| matches!(event, Event::Asked { .. })));
+}

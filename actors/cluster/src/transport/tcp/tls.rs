@@ -62,7 +62,8 @@ impl fmt::Debug for Tls {
 /// The name of a node as a host's, which is what certificates know. None if it cannot be one.
 pub(crate) fn server_name(node: &Name) -> Option<ServerName<'static>> {
     match ServerName::try_from(node.as_str().to_owned()) {
-        Ok(name @ ServerName::DnsName(_)) => Some(name),
+        // A certificate's name has no dot at its end.
+        Ok(name @ ServerName::DnsName(_)) if !node.as_str().ends_with('.') => Some(name),
         _ => None,
     }
 }
@@ -104,13 +105,13 @@ fn read(cert: &Path, key: &Path, ca: &Path, me: &Name) -> Result<Configs, TlsErr
     if !is_for(&names, me) {
         return Err(failed(cert, format!("it is for {names:?} and not for this node, {me}")));
     }
-    let private = || PrivateKeyDer::from_pem_file(key).map_err(|error| failed(key, error));
+    let private = PrivateKeyDer::from_pem_file(key).map_err(|error| failed(key, error))?;
     let clients = WebPkiClientVerifier::builder_with_provider(roots.clone(), provider.clone()).build();
     let mut server = ServerConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(&[&TLS13])
         .map_err(|error| failed(cert, error))?
         .with_client_cert_verifier(clients.map_err(|error| failed(ca, error))?)
-        .with_single_cert(chain.clone(), private()?)
+        .with_single_cert(chain.clone(), private.clone_key())
         .map_err(|error| failed(key, error))?;
     // A session that is resumed shows no certificate.
     server.send_tls13_tickets = 0;
@@ -118,7 +119,7 @@ fn read(cert: &Path, key: &Path, ca: &Path, me: &Name) -> Result<Configs, TlsErr
         .with_protocol_versions(&[&TLS13])
         .map_err(|error| failed(cert, error))?
         .with_root_certificates(roots)
-        .with_client_auth_cert(chain, private()?)
+        .with_client_auth_cert(chain, private)
         .map_err(|error| failed(key, error))?;
     client.resumption = Resumption::disabled();
     Ok(Configs { server: Arc::new(server), client: Arc::new(client) })
