@@ -24,7 +24,7 @@ use std::{fmt, sync::Arc};
 
 use teammy_cluster::{
     LAYOUTS, LinkSettings, Membership, NodeDocument, RactorSettings, RactorTransport, Security, Timing,
-    Transport, Versions,
+    Transport,
 };
 use teammy_config::{Config, database::Kind};
 use teammy_kernel::{ErrorClass, ErrorKind, Name, Store, error_classes, store::Incarnation};
@@ -147,7 +147,7 @@ impl Seat {
             link: transport.address(),
             api,
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            layouts: Some(Versions { from: LAYOUTS.from, to: LAYOUTS.to }),
+            layouts: Some(LAYOUTS),
             capacity: cluster.capacity,
             ..NodeDocument::default()
         };

@@ -6,13 +6,15 @@ use teammy::{
     admin::{ClusterReport, NodeReport, Request, Response},
     config::Config,
     control::Client,
+    store::LeaseStatus,
 };
-use tokio::runtime::Runtime;
+use tokio::{runtime::Runtime, time::Duration};
 
 use super::{
     client,
     error::Error,
     output::{Form, Output, table},
+    text::{count, word},
 };
 
 const EXAMPLES: &str = "\
@@ -20,7 +22,7 @@ Examples:
   teammy cluster                    nodes, leases, versions, meetings and links, as the node on this machine sees them
   teammy cluster --json             the same for programs, a line for each node
   teammy drain north-1              hand over all that north-1 runs: before it is stopped or upgraded
-  teammy move standup north-2       have one meeting run on north-2
+  teammy move standup north-2       move one meeting to north-2
 
 Each asks the node that listens on node.socket. docs/cluster.md says how to start a cluster.";
 
@@ -85,7 +87,7 @@ pub(crate) fn show(config: &Config, output: &Output) -> Result<(), Error> {
         }
         return Ok(());
     }
-    let mut table = table(["node", "lease", "meetings", "room", "version", "layouts", "link", "API"]);
+    let mut table = table(["node", "lease", "meetings", "capacity", "version", "layouts", "link", "API"]);
     for node in &report.nodes {
         let own = if node.incarnation == report.me { " (asked)" } else { "" };
         table.add_row([
@@ -105,23 +107,19 @@ pub(crate) fn show(config: &Config, output: &Output) -> Result<(), Error> {
 }
 
 fn lease(node: &NodeReport) -> String {
-    let status = serde_json::to_value(node.lease).ok().and_then(|word| word.as_str().map(str::to_owned));
-    let status = status.unwrap_or_default();
-    if status == "held" { format!("{:.1} s left", Seconds(node.left_ms).as_f64()) } else { status }
-}
-
-/// A time in milliseconds, shown in seconds.
-struct Seconds(u64);
-
-impl Seconds {
-    fn as_f64(&self) -> f64 {
-        std::time::Duration::from_millis(self.0).as_secs_f64()
+    match node.lease {
+        LeaseStatus::Held => format!("{:.1} s left", Duration::from_millis(node.left_ms).as_secs_f64()),
+        status => word(&status),
     }
 }
 
 fn link(node: &NodeReport) -> String {
     let Some(link) = &node.link else { return String::new() };
-    let broke = if link.breaks > 0 { format!(", broke {} times", link.breaks) } else { String::new() };
+    let broke = if link.breaks > 0 {
+        format!(", broke {}", count(link.breaks, "time", "times"))
+    } else {
+        String::new()
+    };
     match (link.is_up, &link.reason) {
         (true, _) => format!("up{broke}"),
         (false, Some(reason)) => format!("down: {reason}"),
@@ -136,7 +134,7 @@ pub(crate) fn drain(args: &DrainArgs, config: &Config, output: &Output) -> Resul
     match output.form() {
         Form::Json => output.object(&json!({"type": "drained", "node": args.node, "left": left})),
         Form::Text if left > 0 => output.text(&format!(
-            "node {} takes no more meetings; it still runs {left} that no other node has room for",
+            "node {} takes no more meetings; it still runs {left} that no other node has taken, and its log says why",
             args.node
         )),
         Form::Text => output.text(&format!("node {} runs no meetings and takes none", args.node)),

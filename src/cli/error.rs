@@ -100,7 +100,7 @@ pub(crate) enum Error {
     #[cfg(feature = "cluster")]
     #[error("the node's answer is not one of this version")]
     UnexpectedAnswer,
-    #[cfg(not(feature = "cluster"))]
+    #[cfg(all(feature = "service", not(feature = "cluster")))]
     #[error("cluster.node is set, but this build is no part of a cluster; build it with feature `cluster`")]
     NoCluster,
     #[error(transparent)]
@@ -252,7 +252,7 @@ impl Error {
             Self::Cluster(_) | Self::LeaseEnded | Self::UnexpectedAnswer => 1,
             #[cfg(feature = "cluster")]
             Self::Certs(_) => 2,
-            #[cfg(not(feature = "cluster"))]
+            #[cfg(all(feature = "service", not(feature = "cluster")))]
             Self::NoCluster => 2,
             #[cfg(feature = "prometheus")]
             Self::Metrics { .. } | Self::NoRecorder(_) => 1,

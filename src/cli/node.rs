@@ -67,8 +67,8 @@ async fn serve(args: &Args, plugins: &PluginSet, mut config: Config, output: &Ou
     let service = recorder.show(Service::bind(&config).await?);
     let (host, manifest, deadline) =
         (Host::new(&config), config.install.clone(), config.node.shutdown_deadline);
-    let mut membership = Part::take(&config, service.url()).await?;
-    let builder = membership.prepare(plugins.builder(config));
+    let part = Part::take(&config, service.url()).await?;
+    let builder = part.prepare(plugins.builder(config));
     let started = async {
         let factories: Vec<_> =
             builder.check()?.instances().map(|instance| instance.factory.clone()).collect();
@@ -81,109 +81,100 @@ async fn serve(args: &Args, plugins: &PluginSet, mut config: Config, output: &Ou
     let node = match started.await {
         Ok(Some(node)) => node,
         other => {
-            membership.leave().await;
+            part.leave().await;
             return other.map(|_| ());
         }
     };
-    membership.join(&node);
-    let mut running = Running { node, part: membership, signals, output, deadline, began: Instant::now() };
+    let part = part.join(&node);
+    let mut running = Running { node, part, signals, output, deadline, began: Instant::now() };
     let done = running.serve(service, &host).await;
     running.shut_down(done).await
 }
 
-/// The node's part in a cluster, if it has one.
-#[cfg(feature = "cluster")]
+/// The node's part in a cluster, if it has one. Without feature `cluster` every node is alone.
 enum Part {
     Alone,
+    #[cfg(feature = "cluster")]
     Seat(Box<teammy::cluster::Seat>),
+    #[cfg(feature = "cluster")]
     Member(Box<teammy::cluster::ClusterNode>),
 }
 
-#[cfg(feature = "cluster")]
 impl Part {
+    #[cfg(feature = "cluster")]
     async fn take(config: &Config, api: String) -> Result<Self, Error> {
         let seat = Box::pin(teammy::cluster::Seat::take(config, Some(api))).await?;
         Ok(seat.map_or(Self::Alone, |seat| Self::Seat(Box::new(seat))))
     }
 
+    #[cfg(not(feature = "cluster"))]
+    #[expect(clippy::unused_async, reason = "as with the feature")]
+    async fn take(config: &Config, _: String) -> Result<Self, Error> {
+        if config.cluster.node.is_some() { Err(Error::NoCluster) } else { Ok(Self::Alone) }
+    }
+
     fn prepare(&self, builder: teammy::Builder) -> teammy::Builder {
         match self {
+            #[cfg(feature = "cluster")]
             Self::Seat(seat) => builder.store(seat.store()).owner(seat.owner().clone()),
             _ => builder,
         }
     }
 
-    fn join(&mut self, node: &Arc<RunningNode>) {
-        if let Self::Seat(seat) = std::mem::replace(self, Self::Alone) {
-            *self = Self::Member(Box::new(seat.join(node.clone())));
+    /// Takes the seat, if there is one.
+    #[cfg_attr(
+        not(feature = "cluster"),
+        expect(unused_variables, reason = "without the feature there is no seat")
+    )]
+    fn join(self, node: &Arc<RunningNode>) -> Self {
+        match self {
+            #[cfg(feature = "cluster")]
+            Self::Seat(seat) => Self::Member(Box::new(seat.join(node.clone()))),
+            part => part,
         }
     }
 
     /// The node did not start.
+    #[cfg_attr(not(feature = "cluster"), expect(clippy::unused_async, reason = "as with the feature"))]
     async fn leave(self) {
-        if let Self::Seat(seat) = self {
-            seat.leave().await;
+        match self {
+            #[cfg(feature = "cluster")]
+            Self::Seat(seat) => seat.leave().await,
+            _ => {}
         }
     }
 
     fn is_member(&self) -> bool {
-        matches!(self, Self::Member(_))
+        !matches!(self, Self::Alone)
     }
 
     /// Waits until the node is no member any more.
     async fn lost(&self) -> Result<(), Error> {
         match self {
-            Self::Member(member) => member.lost().await,
+            #[cfg(feature = "cluster")]
+            Self::Member(member) => {
+                member.lost().await;
+                Err(Error::LeaseEnded)
+            }
             _ => std::future::pending().await,
         }
-        Err(Error::LeaseEnded)
     }
 
+    #[cfg_attr(not(feature = "cluster"), expect(clippy::unused_async, reason = "as with the feature"))]
     async fn drain(&self) {
-        if let Self::Member(member) = self {
-            member.drain().await;
+        match self {
+            #[cfg(feature = "cluster")]
+            Self::Member(member) => member.drain().await,
+            _ => {}
         }
     }
 
     async fn shut_down(self, node: &RunningNode, left: Duration) -> Result<(), teammy::node::Error> {
         match self {
+            #[cfg(feature = "cluster")]
             Self::Member(member) => member.shutdown(left).await,
             _ => node.shutdown(left).await,
         }
-    }
-}
-
-/// Without feature `cluster` every node is alone.
-#[cfg(not(feature = "cluster"))]
-struct Part;
-
-#[cfg(not(feature = "cluster"))]
-#[expect(clippy::unused_async, reason = "as with the feature")]
-impl Part {
-    async fn take(config: &Config, _: String) -> Result<Self, Error> {
-        if config.cluster.node.is_some() { Err(Error::NoCluster) } else { Ok(Self) }
-    }
-
-    fn prepare(&self, builder: teammy::Builder) -> teammy::Builder {
-        builder
-    }
-
-    fn join(&mut self, _: &Arc<RunningNode>) {}
-
-    async fn leave(self) {}
-
-    fn is_member(&self) -> bool {
-        false
-    }
-
-    async fn lost(&self) -> Result<(), Error> {
-        std::future::pending().await
-    }
-
-    async fn drain(&self) {}
-
-    async fn shut_down(self, node: &RunningNode, left: Duration) -> Result<(), teammy::node::Error> {
-        node.shutdown(left).await
     }
 }
 

@@ -11,7 +11,7 @@ use super::{
     client,
     error::Error,
     output::{Form, Output, table},
-    text::count,
+    text::{count, word},
 };
 
 const EXAMPLES: &str = "\
@@ -109,11 +109,6 @@ fn readable_meeting(meeting: &MeetingReport) -> String {
         "\n\n{id}: {status}, {} published, seq {seq}, stored up to {stored}, backlog {backlog}, memory {memory}\n{table}",
         count(*packets, "packet", "packets")
     )
-}
-
-/// The name of an enum's variant, as in JSON.
-fn word(value: &impl serde::Serialize) -> String {
-    serde_json::to_value(value).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
 }
 
 fn behind(instance: &InstanceReport) -> String {

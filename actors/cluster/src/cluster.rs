@@ -35,8 +35,6 @@ pub struct ClusterNode {
     shared: Arc<Shared>,
     membership: Membership,
     runner: JoinHandle<()>,
-    /// The links' tasks end with it.
-    acceptor: Arc<dyn Transport>,
 }
 
 impl fmt::Debug for ClusterNode {
@@ -51,7 +49,7 @@ impl Drop for ClusterNode {
         // The links' handler refers to the router, and the router to the links: neither would end by itself.
         self.shared.router.links().close();
         // Nobody renews the lease any more, and nobody would stop the meetings when it ends.
-        self.shared.router.node.fence("the node is no part of its cluster any more");
+        self.shared.router.node.fence("the node has left its cluster");
     }
 }
 
@@ -75,10 +73,10 @@ impl ClusterNode {
         let shared = Arc::new(Shared { router: router.clone(), settings: settings.clone(), orders });
         let operations: Weak<dyn Operations> = Arc::downgrade(&(shared.clone() as Arc<dyn Operations>));
         let gateway = Arc::new(Gateway::new(router.clone(), operations));
-        router.connect(Links::start(me, transport.clone(), gateway, view, settings.links.clone()));
+        router.connect(Links::start(me, transport, gateway, view, settings.links.clone()));
         router.node.join(&(shared.clone() as Arc<dyn node::Cluster>));
         let runner = Runner::new(shared.clone(), &membership, document, settings);
-        Self { shared, membership, runner: tokio::spawn(runner.run(received)), acceptor: transport }
+        Self { shared, membership, runner: tokio::spawn(runner.run(received)) }
     }
 
     /// Which run of which node this is.
@@ -86,7 +84,7 @@ impl ClusterNode {
         self.membership.incarnation()
     }
 
-    /// Who is there.
+    /// The live members, and whether this node is one.
     pub fn view(&self) -> watch::Receiver<View> {
         self.membership.view()
     }
@@ -128,9 +126,7 @@ impl ClusterNode {
         }
         let node = self.shared.router.node.clone();
         let result = node.shutdown(deadline.saturating_sub(began.elapsed())).await;
-        let Self { membership, .. } = &self;
-        membership.give_back().await;
-        drop(self.acceptor.clone());
+        self.membership.give_back().await;
         result
     }
 }

@@ -3,11 +3,15 @@
 use std::sync::{Arc, Weak, atomic::Ordering};
 
 use bytes::Bytes;
-use futures::{FutureExt, StreamExt, future::BoxFuture, stream};
+use futures::{
+    FutureExt, StreamExt,
+    future::BoxFuture,
+    stream::{self, BoxStream},
+};
 use teammy_kernel::{MeetingId, Publish, PublishError, RemoteError, Seq, chain, store::Incarnation, wire};
 use teammy_runtime::{
     MeetingRef, admin,
-    meeting::{self, Delivered, Instruction, RemoteReceipt, StartAt},
+    meeting::{self, Delivered, RemoteReceipt, StartAt},
     node::Error,
 };
 use tokio::time::{Duration, timeout};
@@ -18,8 +22,8 @@ use crate::{
     router::{Place, Router},
 };
 
-/// How long a publisher of another node waits here for room, before it is told to come again: what waits here is in the link's
-/// window.
+/// How long a publisher of another node waits here for room, before it gets `Busy` and tries again: a call that waits takes a
+/// part of the link's window.
 const WAITS: Duration = Duration::from_millis(200);
 
 /// Does things that are not about one meeting that runs here.
@@ -119,9 +123,7 @@ impl Gateway {
             Err(error) => return Answer::Unread(error.to_string()),
         };
         match admin::handle_here(&self.router.node, request).await {
-            Ok(response) => {
-                Answer::Json(serde_json::to_string(&response).expect("invariant: it has a JSON form"))
-            }
+            Ok(response) => json(&response),
             Err(admin::Error::NoMeeting(id)) => Answer::NodeFailed(Error::NoMeeting(id).into()),
             Err(admin::Error::NotRunning(_)) => Answer::NotHere,
             Err(admin::Error::Node(error)) => Answer::NodeFailed(error.into()),
@@ -142,20 +144,13 @@ impl Gateway {
         let items = match ask {
             Ask::Subscribe(form) => {
                 let subscribe = form.into_subscribe();
-                let from = match subscribe.from {
-                    StartAt::Now => StartAt::After(stored),
-                    from => from,
-                };
+                let from = settled(subscribe.from, Some(stored));
                 match meeting.subscribe(subscribe.from(from)).await {
                     Ok(subscription) => subscription.boxed(),
                     Err(error) => return refused(Answer::Failed(error.into())),
                 }
             }
-            Ask::Packets { is_outputs, after } => {
-                let packets =
-                    if is_outputs { meeting.outputs_after(after) } else { meeting.packets_after(after) };
-                packets.map(|item| item.map(|packet| Delivered::new(packet, 0))).boxed()
-            }
+            Ask::Packets { is_outputs, after } => stored_packets(&meeting, is_outputs, after),
             ask => return refused(Answer::Unread(format!("{ask:?} is no stream"))),
         };
         let items = items.map(|item| match item {
@@ -167,13 +162,31 @@ impl Gateway {
     }
 }
 
+/// The stored packets of a meeting after a seq, then new ones.
+pub(crate) fn stored_packets(
+    meeting: &MeetingRef,
+    is_outputs: bool,
+    after: Seq,
+) -> BoxStream<'static, Result<Delivered, meeting::Error>> {
+    let packets = if is_outputs { meeting.outputs_after(after) } else { meeting.packets_after(after) };
+    packets.map(|item| item.map(|packet| Delivered::new(packet, 0))).boxed()
+}
+
+/// Where a subscription begins: one from now on after what is stored now, wherever it goes on later.
+pub(crate) fn settled(from: StartAt, stored: Option<Seq>) -> StartAt {
+    match (from, stored) {
+        (StartAt::Now, Some(stored)) => StartAt::After(stored),
+        (from, _) => from,
+    }
+}
+
 fn unsendable(error: &wire::Error) -> Item {
     let error = RemoteError::new(RemoteError::NOT_SENT, error);
     Item::Failed(meeting::Error::Remote(Arc::new(error)).into())
 }
 
 fn encoded<T: wire::Wire>(value: &T) -> Bytes {
-    // Only something that is too large has no form: it fails at the reader, with the sizes.
+    // Encoding fails only if the value is too large: it fails at the reader, with the sizes.
     protocol::encode(value).unwrap_or_default()
 }
 
@@ -216,7 +229,7 @@ async fn serve(meeting: &MeetingRef, ask: Ask) -> Answer {
         },
         Ask::Expects { producer } => read(meeting.expects(&producer).await, Answer::Number),
         Ask::Numbered { producer, number } => read(meeting.numbered(&producer, number).await, Answer::Seq),
-        Ask::Instruct(form) => read(instruct(meeting, form.into()).await, |()| Answer::Done),
+        Ask::Instruct(form) => read(meeting.instruct(form.into()).await, |()| Answer::Done),
         Ask::DeadLetters => read(meeting.dead_letters().await, |letters| json(&letters)),
         Ask::Stats => read(meeting.stats().await, |stats| json(&stats)),
         ask => Answer::Unread(format!("{ask:?} is not asked of a meeting")),
@@ -251,16 +264,4 @@ fn read<T>(result: Result<T, meeting::Error>, answer: impl FnOnce(T) -> Answer) 
 
 fn json<T: serde::Serialize>(value: &T) -> Answer {
     Answer::Json(serde_json::to_string(value).expect("invariant: it has a JSON form"))
-}
-
-/// Carries out an instruction.
-pub(crate) async fn instruct(meeting: &MeetingRef, instruction: Instruction) -> Result<(), meeting::Error> {
-    match instruction {
-        Instruction::Assign { instance, at } => meeting.assign_at(&instance, at).await,
-        Instruction::Unassign { instance } => meeting.unassign(&instance).await,
-        Instruction::ResumeInstance { instance } => meeting.resume_instance(&instance).await,
-        Instruction::End => meeting.end().await,
-        Instruction::CatchUp => meeting.caught_up().await,
-        Instruction::HoldClock { at } => meeting.hold_clock(at).await,
-    }
 }

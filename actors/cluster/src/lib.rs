@@ -1,10 +1,12 @@
-//! Several nodes over one store: which of them are there, and which may own meetings.
+//! Several nodes over one store: who is there, which of them owns a meeting, and how the others reach it.
 //!
 //! ```text
 //! Keeper (when to renew, until when this node may own anything) ──▶ Membership (a task) ──▶ store's leases
 //!                                                                        │
 //!                                                                        ▼
-//!                                                     View: members, and whether this node is one
+//!                       View: members, and whether this node is one ──▶ Runner (takes over, hands over, fences)
+//!                                                                        │
+//! RoutedMeeting (a handle that follows its meeting) ──▶ Router ──▶ Links ──▶ Transport ──▶ Gateway of another node
 //! ```
 //!
 //! # Invariants

@@ -140,8 +140,19 @@ impl Rebalance {
 
     /// This node runs a meeting from now on: one that it created, or took over from a node that has ended.
     pub fn runs(&mut self, meeting: MeetingId) {
-        let better = better(&meeting, &self.members, &self.me);
-        self.held.entry(meeting).or_insert(Held { better, ..Held::default() });
+        if !self.held.contains_key(&meeting) {
+            let better = better(&meeting, &self.members, &self.me);
+            self.held.insert(meeting, Held { better, ..Held::default() });
+        }
+    }
+
+    /// These are all meetings that this node runs, in case it was not told of some. What comes of one that is being moved is told by the
+    /// move's outcome.
+    pub fn all_running(&mut self, running: &BTreeSet<MeetingId>) {
+        self.held.retain(|meeting, _| running.contains(meeting) || self.moving.contains_key(meeting));
+        for meeting in running {
+            self.runs(meeting.clone());
+        }
     }
 
     /// This node runs a meeting from now on that another one has handed over. It rests.
@@ -218,11 +229,6 @@ impl Rebalance {
             }
             Err(wait) => Step::Wait(wait),
         }
-    }
-
-    /// Whether a meeting is being moved: then what comes of it is told by the move's outcome.
-    pub fn is_moving(&self, meeting: &MeetingId) -> bool {
-        self.moving.contains_key(meeting)
     }
 
     /// How many meetings are being moved, and how many this node runs, those included.

@@ -9,33 +9,30 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures::{
-    FutureExt, StreamExt,
-    future::BoxFuture,
-    stream::{self, BoxStream},
-};
-use parking_lot::Mutex;
+use futures::{FutureExt, StreamExt, future::BoxFuture, stream::BoxStream};
 use teammy_kernel::{
-    DataPacket, Durability, MeetingId, MeetingMetadata, Publish, PublishError, RemoteError, Seq, Timestamp,
-    chain,
+    DataPacket, MeetingId, MeetingMetadata, Publish, PublishError, RemoteError, Seq, Timestamp,
     store::{DeadLetter, Incarnation},
     wire,
 };
 use teammy_runtime::{
     MeetingRef, MeetingStats,
-    meeting::{
-        self, Delivered, Instruction, RemoteMeeting, RemoteReceipt, Selection, StartAt, Subscribe, WhenFull,
-    },
-    node,
+    meeting::{self, Delivered, Instruction, RemoteMeeting, RemoteReceipt, Selection, Subscribe, WhenFull},
 };
 
 use crate::{
-    gateway::instruct,
-    handler::Call,
     links::CallError,
-    protocol::{self, Answer, Ask, Item, SubscribeForm},
-    router::{Place, Router, Tries, Unplaced},
+    protocol::{self, Answer, Ask},
+    router::{Place, Router},
 };
+
+mod follower;
+mod outcome;
+mod whereabouts;
+
+use follower::{Follower, Following};
+use outcome::{Failure, misread};
+use whereabouts::Whereabouts;
 
 /// What a handle knows of its meeting without asking.
 #[derive(Debug)]
@@ -45,15 +42,10 @@ enum Known {
 }
 
 /// A meeting that some node runs, this one or another.
-#[derive(Debug, Clone)]
-pub(crate) struct RoutedMeeting(Arc<Inner>);
-
 #[derive(Debug)]
-struct Inner {
-    router: Arc<Router>,
+pub(crate) struct RoutedMeeting {
     known: Known,
-    /// The node that ran it last, if that was not this one.
-    hint: Mutex<Option<Incarnation>>,
+    whereabouts: Arc<Whereabouts>,
 }
 
 /// Whether a call may be made again when nobody knows what became of it.
@@ -61,90 +53,36 @@ struct Inner {
 enum Repeat<'a> {
     /// It has the same effect twice as once.
     Safe,
-    /// As well, and the caller wants to know whether that was so.
+    /// As well; the flag is set if what became of an earlier try is unknown.
     Noted(&'a AtomicBool),
     /// It would have its effect twice.
     Never,
 }
 
-/// An error that a call of a meeting ends with.
-trait Failure: Sized {
-    fn of(failure: RemoteError) -> Self;
-    fn unknown(meeting: MeetingId, reason: Arc<str>) -> Self;
-    /// This node can do nothing for the meeting any more, but others can.
-    fn gone(meeting: MeetingId, reason: Arc<str>) -> Self;
-    fn of_node(error: node::Error) -> Self;
-    /// Whether the meeting left the node before the call had an effect.
-    fn is_gone(&self) -> bool;
-    /// Whether there is no room now, and the caller wants to wait for it.
-    fn is_busy(&self) -> bool {
-        false
-    }
+/// What came of one try of a call.
+enum Attempt<T, E> {
+    Over(Result<T, E>),
+    /// The meeting is elsewhere: why it is believed so.
+    Moved(String),
+    /// There is no room, and the caller waits for it.
+    NoRoom,
 }
 
-impl Failure for PublishError {
-    fn of(failure: RemoteError) -> Self {
-        Self::Remote(Arc::new(failure))
-    }
-
-    fn unknown(meeting: MeetingId, reason: Arc<str>) -> Self {
-        Self::Unknown { meeting, reason }
-    }
-
-    fn gone(meeting: MeetingId, reason: Arc<str>) -> Self {
-        Self::Gone { meeting, reason }
-    }
-
-    fn of_node(error: node::Error) -> Self {
-        match error {
-            node::Error::Ended(meeting) => Self::Ended(meeting),
-            error => Self::Remote(Arc::new(RemoteError::new(error.class(), &error))),
+impl<T, E: Failure> Attempt<T, E> {
+    fn of(result: Result<T, E>, waits_for_room: bool) -> Self {
+        match result {
+            Err(error) if error.is_busy() && waits_for_room => Self::NoRoom,
+            Err(error) if error.is_gone() => Self::Moved("it has just been released".to_owned()),
+            result => Self::Over(result),
         }
     }
-
-    fn is_gone(&self) -> bool {
-        matches!(self, Self::Gone { .. })
-    }
-
-    fn is_busy(&self) -> bool {
-        matches!(self, Self::Busy(_))
-    }
-}
-
-impl Failure for meeting::Error {
-    fn of(failure: RemoteError) -> Self {
-        Self::Remote(Arc::new(failure))
-    }
-
-    fn unknown(meeting: MeetingId, reason: Arc<str>) -> Self {
-        Self::Gone { meeting, reason }
-    }
-
-    fn gone(meeting: MeetingId, reason: Arc<str>) -> Self {
-        Self::Gone { meeting, reason }
-    }
-
-    fn of_node(error: node::Error) -> Self {
-        match error {
-            node::Error::Ended(meeting) => Self::Ended(meeting),
-            node::Error::Meeting(error) => error,
-            error => Self::Remote(Arc::new(RemoteError::new(error.class(), &error))),
-        }
-    }
-
-    fn is_gone(&self) -> bool {
-        matches!(self, Self::Gone { .. })
-    }
-}
-
-fn not_reached(id: &MeetingId, why: &str) -> RemoteError {
-    RemoteError::of(RemoteError::NOT_REACHED, format!("no node answers for meeting {id}: {why}"))
 }
 
 impl RoutedMeeting {
     /// One that this node runs.
     pub(crate) fn here(router: Arc<Router>, meeting: MeetingRef) -> Self {
-        Self(Arc::new(Inner { router, known: Known::Handle(meeting), hint: Mutex::default() }))
+        let whereabouts = Whereabouts::new(router, meeting.id().clone(), None);
+        Self { known: Known::Handle(meeting), whereabouts: Arc::new(whereabouts) }
     }
 
     /// One that another node runs, or none.
@@ -154,7 +92,8 @@ impl RoutedMeeting {
         created: Option<Timestamp>,
         owner: Option<Incarnation>,
     ) -> Self {
-        Self(Arc::new(Inner { router, known: Known::Row(metadata, created), hint: Mutex::new(owner) }))
+        let whereabouts = Whereabouts::new(router, metadata.id.clone(), owner);
+        Self { known: Known::Row(metadata, created), whereabouts: Arc::new(whereabouts) }
     }
 
     pub(crate) fn into_ref(self) -> MeetingRef {
@@ -162,41 +101,11 @@ impl RoutedMeeting {
     }
 
     fn id(&self) -> &MeetingId {
-        &self.metadata().id
+        self.whereabouts.id()
     }
 
     fn router(&self) -> &Arc<Router> {
-        &self.0.router
-    }
-
-    /// Where it runs now. Waits while that may change by itself.
-    async fn place<E: Failure>(&self, tries: &mut Tries) -> Result<Place, E> {
-        loop {
-            let hint = self.0.hint.lock().clone();
-            let why = match self.router().place(self.id(), hint.as_ref()).await {
-                Ok(place) => {
-                    *self.0.hint.lock() = match &place {
-                        Place::There(owner) => Some(owner.clone()),
-                        _ => None,
-                    };
-                    return Ok(place);
-                }
-                Err(Unplaced::Never(error @ (node::Error::NoMember(_) | node::Error::ShutDown))) => {
-                    return Err(E::gone(self.id().clone(), chain(&error).into()));
-                }
-                Err(Unplaced::Never(error)) => return Err(E::of_node(error)),
-                Err(Unplaced::Later(why)) => why,
-            };
-            self.forget();
-            if !tries.wait(&why).await {
-                return Err(E::of(not_reached(self.id(), &why)));
-            }
-        }
-    }
-
-    /// Where it ran last is not where it runs.
-    fn forget(&self) {
-        *self.0.hint.lock() = None;
+        self.whereabouts.router()
     }
 
     /// Calls the meeting where it runs, and follows it if it moves. `here` does it on this node, `ask` asks another one.
@@ -215,8 +124,8 @@ impl RoutedMeeting {
         let (mut ask, mut body) = (Some(ask), None);
         let mut tries = self.router().tries();
         loop {
-            let (result, mut why) = match self.place::<E>(&mut tries).await? {
-                Place::Here(meeting) => (here(meeting).await, String::new()),
+            let attempt = match self.whereabouts.place::<E>(&mut tries).await? {
+                Place::Here(meeting) => Attempt::of(here(meeting).await, waits_for_room),
                 Place::Over(meeting) => return here(meeting).await,
                 Place::There(owner) => {
                     if let Some(ask) = ask.take() {
@@ -226,48 +135,35 @@ impl RoutedMeeting {
                     }
                     let (body, is_ordered) = body.clone().expect("invariant: it was made above");
                     match self.router().call(&owner, Some(self.id()), is_ordered, body).await {
-                        Ok(Answer::NotHere | Answer::OwnedBy(_)) => (
-                            Err(E::unknown(self.id().clone(), "".into())),
-                            format!("node {owner} does not run it"),
-                        ),
+                        Ok(Answer::NotHere | Answer::OwnedBy(_)) => {
+                            Attempt::Moved(format!("node {owner} does not run it"))
+                        }
                         Ok(Answer::Unread(reason)) => {
                             let text = format!("node {owner} cannot read the call: {reason}");
                             return Err(E::of(RemoteError::of(RemoteError::CALL_NOT_READ, text)));
                         }
-                        Ok(answer) => (read(answer), String::new()),
+                        Ok(answer) => Attempt::of(read(answer), waits_for_room),
                         Err(CallError::Unknown { reason, .. }) if matches!(repeat, Repeat::Never) => {
-                            self.forget();
+                            self.whereabouts.forget();
                             return Err(E::unknown(self.id().clone(), reason));
                         }
                         Err(error) => {
                             if let (Repeat::Noted(is_unknown), CallError::Unknown { .. }) = (repeat, &error) {
                                 is_unknown.store(true, Ordering::Relaxed);
                             }
-                            (Err(E::unknown(self.id().clone(), "".into())), error.to_string())
+                            Attempt::Moved(error.to_string())
                         }
                     }
                 }
             };
-            let error = match result {
-                Ok(value) => return Ok(value),
-                Err(error) if !why.is_empty() => error,
-                Err(error) if error.is_busy() && waits_for_room => {
+            match attempt {
+                Attempt::Over(result) => return result,
+                Attempt::Moved(why) => self.whereabouts.again(&mut tries, &why).await?,
+                Attempt::NoRoom => {
                     // It waits as long as the publisher does.
                     tries.began_anew(self.router().patience);
-                    "there is no room".clone_into(&mut why);
-                    error
+                    self.whereabouts.wait(&mut tries, "there is no room").await?;
                 }
-                Err(error) if error.is_gone() => {
-                    "it has just been released".clone_into(&mut why);
-                    error
-                }
-                Err(error) => return Err(error),
-            };
-            if !error.is_busy() {
-                self.forget();
-            }
-            if !tries.wait(&why).await {
-                return Err(E::of(not_reached(self.id(), &why)));
             }
         }
     }
@@ -298,8 +194,8 @@ impl RoutedMeeting {
         let here = |meeting: MeetingRef| {
             let instruction = instruction.clone();
             async move {
-                let done = instruct(&meeting, instruction).await;
-                // It was released meanwhile, before or after.
+                let done = meeting.instruct(instruction).await;
+                // Released during the call: the instruction may have taken effect or not.
                 is_unknown.fetch_or(done.as_ref().is_err_and(Failure::is_gone), Ordering::Relaxed);
                 done
             }
@@ -317,24 +213,6 @@ impl RoutedMeeting {
         let encoded = || Ok((protocol::encode(&ask)?, false));
         self.run(Repeat::Noted(is_unknown), false, encoded, here, answered).await
     }
-
-    /// Packets that follow the meeting where it runs.
-    fn follow(&self, form: Following) -> BoxStream<'static, Result<Delivered, meeting::Error>> {
-        let follower = Follower { meeting: self.clone(), form, items: None, was_cut: false };
-        stream::unfold(Some(follower), |follower| async move {
-            let mut follower = follower?;
-            let item = follower.next().await?;
-            let is_last = item.is_err();
-            Some((item, (!is_last).then_some(follower)))
-        })
-        .boxed()
-    }
-}
-
-/// A node answered something that does not belong to the question.
-fn misread() -> meeting::Error {
-    let text = "the node's answer does not belong to the question; is it of another version?".to_owned();
-    meeting::Error::Remote(Arc::new(RemoteError::of(RemoteError::ANSWER_NOT_READ, text)))
 }
 
 fn receipts(answer: Answer) -> Result<Vec<RemoteReceipt>, PublishError> {
@@ -348,14 +226,14 @@ fn receipts(answer: Answer) -> Result<Vec<RemoteReceipt>, PublishError> {
 
 impl RemoteMeeting for RoutedMeeting {
     fn metadata(&self) -> &MeetingMetadata {
-        match &self.0.known {
+        match &self.known {
             Known::Handle(meeting) => meeting.metadata(),
             Known::Row(metadata, _) => metadata,
         }
     }
 
     fn created(&self) -> Option<Timestamp> {
-        match &self.0.known {
+        match &self.known {
             Known::Handle(meeting) => meeting.created(),
             Known::Row(_, created) => *created,
         }
@@ -474,7 +352,8 @@ impl RemoteMeeting for RoutedMeeting {
         after: Seq,
     ) -> BoxStream<'static, Result<Arc<DataPacket>, meeting::Error>> {
         let following = Following::Packets { is_outputs: selection == Selection::Outputs, after };
-        self.follow(following).map(|item| item.map(|delivered| delivered.packet)).boxed()
+        let packets = Follower::new(self.whereabouts.clone(), following).into_stream();
+        packets.map(|item| item.map(|delivered| delivered.packet)).boxed()
     }
 
     fn subscribe(
@@ -489,21 +368,11 @@ impl RemoteMeeting for RoutedMeeting {
                     return Err(meeting::Error::UnknownSource { source_name: source.clone(), suggestion });
                 }
             }
-            let mut follower = Follower {
-                meeting: self.clone(),
-                form: Following::Subscription(subscribe),
-                items: None,
-                was_cut: false,
-            };
+            let following = Following::Subscription(subscribe);
+            let mut follower = Follower::new(self.whereabouts.clone(), following);
             // Where the subscription begins is settled before this returns.
             follower.connect().await?;
-            Ok(stream::unfold(Some(follower), |follower| async move {
-                let mut follower = follower?;
-                let item = follower.next().await?;
-                let is_last = item.is_err();
-                Some((item, (!is_last).then_some(follower)))
-            })
-            .boxed())
+            Ok(follower.into_stream())
         }
         .boxed()
     }
@@ -544,178 +413,4 @@ impl RemoteMeeting for RoutedMeeting {
 
 fn from_json<T: serde::de::DeserializeOwned>(answer: Answer) -> Option<T> {
     if let Answer::Json(text) = answer { serde_json::from_str(&text).ok() } else { None }
-}
-
-/// What is followed.
-#[derive(Debug, Clone)]
-enum Following {
-    Subscription(Subscribe),
-    Packets { is_outputs: bool, after: Seq },
-}
-
-/// A reader that goes on wherever the meeting runs, after the last stored packet that it has seen.
-struct Follower {
-    meeting: RoutedMeeting,
-    form: Following,
-    items: Option<BoxStream<'static, Result<Delivered, Cut>>>,
-    /// The stream was cut since the last packet, so volatile packets may be missing.
-    was_cut: bool,
-}
-
-/// Why a stream ended.
-enum Cut {
-    /// The meeting moved, or the link broke: it goes on elsewhere.
-    Moved(String),
-    Failed(meeting::Error),
-    /// The meeting has ended.
-    Over,
-}
-
-impl From<meeting::Error> for Cut {
-    fn from(error: meeting::Error) -> Self {
-        if error.is_gone() { Self::Moved(error.to_string()) } else { Self::Failed(error) }
-    }
-}
-
-impl Follower {
-    async fn next(&mut self) -> Option<Result<Delivered, meeting::Error>> {
-        loop {
-            if self.items.is_none()
-                && let Err(error) = self.connect().await
-            {
-                return Some(Err(error));
-            }
-            let item = self.items.as_mut().expect("invariant: it was made above").next().await;
-            match item {
-                Some(Ok(mut delivered)) => {
-                    self.seen(&delivered.packet);
-                    if std::mem::take(&mut self.was_cut) && self.has_volatile() {
-                        delivered.gap += 1;
-                    }
-                    return Some(Ok(delivered));
-                }
-                Some(Err(Cut::Failed(error))) => return Some(Err(error)),
-                Some(Err(Cut::Over)) | None => return None,
-                Some(Err(Cut::Moved(why))) => {
-                    tracing::debug!(meeting = %self.meeting.id(), why, "a reader follows its meeting");
-                    self.items = None;
-                    self.was_cut = true;
-                    self.meeting.forget();
-                }
-            }
-        }
-    }
-
-    fn has_volatile(&self) -> bool {
-        let graph = self.meeting.router().node.graph();
-        match &self.form {
-            Following::Packets { .. } => false,
-            Following::Subscription(subscribe) => {
-                subscribe.sources.iter().any(|source| graph.durability(source) == Some(Durability::Volatile))
-            }
-        }
-    }
-
-    /// Notes how far the reader has come in the log.
-    fn seen(&mut self, packet: &DataPacket) {
-        match &mut self.form {
-            Following::Packets { after, .. } => *after = packet.seq,
-            Following::Subscription(subscribe) => {
-                let graph = self.meeting.router().node.graph();
-                if graph.durability(packet.source.as_str()) == Some(Durability::Durable) {
-                    subscribe.from = StartAt::After(packet.seq);
-                }
-            }
-        }
-    }
-
-    /// Opens the stream where the meeting runs, from where this reader is.
-    async fn connect(&mut self) -> Result<(), meeting::Error> {
-        let mut tries = self.meeting.router().tries();
-        loop {
-            let place = self.meeting.place::<meeting::Error>(&mut tries).await?;
-            let why = match self.open(place).await {
-                Ok(()) => return Ok(()),
-                Err(Cut::Failed(error)) => return Err(error),
-                Err(Cut::Over) => return Err(meeting::Error::Ended(self.meeting.id().clone())),
-                Err(Cut::Moved(why)) => why,
-            };
-            self.meeting.forget();
-            if !tries.wait(&why).await {
-                return Err(meeting::Error::of(not_reached(self.meeting.id(), &why)));
-            }
-        }
-    }
-
-    async fn open(&mut self, place: Place) -> Result<(), Cut> {
-        let router = self.meeting.router().clone();
-        match place {
-            Place::Here(meeting) | Place::Over(meeting) => {
-                let items = match &self.form {
-                    Following::Packets { is_outputs: true, after } => meeting
-                        .outputs_after(*after)
-                        .map(|item| item.map(|packet| Delivered::new(packet, 0)))
-                        .boxed(),
-                    Following::Packets { is_outputs: false, after } => meeting
-                        .packets_after(*after)
-                        .map(|item| item.map(|packet| Delivered::new(packet, 0)))
-                        .boxed(),
-                    Following::Subscription(subscribe) => {
-                        let subscribe =
-                            subscribe.clone().from(settled(subscribe.from, meeting.stored_up_to()));
-                        let items = meeting.subscribe(subscribe.clone()).await?.boxed();
-                        self.form = Following::Subscription(subscribe);
-                        items
-                    }
-                };
-                self.items = Some(items.map(|item| item.map_err(Cut::from)).boxed());
-                Ok(())
-            }
-            Place::There(owner) => {
-                let ask = match &self.form {
-                    Following::Packets { is_outputs, after } => {
-                        Ask::Packets { is_outputs: *is_outputs, after: *after }
-                    }
-                    Following::Subscription(subscribe) => Ask::Subscribe(SubscribeForm::from(subscribe)),
-                };
-                let body = protocol::encode(&ask).map_err(|error| Cut::Moved(chain(&error)))?;
-                let id = self.meeting.id().clone();
-                let call = Call { meeting: Some(id), epoch: 0, is_ordered: false, trace: None, body };
-                let opened = router.links().open(&owner, call).await;
-                let (answer, items) = opened.map_err(|error| Cut::Moved(error.to_string()))?;
-                let answer = wire::decode(&answer).map_err(|error| Cut::Moved(chain(&error)))?;
-                let (stored, items) = match (answer, items) {
-                    (Answer::Streams { stored }, Some(items)) => (stored, items),
-                    (Answer::NotHere | Answer::OwnedBy(_), _) => {
-                        return Err(Cut::Moved(format!("node {owner} does not run it")));
-                    }
-                    (Answer::Failed(failure), _) => return Err(meeting::Error::from(failure).into()),
-                    _ => return Err(Cut::Failed(misread())),
-                };
-                if let Following::Subscription(subscribe) = &mut self.form {
-                    subscribe.from = settled(subscribe.from, Some(stored));
-                }
-                self.items = Some(items.map(read_item).boxed());
-                Ok(())
-            }
-        }
-    }
-}
-
-/// Where a subscription begins: one from now on after what is stored now, wherever it goes on later.
-pub(crate) fn settled(from: StartAt, stored: Option<Seq>) -> StartAt {
-    match (from, stored) {
-        (StartAt::Now, Some(stored)) => StartAt::After(stored),
-        (from, _) => from,
-    }
-}
-
-fn read_item(item: Result<Bytes, CallError>) -> Result<Delivered, Cut> {
-    let item = item.map_err(|error| Cut::Moved(error.to_string()))?;
-    match wire::decode::<Item>(&item) {
-        Ok(Item::Packet { packet, gap }) => Item::delivered(&packet, gap).map_err(|_| Cut::Failed(misread())),
-        Ok(Item::Failed(failure)) => Err(meeting::Error::from(failure).into()),
-        Ok(Item::End) => Err(Cut::Over),
-        Err(_) => Err(Cut::Failed(misread())),
-    }
 }

@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use teammy_kernel::{
     MeetingId, MeetingMetadata, Name, chain,
-    store::{self, Incarnation, MeetingStatus},
+    store::{self, Incarnation, MeetingRecord, MeetingStatus},
     wire,
 };
 use teammy_runtime::{
@@ -48,7 +48,7 @@ pub(crate) enum Place {
 /// Why a meeting cannot be reached now.
 #[derive(Debug)]
 pub(crate) enum Unplaced {
-    /// It may be reached later: why not now.
+    /// Not reachable for now; the text says why.
     Later(String),
     Never(Error),
 }
@@ -151,7 +151,7 @@ impl Router {
         if self.is_draining.load(Ordering::Relaxed) {
             return Err(format!("node {} is draining", self.me.node));
         }
-        // Counted before it is looked at: of two at once for the last place both may be refused, but not both admitted.
+        // Counted before it is checked: two requests at once for the last place may both fail, but never both succeed.
         self.promised.fetch_add(1, Ordering::Relaxed);
         let promise = Promise(self);
         if self.reserved() > self.capacity {
@@ -197,24 +197,20 @@ impl Router {
             .map_err(|error| CallError::Unknown { peer: to.clone(), reason: chain(&error).into() })
     }
 
-    /// As [`call`](Self::call), of something that has a short form.
+    /// Encodes what is asked and calls; not ordered.
     pub(crate) async fn ask(
         &self,
         to: &Incarnation,
-        meeting: &MeetingId,
+        meeting: Option<&MeetingId>,
         ask: &Ask,
     ) -> Result<Answer, CallError> {
         let body = protocol::encode(ask)
             .map_err(|error| CallError::NotSent { peer: to.clone(), reason: chain(&error).into() })?;
-        self.call(to, Some(meeting), false, body).await
+        self.call(to, meeting, false, body).await
     }
 
     /// Where a meeting runs, as far as it is known now. One that no live node owns is resumed. `hint` is where it was last.
-    pub(crate) async fn place(
-        self: &Arc<Self>,
-        id: &MeetingId,
-        hint: Option<&Incarnation>,
-    ) -> Result<Place, Unplaced> {
+    pub(crate) async fn place(&self, id: &MeetingId, hint: Option<&Incarnation>) -> Result<Place, Unplaced> {
         if let Some(meeting) = self.node.running(id) {
             return Ok(Place::Here(meeting));
         }
@@ -222,15 +218,20 @@ impl Router {
             return Ok(Place::There(hint.clone()));
         }
         let row = self.node.store().meeting(id.clone()).await.map_err(Error::Store)?;
-        let row = row.ok_or_else(|| Unplaced::Never(Error::NoMeeting(id.clone())))?;
+        self.place_row(row.ok_or_else(|| Unplaced::Never(Error::NoMeeting(id.clone())))?).await
+    }
+
+    /// As [`place`](Self::place), by the meeting's row.
+    pub(crate) async fn place_row(&self, row: MeetingRecord) -> Result<Place, Unplaced> {
         if row.status == MeetingStatus::Ended {
-            return Ok(Place::Over(self.node.find_here(id).await?));
+            return Ok(Place::Over(self.node.ended(row)));
         }
+        let id = &row.metadata.id;
         match row.owner {
             Some(owner) if owner == self.me => self.resume_own(id).await,
             Some(owner) if self.is_live(&owner) => Ok(Place::There(owner)),
             Some(owner) if !self.is_ended(&owner).await? => {
-                Err(Unplaced::Later(format!("its node {owner} does not answer, and its lease has not ended")))
+                Err(Unplaced::Later(format!("its node {owner} is not live, and its lease has not ended yet")))
             }
             _ => self.run_somewhere(id, None).await.map(|(place, _)| place),
         }
@@ -244,12 +245,6 @@ impl Router {
         // Its row may have been removed, or it came after this node last looked.
         let leases = self.node.store().leases().all_leases().await.map_err(Error::Store)?;
         Ok(!leases.iter().any(|lease| lease.holder == *node && lease.status == store::LeaseStatus::Held))
-    }
-
-    /// Whether a node's lease is not even in the store.
-    pub(crate) async fn is_forgotten(&self, node: &Incarnation) -> Result<bool, store::Error> {
-        let leases = self.node.store().leases().all_leases().await?;
-        Ok(leases.iter().all(|lease| lease.holder != *node))
     }
 
     /// Resumes a meeting that this node owns and does not run: it was passed on to it.
@@ -268,7 +263,7 @@ impl Router {
 
     /// Has a meeting run on the node that ranks first for it and takes it: a new one with `opening`, else one that nobody owns.
     pub(crate) async fn run_somewhere(
-        self: &Arc<Self>,
+        &self,
         id: &MeetingId,
         opening: Option<(MeetingMetadata, Vec<Name>)>,
     ) -> Result<(Place, Ran), Unplaced> {
@@ -295,7 +290,7 @@ impl Router {
                 metadata: serde_json::to_string(metadata).expect("invariant: metadata has a JSON form"),
                 instances: instances.clone(),
             });
-            match self.ask(to, id, &Ask::Run { opening: form }).await {
+            match self.ask(to, Some(id), &Ask::Run { opening: form }).await {
                 Ok(Answer::Runs(Ran::HasEnded)) => {
                     return Ok((Place::Over(self.node.find_here(id).await?), Ran::HasEnded));
                 }
@@ -388,7 +383,7 @@ impl Tries {
         }
         debug!(why, wait = ?self.next, "a call is tried again");
         let changed = async {
-            // The membership's end tells by its last change.
+            // When the membership ends, its last change has been seen already.
             if self.view.changed().await.is_err() {
                 std::future::pending::<()>().await;
             }

@@ -1,5 +1,5 @@
-//! What a node of a cluster does by itself: it takes over what dead nodes owned, moves meetings to where they belong, tells the
-//! others how many it runs, and stops everything when its lease has ended.
+//! What a node of a cluster does by itself: it takes over what dead nodes owned, moves meetings to where they belong, announces
+//! how many it runs, and stops everything when its lease has ended.
 
 use std::{
     collections::HashSet,
@@ -31,16 +31,16 @@ use crate::{
     takeover::{self, Found, Takeover},
 };
 
-/// How often the node tells how many meetings it runs.
+/// How often the node announces how many meetings it runs.
 const TICK: Duration = Duration::from_secs(1);
 /// After how many ticks it looks for meetings that it owns and does not run: what told it of them was lost. A call for one of them
 /// finds it sooner.
 const ADOPT: u64 = 10;
-/// How long one step with the store may take.
+/// How long a step of a takeover, or a search for own meetings, may take.
 const STEP: Duration = Duration::from_secs(30);
 /// How often the first member looks for meetings that nobody owns.
 const SWEEP: Duration = Duration::from_mins(5);
-/// How many of its own meetings are looked for at once.
+/// The most meetings that one search for own meetings that do not run returns.
 const OWN: usize = 100_000;
 
 /// What came of a step.
@@ -64,7 +64,6 @@ pub(crate) struct Runner {
     document: NodeDocument,
     takeover: Takeover,
     rebalance: Rebalance,
-    known: HashSet<MeetingId>,
     steps: FuturesUnordered<BoxFuture<'static, Event>>,
     is_adopting: bool,
     draining: Vec<oneshot::Sender<()>>,
@@ -90,7 +89,6 @@ impl Runner {
             swept: None,
             is_sweeping: false,
             document,
-            known: HashSet::new(),
             steps: FuturesUnordered::new(),
             is_adopting: false,
             draining: Vec::new(),
@@ -132,17 +130,10 @@ impl Runner {
                         self.stalled = Some(Instant::now());
                         self.tell().await;
                     }
-                    Order::Received(meeting) => {
-                        self.known.insert(meeting.clone());
-                        self.rebalance.received(meeting, Instant::now());
-                    }
+                    Order::Received(meeting) => self.rebalance.received(meeting, Instant::now()),
                 },
                 beginning = beginnings.next() => match beginning {
-                    Some(Beginning::Of(meeting)) => {
-                        if self.known.insert(meeting.clone()) {
-                            self.rebalance.runs(meeting);
-                        }
-                    }
+                    Some(Beginning::Of(meeting)) => self.rebalance.runs(meeting),
                     Some(_) => self.count(),
                     None => return,
                 },
@@ -207,11 +198,10 @@ impl Runner {
             Event::Moved { meeting, outcome } => {
                 if outcome == rebalance::Outcome::Moved {
                     self.metrics.handovers.increment(1);
-                    self.known.remove(&meeting);
                     self.stalled = self.stalled.map(|_| now);
                 }
                 self.rebalance.finished(&meeting, outcome, now);
-                // It has ended meanwhile, or moved although nobody said so.
+                // It has ended, or the move succeeded and its confirmation was lost.
                 if outcome == rebalance::Outcome::Failed
                     && self.shared.router.node.running(&meeting).is_none()
                 {
@@ -225,17 +215,8 @@ impl Runner {
 
     /// Finds out which meetings run here, in case something was missed.
     fn count(&mut self) {
-        let running: HashSet<MeetingId> =
-            self.shared.router.node.meetings().into_iter().map(|meeting| meeting.id().clone()).collect();
-        for ended in self.known.difference(&running) {
-            if !self.rebalance.is_moving(ended) {
-                self.rebalance.ended(ended);
-            }
-        }
-        for meeting in running.difference(&self.known) {
-            self.rebalance.runs(meeting.clone());
-        }
-        self.known = running;
+        let running = self.shared.router.node.meetings().into_iter().map(|meeting| meeting.id().clone());
+        self.rebalance.all_running(&running.collect());
     }
 
     /// Runs meetings that this node owns and does not run: what told it of them was lost.
@@ -264,8 +245,8 @@ impl Runner {
         );
     }
 
-    /// Has meetings run that have no owner, of which no lease tells: those of a node that was in no cluster. The member that comes
-    /// first looks for all.
+    /// Starts meetings without an owner, to which no lease leads: those of a node that was in no cluster. The member that comes first
+    /// looks for all.
     fn sweep(&mut self) {
         let router = &self.shared.router;
         let is_first =
@@ -297,7 +278,7 @@ impl Runner {
         metrics.links(&router.links().status());
     }
 
-    /// Tells the others how many meetings this node runs, if that has changed.
+    /// Announces to the others how many meetings this node runs, if that has changed.
     async fn tell(&mut self) {
         let router = &self.shared.router;
         let (reserved, is_draining) = (router.reserved(), router.is_draining.load(Ordering::Relaxed));
@@ -322,23 +303,21 @@ impl Runner {
     }
 }
 
-/// Has meetings run that nobody owns.
+/// Starts meetings that nobody owns.
 async fn sweep(shared: &Arc<Shared>) -> Result<(), store::Error> {
     let router = &shared.router;
     let mut query = MeetingQuery::open().limit(MeetingQuery::MAX_LIMIT);
     loop {
         let page = router.node.store().meetings(query.clone()).await?;
+        // Read after the page: an owner has a lease before it owns anything.
+        let leases = router.node.store().leases().all_leases().await?;
         for row in page.meetings {
-            let is_unowned = match &row.owner {
-                None => true,
-                // Its lease was removed before this was stored.
-                Some(owner) => {
-                    *owner != router.me && !router.is_live(owner) && router.is_forgotten(owner).await?
-                }
-            };
+            // None, or one whose lease was removed before this was stored.
+            let is_unowned =
+                row.owner.as_ref().is_none_or(|owner| leases.iter().all(|lease| lease.holder != *owner));
             if is_unowned && router.node.running(&row.metadata.id).is_none() {
                 let placed = router.run_somewhere(&row.metadata.id, None).await;
-                info!(meeting = %row.metadata.id, ?placed, "nobody owned the meeting");
+                info!(meeting = %row.metadata.id, ?placed, "a meeting without an owner was placed");
             }
         }
         match page.next {

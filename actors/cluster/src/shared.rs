@@ -1,4 +1,4 @@
-//! What a node's own calls, and the other nodes', ask of it as a part of the cluster.
+//! The cluster's operations on this node (open, find, drain, move), for local callers and for other nodes.
 
 use std::{
     fmt,
@@ -8,7 +8,7 @@ use std::{
 use futures::{FutureExt, future::BoxFuture};
 use teammy_kernel::{
     MeetingId, MeetingMetadata, Name, chain,
-    store::{self, Incarnation, LeaseRecord},
+    store::{self, Incarnation},
 };
 use teammy_runtime::{
     MeetingRef, admin,
@@ -65,7 +65,7 @@ impl Shared {
         let row = node.store().meeting(id.clone()).await.map_err(Error::Store)?;
         let row = row.ok_or_else(|| Error::NoMeeting(id.clone()))?;
         if row.status == store::MeetingStatus::Ended {
-            return node.find_here(id).await;
+            return Ok(node.ended(row));
         }
         let owner = row.owner.filter(|owner| *owner != self.router.me);
         Ok(RoutedMeeting::of_row(self.router.clone(), row.metadata, row.created, owner).into_ref())
@@ -78,14 +78,19 @@ impl Shared {
             let row = router.node.store().meeting(id.clone()).await.map_err(Error::Store)?;
             let why = match row {
                 Some(row) if row.status == store::MeetingStatus::Ended => {
-                    return Ok(Opened::Ended(router.node.find_here(&id).await?));
+                    return Ok(Opened::Ended(router.node.ended(row)));
                 }
                 Some(row) => {
                     let was_owned = row.owner.as_ref().is_some_and(|owner| router.is_live(owner));
-                    match router.place(&id, None).await {
+                    let parts = (row.metadata.clone(), row.created);
+                    let place = match router.node.running(&id) {
+                        Some(meeting) => Ok(Place::Here(meeting)),
+                        None => router.place_row(row).await,
+                    };
+                    match place {
                         Ok(Place::Over(meeting)) => return Ok(Opened::Ended(meeting)),
                         Ok(place) => {
-                            let meeting = self.routed(&id, place, || (row.metadata, row.created));
+                            let meeting = self.routed(&id, place, || parts);
                             return Ok(if was_owned {
                                 Opened::Running(meeting)
                             } else {
@@ -119,32 +124,41 @@ impl Shared {
         }
     }
 
-    /// Hands a meeting that this node runs over to another one: that one has promised to take it, and resumes it at once.
+    /// Hands a meeting that this node runs over to another one: that one has said that it has room, and resumes it at once.
     pub(crate) async fn hand_over_to(&self, id: &MeetingId, to: &Incarnation) -> Result<(), String> {
         let router = &self.router;
         if *to == router.me {
             return Ok(());
         }
-        match router.ask(to, id, &Ask::Offer).await {
+        match router.ask(to, Some(id), &Ask::Offer).await {
             Ok(Answer::Done) => {}
             Ok(Answer::Full(reason)) => return Err(reason),
-            Ok(answer) => return Err(format!("node {to} answered {answer:?}")),
+            Ok(_) => return Err(unexpected(to)),
             Err(error) => return Err(error.to_string()),
         }
         match router.node.hand_over(id, to.clone(), self.settings.grace).await {
             Ok(HandOver::Released(_)) => {}
             Ok(HandOver::NotHere) => return Err("the meeting does not run here".to_owned()),
-            Ok(_) | Err(_) => {
-                // This node still owns it, or nobody does: it goes on here.
+            Ok(_) => {
+                // Another node has taken it over, or the target is gone and it goes on here.
                 let _ = router.resume_own(id).await;
                 return Err(format!("the store did not pass it on to {to}"));
             }
+            Err(error) => {
+                // Whoever owns it now: if it is this node, it goes on here.
+                let _ = router.resume_own(id).await;
+                return Err(format!(
+                    "it is not known whether the store passed it on to {to}: {}",
+                    chain(&error)
+                ));
+            }
         }
         // If this is lost, the new owner finds the meeting among those that it owns.
-        match router.ask(to, id, &Ask::TakeOver).await {
+        match router.ask(to, Some(id), &Ask::TakeOver).await {
             Ok(Answer::Done) => Ok(()),
-            Ok(answer) => Err(format!("node {to} could not take it over: {answer:?}")),
-            Err(error) => Err(error.to_string()),
+            Ok(Answer::Full(reason)) => Err(passed_on(to, &reason)),
+            Ok(_) => Err(passed_on(to, &unexpected(to))),
+            Err(error) => Err(passed_on(to, &error.to_string())),
         }
     }
 
@@ -160,13 +174,10 @@ impl Shared {
         left
     }
 
-    async fn leases(&self) -> Result<Vec<LeaseRecord>, Error> {
-        self.router.node.store().leases().all_leases().await.map_err(Error::Store)
-    }
-
     async fn report_all(&self) -> Result<admin::ClusterReport, Error> {
         let links = self.router.links().status();
-        let nodes = self.leases().await?.into_iter().map(|lease| {
+        let leases = self.router.node.store().leases().all_leases().await.map_err(Error::Store)?;
+        let nodes = leases.into_iter().map(|lease| {
             let Member { incarnation, document } = Member::of(&lease);
             let link = links.iter().find(|link| link.peer == incarnation);
             admin::NodeReport {
@@ -205,6 +216,17 @@ fn link_report(link: &LinkStatus) -> admin::LinkReport {
     }
 }
 
+/// A meeting was handed over, and is not known to run yet.
+fn passed_on(to: &Incarnation, reason: &str) -> String {
+    format!(
+        "it was passed on to {to}, which owns it and is not known to run it yet; it looks for such meetings each 10 s: {reason}"
+    )
+}
+
+fn unexpected(node: &Incarnation) -> String {
+    format!("unexpected answer from node {node}; it may run another version of Teammy")
+}
+
 fn not_done(what: &str, reason: &dyn fmt::Display) -> Error {
     Error::NotDone(format!("{what}: {reason}"))
 }
@@ -229,11 +251,11 @@ impl node::Cluster for Shared {
                 Err(error) => return Some(Err(Error::Store(error))),
             };
             let owner = row.owner.filter(|owner| *owner != router.me && router.is_live(owner))?;
-            Some(match router.ask(&owner, id, &Ask::Admin { request }).await {
+            Some(match router.ask(&owner, Some(id), &Ask::Admin { request }).await {
                 Ok(Answer::Json(text)) => Ok(text),
                 Ok(Answer::NodeFailed(failure)) => Err(failure.into()),
                 Ok(Answer::NotHere) => Err(Error::NotRunning(id.clone())),
-                Ok(answer) => Err(not_done("the node's answer cannot be read", &format!("{answer:?}"))),
+                Ok(_) => Err(Error::NotDone(unexpected(&owner))),
                 Err(error) => Err(not_done("it is not known whether it was done", &error)),
             })
         }
@@ -250,11 +272,9 @@ impl node::Cluster for Shared {
             if to == self.router.me {
                 return Ok(self.drain_here().await);
             }
-            let body =
-                crate::protocol::encode(&Ask::Drain).map_err(|error| not_done("drain", &chain(&error)))?;
-            match self.router.call(&to, None, false, body).await {
+            match self.router.ask(&to, None, &Ask::Drain).await {
                 Ok(Answer::Number(left)) => Ok(usize::try_from(left).unwrap_or(usize::MAX)),
-                Ok(answer) => Err(not_done("the node was not drained", &format!("{answer:?}"))),
+                Ok(_) => Err(not_done("the node was not drained", &unexpected(&to))),
                 Err(error) => Err(not_done("it is not known whether the node was drained", &error)),
             }
         }
@@ -277,15 +297,15 @@ impl node::Cluster for Shared {
             let moved = if owner == self.router.me {
                 self.hand_over_to(id, &to).await
             } else {
-                match self.router.ask(&owner, id, &Ask::HandOver { to }).await {
+                match self.router.ask(&owner, Some(id), &Ask::HandOver { to }).await {
                     Ok(Answer::Done) => Ok(()),
                     Ok(Answer::Full(reason)) => Err(reason),
-                    Ok(answer) => Err(format!("{answer:?}")),
+                    Ok(_) => Err(unexpected(&owner)),
                     Err(error @ CallError::NotSent { .. }) => Err(error.to_string()),
                     Err(error) => Err(format!("it is not known whether it was: {error}")),
                 }
             };
-            moved.map_err(|reason| not_done("the meeting was not moved", &reason))
+            moved.map_err(|reason| not_done("the meeting does not run there", &reason))
         }
         .boxed()
     }

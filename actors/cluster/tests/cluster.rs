@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a helper of a test may panic")]
 
+#[path = "plugin/counter.rs"]
+mod counter;
 #[path = "cluster/support.rs"]
 mod support;
 

@@ -8,10 +8,10 @@
 
 #[path = "simulation/clients.rs"]
 mod clients;
+#[path = "plugin/counter.rs"]
+mod counter;
 #[path = "simulation/faults.rs"]
 mod faults;
-#[path = "simulation/plugin.rs"]
-mod plugin;
 #[path = "simulation/world.rs"]
 mod world;
 

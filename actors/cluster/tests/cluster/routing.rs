@@ -8,12 +8,12 @@ use super::support::*;
 
 #[tokio::test(start_paused = true)]
 async fn every_node_starts_publishes_subscribes_and_ends_by_id() {
-    let cluster = Cluster::new();
+    let cluster = cluster();
     let nodes = [
-        cluster.node("a", 1, 100).await,
-        cluster.node("b", 1, 100).await,
+        start(&cluster, "a", 100).await,
+        start(&cluster, "b", 100).await,
         // A gateway runs nothing itself.
-        cluster.node("gateway", 1, 0).await,
+        start(&cluster, "gateway", 0).await,
     ];
     for node in &nodes {
         node.sees(3).await;
@@ -54,8 +54,8 @@ async fn every_node_starts_publishes_subscribes_and_ends_by_id() {
 
 #[tokio::test(start_paused = true)]
 async fn errors_are_the_same_from_every_node() {
-    let cluster = Cluster::new();
-    let (owner, other) = (cluster.node("a", 1, 10).await, cluster.node("b", 1, 0).await);
+    let cluster = cluster();
+    let (owner, other) = (start(&cluster, "a", 10).await, start(&cluster, "b", 0).await);
     other.sees(2).await;
     let meeting = open(&other, "m").await;
     let local = owner.find_meeting(&id("m")).await.unwrap();
@@ -87,8 +87,8 @@ async fn errors_are_the_same_from_every_node() {
 
 #[tokio::test(start_paused = true)]
 async fn a_meeting_that_no_node_has_room_for_is_refused_with_the_reasons() {
-    let cluster = Cluster::new();
-    let (a, b) = (cluster.node("a", 1, 1).await, cluster.node("b", 1, 0).await);
+    let cluster = cluster();
+    let (a, b) = (start(&cluster, "a", 1).await, start(&cluster, "b", 0).await);
     b.sees(2).await;
     open(&b, "m").await;
     let error = b.open(MeetingMetadata::new(id("n")), ["counter"]).await.unwrap_err();

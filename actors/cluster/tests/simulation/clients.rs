@@ -13,7 +13,7 @@ use teammy_runtime::{
 use tokio::{sync::watch, time::sleep};
 
 use crate::{
-    plugin::chat,
+    counter::chat,
     world::{World, on},
 };
 

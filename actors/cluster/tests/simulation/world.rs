@@ -11,7 +11,7 @@ use teammy_cluster::testing::{
 use teammy_kernel::{MeetingId, Store, store::PacketQuery};
 use tokio::time::{sleep, timeout};
 
-use crate::{clients, faults, plugin};
+use crate::{clients, counter, faults};
 
 /// How long publishers, subscribers and ends may take once all is well again.
 const PATIENCE: Duration = Duration::from_mins(4);
@@ -78,7 +78,7 @@ impl World {
         let capacity = |place| if place == 0 && has_gateway { 0 } else { 100 };
         let names = (0..count).map(|place| (format!("n{place}"), capacity(place))).collect();
         let meetings = (0..random.usize(5..=10)).map(|number| format!("m{number}")).collect();
-        let cluster = TestCluster::new(seed, plugin::config(), plugin::factories());
+        let cluster = TestCluster::new(seed, counter::config(), counter::factories());
         cluster.network().delay(Duration::ZERO..Duration::from_millis(5));
         let (quiet, is_calm) = (vec!["q0".to_owned(), "q1".to_owned()], seed % 8 == 7);
         let (random, notes, wrong) = (Mutex::new(random), Mutex::default(), Mutex::default());

@@ -360,6 +360,24 @@ impl MeetingRef {
         }
     }
 
+    /// Carries out an instruction, by the method that it stands for. For a node that serves a [`RemoteMeeting`].
+    ///
+    /// # Errors
+    /// Those of that method.
+    ///
+    /// # Cancel safety
+    /// As that method.
+    pub async fn instruct(&self, instruction: Instruction) -> Result<(), Error> {
+        match instruction {
+            Instruction::Assign { instance, at } => self.assign_at(&instance, at).await,
+            Instruction::Unassign { instance } => self.unassign(&instance).await,
+            Instruction::ResumeInstance { instance } => self.resume_instance(&instance).await,
+            Instruction::End => self.end().await,
+            Instruction::CatchUp => self.caught_up().await,
+            Instruction::HoldClock { at } => self.hold_clock(at).await,
+        }
+    }
+
     /// Keeps the meeting's clock from passing a time by itself: from here on only a packet carries it further, until
     /// the next call. Who plays a recording says so before waiting for its next packet, and so gets the same ticks
     /// and wakes at any speed.

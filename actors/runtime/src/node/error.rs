@@ -151,7 +151,7 @@ pub enum Error {
     #[error(transparent)]
     Store(store::Error),
     /// No node of this name is live.
-    #[error("there is no live node {node}; live are {live}")]
+    #[error("no live node is named {node}; live nodes: {live}")]
     NoNode {
         /// The name.
         node: Name,

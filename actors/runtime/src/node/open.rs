@@ -117,8 +117,8 @@ impl Node {
         self.running_meeting(id).map(Into::into).ok_or_else(|| Error::NotRunning(id.clone()))
     }
 
-    /// The handle of a meeting that has ended.
-    fn ended(&self, row: MeetingRecord) -> MeetingRef {
+    /// The handle of a meeting that has ended, by its row.
+    pub fn ended(&self, row: MeetingRecord) -> MeetingRef {
         let Resources { graph, store, settings, .. } = &*self.resources;
         EndedMeeting::new(row, graph.clone(), store.clone(), settings.packet_bytes()).into()
     }

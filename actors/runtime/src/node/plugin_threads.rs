@@ -2,8 +2,8 @@
 //!
 //! A hook that computes holds its thread, so a node has more threads than the machine has cores. But each thread that
 //! sleeps costs the others: tokio wakes one more whenever a woken one finds work, and on a machine whose cores are all
-//! in use that switch costs more than a hook. So no more threads than cores run, the others are in [`Reserve`]: a task
-//! of ours keeps each from tokio until hooks hold all that run.
+//! in use that switch costs more than a hook. So no more threads than cores run, the others are in [`Reserve`]: a
+//! blocking task parks each of them until hooks hold all that run.
 
 use std::{
     io,
@@ -27,7 +27,7 @@ use reserve::{Reserve, Step};
 
 mod reserve;
 
-/// How often is looked whether a thread is free, and how long a task waits for one before another is added.
+/// How often to check whether a thread is free, and how long a task waits for one before another is added.
 const PERIOD: Duration = Duration::from_millis(50);
 
 /// A runtime for plugins. Dropping it ends its tasks, without waiting for hooks that hold their threads.
@@ -91,7 +91,7 @@ struct Gate {
 struct Waiting {
     /// How many threads wait, or are about to.
     threads: usize,
-    /// How many of them shall.
+    /// How many should wait.
     wanted: usize,
     is_open: bool,
 }
@@ -145,7 +145,10 @@ fn watch(runtime: &Handle, gate: &Arc<Gate>, mut reserve: Reserve, ended: &mpsc:
         match reserve.step(is_free, started.elapsed()) {
             Step::Stay => {}
             Step::Add => {
-                debug!(in_reserve = reserve.kept(), "all threads for plugins are held or busy: more run");
+                debug!(
+                    in_reserve = reserve.kept(),
+                    "all threads for plugins are busy: some of the reserve run"
+                );
                 gate.keep(reserve.kept(), runtime);
             }
             Step::Withdraw => {

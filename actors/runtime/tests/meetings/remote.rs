@@ -118,18 +118,7 @@ impl RemoteMeeting for Loopback {
     }
 
     fn instruct(&self, instruction: Instruction) -> BoxFuture<'_, Result<(), Error>> {
-        async move {
-            let meeting = self.called();
-            match instruction {
-                Instruction::Assign { instance, at } => meeting.assign_at(&instance, at).await,
-                Instruction::Unassign { instance } => meeting.unassign(&instance).await,
-                Instruction::ResumeInstance { instance } => meeting.resume_instance(&instance).await,
-                Instruction::End => meeting.end().await,
-                Instruction::CatchUp => meeting.caught_up().await,
-                Instruction::HoldClock { at } => meeting.hold_clock(at).await,
-            }
-        }
-        .boxed()
+        self.called().instruct(instruction).boxed()
     }
 
     fn dead_letters(&self) -> BoxFuture<'_, Result<Vec<DeadLetter>, Error>> {
