@@ -2,7 +2,7 @@
 
 use std::{
     fmt::{self, Write as _},
-    sync::{Arc, Mutex},
+    sync::mpsc::{self, Sender},
     time::Duration,
 };
 
@@ -19,16 +19,16 @@ use tracing_subscriber::{
 };
 
 /// An event's fields, and whether it is a false alarm.
-type Logged = Arc<Mutex<Vec<(String, bool)>>>;
+type Logged = (String, bool);
 
 /// Collects all events.
-struct Collector(Logged);
+struct Collector(Sender<Logged>);
 
 impl<S: Subscriber> Layer<S> for Collector {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let mut fields = Fields(String::new());
         event.record(&mut fields);
-        self.0.lock().unwrap().push((fields.0, logs::is_false_alarm(event)));
+        let _ = self.0.send((fields.0, logs::is_false_alarm(event)));
     }
 }
 
@@ -43,23 +43,25 @@ impl Visit for Fields {
 /// The only test of this program that installs a subscriber: there is one for a process.
 #[test]
 fn a_node_that_closes_its_database_alarms_nobody() {
-    let logged = Logged::default();
-    tracing_subscriber::registry().with(Collector(logged.clone()).with_filter(LevelFilter::WARN)).init();
+    let (events, logged) = mpsc::channel();
+    tracing_subscriber::registry().with(Collector(events).with_filter(LevelFilter::WARN)).init();
     let place = tempfile::tempdir().unwrap();
     let toml = format!("database.url = \"surrealkv://{}\"", place.path().join("db").display());
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
-        for (round, id) in ["a", "b"].into_iter().enumerate() {
+        for id in ["a", "b"] {
             let builder = Node::builder(Config::from_toml(&toml).unwrap()).plugins(teammy::plugins::bundle());
             let node = builder.start().await.unwrap();
             let metadata = MeetingMetadata::new(MeetingId::new(id).unwrap());
             node.start_meeting(metadata, ["talk-time"]).await.unwrap().end().await.unwrap();
             node.shutdown(Duration::from_mins(10)).await.unwrap();
-            let logged = logged.lock().unwrap();
-            let alarms: Vec<_> = logged.iter().filter(|(_, is_false)| !is_false).collect();
+            // A thread of the engine logs it, now or a little later, and sometimes two do. Without it, the filter is not needed
+            // any more.
+            let first = logged.recv_timeout(Duration::from_mins(1));
+            let first = first.expect("the engine does not warn any more when it is closed");
+            let alarms: Vec<_> =
+                [first].into_iter().chain(logged.try_iter()).filter(|(_, is_false)| !is_false).collect();
             assert!(alarms.is_empty(), "{alarms:?}");
-            // Without it, the filter is not needed any more.
-            assert_eq!(logged.len(), round + 1, "the engine still warns when it is closed: {logged:?}");
         }
     });
 }

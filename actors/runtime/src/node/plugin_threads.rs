@@ -4,9 +4,13 @@
 //! sleeps costs the others: tokio wakes one more whenever a woken one finds work, and on a machine whose cores are all
 //! in use that switch costs more than a hook. So no more threads than cores run, the others are in [`Reserve`]: a
 //! blocking task parks each of them until hooks hold all that run.
+//!
+//! A task that is queued on a parked thread would wait as long as that one does. So all of the reserve are parked before
+//! there is any other task; and where one is parked later, it first runs what only it can take, and another thread is then
+//! woken to take the rest ([`Place::hold`]).
 
 use std::{
-    io,
+    io, mem,
     num::NonZeroUsize,
     sync::{
         Arc,
@@ -56,6 +60,8 @@ impl PluginThreads {
         if threads > cores {
             let (ends, ended) = mpsc::channel();
             let (handle, reserve) = (this.handle(), Reserve::new(threads - cores));
+            gate.keep(reserve.kept(), &handle);
+            gate.until(|waiting| waiting.parked == waiting.wanted);
             thread::Builder::new()
                 .name("teammy-threads".to_owned())
                 .spawn(move || watch(&handle, &gate, reserve, &ended))?;
@@ -91,6 +97,10 @@ struct Gate {
 struct Waiting {
     /// How many threads wait, or are about to.
     threads: usize,
+    /// How many of them wait.
+    parked: usize,
+    /// How often one has begun to wait.
+    begun: u64,
     /// How many should wait.
     wanted: usize,
     is_open: bool,
@@ -104,9 +114,7 @@ impl Gate {
         self.changed.notify_all();
         while waiting.threads < wanted && !waiting.is_open {
             waiting.threads += 1;
-            let place = Place(self.clone());
-            // It blocks its thread, which is what it is for. Tasks that are queued behind it are taken by other threads.
-            runtime.spawn(async move { place.wait() });
+            runtime.spawn(Place { gate: self.clone(), is_left: false }.hold());
         }
     }
 
@@ -115,33 +123,70 @@ impl Gate {
         self.waiting.lock().is_open = true;
         self.changed.notify_all();
     }
+
+    /// Waits for that.
+    fn until(&self, is_met: impl Fn(&Waiting) -> bool) {
+        let mut waiting = self.waiting.lock();
+        while !is_met(&waiting) {
+            self.changed.wait(&mut waiting);
+        }
+    }
+
+    /// How often a thread has begun to wait.
+    fn begun(&self) -> u64 {
+        self.waiting.lock().begun
+    }
 }
 
 /// One of the threads that [`Gate`] counts; until its end, whether it ran or not.
-struct Place(Arc<Gate>);
+struct Place {
+    gate: Arc<Gate>,
+    /// Whether it is not counted any more.
+    is_left: bool,
+}
 
 impl Place {
-    fn wait(self) {
-        let mut waiting = self.0.waiting.lock();
+    /// Blocks its thread, which is what it is for.
+    ///
+    /// A thread keeps the task that was woken last for itself, and may first look at tasks that come from elsewhere, such as
+    /// this one. What a task that has yielded comes back from are the thread's own tasks, and that one is taken before it.
+    async fn hold(mut self) {
+        tokio::task::yield_now().await;
+        self.wait();
+    }
+
+    fn wait(&mut self) {
+        let mut waiting = self.gate.waiting.lock();
+        waiting.parked += 1;
+        waiting.begun += 1;
+        self.gate.changed.notify_all();
         while waiting.threads <= waiting.wanted && !waiting.is_open {
-            self.0.changed.wait(&mut waiting);
+            self.gate.changed.wait(&mut waiting);
         }
+        waiting.parked -= 1;
+        waiting.threads -= 1;
+        self.is_left = true;
+        self.gate.changed.notify_all();
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.waiting.lock().threads -= 1;
-        self.0.changed.notify_all();
+        if !self.is_left {
+            self.gate.waiting.lock().threads -= 1;
+            self.gate.changed.notify_all();
+        }
     }
 }
 
 /// Looks each [`PERIOD`] whether a thread is free, and follows what the reserve says, until `ended`.
 fn watch(runtime: &Handle, gate: &Arc<Gate>, mut reserve: Reserve, ended: &mpsc::Receiver<()>) {
-    gate.keep(reserve.kept(), runtime);
     let (metrics, started) = (runtime.metrics(), Instant::now());
+    let mut begun = gate.begun();
     while matches!(ended.recv_timeout(PERIOD), Err(RecvTimeoutError::Timeout)) {
-        let is_free = is_any_asleep(&metrics) || runs_a_task(runtime);
+        // A thread that runs a task looks at the others' queues after it: also at those of threads that have begun to wait.
+        let have_begun = mem::replace(&mut begun, gate.begun()) != begun;
+        let is_free = (!have_begun && is_any_asleep(&metrics)) || runs_a_task(runtime);
         match reserve.step(is_free, started.elapsed()) {
             Step::Stay => {}
             Step::Add => {
@@ -196,17 +241,40 @@ mod tests {
     }
 
     #[test]
+    fn a_thread_runs_what_is_queued_on_it_before_it_is_parked() {
+        let runtime = runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
+        let (holding, held) = mpsc::channel();
+        let hold = || {
+            let (holding, (release, released)) = (holding.clone(), mpsc::channel::<()>());
+            runtime.spawn(async move {
+                holding.send(()).unwrap();
+                let _ = released.recv();
+            });
+            held.recv().unwrap();
+            release
+        };
+        let (first, _second) = (hold(), hold());
+        let (gate, (says, heard)) = (Arc::new(Gate::default()), mpsc::channel());
+        gate.keep(1, runtime.handle());
+        for _ in 0..8 {
+            let says = says.clone();
+            runtime.spawn(async move { says.send(()).unwrap() });
+        }
+        // This thread takes several tasks at once, the one that parks it first. Nobody takes the others from it: the second is held.
+        drop(first);
+        for _ in 0..8 {
+            heard.recv().unwrap();
+        }
+        gate.until(|waiting| waiting.parked == 1);
+        gate.open();
+    }
+
+    #[test]
     fn threads_in_reserve_end_with_the_others() {
         let plugins = PluginThreads::start(thread::available_parallelism().unwrap().get() + 2).unwrap();
         let gate = plugins.gate.clone();
-        let until = |is_met: fn(&Waiting) -> bool| {
-            let mut waiting = gate.waiting.lock();
-            while !is_met(&waiting) {
-                gate.changed.wait(&mut waiting);
-            }
-        };
-        until(|waiting| waiting.threads == 2);
+        assert_eq!(gate.waiting.lock().parked, 2);
         drop(plugins);
-        until(|waiting| waiting.threads == 0);
+        gate.until(|waiting| waiting.threads == 0);
     }
 }
