@@ -9,7 +9,7 @@ use teammy_kernel::{
 use tokio::{
     sync::{mpsc, oneshot, watch},
     task::JoinHandle,
-    time::{Instant, sleep_until, timeout_at},
+    time::{Duration, Instant, sleep_until, timeout_at},
 };
 use tracing::{debug, info, warn};
 
@@ -97,6 +97,7 @@ impl Membership {
             view: sender,
             lasts,
             commands: received,
+            look_at: None,
         };
         Ok(Self { me, view, until, commands, task: tokio::spawn(holder.run()) })
     }
@@ -171,6 +172,8 @@ struct Holder {
     view: watch::Sender<View>,
     lasts: watch::Sender<Instant>,
     commands: mpsc::Receiver<Command>,
+    /// When a lease ends, unless it is renewed before.
+    look_at: Option<Instant>,
 }
 
 impl Holder {
@@ -178,7 +181,11 @@ impl Holder {
         let done = loop {
             match self.keeper.step(Instant::now()) {
                 Step::WaitUntil(at) => tokio::select! {
-                    () = sleep_until(at) => {}
+                    () = sleep_until(self.look_at.map_or(at, |look| look.min(at))) => {
+                        if self.look_at.is_some_and(|look| look < at && look <= Instant::now()) {
+                            self.look(at).await;
+                        }
+                    }
                     command = self.commands.recv() => match command {
                         Some(Command::Tell(document)) => {
                             self.document = document;
@@ -233,16 +240,14 @@ impl Holder {
                 return self.keeper.unanswered(Instant::now());
             }
         }
-        let by = self.keeper.until().min(Instant::now() + self.timing.interval);
-        if timeout_at(by, self.look()).await.is_err() {
-            debug!(node = %self.me, "the other nodes' leases could not be read in time");
-        }
+        self.look(self.keeper.until().min(Instant::now() + self.timing.interval)).await;
     }
 
-    /// Reads all leases, and ends those whose time is over.
-    async fn look(&self) {
+    /// Reads all leases, and ends those whose time is over. Gives up at `by`.
+    async fn look(&mut self, by: Instant) {
+        self.look_at = None;
         let leases = self.store.leases();
-        let seen = async {
+        let seen = timeout_at(by, async {
             let mut seen = leases.all_leases().await?;
             let over =
                 seen.iter_mut().filter(|lease| lease.status == LeaseStatus::Held && lease.left.is_zero());
@@ -253,9 +258,10 @@ impl Holder {
                 }
             }
             Ok::<_, store::Error>(seen)
-        };
+        });
         match seen.await {
-            Ok(seen) => {
+            Ok(Ok(seen)) => {
+                self.look_at = next_end(&seen, self.timing.interval).map(|left| Instant::now() + left);
                 let view = view_of(&seen);
                 self.view.send_if_modified(|old| {
                     let is_other = *old != view;
@@ -263,12 +269,22 @@ impl Holder {
                     is_other
                 });
             }
-            Err(error) => {
+            Ok(Err(error)) => {
                 let error = teammy_kernel::chain(&error);
                 debug!(node = %self.me, error, "the other nodes' leases could not be read");
             }
+            Err(_) => debug!(node = %self.me, "the other nodes' leases could not be read in time"),
         }
     }
+}
+
+/// In what time the first lease ends, if its holder is late with the renewal. Then a dead node's meetings need not wait until this one
+/// looks the next time by itself.
+fn next_end(leases: &[LeaseRecord], interval: Duration) -> Option<Duration> {
+    let held = leases.iter().filter(|lease| lease.status == LeaseStatus::Held);
+    let first = held.map(|lease| lease.left).min()?;
+    // Not at once again: one that ends now is about to be found.
+    (first < interval).then_some(first + interval / 50)
 }
 
 #[cfg(test)]

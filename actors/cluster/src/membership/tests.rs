@@ -64,7 +64,8 @@ async fn a_node_that_dies_is_ended_by_another_one_when_its_time_is_over() {
     let view = until(&a, |view| view.ended.contains(&owner)).await;
     assert_eq!((names(&view), view.is_member), (vec![A.to_owned()], true));
     let after = died.elapsed();
-    assert!(after >= TTL * 5 / 6 && after <= TTL + TTL / 3, "{after:?}");
+    // Its last renewal was up to a sixth before, and the end is looked for when it is due.
+    assert!(after >= TTL * 5 / 6 && after <= TTL + TTL / 100, "{after:?}");
     assert_eq!(store.leases().owned(owner, 10).await.unwrap(), std::slice::from_ref(&meeting));
     store.leases().claim_as(a.incarnation().clone(), meeting, 1).await.unwrap();
 }
