@@ -141,6 +141,17 @@ impl Error {
         }
     }
 
+    /// Whether another node of the cluster may do better: this one is away, stops, or does not reach the meeting.
+    pub(crate) fn is_of_node(&self) -> bool {
+        match self {
+            Self::Unreachable(_) | Self::Unknown(_) | Self::Stream(_) => true,
+            Self::Problem { status, code, .. } => {
+                self.can_retry() && (*status >= 500 || ELSEWHERE.contains(&code.as_str()))
+            }
+            _ => false,
+        }
+    }
+
     /// Whether the request may have been carried out nevertheless.
     pub(crate) fn may_be_done(&self) -> bool {
         match self {
@@ -169,22 +180,23 @@ mod tests {
         let document = |code: &str, can_retry| {
             format!(r#"{{"status":1,"title":"t","code":"{code}","can_retry":{can_retry}}}"#)
         };
-        for (status, body, can_retry, may_be_done) in [
-            (429, document("busy", true), true, false),
-            (503, document("store-away", true), true, true),
-            (410, document("ended", false), false, false),
-            (410, document("gone", false), true, true),
-            (409, document("not-running", false), true, false),
-            (422, document("unknown-source", false), false, false),
-            (500, document("internal", false), false, true),
-            (502, "<html>".to_owned(), true, true),
-            (504, String::new(), true, true),
-            (429, "slow down".to_owned(), true, false),
-            (404, "<html>".to_owned(), false, false),
-            (302, String::new(), false, false),
+        for (status, body, can_retry, may_be_done, is_of_node) in [
+            (429, document("busy", true), true, false, false),
+            (503, document("store-away", true), true, true, true),
+            (410, document("ended", false), false, false, false),
+            (410, document("gone", false), true, true, true),
+            (409, document("not-running", false), true, false, true),
+            (422, document("unknown-source", false), false, false, false),
+            (500, document("internal", false), false, true, false),
+            (502, "<html>".to_owned(), true, true, true),
+            (504, String::new(), true, true, true),
+            (429, "slow down".to_owned(), true, false, false),
+            (404, "<html>".to_owned(), false, false, false),
+            (302, String::new(), false, false, false),
         ] {
             let error = Error::of_answer(status, body.as_bytes(), None);
-            assert_eq!((error.can_retry(), error.may_be_done()), (can_retry, may_be_done), "{status} {body}");
+            let found = (error.can_retry(), error.may_be_done(), error.is_of_node());
+            assert_eq!(found, (can_retry, may_be_done, is_of_node), "{status} {body}");
         }
     }
 

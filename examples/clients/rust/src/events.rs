@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     error::Error,
-    http::{Http, Request},
+    http::{Http, Origin, Request},
     retry::Policy,
 };
 use follower::{Follower, Move};
@@ -80,7 +80,7 @@ impl Events {
     }
 
     /// Opens a stream after a place.
-    async fn open(&self, after: Option<Seq>) -> Result<Open, Error> {
+    async fn open(&self, after: Option<Seq>) -> Result<(Open, Origin), Error> {
         let mut request = Request::get(["meetings", self.meeting.as_str(), "events"]);
         request = request.header("accept", "text/event-stream");
         if self.outputs_only {
@@ -93,8 +93,9 @@ impl Events {
             request = request.header("last-event-id", &after.to_string());
         }
         let answer = self.http.send(request).await?;
+        let origin = answer.origin();
         match answer.kind().as_str() {
-            "text/event-stream" => Ok(Box::pin(read(answer.chunks(SILENCE)))),
+            "text/event-stream" => Ok((Box::pin(read(answer.chunks(SILENCE))), origin)),
             kind => Err(Error::malformed("events", format!("the answer is {kind:?}"))),
         }
     }
@@ -136,7 +137,8 @@ impl Stream for Packets {
 struct Following {
     events: Events,
     follower: Follower,
-    open: Option<Open>,
+    /// The stream that is open, and where it comes from.
+    open: Option<(Open, Origin)>,
 }
 
 impl Following {
@@ -149,7 +151,9 @@ impl Following {
                 Move::Fail(error) => return Some((Err(error), None)),
                 Move::Back(error) => error,
             };
-            self.open = None;
+            if let Some((_, origin)) = self.open.take() {
+                origin.failed(&error);
+            }
             match self.follower.back(error, Instant::now(), fastrand::f64()) {
                 Ok(wait) => sleep(wait).await,
                 Err(error) => return Some((Err(error), None)),
@@ -159,7 +163,7 @@ impl Following {
 
     /// Opens a stream, or takes an event of the one that is open.
     async fn step(&mut self) -> Move {
-        let Some(open) = &mut self.open else {
+        let Some((open, _)) = &mut self.open else {
             return match self.events.open(self.follower.after()).await {
                 Ok(open) => {
                     self.open = Some(open);

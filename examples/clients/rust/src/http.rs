@@ -1,5 +1,6 @@
 //! The HTTP client under the API. The only module that names it.
 
+mod addresses;
 mod tls;
 
 use std::{sync::Arc, time::Duration};
@@ -12,8 +13,11 @@ use reqwest::{
     redirect,
 };
 use serde::{Serialize, de::DeserializeOwned};
+use teammy_kernel::chain;
 use tokio::time::{Instant, sleep, timeout};
 
+pub use self::addresses::AddressFailure;
+use self::addresses::Addresses;
 use crate::{
     error::Error,
     retry::{Policy, Tries},
@@ -29,6 +33,9 @@ const IDLE_TIME: Duration = Duration::from_secs(5);
 /// How long an answer may take, and each next piece of it.
 const ANSWER_TIME: Duration = Duration::from_mins(1);
 
+/// The same where another address could be asked instead. It is longer than a node looks for a meeting by itself.
+const ANSWER_TIME_OF_SEVERAL: Duration = Duration::from_secs(20);
+
 /// How often the system asks a silent host whether it is there. It finds hosts that vanished under a request without a limit.
 const PROBE_TIME: Duration = Duration::from_secs(15);
 
@@ -38,11 +45,12 @@ const MAX_ANSWER: usize = 64 << 20;
 /// How much is read of the body of an error.
 const MAX_PROBLEM: usize = 64 << 10;
 
-/// A node, or what stands before some. A clone is the same.
+/// A node, or several of a cluster, or what stands before some. A clone is the same.
 #[derive(Debug, Clone)]
 pub(crate) struct Http {
     client: Client,
-    base: Arc<Url>,
+    bases: Arc<[Url]>,
+    addresses: Arc<Addresses>,
     key: Option<HeaderValue>,
 }
 
@@ -106,18 +114,35 @@ impl Request {
 pub(crate) struct Answer {
     response: Response,
     limit: Option<Duration>,
+    from: Origin,
+}
+
+/// Which address an answer comes from.
+#[derive(Debug, Clone)]
+pub(crate) struct Origin {
+    addresses: Arc<Addresses>,
+    at: usize,
+}
+
+impl Origin {
+    /// What it answered is of no use, if that is because of the node: another address is used from now on.
+    pub(crate) fn failed(&self, error: &Error) {
+        if error.is_of_node() {
+            self.addresses.failed(self.at, chain(error));
+        }
+    }
 }
 
 impl Http {
-    pub(crate) fn new(url: &str) -> Result<Self, Error> {
-        let wrong = || Error::Url(url.to_owned());
-        let base = Url::parse(url).map_err(|_| wrong())?;
-        let is_plain = base.query().is_none() && base.fragment().is_none() && base.host().is_some();
-        if !is_plain || !["http", "https"].contains(&base.scheme()) {
-            return Err(wrong());
+    /// One that uses any of these URLs, the first one at first.
+    pub(crate) fn new<'a>(urls: impl IntoIterator<Item = &'a str>) -> Result<Self, Error> {
+        let bases: Vec<Url> = urls.into_iter().map(base).collect::<Result<_, _>>()?;
+        if bases.is_empty() {
+            return Err(Error::Url(String::new()));
         }
+        let is_tls = bases.iter().any(|base| base.scheme() == "https");
         let client = Client::builder()
-            .tls_backend_preconfigured(tls::config(base.scheme() == "https")?)
+            .tls_backend_preconfigured(tls::config(is_tls)?)
             .connect_timeout(CONNECT_TIME)
             .pool_idle_timeout(IDLE_TIME)
             .tcp_keepalive(PROBE_TIME)
@@ -131,7 +156,23 @@ impl Http {
             .no_proxy()
             .build();
         let client = client.map_err(|error| Error::Setup(Box::new(error)))?;
-        Ok(Self { client, base: Arc::new(base), key: None })
+        let addresses = Arc::new(Addresses::new(bases.iter().map(shown).collect()));
+        Ok(Self { client, bases: bases.into(), addresses, key: None })
+    }
+
+    /// How many addresses there are.
+    pub(crate) fn addresses(&self) -> usize {
+        self.addresses.len()
+    }
+
+    /// The address that is used now.
+    pub(crate) fn address(&self) -> &str {
+        self.addresses.shown()
+    }
+
+    /// Why addresses failed that have not answered since.
+    pub(crate) fn failures(&self) -> Vec<AddressFailure> {
+        self.addresses.failures()
     }
 
     pub(crate) fn key(mut self, secret: &str) -> Result<Self, Error> {
@@ -141,13 +182,13 @@ impl Http {
         Ok(self)
     }
 
-    fn url(&self, request: &Request) -> Result<Url, Error> {
-        let mut url = (*self.base).clone();
+    fn url(&self, at: usize, request: &Request) -> Result<Url, Error> {
+        let mut url = self.bases[at].clone();
         // A URL takes these as steps up the path, however they are written.
         if let Some(step) = request.path.iter().find(|segment| [".", ".."].contains(&segment.as_str())) {
             return Err(Error::Url(step.clone()));
         }
-        let wrong = |()| Error::Url(self.base.to_string());
+        let wrong = |()| Error::Url(self.bases[at].to_string());
         url.path_segments_mut().map_err(wrong)?.pop_if_empty().push("v1").extend(&request.path);
         if !request.query.is_empty() {
             url.query_pairs_mut().extend_pairs(&request.query);
@@ -155,10 +196,22 @@ impl Http {
         Ok(url)
     }
 
-    /// Sends a request once, and waits for the head of a successful answer.
+    /// Sends a request once, and waits for the head of a successful answer. If the node cannot give it, the next request goes
+    /// to another address.
     pub(crate) async fn send(&self, request: Request) -> Result<Answer, Error> {
-        let url = self.url(&request)?;
+        let from = Origin { addresses: self.addresses.clone(), at: self.addresses.current() };
+        let answer = self.send_to(from.clone(), request).await;
+        match &answer {
+            Ok(_) => from.addresses.answered(from.at),
+            Err(error) => from.failed(error),
+        }
+        answer
+    }
+
+    async fn send_to(&self, from: Origin, request: Request) -> Result<Answer, Error> {
+        let url = self.url(from.at, &request)?;
         let Request { method, headers, body, limit, .. } = request;
+        let limit = if self.addresses() > 1 { limit.map(|it| it.min(ANSWER_TIME_OF_SEVERAL)) } else { limit };
         let mut map: HeaderMap = headers
             .into_iter()
             .map(|(name, value)| (reqwest::header::HeaderName::from_static(name), value))
@@ -169,7 +222,7 @@ impl Http {
         map.entry(ACCEPT).or_insert(HeaderValue::from_static("application/json"));
         let sending = self.client.request(method, url).headers(map).body(body).send();
         let response = within(limit, sending).await?.map_err(failed)?;
-        let answer = Answer { response, limit };
+        let answer = Answer { response, limit, from };
         if answer.response.status().is_success() { Ok(answer) } else { Err(answer.problem().await) }
     }
 
@@ -190,27 +243,55 @@ impl Http {
         what: &'static str,
         policy: Policy,
     ) -> Result<T, Error> {
+        let body = self.whole_again(request, policy, Error::can_retry).await?;
+        serde_json::from_slice(&body).map_err(|error| Error::malformed(what, error))
+    }
+
+    /// The body of the answer to a request that is sent again as long as its failure `may_pass`.
+    pub(crate) async fn whole_again(
+        &self,
+        request: Request,
+        policy: Policy,
+        may_pass: impl Fn(&Error) -> bool,
+    ) -> Result<Vec<u8>, Error> {
         let mut tries = Tries::new(policy, Instant::now());
         loop {
             let began = Instant::now();
             let mut attempt = request.clone();
-            if let (Some(limit), Some(deadline)) = (&mut attempt.limit, tries.deadline()) {
+            if let (Some(limit), Some(deadline), 1) = (&mut attempt.limit, tries.deadline(), self.addresses())
+            {
                 *limit = (*limit).min(deadline.saturating_duration_since(began));
             }
-            let error = match self.json(attempt, what).await {
-                Err(error) if error.can_retry() => error,
+            let whole = async { self.send(attempt).await?.whole().await };
+            let error = match whole.await {
+                Err(error) if may_pass(&error) => error,
                 done => return done,
             };
-            if request.limit.is_none() && began.elapsed() > ANSWER_TIME {
+            let was_under_way = matches!(error, Error::Unknown(_)) && began.elapsed() > CONNECT_TIME;
+            if request.limit.is_none() && was_under_way {
                 // It was being carried out all the time.
                 tries.progress(Instant::now());
             }
-            match tries.failed(Instant::now(), error.retry_after(), fastrand::f64()) {
+            match tries.after(&error, Instant::now(), fastrand::f64()) {
                 Some(wait) => sleep(wait).await,
                 None => return Err(error),
             }
         }
     }
+}
+
+/// A URL below which the API is.
+fn base(url: &str) -> Result<Url, Error> {
+    let wrong = || Error::Url(url.to_owned());
+    let base = Url::parse(url).map_err(|_| wrong())?;
+    let is_plain = base.query().is_none() && base.fragment().is_none() && base.host().is_some();
+    if is_plain && ["http", "https"].contains(&base.scheme()) { Ok(base) } else { Err(wrong()) }
+}
+
+/// A URL without a name and a password.
+fn shown(base: &Url) -> String {
+    let path = base.path().trim_end_matches('/');
+    format!("{}{path}", base.origin().ascii_serialization())
 }
 
 impl Answer {
@@ -222,7 +303,17 @@ impl Answer {
 
     /// The next piece of the body; `None` at its end.
     pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, Error> {
-        within(self.limit, self.response.chunk()).await?.map_err(failed)
+        let chunk = within(self.limit, self.response.chunk()).await;
+        let chunk = chunk.and_then(|chunk| chunk.map_err(failed));
+        if let Err(error) = &chunk {
+            self.from.failed(error);
+        }
+        chunk
+    }
+
+    /// Which address it comes from.
+    pub(crate) fn origin(&self) -> Origin {
+        self.from.clone()
     }
 
     /// The pieces of the body, each of which may take so long.
@@ -286,26 +377,34 @@ mod tests {
 
     #[test]
     fn urls_hold_any_id() {
-        let http = Http::new("http://localhost:7600/teammy/").unwrap();
+        let http = Http::new(["http://localhost:7600/teammy/"]).unwrap();
         let request = Request::get(["meetings", "a/b ü?"]).query("after", "7").query("label", "a&b:c");
-        let url = http.url(&request).unwrap();
+        let url = http.url(0, &request).unwrap();
         assert_eq!(
             url.as_str(),
             "http://localhost:7600/teammy/v1/meetings/a%2Fb%20%C3%BC%3F?after=7&label=a%26b%3Ac"
         );
-        assert!(matches!(http.url(&Request::get(["meetings", ".."])), Err(Error::Url(_))));
+        assert!(matches!(http.url(0, &Request::get(["meetings", ".."])), Err(Error::Url(_))));
     }
 
     #[test]
     fn only_urls_of_nodes_are_taken() {
         for url in ["localhost:7600", "ftp://localhost", "http://localhost?x", "unix:/run/x", ""] {
-            assert!(matches!(Http::new(url), Err(Error::Url(_))), "{url}");
+            assert!(matches!(Http::new([url]), Err(Error::Url(_))), "{url}");
         }
+        assert!(matches!(Http::new([]), Err(Error::Url(_))));
+    }
+
+    #[test]
+    fn an_address_is_shown_without_a_password() {
+        let urls = ["http://me:secret@localhost:7600/teammy/", "https://[::1]:7601"];
+        let shown: Vec<_> = urls.iter().map(|url| shown(&base(url).unwrap())).collect();
+        assert_eq!(shown, ["http://localhost:7600/teammy", "https://[::1]:7601"]);
     }
 
     #[test]
     fn a_key_is_never_shown() {
-        let http = Http::new("http://localhost").unwrap().key("very-secret").unwrap();
+        let http = Http::new(["http://localhost"]).unwrap().key("very-secret").unwrap();
         assert!(!format!("{http:?}").contains("very-secret"));
         assert!(matches!(http.key("a\nb"), Err(Error::Key)));
     }

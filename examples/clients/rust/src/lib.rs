@@ -6,6 +6,7 @@
 //!   numbers, so a packet that it has already is not published twice.
 //! * [`Events`] come back with the seq of the last packet, and give each packet once and in order.
 //! * [`Meeting::publish`] tries once. If no answer came, it says so ([`Error::Unknown`]) rather than guess.
+//! * [`Client::any_of`] takes the addresses of several nodes: when one dies, another is used.
 //!
 //! # Examples
 //! ```no_run
@@ -44,8 +45,9 @@ mod retry;
 pub use client::Client;
 pub use error::Error;
 pub use events::{Events, Packets};
-pub use meeting::Meeting;
-pub use meetings::{MeetingInfo, Meetings, Opening, Status};
+pub use http::AddressFailure;
+pub use meeting::{DeadLetter, Meeting};
+pub use meetings::{InstanceInfo, MeetingInfo, Meetings, Opened, Opening, Status};
 pub use producer::Producer;
 pub use published::Published;
 pub use teammy_kernel::{DataPacket, MeetingId, Name, Payload, Publish, Seq, Timestamp, data};

@@ -1,9 +1,11 @@
 //! One meeting.
 
+use serde::Deserialize;
 use serde_json::json;
-use teammy_kernel::{MeetingId, Publish};
+use teammy_kernel::{MeetingId, Name, Publish, Seq};
 
 use crate::{
+    digits,
     error::Error,
     events::Events,
     http::{Http, Request},
@@ -12,6 +14,23 @@ use crate::{
     published::{self, Published},
     retry::Policy,
 };
+
+/// A packet that an instance gave up.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[non_exhaustive]
+pub struct DeadLetter {
+    /// The instance.
+    pub instance: Name,
+    /// The packet's seq.
+    #[serde(deserialize_with = "digits::seq")]
+    pub seq: Seq,
+    /// The packet's source.
+    pub source: Name,
+    /// How often it was tried.
+    pub tries: u32,
+    /// The error of the last try.
+    pub error: String,
+}
 
 /// A meeting at a node. A clone is the same.
 #[derive(Debug, Clone)]
@@ -60,6 +79,24 @@ impl Meeting {
         published::read(&result)
     }
 
+    /// As [`publish`](Self::publish), but tries again where it is certain that the packet is not published, until
+    /// [`Client::give_up_after`](crate::Client::give_up_after). For packets that take no numbers, such as sound.
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish). After [`Error::Unknown`] it may be published or not.
+    ///
+    /// # Cancel safety
+    /// The packet may be published nevertheless.
+    pub async fn publish_at_most_once(&self, packet: Publish) -> Result<Published, Error> {
+        let request = Request::post(self.path(Some("packets"))).json(&packet);
+        let may_pass = |error: &Error| error.can_retry() && !error.may_be_done();
+        let result = self.http.whole_again(request, self.policy, may_pass).await.map_err(|error| {
+            let is_unknown = error.may_be_done() && !matches!(error, Error::Unknown(_));
+            if is_unknown { Error::Unknown(error.into()) } else { error }
+        })?;
+        published::read(&result)
+    }
+
     /// A publisher that numbers its packets. One program uses an id at a time. It may come back with it after its own restart.
     pub fn producer(&self, id: impl Into<String>) -> Producer {
         let policy = Policy { give_up_after: None, ..self.policy };
@@ -102,5 +139,19 @@ impl Meeting {
     pub async fn end_and_wait(&self) -> Result<MeetingInfo, Error> {
         let request = Request::post(self.path(Some("end"))).json(&json!({"wait": true})).unlimited();
         self.http.json_again(request, "a meeting", self.policy).await
+    }
+
+    /// What its instances gave up, by seq. Needs a key with scope `admin`, if there are keys.
+    ///
+    /// # Errors
+    /// As [`show`](Self::show).
+    pub async fn dead_letters(&self) -> Result<Vec<DeadLetter>, Error> {
+        #[derive(Deserialize)]
+        struct Letters {
+            letters: Vec<DeadLetter>,
+        }
+        let request = Request::get(self.path(Some("dead-letters")));
+        let Letters { letters } = self.http.json_again(request, "dead letters", self.policy).await?;
+        Ok(letters)
     }
 }

@@ -106,6 +106,24 @@ impl Status {
     }
 }
 
+/// What opening a meeting did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Opened {
+    /// It is new.
+    Started,
+    /// It was cut off, and goes on.
+    Resumed,
+    /// It ran already.
+    Running,
+    /// It has ended, and stays so.
+    Ended,
+    /// Something of a later version.
+    #[serde(other)]
+    Other,
+}
+
 /// What is known of a meeting.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[non_exhaustive]
@@ -129,12 +147,32 @@ pub struct MeetingInfo {
     /// The instances that it was started with.
     #[serde(default)]
     pub plugins: Vec<Name>,
+    /// What opening it did, if it was just opened. One that was started by a request whose answer was lost is `Running`.
+    #[serde(default)]
+    pub opened: Option<Opened>,
     /// What its instances do, if it runs at the node that was asked.
     #[serde(default)]
     pub running: Option<Value>,
     /// What its requests to language models have cost, if one meeting was asked for.
     #[serde(default)]
     pub spend: Option<Value>,
+}
+
+/// An instance that a node has, so that meetings can be opened with it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[non_exhaustive]
+pub struct InstanceInfo {
+    /// Its name, which is also the source of its outputs.
+    pub name: Name,
+    /// The kind of its plugin.
+    pub kind: String,
+    /// The version of its plugin.
+    pub version: String,
+    /// The sources that it takes.
+    pub sources: Vec<Name>,
+    /// Whether it needs a language model and the node has none: a meeting with it cannot be opened.
+    #[serde(default)]
+    pub lacks_llm: bool,
 }
 
 /// Which meetings to list.

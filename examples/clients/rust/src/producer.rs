@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use crate::{
     digits::Digits,
     error::Error,
-    http::{Http, Request},
+    http::{Http, Origin, Request},
     published::{self, Published},
     retry::{Policy, Tries},
 };
@@ -52,11 +52,13 @@ pub struct Producer {
     policy: Policy,
     is_durable: bool,
     window: Window,
+    /// Where the last results came from.
+    from: Option<Origin>,
 }
 
 impl Producer {
     pub(crate) fn new(http: Http, meeting: MeetingId, id: String, policy: Policy) -> Self {
-        Self { http, meeting, policy, is_durable: false, window: Window::new(id) }
+        Self { http, meeting, policy, is_durable: false, window: Window::new(id), from: None }
     }
 
     /// Waits until each packet is stored. Without it, a packet that was answered is lost if the node dies before it is stored, and
@@ -158,6 +160,7 @@ impl Producer {
     /// Sends once what is to be sent, and waits before the next time if need be.
     async fn attempt(&mut self, tries: &mut Tries) -> VecDeque<Outcome> {
         let mut outcomes = VecDeque::new();
+        self.from = None;
         let turn = match self.window.attempt() {
             Attempt::Ask => {
                 let answer = self.ask(tries.deadline()).await;
@@ -176,13 +179,23 @@ impl Producer {
             Turn::On => {}
             Turn::Came(outcome) => outcomes.push_back(outcome),
             // What came is handed over first, and then it goes on at once.
-            Turn::Wait(_) if !outcomes.is_empty() => {}
-            Turn::Wait(error) => match tries.failed(Instant::now(), error.retry_after(), fastrand::f64()) {
-                Some(wait) => sleep(wait).await,
-                None => outcomes.push_back(self.window.give_up(error)),
-            },
+            Turn::Wait(error) if !outcomes.is_empty() => self.leave(&error),
+            Turn::Wait(error) => {
+                self.leave(&error);
+                match tries.after(&error, Instant::now(), fastrand::f64()) {
+                    Some(wait) => sleep(wait).await,
+                    None => outcomes.push_back(self.window.give_up(error)),
+                }
+            }
         }
         outcomes
+    }
+
+    /// The node that gave the last results, each of which may be a problem, may not be the one to ask again.
+    fn leave(&mut self, error: &Error) {
+        if let Some(from) = self.from.take() {
+            from.failed(error);
+        }
     }
 
     fn durably(&self, request: Request) -> Request {
@@ -212,6 +225,7 @@ impl Producer {
         let request = Request::post(["meetings", self.meeting.as_str(), "packets"]);
         let request = self.durably(request).body("application/x-ndjson", lines::write(packets));
         let mut answer = before(deadline, self.http.send(request)).await?;
+        self.from = Some(answer.origin());
         let mut lines = Lines::default();
         while let Some(chunk) = before(deadline, answer.chunk()).await? {
             lines.push(&chunk);

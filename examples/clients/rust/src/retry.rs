@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::error::Error;
+
 /// How long to wait between tries, and when to stop trying.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Policy {
@@ -13,11 +15,14 @@ pub(crate) struct Policy {
     pub(crate) longest: Duration,
     /// How long there may be no progress; `None` means for ever.
     pub(crate) give_up_after: Option<Duration>,
+    /// How many addresses there are.
+    pub(crate) addresses: usize,
 }
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { first: Duration::from_millis(100), longest: Duration::from_secs(10), give_up_after: None }
+        let (first, longest) = (Duration::from_millis(100), Duration::from_secs(10));
+        Self { first, longest, give_up_after: None, addresses: 1 }
     }
 }
 
@@ -27,17 +32,30 @@ pub(crate) struct Tries {
     policy: Policy,
     since: Instant,
     failures: u32,
+    /// How many addresses have failed since the last wait.
+    left: usize,
 }
 
 impl Tries {
     pub(crate) fn new(policy: Policy, now: Instant) -> Self {
-        Self { policy, since: now, failures: 0 }
+        Self { policy, since: now, failures: 0, left: 0 }
     }
 
     /// Something succeeded: the next failure is the first one again.
     pub(crate) fn progress(&mut self, now: Instant) {
         self.since = now;
-        self.failures = 0;
+        (self.failures, self.left) = (0, 0);
+    }
+
+    /// As [`failed`](Self::failed). If the failure is the node's own, each other address is tried once before anybody waits, or
+    /// gives up.
+    pub(crate) fn after(&mut self, error: &Error, now: Instant, chance: f64) -> Option<Duration> {
+        if error.is_of_node() && self.left + 1 < self.policy.addresses {
+            self.left += 1;
+            return Some(Duration::ZERO);
+        }
+        self.left = 0;
+        self.failed(now, error.retry_after(), chance)
     }
 
     /// How long to wait after a failure, or `None` if it is time to give up. `chance`, from 0 to 1, spreads clients that failed
@@ -48,7 +66,7 @@ impl Tries {
         retry_after: Option<Duration>,
         chance: f64,
     ) -> Option<Duration> {
-        let Policy { first, longest, give_up_after } = self.policy;
+        let Policy { first, longest, give_up_after, .. } = self.policy;
         let doubled = first.saturating_mul(1 << self.failures.min(30)).min(longest);
         self.failures = self.failures.saturating_add(1);
         let spread = doubled / 2 + (doubled / 2).mul_f64(chance.clamp(0.0, 1.0));
@@ -73,7 +91,23 @@ mod tests {
     }
 
     fn policy(give_up_after: Option<Duration>) -> Policy {
-        Policy { first: ms(100), longest: ms(1000), give_up_after }
+        Policy { first: ms(100), longest: ms(1000), give_up_after, addresses: 1 }
+    }
+
+    #[test]
+    fn each_address_is_tried_before_anybody_waits_or_gives_up() {
+        let start = Instant::now();
+        let mut tries = Tries::new(Policy { addresses: 3, ..policy(Some(ms(1000))) }, start);
+        let away = Error::Unreachable("away".into());
+        let mut waits = |now, error: &Error| {
+            (0..3).map(|_| tries.after(error, now, 1.0).map(|wait| wait.as_millis())).collect::<Vec<_>>()
+        };
+        assert_eq!(waits(start, &away), [Some(0), Some(0), Some(100)]);
+        assert_eq!(waits(start, &away), [Some(0), Some(0), Some(200)]);
+        // Another node would be as busy.
+        let busy = Error::of_answer(429, b"", None);
+        assert_eq!(waits(start, &busy), [Some(400), Some(800), Some(1000)]);
+        assert_eq!(waits(start + ms(5000), &away), [Some(0), Some(0), None]);
     }
 
     #[test]

@@ -88,7 +88,7 @@ impl Follower {
         if self.opened.take().is_some_and(|opened| now.duration_since(opened) >= GOOD) {
             self.tries.progress(now);
         }
-        self.tries.failed(now, error.retry_after(), chance).ok_or(error)
+        self.tries.after(&error, now, chance).ok_or(error)
     }
 }
 

@@ -135,6 +135,11 @@ impl Server {
         Self::start(move |request| replies.pop().unwrap_or_else(|| panic!("one too many: {request:?}"))).await
     }
 
+    #[allow(dead_code, reason = "a client of one server need not know it")]
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
     /// A client that hardly waits.
     pub(crate) fn client(&self) -> Client {
         let ms = std::time::Duration::from_millis;
