@@ -250,6 +250,8 @@ pub(crate) struct InstanceBody {
     pub(crate) version: String,
     /// The sources that it takes.
     pub(crate) sources: Vec<String>,
+    /// Whether it needs a language model and this node has none: a meeting with it cannot be opened.
+    pub(crate) lacks_llm: bool,
 }
 
 /// The configured instances.

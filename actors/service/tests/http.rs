@@ -406,6 +406,7 @@ async fn the_node_says_what_it_has() {
     let plugins = running.client.get("/v1/plugins").await.json();
     assert_eq!(plugins["plugins"][0]["kind"], "loud");
     assert_eq!(plugins["plugins"][0]["sources"], json!(["chat"]));
+    assert_eq!(plugins["plugins"][0]["lacks_llm"], json!(false), "it needs none");
     assert_eq!(running.client.get("/v1/usage").await.json()["rows"], json!([]));
     assert!(running.client.get("/v1/status").await.json()["status"].is_object());
     assert_eq!(running.client.get("/livez").await.status, 200);

@@ -29,6 +29,7 @@ pub(crate) async fn plugins(
     params: Params,
 ) -> Result<Json<PluginsBody>, Problem> {
     params.end()?;
+    let has_llm = shared.node.has_llm();
     let body = |instance: &Instance| {
         let setup = instance.setup();
         InstanceBody {
@@ -36,6 +37,7 @@ pub(crate) async fn plugins(
             kind: setup.kind,
             version: setup.version,
             sources: instance.subscriptions.keys().map(ToString::to_string).collect(),
+            lacks_llm: instance.factory.needs_llm() && !has_llm,
         }
     };
     Ok(Json(PluginsBody { plugins: shared.node.graph().instances().map(body).collect() }))
