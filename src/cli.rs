@@ -380,6 +380,9 @@ fn load(args: &Args, program: &str) -> Result<Loaded, Error> {
     let mut variables = Vec::new();
     for (name, value) in std::env::vars_os() {
         match (name.into_string(), value.into_string()) {
+            // It is no setting: a replay into nodes reads it.
+            #[cfg(feature = "cluster")]
+            (Ok(name), Ok(_)) if name == replay::KEY_VARIABLE => {}
             (Ok(name), Ok(value)) => variables.push((name, value)),
             (Ok(name), Err(_)) if name.starts_with("TEAMMY_") => return Err(Error::Variable(name)),
             _ => {}

@@ -103,6 +103,9 @@ pub(crate) enum Error {
     #[cfg(all(feature = "service", not(feature = "cluster")))]
     #[error("cluster.node is set, but this build is no part of a cluster; build it with feature `cluster`")]
     NoCluster,
+    #[cfg(feature = "cluster")]
+    #[error(transparent)]
+    Remote(#[from] super::replay::RemoteError),
     #[error(transparent)]
     Keys(#[from] teammy::keys::Error),
     #[error("there is no meeting {0}")]
@@ -158,6 +161,9 @@ pub(crate) enum Keeps {
     Stored,
     /// It is stored in a database, without the sound that was played.
     AllButSound,
+    /// It is at nodes that run elsewhere.
+    #[cfg(feature = "cluster")]
+    AtNodes,
     /// It was in memory.
     Nothing,
 }
@@ -246,6 +252,8 @@ impl Error {
             ) => 2,
             #[cfg(feature = "service")]
             Self::Service(_) => 1,
+            #[cfg(feature = "cluster")]
+            Self::Remote(error) => error.code(),
             #[cfg(feature = "cluster")]
             Self::Cluster(error) if error.kind() == teammy::ErrorKind::Invalid => 2,
             #[cfg(feature = "cluster")]
@@ -339,6 +347,12 @@ impl Error {
                      --meeting ID, or after `teammy forget {id}`; `teammy history {id}` shows what is stored"
                 )
             }
+            #[cfg(feature = "cluster")]
+            Self::Interrupted { keeps: Keeps::AtNodes, .. } => {
+                "the same command continues from here; until then the meeting stays open at the nodes".to_owned()
+            }
+            #[cfg(feature = "cluster")]
+            Self::Remote(error) => return error.hint().map(str::to_owned),
             Self::Interrupted { meeting, keeps: Keeps::Stored, .. } => format!(
                 "the same command continues from here; `teammy history {}` shows what is stored",
                 shell_word(meeting.as_str())

@@ -1,6 +1,8 @@
 //! Which instances of a meeting are suspended, and how many packets each gave up that were not redriven.
 
 use std::collections::BTreeMap;
+#[cfg(feature = "cluster")]
+use std::collections::BTreeSet;
 
 use serde::Serialize;
 use teammy::{
@@ -49,6 +51,21 @@ impl Failures {
         Ok(Self(failures.filter(|failure| failure.suspended || failure.dead_letters > 0).collect()))
     }
 
+    /// What is known to have failed: the instances that are suspended, and how many packets each gave up.
+    #[cfg(feature = "cluster")]
+    pub(crate) fn known(suspended: &BTreeSet<String>, given_up: BTreeMap<String, u64>) -> Self {
+        let mut failures: BTreeMap<String, Failure> = BTreeMap::new();
+        let none =
+            |instance: &String| Failure { instance: instance.clone(), suspended: false, dead_letters: 0 };
+        for instance in suspended {
+            failures.entry(instance.clone()).or_insert_with(|| none(instance)).suspended = true;
+        }
+        for (instance, packets) in given_up {
+            failures.entry(instance.clone()).or_insert_with(|| none(&instance)).dead_letters = packets;
+        }
+        Self(failures.into_values().collect())
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -70,6 +87,18 @@ impl Failures {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(feature = "cluster")]
+    #[test]
+    fn what_is_known_is_put_together_by_instance() {
+        let suspended = BTreeSet::from(["b".to_owned(), "c".to_owned()]);
+        let given_up = BTreeMap::from([("a".to_owned(), 1), ("c".to_owned(), 2)]);
+        let failures = Failures::known(&suspended, given_up);
+        assert_eq!(
+            failures.readable(),
+            "a gave up 1 packet; b is suspended; c gave up 2 packets and is suspended"
+        );
+    }
 
     #[test]
     fn people_read_what_failed() {

@@ -6,6 +6,9 @@
 mod expect;
 mod lossless;
 mod meeting;
+mod played;
+#[cfg(feature = "cluster")]
+mod remote;
 #[cfg(test)]
 mod tests;
 
@@ -35,11 +38,14 @@ use super::{
     plugin_set::PluginSet,
     recording::{Encoding, OnBroken, Options, Recording, Rules, is_stdin, parse_time},
     select::{Selection, select, taking_part},
-    summary::{Expected, Summary},
+    summary::Summary,
     text::count,
 };
 use expect::{Golden, Positions};
 use meeting::{ReplayMeeting, ReplayRequest};
+use played::{Played, Verdict};
+#[cfg(feature = "cluster")]
+pub(crate) use remote::{KEY_VARIABLE, RemoteError};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -82,6 +88,13 @@ pub(crate) struct Args {
     /// Where to keep the meeting, instead of database.url: `surrealkv://PATH`, `mem://` or `ws://HOST:PORT`
     #[arg(long, value_name = "URL")]
     pub(super) db: Option<String>,
+    /// Play into nodes that run, over their network API, instead of starting one here: a node, or several of a cluster
+    /// with commas between them, such as http://localhost:7601,http://localhost:7602. Another one is used when one
+    /// fails. The nodes keep the meeting and run it with their own instances: those of --plugins, or else all. Sources
+    /// are checked by the configuration here. The variable `TEAMMY_KEY` holds a key, if the nodes ask for one
+    #[cfg(feature = "cluster")]
+    #[arg(long, value_name = "ADDRESSES", value_delimiter = ',')]
+    cluster: Option<Vec<remote::Address>>,
     /// How fast to play: max, or a factor of the original speed by the packets' timestamps: 1x, 10x, 0.5x
     #[arg(long, default_value = "max", allow_hyphen_values = true)]
     speed: Speed,
@@ -112,7 +125,7 @@ pub(crate) struct Args {
     /// Compare the stored outputs with this file, which holds packets as JSON lines, and print how they differ, as a
     /// unified diff with a line for each packet; if they do, the exit code is 3. Compared by instance, in order: the
     /// payload, the participant, which packets of the recording an output came from, and its timestamp. Of a file
-    /// that --json printed: the payload and the participant
+    /// that --json printed: the payload and the participant. At nodes times are of their clock, and not compared
     #[arg(long, value_name = "FILE")]
     expect: Option<PathBuf>,
     /// Write the outputs to the file of --expect instead; not if instances failed, unless --allow-failures
@@ -130,6 +143,11 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, plugins: &PluginSet, config: Config, output: &Output) -> Result<(), Error> {
     let id = meeting_id(args)?;
     let golden = args.expect.as_deref().filter(|_| !args.update).map(Golden::read).transpose()?;
+    #[cfg(feature = "cluster")]
+    if let Some(addresses) = &args.cluster {
+        let golden = golden.map(Golden::without_times);
+        return run_at_nodes(args, addresses, &id, golden.as_ref(), plugins, config, output);
+    }
     let selection = select(config, args.plugins.as_deref(), plugins.bundle())?;
     let Selection { config, instances, mut notes } = selection;
     let packet_bytes = config.limits.packet_bytes;
@@ -142,10 +160,6 @@ pub(crate) fn run(args: &Args, plugins: &PluginSet, config: Config, output: &Out
     let graph = builder.check()?;
     let instances = taking_part(&graph, instances, has_llm, &mut notes)?;
     let factories: Vec<Factory> = graph.instances().map(|instance| instance.factory.clone()).collect();
-    let on_broken = if args.keep_going { OnBroken::Skip } else { OnBroken::Stop };
-    let Args { limit, encoding, started_at, .. } = *args;
-    let participants = args.participant.iter().map(|name| name.as_str().into()).collect();
-    let options = Options { limit, on_broken, encoding, started_at, participants };
     let volatile = graph.instances().filter(|instance| instance.output == Durability::Volatile);
     for instance in volatile.filter(|instance| instances.iter().any(|name| *name == instance.name.as_str())) {
         notes.push(format!(
@@ -157,20 +171,12 @@ pub(crate) fn run(args: &Args, plugins: &PluginSet, config: Config, output: &Out
         .iter()
         .filter_map(|name| graph.instance(name))
         .any(|instance| instance.subscriptions.keys().any(|source| source.as_str() == "audio"));
-    let recording = Recording::check(&args.file, Rules { graph, packet_bytes }, options)?;
-    if args.expect.is_some() && args.started_at.is_none() && recording.counts_from_start() {
-        return Err(Error::Undated(recording.name().to_owned()));
-    }
+    let recording = checked(args, Rules { graph, packet_bytes })?;
     notes.extend(recording.note());
     if recording.is_sound() && !is_audio_taken {
         notes.push(format!("no instance takes audio, so nobody hears {}", recording.name()));
     }
-    for note in notes {
-        output.note(&format!("note: {note}"));
-    }
-    for warning in recording.skipped().warnings() {
-        output.note(&format!("warning: {warning}"));
-    }
+    tell(notes, &recording, output);
     let replay = Replay { args, id, instances, recording, golden, output };
     let runtime = Runtime::new().map_err(Error::Runtime)?;
     runtime.block_on(install::missing(&factories, &install, output))?;
@@ -178,6 +184,76 @@ pub(crate) fn run(args: &Args, plugins: &PluginSet, config: Config, output: &Out
     // All is stored and closed; what still runs is not needed.
     runtime.shutdown_timeout(Duration::from_secs(1));
     done
+}
+
+/// Plays into nodes that run elsewhere. Their configuration decides which instances there are, so that this machine's is
+/// asked for sources and limits alone.
+#[cfg(feature = "cluster")]
+fn run_at_nodes(
+    args: &Args,
+    addresses: &[remote::Address],
+    id: &MeetingId,
+    golden: Option<&Golden>,
+    plugins: &PluginSet,
+    mut config: Config,
+    output: &Output,
+) -> Result<(), Error> {
+    if args.db.is_some() {
+        return Err(RemoteError::Database.into());
+    }
+    if args.update {
+        return Err(RemoteError::Update.into());
+    }
+    let packet_bytes = config.limits.packet_bytes;
+    config.plugins = Some(Vec::new());
+    let graph = plugins.builder(config).check()?;
+    let recording = checked(args, Rules { graph: graph.clone(), packet_bytes })?;
+    tell(recording.note().into_iter().collect(), &recording, output);
+    let remote = remote::Remote {
+        addresses,
+        id,
+        instances: args.plugins.as_deref(),
+        recording: &recording,
+        graph: &graph,
+        speed: args.speed,
+        started_at: args.started_at,
+        shown: if args.all { remote::Shown::All } else { remote::Shown::Outputs },
+        is_compared: args.expect.is_some(),
+        output,
+    };
+    let runtime = Runtime::new().map_err(Error::Runtime)?;
+    let played = runtime.block_on(remote.play());
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    played?.conclude(id, args.verdict(golden), output)
+}
+
+/// Reads the recording and checks all of it.
+fn checked(args: &Args, rules: Rules) -> Result<Recording, Error> {
+    let on_broken = if args.keep_going { OnBroken::Skip } else { OnBroken::Stop };
+    let Args { limit, encoding, started_at, .. } = *args;
+    let participants = args.participant.iter().map(|name| name.as_str().into()).collect();
+    let options = Options { limit, on_broken, encoding, started_at, participants };
+    let recording = Recording::check(&args.file, rules, options)?;
+    if args.expect.is_some() && args.started_at.is_none() && recording.counts_from_start() {
+        return Err(Error::Undated(recording.name().to_owned()));
+    }
+    Ok(recording)
+}
+
+/// Prints notes, and what was skipped of the recording.
+fn tell(notes: Vec<String>, recording: &Recording, output: &Output) {
+    for note in notes {
+        output.note(&format!("note: {note}"));
+    }
+    for warning in recording.skipped().warnings() {
+        output.note(&format!("warning: {warning}"));
+    }
+}
+
+impl Args {
+    fn verdict<'a>(&'a self, golden: Option<&'a Golden>) -> Verdict<'a> {
+        Verdict { expect: self.expect.as_deref(), golden, allow_failures: self.allow_failures }
+    }
 }
 
 fn meeting_id(args: &Args) -> Result<MeetingId, Error> {
@@ -209,47 +285,17 @@ struct Replay<'a> {
     output: &'a Output,
 }
 
-/// What a replay did.
-struct Played<'a> {
-    summary: Summary<'a>,
-    /// The outputs, if they are compared or written.
-    outputs: Vec<expect::Output>,
-}
-
 impl Replay<'_> {
     async fn run(&self, builder: Builder, host: &Host) -> Result<(), Error> {
         let play = async |node: &Node| self.play(node).await;
         let played = host.run(builder, &self.id, self.output, play).await;
-        let Played { summary, outputs } = played.map_err(|error| match error {
+        let played = played.map_err(|error| match error {
             Error::Interrupted { signal, meeting, keeps: Keeps::Stored } if self.recording.is_sound() => {
                 Error::Interrupted { signal, meeting, keeps: Keeps::AllButSound }
             }
             other => other,
         })?;
-        let failed = summary.failed().filter(|_| !self.args.allow_failures);
-        let (expected, different) = match (&self.args.expect, &self.golden) {
-            (Some(path), Some(golden)) => match golden.diff(&outputs) {
-                Some(diff) => {
-                    self.output.note(diff.trim_end());
-                    (Some(Expected::Different), Some(path))
-                }
-                None => (Some(Expected::Same), None),
-            },
-            (Some(path), None) if failed.is_none() => {
-                expect::write(path, &outputs)?;
-                (Some(Expected::Written), None)
-            }
-            _ => (None, None),
-        };
-        match expected {
-            Some(expected) => summary.expected(expected).print(self.output)?,
-            None => summary.print(self.output)?,
-        }
-        match (failed, different) {
-            (Some(failed), _) => Err(Error::Failures { meeting: self.id.clone(), failed }),
-            (None, Some(path)) => Err(Error::Different(path.clone())),
-            (None, None) => Ok(()),
-        }
+        played.conclude(&self.id, self.args.verdict(self.golden.as_ref()), self.output)
     }
 
     async fn play(&self, node: &Node) -> Result<Played<'_>, Error> {

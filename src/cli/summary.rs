@@ -44,13 +44,23 @@ pub(crate) enum Expected {
 #[derive(Debug, Serialize)]
 struct InstanceSummary {
     name: String,
-    delivered: u64,
+    /// Of a meeting that ran elsewhere, not all is known.
+    delivered: Option<u64>,
     outputs: u64,
-    errors: u64,
-    dead_letters: u64,
-    lost: u64,
+    errors: Option<u64>,
+    dead_letters: Option<u64>,
+    lost: Option<u64>,
     hook_p50_us: Option<f64>,
     hook_p99_us: Option<f64>,
+}
+
+/// What the log of a meeting tells of an instance.
+#[cfg(feature = "cluster")]
+#[derive(Debug)]
+pub(crate) struct OfLog<'a> {
+    pub(crate) instance: &'a str,
+    pub(crate) outputs: u64,
+    pub(crate) dead_letters: Option<u64>,
 }
 
 impl<'a> Summary<'a> {
@@ -62,11 +72,11 @@ impl<'a> Summary<'a> {
     ) -> Self {
         let instances = stats.instances.iter().map(|stats| InstanceSummary {
             name: stats.name.as_str().to_owned(),
-            delivered: stats.delivered,
+            delivered: Some(stats.delivered),
             outputs: stats.outputs,
-            errors: stats.errors,
-            dead_letters: stats.dead_letters,
-            lost: stats.lost,
+            errors: Some(stats.errors),
+            dead_letters: Some(stats.dead_letters),
+            lost: Some(stats.lost),
             hook_p50_us: stats.hook_p50.map(microseconds),
             hook_p99_us: stats.hook_p99.map(microseconds),
         });
@@ -96,6 +106,29 @@ impl<'a> Summary<'a> {
             expected,
             seconds,
         }
+    }
+
+    /// The summary of a meeting that ran elsewhere, into which so many packets were published.
+    #[cfg(feature = "cluster")]
+    pub(crate) fn of_log<'b>(
+        meeting: &'a MeetingId,
+        packets: u64,
+        instances: impl Iterator<Item = OfLog<'b>>,
+        skipped: SkipCounts,
+        took: Duration,
+    ) -> Self {
+        let instances = instances.map(|OfLog { instance, outputs, dead_letters }| InstanceSummary {
+            name: instance.to_owned(),
+            delivered: None,
+            outputs,
+            errors: None,
+            dead_letters,
+            lost: None,
+            hook_p50_us: None,
+            hook_p99_us: None,
+        });
+        let instances = instances.collect();
+        Self { packets, instances, ..Self::complete(meeting, skipped, took) }
     }
 
     /// Adds what failed.
@@ -131,13 +164,14 @@ impl<'a> Summary<'a> {
         let mut table = table(header);
         for instance in &self.instances {
             let quantile = |q: Option<f64>| q.map_or_else(|| "-".to_owned(), |q| format!("{q:.1}"));
+            let number = |n: Option<u64>| n.map_or_else(|| "-".to_owned(), |n| n.to_string());
             table.add_row([
                 instance.name.clone(),
-                instance.delivered.to_string(),
+                number(instance.delivered),
                 instance.outputs.to_string(),
-                instance.errors.to_string(),
-                instance.dead_letters.to_string(),
-                instance.lost.to_string(),
+                number(instance.errors),
+                number(instance.dead_letters),
+                number(instance.lost),
                 quantile(instance.hook_p50_us),
                 quantile(instance.hook_p99_us),
             ]);

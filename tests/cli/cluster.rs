@@ -1,6 +1,9 @@
 //! Three nodes over a SurrealDB server, started by the commands of docs/cluster.md: a meeting is reached from each of them, and goes
 //! on when its node is killed, drained, or stopped.
 
+#[path = "cluster/replay.rs"]
+mod replay;
+
 use std::{
     io::{BufRead, BufReader},
     net::SocketAddr,
@@ -25,6 +28,7 @@ struct Node {
     _stdout: BufReader<ChildStdout>,
     name: String,
     socket: String,
+    address: SocketAddr,
     client: Client,
 }
 
@@ -86,7 +90,13 @@ impl Node {
         let listening: Value =
             serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"));
         let address: SocketAddr = listening["address"].as_str().unwrap().parse().unwrap();
-        Self { child, _stdout: stdout, name, socket: path, client: Client::new(address) }
+        Self { child, _stdout: stdout, name, socket: path, address, client: Client::new(address) }
+    }
+
+    /// Kills it as a crash would.
+    fn crash(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
     }
 
     /// Runs a command for the operator of this node, and returns what it prints.
@@ -142,8 +152,7 @@ fn the_guides_three_nodes_share_a_meeting_and_lose_nothing_with_one_of_them() {
             next(&mut events, number).await;
         }
         // Its node is killed: the next request waits until another one has taken the meeting over.
-        owner.child.kill().unwrap();
-        owner.child.wait().unwrap();
+        owner.crash();
         nodes[1].publish(4).await;
         next(&mut events, 4).await;
         // Back again, under its name, while its old lease may still be there.

@@ -18,11 +18,11 @@ pub(crate) mod client;
 use client::Client;
 
 /// A node that is killed when it is dropped.
-struct Node {
+pub(crate) struct Node {
     child: Child,
     /// Its output, which stays open.
     _stdout: BufReader<ChildStdout>,
-    client: Client,
+    pub(crate) client: Client,
     resumed: u64,
 }
 
@@ -35,7 +35,7 @@ impl Drop for Node {
 
 impl Node {
     /// Starts a node, and waits until it has resumed its meetings.
-    fn start(place: &Place) -> Self {
+    pub(crate) fn start(place: &Place) -> Self {
         let arguments = ["node", "--json", "--db", "surrealkv://db", "--listen", "127.0.0.1:0"];
         let mut child =
             place.teammy(&arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
