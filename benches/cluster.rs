@@ -1,13 +1,16 @@
 //! What it costs to publish through a node that does not run the meeting, beside one that does and beside a bare RPC of
-//! `ractor_cluster`, in one run: `cargo bench -p teammy-benches --bench cluster -- [OPTIONS]`.
+//! `ractor_cluster`, in one run; and what a frozen peer and strangers cost:
+//! `cargo bench -p teammy-benches --bench cluster -- [OPTIONS]`.
 //!
-//! All nodes are in this process and share a store in memory. Their links are sockets over loopback, plain and with TLS, and so
+//! In the first two parts, all nodes are in this process and share a store in memory. Their links are sockets over loopback, plain and with TLS, and so
 //! is the session of the bare RPC. Packets have 256 bytes and a volatile source, and the meetings have no plugins.
 //!
 //! | part | what it measures |
 //! |---|---|
 //! | `forward` | one publish at a time, and 64 at a time, to one meeting: by its owner, by another node, and the bare RPC |
 //! | `nodes` | 12 meetings on 1, 2 and 3 nodes, 8 publishers each: through the owners, and through other nodes |
+//! | `frozen` | the memory of a node that floods a peer which is stopped, and what its callers get |
+//! | `attacks` | good links beside idle connections, and what remains of refused ones in memory and in the log |
 //!
 //! The bare RPC carries 256 bytes there and a number back, from one actor to another. Every round measures each side once, in
 //! turns, and figures are medians of the rounds; a ratio is the median of the rounds' ratios.
@@ -26,10 +29,18 @@
     reason = "figures are rounded anyway; the modules' docs describe their content"
 )]
 
+#[path = "cluster/attacks.rs"]
+mod attacks;
 #[path = "cluster/bare.rs"]
 mod bare;
+#[path = "child.rs"]
+mod child;
+#[path = "cluster/frozen.rs"]
+mod frozen;
 #[path = "median.rs"]
 mod median;
+#[path = "cluster/memory.rs"]
+mod memory;
 #[path = "cluster/nodes.rs"]
 mod nodes;
 
@@ -43,7 +54,7 @@ use hdrhistogram::Histogram;
 use median::{median, of_rounds};
 use nodes::{Meeting, Nodes, PAYLOAD, publish};
 use teammy_cluster::certs::Authority;
-use tokio::{task::JoinSet, time::Instant};
+use tokio::{runtime::Runtime, task::JoinSet, time::Instant};
 
 /// How many calls are made at a time.
 const TOGETHER: usize = 64;
@@ -262,15 +273,32 @@ fn usage(problem: &str) -> ! {
     std::process::exit(2)
 }
 
-#[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> Result<(), Box<dyn Error>> {
+    // The bench starts its own program in other roles.
+    let arguments: Vec<_> = std::env::args().skip(1).collect();
+    if let [option, role, arguments @ ..] = &arguments[..]
+        && option == "--role"
+    {
+        return match role.as_str() {
+            frozen::PEER => frozen::peer(arguments),
+            frozen::NODE => frozen::node(arguments),
+            attacks::ATTACKED => attacks::attacked(arguments),
+            other => usage(&format!("{other} is no role")),
+        };
+    }
     let options = options();
     let is_wanted = |part: &str| options.part.as_deref().is_none_or(|only| only == part);
     if is_wanted("forward") {
-        forward(&options).await?;
+        Runtime::new()?.block_on(forward(&options))?;
     }
     if is_wanted("nodes") {
-        several(&options).await?;
+        Runtime::new()?.block_on(several(&options))?;
+    }
+    if is_wanted("frozen") {
+        frozen::rows()?;
+    }
+    if is_wanted("attacks") {
+        attacks::rows()?;
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ pub(crate) mod lanes;
 pub(crate) mod outbox;
 pub(crate) mod peer;
 pub(crate) mod registry;
+pub(crate) mod said;
 pub(crate) mod serve;
 pub(crate) mod session;
 pub(crate) mod settings;

@@ -98,6 +98,8 @@ struct Ids {
 struct Ring {
     window: usize,
     under_way: usize,
+    /// The bytes of messages that were not begun.
+    queued: usize,
     turns: VecDeque<Queue>,
     queues: HashMap<Queue, Ids>,
     /// Messages of which a part was sent and a part was not.
@@ -171,10 +173,13 @@ impl Outbox {
             What::Item { stream } | What::End { stream, .. } => Queue::Reply(*stream),
         };
         let bytes = u32::try_from(body.len()).expect("invariant: bodies have a bound");
+        let body_len = body.len();
         let message = Message { head: Head { id, bytes, what }, body, sent: None, queue: queue.clone() };
         self.messages.insert(id, message);
         let is_full = matches!(&queue, Queue::Ordered(meeting) if self.lanes.get(meeting).is_some_and(|lane| lane.is_full));
+        let cost = cost(body_len);
         let ring = self.ring(&queue);
+        ring.queued += cost;
         // It may pass those that wait.
         ring.is_blocked &= ring.passing == 0;
         let ids = ring.queues.entry(queue.clone()).or_insert_with(|| {
@@ -193,7 +198,7 @@ impl Outbox {
         if message.sent.is_some() {
             return false;
         }
-        let queue = message.queue.clone();
+        let (queue, cost) = (message.queue.clone(), message.cost());
         self.messages.remove(&id);
         let messages = &self.messages;
         let ring = match queue {
@@ -209,6 +214,7 @@ impl Outbox {
             }
         }
         ring.is_blocked = false;
+        ring.queued -= cost;
         // What comes after it may be smaller.
         if let Queue::Ordered(meeting) = &queue
             && let Some(lane) = self.lanes.get_mut(meeting)
@@ -232,6 +238,11 @@ impl Outbox {
     /// The bytes that the peer has not taken.
     pub(crate) fn under_way(&self) -> usize {
         self.calls.under_way + self.replies.under_way
+    }
+
+    /// The bytes of answers and items of which nothing was sent.
+    pub(crate) fn queued_replies(&self) -> usize {
+        self.replies.queued
     }
 
     /// Whether messages wait for credit.
@@ -385,6 +396,7 @@ impl Outbox {
         }
         let ring = self.ring(&queue);
         ring.under_way += cost;
+        ring.queued -= cost;
         ring.begun += 1;
     }
 

@@ -21,6 +21,7 @@ use crate::{
     link::{
         fault::CallError,
         outbox::Asked,
+        said::Said,
         serve::Server,
         session::{Reply, Session},
         state::Broken,
@@ -81,7 +82,7 @@ pub(crate) struct Peer {
     /// Calls that wait for a connection.
     waiting: AtomicUsize,
     /// What was last logged of it.
-    logged: Mutex<Option<Broken>>,
+    said: Mutex<Said>,
 }
 
 /// A call that waits for a connection.
@@ -107,7 +108,7 @@ impl Peer {
             breaks: AtomicU64::new(0),
             turn: AsyncMutex::new(()),
             waiting: AtomicUsize::new(0),
-            logged: Mutex::new(None),
+            said: Mutex::default(),
         })
     }
 
@@ -157,8 +158,9 @@ impl Peer {
         if let Some(reason) = refused {
             return Err(reason);
         }
-        info!(peer = %self.incarnation, "the link is up");
-        *self.logged.lock() = None;
+        if let Some(left_out) = self.said.lock().up() {
+            info!(peer = %self.incarnation, left_out, "the link is up");
+        }
         Ok(())
     }
 
@@ -200,12 +202,10 @@ impl Peer {
         }
     }
 
-    /// Logs why there is no link, once as long as it stays the same.
+    /// Logs why there is no link, unless that was said.
     fn log(&self, reason: &Broken) {
-        let mut logged = self.logged.lock();
-        if logged.as_ref() != Some(reason) {
-            warn!(peer = %self.incarnation, reason = &**reason, "the link is down");
-            *logged = Some(Arc::clone(reason));
+        if let Some(left_out) = self.said.lock().down(reason, Instant::now()) {
+            warn!(peer = %self.incarnation, reason = &**reason, left_out, "the link is down");
         }
     }
 

@@ -58,8 +58,8 @@ impl Server {
         let lane = request.call.is_ordered.then(|| request.call.meeting.clone());
         let session = Arc::clone(session);
         let job = async move {
-            // Nobody waits for what a broken connection brought and was not begun.
-            if session.broken().is_some() {
+            // A peer that does not read gets no further answers made. Nobody waits for what a broken connection brought.
+            if !session.has_room().await {
                 return;
             }
             session.taken(request.cost);

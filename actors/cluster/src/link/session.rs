@@ -36,7 +36,7 @@ pub(crate) type Reply = (Bytes, Option<Reader>);
 /// Wakes what sends a stream to the peer.
 #[derive(Debug, Default)]
 pub(crate) struct Signals {
-    /// The reader has room.
+    /// The reader may have room.
     pub(crate) room: Notify,
     /// The reader wants no more, or cannot be reached.
     pub(crate) cancelled: Notify,
@@ -79,6 +79,8 @@ pub(crate) struct Session {
     ended: Notify,
     /// Wakes whoever waits until no call is under way.
     moved: Notify,
+    /// Wakes calls of the peer that wait until fewer replies wait.
+    room: Notify,
 }
 
 impl fmt::Debug for Session {
@@ -104,6 +106,7 @@ impl Session {
             inner: Mutex::new(inner),
             ended: Notify::new(),
             moved: Notify::new(),
+            room: Notify::new(),
         })
     }
 
@@ -163,7 +166,7 @@ impl Session {
             inner.state.tick(now)?;
         }
         let flushed = inner.flush();
-        self.moved.notify_waiters();
+        self.moved(&mut inner);
         flushed
     }
 
@@ -232,8 +235,34 @@ impl Session {
             // The task sees the connection's end when it has taken the frames that came before it.
             inner.sender = None;
         }
-        self.moved.notify_waiters();
+        self.moved(&mut inner);
         Some(done)
+    }
+
+    /// Wakes whoever waits for what may have changed.
+    fn moved(&self, inner: &mut Inner) {
+        self.moved.notify_waiters();
+        if inner.state.room_again() {
+            self.room.notify_waiters();
+            inner.waiting.writers.values().for_each(|signals| signals.room.notify_one());
+        }
+    }
+
+    /// Waits while too many replies wait for the peer; false if the connection has ended.
+    pub(crate) async fn has_room(&self) -> bool {
+        loop {
+            let room = self.room.notified();
+            {
+                let mut inner = self.inner.lock();
+                if inner.broken.is_some() {
+                    return false;
+                }
+                if inner.state.has_room() {
+                    return true;
+                }
+            }
+            room.await;
+        }
     }
 
     /// A call of the peer is in its handler's hands.
@@ -256,7 +285,7 @@ impl Session {
         is_open
     }
 
-    /// Sends an item; gives it back while the reader has no room.
+    /// Sends an item; gives it back while the reader has no room, or too much waits for the peer.
     pub(crate) fn item(&self, stream: u64, body: Bytes) -> Option<Bytes> {
         self.change(|state| state.item(stream, body)).flatten()
     }
@@ -322,6 +351,7 @@ impl Session {
             signals.cancelled.notify_one();
         }
         self.moved.notify_waiters();
+        self.room.notify_waiters();
         self.ended.notify_one();
     }
 

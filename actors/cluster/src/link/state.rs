@@ -3,6 +3,8 @@
 //! # Invariants
 //! * What a peer makes this side keep is bounded: by the windows that this side told, by the number of calls, and by the streams'.
 //!   A peer that goes beyond a bound is cut off.
+//! * What waits for the peer is bounded, too: while as many bytes of answers and items wait as the window has, no further call of the
+//!   peer begins, and no item is added. What is being answered then may still add an answer each.
 //! * Frames are numbered: a hole, a repeat or a swap breaks the connection.
 //! * Every call has at most one answer, and only calls that were made have one.
 
@@ -126,6 +128,8 @@ pub(crate) struct State {
     peer_stream_window: usize,
     calls: Held,
     replies: Held,
+    /// Whether somebody waits until fewer replies wait.
+    wants_room: bool,
     told_blocked: bool,
     peer_is_blocked: bool,
     partial: HashMap<u64, Partial>,
@@ -158,6 +162,7 @@ impl State {
             peer_stream_window: 0,
             calls: Held::default(),
             replies: Held::default(),
+            wants_room: false,
             told_blocked: false,
             peer_is_blocked: false,
             partial: HashMap::new(),
@@ -229,6 +234,19 @@ impl State {
         self.outbox.is_waiting(id)
     }
 
+    /// Whether replies may be added. If not, [`room_again`](Self::room_again) says when they may.
+    pub(crate) fn has_room(&mut self) -> bool {
+        self.wants_room |= self.outbox.queued_replies() >= self.window;
+        !self.wants_room
+    }
+
+    /// Whether replies may be added again, once after they might not: when half a window waits, so that not each reply that leaves
+    /// wakes all who wait.
+    pub(crate) fn room_again(&mut self) -> bool {
+        let is_free = self.outbox.queued_replies() <= self.window / 2;
+        is_free && std::mem::take(&mut self.wants_room)
+    }
+
     /// A call of the peer is in its handler's hands.
     pub(crate) fn taken(&mut self, cost: usize) {
         self.calls.due += cost;
@@ -260,13 +278,14 @@ impl State {
         has_items
     }
 
-    /// Sends an item to the reader; gives it back while the reader has no room.
+    /// Sends an item to the reader; gives it back while the reader has no room, or too much waits for the peer.
     pub(crate) fn item(&mut self, stream: u64, body: Bytes) -> Option<Bytes> {
-        let unread = self.writers.get_mut(&stream)?;
+        let unread = self.writers.get(&stream)?;
         let cost = cost(body.len());
-        if *unread > 0 && *unread + cost > self.peer_stream_window {
+        if *unread > 0 && *unread + cost > self.peer_stream_window || !self.has_room() {
             return Some(body);
         }
+        let unread = self.writers.get_mut(&stream)?;
         *unread += cost;
         self.outbox.push(What::Item { stream }, body);
         None

@@ -22,6 +22,7 @@
 
 mod acceptor;
 mod admission;
+mod advice;
 mod dialer;
 mod gateway;
 mod handshake;

@@ -57,6 +57,35 @@ async fn meetings_without_publishers_are_taken_over_too() {
     assert!(b.meeting_count() >= 5 && c.meeting_count() >= 5, "both took some");
 }
 
+/// A handover names the new owner in the store, and then tells it. If that word is lost, the new owner finds the meeting among its
+/// own, though nobody asks for it.
+#[tokio::test(start_paused = true)]
+async fn a_new_owner_that_was_not_told_runs_the_meeting_all_the_same() {
+    let cluster = cluster();
+    let a = start(&cluster, "a", 100).await;
+    open(&a, "m").await;
+    let b = start(&cluster, "b", 100).await;
+    a.sees(2).await;
+    // So there is time between the store's doing and the owner's knowing.
+    a.store_link().delay(Duration::from_millis(100)..Duration::from_millis(101));
+    let request = admin::Request::Move { meeting: id("m"), node: Name::new("b").unwrap() };
+    let passed_on = async {
+        while cluster.owner("m").await.as_ref() != Some(b.incarnation()) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        cluster.network().cut_one_way(a.incarnation(), b.incarnation());
+        assert!(b.running(&id("m")).is_none());
+        Instant::now()
+    };
+    let (moved, began) = tokio::join!(admin::handle(&a, request), passed_on);
+    let error = teammy_kernel::chain(&moved.unwrap_err());
+    assert!(error.contains("which owns it and is not known to run it yet"), "{error}");
+    while b.running(&id("m")).is_none() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        assert!(began.elapsed() < Duration::from_secs(12), "it looks each 10 s");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_drained_node_is_empty_at_once_and_a_move_goes_where_it_is_told() {
     let cluster = cluster();

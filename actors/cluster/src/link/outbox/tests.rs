@@ -224,3 +224,17 @@ fn random_use_never_exceeds_a_window_and_sends_everything_once() {
         assert_eq!((sent, outbox.waiting()), (made, 0), "seed {seed}");
     }
 }
+
+#[test]
+fn replies_of_which_nothing_was_sent_are_counted() {
+    let mut outbox = outbox();
+    push(&mut outbox, ask("a", false), WINDOW);
+    let replies = [1, 2, 3].map(|call| push(&mut outbox, What::Answer { call }, WINDOW / 2));
+    assert_eq!(outbox.queued_replies(), 3 * WINDOW / 2);
+    drain(&mut outbox);
+    assert_eq!(outbox.queued_replies(), WINDOW / 2, "two are under way");
+    assert!(outbox.withdraw(replies[2]));
+    assert_eq!(outbox.queued_replies(), 0);
+    push(&mut outbox, What::Answer { call: 4 }, 0);
+    assert_eq!(outbox.queued_replies(), MIN_COST);
+}

@@ -209,3 +209,33 @@ fn the_greeting_is_the_first_frame_though_a_call_comes_before_it() {
     }
     assert!(events.iter().any(|event| matches!(event, Event::Asked { .. })));
 }
+
+#[test]
+fn replies_have_room_again_when_half_a_window_waits() {
+    let mut pair = Pair::new(settings(), settings());
+    let opened: Vec<u64> = (0..12).map(|_| pair.a.ask(call(10), Asked::Open)).collect();
+    let (asked, _) = pair.exchange();
+    assert_eq!(asked.len(), opened.len());
+    for id in &opened {
+        assert!(pair.b.opened(*id, Bytes::new(), true));
+    }
+    // They stay here: a window of them is under way, and another one waits.
+    let mut sent = Vec::new();
+    let mut item = |pair: &mut Pair, id: u64| {
+        let back = pair.b.item(id, vec![0; 1024].into());
+        sent.extend(std::iter::from_fn(|| pair.b.next_frame()));
+        back.is_none()
+    };
+    let taken = opened.iter().filter(|id| item(&mut pair, **id)).count();
+    // The openings count, too.
+    assert_eq!(taken, 5);
+    assert!(!pair.b.has_room() && !pair.b.room_again());
+    let mut events = Vec::new();
+    for frame in sent {
+        pair.a.receive(&frame, pair.now, &mut events).unwrap();
+    }
+    pair.exchange();
+    assert!(pair.b.room_again() && pair.b.has_room());
+    assert!(!pair.b.room_again(), "once");
+    assert_eq!(pair.b.item(opened[11], vec![0; 1024].into()), None);
+}

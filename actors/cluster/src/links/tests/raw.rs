@@ -319,3 +319,57 @@ async fn an_incarnation_whose_lease_has_ended_gets_no_link() {
     raw.send(hello(&incarnation("z"), LAYOUTS), &[]);
     assert_eq!(raw.refused().await, "its lease has ended");
 }
+
+/// Answers and items wait for a peer that does not read, but not more than a window of them.
+#[tokio::test(start_paused = true)]
+async fn what_waits_for_a_peer_that_does_not_read_has_a_bound() {
+    let settings = LinkSettings { window: 64 << 10, stream_window: 16 << 10, ..LinkSettings::default() };
+    let world = World::new(1, &["a"], &settings);
+    let mut raw = Raw::greet(&world, "z").await;
+    let ask = || Ask { is_ordered: false, ..ask() };
+    for id in 1..=100 {
+        raw.send(message(id, 15, What::Open(ask())), b"count 1000 1024");
+    }
+    settle().await;
+    let made = || world.handler("a").items.load(std::sync::atomic::Ordering::SeqCst);
+    // A window is under way, another one waits, and each stream holds one item.
+    assert!((64..=64 + 64 + 100).contains(&made()), "{}", made());
+    raw.send(message(101, 4, What::Call(ask())), b"echo");
+    settle().await;
+    let is_begun = || world.handler("a").bodies().contains(&Bytes::from("echo"));
+    assert!(!is_begun(), "its answer would wait, too");
+
+    // Once it reads, everything comes.
+    let (mut items, mut is_answered) = (0, false);
+    while items < 100 * 16 || !is_answered {
+        let Some(Kind::Message(head)) = raw.next().await else { continue };
+        items += usize::from(matches!(head.what, What::Item { .. }));
+        is_answered |= matches!(head.what, What::Answer { call: 101 });
+        let replies = u64::from(head.bytes.max(256));
+        raw.send_credit(Credit { calls: 0, replies }, Kind::Credit, &[]);
+    }
+    settle().await;
+    assert!(is_begun() && (1600..=1700).contains(&made()), "{}", made());
+    assert_eq!(world.status("a", "z").breaks, 0);
+}
+
+/// What waits when the link breaks does not begin then.
+#[tokio::test(start_paused = true)]
+async fn calls_that_wait_for_a_peer_that_does_not_read_end_with_its_link() {
+    let settings = LinkSettings { window: 4096, stream_window: 4096, ..LinkSettings::default() };
+    let world = World::new(1, &["a"], &settings);
+    let mut raw = Raw::greet(&world, "z").await;
+    let ask = || Ask { is_ordered: false, ..ask() };
+    for id in 1..=8 {
+        raw.send(message(id, 14, What::Open(ask())), b"count 100 1024");
+    }
+    settle().await;
+    raw.send(message(9, 4, What::Call(ask())), b"echo");
+    // It does not even send heartbeats.
+    let began = Instant::now();
+    until(|| !world.is_up("a", "z")).await;
+    assert!(began.elapsed() <= Duration::from_millis(3100), "{:?}", began.elapsed());
+    settle().await;
+    let streams = world.handler("a").streams.load(std::sync::atomic::Ordering::SeqCst);
+    assert_eq!((streams, world.handler("a").bodies().contains(&Bytes::from("echo"))), (0, false));
+}

@@ -1,9 +1,19 @@
 //! Who has links with whom.
 
-use tokio::time::{Duration, Instant, sleep};
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use futures::{FutureExt, future::BoxFuture};
+use teammy_kernel::{store::Incarnation, testing::Logged};
+use tokio::{
+    sync::watch,
+    time::{Duration, Instant, sleep},
+};
 
 use super::world::*;
-use crate::{CallError, LinkSettings, View};
+use crate::{CallError, ConnectError, Connection, LinkSettings, Links, Transport, View};
 
 fn leave(world: &World, name: &str) {
     world.view.send_modify(|view| view.members.retain(|member| member.incarnation != incarnation(name)));
@@ -137,4 +147,47 @@ async fn a_killed_node_is_seen_at_once() {
     let began = Instant::now();
     assert!(matches!(waits.await.unwrap(), Err(CallError::Unknown { .. })));
     assert!(began.elapsed() < Duration::from_millis(10));
+}
+
+/// A transport that reaches nobody, and says so with another number each time.
+#[derive(Debug, Default)]
+struct Expired(AtomicUsize);
+
+impl Transport for Expired {
+    fn connect<'a>(
+        &'a self,
+        peer: &'a Incarnation,
+        address: &'a str,
+    ) -> BoxFuture<'a, Result<Connection, ConnectError>> {
+        let seconds = self.0.fetch_add(1, Ordering::Relaxed);
+        let reason = format!("its certificate expired {seconds} seconds ago");
+        let error = ConnectError::NotThePeer { address: address.to_owned(), peer: peer.clone(), reason };
+        async move { Err(error) }.boxed()
+    }
+
+    fn accept(&self) -> BoxFuture<'_, Option<Connection>> {
+        std::future::pending().boxed()
+    }
+
+    fn address(&self) -> Option<String> {
+        Some("nowhere".to_owned())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_link_that_is_down_is_said_once_however_often_it_is_tried() {
+    let logged = Logged::warnings();
+    let _guard = logged.listen();
+    let transport = Arc::<Expired>::default();
+    let members = ["a", "b"].map(|name| member(&incarnation(name), &*transport)).to_vec();
+    let view = watch::Sender::new(View { is_member: true, members, ended: vec![] });
+    let (handler, settings) = (Arc::<Told>::default(), LinkSettings::default());
+    let links = Links::start(incarnation("a"), transport.clone(), handler, view.subscribe(), settings);
+    until(|| transport.0.load(Ordering::Relaxed) >= 100).await;
+    let warnings = logged.take();
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(warnings[0]["reason"].ends_with("expired 0 seconds ago"), "{warnings:?}");
+    // People who ask hear of the last try.
+    let reason = links.status()[0].reason.clone().unwrap();
+    assert!(reason.ends_with("expired 99 seconds ago"), "{reason}");
 }

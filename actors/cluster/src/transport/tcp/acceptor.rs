@@ -1,6 +1,6 @@
 //! Takes connections: a task each, so that one that does nothing holds nobody up.
 
-use std::{collections::HashMap, net::IpAddr, sync::Arc};
+use std::{collections::HashMap, net::SocketAddr, sync::Arc};
 
 use tokio::{
     net::TcpListener,
@@ -23,7 +23,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Accepts for ever.
 pub(super) async fn run(listener: TcpListener, node: Arc<Node>, accepted: mpsc::Sender<Connection>) {
     let mut handshakes = Handshakes::default();
-    let mut under_way = HashMap::<Id, (AbortHandle, IpAddr)>::new();
+    let mut under_way = HashMap::<Id, (AbortHandle, SocketAddr)>::new();
     let mut tasks = JoinSet::new();
     let mut refusals = Refusals::default();
     loop {
@@ -33,7 +33,7 @@ pub(super) async fn run(listener: TcpListener, node: Arc<Node>, accepted: mpsc::
                     let node = node.clone();
                     let task = tasks.spawn(async move { node.accept(stream).await });
                     let evicted = handshakes.begin(task.id(), from.ip());
-                    under_way.insert(task.id(), (task, from.ip()));
+                    under_way.insert(task.id(), (task, from));
                     if let Some((task, from)) = evicted.and_then(|id| under_way.remove(&id)) {
                         task.abort();
                         refuse(&mut refusals, from, &Refused::Crowded);
@@ -64,9 +64,10 @@ pub(super) async fn run(listener: TcpListener, node: Arc<Node>, accepted: mpsc::
     }
 }
 
-fn refuse(refusals: &mut Refusals, from: IpAddr, refused: &Refused) {
-    if let Some(unlogged) = refusals.note(from, Instant::now()) {
-        let error = teammy_kernel::chain(refused);
-        warn!(%from, %error, unlogged, "refused a connection to the port for other nodes");
+fn refuse(refusals: &mut Refusals, from: SocketAddr, refused: &Refused) {
+    let kind = refused.kind();
+    if let Some(left_out) = refusals.note(from.ip(), kind, Instant::now()) {
+        let (error, advice) = (teammy_kernel::chain(refused), kind.advice());
+        warn!(%from, %error, advice, left_out, "refused a connection to the port for other nodes");
     }
 }

@@ -4,6 +4,8 @@ use std::{collections::HashMap, hash::Hash, net::IpAddr};
 
 use tokio::time::{Duration, Instant};
 
+use super::advice::Kind;
+
 /// How many handshakes may be under way.
 pub(super) const HANDSHAKES: usize = 64;
 
@@ -50,55 +52,69 @@ impl<K: Copy + Eq + Hash> Handshakes<K> {
     }
 }
 
-/// From one log line about an address to the next.
+/// From one log line about an address and a kind of refusal to the next. If it goes on, it is twice as long each time.
 const QUIET: Duration = Duration::from_mins(1);
 
-/// How many addresses are remembered. The rest share one line a minute.
-const ADDRESSES: usize = 256;
+/// The longest time from one line to the next.
+const LONGEST_QUIET: Duration = Duration::from_hours(1);
 
-/// The refusals of the last minute, so that nobody fills the log.
+/// How many addresses with a kind are remembered. The rest share a line.
+const REMEMBERED: usize = 256;
+
+/// The refusals that were logged lately, so that nobody fills the log, and no kind of refusal hides another.
 #[derive(Debug, Default)]
 pub(super) struct Refusals {
-    addresses: HashMap<IpAddr, Noted>,
+    noted: HashMap<(IpAddr, Kind), Noted>,
     others: Option<Noted>,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Noted {
     logged: Instant,
-    unlogged: u64,
+    quiet: Duration,
+    left_out: u64,
 }
 
 impl Noted {
+    fn new(now: Instant) -> Self {
+        Self { logged: now, quiet: QUIET, left_out: 0 }
+    }
+
+    fn is_quiet(&self, now: Instant) -> bool {
+        now < self.logged + self.quiet
+    }
+
     fn again(&mut self, now: Instant) -> Option<u64> {
-        if now < self.logged + QUIET {
-            self.unlogged += 1;
+        if self.is_quiet(now) {
+            self.left_out += 1;
             return None;
         }
-        let unlogged = self.unlogged;
-        *self = Self { logged: now, unlogged: 0 };
-        Some(unlogged)
+        let left_out = self.left_out;
+        // After a pause it is news.
+        let goes_on = now < self.logged + 2 * self.quiet;
+        let quiet = if goes_on { LONGEST_QUIET.min(2 * self.quiet) } else { QUIET };
+        *self = Self { logged: now, quiet, left_out: 0 };
+        Some(left_out)
     }
 }
 
 impl Refusals {
     /// Notes a refusal. If it is to be logged, the answer is how many were not since the last that was.
-    pub(super) fn note(&mut self, from: IpAddr, now: Instant) -> Option<u64> {
-        let first = Noted { logged: now, unlogged: 0 };
-        if let Some(noted) = self.addresses.get_mut(&from) {
+    pub(super) fn note(&mut self, from: IpAddr, kind: Kind, now: Instant) -> Option<u64> {
+        if let Some(noted) = self.noted.get_mut(&(from, kind)) {
             return noted.again(now);
         }
-        if self.addresses.len() >= ADDRESSES {
-            self.addresses.retain(|_, noted| now < noted.logged + QUIET);
+        if self.noted.len() >= REMEMBERED {
+            self.noted.retain(|_, noted| noted.is_quiet(now));
         }
-        if self.addresses.len() < ADDRESSES {
-            self.addresses.insert(from, first);
+        if self.noted.len() < REMEMBERED {
+            self.noted.insert((from, kind), Noted::new(now));
             return Some(0);
         }
         match &mut self.others {
             Some(noted) => noted.again(now),
             others => {
-                *others = Some(first);
+                *others = Some(Noted::new(now));
                 Some(0)
             }
         }
@@ -129,24 +145,45 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_logged_once_a_minute() {
+    fn a_kind_of_refusal_is_logged_once_for_an_address() {
         let mut refusals = Refusals::default();
         let now = Instant::now();
-        assert_eq!(refusals.note(address(1), now), Some(0));
-        assert_eq!(refusals.note(address(1), now), None);
-        assert_eq!(refusals.note(address(1), now + QUIET / 2), None);
-        assert_eq!(refusals.note(address(2), now), Some(0));
-        assert_eq!(refusals.note(address(1), now + QUIET), Some(2));
+        assert_eq!(refusals.note(address(1), Kind::NoTls, now), Some(0));
+        assert_eq!(refusals.note(address(1), Kind::NoTls, now), None);
+        assert_eq!(refusals.note(address(1), Kind::NoTls, now + QUIET / 2), None);
+        assert_eq!(refusals.note(address(1), Kind::Dates, now), Some(0), "another kind");
+        assert_eq!(refusals.note(address(2), Kind::NoTls, now), Some(0), "another address");
+        assert_eq!(refusals.note(address(1), Kind::NoTls, now + QUIET), Some(2));
+        assert_eq!(refusals.note(address(1), Kind::Dates, now + QUIET), Some(0));
+    }
+
+    #[test]
+    fn what_goes_on_for_days_is_logged_more_and_more_seldom() {
+        let mut refusals = Refusals::default();
+        let now = Instant::now();
+        let mut lines = |minutes: std::ops::Range<u64>| {
+            let at = minutes.flat_map(|minute| (0..12).map(move |part| 60 * minute + 5 * part));
+            at.filter(|second| {
+                refusals.note(address(1), Kind::Dates, now + Duration::from_secs(*second)).is_some()
+            })
+            .count()
+        };
+        assert_eq!(lines(0..60), 6, "at minutes 0, 1, 3, 7, 15, 31");
+        assert_eq!(lines(60..25 * 60), 24);
+        // After a pause it is news.
+        assert_eq!(lines(30 * 60..30 * 60 + 60), 6);
     }
 
     #[test]
     fn many_addresses_share_a_line() {
         let mut refusals = Refusals::default();
         let now = Instant::now();
-        let mut lines = (0..100_000).filter(|number| refusals.note(address(*number), now).is_some()).count();
-        assert_eq!(lines, ADDRESSES + 1);
-        assert_eq!(refusals.addresses.len(), ADDRESSES);
-        lines = (0..100_000).filter(|number| refusals.note(address(*number), now + QUIET).is_some()).count();
-        assert_eq!(lines, ADDRESSES + 1);
+        let mut lines = |now| {
+            let of = |number: u32| refusals.note(address(number), Kind::NoTls, now).is_some();
+            (0..100_000).map(of).filter(|is_logged| *is_logged).count()
+        };
+        assert_eq!(lines(now), REMEMBERED + 1);
+        assert!(lines(now + QUIET) <= REMEMBERED + 1);
+        assert!(refusals.noted.len() <= REMEMBERED);
     }
 }

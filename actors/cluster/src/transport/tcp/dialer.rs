@@ -29,7 +29,7 @@ pub(super) async fn connect(
         refused => ConnectError::NotThePeer {
             address: address.to_owned(),
             peer: peer.clone(),
-            reason: teammy_kernel::chain(&refused),
+            reason: format!("{}; {}", teammy_kernel::chain(&refused), refused.kind().advice()),
         },
     })
 }
