@@ -243,14 +243,14 @@ mod tests {
     #[test]
     fn a_thread_runs_what_is_queued_on_it_before_it_is_parked() {
         let runtime = runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
-        let (holding, held) = mpsc::channel();
+        let (begins, begun) = mpsc::channel();
         let hold = || {
-            let (holding, (release, released)) = (holding.clone(), mpsc::channel::<()>());
+            let (begins, (release, released)) = (begins.clone(), mpsc::channel::<()>());
             runtime.spawn(async move {
-                holding.send(()).unwrap();
+                begins.send(()).unwrap();
                 let _ = released.recv();
             });
-            held.recv().unwrap();
+            begun.recv().unwrap();
             release
         };
         let (first, _second) = (hold(), hold());
