@@ -3,11 +3,11 @@
 use std::{
     collections::BTreeMap,
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
 use tracing::{
-    Event, Level, Metadata, Subscriber,
+    Dispatch, Event, Level, Metadata, Subscriber,
     field::{Field, Visit},
     span,
 };
@@ -45,6 +45,10 @@ impl Logged {
 
     /// Collects what this thread logs until the guard is dropped.
     pub fn listen(&self) -> tracing::subscriber::DefaultGuard {
+        // While there is one subscriber alone, tracing asks the thread that comes to a line of code first whether anybody wants
+        // its events, and remembers the answer for all threads. That may be the thread of another test, where nobody does.
+        static SECOND: OnceLock<Dispatch> = OnceLock::new();
+        SECOND.get_or_init(|| Dispatch::new(Self::warnings()));
         tracing::subscriber::set_default(self.clone())
     }
 

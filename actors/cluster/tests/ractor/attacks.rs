@@ -1,9 +1,6 @@
 //! What outsiders, and nodes that lie, do to the port for other nodes. After each attack, nodes still reach each other.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
-};
+use std::sync::Arc;
 
 use futures::future::join_all;
 use rustls::{
@@ -12,14 +9,20 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
     version::{TLS12, TLS13},
 };
-use teammy_cluster::{ConnectError, Transport, certs::NodeFiles};
+use teammy_cluster::{
+    ConnectError, Transport,
+    certs::{NodeFiles, Validity},
+};
+use teammy_kernel::{
+    Name, Timestamp,
+    testing::{Fields, Logged},
+};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
-    time::{Duration, Instant},
+    time::{Duration, Instant, sleep},
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
-use tracing::{Level, Metadata, span};
 
 use super::nodes::{Cluster, Node, echo, plain, start, tls};
 
@@ -234,40 +237,75 @@ async fn a_message_of_two_gibibytes_is_refused_by_its_length() {
     reaches(&north, &south).await;
 }
 
-/// Counts the lines about refused connections.
-struct Lines(Arc<AtomicUsize>);
-
-impl tracing::Subscriber for Lines {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        *metadata.level() <= Level::WARN && metadata.target().starts_with("teammy_cluster")
+/// Waits for warnings about refused connections.
+async fn warnings(logged: &Logged) -> Vec<Fields> {
+    loop {
+        let warnings = logged.take();
+        if !warnings.is_empty() {
+            return warnings;
+        }
+        sleep(Duration::from_millis(1)).await;
     }
-
-    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
-        span::Id::from_u64(1)
-    }
-
-    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
-
-    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
-
-    fn event(&self, _: &tracing::Event<'_>) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn enter(&self, _: &span::Id) {}
-
-    fn exit(&self, _: &span::Id) {}
 }
 
 #[tokio::test(start_paused = true)]
 async fn many_attacks_make_one_line() {
-    let lines = Arc::new(AtomicUsize::new(0));
-    let _guard = tracing::subscriber::set_default(Lines(lines.clone()));
+    let logged = Logged::warnings();
+    let _guard = logged.listen();
     let south = plain("south").await;
     for _ in 0..100 {
         let mut stream = TcpStream::connect(south.address()).await.unwrap();
         stream.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
         is_sent_away(&mut stream).await;
     }
-    assert_eq!(lines.load(Ordering::Relaxed), 1);
+    assert_eq!(logged.take().len(), 1);
+}
+
+/// Also what comes from one address does not hide another kind of attack from there.
+#[tokio::test]
+async fn each_kind_of_attack_is_logged_once_with_its_address_and_what_to_do() {
+    let logged = Logged::warnings();
+    let _guard = logged.listen();
+    let (cluster, other) = (Cluster::new(), Cluster::new());
+    let files = cluster.files("south");
+    let (north, south) = (cluster.start("north").await, start("south", tls(&files)).await);
+    let day = Duration::from_hours(24);
+    let past = Validity { from: Timestamp::now() - 2 * day, until: Timestamp::now() - day };
+    let expired = cluster.authority.add(&Name::new("late").unwrap(), past).unwrap();
+    let (stranger, east) = (other.files("north"), cluster.files("east"));
+    let me = north.me.to_string();
+    let with_tls = [
+        (None, me.as_str(), "set cluster.certificate and cluster.key"),
+        (Some(&stranger), &me, "of the authority in cluster.ca"),
+        (Some(&expired), "late.0000000000000001", "renew its certificate"),
+        (Some(&east), &me, "the certificate for its own cluster.node"),
+    ];
+    let mut lines = Vec::new();
+    for (mine, who, advice) in with_tls {
+        for round in 0..3 {
+            let stream = tls_client(&files, mine, &south, &TLS13).await.unwrap();
+            let from = stream.get_ref().0.local_addr().unwrap();
+            greet(stream, who).await;
+            if round == 0 {
+                lines.push((from, advice, warnings(&logged).await));
+            }
+        }
+    }
+    for round in 0..3 {
+        let mut stream = TcpStream::connect(south.address()).await.unwrap();
+        let from = stream.local_addr().unwrap();
+        stream.write_all(&(2_u64 << 30).to_be_bytes()).await.unwrap();
+        is_sent_away(&mut stream).await;
+        if round == 0 {
+            lines.push((from, "let only nodes reach this port", warnings(&logged).await));
+        }
+    }
+    reaches(&north, &south).await;
+    for (from, advice, lines) in lines {
+        let [line] = &lines[..] else { panic!("{advice}: {lines:?}") };
+        assert_eq!(line["from"], from.to_string());
+        assert!(line["advice"].contains(advice), "{advice}: {line:?}");
+    }
+    let others = logged.take();
+    assert!(others.is_empty(), "{others:?}");
 }
