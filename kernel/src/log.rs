@@ -40,6 +40,7 @@ mod latest;
 mod tail;
 
 mod consumer;
+mod lifecycle_history;
 
 mod batch_cache;
 mod commit;
@@ -58,6 +59,7 @@ mod delivery;
 mod history;
 mod lag;
 mod recovery;
+mod snapshot;
 mod storing;
 mod supervision;
 
@@ -75,6 +77,7 @@ pub use meeting_log::MeetingLog;
 pub use recovery::{Member, StoredMeeting};
 pub use redrive::RedriveError;
 pub use sequencer::Sequencer;
+pub use snapshot::{Beside, Snapshot};
 
 #[cfg(test)]
 mod tests;

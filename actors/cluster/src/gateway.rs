@@ -8,7 +8,9 @@ use futures::{
     future::BoxFuture,
     stream::{self, BoxStream},
 };
-use teammy_kernel::{MeetingId, Publish, PublishError, RemoteError, Seq, chain, store::Incarnation, wire};
+use teammy_kernel::{
+    MeetingId, Publish, PublishError, RemoteError, Seq, chain, log::Snapshot, store::Incarnation, wire,
+};
 use teammy_runtime::{
     MeetingRef, admin,
     meeting::{self, Delivered, RemoteReceipt, StartAt},
@@ -28,8 +30,8 @@ const WAITS: Duration = Duration::from_millis(200);
 
 /// Does things that are not about one meeting that runs here.
 pub(crate) trait Operations: std::fmt::Debug + Send + Sync + 'static {
-    /// Takes a meeting over that has been passed on to this node.
-    fn take_over(&self, id: MeetingId) -> BoxFuture<'_, Answer>;
+    /// Takes a meeting over that has been passed on to this node, from a snapshot where there is one.
+    fn take_over(&self, id: MeetingId, snapshot: Option<Snapshot>) -> BoxFuture<'_, Answer>;
 
     /// Hands a meeting over.
     fn hand_over(&self, id: MeetingId, to: Incarnation) -> BoxFuture<'_, Answer>;
@@ -82,13 +84,17 @@ impl Gateway {
                 Ok(_) => Answer::Done,
                 Err(reason) => Answer::Full(reason),
             },
-            Ask::TakeOver | Ask::HandOver { .. } => {
+            Ask::TakeOver | Ask::TakeOverFrom { .. } | Ask::HandOver { .. } => {
                 let Some(operations) = self.operations.upgrade() else {
                     return Answer::Full("the node is stopping".to_owned());
                 };
                 match ask {
                     Ask::HandOver { to } => operations.hand_over(id, to).await,
-                    _ => operations.take_over(id).await,
+                    // One that cannot be read is of another version: the store has all of it.
+                    Ask::TakeOverFrom { snapshot } => {
+                        operations.take_over(id, serde_json::from_str(&snapshot).ok()).await
+                    }
+                    _ => operations.take_over(id, None).await,
                 }
             }
             Ask::Admin { request } => self.admin(&request).await,

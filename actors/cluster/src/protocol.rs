@@ -17,7 +17,7 @@ use teammy_runtime::meeting::{Delivered, Instruction, RemoteReceipt, Slow, Start
 
 use crate::failure::{MeetingFailure, NodeFailure, PublishFailure};
 
-/// What is asked of a node. All but the last are about the call's meeting.
+/// What is asked of a node. All but [`Drain`](Self::Drain) are about the call's meeting.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Ask {
     /// Publish a packet, in its wire form; wait for room if `waits`.
@@ -52,6 +52,8 @@ pub(crate) enum Ask {
     Admin { request: String },
     /// Hand all meetings over, and take none.
     Drain,
+    /// Take it over, as [`TakeOver`](Self::TakeOver), from a snapshot as JSON.
+    TakeOverFrom { snapshot: String },
 }
 
 /// What a new meeting is started with.
@@ -322,6 +324,8 @@ mod tests {
         let publish = Ask::Publish { packet: Bytes::from_static(b"ab"), waits: true };
         assert_eq!(encode(&publish).unwrap()[..], *b"\x01\0\0\0\0\x02\0\0\0\0\0\0\0ab\x01");
         assert_eq!(encode(&Ask::Drain).unwrap()[..], *b"\x01\x0f\0\0\0");
+        let take_over = Ask::TakeOverFrom { snapshot: "{}".to_owned() };
+        assert_eq!(encode(&take_over).unwrap()[..], *b"\x01\x10\0\0\0\x02\0\0\0\0\0\0\0{}");
         assert_eq!(encode(&Answer::NotHere).unwrap()[..], *b"\x01\x07\0\0\0");
         assert_eq!(encode(&Item::End).unwrap()[..], *b"\x01\x02\0\0\0");
     }

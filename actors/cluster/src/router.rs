@@ -11,6 +11,7 @@ use std::{
 use bytes::Bytes;
 use teammy_kernel::{
     MeetingId, MeetingMetadata, Name, chain,
+    log::Snapshot,
     store::{self, Incarnation, MeetingRecord, MeetingStatus},
     wire,
 };
@@ -249,7 +250,20 @@ impl Router {
 
     /// Resumes a meeting that this node owns and does not run: it was passed on to it.
     pub(crate) async fn resume_own(&self, id: &MeetingId) -> Result<Place, Unplaced> {
-        match self.node.resume_here(id).await {
+        self.place_resumed(id, self.node.resume_here(id).await).await
+    }
+
+    /// As [`resume_own`](Self::resume_own), from its last owner's snapshot.
+    pub(crate) async fn resume_from(&self, id: &MeetingId, snapshot: Snapshot) -> Result<Place, Unplaced> {
+        self.place_resumed(id, self.node.resume_from(id, snapshot).await).await
+    }
+
+    async fn place_resumed(
+        &self,
+        id: &MeetingId,
+        resumed: Result<MeetingRef, Error>,
+    ) -> Result<Place, Unplaced> {
+        match resumed {
             Ok(meeting) => Ok(Place::Here(meeting)),
             Err(Error::Running(_)) => match self.node.running(id) {
                 Some(meeting) => Ok(Place::Here(meeting)),

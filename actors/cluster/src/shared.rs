@@ -8,6 +8,7 @@ use std::{
 use futures::{FutureExt, future::BoxFuture};
 use teammy_kernel::{
     MeetingId, MeetingMetadata, Name, chain,
+    log::Snapshot,
     store::{self, Incarnation},
 };
 use teammy_runtime::{
@@ -26,6 +27,9 @@ use crate::{
     router::{Place, Router, Unplaced},
     settings::ClusterSettings,
 };
+
+/// The largest snapshot that goes over a link, in bytes.
+const SNAPSHOT_BYTES: usize = 1 << 20;
 
 /// What the runner is told.
 #[derive(Debug)]
@@ -136,8 +140,8 @@ impl Shared {
             Ok(_) => return Err(unexpected(to)),
             Err(error) => return Err(error.to_string()),
         }
-        match router.node.hand_over(id, to.clone(), self.settings.grace).await {
-            Ok(HandOver::Released(_)) => {}
+        let snapshot = match router.node.hand_over(id, to.clone(), self.settings.grace).await {
+            Ok(HandOver::Released { snapshot, .. }) => snapshot,
             Ok(HandOver::NotHere) => return Err("the meeting does not run here".to_owned()),
             Ok(_) => {
                 // Another node has taken it over, or the target is gone and it goes on here.
@@ -152,9 +156,15 @@ impl Shared {
                     chain(&error)
                 ));
             }
-        }
+        };
         // If this is lost, the new owner finds the meeting among those that it owns.
-        match router.ask(to, Some(id), &Ask::TakeOver).await {
+        let ask = snapshot.as_deref().and_then(take_over_from).unwrap_or(Ask::TakeOver);
+        let answer = match router.ask(to, Some(id), &ask).await {
+            // A node of an older version.
+            Ok(Answer::Unread(_)) if ask != Ask::TakeOver => router.ask(to, Some(id), &Ask::TakeOver).await,
+            answer => answer,
+        };
+        match answer {
             Ok(Answer::Done) => Ok(()),
             Ok(Answer::Full(reason)) => Err(passed_on(to, &reason)),
             Ok(_) => Err(passed_on(to, &unexpected(to))),
@@ -201,6 +211,12 @@ impl Shared {
         nodes.sort_by(|a, b| a.incarnation.cmp(&b.incarnation));
         Ok(admin::ClusterReport::new(self.router.me.clone(), nodes))
     }
+}
+
+/// None if a snapshot is large: the link has other things to carry, and the store has it.
+fn take_over_from(snapshot: &Snapshot) -> Option<Ask> {
+    let snapshot = serde_json::to_string(snapshot).ok()?;
+    (snapshot.len() <= SNAPSHOT_BYTES).then_some(Ask::TakeOverFrom { snapshot })
 }
 
 type RowParts = (MeetingMetadata, Option<teammy_kernel::Timestamp>);
@@ -312,9 +328,13 @@ impl node::Cluster for Shared {
 }
 
 impl Operations for Shared {
-    fn take_over(&self, id: MeetingId) -> BoxFuture<'_, Answer> {
+    fn take_over(&self, id: MeetingId, snapshot: Option<Snapshot>) -> BoxFuture<'_, Answer> {
         async move {
-            match self.router.resume_own(&id).await {
+            let resumed = match snapshot {
+                Some(snapshot) => self.router.resume_from(&id, snapshot).await,
+                None => self.router.resume_own(&id).await,
+            };
+            match resumed {
                 Ok(Place::Here(_) | Place::Over(_)) => {
                     let _ = self.orders.send(Order::Received(id));
                     Answer::Done

@@ -85,6 +85,9 @@ impl MeetingLog {
     }
 
     pub(super) fn push_entry(&mut self, entry: Entry, durability: Durability) {
+        if entry.source == self.lifecycle {
+            self.lifecycle_history.take(&entry.packet);
+        }
         if entry.recipient.is_none() {
             for latest in self.latest.iter_mut().filter(|latest| latest.source == entry.source) {
                 latest.appended(&entry.packet);

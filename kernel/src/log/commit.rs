@@ -157,6 +157,11 @@ impl CommitQueue {
         }
     }
 
+    /// The number of the last stored commit.
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
     pub(super) fn epoch(&self) -> Epoch {
         self.epoch
     }

@@ -9,6 +9,7 @@ use super::{
     consumer_spec::ConsumerSpec,
     ids::{Slot, SourceId},
     latest::Latest,
+    lifecycle_history::LifecycleHistory,
     limits::Limits,
     tail::Tail,
 };
@@ -16,7 +17,7 @@ use crate::{
     DataPacket, MeetingId, Name, Seq,
     meeting::Lifecycle,
     plugin::{DeliveryPolicy, StateRef},
-    store::{Epoch, InstanceStatus, MeetingRecord, MeetingStatus},
+    store::{Epoch, InstanceRecord, InstanceStatus, MeetingRecord, MeetingStatus},
 };
 
 /// The log of one meeting. See the [module](super).
@@ -29,6 +30,9 @@ pub struct MeetingLog {
     last_source: Option<(Name, SourceId)>,
     /// The source of [`Lifecycle`] packets.
     pub(super) lifecycle: SourceId,
+    pub(super) lifecycle_history: LifecycleHistory,
+    /// The rows of instances that are done with the meeting and not configured on this node.
+    pub(super) absent: Vec<InstanceRecord>,
     pub(super) tail: Tail,
     /// The seq of the last appended packet.
     pub(super) end: Seq,
@@ -58,6 +62,8 @@ impl MeetingLog {
             sources: HashMap::new(),
             last_source: None,
             lifecycle: SourceId(0),
+            lifecycle_history: LifecycleHistory::default(),
+            absent: Vec::new(),
             tail: Tail::new(last_stored),
             end: last_stored,
             start: Seq::ZERO,

@@ -13,12 +13,12 @@ use super::{
     consumer::Consumer,
     consumer_spec::ConsumerSpec,
     ids::Slot,
+    lifecycle_history::LifecycleHistory,
     limits::Limits,
     meeting_log::MeetingLog,
 };
 use crate::{
     DataPacket, Name, Seq, Timestamp,
-    meeting::Lifecycle,
     plugin::StateRef,
     store::{InstanceRecord, InstanceStatus, MeetingRecord, MeetingStatus},
 };
@@ -29,12 +29,12 @@ use crate::{
 pub struct StoredMeeting {
     /// The meeting's row after the claim.
     pub record: MeetingRecord,
-    /// The last stored packet, if there is one.
-    pub last: Option<Arc<DataPacket>>,
+    /// The seq of the last stored packet.
+    pub(super) last: Seq,
     /// The latest timestamp of the newest stored packets: the meeting's clock goes on from there.
     pub clock: Option<Timestamp>,
-    instances: Vec<InstanceRecord>,
-    lifecycle: LifecycleHistory,
+    pub(super) instances: Vec<InstanceRecord>,
+    pub(super) lifecycle: LifecycleHistory,
 }
 
 /// An instance that took part in the meeting.
@@ -56,59 +56,6 @@ pub struct Member {
     has_row: bool,
 }
 
-/// What the meeting's lifecycle packets say.
-#[derive(Debug, Clone, Default)]
-struct LifecycleHistory {
-    start: Option<Seq>,
-    /// The instances in the order in which they first joined, each with its last `join` (or the `start`) and
-    /// the `leave` after it.
-    members: Vec<(Name, Seq, Option<Seq>)>,
-    ending: Option<Arc<DataPacket>>,
-    has_ended: bool,
-    /// The meeting had ended and was reopened for redrives.
-    is_reopened: bool,
-    /// Each redrive's instance, its own seq, and the packet that it delivers again.
-    redrives: Vec<(Name, Seq, Seq)>,
-}
-
-impl LifecycleHistory {
-    fn read(packets: &[Arc<DataPacket>]) -> Self {
-        let mut history = Self::default();
-        for packet in packets {
-            match Lifecycle::from_payload(&packet.payload) {
-                Some(Lifecycle::Start { instances, .. }) => {
-                    history.start.get_or_insert(packet.seq);
-                    for instance in instances {
-                        history.joined(instance, packet.seq);
-                    }
-                }
-                Some(Lifecycle::Join { instance, .. }) => history.joined(instance, packet.seq),
-                Some(Lifecycle::Leave { instance }) => {
-                    let member = history.members.iter_mut().find(|(name, ..)| *name == instance);
-                    if let Some((_, _, leaving)) = member {
-                        *leaving = Some(packet.seq);
-                    }
-                }
-                Some(Lifecycle::Ending) => history.ending = Some(packet.clone()),
-                Some(Lifecycle::Ended) => history.has_ended = true,
-                Some(Lifecycle::Redrive { instance, seq }) => {
-                    history.is_reopened |= std::mem::take(&mut history.has_ended);
-                    history.redrives.push((instance, packet.seq, seq));
-                }
-                None => {}
-            }
-        }
-        history
-    }
-
-    fn joined(&mut self, instance: Name, seq: Seq) {
-        match self.members.iter_mut().find(|(name, ..)| *name == instance) {
-            Some((_, joined, leaving)) => (*joined, *leaving) = (seq, None),
-            None => self.members.push((instance, seq, None)),
-        }
-    }
-}
-
 impl StoredMeeting {
     /// What was read from the store: the meeting's row, its newest packets, its packets of source
     /// [`Lifecycle::SOURCE`] in order, and its instances' rows.
@@ -119,7 +66,8 @@ impl StoredMeeting {
         instances: Vec<InstanceRecord>,
     ) -> Self {
         let clock = newest.iter().map(|packet| packet.timestamp).max();
-        let (last, lifecycle) = (newest.last().cloned(), LifecycleHistory::read(lifecycle));
+        let last = newest.last().map_or(Seq::ZERO, |packet| packet.seq);
+        let lifecycle = LifecycleHistory::read(lifecycle);
         Self { record, last, clock, instances, lifecycle }
     }
 
@@ -131,7 +79,7 @@ impl StoredMeeting {
 
     /// The seq of the last stored packet; [`Seq::ZERO`] if there is none.
     pub fn last_seq(&self) -> Seq {
-        self.last.as_ref().map_or(Seq::ZERO, |packet| packet.seq)
+        self.last
     }
 
     /// The meeting's status by its lifecycle packets.
@@ -197,7 +145,10 @@ impl MeetingLog {
     ) -> Self {
         let mut log = Self::new(&stored.record, stored.last_seq(), limits);
         log.start = stored.lifecycle.start.expect("invariant: the meeting was started");
+        log.lifecycle_history = stored.lifecycle.clone();
+        log.absent = stored.instances.clone();
         for (member, subscription, state) in opened {
+            log.absent.retain(|row| row.instance != member.name);
             let sources = log.resolve(&subscription);
             let output = log.source(&member.name);
             let slot = Slot(log.consumers.len());

@@ -5,11 +5,13 @@ use std::{
     sync::Arc,
 };
 
+use serde::{Deserialize, Serialize};
+
 use super::commit::Commit;
 use crate::Seq;
 
 /// A producer's highest number in a meeting, and the packet that has it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Mark {
     /// The producer's own identifier.
     pub producer: Arc<str>,

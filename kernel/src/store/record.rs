@@ -92,7 +92,7 @@ pub enum InstanceStatus {
 }
 
 /// An instance's row in a meeting. An owner writes all of it, except for a state that has not changed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InstanceRecord {
     /// The instance's name.
     pub instance: Name,

@@ -153,7 +153,7 @@ async fn a_hand_over_waits_for_what_runs_though_a_shutdown_releases_the_meeting_
     let m = id("m");
     let hand_over = a.hand_over(&m, to, Duration::from_secs(20));
     let (released, shut_down) = tokio::join!(hand_over, Node::shutdown(&a, Duration::from_secs(30)));
-    assert!(matches!(released.unwrap(), teammy_runtime::node::HandOver::Released(_)));
+    assert!(matches!(released.unwrap(), teammy_runtime::node::HandOver::Released { .. }));
     shut_down.unwrap();
     assert!(began.elapsed() >= Duration::from_secs(4), "the hook was not cut off: {:?}", began.elapsed());
     assert_eq!(stored_outputs(&cluster, "m").await, [(1, "wait 5".to_owned())]);

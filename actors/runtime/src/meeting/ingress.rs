@@ -292,6 +292,11 @@ impl Ingress {
         self.queue.lock().next_number(producer)
     }
 
+    /// The last number of each producer.
+    pub(crate) fn marks(&self) -> Vec<Mark> {
+        self.queue.lock().marks().collect()
+    }
+
     /// How many packets were accepted.
     pub(crate) fn accepted(&self) -> u64 {
         self.queue.lock().accepted()

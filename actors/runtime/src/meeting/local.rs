@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use ractor::{ActorId, ActorRef, ActorStatus};
 use teammy_kernel::{
     MeetingId, MeetingMetadata, Name, Publish, PublishError, Seq, Timestamp,
-    log::JoinAt,
+    log::{JoinAt, Snapshot},
     store::{self, DeadLetter, Epoch},
 };
 use tokio::{
@@ -17,7 +17,7 @@ use super::{
     committed_log::Packets,
     error::{Closed, Error},
     ingress::{Accepted, Publisher, Wake},
-    message::{Command, Message, RedriveTicket, Reply},
+    message::{Command, Message, RedriveTicket, Release, Reply},
     publish_span::PublishSpan,
     report::LogReport,
     shared::{Shared, WatchedInstance},
@@ -248,15 +248,24 @@ impl LocalMeeting {
     /// Releases the meeting without ending it: batches in flight finish, and everything is stored. Another
     /// owner can take it over. Hooks that still run after `grace` are cut off: the next owner runs them again.
     pub(crate) async fn release_within(&self, grace: Duration) {
+        self.release(grace, false).await;
+    }
+
+    /// As [`release_within`](Self::release_within), for another owner that goes on at once: with what that one need not
+    /// read from the store.
+    pub(crate) async fn hand_over_within(&self, grace: Duration) -> Option<Snapshot> {
+        self.release(grace, true).await
+    }
+
+    async fn release(&self, grace: Duration, hands_over: bool) -> Option<Snapshot> {
         let (reply, mut released) = oneshot::channel();
-        if self.actor.cast(Command::Release { reply }.into()).is_ok() {
-            // An actor that ends without a reply has released the meeting, too.
-            if timeout(grace, &mut released).await.is_err()
-                && self.actor.cast(Command::ReleaseNow.into()).is_ok()
-            {
-                let _ = released.await;
-            }
+        self.actor.cast(Command::Release(Release { hands_over, reply }).into()).ok()?;
+        // An actor that ends without a reply has released the meeting, too.
+        if let Ok(reply) = timeout(grace, &mut released).await {
+            return reply.ok().flatten();
         }
+        self.actor.cast(Command::ReleaseNow.into()).ok()?;
+        released.await.ok().flatten()
     }
 
     /// Which ownership of the meeting this is.

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use ractor::ActorRef;
 use teammy_kernel::{
     DataPacket, Name, Seq, Timestamp,
-    log::{DueRedrive, Fetch, HistoryRead, JoinAt, Slot},
+    log::{DueRedrive, Fetch, HistoryRead, JoinAt, Slot, Snapshot},
     store::{self, Outcome},
 };
 use tokio::sync::oneshot;
@@ -42,7 +42,7 @@ pub(crate) enum Command {
     /// Reply once every instance has caught up with the log and its effects are stored.
     CatchUp { reply: Reply },
     /// Release the meeting without ending it. The reply comes once everything is stored.
-    Release { reply: oneshot::Sender<()> },
+    Release(Release),
     /// Release it without waiting for the hooks that still run.
     ReleaseNow,
     /// Report the state of the log.
@@ -81,6 +81,13 @@ pub(crate) enum Event {
     CursorsDue,
     /// The instances have had `meeting.end_deadline` to finish.
     EndDeadlinePassed,
+}
+
+/// Who waits for a meeting to be released.
+pub(crate) struct Release {
+    /// Whether another node goes on with the meeting at once, from the snapshot in the reply.
+    pub(crate) hands_over: bool,
+    pub(crate) reply: oneshot::Sender<Option<Snapshot>>,
 }
 
 /// A redrive that is under way.

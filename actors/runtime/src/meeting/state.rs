@@ -22,12 +22,12 @@ use teammy_kernel::{
     log::{Append, Delivery, Due, MeetingLog, Slot, StoredMeeting},
     store::{InstanceStatus, MeetingRecord, MeetingStatus},
 };
-use tokio::{runtime::Handle, sync::oneshot, task::JoinSet, time::Instant};
+use tokio::{runtime::Handle, task::JoinSet, time::Instant};
 use tracing::debug;
 
 use super::{
     error::Error,
-    message::{Command, Event, Message, RedriveTicket, Reply},
+    message::{Command, Event, Message, RedriveTicket, Release, Reply},
     report::{InstanceProgress, LogReport},
     shared::{Drive, Shared},
     source_set::SourceSet,
@@ -95,7 +95,7 @@ pub(crate) struct MeetingState {
     /// Waiters for the instances to catch up with the log.
     catching_up: Vec<Reply>,
     /// Waiters for the meeting to be released: a hand-over and a shutdown may come together.
-    releasing: Vec<oneshot::Sender<()>>,
+    releasing: Vec<Release>,
     /// The release does not wait for hooks that still run: another owner runs them again.
     cuts_hooks_off: bool,
 }
@@ -179,9 +179,9 @@ impl MeetingState {
                 let _ = reply.send(Err(Error::Ended(self.id().clone())));
             }
             Command::CatchUp { reply } => self.catching_up.push(reply),
-            Command::Release { reply } => {
+            Command::Release(release) => {
                 self.shared.close(RELEASED);
-                self.releasing.push(reply);
+                self.releasing.push(release);
             }
             Command::ReleaseNow => self.cuts_hooks_off = true,
             Command::Report { reply } => {

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use teammy_kernel::{
     MeetingId,
+    log::Snapshot,
     store::{Epoch, Incarnation},
 };
 use tracing::error;
@@ -11,11 +12,17 @@ use tracing::error;
 use super::{cluster::Cluster, error::Error, handle::Node};
 
 /// What became of a meeting that was [handed over](Node::hand_over).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum HandOver {
-    /// It is released, and the other node owns it. This was its ownership here.
-    Released(Epoch),
+    /// It is released, and the other node owns it.
+    #[non_exhaustive]
+    Released {
+        /// This was its ownership here.
+        epoch: Epoch,
+        /// With it the other node [goes on](Node::resume_from) without reading the store. None if it has to read.
+        snapshot: Option<Box<Snapshot>>,
+    },
     /// It is released, and the other node does not own it: that one's lease has ended, or yet another node has taken the meeting over.
     Kept,
     /// This node does not run it.
@@ -47,7 +54,7 @@ impl Node {
 
     /// Stops running a meeting, so that `to` can take it over at once: nothing more is accepted or delivered, hooks that still run
     /// after `grace` are cut off, to run again on the next owner, all that was accepted is stored, and the meeting belongs to `to`,
-    /// which is to [resume](Self::resume_here) it.
+    /// which is to [resume](Self::resume_from) it.
     ///
     /// # Errors
     /// [`Error::Store`]: the meeting is released, and the store may still name this node as its owner, which then is to resume it.
@@ -62,10 +69,10 @@ impl Node {
     ) -> Result<HandOver, Error> {
         let _reserved = self.reserved.reserve(id).await;
         let Some(meeting) = self.local_meeting(id) else { return Ok(HandOver::NotHere) };
-        meeting.release_within(grace).await;
+        let snapshot = meeting.hand_over_within(grace).await.map(Box::new);
         let leases = self.resources().store.leases();
         match leases.pass_on(id.clone(), meeting.epoch(), Some(to)).await {
-            Ok(true) => Ok(HandOver::Released(meeting.epoch())),
+            Ok(true) => Ok(HandOver::Released { epoch: meeting.epoch(), snapshot }),
             Ok(false) => Ok(HandOver::Kept),
             Err(error) => Err(Error::Store(error)),
         }

@@ -8,8 +8,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use teammy_kernel::{
     DataPacket, Lifecycle, MeetingId, Name, Seq, Setup, Store,
-    log::{Sequencer, StoredMeeting},
-    store::{self, MeetingRecord, MeetingStatus, PacketQuery, Take},
+    log::{Sequencer, Snapshot, StoredMeeting},
+    store::{self, Mark, MeetingRecord, MeetingStatus, PacketQuery, Take},
 };
 
 use super::{error::Error, handle::Node, registry::ReservedGuard};
@@ -143,6 +143,33 @@ impl Node {
         Ok(self.resume_row(self.row(id).await?).await?.into())
     }
 
+    /// As [`resume_here`](Self::resume_here), of a meeting that its owner has just handed over to this node: if nothing was stored
+    /// since its snapshot was made, only the claim goes to the store.
+    ///
+    /// # Errors
+    /// Those of [`resume_here`](Self::resume_here). After those for which a meeting stays with its owner, this node owns it.
+    ///
+    /// # Cancel safety
+    /// As [`resume_meeting`](Self::resume_meeting).
+    pub async fn resume_from(&self, id: &MeetingId, snapshot: Snapshot) -> Result<MeetingRef, Error> {
+        let _reserved = self.reserved.reserve(id).await;
+        if self.running_meeting(id).is_some() {
+            return Err(Error::Running(id.clone()));
+        }
+        self.check_open()?;
+        let record = self.claim(id).await?;
+        let store = &self.resources.store;
+        let (stored, marks) = match snapshot.of(&record) {
+            Some(known) => known,
+            None => {
+                let stored = read(&**store, record, &mut LifecyclePackets::default()).await?;
+                (stored, store.marks(id.clone()).await.map_err(Error::Store)?)
+            }
+        };
+        self.can_resume(&stored)?;
+        Ok(self.go_on(stored, marks).await?.into())
+    }
+
     /// A meeting for the redrive of these dead letters: the one that runs here, or one that is taken over. One
     /// that has ended is reopened for their instances alone. Nobody else takes it over while the guard is there.
     pub(crate) async fn meeting_for_redrive(
@@ -187,15 +214,7 @@ impl Node {
         let mut known = LifecyclePackets::default();
         let mut before = read(&**store, record, &mut known).await?;
         check(&before)?;
-        let claimed = match self.owner.clone() {
-            Some(owner) => store.leases().claim_as(owner, id.clone(), Sequencer::BLOCK).await,
-            None => store.claim(id.clone(), Sequencer::BLOCK).await,
-        };
-        let record = claimed.map_err(|error| match error {
-            store::Error::NotFound(id) => Error::NoMeeting(id),
-            error => Error::Store(error),
-        })?;
-        kill_points::pass(KillPoint::Claimed);
+        let record = self.claim(&id).await?;
         let stored = if record.commit == before.record.commit {
             before.record = record;
             before
@@ -206,6 +225,26 @@ impl Node {
             stored
         };
         let marks = store.marks(id.clone()).await.map_err(Error::Store)?;
+        self.go_on(stored, marks).await
+    }
+
+    /// Becomes a meeting's owner.
+    async fn claim(&self, id: &MeetingId) -> Result<MeetingRecord, Error> {
+        let store = &self.resources.store;
+        let claimed = match self.owner.clone() {
+            Some(owner) => store.leases().claim_as(owner, id.clone(), Sequencer::BLOCK).await,
+            None => store.claim(id.clone(), Sequencer::BLOCK).await,
+        };
+        let record = claimed.map_err(|error| match error {
+            store::Error::NotFound(id) => Error::NoMeeting(id),
+            error => Error::Store(error),
+        })?;
+        kill_points::pass(KillPoint::Claimed);
+        Ok(record)
+    }
+
+    /// Runs a meeting that this node owns, from what is stored.
+    async fn go_on(&self, stored: StoredMeeting, marks: Vec<Mark>) -> Result<LocalMeeting, Error> {
         let start_from =
             if stored.is_started() { StartFrom::Stored(stored) } else { StartFrom::New(stored.record) };
         self.run(start_from, marks).await

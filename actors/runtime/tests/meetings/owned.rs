@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use teammy_config::Config;
 use teammy_kernel::{
     Factory, MeetingMetadata, Name, PublishError, Seq, Store,
+    log::Snapshot,
     store::{self, Incarnation},
 };
 use teammy_runtime::{
@@ -56,7 +57,7 @@ async fn a_meeting_is_taken_from_no_live_node_and_handed_over_at_once() {
     assert_eq!(south.hand_over(&id("m"), incarnation("owned-north"), TTL).await.unwrap(), HandOver::NotHere);
     assert!(matches!(
         north.hand_over(&id("m"), incarnation("owned-south"), TTL).await.unwrap(),
-        HandOver::Released(_)
+        HandOver::Released { .. }
     ));
     let error = meeting.publish(transcription("late")).await.unwrap_err();
     assert!(matches!(error, PublishError::Gone { .. }), "{error}");
@@ -92,6 +93,50 @@ async fn a_hand_over_waits_for_no_hook_but_for_all_that_was_accepted() {
         [r#"{"count":1}"#, r#"{"count":2}"#],
         "the hook ran again, and its output is there once"
     );
+    for node in [north, south] {
+        node.shutdown(TTL).await.unwrap();
+    }
+}
+
+/// Hands meeting `m` over. The snapshot goes from node to node as JSON.
+async fn hand_over(from: &Node, to: &str) -> Snapshot {
+    match from.hand_over(&id("m"), incarnation(to), TTL).await.unwrap() {
+        HandOver::Released { snapshot: Some(snapshot), .. } => {
+            serde_json::from_str(&serde_json::to_string(&snapshot).unwrap()).unwrap()
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_next_owner_goes_on_from_the_last_ones_memory_unless_the_store_has_more() {
+    let store = FaultyStore::default();
+    let (north, south) = (owner(&store, "memory-north").await, owner(&store, "memory-south").await);
+    let meeting = start(&north, "m", &["probe"]).await;
+    let say = |number: u64| transcription(&format!("{number}")).numbered("p", number);
+    meeting.publish(say(1)).await.unwrap().durable().await.unwrap();
+    meeting.publish(transcription("unnumbered")).await.unwrap();
+
+    let snapshot = hand_over(&north, "memory-south").await;
+    let old = snapshot.clone();
+    store.take_reads();
+    let meeting = south.resume_from(&id("m"), snapshot).await.unwrap();
+    assert_eq!(store.take_reads(), 0);
+    assert!(meeting.publish(say(1)).await.unwrap().is_repeat(), "its producers' numbers are known");
+    meeting.publish(say(2)).await.unwrap();
+    meeting.caught_up().await.unwrap();
+
+    // It comes back, and what the first owner knew is not all any more.
+    hand_over(&south, "memory-north").await;
+    let meeting = north.resume_from(&id("m"), old).await.unwrap();
+    assert!(store.take_reads() > 0);
+    assert!(meeting.publish(say(2)).await.unwrap().is_repeat());
+    meeting.publish(say(3)).await.unwrap();
+    meeting.caught_up().await.unwrap();
+    assert_eq!(texts(&store, "m", "transcription").await, ["1", "unnumbered", "2", "3"]);
+    let counts: Vec<_> = (1..=4).map(|count| format!(r#"{{"count":{count}}}"#)).collect();
+    assert_eq!(texts(&store, "m", "probe").await, counts, "its state goes along");
+    meeting.end().await.unwrap();
     for node in [north, south] {
         node.shutdown(TTL).await.unwrap();
     }

@@ -248,6 +248,8 @@ pub(crate) struct FaultyStore {
     claims: Arc<Claims>,
     /// How many more batches are applied before commits wait.
     batches_left: Arc<AtomicUsize>,
+    /// How often a meeting's row, instances, packets or marks were read.
+    reads: Arc<AtomicUsize>,
 }
 
 /// How many claims are under way.
@@ -273,6 +275,7 @@ impl Default for FaultyStore {
             second_page_fails: Arc::default(),
             claims: Arc::default(),
             batches_left: Arc::new(AtomicUsize::new(usize::MAX)),
+            reads: Arc::default(),
         }
     }
 }
@@ -344,6 +347,11 @@ impl FaultyStore {
     /// How many claims were under way at once, at most.
     pub(crate) fn most_claims(&self) -> usize {
         self.claims.most.load(Ordering::SeqCst)
+    }
+
+    /// How often meetings were read since the last call.
+    pub(crate) fn take_reads(&self) -> usize {
+        self.reads.swap(0, Ordering::SeqCst)
     }
 
     /// The batches that were applied since the last call.
@@ -441,6 +449,7 @@ impl Store for FaultyStore {
     }
 
     fn meeting(&self, meeting: MeetingId) -> StoreFuture<'_, Option<MeetingRecord>> {
+        self.reads.fetch_add(1, Ordering::SeqCst);
         self.inner.meeting(meeting)
     }
 
@@ -452,10 +461,12 @@ impl Store for FaultyStore {
     }
 
     fn instances(&self, meeting: MeetingId) -> StoreFuture<'_, Vec<InstanceRecord>> {
+        self.reads.fetch_add(1, Ordering::SeqCst);
         self.inner.instances(meeting)
     }
 
     fn packets(&self, meeting: MeetingId, query: PacketQuery) -> StoreFuture<'_, Vec<Arc<DataPacket>>> {
+        self.reads.fetch_add(1, Ordering::SeqCst);
         self.inner.packets(meeting, query)
     }
 
@@ -473,6 +484,7 @@ impl Store for FaultyStore {
     }
 
     fn marks(&self, meeting: MeetingId) -> StoreFuture<'_, Vec<Mark>> {
+        self.reads.fetch_add(1, Ordering::SeqCst);
         self.inner.marks(meeting)
     }
 

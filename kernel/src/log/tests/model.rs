@@ -257,6 +257,8 @@ impl World {
         let owner = self.owners.get_mut(&key).expect("it was looked up");
         if owner.act(&self.store, &mut self.meetings[meeting], act).is_break() {
             self.owners.remove(&key);
+        } else if owner.log.epoch() == self.meetings[meeting].epoch {
+            owner.check_snapshot(&self.store, &self.meetings[meeting]);
         }
     }
 

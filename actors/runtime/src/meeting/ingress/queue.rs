@@ -98,6 +98,16 @@ impl Queue {
         self.producers.get(producer).map_or(1, |(last, _)| last + 1)
     }
 
+    /// The last number of each producer.
+    pub(super) fn marks(&self) -> impl Iterator<Item = Mark> + '_ {
+        let mark = |(producer, (number, seq)): (&Arc<str>, &(u64, Seq))| Mark {
+            producer: producer.clone(),
+            number: *number,
+            seq: *seq,
+        };
+        self.producers.iter().map(mark)
+    }
+
     /// Moves all packets into `packets`, which is empty. Returns the bytes of the volatile ones.
     pub(super) fn drain_into(&mut self, packets: &mut VecDeque<Append>) -> usize {
         debug_assert!(packets.is_empty(), "invariant: drained packets are in the log");

@@ -5,7 +5,7 @@ use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 use futures::FutureExt;
 use teammy_kernel::{
     DataPacket, chain,
-    log::{Fetch, Slot},
+    log::{Beside, Fetch, Slot, Snapshot},
     store::{self, InstanceStatus, MeetingStatus, Outcome, PacketQuery, Take},
 };
 use tokio::time::Instant;
@@ -14,7 +14,10 @@ use tracing::{error, info, warn};
 use super::{MeetingState, RELEASED};
 use crate::{
     kill_points::{self, KillPoint},
-    meeting::{error::Closed, message::Event},
+    meeting::{
+        error::Closed,
+        message::{Event, Release},
+    },
     persistence::{self, CommitReply},
 };
 
@@ -191,11 +194,22 @@ impl MeetingState {
         let is_busy = !self.cuts_hooks_off && self.log.slots().any(|slot| self.log.view(slot).has_batch);
         if !is_busy && self.log.is_stored(self.wanted_reservation) {
             self.shared.gone(RELEASED);
-            for reply in self.releasing.drain(..) {
-                let _ = reply.send(());
+            for Release { hands_over, reply } in std::mem::take(&mut self.releasing) {
+                let _ = reply.send(hands_over.then(|| self.snapshot()).flatten());
             }
             info!(meeting = %self.id(), seq = %self.log.end_seq(), "meeting released");
             self.myself.stop(None);
         }
+    }
+
+    /// What the next owner need not read from the store, once all is stored; none if it has to.
+    fn snapshot(&self) -> Option<Snapshot> {
+        // The log holds another state than the store.
+        if self.instances.iter().any(|running| running.unreadable.is_some()) {
+            return None;
+        }
+        let ingress = &self.shared.ingress;
+        let last = self.shared.committed_log.stored_up_to();
+        self.log.snapshot(Beside::new(self.shared.created, last, ingress.now(), ingress.marks()))
     }
 }

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     Producer, Publish,
     graph::PLUGIN_STATUS,
-    store::{InstanceRecord, PacketQuery, Take},
+    store::{InstanceRecord, Mark, PacketQuery, Take},
 };
 
 /// A batch that is in flight to an instance's actor, and how many of its packets are handled.
@@ -558,6 +558,46 @@ impl Owner {
             MeetingStatus::Ended => ControlFlow::Break(()),
             _ => ControlFlow::Continue(()),
         }
+    }
+
+    /// Checks that a snapshot, if all is stored, is what the next owner would read from the store.
+    pub(super) fn check_snapshot(&self, store: &MemoryStore, meeting: &Meeting) {
+        if !self.log.is_stored(self.sequencer.wanted()) {
+            return;
+        }
+        let packets = |query| ready(store.packets(meeting.id.clone(), query));
+        let newest = packets(PacketQuery::default().take(Take::Last(1)));
+        let last = newest.last().map_or(Seq::ZERO, |packet| packet.seq);
+        let marks = self.producers.iter().map(|(producer, (number, seq))| Mark {
+            producer: producer.clone(),
+            number: *number,
+            seq: *seq,
+        });
+        let mut record = ready(store.meeting(meeting.id.clone())).unwrap();
+        let beside = Beside::new(record.created, last, Timestamp::UNIX_EPOCH, marks.collect());
+        let Some(snapshot) = self.log.snapshot(beside) else {
+            assert_ne!(self.log.status(), MeetingStatus::Running);
+            return;
+        };
+        assert!(snapshot.clone().of(&record).is_none(), "it is for the next owner");
+        record.epoch.0 += 1;
+        let snapshot: Snapshot = serde_json::from_str(&serde_json::to_string(&snapshot).unwrap()).unwrap();
+        let (from_memory, marks) = snapshot.of(&record).expect("all is stored");
+        let lifecycle = packets(PacketQuery::default().sources(vec![name(Lifecycle::SOURCE)]));
+        let rows = ready(store.instances(meeting.id.clone()));
+        let from_store = StoredMeeting::new(record, &newest, &lifecycle, rows);
+        assert_eq!(from_memory.lifecycle, from_store.lifecycle);
+        let of_store = from_store.members().into_iter().map(|mut member| {
+            // Until it was stored, it is the first one.
+            member.state.get_or_insert_with(|| "0".into());
+            member
+        });
+        assert_eq!(from_memory.members(), of_store.collect::<Vec<_>>());
+        assert_eq!(from_memory.last_seq(), from_store.last_seq());
+        let by_name = |marks: Vec<Mark>| {
+            marks.into_iter().map(|mark| (mark.producer.clone(), mark)).collect::<BTreeMap<_, _>>()
+        };
+        assert_eq!(by_name(marks), by_name(ready(store.marks(meeting.id.clone()))));
     }
 
     /// Checks that an owner of an ended meeting has nothing to do.
