@@ -26,7 +26,9 @@ pub(super) struct LifecycleHistory {
 impl LifecycleHistory {
     pub(super) fn read(packets: &[Arc<DataPacket>]) -> Self {
         let mut history = Self::default();
-        packets.iter().for_each(|packet| history.take(packet));
+        for packet in packets {
+            history.take(packet);
+        }
         history
     }
 

@@ -58,7 +58,7 @@ pub struct Member {
 
 impl StoredMeeting {
     /// What was read from the store: the meeting's row, its newest packets, its packets of source
-    /// [`Lifecycle::SOURCE`] in order, and its instances' rows.
+    /// [`Lifecycle::SOURCE`](crate::Lifecycle::SOURCE) in order, and its instances' rows.
     pub fn new(
         record: MeetingRecord,
         newest: &[Arc<DataPacket>],
@@ -146,7 +146,7 @@ impl MeetingLog {
         let mut log = Self::new(&stored.record, stored.last_seq(), limits);
         log.start = stored.lifecycle.start.expect("invariant: the meeting was started");
         log.lifecycle_history = stored.lifecycle.clone();
-        log.absent = stored.instances.clone();
+        log.absent.clone_from(&stored.instances);
         for (member, subscription, state) in opened {
             log.absent.retain(|row| row.instance != member.name);
             let sources = log.resolve(&subscription);

@@ -151,7 +151,7 @@ async fn drain(world: Arc<World>, node: TestNode) {
     let Some(asked) = world.one_of(&all).cloned() else { return };
     world.note(format_args!("{asked:?} is asked to drain {node:?}"));
     let request = admin::Request::Drain { node: node.incarnation().node.clone() };
-    let answer = on_within(&asked, Duration::from_secs(20), admin::handle(&asked, request)).await;
+    let answer = on_within(&asked, Duration::from_secs(20), Box::pin(admin::handle(&asked, request))).await;
     world.note(format_args!("{node:?} is drained: {answer:?}"));
     sleep(world.millis(0..3000)).await;
     if world.is_calm { shut_down(world, node).await } else { node.kill() }
@@ -162,7 +162,7 @@ async fn move_one(world: Arc<World>, asked: TestNode) {
     let Some(meeting) = world.one_of(&world.meetings).cloned() else { return };
     let request =
         admin::Request::Move { meeting: MeetingId::new(&meeting).unwrap(), node: Name::new(&to).unwrap() };
-    let answer = on_within(&asked, Duration::from_secs(20), admin::handle(&asked, request)).await;
+    let answer = on_within(&asked, Duration::from_secs(20), Box::pin(admin::handle(&asked, request))).await;
     world.note(format_args!("{asked:?} was asked to move {meeting} to {to}: {answer:?}"));
 }
 

@@ -159,12 +159,11 @@ impl Node {
         self.check_open()?;
         let record = self.claim(id).await?;
         let store = &self.resources.store;
-        let (stored, marks) = match snapshot.of(&record) {
-            Some(known) => known,
-            None => {
-                let stored = read(&**store, record, &mut LifecyclePackets::default()).await?;
-                (stored, store.marks(id.clone()).await.map_err(Error::Store)?)
-            }
+        let (stored, marks) = if let Some(known) = snapshot.of(&record) {
+            known
+        } else {
+            let stored = read(&**store, record, &mut LifecyclePackets::default()).await?;
+            (stored, store.marks(id.clone()).await.map_err(Error::Store)?)
         };
         self.can_resume(&stored)?;
         Ok(self.go_on(stored, marks).await?.into())

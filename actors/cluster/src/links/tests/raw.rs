@@ -323,6 +323,8 @@ async fn an_incarnation_whose_lease_has_ended_gets_no_link() {
 /// Answers and items wait for a peer that does not read, but not more than a window of them.
 #[tokio::test(start_paused = true)]
 async fn what_waits_for_a_peer_that_does_not_read_has_a_bound() {
+    // A window is under way, another one waits, and each stream holds one item.
+    const AHEAD: usize = 64 + 64 + 100;
     let settings = LinkSettings { window: 64 << 10, stream_window: 16 << 10, ..LinkSettings::default() };
     let world = World::new(1, &["a"], &settings);
     let mut raw = Raw::greet(&world, "z").await;
@@ -332,8 +334,7 @@ async fn what_waits_for_a_peer_that_does_not_read_has_a_bound() {
     }
     settle().await;
     let made = || world.handler("a").items.load(std::sync::atomic::Ordering::SeqCst);
-    // A window is under way, another one waits, and each stream holds one item.
-    assert!((64..=64 + 64 + 100).contains(&made()), "{}", made());
+    assert!((64..=AHEAD).contains(&made()), "{}", made());
     raw.send(message(101, 4, What::Call(ask())), b"echo");
     settle().await;
     let is_begun = || world.handler("a").bodies().contains(&Bytes::from("echo"));
@@ -341,7 +342,7 @@ async fn what_waits_for_a_peer_that_does_not_read_has_a_bound() {
 
     // Once it reads, everything comes.
     let (mut items, mut is_answered) = (0, false);
-    while items < 100 * 16 || !is_answered {
+    while items < 1600 || !is_answered {
         let Some(Kind::Message(head)) = raw.next().await else { continue };
         items += usize::from(matches!(head.what, What::Item { .. }));
         is_answered |= matches!(head.what, What::Answer { call: 101 });
@@ -349,7 +350,7 @@ async fn what_waits_for_a_peer_that_does_not_read_has_a_bound() {
         raw.send_credit(Credit { calls: 0, replies }, Kind::Credit, &[]);
     }
     settle().await;
-    assert!(is_begun() && (1600..=1700).contains(&made()), "{}", made());
+    assert!(is_begun() && (items..=items + AHEAD).contains(&made()), "{} of {items}", made());
     assert_eq!(world.status("a", "z").breaks, 0);
 }
 
