@@ -25,7 +25,7 @@ impl MeetingLog {
         if let Some(batch) = consumer.resend() {
             return Delivery::Batch(batch);
         }
-        if consumer.cursor == self.end && self.ending.is_none() {
+        if consumer.cursor == self.end && self.lifecycle_history.ending.is_none() {
             return Delivery::Idle;
         }
         if consumer.cursor < self.tail.stored_only_up_to() {
@@ -226,8 +226,8 @@ impl MeetingLog {
     /// Sends `ending` to an instance that has seen the whole log and for which nothing more can come: the
     /// instances whose outputs it takes are done.
     fn deliver_ending(&mut self, slot: Slot) -> Delivery {
-        let Some(ending) = &self.ending else { return Delivery::Idle };
-        if self.is_reopened {
+        let Some(ending) = self.ending() else { return Delivery::Idle };
+        if self.is_reopened() {
             self.finish_reopened(slot);
             return Delivery::Idle;
         }

@@ -28,7 +28,6 @@ impl MeetingLog {
         instances: impl IntoIterator<Item = (ConsumerSpec, StateRef)>,
     ) {
         let seq = packet.seq;
-        self.start = seq;
         self.append(durable(packet));
         let instances = instances.into_iter();
         // Instances that join later are rare.
@@ -56,7 +55,10 @@ impl MeetingLog {
         let slot = known.unwrap_or(Slot(self.consumers.len()));
         let (cursor, joined) = match at {
             JoinAt::Now => (seq.previous(), seq),
-            JoinAt::Start => (self.start.previous(), self.start),
+            JoinAt::Start => {
+                let start = self.lifecycle_history.start.expect("invariant: the meeting was started");
+                (start.previous(), start)
+            }
         };
         match known {
             None => {
@@ -106,14 +108,13 @@ impl MeetingLog {
     pub fn end(&mut self, packet: Arc<DataPacket>) {
         debug_assert_eq!(self.status, MeetingStatus::Running, "invariant: a meeting ends once");
         self.status = MeetingStatus::Ending;
-        self.append(durable(packet.clone()));
-        self.ending = Some(packet);
+        self.append(durable(packet));
         self.queue.push(Item::Status(MeetingStatus::Ending));
     }
 
     /// The `ending` packet, once the meeting ends.
     pub fn ending(&self) -> Option<&Arc<DataPacket>> {
-        self.ending.as_ref()
+        self.lifecycle_history.ending.as_ref()
     }
 
     /// Whether every instance is done with the meeting's end, so that [`ended`](Self::ended) may follow.

@@ -8,15 +8,17 @@ use crate::{DataPacket, Name, Seq, meeting::Lifecycle};
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct LifecycleHistory {
+    /// The seq of the meeting's `start` packet.
     pub(super) start: Option<Seq>,
     /// The instances in the order in which they first joined, each with its last `join` (or the `start`) and
     /// the `leave` after it.
     pub(super) members: Vec<(Name, Seq, Option<Seq>)>,
+    /// The meeting's `ending` packet.
     #[serde(skip)]
     pub(super) ending: Option<Arc<DataPacket>>,
     #[serde(skip)]
     pub(super) has_ended: bool,
-    /// The meeting had ended and was reopened for redrives.
+    /// The meeting had ended and was reopened for redrives; `on_meeting_end` does not run again.
     #[serde(skip)]
     pub(super) is_reopened: bool,
     /// Each redrive's instance, its own seq, and the packet that it delivers again.

@@ -1,6 +1,6 @@
 //! The log's state: what the other files of this module read and change, each for one topic.
 
-use std::{collections::HashMap, sync::Arc};
+use std::collections::HashMap;
 
 use super::{
     batch_cache::BatchCache,
@@ -14,7 +14,7 @@ use super::{
     tail::Tail,
 };
 use crate::{
-    DataPacket, MeetingId, Name, Seq,
+    MeetingId, Name, Seq,
     meeting::Lifecycle,
     plugin::{DeliveryPolicy, StateRef},
     store::{Epoch, InstanceRecord, InstanceStatus, MeetingRecord, MeetingStatus},
@@ -36,14 +36,8 @@ pub struct MeetingLog {
     pub(super) tail: Tail,
     /// The seq of the last appended packet.
     pub(super) end: Seq,
-    /// The seq of the meeting's `start` packet.
-    pub(super) start: Seq,
     pub(super) consumers: Vec<Consumer>,
     pub(super) status: MeetingStatus,
-    /// The meeting's `ending` packet.
-    pub(super) ending: Option<Arc<DataPacket>>,
-    /// Reopened after its end for redrives; `on_meeting_end` does not run again.
-    pub(super) is_reopened: bool,
     /// For each source and key that an instance takes with [`DeliveryPolicy::Latest`]: the replaced packets.
     pub(super) latest: Vec<Latest>,
     /// Whether an instance takes a source with [`DeliveryPolicy::Block`].
@@ -66,11 +60,8 @@ impl MeetingLog {
             absent: Vec::new(),
             tail: Tail::new(last_stored),
             end: last_stored,
-            start: Seq::ZERO,
             consumers: Vec::new(),
             status: record.status,
-            ending: None,
-            is_reopened: false,
             latest: Vec::new(),
             can_block: false,
             queue: CommitQueue::new(record),

@@ -144,7 +144,7 @@ impl MeetingLog {
         opened: impl IntoIterator<Item = (Member, ConsumerSpec, StateRef)>,
     ) -> Self {
         let mut log = Self::new(&stored.record, stored.last_seq(), limits);
-        log.start = stored.lifecycle.start.expect("invariant: the meeting was started");
+        assert!(stored.is_started(), "invariant: the meeting was started");
         log.lifecycle_history = stored.lifecycle.clone();
         log.absent.clone_from(&stored.instances);
         for (member, subscription, state) in opened {
@@ -168,9 +168,7 @@ impl MeetingLog {
             }
             log.consumers.push(consumer);
         }
-        log.ending.clone_from(&stored.lifecycle.ending);
         log.status = stored.status();
-        log.is_reopened = stored.lifecycle.is_reopened;
         if log.status != stored.record.status {
             log.queue.push(Item::Status(log.status));
         }

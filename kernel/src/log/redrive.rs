@@ -62,7 +62,7 @@ impl MeetingLog {
             InstanceStatus::Left => Err(RedriveError::Left),
             InstanceStatus::Finished if self.status == MeetingStatus::Ended => Ok(()),
             // In a reopened meeting no instance has an end to come.
-            InstanceStatus::Finished if self.is_reopened => Ok(()),
+            InstanceStatus::Finished if self.is_reopened() => Ok(()),
             InstanceStatus::Finished => Err(RedriveError::Ending),
         }
     }
@@ -77,7 +77,6 @@ impl MeetingLog {
         let at = packet.seq;
         if self.status == MeetingStatus::Ended {
             self.status = MeetingStatus::Ending;
-            self.is_reopened = true;
             self.queue.push(Item::Status(MeetingStatus::Ending));
         }
         debug_assert!(at > self.end, "invariant: the log is in the order of its seqs");
@@ -86,7 +85,7 @@ impl MeetingLog {
         if consumer.status == InstanceStatus::Finished {
             consumer.status = InstanceStatus::Active;
             // An instance that was cut off before it had seen `ending` reads on from its cursor.
-            if self.ending.as_ref().is_some_and(|ending| consumer.cursor >= ending.seq) {
+            if self.lifecycle_history.ending.as_ref().is_some_and(|ending| consumer.cursor >= ending.seq) {
                 consumer.cursor = at.previous();
             }
         }
@@ -108,7 +107,7 @@ impl MeetingLog {
 
     /// Whether the meeting had ended and was reopened for redrives.
     pub fn is_reopened(&self) -> bool {
-        self.is_reopened
+        self.lifecycle_history.is_reopened
     }
 
     /// Finishes an instance of a reopened meeting that did not finish by the end's deadline. Packets that it

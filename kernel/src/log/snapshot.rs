@@ -53,7 +53,7 @@ impl MeetingLog {
     /// A snapshot of a log of which all [is stored](Self::is_stored). None of a meeting that ends or was
     /// reopened after its end, or where a state cannot be written.
     pub fn snapshot(&self, beside: Beside) -> Option<Snapshot> {
-        if self.status != MeetingStatus::Running || self.is_reopened {
+        if self.status != MeetingStatus::Running || self.is_reopened() {
             return None;
         }
         let row = |consumer: &super::consumer::Consumer| {

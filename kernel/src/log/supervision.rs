@@ -53,7 +53,7 @@ impl MeetingLog {
 
     /// A packet of the batch that is in flight to an instance's actor, or was when the actor failed.
     pub fn packet_in_flight(&self, slot: Slot, seq: Seq) -> Option<&Arc<DataPacket>> {
-        let ending = self.ending.as_ref().filter(|packet| packet.seq == seq);
+        let ending = self.ending().filter(|packet| packet.seq == seq);
         self.consumers[slot.0].packet_in_flight(seq).or(ending)
     }
 
@@ -62,7 +62,7 @@ impl MeetingLog {
     pub fn give_up(&mut self, slot: Slot, seq: Seq, dead_letter: Option<DeadLetter>) {
         // The cursor of a redriven packet is the redrive's seq.
         let redriven_at = self.consumers[slot.0].take_redriven(seq);
-        if redriven_at.is_none() && self.ending.as_ref().is_some_and(|packet| packet.seq == seq) {
+        if redriven_at.is_none() && self.ending().is_some_and(|packet| packet.seq == seq) {
             self.consumers[slot.0].mark_ending();
         }
         let (cursor, dead_letters) = (redriven_at.unwrap_or(seq), dead_letter.into_iter().collect());
