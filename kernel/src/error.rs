@@ -19,24 +19,46 @@ type BoxError = Box<dyn StdError + Send + Sync>;
 /// `Box<dyn std::error::Error>` of it. It stays between a plugin and what runs the plugin; whoever hosts
 /// plugins gets dead letters and statuses.
 pub struct Error {
-    retry: bool,
+    class: Class,
     cause: BoxError,
+}
+
+/// What follows for the packet, and for what ran its hook.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Class {
+    Retry,
+    Reject,
+    Crash,
 }
 
 impl Error {
     /// A temporary failure: the packet is tried again, with backoff, as often as the configuration says.
     pub fn retry(cause: impl Into<BoxError>) -> Self {
-        Self { retry: true, cause: cause.into() }
+        Self { class: Class::Retry, cause: cause.into() }
     }
 
     /// A permanent failure: the packet becomes a dead letter of the instance at once.
     pub fn reject(cause: impl Into<BoxError>) -> Self {
-        Self { retry: false, cause: cause.into() }
+        Self { class: Class::Reject, cause: cause.into() }
+    }
+
+    /// What ran the hook is gone, such as the process of a plugin in another language. It counts as a panic of
+    /// the hook: the instance starts anew, the packet has used up one of its tries, and an instance that crashes
+    /// too often is suspended.
+    ///
+    /// The text is logged and stored, so it must not quote the packet.
+    pub fn crash(cause: impl Into<BoxError>) -> Self {
+        Self { class: Class::Crash, cause: cause.into() }
     }
 
     /// Whether the packet must not be tried again.
     pub fn is_reject(&self) -> bool {
-        !self.retry
+        self.class == Class::Reject
+    }
+
+    /// Whether what ran the hook is gone.
+    pub fn is_crash(&self) -> bool {
+        self.class == Class::Crash
     }
 
     /// The cause.
@@ -117,8 +139,7 @@ impl From<Error> for Box<dyn StdError> {
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let class = if self.retry { "Retry" } else { "Reject" };
-        f.debug_tuple(class).field(&self.cause).finish()
+        f.debug_tuple(&format!("{:?}", self.class)).field(&self.cause).finish()
     }
 }
 

@@ -5,7 +5,8 @@
 //! its `State`: the runtime gives each hook a state to read and change, keeps the changed state if the hook
 //! ends well, and drops it if the hook fails.
 //!
-//! A host of plugins in another language implements [`DynamicPlugin`] instead.
+//! A host of plugins in another language implements [`DynamicPlugin`] instead, and [`PluginHost`] where each
+//! instance names a plugin of its own.
 //!
 //! Both are erased into what the runtime handles, so that hooks of any plugin run over one kind of state.
 //! Layers, each of which uses those before it: values (`durability`, `input`, `delivery_policy`, `config`,
@@ -40,10 +41,10 @@ pub use config::ConfigError;
 pub use contract::{Cx, Hooks, InCallPlugin, Receive};
 pub use delivery_policy::{DeliveryPolicy, Key, KeyError};
 pub use durability::Durability;
-pub use dynamic::{DynamicCx, DynamicInstance, DynamicPlugin, DynamicSpec};
+pub use dynamic::{DynamicCx, DynamicInstance, DynamicPlugin, DynamicRun, DynamicSpec};
 #[cfg(any(test, feature = "runtime"))]
 pub use erased::{Call, HandlerOutcome, Hosted, Invocation, Rejected, StartedPlugin};
-pub use factory::Factory;
+pub use factory::{Factory, PluginHost};
 pub use hook_table::Hook;
 #[cfg(any(test, feature = "runtime"))]
 pub use hook_table::HookId;

@@ -51,6 +51,17 @@ pub enum Error {
         /// The plugin's own `KIND`.
         says: String,
     },
+    /// The instance's plugin is not part of the program, and has not been prepared on this machine.
+    #[error(
+        "instance {instance} is of kind {kind}, whose plugins are prepared before they run, and this one is not, \
+         or has changed since; run `teammy install` with this configuration"
+    )]
+    NotPrepared {
+        /// The instance.
+        instance: Name,
+        /// The plugin's kind.
+        kind: String,
+    },
     /// Two instances have one name.
     #[error("two instances are called {instance}; give each [[plugin]] a name of its own")]
     DuplicateInstance {
@@ -254,6 +265,7 @@ error_classes!(Error {
     Self::UnknownKind { .. } => "unknown-kind" Invalid,
     Self::NotInBuild { .. } => "kind-not-in-build" Invalid,
     Self::Misnamed { .. } => "misnamed-kind" Invalid,
+    Self::NotPrepared { .. } => "plugin-not-prepared" Invalid,
     Self::DuplicateInstance { .. } => "duplicate-instance" Invalid,
     Self::InstanceTaken { .. } => "instance-name-taken" Invalid,
     Self::SourceTaken { .. } => "source-name-taken" Invalid,

@@ -11,7 +11,7 @@ use super::{
     sources::{SourceMap, claim, named},
     spec::InstanceSpec,
 };
-use crate::{DeliveryPolicy, Durability, Factory, InCallPluginMetadata, KnownKind, Name};
+use crate::{DeliveryPolicy, Durability, Factory, InCallPluginMetadata, KnownKind, Name, plugin::PluginHost};
 
 /// A checked instance.
 #[derive(Debug, Clone)]
@@ -61,6 +61,10 @@ pub(super) fn check(
 ) -> Result<Instance, Error> {
     let factory = find(&name, &spec.kind, factories, known)?;
     let kind = factory.kind().to_owned();
+    let factory = match factory.as_host() {
+        Some(host) => hosted(&factory, host, &name, &spec)?,
+        None => factory,
+    };
     let metadata = match factory.metadata() {
         Ok(metadata) => metadata,
         Err(problem) => return Err(Error::Hooks { instance: name, kind, problem }),
@@ -73,6 +77,22 @@ pub(super) fn check(
     let policies = policies(&name, &kind, &metadata, &spec.policies, &subscriptions)?;
     let InstanceSpec { checkpoint_interval, config, .. } = spec;
     Ok(Instance { name, factory, metadata, subscriptions, policies, output, checkpoint_interval, config })
+}
+
+/// The factory that a host makes for an instance.
+fn hosted(
+    factory: &Factory,
+    host: &dyn PluginHost,
+    name: &Name,
+    spec: &InstanceSpec,
+) -> Result<Factory, Error> {
+    let (instance, kind) = (name.clone(), factory.kind().to_owned());
+    let current = |prepared: &&serde_json::Value| host.is_current(name, &spec.config, prepared);
+    let Some(prepared) = spec.prepared.as_ref().filter(current) else {
+        return Err(Error::NotPrepared { instance, kind });
+    };
+    let made = factory.of_instance(name, &spec.config, prepared);
+    made.map_err(|error| Error::Config { instance, kind, error })
 }
 
 fn find(instance: &Name, kind: &str, factories: &[Factory], known: &[KnownKind]) -> Result<Factory, Error> {

@@ -22,6 +22,8 @@ pub struct InstanceSpec {
     pub checkpoint_interval: Option<Duration>,
     /// The plugin's table; null stands for the plugin's default.
     pub config: serde_json::Value,
+    /// What a [host](crate::plugin::PluginHost) prepared for the instance, if its kind has one.
+    pub prepared: Option<serde_json::Value>,
 }
 
 /// A source of the user's own, unchecked.
@@ -53,6 +55,7 @@ impl InstanceSpec {
             output: None,
             checkpoint_interval: None,
             config: serde_json::Value::Null,
+            prepared: None,
         }
     }
 }

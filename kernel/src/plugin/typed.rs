@@ -24,7 +24,7 @@ use crate::{Error, IntoPayload, decode};
 impl Factory {
     /// The factory of a plugin type. `name` is the name of its instance where the configuration gives none.
     pub const fn of<P: InCallPlugin>(name: &'static str) -> Self {
-        Self { name: Cow::Borrowed(name), maker: Maker::Constant(Type::<P>::MAKER) }
+        Self { name: Cow::Borrowed(name), is_hosted: false, maker: Maker::Constant(Type::<P>::MAKER) }
     }
 }
 

@@ -7,12 +7,12 @@ use serde_json::Value;
 
 use super::{
     config::ConfigError,
-    dynamic::{DynamicCx, DynamicInstance, DynamicPlugin, DynamicSpec, JsonState},
+    dynamic::{DynamicCx, DynamicInstance, DynamicPlugin, DynamicRun, DynamicSpec, JsonState},
     erased::{Call, DynHosted, DynStarted, HandlerOutcome, Invocation, Rejected, StartedPlugin},
     factory::{Factory, Maker, MakesPlugin},
     hook_table::{Hook, HookId},
     metadata::InCallPluginMetadata,
-    observer::{HookObserver, Pace, one_by_one, pause, report},
+    observer::HookObserver,
     outputs::Outputs,
     shutdown::ShutdownCx,
     startup::StartupCx,
@@ -25,7 +25,7 @@ impl Factory {
     /// configuration gives none.
     pub fn dynamic(name: impl Into<Cow<'static, str>>, plugin: impl DynamicPlugin) -> Self {
         let maker = Described { spec: plugin.spec(), plugin };
-        Self { name: name.into(), maker: Maker::Shared(Arc::new(maker)) }
+        Self { name: name.into(), maker: Maker::Shared(Arc::new(maker)), is_hosted: false }
     }
 }
 
@@ -144,26 +144,9 @@ impl<I: DynamicInstance> DynHosted for Open<I> {
         observer: &'a dyn HookObserver,
     ) -> BoxFuture<'a, Result<(), Error>> {
         let Started { instance, hooks } = &*self.0;
-        let mut cx = DynamicCx::of(call, hooks);
+        let mut run = DynamicRun::new(DynamicCx::of(call, hooks), observer);
         let (_, hook) = &hooks[hook.0];
-        async move {
-            let mut before = cx.state.clone();
-            for packet in one_by_one(cx.packets, observer) {
-                observer.begins(&packet[0]);
-                cx.packets = packet;
-                let output = instance.receive(hook, &mut cx).await?;
-                if let Some((_, error)) = cx.rejected.pop() {
-                    return Err(error);
-                }
-                (cx.gap, cx.tries) = (0, cx.tries.first());
-                if report(observer, &packet[0], &before, &cx.state, &mut cx.emitted, output)? == Pace::Yield {
-                    pause(observer).await;
-                }
-                before = cx.state.clone();
-            }
-            Ok(())
-        }
-        .boxed()
+        async move { instance.receive_each(hook, &mut run).await }.boxed()
     }
 }
 

@@ -335,6 +335,12 @@ impl Runner {
         };
         activity.set_idle();
         match ended {
+            // What ran the hook is gone: as if it had panicked, which a restart of the actor follows.
+            Ok(Err(error)) if error.is_crash() && !is_for_timer => {
+                context.trace.end(Some("crash"));
+                self.submit(false);
+                std::panic::resume_unwind(Box::new(error.chain()));
+            }
             Ok(result) => result,
             Err(panic) => {
                 context.trace.end(Some("panic"));

@@ -1,15 +1,18 @@
 use std::sync::{
-    Mutex,
+    Arc, Mutex,
     atomic::{AtomicUsize, Ordering},
 };
 
 use futures::FutureExt;
-use serde_json::json;
+use serde::{Deserialize, Serialize};
+use serde_json::{json, value::RawValue};
 
 use super::*;
 use crate::{
-    EngineControl, Factory, History, JsonText, LlmMessage, Publish, Seq, Timestamp, chain,
+    DataPacket, EngineControl, Factory, History, JsonText, LlmMessage, MeetingMetadata, Name, Publish, Seq,
+    Timestamp, chain,
     graph::{self, Graph, InstanceSpec, SourceSpec},
+    plugin::input::Tries,
     plugin::{Call, HandlerOutcome, Hosted, Invocation, StartedPlugin, StateRef},
     plugin::{HookObserver, Outputs, Pace, ResourceMap},
     testing::{PluginTest, ScriptedLlm},
