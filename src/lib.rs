@@ -82,7 +82,9 @@ pub use teammy_service as service;
 pub mod plugin {
     pub use teammy_kernel::{
         Error,
-        plugin::{ConfigError, DynamicCx, DynamicInstance, DynamicPlugin, DynamicSpec, Hook},
+        plugin::{
+            ConfigError, DynamicCx, DynamicInstance, DynamicPlugin, DynamicRun, DynamicSpec, Hook, PluginHost,
+        },
     };
 }
 

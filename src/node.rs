@@ -99,6 +99,13 @@ impl Builder {
         Self(self.0.owner(owner))
     }
 
+    /// What is installed on this machine; otherwise the manifest that the configuration names is read, if an instance is
+    /// of a kind whose plugins are prepared, such as `python`.
+    #[must_use]
+    pub fn installed(self, manifest: crate::install::Manifest) -> Self {
+        Self(self.0.installed(manifest))
+    }
+
     /// Runs plugins on this runtime; otherwise the node makes one with `node.plugin_threads` threads.
     #[must_use]
     pub fn plugin_runtime(self, handle: Handle) -> Self {

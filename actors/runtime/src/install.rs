@@ -14,7 +14,7 @@ use std::{
 
 use futures::FutureExt;
 use serde::{Deserialize, Serialize};
-use teammy_kernel::{Factory, error_classes};
+use teammy_kernel::{Factory, Name, error_classes, plugin::PluginHost};
 
 /// Why a plugin could not be installed, or a manifest could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -68,8 +68,11 @@ error_classes!(Error {
 pub struct Manifest {
     /// The version of Teammy that wrote it.
     teammy: String,
-    /// The plugins, by kind.
+    /// The plugins: by kind, or of a host by kind and instance.
     plugins: BTreeMap<String, Installed>,
+    /// What hosts have prepared, by kind and instance.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    prepared: BTreeMap<String, serde_json::Value>,
 }
 
 /// An installed plugin.
@@ -96,7 +99,8 @@ pub enum NotInstalled {
 impl Default for Manifest {
     /// A manifest without plugins.
     fn default() -> Self {
-        Self { teammy: env!("CARGO_PKG_VERSION").to_owned(), plugins: BTreeMap::new() }
+        let teammy = env!("CARGO_PKG_VERSION").to_owned();
+        Self { teammy, plugins: BTreeMap::new(), prepared: BTreeMap::new() }
     }
 }
 
@@ -145,7 +149,12 @@ impl Manifest {
         write().map_err(|error| Error::Write { path: path.to_owned(), error })
     }
 
-    /// The installed plugins, by kind.
+    /// What a host has prepared for an instance of its kind.
+    pub fn prepared(&self, kind: &str, instance: &str) -> Option<&serde_json::Value> {
+        self.prepared.get(&hosted_key(kind, instance))
+    }
+
+    /// The installed plugins: by kind, or of a host by `KIND/INSTANCE`.
     pub fn plugins(&self) -> impl Iterator<Item = (&str, &Installed)> {
         self.plugins.iter().map(|(kind, installed)| (kind.as_str(), installed))
     }
@@ -156,7 +165,7 @@ impl Manifest {
     /// [`Error::Metadata`].
     pub fn not_installed(&self, factory: &Factory) -> Result<Option<NotInstalled>, Error> {
         let current = entry(factory)?;
-        Ok(match self.plugins.get(factory.kind()) {
+        Ok(match self.plugins.get(&key(factory)) {
             None => Some(NotInstalled::Missing),
             Some(installed) if *installed != current => Some(NotInstalled::OtherBuild),
             Some(_) => None,
@@ -169,16 +178,49 @@ impl Manifest {
 /// # Errors
 /// [`Error::Metadata`] and [`Error::Failed`]; the manifest is then without the plugin.
 pub async fn install(factory: &Factory, manifest: &mut Manifest) -> Result<(), Error> {
-    let kind = factory.kind();
-    manifest.plugins.remove(kind);
+    let key = key(factory);
+    manifest.plugins.remove(&key);
     let installed = entry(factory)?;
-    let failed = |cause| Error::Failed { kind: kind.to_owned(), cause };
+    let failed = |cause| Error::Failed { kind: key.clone(), cause };
     match AssertUnwindSafe(factory.install()).catch_unwind().await {
         Ok(done) => done.map_err(|error| failed(error.chain()))?,
         Err(_) => return Err(failed("it panicked".to_owned())),
     }
-    manifest.plugins.insert(kind.to_owned(), installed);
+    manifest.plugins.insert(key, installed);
     Ok(())
+}
+
+/// Has a host prepare the plugin of one of its instances, unless the manifest has what is still current. Returns
+/// whether it did.
+///
+/// # Errors
+/// [`Error::Failed`]; the manifest is then without the plugin.
+pub async fn prepare(
+    host: &dyn PluginHost,
+    kind: &str,
+    instance: &Name,
+    table: &serde_json::Value,
+    manifest: &mut Manifest,
+) -> Result<bool, Error> {
+    let key = hosted_key(kind, instance.as_str());
+    if manifest.prepared.get(&key).is_some_and(|prepared| host.is_current(instance, table, prepared)) {
+        return Ok(false);
+    }
+    manifest.prepared.remove(&key);
+    manifest.plugins.remove(&key);
+    let prepared = host.prepare(instance, table).await;
+    let prepared = prepared.map_err(|error| Error::Failed { kind: key.clone(), cause: error.chain() })?;
+    manifest.prepared.insert(key, prepared);
+    Ok(true)
+}
+
+/// A plugin's key in the manifest.
+fn key(factory: &Factory) -> String {
+    if factory.is_hosted() { hosted_key(factory.kind(), factory.name()) } else { factory.kind().to_owned() }
+}
+
+fn hosted_key(kind: &str, instance: &str) -> String {
+    format!("{kind}/{instance}")
 }
 
 /// The manifest's entry for a plugin as it is in this build.

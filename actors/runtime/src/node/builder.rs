@@ -30,6 +30,7 @@ use super::{
     watchdog::Watchdog,
 };
 use crate::{
+    install::Manifest,
     keys::Keys,
     memory::Memory,
     metrics::Metrics,
@@ -49,6 +50,7 @@ pub struct Builder {
     plugin_runtime: Option<Handle>,
     owner: Option<Incarnation>,
     resources: ResourceMap,
+    installed: Option<Manifest>,
 }
 
 /// Opens the store that a configuration names; none if this build has no such store.
@@ -86,6 +88,7 @@ impl Builder {
             plugin_runtime: None,
             owner: None,
             resources: ResourceMap::default(),
+            installed: None,
         }
     }
 
@@ -169,6 +172,14 @@ impl Builder {
         self
     }
 
+    /// What is installed on this machine. Without it, the manifest that `install.manifest` names is read if an
+    /// instance is of a kind whose plugins are prepared, such as `python`.
+    #[must_use]
+    pub fn installed(mut self, manifest: Manifest) -> Self {
+        self.installed = Some(manifest);
+        self
+    }
+
     /// Runs plugins on this runtime. Without it the node makes one with `node.plugin_threads` threads.
     #[must_use]
     pub fn plugin_runtime(mut self, handle: Handle) -> Self {
@@ -182,20 +193,36 @@ impl Builder {
     /// # Errors
     /// See [`graph::Error`].
     pub fn check(&self) -> Result<Graph, graph::Error> {
-        let mut declared: Vec<InstanceSpec> = match &self.config.plugins {
-            Some(plugins) => plugins.iter().map(declared).collect(),
-            None => {
-                self.bundled.iter().map(|factory| InstanceSpec::new(factory.name(), factory.kind())).collect()
-            }
+        let mut declared: Vec<InstanceSpec> = if let Some(plugins) = &self.config.plugins {
+            plugins.iter().map(declared).collect()
+        } else {
+            let plugins = self.bundled.iter().filter(|factory| factory.as_host().is_none());
+            plugins.map(|factory| InstanceSpec::new(factory.name(), factory.kind())).collect()
         };
-        for factory in &self.own {
+        for factory in self.own.iter().filter(|factory| factory.as_host().is_none()) {
             if !declared.iter().any(|declared| declared.kind == factory.kind()) {
                 declared.push(InstanceSpec::new(factory.name(), factory.kind()));
             }
         }
         let factories: Vec<Factory> = self.bundled.iter().chain(&self.own).cloned().collect();
+        let hosts = factories.iter().filter(|factory| factory.as_host().is_some());
+        let hosts: Vec<&str> = hosts.map(Factory::kind).collect();
+        if declared.iter().any(|spec| hosts.contains(&spec.kind.as_str())) {
+            let read = self.installed.is_none().then(|| self.manifest());
+            let installed = self.installed.as_ref().or(read.as_ref());
+            for spec in declared.iter_mut().filter(|spec| hosts.contains(&spec.kind.as_str())) {
+                spec.prepared = installed.and_then(|it| it.prepared(&spec.kind, &spec.name)).cloned();
+            }
+        }
         let sources = self.config.sources.iter().map(source).collect::<Result<_, _>>()?;
         Graph::build(declared, &factories, &self.known, sources)
+    }
+
+    /// The manifest that the configuration names. One that cannot be read is as good as none: what it lacks is an
+    /// error of the instance that needs it.
+    fn manifest(&self) -> Manifest {
+        let path = self.config.install.effective_manifest().ok();
+        path.and_then(|path| Manifest::read(&path).ok()).unwrap_or_default()
     }
 
     /// Starts the node: checks the plugin graph, opens the store, starts every instance's plugin.
