@@ -7,7 +7,7 @@
 use teammy_kernel::{Bundle, Factory, KnownKind};
 
 macro_rules! table {
-    ($($name:literal => $plugin:path,)*) => {
+    (plugins { $($name:literal => $plugin:path,)* } hosts { $($kind:literal => $host:path,)* }) => {
         /// Returns the plugins of this build, in the order of the table, and the kinds that other builds may have.
         ///
         /// # Examples
@@ -18,21 +18,31 @@ macro_rules! table {
         /// assert!(bundle.iter().any(|factory| factory.kind() == "talk-time"));
         /// ```
         pub fn bundle() -> Bundle {
-            let factories: &[Factory] = &[$(
-                #[cfg(feature = $name)]
-                Factory::of::<$plugin>($name),
-            )*];
-            Bundle::new(factories.to_vec(), vec![$(KnownKind { kind: $name, feature: concat!("teammy-plugins/", $name) },)*])
+            let factories = vec![
+                $(#[cfg(feature = $name)] Factory::of::<$plugin>($name),)*
+                $(#[cfg(feature = $kind)] $host(),)*
+            ];
+            let known = |kind, feature| KnownKind { kind, feature };
+            Bundle::new(factories, vec![
+                $(known($name, concat!("teammy-plugins/", $name)),)*
+                $(known($kind, concat!("teammy-plugins/", $kind)),)*
+            ])
         }
     };
 }
 
 table! {
+    plugins {
     "llm-action" => teammy_plugin_llm_action::LlmAction,
     "minutes" => teammy_plugin_minutes::Minutes,
     "talk-time" => teammy_plugin_talk_time::TalkTime,
     "transcriber" => teammy_plugin_transcriber::Transcriber,
     "watch-list" => teammy_plugin_watch_list::WatchList,
+    }
+    // Kinds whose instances each name a plugin of their own.
+    hosts {
+    "python" => teammy_plugin_python::factory,
+    }
 }
 
 #[cfg(test)]

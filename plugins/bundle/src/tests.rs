@@ -82,8 +82,15 @@ fn a_plugin_has_one_name_everywhere() {
 fn the_table_is_alphabetical() {
     let bundle = bundle();
     let before = |two: &[KnownKind]| (two[0].kind < two[1].kind, two[0].kind, two[1].kind);
-    let wrong = bundle.known().windows(2).map(before).filter(|(right, ..)| !right).map(|(_, first, second)| {
-        format!("{second} comes after {first} in the table of plugins/bundle/src/lib.rs; move it before {first}")
+    // Hosts have a list of their own.
+    let is_host =
+        |kind: &str| bundle.iter().any(|factory| factory.kind() == kind && factory.as_host().is_some());
+    let plugins: Vec<KnownKind> =
+        bundle.known().iter().filter(|known| !is_host(known.kind)).copied().collect();
+    let wrong = plugins.windows(2).map(before).filter(|(right, ..)| !right).map(|(_, first, second)| {
+        format!(
+            "{second} comes after {first} in the table of plugins/bundle/src/lib.rs; move it before {first}"
+        )
     });
     nothing_wrong(&wrong.collect::<Vec<_>>());
 }

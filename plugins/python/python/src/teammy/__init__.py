@@ -1,0 +1,1 @@
+"""Teammy's Python API for in-call plugins."""

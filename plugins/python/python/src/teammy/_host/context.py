@@ -1,0 +1,34 @@
+"""Which hook runs: what `MeetingEngine`, a singleton of the whole process, looks up.
+
+A contextvar carries it, so each task that a hook starts belongs to that hook.
+"""
+
+from __future__ import annotations
+
+import contextvars
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from teammy._host.running import Running
+
+current: contextvars.ContextVar[Running | None] = contextvars.ContextVar("teammy_hook", default=None)
+
+
+class NoHook(RuntimeError):
+    """The engine was used where no hook runs."""
+
+
+def running(what: str) -> Running:
+    """The running hook, for `what`, which is named in the error if there is none."""
+    found = current.get()
+    if found is None:
+        raise NoHook(
+            f"{what} needs a running hook: call it in a data receive hook, on_meeting_start or "
+            "on_meeting_end, or in a task that one of them started"
+        )
+    if found.over:
+        raise NoHook(
+            f"{what} came after its hook had ended, when everything the hook did was already committed: "
+            "await what a hook starts before it returns"
+        )
+    return found

@@ -1,0 +1,1 @@
+"""What a plugin imports: `data`, `engine` and `plugin`."""
