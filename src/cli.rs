@@ -52,6 +52,7 @@ mod keys;
 mod logs;
 mod meetings;
 mod metrics;
+mod new;
 #[cfg(feature = "service")]
 mod node;
 mod output;
@@ -156,6 +157,8 @@ enum Command {
     Config(config::Args),
     /// Prepare every plugin of this build on this machine, and write a manifest of it
     Install(install::Args),
+    /// Write a plugin to begin with, in Python or in Rust
+    New(new::Args),
     /// Print a script with which a shell completes this program's command lines
     Completions(completions::Args),
 }
@@ -185,6 +188,7 @@ impl Command {
             Self::Plugins(args) => args.json,
             Self::Config(args) => args.json,
             Self::Install(args) => args.json,
+            Self::New(args) => args.json,
             Self::Completions(_) => false,
         };
         if json { Form::Json } else { Form::Text }
@@ -218,6 +222,7 @@ impl Command {
             | Self::Plugins(_)
             | Self::Config(_)
             | Self::Install(_)
+            | Self::New(_)
             | Self::Completions(_) => None,
         }
     }
@@ -232,7 +237,7 @@ pub fn main(plugins: impl Into<Bundle>) -> ExitCode {
 }
 
 /// A program with every command of `teammy`: replay, node (with feature `service`), history, meetings, resume, dead letters, forget, usage,
-/// key, status, cluster, drain, move and certs (with feature `cluster`), plugins, config, install, completions.
+/// key, status, cluster, drain, move and certs (with feature `cluster`), plugins, config, install, new, completions.
 ///
 /// It reads `teammy.toml` and `TEAMMY_…` variables as `teammy` does. It logs to stderr, installs a panic hook that
 /// leaves out what a message may quote, and handles signals: one process runs one program.
@@ -340,6 +345,7 @@ impl Program {
             Command::Plugins(_) => plugins::run(&self.plugins, loaded.config, &output),
             Command::Config(_) => config::run(&loaded, &output),
             Command::Install(_) => install::run(self.plugins.bundle(), &loaded.config, &output),
+            Command::New(args) => new::run(args, &output),
             Command::Completions(of) => completions::run(of, self.command(), &self.name),
         }
     }

@@ -53,6 +53,9 @@ mod node;
 mod operating;
 #[path = "cli/privacy.rs"]
 mod privacy;
+#[cfg(all(unix, feature = "python"))]
+#[path = "cli/python.rs"]
+mod python;
 #[cfg(feature = "surrealdb")]
 #[path = "cli/resume.rs"]
 mod resume;

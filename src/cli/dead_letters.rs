@@ -234,10 +234,11 @@ impl Letters<'_> {
         store: std::sync::Arc<dyn Store>,
     ) -> Result<(), Error> {
         let (manifest, host) = (config.install.clone(), Host::new(&config));
-        let builder = plugins.builder(config).store(store);
+        let installed = install::prepared(&config, None, plugins.bundle(), self.output).await?;
+        let builder = plugins.builder(config).installed(installed.clone()).store(store);
         let factories: Vec<_> =
             builder.check()?.instances().map(|instance| instance.factory.clone()).collect();
-        install::missing(&factories, &manifest, self.output).await?;
+        install::missing(&factories, installed, &manifest, self.output).await?;
         let which = self.which();
         let work = async |node: &Node| {
             let redriven = node.redrive(&self.id, &which).await?;

@@ -19,7 +19,7 @@ use std::{
 use teammy::{MeetingId, PublishError, llm, meeting, name, node, store, wire::json};
 use tracing_subscriber::filter::ParseError;
 
-use super::{recording, select, signal::Signal, text::shell_word};
+use super::{new::refusal::NewError, recording, select, signal::Signal, text::shell_word};
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +48,8 @@ pub(crate) enum Error {
     Node(#[from] node::Error),
     #[error(transparent)]
     Install(#[from] teammy::install::Error),
+    #[error(transparent)]
+    New(#[from] NewError),
     #[error(transparent)]
     Meeting(#[from] meeting::Error),
     #[error("cannot publish {recording}, {place}")]
@@ -220,6 +222,7 @@ impl Error {
             | Self::ReadGolden { .. }
             | Self::BrokenGolden { .. }
             | Self::Undated(_)
+            | Self::New(NewError::Name(_) | NewError::Taken(_) | NewError::There(_))
             | Self::SocketOff
             | Self::Node(
                 node::Error::Graph(_)
@@ -233,6 +236,7 @@ impl Error {
             Self::Failures { .. } | Self::Different(_) => 3,
             Self::Node(_)
             | Self::Install(_)
+            | Self::New(NewError::Write(..))
             | Self::Meeting(_)
             | Self::Publish { .. }
             | Self::Store(_)

@@ -68,11 +68,12 @@ async fn serve(args: &Args, plugins: &PluginSet, mut config: Config, output: &Ou
     let (host, manifest, deadline) =
         (Host::new(&config), config.install.clone(), config.node.shutdown_deadline);
     let part = Part::take(&config, service.url()).await?;
-    let builder = part.prepare(plugins.builder(config));
     let started = async {
+        let installed = install::prepared(&config, None, plugins.bundle(), output).await?;
+        let builder = part.prepare(plugins.builder(config).installed(installed.clone()));
         let factories: Vec<_> =
             builder.check()?.instances().map(|instance| instance.factory.clone()).collect();
-        install::missing(&factories, &manifest, output).await?;
+        install::missing(&factories, installed, &manifest, output).await?;
         tokio::select! {
             node = builder.start() => Ok(Some(Arc::new(node?.into_runtime()))),
             _ = signals.next() => Ok(None),

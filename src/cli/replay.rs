@@ -148,13 +148,16 @@ pub(crate) fn run(args: &Args, plugins: &PluginSet, config: Config, output: &Out
         let golden = golden.map(Golden::without_times);
         return run_at_nodes(args, addresses, &id, golden.as_ref(), plugins, config, output);
     }
-    let selection = select(config, args.plugins.as_deref(), plugins.bundle())?;
+    let runtime = Runtime::new().map_err(Error::Runtime)?;
+    let (wanted, bundle) = (args.plugins.as_deref(), plugins.bundle());
+    let installed = runtime.block_on(install::prepared(&config, wanted, bundle, output))?;
+    let selection = select(config, wanted, bundle, &installed)?;
     let Selection { config, instances, mut notes } = selection;
     let packet_bytes = config.limits.packet_bytes;
     let host = Host::new(&config);
     let install = config.install.clone();
     let has_llm = !config.llm.models.is_empty();
-    let builder = plugins.builder(config);
+    let builder = plugins.builder(config).installed(installed.clone());
     let graph = builder.check()?;
     let builder = builder.configure(|config| lossless::waiting(&graph, config));
     let graph = builder.check()?;
@@ -178,8 +181,7 @@ pub(crate) fn run(args: &Args, plugins: &PluginSet, config: Config, output: &Out
     }
     tell(notes, &recording, output);
     let replay = Replay { args, id, instances, recording, golden, output };
-    let runtime = Runtime::new().map_err(Error::Runtime)?;
-    runtime.block_on(install::missing(&factories, &install, output))?;
+    runtime.block_on(install::missing(&factories, installed, &install, output))?;
     let done = runtime.block_on(replay.run(builder, &host));
     // All is stored and closed; what still runs is not needed.
     runtime.shutdown_timeout(Duration::from_secs(1));

@@ -147,17 +147,18 @@ impl Resume<'_> {
             Ok(instance) => node::Error::MissingInstance { meeting: self.id.clone(), instance }.into(),
             Err(error) => Error::Source(error),
         };
-        let selection =
-            select(config, Some(&needed), self.plugins.bundle()).map_err(|error| match error {
-                select::Error::Unknown { wanted: name, .. } | select::Error::OtherName { kind: name, .. } => {
-                    missing(&name)
-                }
-            })?;
+        let bundle = self.plugins.bundle();
+        let installed = install::prepared(&config, Some(&needed), bundle, self.output).await?;
+        let selection = select(config, Some(&needed), bundle, &installed).map_err(|error| match error {
+            select::Error::Unknown { wanted: name, .. } | select::Error::OtherName { kind: name, .. } => {
+                missing(&name)
+            }
+        })?;
         let (manifest, host) = (selection.config.install.clone(), Host::new(&selection.config));
-        let builder = self.plugins.builder(selection.config);
+        let builder = self.plugins.builder(selection.config).installed(installed.clone());
         let graph = builder.check()?;
         let factories: Vec<_> = graph.instances().map(|instance| instance.factory.clone()).collect();
-        install::missing(&factories, &manifest, self.output).await?;
+        install::missing(&factories, installed, &manifest, self.output).await?;
         Ok(Some((builder, host, record.reserved)))
     }
 

@@ -8,9 +8,10 @@
 use std::collections::BTreeSet;
 
 use teammy::{
-    Factory,
+    Factory, Name,
     config::{Config, InstanceConfig},
     graph::{Bundle, Graph, closest},
+    install::Manifest,
     node,
 };
 
@@ -47,11 +48,14 @@ pub(crate) fn select(
     mut config: Config,
     wanted: Option<&[String]>,
     bundle: &Bundle,
+    installed: &Manifest,
 ) -> Result<Selection, Error> {
     let Some(wanted) = wanted else { return Ok(Selection { config, instances: None, notes: Vec::new() }) };
-    let mut there = match config.plugins.take() {
-        Some(plugins) => plugins,
-        None => bundle.iter().flat_map(|factory| with_defaults(factory.name(), factory.kind())).collect(),
+    let mut there = if let Some(plugins) = config.plugins.take() {
+        plugins
+    } else {
+        let plugins = bundle.iter().filter(|factory| factory.as_host().is_none());
+        plugins.flat_map(|factory| with_defaults(factory.name(), factory.kind())).collect()
     };
     for wanted in wanted {
         if there.iter().any(|plugin| plugin.name == *wanted) {
@@ -79,8 +83,10 @@ pub(crate) fn select(
     let mut needed: BTreeSet<String> = wanted.iter().cloned().collect();
     let mut queue: Vec<String> = needed.iter().cloned().collect();
     while let Some(name) = queue.pop() {
-        for upstream in
-            there.iter().filter(|plugin| plugin.name == name).flat_map(|it| upstream(it, &there, bundle))
+        for upstream in there
+            .iter()
+            .filter(|plugin| plugin.name == name)
+            .flat_map(|it| upstream(it, &there, bundle, installed))
         {
             if wanted.contains(&name) && !wanted.contains(&upstream) {
                 notes.push(format!("{name} takes the output of {upstream}, which --plugins leaves out"));
@@ -135,10 +141,23 @@ pub(crate) fn with_defaults(name: &str, kind: &str) -> Vec<InstanceConfig> {
     config.ok().and_then(|config| config.plugins).unwrap_or_default()
 }
 
-/// The instances whose outputs an instance takes. The check of the graph reports unknown kinds and sources.
-fn upstream(plugin: &InstanceConfig, all: &[InstanceConfig], factories: &[Factory]) -> Vec<String> {
+/// The instances whose outputs an instance takes. The check of the graph reports unknown kinds and sources, and
+/// plugins that are not prepared.
+fn upstream(
+    plugin: &InstanceConfig,
+    all: &[InstanceConfig],
+    factories: &[Factory],
+    installed: &Manifest,
+) -> Vec<String> {
     let factory = factories.iter().find(|factory| factory.kind() == plugin.kind);
-    let Some(Ok(metadata)) = factory.map(Factory::metadata) else { return Vec::new() };
+    let own = factory.and_then(|factory| {
+        if factory.as_host().is_none() {
+            return Some(factory.clone());
+        }
+        let prepared = installed.prepared(&plugin.kind, &plugin.name)?;
+        factory.of_instance(&Name::new(&plugin.name).ok()?, &plugin.config, prepared).ok()
+    });
+    let Some(Ok(metadata)) = own.as_ref().map(Factory::metadata) else { return Vec::new() };
     let sources = metadata.sources.iter().map(|source| {
         let mapped = plugin.sources.get(source.as_str());
         mapped.map_or_else(|| source.as_str().to_owned(), Clone::clone)
@@ -155,7 +174,7 @@ mod tests {
 
     fn selected(toml: &str, wanted: &[&str]) -> Result<Selection, Error> {
         let wanted: Vec<String> = wanted.iter().map(|&name| name.to_owned()).collect();
-        select(Config::from_toml(toml).unwrap(), Some(&wanted), &bundle())
+        select(Config::from_toml(toml).unwrap(), Some(&wanted), &bundle(), &Manifest::default())
     }
 
     fn names(selection: &Selection) -> Vec<&str> {
@@ -178,7 +197,7 @@ mod tests {
     #[test]
     fn without_a_choice_nothing_changes() {
         let config = Config::from_toml(TOML).unwrap();
-        let selection = select(config.clone(), None, &bundle()).unwrap();
+        let selection = select(config.clone(), None, &bundle(), &Manifest::default()).unwrap();
         assert_eq!((selection.config, selection.instances), (config, None));
     }
 
@@ -212,7 +231,8 @@ mod tests {
         let (names, need) = notes[0].split_once(" need ").unwrap();
         let left_out: Vec<&str> = names.split(", ").collect();
         assert!(left_out.contains(&"llm-action") && left_out.contains(&"minutes"), "{notes:?}");
-        assert_eq!(left_out.len() + all.len(), bundle().len(), "{notes:?}");
+        let plugins = bundle().iter().filter(|factory| factory.as_host().is_none()).count();
+        assert_eq!(left_out.len() + all.len(), plugins, "{notes:?}");
         assert!(need.starts_with("a language model and take no part: none is configured"), "{notes:?}");
 
         let mut notes = Vec::new();
@@ -226,7 +246,7 @@ mod tests {
 
         let mut notes = Vec::new();
         assert_eq!(taking_part(&graph(""), chosen(), true, &mut notes).unwrap(), chosen().unwrap());
-        assert_eq!(taking_part(&graph(""), None, true, &mut notes).unwrap().len(), bundle().len());
+        assert_eq!(taking_part(&graph(""), None, true, &mut notes).unwrap().len(), plugins);
         assert_eq!(notes, [""; 0]);
     }
 
