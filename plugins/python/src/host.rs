@@ -185,7 +185,9 @@ impl Loaded {
         let stalled = loop {
             tokio::select! {
                 broken = &mut self.tasks.read => {
-                    break broken.ok().filter(|broken| !matches!(broken, Broken::Closed)).map(|broken| broken.to_string());
+                    // A process that ends with something unread resets the connection.
+                    let ended = |broken: &Broken| matches!(broken, Broken::Closed | Broken::Io(_));
+                    break broken.ok().filter(|broken| !ended(broken)).map(|broken| broken.to_string());
                 }
                 _ = ticks.tick() => {
                     if self.connection.was_heard() {
