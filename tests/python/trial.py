@@ -132,7 +132,7 @@ class Trial:
             time.sleep(0.02)
         while node.poll() is None:
             try:
-                node.wait(self.random.uniform(0.05, 2 * self.seconds / max(1, kills)))
+                node.wait(self.random.uniform(0.05, min(self.seconds / 2, 2 * self.seconds / max(1, kills))))
             except subprocess.TimeoutExpired:
                 pass
             there = self.hosts(node.pid)
@@ -194,6 +194,9 @@ def main() -> None:
     parser.add_argument("--python", help="the interpreter of the plugins")
     options = parser.parse_args()
     options.teammy = str(Path(options.teammy).resolve())
+    options.recordings = options.recordings.resolve()
+    # Not resolved: an environment's interpreter is a link to another one.
+    options.python = options.python and str(Path(options.python).absolute())
     options.seed = random.randrange(1_000_000) if options.seed is None else options.seed
     files = [options.recordings] if options.recordings.is_file() else sorted(options.recordings.glob("*.jsonl"))
     files = random.Random(options.seed).sample(files, min(options.meetings, len(files)))
