@@ -65,6 +65,22 @@ async fn a_packet_whose_hook_always_panics_is_a_dead_letter_after_three_tries() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_hook_whose_process_is_gone_counts_as_one_that_panics() {
+    let store = FaultyStore::default();
+    let toml = format!("{}\n[restart]\nintensity = 3\n", probe_toml("crashes"));
+    let node = node(&store, &toml).await;
+    let meeting = start(&node, "m", &["probe"]).await;
+    let given_up = publish_durable(&meeting, "crash").await;
+    publish_durable(&meeting, "crash").await;
+    meeting.end().await.unwrap();
+    // Three tries of the first packet are three failures of the actor, and the fourth suspends the instance.
+    let dead = store.inner.dead_letters(id("m")).await.unwrap();
+    assert_eq!((dead.len(), dead[0].seq, dead[0].tries), (1, given_up, 3));
+    assert!(dead[0].error.contains("its process is gone"), "{}", dead[0].error);
+    assert_eq!(store.instance("m", "probe").await.status, InstanceStatus::Suspended);
+}
+
+#[tokio::test(start_paused = true)]
 async fn effects_from_before_a_panic_in_the_same_batch_are_kept() {
     let store = FaultyStore::default();
     let node = node(&store, &probe_toml("neighbours")).await;

@@ -137,6 +137,7 @@ impl Receive<Json<Message>> for Probe {
         let times = events(&self.0.events).iter().filter(|event| event.ends_with(&message.0.text)).count();
         match words[..] {
             ["panic"] => panic!("as asked"),
+            ["crash"] => return Err(Error::crash("its process is gone")),
             ["panic-once"] if times == 1 => panic!("as asked, once"),
             ["fail"] => return Err(Error::retry("as asked")),
             ["fail-twice"] if times <= 2 => {
