@@ -308,7 +308,8 @@ fn bare(python: &str, folder: &Path, packets: usize) -> Result<f64, AnyError> {
     Ok(String::from_utf8(output.stdout)?.trim().parse()?)
 }
 
-/// The memory of the processes below this one, in MiB: resident, and the share of it that is theirs alone or their part of what is shared.
+/// The memory of the processes below this one, in MiB: resident (RSS), and what is theirs of it, with their part of
+/// what they share (PSS).
 fn memory() -> String {
     let mut shown = Vec::new();
     let mut queue = vec![std::process::id()];

@@ -3,7 +3,7 @@
 //! Commands that run plugins prepare and install those that the manifest lacks ([`prepared`], [`missing`]), so that
 //! nobody needs to run this command. In an image in which it has run, they start without that delay.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::Serialize;
 use teammy::{
@@ -55,10 +55,19 @@ pub(crate) fn run(bundle: &Bundle, config: &Config, output: &Output) -> Result<(
     let path = config.install.effective_manifest()?;
     let runtime = Runtime::new().map_err(Error::Runtime)?;
     let mut manifest = Manifest::default();
-    let installed = runtime.block_on(all(bundle, config, &mut manifest, &path));
-    // If a plugin fails, the manifest names those that are installed.
-    manifest.write(&path)?;
-    installed?;
+    // If a later plugin fails, the manifest still names those that are installed.
+    let keep = |manifest: &Manifest, installed: Result<(), Error>| {
+        manifest.write(&path)?;
+        installed
+    };
+    for factory in bundle.iter().filter(|factory| factory.as_host().is_none()) {
+        let installed = runtime.block_on(install::install(factory, &mut manifest));
+        keep(&manifest, installed.map_err(Error::from))?;
+    }
+    for (host, instance) in hosted(bundle, config.plugins.iter().flatten()) {
+        let installed = runtime.block_on(install_hosted(host, instance, &mut manifest));
+        keep(&manifest, installed)?;
+    }
     match output.form() {
         Form::Json => {
             for (kind, installed) in manifest.plugins() {
@@ -76,42 +85,38 @@ pub(crate) fn run(bundle: &Bundle, config: &Config, output: &Output) -> Result<(
     }
 }
 
-/// Installs all plugins of this build, and those of the instances that have a plugin of their own.
-async fn all(bundle: &Bundle, config: &Config, manifest: &mut Manifest, path: &Path) -> Result<(), Error> {
-    let hosts = |factory: &&Factory| factory.as_host().is_some();
-    for factory in bundle.iter().filter(|factory| !hosts(factory)) {
-        install::install(factory, manifest).await?;
-        manifest.write(path)?;
-    }
-    for instance in config.plugins.iter().flatten() {
-        let Some(factory) = bundle.iter().find(|factory| hosts(factory) && factory.kind() == instance.kind)
-        else {
-            continue;
-        };
-        prepare(factory, instance, manifest).await?;
-        install::install(&own(factory, instance, manifest)?, manifest).await?;
-        manifest.write(path)?;
-    }
-    Ok(())
+/// The instances whose kind has a host, with it.
+fn hosted<'a>(
+    bundle: &'a Bundle,
+    instances: impl Iterator<Item = &'a InstanceConfig>,
+) -> impl Iterator<Item = (&'a Factory, &'a InstanceConfig)> {
+    instances.filter_map(|instance| {
+        let host = bundle.iter().find(|factory| factory.kind() == instance.kind)?;
+        host.as_host().map(|_| (host, instance))
+    })
 }
 
 /// Has the host of an instance's kind prepare its plugin. Returns whether there was anything to do.
-async fn prepare(
-    factory: &Factory,
-    instance: &InstanceConfig,
-    manifest: &mut Manifest,
-) -> Result<bool, Error> {
-    let Some(host) = factory.as_host() else { return Ok(false) };
+async fn prepare(host: &Factory, instance: &InstanceConfig, manifest: &mut Manifest) -> Result<bool, Error> {
+    let Some(hosting) = host.as_host() else { return Ok(false) };
     let name = Name::new(&instance.name).map_err(Error::Source)?;
-    Ok(install::prepare(host, factory.kind(), &name, &instance.config, manifest).await?)
+    Ok(install::prepare(hosting, host.kind(), &name, &instance.config, manifest).await?)
 }
 
-/// The factory of an instance's plugin, which is prepared.
-fn own(factory: &Factory, instance: &InstanceConfig, manifest: &Manifest) -> Result<Factory, Error> {
-    let name = Name::new(&instance.name).map_err(Error::Source)?;
-    let prepared = manifest.prepared(&instance.kind, &instance.name).unwrap_or(&serde_json::Value::Null);
-    let own = factory.of_instance(&name, &instance.config, prepared);
-    Ok(own.map_err(|error| graph::Error::Config { instance: name, kind: instance.kind.clone(), error })?)
+/// Prepares and installs an instance's plugin.
+async fn install_hosted(
+    host: &Factory,
+    instance: &InstanceConfig,
+    manifest: &mut Manifest,
+) -> Result<(), Error> {
+    prepare(host, instance, manifest).await?;
+    let (name, kind) = (Name::new(&instance.name).map_err(Error::Source)?, instance.kind.clone());
+    let own = match manifest.factory_of(host, &name, &instance.config) {
+        Ok(Some(own)) => own,
+        Ok(None) => return Err(graph::Error::NotPrepared { instance: name, kind }.into()),
+        Err(error) => return Err(graph::Error::Config { instance: name, kind, error }.into()),
+    };
+    Ok(install::install(&own, manifest).await?)
 }
 
 /// What the manifest has, and what hosts prepare for the instances that they lack in it: all of the configuration, or
@@ -133,10 +138,8 @@ pub(crate) async fn prepared(
         // wanted is told by whoever selects next.
         let Ok(selection) = select(config.clone(), wanted, bundle, &manifest) else { break };
         let mut is_new = false;
-        for instance in selection.config.plugins.iter().flatten() {
-            if let Some(factory) = bundle.iter().find(|factory| factory.kind() == instance.kind)
-                && prepare(factory, instance, &mut manifest).await?
-            {
+        for (host, instance) in hosted(bundle, selection.config.plugins.iter().flatten()) {
+            if prepare(host, instance, &mut manifest).await? {
                 info!(instance = instance.name, kind = instance.kind, "prepared");
                 is_new = true;
             }

@@ -151,11 +151,7 @@ fn upstream(
 ) -> Vec<String> {
     let factory = factories.iter().find(|factory| factory.kind() == plugin.kind);
     let own = factory.and_then(|factory| {
-        if factory.as_host().is_none() {
-            return Some(factory.clone());
-        }
-        let prepared = installed.prepared(&plugin.kind, &plugin.name)?;
-        factory.of_instance(&Name::new(&plugin.name).ok()?, &plugin.config, prepared).ok()
+        installed.factory_of(factory, &Name::new(&plugin.name).ok()?, &plugin.config).ok().flatten()
     });
     let Some(Ok(metadata)) = own.as_ref().map(Factory::metadata) else { return Vec::new() };
     let sources = metadata.sources.iter().map(|source| {

@@ -14,7 +14,10 @@ use std::{
 
 use futures::FutureExt;
 use serde::{Deserialize, Serialize};
-use teammy_kernel::{Factory, Name, error_classes, plugin::PluginHost};
+use teammy_kernel::{
+    Factory, Name, error_classes,
+    plugin::{ConfigError, PluginHost},
+};
 
 /// Why a plugin could not be installed, or a manifest could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -152,6 +155,24 @@ impl Manifest {
     /// What a host has prepared for an instance of its kind.
     pub fn prepared(&self, kind: &str, instance: &str) -> Option<&serde_json::Value> {
         self.prepared.get(&hosted_key(kind, instance))
+    }
+
+    /// The factory of an instance's own plugin, as a host has prepared it; none if it has not. Of a kind without a host,
+    /// `factory` itself.
+    ///
+    /// # Errors
+    /// What is wrong with the instance's table.
+    pub fn factory_of(
+        &self,
+        factory: &Factory,
+        instance: &Name,
+        table: &serde_json::Value,
+    ) -> Result<Option<Factory>, ConfigError> {
+        if factory.as_host().is_none() {
+            return Ok(Some(factory.clone()));
+        }
+        let prepared = self.prepared(factory.kind(), instance.as_str());
+        prepared.map(|prepared| factory.of_instance(instance, table, prepared)).transpose()
     }
 
     /// The installed plugins: by kind, or of a host by `KIND/INSTANCE`.

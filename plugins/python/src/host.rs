@@ -54,6 +54,8 @@ pub(crate) enum Error {
     TooSlow(Duration),
     #[error("the Python process speaks version {0} of the protocol, and this program {ours}", ours = protocol::VERSION)]
     Version(u32),
+    #[error("the Python process gave the answer to another request than the one that was made")]
+    Answer,
     #[error("sending to the Python process")]
     Frame(#[from] frame::Error),
 }
@@ -67,12 +69,17 @@ impl std::fmt::Display for Line<'_> {
     }
 }
 
-/// A process that has imported a plugin.
-pub(crate) struct Loaded {
+/// A process, and the conversation with it.
+struct Session {
     connection: Arc<Connection>,
     tasks: Tasks,
     log: Arc<HostLog>,
     plan: Arc<Plan>,
+}
+
+/// A process that has imported a plugin.
+pub(crate) struct Loaded {
+    session: Session,
     pub(crate) plugin: Described,
     /// The version of Python.
     pub(crate) python: String,
@@ -92,9 +99,9 @@ impl Drop for Tasks {
     }
 }
 
-impl Loaded {
-    /// Starts a process, which imports the plugin.
-    pub(crate) async fn start(plan: Arc<Plan>) -> Result<Self, Error> {
+impl Session {
+    /// Starts a process.
+    fn start(plan: Arc<Plan>) -> Result<Self, Error> {
         let package = package::folder().map_err(Error::Package)?;
         let started = process::start(&plan.python, &package, &plan.path, plan.memory);
         let started = started.map_err(|error| Error::Spawn(plan.python.clone(), error))?;
@@ -111,44 +118,7 @@ impl Loaded {
                 tokio::spawn(async move { lines.follow(output).await }),
             ],
         };
-        let plugin = Described {
-            name: String::new(),
-            version: String::new(),
-            sources: Vec::new(),
-            config: Value::Null,
-            class: String::new(),
-        };
-        let mut loaded = Self { connection, tasks, log, plan: plan.clone(), plugin, python: String::new() };
-        let path = plan.path.to_string_lossy().into_owned();
-        let load = ToHost::Load {
-            protocol: protocol::VERSION,
-            instance: plan.instance.as_str(),
-            path: &path,
-            json: plan.json,
-        };
-        match loaded.request(&load).await? {
-            FromHost::Loaded { protocol, .. } if protocol != protocol::VERSION => {
-                Err(Error::Version(protocol))
-            }
-            FromHost::Loaded { python, plugin, .. } => {
-                (loaded.python, loaded.plugin) = (python, plugin);
-                Ok(loaded)
-            }
-            _ => Err(Error::Version(0)),
-        }
-    }
-
-    /// Runs `on_install`.
-    pub(crate) async fn install(&mut self) -> Result<(), Error> {
-        self.request(&ToHost::Install).await.map(drop)
-    }
-
-    /// Runs `on_startup`; returns the hooks.
-    async fn startup(&mut self, config: &Value) -> Result<BTreeMap<String, Api>, Error> {
-        match self.request(&ToHost::Startup { config }).await? {
-            FromHost::Started { hooks } => Ok(hooks),
-            _ => Err(Error::Version(0)),
-        }
+        Ok(Self { connection, tasks, log, plan })
     }
 
     /// Asks about the plugin. A refusal is an error, and so is no answer.
@@ -213,6 +183,43 @@ impl Loaded {
                 let End { call, .. } = process.kill().await;
                 End { why: format!("{why}, and was killed"), call }
             }
+        }
+    }
+}
+
+impl Loaded {
+    /// Starts a process, which imports the plugin.
+    pub(crate) async fn start(plan: Arc<Plan>) -> Result<Self, Error> {
+        let mut session = Session::start(plan.clone())?;
+        let path = plan.path.to_string_lossy().into_owned();
+        let load = ToHost::Load {
+            protocol: protocol::VERSION,
+            instance: plan.instance.as_str(),
+            path: &path,
+            json: plan.json,
+        };
+        match session.request(&load).await? {
+            FromHost::Loaded { protocol, .. } if protocol != protocol::VERSION => {
+                Err(Error::Version(protocol))
+            }
+            FromHost::Loaded { python, plugin, .. } => Ok(Self { session, plugin, python }),
+            _ => Err(Error::Answer),
+        }
+    }
+
+    /// Runs `on_install`.
+    pub(crate) async fn install(&mut self) -> Result<(), Error> {
+        match self.session.request(&ToHost::Install).await? {
+            FromHost::Installed {} => Ok(()),
+            _ => Err(Error::Answer),
+        }
+    }
+
+    /// Runs `on_startup`; returns the hooks.
+    async fn startup(&mut self, config: &Value) -> Result<BTreeMap<String, Api>, Error> {
+        match self.session.request(&ToHost::Startup { config }).await? {
+            FromHost::Started { hooks } => Ok(hooks),
+            _ => Err(Error::Answer),
         }
     }
 }
@@ -320,7 +327,7 @@ impl Supervisor {
             match self.start().await {
                 Ok((loaded, hooks)) => {
                     self.restarts.started();
-                    let connection = loaded.connection.clone();
+                    let connection = loaded.session.connection.clone();
                     info!(%instance, python = loaded.python, plugin = loaded.plugin.class, "the plugin's process runs");
                     self.publish.send_replace(State::Running(Running {
                         connection: connection.clone(),
@@ -330,13 +337,13 @@ impl Supervisor {
                         // If nobody waits, this task is about to be aborted.
                         let _ = first.send(Ok(()));
                     }
-                    let End { why, call } = loaded.ended().await;
+                    let End { why, call } = loaded.session.ended().await;
+                    self.publish.send_replace(State::Starting);
+                    connection.ended(&why.as_str().into(), call);
                     if connection.has_stopped() {
                         return;
                     }
-                    self.publish.send_replace(State::Starting);
                     warn!(%instance, call, "the plugin's process {why}; it is started anew");
-                    connection.ended(&why.into(), call);
                 }
                 Err(error) => {
                     let was_refused = !matches!(error, Error::Ended { .. });

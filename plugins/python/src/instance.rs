@@ -279,12 +279,12 @@ fn send(
 /// Makes what a hook did its effects; returns its output.
 fn effects(cx: &mut DynamicCx<'_>, hook: &EndedHook, blobs: &mut Blobs) -> Result<Option<Payload>, Error> {
     let unfit = |error: frame::Error| Error::retry(Unfit::from(error));
-    let mut json = || {
+    let json = |blobs: &mut Blobs| {
         let text = blobs.next_text().map_err(unfit)?;
         RawValue::from_string(text).map_err(|error| Error::retry(Unfit::Json(error)))
     };
     for key in &hook.keys {
-        let value = json()?;
+        let value = json(blobs)?;
         // A limit that it passes it passes at each try.
         cx.engine().datastore().set(key, &value).map_err(Error::reject)?;
     }
@@ -299,8 +299,7 @@ fn effects(cx: &mut DynamicCx<'_>, hook: &EndedHook, blobs: &mut Blobs) -> Resul
         Some(Kind::Bytes) => Some(Payload::Bytes(Bytes::copy_from_slice(&blobs.next().map_err(unfit)?))),
     };
     if hook.state {
-        let text = blobs.next_text().map_err(unfit)?;
-        cx.set_state(RawValue::from_string(text).map_err(|error| Error::retry(Unfit::Json(error)))?);
+        cx.set_state(json(blobs)?);
     }
     Ok(output)
 }

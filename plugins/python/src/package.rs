@@ -40,7 +40,7 @@ pub(crate) fn folder() -> io::Result<PathBuf> {
     } else {
         // Others may write where temporary files are, so the name is not to be guessed.
         let mut random = [0_u8; 16];
-        fs::File::open("/dev/urandom").and_then(|mut file| io::Read::read_exact(&mut file, &mut random))?;
+        getrandom::fill(&mut random)?;
         let folder = std::env::temp_dir().join(format!("teammy-{name}-{}", blake3::hash(&random).to_hex()));
         write(&folder)?;
         folder

@@ -1,6 +1,7 @@
 //! The builder of a node.
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     fmt, fs,
     sync::{Arc, OnceLock},
@@ -208,10 +209,10 @@ impl Builder {
         let hosts = factories.iter().filter(|factory| factory.as_host().is_some());
         let hosts: Vec<&str> = hosts.map(Factory::kind).collect();
         if declared.iter().any(|spec| hosts.contains(&spec.kind.as_str())) {
-            let read = self.installed.is_none().then(|| self.manifest());
-            let installed = self.installed.as_ref().or(read.as_ref());
+            let installed =
+                self.installed.as_ref().map_or_else(|| Cow::Owned(self.manifest()), Cow::Borrowed);
             for spec in declared.iter_mut().filter(|spec| hosts.contains(&spec.kind.as_str())) {
-                spec.prepared = installed.and_then(|it| it.prepared(&spec.kind, &spec.name)).cloned();
+                spec.prepared = installed.prepared(&spec.kind, &spec.name).cloned();
             }
         }
         let sources = self.config.sources.iter().map(source).collect::<Result<_, _>>()?;

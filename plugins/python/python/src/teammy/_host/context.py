@@ -6,12 +6,26 @@ A contextvar carries it, so each task that a hook starts belongs to that hook.
 from __future__ import annotations
 
 import contextvars
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
-if TYPE_CHECKING:
-    from teammy._host.running import Running
 
-current: contextvars.ContextVar[Running | None] = contextvars.ContextVar("teammy_hook", default=None)
+class Running(Protocol):
+    """A hook that runs, as whoever looks it up needs it; `_host.running` has the one there is."""
+
+    instance: str
+    meeting: str | None
+    over: bool
+
+    def set(self, info: Any, key: str, data: object) -> None: ...
+
+    async def get(self, info: Any, key: str) -> Any: ...
+
+    async def history(self, info: Any, last: int, within: Any) -> list[Any]: ...
+
+    async def prompt(self, op: str, messages: Any, temperature: float) -> str: ...
+
+
+current: contextvars.ContextVar[Any] = contextvars.ContextVar("teammy_hook", default=None)
 
 
 class NoHook(RuntimeError):

@@ -44,7 +44,7 @@ class Effects(NamedTuple):
 class Running:
     """The engine of one hook while it runs. `known` are the keys that its call has read or set so far."""
 
-    __slots__ = ("about", "asker", "instance", "known", "live", "meeting", "mode", "over", "sets")
+    __slots__ = ("about", "asker", "instance", "known", "live", "meeting", "mode", "over", "sets", "_token")
 
     def __init__(
         self,
@@ -65,6 +65,15 @@ class Running:
         self.over = False
         # The call's number while the hook runs, and 0 afterwards.
         self.live = live
+
+    def __enter__(self) -> Running:
+        self._token = context.current.set(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.over = True
+        self.live = 0
+        context.current.reset(self._token)
 
     def set(self, info: Any, key: str, data: object) -> None:
         self._check(info, key)
@@ -133,8 +142,7 @@ async def run_hook(
     hook: Any, run: Running, packet: Packet, state: bytes | None, drive: Drive = undisturbed
 ) -> Effects:
     """Runs a data receive hook over a packet. Raises what the hook raises; nothing is left of it then."""
-    token = context.current.set(run)
-    try:
+    with run:
         args, before = hook.arguments(run, packet, state)
         result = (
             await drive(hook.function(*args), run)
@@ -150,27 +158,18 @@ async def run_hook(
         if effects.keys or effects.output is not None or effects.state is not None:
             check_size(effects)
         return effects
-    finally:
-        run.over = True
-        run.live = 0
-        context.current.reset(token)
 
 
 async def run_event(
     function: Callable[..., Any], run: Running, args: tuple, drive: Drive = undisturbed
 ) -> Effects:
     """Runs on_meeting_start, on_meeting_end or on_shutdown; their results are not outputs."""
-    token = context.current.set(run)
-    try:
+    with run:
         await drive(_awaited(function, args), run)
         run.over = True
         effects = Effects(run.sets)
         check_size(effects)
         return effects
-    finally:
-        run.over = True
-        run.live = 0
-        context.current.reset(token)
 
 
 async def _started(hook: Any, args: tuple) -> Any:
