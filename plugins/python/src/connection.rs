@@ -68,7 +68,7 @@ pub(crate) struct Connection {
     pending: Mutex<BytesMut>,
     has_pending: Notify,
     calls: Mutex<Calls>,
-    /// Who waits for the answer to a request about the plugin.
+    /// Where the answer to a request about the plugin goes.
     request: Mutex<Option<oneshot::Sender<FromHost>>>,
     /// Whether the host has sent anything since this was last looked at.
     was_heard: AtomicBool,

@@ -25,10 +25,10 @@ const PACKETS: usize = 64;
 const BYTES: usize = 1 << 20;
 /// What all calls may hold that are under way, in MiB; a call counts one, and its payloads.
 const ROOM: usize = 64;
-/// How often hooks are sent to a new process, because theirs ended by another one's fault, before it is taken for theirs.
+/// How often hooks are sent to a new process because another hook ended theirs. One more time, and they are taken for the cause.
 const INTERRUPTIONS: u32 = 5;
 
-/// What a process does not do as the protocol says, or a hook not as its node does.
+/// What goes wrong between a node and a plugin's process while a hook runs.
 #[derive(Debug, thiserror::Error)]
 enum Unfit {
     #[error("the plugin's process {0} while this hook ran")]

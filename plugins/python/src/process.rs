@@ -22,8 +22,8 @@ use crate::protocol::CallId;
 
 /// What the interpreter runs: the guardian, out of the package in the folder that the first argument names.
 const BOOT: &str = "import sys; sys.path[0] = sys.argv[1]; from teammy._host.bootstrap import main; main()";
-/// How long the guardian may take to kill what it guards, and to say how that ended.
-const LAST_WORDS: Duration = Duration::from_secs(5);
+/// How long the guardian may take to kill its descendants and to report.
+const REPORT: Duration = Duration::from_secs(5);
 /// With this code a host exits that has no memory left.
 const NO_MEMORY: i32 = 71;
 
@@ -50,7 +50,7 @@ pub(crate) struct End {
     pub(crate) call: CallId,
 }
 
-/// The guardian's last words.
+/// What the guardian reports in the end.
 #[derive(Debug, Deserialize)]
 struct Report {
     exited: Option<i32>,
@@ -99,15 +99,15 @@ impl Process {
 
     /// Waits for the host to end, which its closed connection has announced.
     pub(crate) async fn ended(mut self) -> End {
-        let mut words = Vec::new();
-        let read = timeout(LAST_WORDS, (&mut self.control).take(4096).read_to_end(&mut words)).await;
+        let mut report = Vec::new();
+        let read = timeout(REPORT, (&mut self.control).take(4096).read_to_end(&mut report)).await;
         if read.is_err() {
             // It has not answered: it is killed, and on Linux its host with it.
             if let Some(guardian) = &mut self.guardian {
                 let _ = guardian.kill();
             }
         }
-        end(&words)
+        end(&report)
     }
 }
 
@@ -122,9 +122,9 @@ impl Drop for Process {
     }
 }
 
-/// What the last words say.
-fn end(words: &[u8]) -> End {
-    let Ok(report) = serde_json::from_slice::<Report>(words) else {
+/// How a host ended, by its guardian's report.
+fn end(report: &[u8]) -> End {
+    let Ok(report) = serde_json::from_slice::<Report>(report) else {
         return End { why: "was killed together with its guardian".to_owned(), call: 0 };
     };
     let why = match (report.exited, report.signal) {
@@ -153,9 +153,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn last_words_say_how_a_host_ended() {
-        let said = |words: &str| {
-            let End { why, call } = end(words.as_bytes());
+    fn the_report_says_how_a_host_ended() {
+        let said = |report: &str| {
+            let End { why, call } = end(report.as_bytes());
             format!("{why} {call}")
         };
         assert_eq!(said("{\"signal\": 11, \"call\": 7}\n"), "was ended by signal 11 (segmentation fault) 7");

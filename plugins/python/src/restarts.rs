@@ -8,8 +8,8 @@ const WITHIN: Duration = Duration::from_secs(30);
 const FIRST: Duration = Duration::from_millis(50);
 /// The longest delay.
 const MOST: Duration = Duration::from_secs(5);
-/// After so many starts in a row that failed, hooks are not kept waiting for the next one: if the last one was refused, as
-/// the next will be, or if its process ended, as one does that somebody kills.
+/// After so many failed starts in a row, hooks fail at once instead of waiting for the next one: few if the plugin was
+/// refused, as it will be again, and more if the process ended, which may have been killed.
 const REFUSED: u32 = 3;
 const ENDED: u32 = 10;
 
